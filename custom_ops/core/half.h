@@ -1,0 +1,103 @@
+// Storage types for IEEE binary16 and bfloat16, with conversions that compilers vectorise.
+// They are bit-compatible with Eigen::half, Eigen::bfloat16 and the CUDA types.
+#ifndef BOXCONV_CORE_HALF_H_
+#define BOXCONV_CORE_HALF_H_
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/platform.h"
+
+namespace boxconv {
+
+struct Half {
+  std::uint16_t bits;
+};
+
+struct BFloat16 {
+  std::uint16_t bits;
+};
+
+namespace BOXCONV_ISA {
+
+template <typename To, typename From>
+BOXCONV_HOST_DEVICE To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bit_cast between types of one size");
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+// The type in which a plane of T is kept while it is summed.
+template <typename T>
+struct PlaneType {
+  using type = float;
+};
+template <>
+struct PlaneType<double> {
+  using type = double;
+};
+
+BOXCONV_HOST_DEVICE float load(float value) { return value; }
+BOXCONV_HOST_DEVICE double load(double value) { return value; }
+
+BOXCONV_HOST_DEVICE float load(BFloat16 value) {
+  return bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
+
+BOXCONV_HOST_DEVICE float load(Half value) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
+  const std::uint32_t magnitude = value.bits & 0x7fffu;
+  // Rebias the exponent from 15 to 127; infinity and NaN have the largest one in either format.
+  const std::uint32_t normal = (magnitude << 13) + (112u << 23);
+  const std::uint32_t special = (magnitude << 13) | 0x7f800000u;
+  // Subnormals count in 2^-24, which is the last place of numbers just above 0.5. No subnormal
+  // float may arise: TensorFlow's threads flush those to zero.
+  const std::uint32_t subnormal =
+      bit_cast<std::uint32_t>(bit_cast<float>(bit_cast<std::uint32_t>(0.5f) + magnitude) - 0.5f);
+  std::uint32_t result = magnitude >= 0x7c00u ? special : normal;
+  result = magnitude < 0x0400u ? subnormal : result;
+  return bit_cast<float>(sign | result);
+}
+
+template <typename T>
+struct Store {  // float and double
+  template <typename V>
+  BOXCONV_HOST_DEVICE static T from(V value) {
+    return static_cast<T>(value);
+  }
+};
+
+template <>
+struct Store<BFloat16> {
+  BOXCONV_HOST_DEVICE static BFloat16 from(float value) {
+    const std::uint32_t bits = bit_cast<std::uint32_t>(value);
+    const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // nearest even
+    const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    return {static_cast<std::uint16_t>(is_nan ? 0x7fc0u | ((bits >> 16) & 0x8000u) : rounded)};
+  }
+};
+
+template <>
+struct Store<Half> {
+  BOXCONV_HOST_DEVICE static Half from(float value) {
+    const std::uint32_t bits = bit_cast<std::uint32_t>(value);
+    const std::uint32_t sign = (bits >> 16) & 0x8000u;
+    const std::uint32_t magnitude = bits & 0x7fffffffu;
+    // Normal results: rebias and round to nearest even. Subnormal ones: adding 0.5 makes the
+    // floating-point unit round at binary16's last place (2^-24).
+    const std::uint32_t normal =
+        (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    const std::uint32_t subnormal =
+        bit_cast<std::uint32_t>(bit_cast<float>(magnitude) + 0.5f) - bit_cast<std::uint32_t>(0.5f);
+    std::uint32_t result = magnitude < (113u << 23) ? subnormal : normal;
+    result = magnitude >= 0x477ff000u ? 0x7c00u : result;  // 65520 and above round to infinity
+    result = magnitude > 0x7f800000u ? 0x7e00u : result;   // NaN
+    return {static_cast<std::uint16_t>(sign | result)};
+  }
+};
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_HALF_H_

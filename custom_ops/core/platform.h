@@ -1,0 +1,23 @@
+// What every file of core shares: index type, inlining, and the namespace of one instruction set.
+#ifndef BOXCONV_CORE_PLATFORM_H_
+#define BOXCONV_CORE_PLATFORM_H_
+
+#include <cstdint>
+
+// The kernels are compiled once per instruction set, each time in a namespace of its own, so that
+// the linker can never hand code built for AVX2 to a machine without it.
+#ifndef BOXCONV_ISA
+#define BOXCONV_ISA baseline
+#endif
+
+#if defined(__CUDACC__)
+#define BOXCONV_HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define BOXCONV_HOST_DEVICE inline __attribute__((always_inline))
+#endif
+
+namespace boxconv {
+using Index = std::int64_t;
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_PLATFORM_H_
