@@ -1,0 +1,84 @@
+"""`box_conv2d`: the operator, by the compiled op."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_boxconv.ops import box_conv_gradients  # noqa: F401  (registers the gradients)
+from tf_boxconv.ops.arguments import (
+    convert_boxes,
+    convert_images,
+    standardize_data_format,
+    standardize_normalization,
+    standardize_strides,
+)
+from tf_boxconv.ops.library import compiled_ops
+
+
+def box_conv2d(
+    x,
+    boxes,
+    strides: int | Sequence[int] = 1,
+    normalization: str | None = "area",
+    data_format: str | None = None,
+    name: str | None = None,
+) -> tf.Tensor:
+    """Convolves each channel of `x` with boxes of any size, at a cost independent of the size.
+
+    Output `(y, x)` of a box is the integral of the image over the box, put with its origin on the
+    centre of pixel `(y, x)`, divided by what `normalization` says. The image counts as a plane of
+    unit squares of constant value centred on its pixels, and as zero outside; box edges may lie
+    anywhere between pixels. `(-.5, -.5, .5, .5)` is the identity and `(-1.5, -1.5, 1.5, 1.5)` the
+    3x3 mean.
+
+    The result is differentiable with respect to `x` and `boxes`; where an edge lies exactly on a
+    pixel border, its derivative is the one in the direction in which the box grows. An empty or
+    inverted box (`y_max <= y_min` or `x_max <= x_min`), or one with a NaN, gives 0 and zero
+    gradients. Because sums come from a summed-area table, a NaN or infinity in `x` reaches every
+    output that depends on a table entry below or to the right of it, in its channel.
+
+    The operator is that of Zhang, Halber and Rusinkiewicz, "Accelerating Large-Kernel Convolution
+    Using Summed-Area Tables" (arXiv 1906.11367), with edges as in Burkov and Lempitsky, "Deep
+    Neural Networks with Box Convolutions" (NeurIPS 2018).
+
+    Args:
+        x: Tensor `[N, H, W, C]`, or `[N, C, H, W]` with `data_format="channels_first"`; float16,
+            bfloat16, float32 or float64. Any size may be 0.
+        boxes: Tensor `[C, M, 4]`: for each channel `M` boxes `(y_min, x_min, y_max, x_max)` in
+            pixels, relative to the centre of the output pixel. float64 if `x` is, else float32.
+        strides: `s` or `(stride_y, stride_x)`: output `(i, j)` is the response at pixel
+            `(i * stride_y, j * stride_x)`.
+        normalization: `"area"` divides by the box's area, `"valid"` by the area of its part inside
+            the image (0 where there is none), `None` by nothing: plain sums.
+        data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's default.
+        name: A name for the operation.
+
+    Returns:
+        Tensor of `x`'s dtype, `[N, ceil(H / stride_y), ceil(W / stride_x), C * M]`, or
+        channels-first likewise. Channel `c * M + m` is channel `c` of `x` under its box `m`.
+
+    Raises:
+        ValueError: for a wrong rank, shape or option.
+        TypeError: for a dtype not named above.
+
+    Example:
+
+    >>> x = tf.random.normal([1, 64, 64, 1])
+    >>> boxes = [[[-10.5, -10.5, 10.5, 10.5], [-3.0, -20.0, 4.0, 0.0]]]
+    >>> tf_boxconv.box_conv2d(x, boxes).shape
+    TensorShape([1, 64, 64, 2])
+    """
+    strides = standardize_strides(strides)
+    normalization = standardize_normalization(normalization)
+    data_format = standardize_data_format(data_format)
+    with tf.name_scope(name or "box_conv2d"):
+        x = convert_images(x)
+        return compiled_ops.box_conv_box_conv2d(
+            input=x,
+            boxes=convert_boxes(boxes, x, data_format),
+            strides=strides,
+            normalization=normalization or "none",
+            data_format="NHWC" if data_format == "channels_last" else "NCHW",
+        )

@@ -1,0 +1,80 @@
+"""Gradients of the compiled ops, first and second order.
+
+With `out = B(boxes) x`, linear in `x`, the gradient op returns `B(boxes)^T g` and the four edge
+gradients, which are bilinear in `x` and `g`. Differentiating the first needs only the two compiled
+ops again; differentiating the edge gradients is rare and goes through the stock-op path.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+from tf_boxconv.ops.library import compiled_ops
+
+
+def _attributes(op: tf.Operation) -> dict:
+    return {
+        "strides": op.get_attr("strides"),
+        "normalization": op.get_attr("normalization"),
+        "data_format": op.get_attr("data_format"),
+    }
+
+
+@tf.RegisterGradient("BoxConv>BoxConv2D")
+def _box_conv2d_gradient(op: tf.Operation, output_grad: tf.Tensor) -> list[tf.Tensor]:
+    x, boxes = op.inputs
+    return list(
+        compiled_ops.box_conv_box_conv2d_grad(
+            input=x, boxes=boxes, output_grad=output_grad, **_attributes(op)
+        )
+    )
+
+
+@tf.RegisterGradient("BoxConv>BoxConv2DGrad")
+def _box_conv2d_second_gradient(
+    op: tf.Operation, of_input_grad: tf.Tensor, of_boxes_grad: tf.Tensor
+) -> list[tf.Tensor]:
+    """Back-propagates through `(input_grad, boxes_grad)` to `(input, boxes, output_grad)`."""
+    x, boxes, output_grad = op.inputs
+    attributes = _attributes(op)
+    # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients, with
+    # the vector in the place of the image.
+    to_output_grad = compiled_ops.box_conv_box_conv2d(
+        input=of_input_grad, boxes=boxes, **attributes
+    )
+    _, to_boxes = compiled_ops.box_conv_box_conv2d_grad(
+        input=of_input_grad, boxes=boxes, output_grad=output_grad, **attributes
+    )
+    # TensorFlow passes zeros where nothing depends on the edge gradients, which is nearly always.
+    through_boxes = tf.cond(
+        tf.reduce_any(of_boxes_grad != 0),
+        lambda: _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes),
+        lambda: [tf.zeros_like(x), tf.zeros_like(boxes), tf.zeros_like(output_grad)],
+    )
+    return [through_boxes[0], to_boxes + through_boxes[1], to_output_grad + through_boxes[2]]
+
+
+def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) -> list[tf.Tensor]:
+    """Gradients of `<of_boxes_grad, edge gradients>` by the stock-op path."""
+    normalization = _text(attributes["normalization"])
+    data_format = _text(attributes["data_format"])
+    inputs = [x, boxes, output_grad]
+    with tf.GradientTape() as outer:
+        outer.watch(inputs)
+        with tf.GradientTape() as inner:
+            inner.watch(boxes)
+            out = box_conv2d_overlap(
+                x,
+                boxes,
+                [int(s) for s in attributes["strides"]],
+                None if normalization == "none" else normalization,
+                "channels_last" if data_format == "NHWC" else "channels_first",
+            )
+        edge_gradients = inner.gradient(out, boxes, output_gradients=output_grad)
+        weighted = tf.reduce_sum(edge_gradients * of_boxes_grad)
+    return outer.gradient(weighted, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def _text(value) -> str:
+    return value.decode() if isinstance(value, bytes) else value
