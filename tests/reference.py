@@ -1,0 +1,114 @@
+"""The independent float64 reference: overlap matrices in NumPy, gradients written out by hand.
+
+Nothing here is shared with the product. A plane's response is `Ay @ X @ Ax.T`; a derivative to an
+edge replaces one of the matrices by its own derivative, which takes the outward side on a border.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def axis_matrices(low, high, size, stride, normalization, magnitudes=False):
+    """`A`, `dA/dlow`, `dA/dhigh`, each `[outputs, size]`, for one axis of a non-empty box.
+
+    With `magnitudes`, the two terms of each derivative are added in magnitude instead.
+    """
+    centers = np.arange(0, size, stride, dtype=np.float64)[:, None]
+    pixels = np.arange(size, dtype=np.float64)[None, :]
+    covered = np.minimum(pixels - centers + 0.5, high) - np.maximum(pixels - centers - 0.5, low)
+    raw = np.clip(covered, 0.0, 1.0)
+    d_high = (pixels == np.floor(centers + (high + 0.5))).astype(np.float64)
+    d_low = -(pixels == np.ceil(centers + (low + 0.5)) - 1).astype(np.float64)
+    if normalization is None:
+        return raw, (-d_low if magnitudes else d_low), d_high
+    if normalization == "area":
+        extent = np.full_like(centers, high - low)
+        d_extent_low, d_extent_high = -np.ones_like(centers), np.ones_like(centers)
+    else:
+        extent = raw.sum(1, keepdims=True)
+        d_extent_low, d_extent_high = d_low.sum(1, keepdims=True), d_high.sum(1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(extent > 0, 1.0 / extent, 0.0)
+    terms_low = (d_low * inverse, -raw * inverse**2 * d_extent_low)
+    terms_high = (d_high * inverse, -raw * inverse**2 * d_extent_high)
+    if magnitudes:
+        return raw * inverse, *(np.abs(a) + np.abs(b) for a, b in (terms_low, terms_high))
+    return raw * inverse, *(a + b for a, b in (terms_low, terms_high))
+
+
+def _is_empty(box):
+    return not (box[2] > box[0] and box[3] > box[1])
+
+
+def _channels_first(x, data_format):
+    return x if data_format == "channels_first" else np.moveaxis(x, -1, 1)
+
+
+def _like(x, data_format):
+    return x if data_format == "channels_first" else np.moveaxis(x, 1, -1)
+
+
+def box_conv2d(x, boxes, strides=(1, 1), normalization="area", data_format="channels_last"):
+    """The operator in float64; arguments as `tf_boxconv.box_conv2d`."""
+    x = _channels_first(np.asarray(x, np.float64), data_format)
+    boxes = np.asarray(boxes, np.float64)
+    strides = (strides, strides) if isinstance(strides, int) else strides
+    n, c, h, w = x.shape
+    m = boxes.shape[1]
+    out = np.zeros((n, c * m, -(-h // strides[0]), -(-w // strides[1])))
+    for i in range(c):
+        for j in range(m):
+            box = boxes[i, j]
+            if _is_empty(box):
+                continue
+            rows = axis_matrices(box[0], box[2], h, strides[0], normalization)[0]
+            columns = axis_matrices(box[1], box[3], w, strides[1], normalization)[0]
+            out[:, i * m + j] = rows @ x[:, i] @ columns.T
+    return _like(out, data_format)
+
+
+def box_conv2d_gradients(
+    x,
+    boxes,
+    output_grad,
+    strides=(1, 1),
+    normalization="area",
+    data_format="channels_last",
+    magnitudes=False,
+):
+    """`(input_grad, boxes_grad)` in float64.
+
+    With `magnitudes` and non-negative `x` and `output_grad`, the sums of magnitudes of all terms.
+    """
+    x = _channels_first(np.asarray(x, np.float64), data_format)
+    g = _channels_first(np.asarray(output_grad, np.float64), data_format)
+    boxes = np.asarray(boxes, np.float64)
+    strides = (strides, strides) if isinstance(strides, int) else strides
+    c, h, w = x.shape[1:]
+    m = boxes.shape[1]
+    input_grad, boxes_grad = np.zeros_like(x), np.zeros_like(boxes)
+    for i in range(c):
+        for j in range(m):
+            box = boxes[i, j]
+            if _is_empty(box):
+                continue
+            rows = axis_matrices(box[0], box[2], h, strides[0], normalization, magnitudes)
+            columns = axis_matrices(box[1], box[3], w, strides[1], normalization, magnitudes)
+            plane_grad = g[:, i * m + j]
+            input_grad[:, i] += rows[0].T @ plane_grad @ columns[0]
+            for edge, ay, ax in (
+                (0, rows[1], columns[0]),
+                (1, rows[0], columns[1]),
+                (2, rows[2], columns[0]),
+                (3, rows[0], columns[2]),
+            ):
+                boxes_grad[i, j, edge] = np.sum(plane_grad * (ay @ x[:, i] @ ax.T))
+    return _like(input_grad, data_format), boxes_grad
+
+
+def integral_image(x, data_format="channels_last"):
+    """The summed-area table in float64, with its leading row and column of zeros."""
+    x = _channels_first(np.asarray(x, np.float64), data_format)
+    table = np.pad(x, ((0, 0), (0, 0), (1, 0), (1, 0))).cumsum(2).cumsum(3)
+    return _like(table, data_format)
