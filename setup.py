@@ -1,4 +1,4 @@
-"""Builds the compiled op against the TensorFlow installed here; everything else is in pyproject.toml.
+"""Builds the compiled op against the installed TensorFlow; all else is in pyproject.toml.
 
 CMake does the building. `pip install .` builds in an isolated environment, in which the installed
 TensorFlow is hidden, so its flags are asked of a fresh interpreter outside that environment.
@@ -43,9 +43,9 @@ def tensorflow_flags() -> dict:
                 return json.loads(line.removeprefix("FLAGS"))
     raise SystemExit(
         "tf_boxconv compiles against an installed TensorFlow and found none: run "
-        "`pip install 'tensorflow>=2.21,<2.22'` (or tensorflow-cpu) first. If your installer builds "
-        "in an environment of its own (uv, build), pass --no-build-isolation with setuptools, cmake "
-        f"and ninja installed.\n{sys.executable} said: {answers[0][0]}"
+        "`pip install 'tensorflow>=2.21,<2.22'` (or tensorflow-cpu) first. If your installer "
+        "builds in an environment of its own (uv, build), pass --no-build-isolation with "
+        f"setuptools, cmake and ninja installed.\n{sys.executable} said: {answers[0][0]}"
     )
 
 
@@ -72,7 +72,7 @@ class BuildLibrary(build_ext):
         (library / "build_info.json").write_text(json.dumps(info) + "\n")
 
     def copy_extensions_to_source(self) -> None:
-        """For `pip install -e .`: the sources are what Python imports, so the library joins them."""
+        """Puts the library beside the sources, which `pip install -e .` makes importable."""
         built = Path(self.build_lib) / "tf_boxconv" / "lib"
         shutil.copytree(built, ROOT / "tf_boxconv" / "lib", dirs_exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""Builds and runs the C++ test of core, without TensorFlow, under sanitizers, for each instruction set."""
+"""Builds core and its C++ test without TensorFlow and runs them under sanitizers."""
 
 import shutil
 import subprocess

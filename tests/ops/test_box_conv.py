@@ -117,10 +117,9 @@ def test_numeric_gradient(normalization):
     """Analytic gradients against central differences, away from pixel borders."""
     rng = np.random.default_rng(3)
     x = tf.constant(rng.normal(size=(2, 6, 7, 2)))
-    boxes = tf.constant(
-        [[[-1.3, -0.2, 2.1, 3.4], [0.7, -5.2, 1.9, 0.1]], [[-9.8, -9.3, 9.9, 9.6], [2, 1, 2.3, 5.2]]]
-        , tf.float64,
-    )  # fmt: skip
+    first = [[-1.3, -0.2, 2.1, 3.4], [0.7, -5.2, 1.9, 0.1]]
+    second = [[-9.8, -9.3, 9.9, 9.6], [2, 1, 2.3, 5.2]]
+    boxes = tf.constant([first, second], tf.float64)
     weights = tf.constant(rng.normal(size=(2, 3, 4, 4)))
 
     def loss(x, boxes):

@@ -56,7 +56,7 @@ def test_arguments(arguments, error, message):
 def test_integral_image_arguments():
     with pytest.raises(ValueError, match="`x` must have rank 4"):
         tf_boxconv.integral_image(X[0])
-    with pytest.raises(TypeError, match="`dtype` must be float32 or float64.*float16"):
+    with pytest.raises(TypeError, match=r"`dtype` must be float32 or float64.*float16"):
         tf_boxconv.integral_image(X, dtype="float16")
     with pytest.raises(ValueError, match="`data_format` must be"):
         tf_boxconv.integral_image(X, data_format="last")

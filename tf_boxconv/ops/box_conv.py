@@ -64,7 +64,6 @@ def box_conv2d(
         TypeError: for a dtype not named above.
 
     Example:
-
     >>> x = tf.random.normal([1, 64, 64, 1])
     >>> boxes = [[[-10.5, -10.5, 10.5, 10.5], [-3.0, -20.0, 4.0, 0.0]]]
     >>> tf_boxconv.box_conv2d(x, boxes).shape

@@ -1,0 +1,56 @@
+# Two commands for a fresh machine with Python 3.10-3.13, a C++17 compiler and make:
+#   make demo   trains, evaluates, draws and exports a pose model with box convolutions
+#   make test   runs all tests
+# Both install what they need into .venv and build the op on first use.
+
+PYTHON ?= python3
+VENV ?= .venv
+# tensorflow-cpu is the small package; on machines that it is not made for, or for a GPU, say
+# `make demo TENSORFLOW=tensorflow`.
+TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
+DEMO_RUN ?= runs/demo
+DEMO_FLAGS ?=
+PYTEST_FLAGS ?=
+
+BIN = $(VENV)/bin
+LIBRARY = tf_boxconv/lib/libtf_boxconv_ops.so
+OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt custom_ops/*/*.h custom_ops/*/*.cc)
+export PATH := $(abspath $(BIN)):$(PATH)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test install lint format clean
+
+demo: install
+	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
+
+test: install
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+install: $(VENV)/.installed $(LIBRARY)
+
+# TensorFlow first: the op is compiled against the one that is installed.
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || (echo "Python's venv module is missing: \
+	on Debian and Ubuntu run 'apt install python3-venv'" && false)
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[examples,test,lint]"
+	touch $@
+
+$(LIBRARY): $(OP_SOURCES) | $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+CXX_FILES = $(shell git ls-files '*.h' '*.cc')
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info tf_boxconv/lib

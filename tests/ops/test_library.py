@@ -1,0 +1,94 @@
+"""The op library: loaded on import, alone without the package, and explained when it cannot be."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tf_boxconv
+
+PACKAGE = Path(tf_boxconv.__file__).parent
+
+
+def run_python(code: str, pythonpath: Path | None = None, **environment: str):
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    if pythonpath is not None:
+        env["PYTHONPATH"] = str(pythonpath)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, cwd="/"
+    )
+
+
+def copy_package(folder: Path) -> Path:
+    shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / "tf_boxconv" / "lib"
+
+
+def test_missing_library_says_what_to_run(tmp_path):
+    library = copy_package(tmp_path)
+    (library / "libtf_boxconv_ops.so").unlink()
+    done = run_python("import tf_boxconv", pythonpath=tmp_path)
+    assert done.returncode != 0
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError: tf_boxconv's compiled library is missing")
+    assert "pip install -e ." in message
+
+
+def test_library_of_another_tensorflow_says_what_to_run(tmp_path):
+    library = copy_package(tmp_path)
+    # What a loader meets in a library built for another TensorFlow: a symbol it cannot resolve.
+    source = (
+        'extern "C" void absl_of_another_version(); void (*needed)() = absl_of_another_version;'
+    )
+    (tmp_path / "other.cc").write_text(source)
+    target = library / "libtf_boxconv_ops.so"
+    command = ["c++", "-shared", "-fPIC", "-Wl,-z,now", "-o", target, tmp_path / "other.cc"]
+    subprocess.run(command, check=True)
+    (library / "build_info.json").write_text(json.dumps({"tensorflow": "2.19.1"}))
+    done = run_python("import tf_boxconv", pythonpath=tmp_path)
+    assert done.returncode != 0
+    message = done.stderr[done.stderr.rindex("ImportError") :]
+    assert "It was built for TensorFlow 2.19.1; this is TensorFlow" in message
+    assert "pip install -e ." in message and "absl_of_another_version" in message
+
+
+def test_second_copy_is_refused(tmp_path):
+    library = copy_package(tmp_path)
+    code = (
+        "import tensorflow as tf\n"
+        f"tf.load_op_library({str(library / 'libtf_boxconv_ops.so')!r})\n"
+        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+        "import tf_boxconv"
+    )
+    done = run_python(code)
+    assert done.returncode != 0
+    assert "already registered from another copy" in done.stderr.strip().splitlines()[-1]
+
+
+def test_library_alone_serves_a_graph_without_the_package():
+    code = (
+        "import sys, tensorflow as tf\n"
+        f"ops = tf.load_op_library({tf_boxconv.library_path()!r})\n"
+        "out = ops.box_conv_box_conv2d(input=tf.ones([1, 4, 4, 1]), "
+        "boxes=tf.constant([[[-.5, -.5, .5, .5]]]))\n"
+        "assert 'tf_boxconv' not in sys.modules\n"
+        "print(float(tf.reduce_sum(out)))"
+    )
+    done = run_python(code)
+    assert done.stdout.strip() == "16.0", done.stderr
+
+
+def test_baseline_instruction_set_gives_the_same():
+    code = (
+        "import numpy as np, tensorflow as tf, tf_boxconv\n"
+        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+        "from tests import reference\n"
+        "x = np.random.default_rng(0).normal(size=(2, 19, 23, 5))\n"
+        "boxes = np.random.default_rng(1).uniform(.6, 7, (5, 3, 4)) * [-1, -1, 1, 1]\n"
+        "np.testing.assert_allclose(tf_boxconv.box_conv2d(x, boxes), "
+        "reference.box_conv2d(x, boxes), atol=1e-12)"
+    )
+    done = run_python(code, pythonpath=PACKAGE.parent, TF_BOXCONV_ISA="baseline")
+    assert done.returncode == 0, done.stderr
