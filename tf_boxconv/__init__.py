@@ -1,8 +1,17 @@
 """Convolution with learnable boxes of any size at the price of a 3x3, for TensorFlow and Keras."""
 
+from tf_boxconv import constraints, initializers, layers
 from tf_boxconv.ops.box_conv import box_conv2d
 from tf_boxconv.ops.integral_image import integral_image
 from tf_boxconv.ops.library import library_path
 from tf_boxconv.version import __version__
 
-__all__ = ["__version__", "box_conv2d", "integral_image", "library_path"]
+__all__ = [
+    "__version__",
+    "box_conv2d",
+    "constraints",
+    "initializers",
+    "integral_image",
+    "layers",
+    "library_path",
+]

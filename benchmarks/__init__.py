@@ -1,0 +1,1 @@
+"""Measurements: each is a command that prints the machine, the versions and its figures."""

@@ -1,0 +1,97 @@
+"""BoxBottleneck: a Keras layer, and the residual block that its docstring describes."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src import testing
+
+from tests import reference
+from tests.layers.cases import DATA_FORMATS, image_shape, images, random_boxes
+from tf_boxconv.layers import BoxBottleneck
+
+
+class BoxBottleneckTest(testing.TestCase):
+    def test_basic(self):
+        for data_format in DATA_FORMATS:
+            self.run_layer_test(
+                BoxBottleneck,
+                init_kwargs={
+                    "depth_multiplier": 2,
+                    "data_format": data_format,
+                    "normalization": "valid",
+                    "activation": "elu",
+                    "rate": 0.25,
+                    "momentum": 0.9,
+                    "epsilon": 1e-4,
+                    "boxes_regularizer": "l1",
+                    "kernel_regularizer": "l2",
+                },
+                input_shape=image_shape(data_format, 5, 7, 8),
+                expected_output_shape=image_shape(data_format, 5, 7, 8),
+                expected_num_trainable_weights=6,
+                expected_num_non_trainable_weights=4,
+                expected_num_seed_generators=1,
+                expected_num_losses=2,
+                supports_masking=False,
+            )
+
+    def test_defaults(self):
+        self.run_layer_test(
+            BoxBottleneck,
+            init_kwargs={},
+            input_shape=(2, 5, 7, 8),
+            expected_output_shape=(2, 5, 7, 8),
+            expected_num_trainable_weights=6,
+            expected_num_non_trainable_weights=4,
+            expected_num_losses=0,
+            supports_masking=False,
+        )
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize("training", [False, True])
+def test_against_the_reference(data_format, training):
+    x = images(image_shape(data_format))
+    layer = BoxBottleneck(4, data_format=data_format, epsilon=1e-3)
+    layer.build(x.shape)
+    layer.box_conv.set_boxes(random_boxes(2, 4))
+    rng = np.random.default_rng(3)
+    for norm in (layer.reduce_norm, layer.box_norm):
+        norm.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in norm.weights])
+
+    def batch_norm(values, norm):
+        gamma, beta, mean, variance = norm.get_weights()
+        if training:
+            mean, variance = values.mean((0, 1, 2)), values.var((0, 1, 2))
+        return (values - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+
+    channel = 3 if data_format == "channels_last" else 1
+    inputs = np.moveaxis(x, channel, -1).astype(np.float64)
+    reduced = np.maximum(batch_norm(inputs @ layer.kernel.numpy(), layer.reduce_norm), 0)
+    responses = reference.box_conv2d(reduced, keras.ops.convert_to_numpy(layer.boxes))
+    wanted = np.maximum(inputs + batch_norm(responses, layer.box_norm), 0)
+    got = np.moveaxis(keras.ops.convert_to_numpy(layer(x, training=training)), channel, -1)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_drops_context_in_training_only():
+    x = images((2, 9, 9, 8))
+    layer = BoxBottleneck(rate=0.5, activation=None)
+    layer.build(x.shape)
+    context = keras.ops.convert_to_numpy(layer(x, training=True)) - x
+    assert 0.4 < np.mean(context == 0) < 0.6
+    context = keras.ops.convert_to_numpy(layer(x, training=False)) - x
+    assert np.mean(context == 0) < 0.01
+
+
+def test_parameter_count():
+    layer = BoxBottleneck(4)
+    layer.build((None, 9, 9, 64))
+    trainable = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
+    # 1x1 weights, boxes, and a scale and an offset for each normalized channel
+    assert trainable == 64 * 16 + 16 * 4 * 4 + 2 * 16 + 2 * 64
+
+
+def test_channels_that_do_not_divide():
+    with pytest.raises(ValueError, match=r"divisible by `depth_multiplier`.*=4.*6 channels"):
+        BoxBottleneck(4).build((None, 9, 9, 6))

@@ -1,0 +1,119 @@
+"""BoxConv2D: a Keras layer, a drop-in for Conv2D, and the right numbers."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src import testing
+
+from tests import reference
+from tests.layers.cases import DATA_FORMATS, image_shape, images, random_boxes
+from tf_boxconv.layers import BoxConv2D
+
+
+class BoxConv2DTest(testing.TestCase):
+    def test_basic(self):
+        for data_format in DATA_FORMATS:
+            self.run_layer_test(
+                BoxConv2D,
+                init_kwargs={
+                    "filters": 6,
+                    "depth_multiplier": 2,
+                    "strides": 2,
+                    "data_format": data_format,
+                    "normalization": None,
+                    "activation": "relu",
+                    "boxes_regularizer": "l1",
+                    "kernel_regularizer": "l2",
+                    "bias_regularizer": "l2",
+                    "activity_regularizer": "l2",
+                    "kernel_constraint": "max_norm",
+                    "bias_constraint": "non_neg",
+                },
+                input_shape=image_shape(data_format, 5, 7, 4),
+                expected_output_shape=image_shape(data_format, 3, 4, 6),
+                expected_num_trainable_weights=3,
+                expected_num_non_trainable_weights=0,
+                expected_num_seed_generators=0,
+                expected_num_losses=4,
+                supports_masking=False,
+            )
+
+    def test_defaults(self):
+        self.run_layer_test(
+            BoxConv2D,
+            init_kwargs={"filters": 6},
+            input_shape=(2, 5, 7, 4),
+            expected_output_shape=(2, 5, 7, 6),
+            expected_num_trainable_weights=3,
+            expected_num_non_trainable_weights=0,
+            expected_num_losses=0,
+            supports_masking=False,
+        )
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize("strides", [1, (3, 2)])
+@pytest.mark.parametrize("normalization", ["area", "valid", None])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-5), ("float64", 1e-11)])
+def test_against_the_reference(data_format, strides, normalization, dtype, tolerance):
+    # With a stride of 2 the outputs are as wide as there are filters: nothing may mix them up.
+    x = images(image_shape(data_format, 9, 11, 5), dtype=dtype)
+    boxes = random_boxes(5, 3)
+    layer = BoxConv2D(
+        6,
+        3,
+        strides=strides,
+        data_format=data_format,
+        normalization=normalization,
+        bias_initializer="random_normal",
+        dtype=dtype,
+    )
+    layer.build(x.shape)
+    layer.set_boxes(boxes)
+    boxes = boxes if dtype == "float64" else boxes.astype(np.float32)
+    responses = reference.box_conv2d(x, boxes, strides, normalization, data_format)
+    channel = 3 if data_format == "channels_last" else 1
+    mixed = np.moveaxis(responses, channel, -1) @ layer.kernel.numpy() + layer.bias.numpy()
+    got = np.moveaxis(keras.ops.convert_to_numpy(layer(x)), channel, -1)
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, mixed, rtol=tolerance, atol=tolerance)
+
+
+def test_a_conv2d_of_ones_is_one_box():
+    """A 3x5 convolution whose kernel is constant in space, written as boxes."""
+    x = images((2, 8, 9, 3))
+    weights = images((3, 4), seed=1)
+    layer = BoxConv2D(4, depth_multiplier=1, normalization=None, use_bias=False)
+    layer.build(x.shape)
+    layer.set_boxes(np.tile([-1.5, -2.5, 1.5, 2.5], (3, 1, 1)))
+    layer.kernel.assign(weights)
+    plain = keras.layers.Conv2D(4, (3, 5), padding="same", use_bias=False)
+    plain.build(x.shape)
+    plain.kernel.assign(np.tile(weights, (3, 5, 1, 1)))
+    np.testing.assert_allclose(layer(x), plain(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("strides", [1, 2, (3, 2)])
+@pytest.mark.parametrize("size", [(1, 1), (8, 9), (None, None)])
+def test_same_output_shape_as_conv2d(strides, size):
+    shape = (None, *size, 3)
+    plain = keras.layers.Conv2D(7, 3, strides=strides, padding="same")
+    layer = BoxConv2D(7, strides=strides)
+    assert layer.compute_output_shape(shape) == plain.compute_output_shape(shape)
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize("empty", [0, 1, 2, 3])
+def test_nothing_in_nothing_out(data_format, empty):
+    shape = [2, 6, 7, 3]
+    shape[empty] = 0
+    layer = BoxConv2D(5, data_format=data_format)
+    got = layer(np.zeros(shape, np.float32))
+    assert got.shape == layer.compute_output_shape(shape)
+
+
+def test_parameters_do_not_depend_on_the_size_of_the_boxes():
+    for max_size in (3, 300):
+        layer = BoxConv2D(32, depth_multiplier=4, max_size=max_size)
+        layer.build((None, None, None, 16))
+        assert layer.count_params() == 16 * 4 * 4 + 16 * 4 * 32 + 32

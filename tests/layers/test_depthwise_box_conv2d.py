@@ -1,0 +1,201 @@
+"""DepthwiseBoxConv2D: a Keras layer, and the right numbers."""
+
+import keras
+import numpy as np
+import pytest
+from keras.src import testing
+
+from tests import reference
+from tests.layers.cases import DATA_FORMATS, image_shape, images, random_boxes
+from tf_boxconv.layers import DepthwiseBoxConv2D
+
+
+class DepthwiseBoxConv2DTest(testing.TestCase):
+    def test_basic(self):
+        for data_format in DATA_FORMATS:
+            self.run_layer_test(
+                DepthwiseBoxConv2D,
+                init_kwargs={
+                    "depth_multiplier": 3,
+                    "strides": (2, 3),
+                    "data_format": data_format,
+                    "normalization": "valid",
+                    "activation": "relu",
+                    "use_bias": True,
+                    "bias_regularizer": "l2",
+                    "boxes_regularizer": "l1",
+                    "activity_regularizer": "l2",
+                    "boxes_constraint": None,
+                },
+                input_shape=image_shape(data_format, 5, 7, 4),
+                expected_output_shape=image_shape(data_format, 3, 3, 12),
+                expected_num_trainable_weights=2,
+                expected_num_non_trainable_weights=0,
+                expected_num_seed_generators=0,
+                expected_num_losses=3,
+                supports_masking=False,
+            )
+
+    def test_defaults(self):
+        self.run_layer_test(
+            DepthwiseBoxConv2D,
+            init_kwargs={},
+            input_shape=(2, 5, 7, 4),
+            expected_output_shape=(2, 5, 7, 4),
+            expected_num_trainable_weights=1,
+            expected_num_non_trainable_weights=0,
+            expected_num_losses=0,
+            supports_masking=False,
+        )
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize("strides", [1, (3, 2)])
+@pytest.mark.parametrize("normalization", ["area", "valid", None])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 1e-11)])
+def test_against_the_reference(data_format, strides, normalization, dtype, tolerance):
+    x = images(image_shape(data_format, 9, 11, 5), dtype=dtype)
+    boxes = random_boxes(5, 3)
+    layer = DepthwiseBoxConv2D(
+        3,
+        strides=strides,
+        data_format=data_format,
+        normalization=normalization,
+        activation="tanh",
+        use_bias=True,
+        bias_initializer="random_normal",
+        dtype=dtype,
+    )
+    layer.build(x.shape)
+    layer.set_boxes(boxes)
+    boxes = boxes if dtype == "float64" else boxes.astype(np.float32)
+    wanted = reference.box_conv2d(x, boxes, strides, normalization, data_format)
+    bias = keras.ops.convert_to_numpy(layer.bias)
+    wanted = wanted + (bias if data_format == "channels_last" else bias[:, None, None])
+    got = keras.ops.convert_to_numpy(layer(x))
+    assert got.dtype == dtype
+    np.testing.assert_allclose(got, np.tanh(wanted), rtol=tolerance, atol=tolerance)
+
+
+def test_channel_order():
+    """Output channel `c * M + m` is channel `c` under box `m`."""
+    x = images((1, 6, 7, 3))
+    layer = DepthwiseBoxConv2D(2)
+    layer.build(x.shape)
+    identity, shift = [-0.5, -0.5, 0.5, 0.5], [0.5, -0.5, 1.5, 0.5]
+    layer.set_boxes([[identity, shift]] * 3)
+    y = keras.ops.convert_to_numpy(layer(x))
+    np.testing.assert_allclose(y[..., 0::2], x, atol=1e-5)
+    np.testing.assert_allclose(y[:, :-1, :, 1::2], x[:, 1:], atol=1e-5)
+
+
+def test_boxes_are_in_pixels_whatever_the_scale():
+    given = np.float32(random_boxes(4, 2, size=20))
+    layer = DepthwiseBoxConv2D(
+        2,
+        max_size=(24, 48),
+        boxes_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(given, dtype),
+    )
+    layer.build((None, 10, 10, 4))
+    assert layer.scale[1] == 2 * layer.scale[0]
+    np.testing.assert_allclose(layer.boxes, given, rtol=1e-6)
+    stored = keras.ops.convert_to_numpy(layer.weights[0])
+    np.testing.assert_allclose(stored * np.tile(layer.scale, 2), given, rtol=1e-6)
+    layer.set_boxes(given[::-1])
+    np.testing.assert_allclose(layer.boxes, given[::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+def test_max_size_comes_from_the_input(data_format):
+    layer = DepthwiseBoxConv2D(64, data_format=data_format)
+    layer.build(image_shape(data_format, 20, 400))
+    boxes = keras.ops.convert_to_numpy(layer.boxes)
+    assert 5 < np.abs(boxes[..., 0::2]).max() <= 10
+    assert 100 < np.abs(boxes[..., 1::2]).max() <= 200
+    assert layer.max_size is None
+
+
+def test_an_initializer_or_constraint_of_another_size_keeps_it():
+    from tf_boxconv.constraints import BoxConstraint
+    from tf_boxconv.initializers import RandomBoxes
+
+    layer = DepthwiseBoxConv2D(
+        64,
+        max_size=100,
+        boxes_initializer=RandomBoxes(max_size=10),
+        boxes_constraint=BoxConstraint(max_size=3),
+    )
+    layer.build((None, 50, 50, 2))
+    assert np.abs(layer.boxes).max() <= 5
+    (weight,) = layer.weights
+    weight.assign(weight.constraint(weight))
+    assert np.abs(layer.boxes).max() <= 3 + 1e-5
+
+
+def test_regularizer_and_constraint_see_pixels():
+    seen = []
+    layer = DepthwiseBoxConv2D(
+        2,
+        max_size=37,
+        boxes_regularizer=lambda boxes: 0.5 * keras.ops.sum(keras.ops.abs(boxes)),
+        boxes_constraint=lambda boxes: seen.append(np.array(boxes)) or boxes + 1.0,
+    )
+    boxes = np.float32(random_boxes(4, 2))
+    layer.build((None, 37, 37, 4))
+    layer.set_boxes(boxes)
+    np.testing.assert_allclose(layer.losses[0], 0.5 * np.abs(boxes).sum(), rtol=1e-5)
+    (weight,) = layer.weights
+    weight.assign(weight.constraint(weight))
+    np.testing.assert_allclose(seen[0], boxes, rtol=1e-6)
+    np.testing.assert_allclose(layer.boxes, boxes + 1, rtol=1e-5, atol=1e-5)
+
+
+def test_the_constraint_does_not_round_boxes_that_it_accepts():
+    layer = DepthwiseBoxConv2D(8, max_size=(37, 11))
+    layer.build((None, 37, 11, 8))
+    (weight,) = layer.weights
+    before = weight.numpy()
+    weight.assign(weight.constraint(weight))
+    np.testing.assert_array_equal(weight.numpy(), before)
+
+
+def test_inference_changes_no_weight():
+    """Not even boxes that the constraint would not accept."""
+    layer = DepthwiseBoxConv2D(2)
+    x = images((1, 6, 7, 3))
+    layer.build(x.shape)
+    layer.set_boxes(np.zeros((3, 2, 4)))
+    for training in (False, True):
+        np.testing.assert_array_equal(layer(x, training=training), 0)
+    np.testing.assert_array_equal(layer.boxes, 0)
+
+
+@pytest.mark.parametrize("normalization", ["area", "valid", None])
+def test_a_plane_of_one_pixel(normalization):
+    x = images((3, 1, 1, 4))
+    layer = DepthwiseBoxConv2D(2, normalization=normalization)
+    got = keras.ops.convert_to_numpy(layer(x))
+    boxes = keras.ops.convert_to_numpy(layer.boxes)
+    wanted = reference.box_conv2d(x, boxes, 1, normalization)
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 6, 7, 3), (2, 0, 7, 3), (2, 6, 0, 3), (2, 6, 7, 0)])
+def test_nothing_in_nothing_out(shape):
+    layer = DepthwiseBoxConv2D(2, use_bias=True)
+    x = np.zeros(shape, np.float32)
+    assert layer(x).shape == layer.compute_output_shape(shape)
+    assert layer(x).shape == (*shape[:3], 2 * shape[3])
+
+
+def test_seeds():
+    def boxes():
+        layer = DepthwiseBoxConv2D(2)
+        layer.build((None, 9, 9, 3))
+        return keras.ops.convert_to_numpy(layer.boxes)
+
+    keras.utils.set_random_seed(1)
+    first, second = boxes(), boxes()
+    keras.utils.set_random_seed(1)
+    np.testing.assert_array_equal(boxes(), first)
+    assert np.any(first != second)

@@ -1,0 +1,268 @@
+"""The ways in which Keras users use layers, for every layer alike."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.layers.cases import (
+    DATA_FORMATS,
+    LAYERS,
+    image_shape,
+    images,
+    inner_box_layer,
+    make,
+    random_boxes,
+)
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
+
+everywhere = pytest.mark.parametrize("name", LAYERS)
+both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
+
+
+def unknown_size(data_format, channels=8):
+    shape = image_shape(data_format, None, None, channels)[1:]
+    return keras.Input(shape)
+
+
+@everywhere
+@both_formats
+def test_unknown_sizes_in_a_functional_model(name, data_format):
+    """One model takes planes of any size, larger than `max_size` too, as the eager layer does."""
+    inputs = unknown_size(data_format)
+    layer = make(name, data_format=data_format, max_size=(9, 11))
+    outputs = layer(inputs)
+    expected = layer.compute_output_shape(inputs.shape)
+    assert outputs.shape == expected
+    assert [expected[0], *expected[-2:]].count(None) >= 2
+    model = keras.Model(inputs, outputs)
+    for height, width, batch in ((9, 11, 1), (30, 4, 3), (1, 1, 2)):
+        x = images(image_shape(data_format, height, width, 8, batch))
+        got = model.predict(x, verbose=0)
+        assert got.shape == layer.compute_output_shape(x.shape)
+        np.testing.assert_allclose(got, layer(x), rtol=1e-5, atol=1e-5)
+
+
+@everywhere
+@both_formats
+def test_an_unknown_size_needs_max_size(name, data_format):
+    with pytest.raises(ValueError, match=r"`max_size` must be given.*None.*max_size=\(height"):
+        make(name, data_format=data_format)(unknown_size(data_format))
+
+
+@everywhere
+def test_functional_sequential_and_subclassed_models_agree(name):
+    x = images(image_shape("channels_last"))
+    layer = make(name)
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def call(self, inputs, training=False):
+            return self.layer(inputs, training=training)
+
+    inputs = keras.Input(x.shape[1:])
+    functional = keras.Model(inputs, layer(inputs))
+    sequential = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    wanted = layer(x).numpy()
+    for model in (functional, sequential, Subclassed()):
+        np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+        assert model.count_params() == layer.count_params()
+
+
+@everywhere
+def test_summary_counts_boxes_as_trainable_parameters(name):
+    layer = make(name)
+    inputs = keras.Input((9, 11, 8))
+    model = keras.Model(inputs, layer(inputs))
+    lines = []
+    model.summary(print_fn=lines.append)
+    counted = {
+        "depthwise": (8 * 2 * 4, 0),
+        "full": (8 * 3 * 4 + 8 * 3 * 5 + 5, 0),
+        "bottleneck": (8 * 2 + 2 * 4 * 4 + 2 * 2 + 2 * 8, 2 * 2 + 2 * 8),
+    }[name]
+    text = "\n".join(lines)
+    assert f"Trainable params: {counted[0]} " in text
+    assert f"Non-trainable params: {counted[1]} " in text
+
+
+@everywhere
+@both_formats
+@pytest.mark.parametrize(
+    ("policy", "output", "tolerance"),
+    [
+        ("float32", "float32", 1e-5),
+        ("float64", "float64", 1e-5),
+        ("mixed_float16", "float16", 2e-2),
+        ("mixed_bfloat16", "bfloat16", 1e-1),
+        ("float16", "float16", 2e-2),
+        ("bfloat16", "bfloat16", 1e-1),
+    ],
+)
+def test_dtype_policies(name, data_format, policy, output, tolerance):
+    """Half types change the output's dtype, never the boxes'."""
+    x = images(image_shape(data_format))
+    layer = make(name, data_format=data_format, dtype=policy)
+    plain = make(name, data_format=data_format, dtype="float32")
+    got = layer(x)
+    assert keras.backend.standardize_dtype(got.dtype) == output
+    wide = "float64" if policy == "float64" else "float32"
+    box_layer = inner_box_layer(layer)
+    assert keras.backend.standardize_dtype(box_layer.boxes.dtype) == wide
+    assert keras.backend.standardize_dtype(box_layer.weights[0].dtype) == wide
+    with keras.src.backend.AutocastScope("float16"):
+        assert keras.backend.standardize_dtype(box_layer.boxes.dtype) == wide
+    # The symbolic and the eager dtype agree, and the numbers are those of float32.
+    inputs = keras.Input(x.shape[1:], dtype=output)
+    assert keras.backend.standardize_dtype(layer(inputs).dtype) == output
+    plain.build(x.shape)
+    plain.set_weights([np.asarray(w, np.float32) for w in layer.get_weights()])
+    got = keras.ops.convert_to_numpy(keras.ops.cast(got, "float32"))
+    np.testing.assert_allclose(got, plain(x), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_global_mixed_policy_keeps_box_coordinates_exact(policy):
+    """A coordinate that half types cannot hold still makes a difference."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        layer = DepthwiseBoxConv2D(max_size=1000)
+        layer.build((None, None, None, 1))
+        layer.set_boxes([[[-300.3, -0.5, 300.4, 0.5]]])
+        np.testing.assert_allclose(layer.boxes[0, 0], [-300.3, -0.5, 300.4, 0.5], rtol=1e-6)
+        inputs = keras.Input((9, 9, 1))
+        model = keras.Model(inputs, layer(inputs))
+        assert keras.backend.standardize_dtype(model.output.dtype) == policy[6:]
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@everywhere
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_integer_images_are_converted(name, dtype):
+    x = np.random.default_rng(0).integers(0, 200, image_shape("channels_last")).astype(dtype)
+    layer = make(name)
+    np.testing.assert_array_equal(layer(x), layer(x.astype("float32")))
+    assert keras.backend.standardize_dtype(layer(tf.constant(x)).dtype) == "float32"
+
+
+@everywhere
+def test_jit_is_never_chosen(name, monkeypatch):
+    layer = make(name)
+    assert not layer.supports_jit
+    inputs = keras.Input((9, 11, 8))
+    model = keras.Model(inputs, layer(inputs))
+    # Keras chooses XLA where it sees a device that is not a CPU.
+    device = tf.config.PhysicalDevice(name="/physical_device:GPU:0", device_type="GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [device])
+    model.compile("sgd", "mse")
+    assert model.jit_compile is False
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    plain.compile("sgd", "mse")
+    assert plain.jit_compile is True  # so that the check above means something
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        model.compile("sgd", "mse", jit_compile=True)
+    assert model.jit_compile is False
+
+
+@everywhere
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth_multiplier": 0}, r"`depth_multiplier` must be.*Received: depth_multiplier=0"),
+        ({"depth_multiplier": -2}, "`depth_multiplier` must be"),
+        ({"depth_multiplier": 1.5}, "`depth_multiplier` must be"),
+        ({"depth_multiplier": None}, "`depth_multiplier` must be"),
+        ({"normalization": "batch"}, r"`normalization` must be.*normalization='batch'"),
+        ({"data_format": "NHWC"}, r"`data_format` must be.*data_format='NHWC'"),
+        ({"max_size": -3}, r"`max_size` must be.*max_size=-3"),
+        ({"max_size": (3, 4, 5)}, "`max_size` must be"),
+        ({"boxes_initializer": "no_such_thing"}, "no_such_thing"),
+        ({"kernel_size": 3}, "kernel_size"),
+    ],
+)
+def test_bad_arguments(name, arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make(name, **arguments)
+
+
+@pytest.mark.parametrize("cls", [DepthwiseBoxConv2D, BoxConv2D])
+@pytest.mark.parametrize("strides", [0, -1, (1, 2, 3), (1, 0), 1.5, "2", None])
+def test_bad_strides(cls, strides):
+    with pytest.raises(ValueError, match=r"`strides` must be.*Received: strides="):
+        cls(4, strides=strides)
+
+
+@pytest.mark.parametrize("filters", [0, -1, 2.5, None, "8"])
+def test_bad_filters(filters):
+    with pytest.raises(ValueError, match=r"`filters` must be.*Received: filters="):
+        BoxConv2D(filters)
+
+
+@everywhere
+@both_formats
+def test_bad_input_shapes(name, data_format):
+    def layer():
+        return make(name, data_format=data_format, max_size=9)
+
+    with pytest.raises(ValueError, match=r"must have rank 4.*Received: input_shape=\(2, 9, 8\)"):
+        layer().build((2, 9, 8))
+    with pytest.raises(ValueError, match="must have rank 4"):
+        layer().compute_output_shape((2, 9, 9, 9, 8))
+    with pytest.raises(ValueError, match=r"channels of the input.*must be defined"):
+        layer().build(image_shape(data_format, 9, 9, None))
+    with pytest.raises(ValueError, match="expected ndim=4"):
+        layer()(images((2, 9, 8)))
+    built = layer()
+    built(images(image_shape(data_format)))
+    with pytest.raises(ValueError, match="expected axis"):
+        built(images(image_shape(data_format, channels=12)))
+
+
+@everywhere
+def test_boxes_before_and_after_build(name):
+    layer = make(name)
+    with pytest.raises(AttributeError, match="You must build the layer before accessing `boxes`"):
+        _ = layer.boxes
+    with pytest.raises(AttributeError, match="You must build the layer before accessing `scale`"):
+        _ = inner_box_layer(layer).scale
+    with pytest.raises(AttributeError, match="build the layer before accessing `set_boxes`"):
+        inner_box_layer(layer).set_boxes(np.zeros((1, 1, 4)))
+    layer.build((None, 9, 11, 8))
+    shape = tuple(layer.boxes.shape)
+    assert shape == {"depthwise": (8, 2, 4), "full": (8, 3, 4), "bottleneck": (2, 4, 4)}[name]
+    with pytest.raises(ValueError, match=r"`boxes` must have shape.*Received: boxes.shape=\(3,"):
+        inner_box_layer(layer).set_boxes(np.zeros((3, 1, 4)))
+
+
+@everywhere
+def test_data_format_defaults_to_kerass(name):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        assert make(name).data_format == "channels_first"
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert make(name).data_format == "channels_last"
+
+
+@everywhere
+def test_gradients_of_gradients(name):
+    """A gradient penalty with respect to the input has a gradient in every weight."""
+    layer = make(name)
+    if isinstance(layer, BoxBottleneck):
+        layer.activation = keras.activations.tanh
+    x = tf.constant(images(image_shape("channels_last")))
+    layer.build(x.shape)
+    # Nothing may depend on the input through a straight line only.
+    inner_box_layer(layer).set_boxes(random_boxes(*layer.boxes.shape[:2]))
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = tf.reduce_sum(layer(x, training=True) ** 2)
+        gradient = inner.gradient(y, x)
+        penalty = tf.reduce_sum(gradient**2)
+    gradients = outer.gradient(penalty, [layer.weights[0].value])
+    assert all(np.all(np.isfinite(g)) and np.any(g != 0) for g in gradients)

@@ -1,0 +1,151 @@
+"""Saving, loading, cloning: the same outputs, the same boxes in pixels."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.layers.cases import DATA_FORMATS, LAYERS, image_shape, images, inner_box_layer, make
+from tf_boxconv import layers
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D, base_box_conv
+
+everywhere = pytest.mark.parametrize("name", LAYERS)
+
+
+def trained(model, x):
+    """`model` with weights that no initializer gives."""
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    model.fit(x, np.ones((len(x), *model.output_shape[1:])), verbose=0)
+    return model
+
+
+@everywhere
+@pytest.mark.parametrize(("data_format", "max_size"), zip(DATA_FORMATS, (None, 7), strict=True))
+def test_keras_file_round_trip(name, data_format, max_size, tmp_path):
+    x = images(image_shape(data_format))
+    inputs = keras.Input(x.shape[1:])
+    outputs = make(name, data_format=data_format, max_size=max_size)(inputs)
+    model = trained(keras.Model(inputs, outputs), x)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(loaded.layers[1].boxes, model.layers[1].boxes)
+    assert loaded.to_json() == model.to_json()
+    # The loaded model trains on, from the same optimizer state, as the original would.
+    for either in (model, loaded):
+        either.fit(x, np.zeros((len(x), *model.output_shape[1:])), verbose=0, shuffle=False)
+    np.testing.assert_allclose(loaded.layers[1].boxes, model.layers[1].boxes, atol=1e-4)
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks = [BoxConv2D(8), BoxBottleneck(), DepthwiseBoxConv2D(2)]
+
+    def call(self, inputs, training=False):
+        for block in self.blocks:
+            inputs = block(inputs, training=training)
+        return inputs
+
+
+def test_keras_file_round_trip_of_a_subclassed_model(tmp_path):
+    x = images((2, 9, 11, 3))
+    model = Subclassed()
+    wanted = model(x)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(
+        tmp_path / "model.keras", custom_objects={"Subclassed": Subclassed}
+    )
+    np.testing.assert_array_equal(loaded(x), wanted)
+
+
+def test_a_layer_built_on_a_known_size_and_used_on_unknown_ones(tmp_path):
+    """`max_size` was None at build: the file has to carry the shape that it came from."""
+    x = images((2, 9, 11, 3))
+    layer = BoxConv2D(4)
+    layer.build(x.shape)
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, layer(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert loaded.layers[1].scale == layer.scale
+
+
+@everywhere
+def test_weight_files_keep_boxes_in_pixels(name, tmp_path):
+    """Even where the layer that loads them was built on planes of another size."""
+    first, second = make(name), make(name)
+    models = []
+    for layer, size in ((first, (9, 11)), (second, (40, 60))):
+        inputs = keras.Input((*size, 8))
+        models.append(keras.Model(inputs, layer(inputs)))
+    models[0].save_weights(tmp_path / "model.weights.h5")
+    models[1].load_weights(tmp_path / "model.weights.h5")
+    assert inner_box_layer(first).scale != inner_box_layer(second).scale
+    np.testing.assert_allclose(second.boxes, first.boxes, rtol=1e-6)
+    x = images((2, 9, 11, 8))
+    np.testing.assert_allclose(second(x), first(x), rtol=1e-4, atol=1e-5)
+
+
+def test_files_survive_another_coordinate_scale(tmp_path, monkeypatch):
+    """The constant is a matter of training speed: files written under another value still load."""
+    x = images((2, 9, 11, 3))
+    monkeypatch.setattr(base_box_conv, "COORDINATE_SCALE", 0.37)
+    model = keras.Sequential([keras.Input(x.shape[1:]), BoxConv2D(4)])
+    model.save(tmp_path / "model.keras")
+    monkeypatch.undo()
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[0].scale != model.layers[0].scale
+    np.testing.assert_allclose(loaded.layers[0].boxes, model.layers[0].boxes, rtol=1e-6)
+    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    inputs = keras.Input((9, 11, 8))
+    keras.Model(inputs, BoxConv2D(5)(inputs)).save_weights(tmp_path / "model.weights.h5")
+    other = keras.Model(inputs, BoxConv2D(5, use_bias=False)(inputs))
+    with pytest.raises(ValueError, match="expected 2 variables, but received 3"):
+        other.load_weights(tmp_path / "model.weights.h5")
+
+
+@everywhere
+def test_clone_model(name):
+    x = images(image_shape("channels_last"))
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, make(name)(inputs))
+    clone = keras.models.clone_model(model)
+    assert clone.layers[1] is not model.layers[1]
+    assert clone.count_params() == model.count_params()
+    clone.set_weights(model.get_weights())
+    np.testing.assert_array_equal(clone.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_export_to_a_saved_model(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 8)),
+            BoxBottleneck(max_size=10),
+            BoxConv2D(4, max_size=10),
+            DepthwiseBoxConv2D(2, max_size=10),
+        ]
+    )
+    model.export(tmp_path / "exported", verbose=False)
+    served = tf.saved_model.load(tmp_path / "exported")
+    for shape in ((2, 9, 11, 8), (1, 20, 3, 8)):
+        x = images(shape)
+        np.testing.assert_allclose(served.serve(x), model(x), rtol=1e-5, atol=1e-5)
+
+
+@everywhere
+def test_json(name):
+    inputs = keras.Input((9, 11, 8))
+    model = keras.Model(inputs, make(name)(inputs))
+    revived = keras.models.model_from_json(model.to_json())
+    assert revived.to_json() == model.to_json()
+
+
+@pytest.mark.parametrize("cls", [DepthwiseBoxConv2D, BoxConv2D, BoxBottleneck])
+def test_layers_are_registered(cls):
+    assert keras.saving.get_registered_name(cls) == f"tf_boxconv>{cls.__name__}"
+    assert cls.__name__ in layers.__all__

@@ -1,0 +1,111 @@
+"""RandomBoxes: valid, spread, seeded boxes."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_boxconv import initializers
+from tf_boxconv.constraints import BoxConstraint
+from tf_boxconv.initializers import RandomBoxes
+
+
+def draw(shape=(64, 4, 4), **kwargs):
+    return keras.ops.convert_to_numpy(RandomBoxes(**kwargs)(shape))
+
+
+@pytest.mark.parametrize("max_size", [1, 2, 7, 64, (3, 500)])
+def test_boxes_are_valid_and_within_half_the_plane(max_size):
+    boxes = draw(max_size=max_size, seed=0)
+    half = np.tile(np.broadcast_to(max_size, 2), 2) / 2
+    assert boxes.shape == (64, 4, 4)
+    assert boxes.dtype == np.float32
+    assert np.all(boxes[..., 2:] - boxes[..., :2] >= 1 - 1e-5)
+    assert np.all(np.abs(boxes) <= half + 1e-4)
+    # The default constraint has nothing to do with the default initial boxes.
+    projected = keras.ops.convert_to_numpy(BoxConstraint(max_size=max_size)(boxes))
+    np.testing.assert_allclose(projected, boxes, atol=1e-5)
+
+
+def test_sizes_are_log_uniform_along_each_axis_on_its_own():
+    boxes = draw((4000, 4, 4), max_size=(64, 640), seed=1)
+    octaves = np.log(boxes[..., 2:] - boxes[..., :2]).reshape(-1, 2)
+    octaves = octaves / np.log(0.7 * np.array([64, 640]))
+    np.testing.assert_allclose(octaves.mean(0), 0.5, atol=0.01)
+    np.testing.assert_allclose(octaves.std(0), 12**-0.5, atol=0.01)
+    assert abs(np.corrcoef(octaves.T)[0, 1]) < 0.03
+    assert octaves.min() < 0.001
+    assert octaves.max() > 0.999
+
+
+def test_positions_spread_around_the_output_pixel():
+    boxes = draw((4000, 4, 4), max_size=64, seed=1)
+    centre = ((boxes[..., 2:] + boxes[..., :2]) / 2).reshape(-1, 2)
+    np.testing.assert_allclose(centre.mean(0), 0, atol=0.2)
+    assert np.all(np.abs(centre) <= 16 + 1e-4)
+    assert np.all(np.abs(centre).max(0) > 15.5)
+    assert abs(np.corrcoef(centre.T)[0, 1]) < 0.03
+
+
+def test_seeds():
+    np.testing.assert_array_equal(draw(max_size=9, seed=3), draw(max_size=9, seed=3))
+    assert np.any(draw(max_size=9, seed=3) != draw(max_size=9, seed=4))
+    # No two boxes of one draw are alike.
+    assert len(np.unique(draw(max_size=9, seed=3).reshape(-1, 4), axis=0)) == 256
+    # As with Keras's own: an integer repeats at every call, a generator goes on.
+    repeats = RandomBoxes(max_size=9, seed=3)
+    np.testing.assert_array_equal(repeats((2, 1, 4)), repeats((2, 1, 4)))
+    goes_on = RandomBoxes(max_size=9, seed=keras.random.SeedGenerator(3))
+    assert np.any(goes_on((2, 1, 4)) != goes_on((2, 1, 4)))
+
+
+def test_without_a_seed_the_global_seed_decides():
+    keras.utils.set_random_seed(5)
+    first, second = draw(max_size=9), draw(max_size=9)
+    keras.utils.set_random_seed(5)
+    np.testing.assert_array_equal(draw(max_size=9), first)
+    assert np.any(first != second)
+
+
+def test_float64_and_zero_channels():
+    boxes = RandomBoxes(max_size=9, seed=0)((0, 2, 4), dtype="float64")
+    assert boxes.shape == (0, 2, 4)
+    assert keras.backend.standardize_dtype(boxes.dtype) == "float64"
+
+
+@pytest.mark.parametrize("seed", [None, 7, keras.random.SeedGenerator(7)])
+def test_serialization(seed):
+    initializer = RandomBoxes(max_size=(3, 4), min_size=0.5, seed=seed)
+    config = keras.initializers.serialize(initializer)
+    revived = keras.initializers.deserialize(config)
+    assert isinstance(revived, RandomBoxes)
+    assert keras.initializers.serialize(revived) == config
+    if seed is not None:
+        np.testing.assert_array_equal(revived((5, 2, 4)), initializer((5, 2, 4)))
+
+
+def test_with_max_size_binds_a_copy_once_and_keeps_the_seed():
+    free = RandomBoxes(seed=2)
+    bound = free.with_max_size((30, 40))
+    assert free.max_size is None
+    np.testing.assert_array_equal(bound((3, 2, 4)), draw((3, 2, 4), max_size=(30, 40), seed=2))
+    assert bound.with_max_size((8, 8)) is bound
+
+
+def test_get():
+    assert isinstance(initializers.get("random_boxes"), RandomBoxes)
+    assert isinstance(initializers.get("zeros"), keras.initializers.Zeros)
+    array = np.ones((1, 1, 4), np.float32)
+    np.testing.assert_array_equal(initializers.get(array)((1, 1, 4), "float32"), array)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"\[channels, depth_multiplier, 4\].*shape=\(3, 5\)"):
+        RandomBoxes(max_size=9)((3, 5))
+    with pytest.raises(ValueError, match=r"`max_size`.*must be given"):
+        RandomBoxes()((3, 1, 4))
+    with pytest.raises(ValueError, match="`max_size` must be"):
+        RandomBoxes(max_size=0)
+    with pytest.raises(ValueError, match="`min_size` must be"):
+        RandomBoxes(min_size=0)
+    with pytest.raises(ValueError, match="seed"):
+        RandomBoxes(seed="seven")
