@@ -1,0 +1,1 @@
+"""Examples of models built with box convolutions."""

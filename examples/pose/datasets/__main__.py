@@ -1,0 +1,100 @@
+"""Draws examples of a pose data set, with their skeletons, on one page.
+
+python -m examples.pose.datasets stick_figures --output grid.png
+python -m examples.pose.datasets lsp --data_dir ~/data --split test --output grid.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from examples.pose import datasets, drawing
+from examples.pose.images import ImageError, write_image
+
+# Smaller images are enlarged to this many pixels on their longer side before they are drawn.
+_DRAWING_SIZE = 224
+
+
+def draw_examples(
+    dataset: tf.data.Dataset,
+    skeleton: datasets.Skeleton,
+    count: int,
+    columns: int,
+    labels: bool = True,
+) -> np.ndarray:
+    """Draws the first examples of a data set on one page.
+
+    Args:
+        dataset: From `load`.
+        skeleton: From `load`.
+        count: How many examples. There may be fewer.
+        columns: Images in a row.
+        labels: Whether to draw the skeletons.
+
+    Returns:
+        uint8 `[height, width, 3]`.
+    """
+    images = []
+    for example in dataset.take(count).as_numpy_iterator():
+        visibility = example["visibility"] if labels else np.zeros_like(example["visibility"])
+        images.append(
+            drawing.draw_pose(
+                example["image"], example["joints"], visibility, skeleton, min_size=_DRAWING_SIZE
+            )
+        )
+    return drawing.draw_grid(images, columns)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pose.datasets",
+        description="Draws examples of a pose data set, with their skeletons, on one page. "
+        "Orange is the person's right, blue the left; hollow joints are occluded.",
+    )
+    parser.add_argument("name", choices=sorted(datasets.BUILDERS), help="the data set")
+    parser.add_argument("--output", required=True, help="picture to write, for example grid.png")
+    parser.add_argument("--split", default="train", help="the split (default: %(default)s)")
+    parser.add_argument(
+        "--count", type=_positive, default=24, help="how many examples (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--columns", type=_positive, default=6, help="images in a row (default: %(default)s)"
+    )
+    parser.add_argument("--no_labels", action="store_true", help="leave the skeletons out")
+    parser.add_argument(
+        "--data_dir", help="folder that holds the data set's own folder or zip file"
+    )
+    parser.add_argument(
+        "--prepared_dir", help="where prepared records are kept (default: ~/tensorflow_datasets)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        dataset, skeleton = datasets.load(args.name, args.split, args.data_dir, args.prepared_dir)
+        page = draw_examples(dataset, skeleton, args.count, args.columns, not args.no_labels)
+        write_image(args.output, page)
+    except (OSError, ValueError, ImageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"Wrote {args.output}: {args.name}, {args.split}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Generated articulated figures."""

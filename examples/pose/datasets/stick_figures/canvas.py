@@ -1,0 +1,175 @@
+"""A small software renderer: shaded capsules and flat panels with a depth buffer.
+
+Colours are float32 in 0..1 with channels first, `[3, ...]`, because NumPy is several times slower
+along an axis of length 3. Points are `(x, y, depth)` in pixels: `(0, 0)` is the centre of the top
+left pixel, and depth grows away from the camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+# Colour of a surface: gets `along` [n] (0 at the capsule's start, 1 at its end) and the surface's
+# outward normals [3, n] in the camera's frame, and returns [3, 1] or [3, n].
+Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+_SAMPLES = 2  # Samples per pixel and direction: edges are smooth after averaging.
+_AMBIENT = 0.5
+
+
+class Capsule(NamedTuple):
+    """The hull of two balls. Centres are points `[3]`, radii are in pixels."""
+
+    start: np.ndarray
+    end: np.ndarray
+    start_radius: float
+    end_radius: float
+    paint: Paint
+
+
+class Canvas:
+    """Collects surfaces seen from the front; the nearest wins at every sample.
+
+    Args:
+        size: Height and width in pixels.
+        light: `[3]` direction in which the light is, from the figure.
+    """
+
+    def __init__(self, size: int, light: np.ndarray):
+        self.size = size
+        self._samples = size * _SAMPLES  # In a row or column.
+        self._depth = np.full(self._samples**2, np.inf, np.float32)
+        self._color = np.zeros((3, self._samples**2), np.float32)
+        self._light = (light / np.linalg.norm(light)).astype(np.float32)
+
+    def draw(self, capsules: Sequence[Capsule]) -> None:
+        """Draws capsules, lit from the light's direction.
+
+        All samples of all capsules are computed together: single capsules cover so few of them
+        that calling NumPy for each would take several times as long.
+        """
+        if not capsules:
+            return
+        start = np.array([c.start for c in capsules], np.float32).T
+        end = np.array([c.end for c in capsules], np.float32).T
+        radius = np.array([(c.start_radius, c.end_radius) for c in capsules], np.float32).T
+        axis, spread = end - start, radius[1] - radius[0]
+        direction = axis[:2] / np.maximum((axis[:2] ** 2).sum(0), 1e-6)
+        owner, rows, place, x = self._samples_in(
+            np.minimum(start[:2] - radius[0], end[:2] - radius[1]),
+            np.maximum(start[:2] + radius[0], end[:2] + radius[1]),
+        )
+        # What differs between capsules and rows only is computed per row, then repeated.
+        y = rows.y - start[1, owner]
+        per_row = [start[0, owner], y, y * direction[1, owner], direction[0, owner]]
+        per_row += [axis[0, owner], axis[1, owner], radius[0, owner], spread[owner]]
+        x0, y, along_y, along_x, axis_x, axis_y, radius0, spread = rows.repeat(np.stack(per_row))
+        x -= x0
+        along = np.clip(x * along_x + along_y, 0, 1)
+        x -= along * axis_x
+        y -= along * axis_y
+        at_radius = radius0 + along * spread
+        height2 = at_radius * at_radius - x * x - y * y
+
+        covered = np.flatnonzero(height2 > 0)
+        place, along, owner = place[covered], along[covered], rows.repeat(owner)[covered]
+        height = np.sqrt(height2[covered])
+        depth = start[2][owner] + along * axis[2][owner] - height
+        np.minimum.at(self._depth, place, depth)
+        seen = np.flatnonzero(depth == self._depth[place])
+        place, along, owner, covered = place[seen], along[seen], owner[seen], covered[seen]
+
+        normals = np.stack([x[covered], y[covered], -height[seen]]) / at_radius[covered]
+        color = np.empty_like(normals)
+        borders = np.searchsorted(owner, np.arange(len(capsules) + 1))
+        for capsule, first, last in zip(capsules, borders, borders[1:], strict=False):
+            color[:, first:last] = capsule.paint(along[first:last], normals[:, first:last])
+        lit = np.maximum(self._light @ normals, 0) * (1 - _AMBIENT) + _AMBIENT
+        lit *= 0.7 - 0.3 * normals[2]  # Surfaces seen at a grazing angle darken: an outline.
+        self._fill(place, color * lit)
+
+    def draw_panel(
+        self, center: np.ndarray, half_size: np.ndarray, degrees: float, colors: np.ndarray
+    ) -> None:
+        """Draws a flat rectangle that faces the camera.
+
+        Args:
+            center: Point in its middle.
+            half_size: `[2]` half its width and height, before it is turned.
+            degrees: How far it is turned.
+            colors: `[3, k]` colours of equal bands along its width.
+        """
+        reach = np.hypot(*half_size)
+        _, rows, place, x = self._samples_in(center[:2, None] - reach, center[:2, None] + reach)
+        x, y = x - center[0], rows.repeat(rows.y) - center[1]
+        cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        u, v = (cos * x + sin * y) / half_size[0], (cos * y - sin * x) / half_size[1]
+        seen = (abs(u) < 1) & (abs(v) < 1) & (center[2] < self._depth[place])
+        place, band = place[seen], (u[seen] * 0.5 + 0.5) * colors.shape[1]
+        self._depth[place] = center[2]
+        self._fill(place, colors[:, band.astype(int)])
+
+    def depth_at(self, points: np.ndarray) -> np.ndarray:
+        """Depth of the nearest surface at points `[n, 2]` inside the image; inf where none is."""
+        column, row = ((points.T + 0.5) * _SAMPLES).astype(int)
+        return self._depth[row * self._samples + column]
+
+    def over(self, background: np.ndarray) -> np.ndarray:
+        """Returns what was drawn over a background `[3, size, size]`, antialiased."""
+        cover = self._average(np.isfinite(self._depth).astype(np.float32))
+        return self._average(self._color) + (1 - cover) * background
+
+    def _average(self, samples: np.ndarray) -> np.ndarray:
+        """Averages the samples of each pixel: `[..., n]` becomes `[..., size, size]`."""
+        samples = samples.reshape(*samples.shape[:-1], self._samples, self._samples)
+        rows = sum(samples[..., i::_SAMPLES, :] for i in range(_SAMPLES))
+        return sum(rows[..., i::_SAMPLES] for i in range(_SAMPLES)) * np.float32(_SAMPLES**-2)
+
+    def _fill(self, place: np.ndarray, color: np.ndarray) -> None:
+        for plane, values in zip(self._color, color, strict=True):
+            plane[place] = values
+
+    def _samples_in(
+        self, low: np.ndarray, high: np.ndarray
+    ) -> tuple[np.ndarray, _Rows, np.ndarray, np.ndarray]:
+        """Lists the samples in boxes, row by row, one box after the other.
+
+        Args:
+            low: `[2, n]` corners `(x, y)` of the boxes, in pixels.
+            high: `[2, n]` opposite corners.
+
+        Returns:
+            owner: Which box each row is in.
+            rows: The rows.
+            place: Flat index of every sample.
+            x: Where every sample is, in pixels.
+        """
+        left, top = np.clip((low + 0.5) * _SAMPLES, 0, self._samples).astype(int)
+        right, bottom = np.clip((high + 0.5) * _SAMPLES + 1, 0, self._samples).astype(int)
+        height = bottom - top
+        owner = np.repeat(np.arange(len(height)), height)
+        row = np.arange(len(owner)) + np.repeat(bottom - np.cumsum(height), height)
+        width = (right - left)[owner]
+        rows = _Rows(_center(row), width)
+        number = np.arange(width.sum())
+        column = rows.repeat(left[owner] + width - np.cumsum(width)) + number
+        return owner, rows, rows.repeat(row * self._samples) + column, _center(column)
+
+
+class _Rows(NamedTuple):
+    """Rows of samples: where they are, in pixels, and how many samples each has."""
+
+    y: np.ndarray
+    width: np.ndarray
+
+    def repeat(self, values: np.ndarray) -> np.ndarray:
+        """Repeats values per row, `[..., rows]`, for every sample of their row."""
+        return np.repeat(values, self.width, axis=-1)
+
+
+def _center(number: np.ndarray) -> np.ndarray:
+    """Where the samples of a row or column are, in pixels."""
+    return (number.astype(np.float32) + np.float32(0.5)) / np.float32(_SAMPLES) - np.float32(0.5)
