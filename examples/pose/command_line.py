@@ -1,0 +1,32 @@
+"""What the commands that read data sets share: arguments, and errors without tracebacks."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from examples.pose.run_folder import RunFolderError
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data_dir` and `--prepared_dir`."""
+    parser.add_argument(
+        "--data_dir", default=None, help="folder that holds the official lsp and lspet folders"
+    )
+    parser.add_argument(
+        "--prepared_dir",
+        default=None,
+        help="where prepared records are kept; None means ~/tensorflow_datasets",
+    )
+
+
+def run(main: Callable[[], None]) -> int:
+    """Runs a command; an error that the user can mend becomes one message and exit status 1."""
+    try:
+        main()
+    except (RunFolderError, FileNotFoundError, ValueError) as error:
+        # Programming errors are ValueErrors as well, and want their traceback.
+        if isinstance(error, ValueError) and type(error) is not ValueError:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,127 @@
+"""The whole path once, on generated pictures: train, evaluate, look at predictions, export.
+
+    python -m examples.pose.demo --run runs/demo
+
+Each step is one of the commands of this folder, printed before it runs so that it can be tried by
+itself. A demo that was stopped goes on where it was when it is started again.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import rich.console
+
+DATASET = "stick_figures"
+# Some 5 minutes on 2 CPU cores; and about one minute, enough to see every step work.
+TRAINING = ["--epochs", "4"]
+SHORT_TRAINING = ["--epochs", "1", "--steps_per_epoch", "30"]
+
+console = rich.console.Console(highlight=False)
+
+
+def demo_steps(run: Path, short: bool) -> list[tuple[str, list[str]]]:
+    """The demo's commands.
+
+    Args:
+        run: the run folder; everything the demo writes is in it.
+        short: trains only long enough to see that everything works.
+
+    Returns:
+        (what it does, module of `examples.pose` and its arguments) for each.
+    """
+    training = SHORT_TRAINING if short else TRAINING
+    folder = ["--run", str(run)]
+    data = ["--dataset", DATASET]
+    return [
+        ("Train a pose network of box convolutions", ["train", *folder, *data, *training]),
+        ("Measure it on pictures it has not seen", ["evaluate", *folder, *data]),
+        (
+            "Draw predictions beside the truth",
+            ["predict", "--model", str(run), *data, "--output", str(run / "predictions.png")],
+        ),
+        (
+            "Export it, and load the export in a fresh process",
+            ["export", *folder, "--output", str(export_folder(run)), "--overwrite"],
+        ),
+    ]
+
+
+def export_folder(run: Path) -> Path:
+    """Where the demo exports to: a model's folder and a version, as model servers want it."""
+    return run / "exported" / "pose" / "1"
+
+
+def run_step(title: str, module_and_arguments: list[str]) -> float:
+    """Runs a command and returns the seconds it took; exits if it fails."""
+    module, *arguments = module_and_arguments
+    console.print()
+    console.rule(f"[bold]{title}", align="left")
+    shown = shlex.join(["python", "-m", f"examples.pose.{module}", *arguments])
+    console.print(shown + "\n", style="dim", markup=False, soft_wrap=True)
+    start = time.monotonic()
+    process = subprocess.run(
+        [sys.executable, "-m", f"examples.pose.{module}", *arguments],
+        env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+        check=False,
+    )
+    if process.returncode:
+        sys.exit(f"demo: `{shown}` failed with exit code {process.returncode}.")
+    return time.monotonic() - start
+
+
+def print_summary(run: Path, times: dict[str, float]) -> None:
+    """Prints where everything is, how long it took, and what to try next."""
+    console.print()
+    console.rule("[bold]Done", align="left")
+    for what, path in [
+        ("predictions beside the truth", run / "predictions.png"),
+        ("the trained model", run / "model.keras"),
+        ("its measured accuracy", run / "metrics.json"),
+        ("the exported model", export_folder(run)),
+        ("the training curves", run / "logs"),
+    ]:
+        console.print(f"{what:<30}{path}", markup=False, soft_wrap=True)
+    spent = ", ".join(f"{module} {seconds:.0f} s" for module, seconds in times.items())
+    console.print(f"\nTime: {spent}; {sum(times.values()) / 60:.1f} minutes in all.")
+    python = os.path.relpath(sys.executable)
+    console.print(
+        "\nNext, a photo of your own, or the training curves:\n"
+        f"  {python} -m examples.pose.predict --model {run} PHOTO.jpg --output pose.png\n"
+        f"  {python} -m tensorboard.main --logdir {run / 'logs'}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.pose.demo`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pose.demo",
+        description="Train a pose network on generated pictures, evaluate it, draw its "
+        "predictions and export it. Needs no download.",
+    )
+    parser.add_argument(
+        "--run", default="runs/demo", help="folder for everything it writes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="train for a minute only, to see that it all works"
+    )
+    arguments = parser.parse_args(argv)
+    run = Path(arguments.run)
+    try:
+        times = {
+            command[0]: run_step(title, command)
+            for title, command in demo_steps(run, arguments.short)
+        }
+    except KeyboardInterrupt:
+        sys.exit("demo: stopped; the same command goes on from here.")
+    print_summary(run, times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Exports the model of a run folder as a SavedModel that takes pictures of any size.
+
+    python -m examples.pose.export --run runs/demo --output exported/pose/1
+
+The letterbox and the decoding of the heatmaps are inside, so that a client sends pictures and gets
+joints in their pixels. The SavedModel loads wherever the library of box operators was loaded
+before, by `import tf_boxconv` or by `tf.load_op_library` alone. After writing, a fresh process
+loads it the second way, and its answers are compared with the Keras model's.
+"""
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rich.console
+import rich.table
+import tensorflow as tf
+from PIL import Image
+
+import tf_boxconv
+from examples.pose import predictor as predictors
+from examples.pose import reload_check
+from examples.pose.run_folder import RunFolderError
+
+# What the reloaded model may differ by from the Keras model. TensorFlow's graph optimiser fuses
+# operations, which rounds differently.
+TOLERANCES = {"joints": 1e-2, "scores": 1e-4}
+
+
+class ExportError(Exception):
+    """The model cannot be exported; the message says why."""
+
+
+def export(predictor: predictors.PosePredictor, output, overwrite: bool = False) -> dict:
+    """Writes a predictor as a SavedModel, and checks it before it gets its name.
+
+    Signatures:
+
+    * `serving_default`: `images`, uint8 `[batch, height, width, 3]`, to `joints`, float32
+      `[batch, joints, 2]`, (x, y) in pixels, and `scores`, float32 `[batch, joints]`.
+    * `serving_encoded`: `image_bytes`, string `[batch]`, JPEG or PNG files of any sizes, to the
+      same.
+
+    The joints' names and limbs are in `assets/skeleton.json`.
+
+    Args:
+        predictor: what to export.
+        output: folder to write. It must not exist, or be empty.
+        overwrite: replaces a SavedModel that is there already.
+
+    Returns:
+        The largest absolute difference from the Keras model for each output, as `check` does.
+
+    Raises:
+        ExportError: `output` is taken, or the written model does not reload to the same answers.
+    """
+    output = Path(os.path.abspath(output))
+    require_free(output, overwrite)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent)
+    except OSError as error:
+        raise ExportError(f"{output} cannot be written: {error.strerror}.") from None
+    with scratch as folder:
+        written = Path(folder) / "saved_model"
+        _save(predictor, written)
+        differences = check(predictor, written)
+        if output.exists():
+            output.rename(Path(folder) / "replaced")
+        written.rename(output)
+    return differences
+
+
+def require_free(output: Path, overwrite: bool) -> None:
+    """Raises an `ExportError` unless a SavedModel may be written as the folder `output`."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not (output / "saved_model.pb").is_file():
+        raise ExportError(f"{output} exists and is not a SavedModel: it will not be replaced.")
+    if not overwrite:
+        raise ExportError(f"{output} holds a SavedModel already; --overwrite replaces it.")
+
+
+def check(predictor: predictors.PosePredictor, saved_model) -> dict:
+    """Compares a SavedModel, loaded in a fresh process without `tf_boxconv`, with the Keras model.
+
+    Args:
+        predictor: the Keras model with its picture handling. It runs eagerly here, operation by
+            operation, so that nothing but the weights is shared with what was saved.
+        saved_model: folder of the SavedModel.
+
+    Returns:
+        `{"joints": largest absolute difference in pixels, "scores": likewise}`.
+
+    Raises:
+        ExportError: the model does not load or run there, or differs by more than `TOLERANCES`.
+    """
+    feeds = _sample_feeds()
+    functions = {
+        predictors.IMAGES_SIGNATURE: predictor.predict_images.python_function,
+        predictors.ENCODED_SIGNATURE: predictor.predict_encoded.python_function,
+    }
+    results = _run_in_fresh_process(saved_model, feeds)
+    errors = {name: [] for name in TOLERANCES}
+    for key, feed in feeds.items():
+        answer = functions[key.split("/")[0]](tf.constant(feed))
+        for name, expected in answer.items():
+            errors[name].append(np.abs(results[f"{key}/{name}"] - expected.numpy()).ravel())
+    differences = {name: float(np.max(np.concatenate(found))) for name, found in errors.items()}
+    for name, tolerance in TOLERANCES.items():
+        if not differences[name] <= tolerance:  # NaN is not.
+            raise ExportError(
+                f"The reloaded model's {name} differ from the Keras model's by up to "
+                f"{differences[name]:.3g}, where at most {tolerance:g} is rounding."
+            )
+    return differences
+
+
+def _save(predictor: predictors.PosePredictor, folder: Path) -> None:
+    module = tf.Module()
+    # The functions reach the weights through the Keras model. Holding the bare variables here saves
+    # them without the layers' own functions, which would need Keras and tf_boxconv to load.
+    module.model_variables = [variable.value for variable in predictor.model.variables]
+    with tempfile.TemporaryDirectory() as assets:
+        skeleton = Path(assets) / predictors.SKELETON_ASSET
+        skeleton.write_text(json.dumps(predictor.skeleton.to_metadata(), indent=2) + "\n")
+        module.skeleton = tf.saved_model.Asset(str(skeleton))
+        signatures = {
+            predictors.IMAGES_SIGNATURE: predictor.predict_images,
+            predictors.ENCODED_SIGNATURE: predictor.predict_encoded,
+        }
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def _sample_feeds() -> dict:
+    """Pictures of clouds in several sizes, for `reload_check.run_signatures`."""
+    random = np.random.default_rng(0)
+
+    def picture(height, width):
+        # Smooth, so that a heatmap has one peak rather than many of nearly the same height.
+        coarse = random.integers(0, 256, size=(5, 5, 3), dtype=np.uint8)
+        return np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
+
+    def encoded(image, file_format):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, file_format)
+        return buffer.getvalue()
+
+    images, files = predictors.IMAGES_SIGNATURE, predictors.ENCODED_SIGNATURE
+    return {
+        f"{images}/images/square": np.stack([picture(96, 96), picture(96, 96)]),
+        f"{images}/images/wide": np.stack([picture(61, 140)]),
+        f"{images}/images/none": np.zeros((0, 61, 140, 3), np.uint8),
+        f"{files}/image_bytes/two_sizes": np.array(
+            [encoded(picture(200, 37), "JPEG"), encoded(picture(64, 80), "PNG")], dtype=object
+        ),
+    }
+
+
+def _run_in_fresh_process(saved_model, feeds: dict) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        feeds_path, results_path = Path(folder) / "feeds.npz", Path(folder) / "results.npz"
+        np.savez(feeds_path, **feeds)
+        command = [sys.executable, "-m", reload_check.__name__]
+        command += ["--library", str(tf_boxconv.library_path())]
+        command += ["--saved_model", str(saved_model)]
+        command += ["--feeds", str(feeds_path), "--results", str(results_path)]
+        process = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[2],
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if process.returncode:
+            raise ExportError(
+                f"The SavedModel does not run in a fresh process (exit code {process.returncode}):"
+                "\n" + "\n".join(process.stdout.splitlines()[-15:])
+            )
+        with np.load(results_path) as results:
+            return dict(results)
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.pose.export`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pose.export",
+        description="Export a trained pose model as a SavedModel, and check that it reloads.",
+    )
+    parser.add_argument("--run", required=True, help="run folder that holds the trained model")
+    parser.add_argument(
+        "--output",
+        required=True,
+        help="folder to write; a model server wants it to end in a version number, as in pose/1",
+    )
+    parser.add_argument(
+        "--flip_test",
+        action="store_true",
+        help="average over each picture and its mirror image: more accurate, twice the cost",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the SavedModel that is there"
+    )
+    arguments = parser.parse_args(argv)
+    tf.get_logger().setLevel("ERROR")
+    try:
+        require_free(Path(arguments.output), arguments.overwrite)
+        predictor = predictors.load_run(arguments.run, arguments.flip_test)
+        differences = export(predictor, arguments.output, arguments.overwrite)
+    except (ExportError, RunFolderError) as error:
+        sys.exit(f"error: {error}")
+    _print_summary(arguments.output, differences)
+
+
+def _print_summary(output: str, differences: dict) -> None:
+    console = rich.console.Console(highlight=False)
+    console.print(
+        "Loaded again in a fresh process with the operator library alone: "
+        f"joints differ from the Keras model's by at most {differences['joints']:.2g} pixels, "
+        f"scores by {differences['scores']:.2g}."
+    )
+    table = rich.table.Table(title=f"SavedModel {output}", title_justify="left")
+    for heading in ("signature", "input", "outputs"):
+        table.add_column(heading)
+    outputs = "joints [N, J, 2] in pixels\nscores [N, J]"
+    table.add_row(predictors.IMAGES_SIGNATURE, "images: uint8 [N, H, W, 3]", outputs)
+    table.add_row(predictors.ENCODED_SIGNATURE, "image_bytes: JPEG or PNG files [N]", outputs)
+    console.print(table)
+    console.print(
+        "Before it is loaded, TensorFlow needs the operators: `import tf_boxconv`, or "
+        "`tf.load_op_library` of\n" + str(tf_boxconv.library_path()),
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Heatmaps: what a pose network puts out, its loss, and how joints are read from it.
+
+A network that sees images `[N, S, S, 3]` puts out logits `[N, S/2, S/2, J]`. The softmax over the
+cells of one map is the probability of finding that joint in each cell. Cell `(i, j)` is centred on
+image pixel `(x, y) = (2*j + 0.5, 2*i + 0.5)`, where pixel (0, 0) is the centre of the top left one.
+
+Everything here is made of stock TensorFlow operations, and works in graphs and in SavedModels.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+STRIDE = 2  # Image pixels per heatmap cell.
+SCORE_RADIUS = 4  # A joint's score is the probability within this many cells of its peak.
+
+
+def to_cells(pixels):
+    """Maps image pixel coordinates to heatmap cell coordinates."""
+    return (pixels - (STRIDE - 1) / 2) / STRIDE
+
+
+def to_pixels(cells):
+    """Maps heatmap cell coordinates to image pixel coordinates."""
+    return cells * STRIDE + (STRIDE - 1) / 2
+
+
+def gaussian(centres: tf.Tensor, length: int | tf.Tensor, sigma: float) -> tf.Tensor:
+    """A sampled Gaussian along one axis that sums to one.
+
+    Args:
+        centres: Where it peaks, in cells, of any shape.
+        length: Number of cells.
+        sigma: Its standard deviation in cells.
+
+    Returns:
+        `centres.shape + [length]`.
+    """
+    cells = tf.cast(tf.range(length), centres.dtype)
+    return tf.nn.softmax(-tf.square(cells - centres[..., None]) / (2 * sigma**2), axis=-1)
+
+
+def gaussian_heatmaps(
+    joints: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, sigma: float = 1.5
+) -> tf.Tensor:
+    """The probability maps a perfect network would put out.
+
+    Args:
+        joints: `[N, J, 3]`: x and y in image pixels, and a weight that scales the whole map: 1 for
+            a joint to be learned, 0 for one to be ignored.
+        height: Rows of the maps.
+        width: Columns of the maps.
+        sigma: Standard deviation in cells.
+
+    Returns:
+        `[N, height, width, J]`; each map sums to its joint's weight.
+    """
+    x = gaussian(to_cells(joints[..., 0]), width, sigma)
+    y = gaussian(to_cells(joints[..., 1]), height, sigma)
+    return tf.einsum("njh,njw,nj->nhwj", y, x, joints[..., 2])
+
+
+@keras.saving.register_keras_serializable(package="pose")
+class HeatmapCrossEntropy(keras.losses.Loss):
+    """Cross-entropy between Gaussian heatmaps and the softmax over each map's cells.
+
+    Unlike the mean squared error, whose all-zero solution holds training up for long, it makes the
+    cells of a map compete. Joints of weight 0 add nothing. The mean is over the joints that count.
+
+    Call arguments:
+        y_true: `[N, J, 3]`: x and y in image pixels, and the joint's weight, 0 or 1.
+        y_pred: Heatmap logits `[N, H, W, J]`.
+
+    Args:
+        sigma: Standard deviation of the targets, in cells.
+    """
+
+    def __init__(self, sigma: float = 1.5, name: str = "heatmap_cross_entropy", **kwargs):
+        kwargs.setdefault("reduction", "sum")
+        super().__init__(name=name, **kwargs)
+        self.sigma = sigma
+
+    def call(self, y_true, y_pred):
+        """Computes the loss of a batch."""
+        shape = tf.shape(y_pred)
+        weights = y_true[..., 2]
+        x = gaussian(to_cells(y_true[..., 0]), shape[2], self.sigma)
+        y = gaussian(to_cells(y_true[..., 1]), shape[1], self.sigma)
+        # The targets are separable: their maps need not be made.
+        expected = tf.einsum("njh,nhjw,njw->nj", y, tf.einsum("nhwj->nhjw", y_pred), x)
+        losses = tf.reduce_logsumexp(y_pred, axis=(1, 2)) - expected
+        counted = tf.maximum(tf.reduce_sum(weights), 1.0)
+        return tf.reduce_sum(losses * weights) / counted
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "sigma": self.sigma}
+
+
+def decode(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Reads joints from heatmaps.
+
+    Args:
+        logits: `[N, H, W, J]`.
+
+    Returns:
+        joints: `[N, J, 2]`, the peaks' (x, y) in pixels of the network's input image, refined by a
+            quarter cell towards the larger neighbour.
+        scores: `[N, J]`, the probability within `SCORE_RADIUS` cells of the peak, from 0 to 1.
+    """
+    logits = tf.cast(logits, tf.float32)
+    shape = tf.shape(logits)
+    height, width = shape[1], shape[2]
+    maps = tf.transpose(logits, (0, 3, 1, 2))
+    flat = tf.reshape(maps, (shape[0], shape[3], height * width))
+    peak = tf.argmax(flat, axis=-1, output_type=tf.int32)
+    row, column = peak // width, peak % width
+
+    def value(i, j):
+        """The logit at a cell, or at the border cell next to it."""
+        i, j = tf.clip_by_value(i, 0, height - 1), tf.clip_by_value(j, 0, width - 1)
+        return tf.gather(flat, i * width + j, axis=-1, batch_dims=2)
+
+    dx = tf.sign(value(row, column + 1) - value(row, column - 1)) / 4
+    dy = tf.sign(value(row + 1, column) - value(row - 1, column)) / 4
+    x, y = tf.cast(column, tf.float32) + dx, tf.cast(row, tf.float32) + dy
+
+    near_row = tf.abs(tf.range(height) - row[..., None]) <= SCORE_RADIUS
+    near_column = tf.abs(tf.range(width) - column[..., None]) <= SCORE_RADIUS
+    near = near_row[..., :, None] & near_column[..., None, :]
+    probability = tf.reshape(tf.nn.softmax(flat), tf.shape(maps))
+    scores = tf.reduce_sum(tf.where(near, probability, 0.0), axis=(2, 3))
+    return to_pixels(tf.stack((x, y), axis=-1)), tf.minimum(scores, 1.0)
+
+
+def flip_heatmaps(logits: tf.Tensor, flip_order: Sequence[int]) -> tf.Tensor:
+    """Turns the heatmaps of a mirrored image into those of the image itself.
+
+    Args:
+        logits: `[N, H, W, J]`.
+        flip_order: For each joint the one that a mirror makes of it, `Skeleton.flip_order`.
+    """
+    return tf.gather(logits[:, :, ::-1], flip_order, axis=-1)
+
+
+def predict_heatmaps(
+    model: keras.Model, images: tf.Tensor, flip_order: Sequence[int] | None = None
+) -> tf.Tensor:
+    """Runs a pose network, averaged over each image and its mirror image if `flip_order` is given.
+
+    Args:
+        model: Maps images to heatmap logits.
+        images: `[N, S, S, 3]`, values 0 to 255.
+        flip_order: `Skeleton.flip_order`; None runs the images as they are only.
+
+    Returns:
+        Heatmap logits `[N, S/2, S/2, J]`.
+    """
+    logits = model(images, training=False)
+    if flip_order is None:
+        return logits
+    mirrored = model(images[:, :, ::-1], training=False)
+    return (logits + flip_heatmaps(mirrored, flip_order)) / 2

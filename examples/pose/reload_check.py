@@ -1,0 +1,50 @@
+"""Runs an exported SavedModel with nothing but TensorFlow and the library of box operators.
+
+`export` starts this in a fresh process, which stands for a server or another program: it loads the
+compiled library by itself and never imports the Python package `tf_boxconv`, nor Keras's layers.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+
+def run_signatures(saved_model, feeds: dict) -> dict:
+    """Calls signatures of a SavedModel.
+
+    Args:
+        saved_model: folder of the SavedModel.
+        feeds: `{"<signature>/<input>/<any name>": array}`: one call for each entry.
+
+    Returns:
+        `{"<the entry's key>/<output>": array}`.
+    """
+    loaded = tf.saved_model.load(str(saved_model))
+    results = {}
+    for key, value in feeds.items():
+        signature, argument, _ = key.split("/")
+        answer = loaded.signatures[signature](**{argument: tf.constant(value)})
+        results |= {f"{key}/{name}": tensor.numpy() for name, tensor in answer.items()}
+    return results
+
+
+def main(argv=None) -> None:
+    """Reads the inputs from a .npz file and writes the outputs to another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--library", required=True, help="the compiled library of box operators")
+    parser.add_argument("--saved_model", required=True, help="folder of the SavedModel")
+    parser.add_argument("--feeds", required=True, help=".npz file: what to call it with")
+    parser.add_argument("--results", required=True, help=".npz file to write the answers to")
+    arguments = parser.parse_args(argv)
+    tf.load_op_library(arguments.library)
+    with np.load(arguments.feeds, allow_pickle=True) as feeds:
+        results = run_signatures(arguments.saved_model, dict(feeds))
+    np.savez(arguments.results, **results)
+    if "tf_boxconv" in sys.modules:
+        sys.exit("reload_check: tf_boxconv was imported, which this check must do without.")
+
+
+if __name__ == "__main__":
+    main()

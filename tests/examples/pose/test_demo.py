@@ -1,0 +1,52 @@
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from examples.pose import demo
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """The commands that the demo runs, which are recorded instead; `fail` names one to fail."""
+    recorded = []
+    recorded_codes = {"fail": None}
+
+    def run(command, env, check):
+        assert not check and env["TF_CPP_MIN_LOG_LEVEL"]
+        recorded.append(command[1:])
+        code = 3 if command[2] == recorded_codes["fail"] else 0
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return recorded, recorded_codes
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_runs_commands_that_exist_and_names_their_files(commands, tmp_path, capsys, short):
+    run = tmp_path / "demo"
+    demo.main(["--run", str(run), *(["--short"] if short else [])])
+    recorded, _ = commands
+    modules = [command[1] for command in recorded]
+    assert modules == [f"examples.pose.{m}" for m in ("train", "evaluate", "predict", "export")]
+    for _, module, *_arguments in recorded:
+        assert importlib.util.find_spec(module), module
+    printed = capsys.readouterr().out
+    for name in ("predictions.png", "model.keras", "metrics.json", "logs", "exported/pose/1"):
+        assert str(run / name) in printed
+
+
+def test_stops_at_the_command_that_fails(commands, tmp_path, capsys):
+    recorded, codes = commands
+    codes["fail"] = "examples.pose.evaluate"
+    with pytest.raises(SystemExit, match=r"evaluate.* failed with exit code 3"):
+        demo.main(["--run", str(tmp_path)])
+    assert len(recorded) == 2
+    assert "Done" not in capsys.readouterr().out
+
+
+def test_everything_is_written_in_the_run_folder():
+    run = Path("somewhere")
+    for _, arguments in demo.demo_steps(run, short=False):
+        assert str(run) in [str(path) for a in arguments for path in [Path(a), *Path(a).parents]]

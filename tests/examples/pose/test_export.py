@@ -1,0 +1,262 @@
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import tf_boxconv
+from examples.pose import export, heatmaps, input_pipeline
+from examples.pose.predictor import load_predictor, load_run
+from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def predictor(run_folder):
+    return load_run(run_folder)
+
+
+@pytest.fixture(scope="module")
+def exported(predictor, tmp_path_factory):
+    """The folder that `export` wrote, with its own check in a fresh process passed."""
+    output = tmp_path_factory.mktemp("exported") / "pose" / "1"
+    differences = export.export(predictor, output)
+    assert set(differences) == {"joints", "scores"}
+    return output
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    loaded = tf.saved_model.load(str(exported))
+    yield loaded.signatures
+    del loaded
+
+
+def pictures(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, size=(*shape, 3), dtype=np.uint8)
+
+
+def encode(image, file_format="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, file_format)
+    return buffer.getvalue()
+
+
+def test_signatures(signatures):
+    images, encoded = signatures["serving_default"], signatures["serving_encoded"]
+    assert images.structured_input_signature[1] == {
+        "images": tf.TensorSpec([None, None, None, 3], tf.uint8, "images")
+    }
+    assert encoded.structured_input_signature[1] == {
+        "image_bytes": tf.TensorSpec([None], tf.string, "image_bytes")
+    }
+    for signature in (images, encoded):
+        outputs = signature.structured_outputs
+        assert outputs["joints"].shape.as_list() == [None, 14, 2]
+        assert outputs["scores"].shape.as_list() == [None, 14]
+        assert {tensor.dtype for tensor in outputs.values()} == {tf.float32}
+
+
+def test_equals_the_keras_model_step_by_step(predictor, signatures):
+    images = pictures(2, 40, 70)
+    answer = signatures["serving_default"](images=tf.constant(images))
+    for index, image in enumerate(images):
+        square, affine = input_pipeline.letterbox(tf.constant(image), IMAGE_SIZE)
+        logits = predictor.model.predict(square[tf.newaxis].numpy(), verbose=0)
+        joints, scores = heatmaps.decode(tf.constant(logits))
+        # The affine takes the answer in the picture's pixels to the joints in the square's.
+        affine = affine.numpy()
+        square_joints = answer["joints"][index].numpy() @ affine[:, :2].T + affine[:, 2]
+        np.testing.assert_allclose(square_joints, joints[0], atol=1e-3)
+        np.testing.assert_allclose(answer["scores"][index], scores[0], atol=1e-5)
+
+
+def test_runs_without_the_python_package(predictor, exported):
+    """In a process of its own, where `tf_boxconv` cannot be imported at all."""
+    image = pictures(1, 33, 21)
+    script = """
+import sys
+sys.modules["tf_boxconv"] = sys.modules["keras"] = None
+import numpy as np
+import tensorflow as tf
+tf.load_op_library(sys.argv[1])
+image = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(1, 33, 21, 3)
+answer = tf.saved_model.load(sys.argv[2]).signatures["serving_default"](images=image)
+print("joints", *answer["joints"].numpy().ravel())
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", script, tf_boxconv.library_path(), str(exported)],
+        input=image.tobytes(),
+        capture_output=True,
+        cwd=exported,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr.decode()
+    lines = process.stdout.decode().splitlines()
+    joints = next(line.split()[1:] for line in lines if line.startswith("joints"))
+    expected, _ = predictor.predict(image[0])
+    np.testing.assert_allclose(np.array(joints, float), expected.ravel(), atol=1e-2)
+
+
+def test_encoded_pictures_of_different_sizes(signatures):
+    images = [pictures(30, 50), pictures(64, 20), pictures(1, 1)]
+    together = signatures["serving_encoded"](
+        image_bytes=tf.constant([encode(image) for image in images])
+    )
+    for index, image in enumerate(images):
+        alone = signatures["serving_default"](images=tf.constant(image[np.newaxis]))
+        for name in ("joints", "scores"):
+            np.testing.assert_allclose(together[name][index], alone[name][0], atol=1e-3)
+
+
+def test_encoded_jpeg_and_greyscale(signatures):
+    jpeg = encode(pictures(30, 50), "JPEG")
+    grey = encode(pictures(30, 50)[..., 0])
+    answer = signatures["serving_encoded"](image_bytes=tf.constant([jpeg, grey]))
+    decoded = np.stack([tf.io.decode_image(data, channels=3) for data in (jpeg, grey)])
+    expected = signatures["serving_default"](images=tf.constant(decoded))
+    np.testing.assert_allclose(answer["joints"], expected["joints"], atol=1e-3)
+
+
+def test_joints_scale_with_the_picture(signatures):
+    """Twice the pixels, the same picture: joints at twice the place, measured from the corner."""
+    small = np.kron(pictures(6, 8), np.ones((8, 8, 1), np.uint8))
+    large = np.kron(small, np.ones((2, 2, 1), np.uint8))
+    run = signatures["serving_default"]
+    small_joints = run(images=tf.constant(small[np.newaxis]))["joints"]
+    large_joints = run(images=tf.constant(large[np.newaxis]))["joints"]
+    close = np.abs(large_joints + 0.5 - 2 * (small_joints + 0.5)).max(axis=-1) < 4
+    assert close.mean() > 0.8  # Resampling may move a random network's peak.
+
+
+@pytest.mark.parametrize("shape", [(0, 32, 32), (0, 5, 9), (0, 1, 1)])
+def test_an_empty_batch(signatures, shape):
+    answer = signatures["serving_default"](images=tf.zeros([*shape, 3], tf.uint8))
+    assert answer["joints"].shape == [0, 14, 2] and answer["scores"].shape == [0, 14]
+
+
+def test_an_empty_batch_of_files(signatures):
+    answer = signatures["serving_encoded"](image_bytes=tf.zeros([0], tf.string))
+    assert answer["joints"].shape == [0, 14, 2] and answer["scores"].shape == [0, 14]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 500), (1, 700, 1)])
+def test_any_size(signatures, shape):
+    answer = signatures["serving_default"](images=tf.constant(pictures(*shape)))
+    assert np.isfinite(answer["joints"]).all() and np.isfinite(answer["scores"]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 0, 0), (2, 0, 5), (1, 5, 0)])
+def test_pictures_without_pixels(signatures, shape):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="height and a width of at least 1"):
+        signatures["serving_default"](images=tf.zeros([*shape, 3], tf.uint8))
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        tf.zeros([32, 32, 3], tf.uint8),
+        tf.zeros([1, 32, 32, 4], tf.uint8),
+        tf.zeros([1, 32, 32, 3], tf.float32),
+        tf.constant(["text"]),
+    ],
+    ids=["rank", "channels", "dtype", "string"],
+)
+def test_malformed_requests(signatures, images):
+    with pytest.raises((tf.errors.InvalidArgumentError, TypeError)):
+        signatures["serving_default"](images=images)
+
+
+def test_damaged_files(signatures):
+    good = encode(pictures(64, 64), "JPEG")
+    for bad in (good[: len(good) // 2], good[:20], b"", b"no picture"):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            signatures["serving_encoded"](image_bytes=tf.constant([good, bad]))
+    # The model goes on serving.
+    answer = signatures["serving_encoded"](image_bytes=tf.constant([good]))
+    assert np.isfinite(answer["joints"]).all()
+
+
+def test_load_predictor_takes_both(run_folder, exported, predictor):
+    image = pictures(45, 31)
+    with_flip_test = load_run(run_folder, flip_test=True).predict(image)
+    for path, expected in [(run_folder, with_flip_test), (exported, predictor.predict(image))]:
+        loaded = load_predictor(path)
+        assert loaded.skeleton == predictor.skeleton
+        for answer, value in zip(loaded.predict(image), expected, strict=True):
+            np.testing.assert_allclose(answer, value, atol=1e-2)
+
+
+def test_flip_test_makes_the_model_symmetric(run_folder):
+    """The mirror image's joints are the mirrored joints, left and right swapped."""
+    predictor = load_run(run_folder, flip_test=True)
+    image = pictures(IMAGE_SIZE, IMAGE_SIZE)
+    joints, scores = predictor.predict(image)
+    mirrored, mirrored_scores = predictor.predict(image[:, ::-1])
+    order = list(predictor.skeleton.flip_order)
+    expected = np.array([IMAGE_SIZE - 1, 0]) + np.array([-1, 1]) * mirrored[order]
+    np.testing.assert_allclose(joints, expected, atol=1e-3)
+    np.testing.assert_allclose(scores, mirrored_scores[order], atol=1e-5)
+
+
+def test_check_finds_other_weights(exported, run_folder):
+    other = load_run(run_folder)
+    other.model.set_weights([weight + 0.1 for weight in other.model.get_weights()])
+    with pytest.raises(export.ExportError, match=r"reloaded model's (joints|scores) differ"):
+        export.check(other, exported)
+
+
+def test_check_reports_what_a_fresh_process_says(predictor, tmp_path):
+    with pytest.raises(export.ExportError, match="fresh process"):
+        export.check(predictor, tmp_path / "nothing")
+
+
+def test_a_failed_check_leaves_nothing(predictor, tmp_path, monkeypatch):
+    def fail(*_):
+        raise export.ExportError("differs")
+
+    monkeypatch.setattr(export, "check", fail)
+    with pytest.raises(export.ExportError, match="differs"):
+        export.export(predictor, tmp_path / "pose" / "1")
+    assert list((tmp_path / "pose").iterdir()) == []
+
+
+def test_overwrites_only_a_saved_model_and_only_when_told(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    output = tmp_path / "1"
+    output.mkdir()
+    export.export(predictor, output)  # An empty folder is free.
+    (output / "stale").touch()
+    with pytest.raises(export.ExportError, match="--overwrite"):
+        export.export(predictor, output)
+    assert (output / "stale").exists()
+    export.export(predictor, output, overwrite=True)
+    assert (output / "saved_model.pb").exists() and not (output / "stale").exists()
+    (output / "saved_model.pb").unlink()
+    with pytest.raises(export.ExportError, match="not a SavedModel"):
+        export.export(predictor, output, overwrite=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
+
+
+def test_command(run_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export, "check", lambda *_: {"joints": 1.5e-5, "scores": 0.0})
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--run", str(run_folder), "--output", "pose/1"]
+    export.main(arguments)
+    assert (tmp_path / "pose/1/saved_model.pb").exists()
+    assert "1.5e-05 pixels" in capsys.readouterr().out.replace("\n", " ")
+    for bad_arguments, message in [
+        (arguments, "holds a SavedModel already"),
+        (["--run", "nowhere", "--output", "pose/2"], "nowhere"),
+    ]:
+        with pytest.raises(SystemExit) as raised:
+            export.main(bad_arguments)
+        assert message in str(raised.value) and str(raised.value).startswith("error: ")
+    assert not (tmp_path / "pose/2").exists()

@@ -1,0 +1,28 @@
+"""A run folder with a small box network of random weights, quick to make and to run."""
+
+import keras
+
+from examples.pose.datasets.pose_features import LSP_SKELETON
+from examples.pose.run_folder import RunFolder
+from tf_boxconv import layers
+
+IMAGE_SIZE = 32
+
+
+def tiny_model() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = layers.DepthwiseBoxConv2D(2)(x)
+    x = keras.layers.Dropout(0.5)(x)
+    return keras.Model(inputs, keras.layers.Conv2D(14, 1, kernel_initializer="he_normal")(x))
+
+
+def write_tiny_run(path):
+    """Writes the run folder and returns its path."""
+    run = RunFolder(path)
+    run.begin({"image_size": IMAGE_SIZE, "skeleton": LSP_SKELETON.to_metadata()})
+    run.save_model(tiny_model())
+    return path
