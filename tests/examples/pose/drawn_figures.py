@@ -1,0 +1,40 @@
+"""Runs a command of the pose example on a few drawn figures in place of a prepared data set.
+
+    python -m tests.examples.pose.drawn_figures train --run DIR ...
+
+The commands run as they are, in a process of their own that can be killed; `datasets.load` alone is
+replaced, so that nothing has to be prepared.
+"""
+
+import importlib
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from examples.pose import command_line, datasets
+from examples.pose.datasets.stick_figures.figure import draw_figure
+
+COUNTS = {"train": 24, "test": 8}
+
+
+def load(name, split, data_dir=None, prepared_dir=None):
+    """Stands in for `datasets.load`."""
+    figures = [draw_figure(0, split, index, size=48) for index in range(COUNTS[split])]
+    examples = {
+        "image": np.stack([figure.image for figure in figures]),
+        "joints": np.stack([figure.joints for figure in figures]),
+        "visibility": np.stack([figure.visibility for figure in figures]),
+    }
+    return tf.data.Dataset.from_tensor_slices(examples), datasets.LSP_SKELETON
+
+
+def main(arguments: list[str]) -> int:
+    tf.config.experimental.enable_op_determinism()
+    datasets.load = load
+    module = importlib.import_module(f"examples.pose.{arguments[0]}")
+    return command_line.run(lambda: module.main(arguments[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

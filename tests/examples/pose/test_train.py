@@ -1,0 +1,147 @@
+"""`train` and `evaluate` as commands: whole runs, kills, resumes, refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from examples.pose import metrics, train
+from examples.pose.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[3]
+ARGUMENTS = [
+    *("--epochs", "3", "--steps_per_epoch", "12", "--batch_size", "4"),
+    *("--image_size", "32", "--width", "8"),
+]
+
+
+def start(command, run, *arguments):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.examples.pose.drawn_figures", command, "--run", str(run)]
+        + [str(argument) for argument in arguments],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(*arguments, code=0):
+    process = start(*arguments)
+    output, _ = process.communicate()
+    assert process.returncode == code, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    return run, finish("train", run, *ARGUMENTS)
+
+
+def test_a_run_ends_with_model_metrics_and_table(whole_run):
+    run, output = whole_run
+    assert "all joints" in output and "Epoch 3/3" in output
+    result = json.loads((run / "metrics.json").read_text())
+    assert result["epochs"] == 3 and 0 <= result["pck"] <= 100
+    model = RunFolder(run).load_model()
+    assert model.count_params() == result["parameters"]
+    assert list((run / "logs").rglob("events*"))
+
+
+def test_killed_in_mid_epoch_it_resumes_and_ends_the_same(whole_run, tmp_path):
+    whole, _ = whole_run
+    run = tmp_path / "killed"
+    process = start("train", run, *ARGUMENTS)
+    for line in process.stdout:  # the second epoch has begun, and its steps are under way
+        if line.startswith("Epoch 2/3"):
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert process.returncode == -signal.SIGKILL
+    assert not (run / "metrics.json").exists()
+
+    output = finish("train", run, *ARGUMENTS)
+    assert "after epoch 1 of 3" in output
+    assert "Epoch 2/3" in output and "Epoch 3/3" in output and "Epoch 1/3" not in output
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 3
+    ours, theirs = RunFolder(run).load_model(), RunFolder(whole).load_model()
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_killed_before_the_first_save_it_starts_anew(tmp_path):
+    process = start("train", tmp_path, *ARGUMENTS, "--epochs", "1")
+    for line in process.stdout:
+        if line.startswith("Epoch 1/1"):
+            break
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    output = finish("train", tmp_path, *ARGUMENTS, "--epochs", "1")
+    assert "Resuming" not in output and (tmp_path / "metrics.json").exists()
+
+
+def test_a_finished_run_is_left_alone(whole_run):
+    run, _ = whole_run
+    before = (run / "model.keras").stat().st_mtime_ns
+    output = finish("train", run, *ARGUMENTS)
+    assert "is finished: 3 epochs done. Nothing to do." in output
+    assert (run / "model.keras").stat().st_mtime_ns == before
+
+
+def test_other_arguments_are_refused_by_name(whole_run):
+    run, _ = whole_run
+    output = finish("train", run, *ARGUMENTS, "--width", "16", code=1)
+    assert output.strip().splitlines()[-2].strip() == "width: 8 there, 16 now"
+    assert "Traceback" not in output
+
+
+def test_evaluate_prints_and_writes(whole_run):
+    run, _ = whole_run
+    output = finish("evaluate", run)
+    assert "multiply-adds per image" in output and "all joints" in output
+    result = json.loads((run / "evaluation-stick_figures.json").read_text())
+    assert result["pck"] == json.loads((run / "metrics.json").read_text())["pck"]
+    assert set(result["seconds_per_image"]) == {"batch_1", "batch_16"}
+
+
+def test_a_missing_data_set_is_one_clear_error(tmp_path):
+    process = subprocess.run(
+        [sys.executable, "-m", "examples.pose.train", "--dataset", "lsp", "--run", tmp_path / "run"]
+        + ["--data_dir", tmp_path / "nowhere", "--prepared_dir", tmp_path / "prepared"],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        text=True,
+        capture_output=True,
+    )
+    assert process.returncode == 1
+    assert "nowhere" in process.stderr and "lsp_dataset.zip" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize("bad", [["--epochs", "0"], ["--model", "dense"], ["--batch_size", "x"]])
+def test_bad_arguments(bad, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--run", "unused", *bad])
+    assert bad[0].lstrip("-") in capsys.readouterr().err
+
+
+def test_compile_model_sets_what_fit_needs():
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(14, 1, strides=2)(inputs))
+    from examples.pose.datasets import LSP_SKELETON
+
+    train.compile_model(model, LSP_SKELETON, 1e-3, steps=200)
+    rates = [float(model.optimizer._learning_rate(step)) for step in (0, 20, 110, 200)]
+    assert rates[0] < rates[1] == pytest.approx(1e-3) and rates[1] > rates[2] > rates[3] >= 0
+    assert any(isinstance(m, metrics.PCK) for m in model._compile_metrics._user_metrics)
