@@ -59,8 +59,8 @@ template <typename T, typename TTable>
 Status integral_image(const IntegralImageProblem& problem, const T* input, TTable* table,
                       const ParallelFor& parallel_for);
 
-// The instruction set chosen at run time: "baseline" or "avx2". The environment variable
-// TF_BOXCONV_ISA=baseline turns the wider one off.
+// The instruction set chosen at run time: "baseline", "avx2" or "avx512". The environment variable
+// TF_BOXCONV_ISA=baseline, or avx2, turns the wider ones off.
 const char* instruction_set();
 
 }  // namespace boxconv

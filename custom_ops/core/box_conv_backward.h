@@ -1,191 +1,357 @@
 // The backward kernel: input gradient and the four edge gradients of each box in one visit to a
-// plane. The input's own table gives the edge gradients, the upstream gradient's table the input
-// gradient.
+// block of channels of a tile of an image.
+//
+// The input gradient is the sum of the upstream gradient in the mirrored box, taken first along the
+// rows and then down the columns. The edge gradients are scalar products on the way, with x the
+// input:
+//   - the upstream gradient summed along the rows, times x where an upper or lower edge lies: those
+//     of y_min and y_max,
+//   - the upstream gradient summed down the columns, times x where a left or right edge lies: those
+//     of x_min and x_max,
+//   - the input gradient times x, which is the output times the upstream gradient: what growing any
+//     edge loses to normalization.
 #ifndef BOXCONV_CORE_BOX_CONV_BACKWARD_H_
 #define BOXCONV_CORE_BOX_CONV_BACKWARD_H_
 
 #include "core/box_conv.h"
+#include "core/box_conv_forward.h"
+#include "core/box_reach.h"
 #include "core/box_scale.h"
-#include "core/channel_blocks.h"
-#include "core/plane_block.h"
-#include "core/summed_area_table.h"
+#include "core/pixel_rows.h"
+#include "core/plane_windows.h"
+#include "core/scratch.h"
+#include "core/work_units.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-inline double dot(const double* a, const double* b, Index count) {
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-// Rows of scratch that the backward kernel of one plane needs.
-struct BackwardRows {
-  double *sums, *values, *factors, *left_terms, *right_terms, *weighted;
-
-  static Index size(const BoxConvProblem& p) { return p.width + 1 + 5 * p.out_width(); }
-
-  BackwardRows(const BoxConvProblem& p, double* memory) {
-    const Index out_width = p.out_width();
-    sums = memory;
-    values = sums + p.width + 1;
-    factors = values + out_width;
-    left_terms = factors + out_width;
-    right_terms = left_terms + out_width;
-    weighted = right_terms + out_width;
-  }
-
-  void set_column_scales(const BoxConvProblem& p, const BoxEdges& box) const {
-    for (Index x = 0; x < p.out_width(); ++x) {
-      const AxisScale scale =
-          axis_scale(p.normalization, box.left, box.right, box.width, x * p.stride_x, p.width);
-      factors[x] = scale.factor;
-      left_terms[x] = scale.low_term;
-      right_terms[x] = scale.high_term;
-    }
-  }
-
-  // values[x] becomes the sum between the box's columns, for `sums` over columns < j.
-  void set_values(const BoxConvProblem& p, const BoxEdges& box) const {
-    double* target = values;
-    for (Index x = 0; x < p.out_width(); ++x) target[x] = 0;
-    columns_between(sums, p.width, box.left, box.right, p.stride_x, p.out_width(),
-                    [target](Index x, double sum) { target[x] = sum; });
-  }
-};
-
-// sum over x of weight[x] * (the plane's column that an edge enters, between the box's rows)
-inline double column_edge_sum(const BoxConvProblem& p, const double* sums, Index offset,
-                              const double* weight) {
-  const InsideRange range = inside_range(offset, p.stride_x, p.width, p.out_width());
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index x = range.begin; x < range.end; ++x) {
-    const Index cell = x * p.stride_x + offset;
-    sum += weight[x] * (sums[cell + 1] - sums[cell]);
-  }
-  return sum;
-}
-
-// sum over x of weight[x] * (row `y` of the plane between the box's columns); 0 for no such row
-inline double row_edge_sum(const BoxConvProblem& p, const double* table, const BoxEdges& box,
-                           Index y, const double* weight, const BackwardRows& rows) {
-  if (!inside(y, p.height)) return 0;
-  one_row(table, p.width, y, rows.sums);
-  rows.set_values(p, box);
-  return dot(weight, rows.values, p.out_width());
-}
-
-// Adds one row of outputs to the edge gradients (y_min, x_min, y_max, x_max). `weight` is the
-// upstream gradient times the normalization's factor.
-inline void add_edge_gradients(const BoxConvProblem& p, const double* table, const BoxEdges& box,
-                               Index center, AxisScale row_scale, const double* weight,
-                               const BackwardRows& rows, double* gradient) {
-  const Index out_width = p.out_width();
-  if (rows_between(table, p.height, p.width, box.top, box.bottom, center, rows.sums)) {
-    gradient[1] -= column_edge_sum(p, rows.sums, outward_offset_of_min(box.left), weight);
-    gradient[3] += column_edge_sum(p, rows.sums, outward_offset_of_max(box.right), weight);
-    if (p.normalization != Normalization::kNone) {
-      rows.set_values(p, box);
-      for (Index x = 0; x < out_width; ++x) rows.values[x] *= weight[x];
-      double total = 0;
-#pragma omp simd reduction(+ : total)
-      for (Index x = 0; x < out_width; ++x) total += rows.values[x];
-      gradient[0] += row_scale.low_term * total;
-      gradient[1] += dot(rows.values, rows.left_terms, out_width);
-      gradient[2] -= row_scale.high_term * total;
-      gradient[3] -= dot(rows.values, rows.right_terms, out_width);
-    }
-  }
-  gradient[0] -= row_edge_sum(p, table, box, center + outward_offset_of_min(box.top), weight, rows);
-  gradient[2] +=
-      row_edge_sum(p, table, box, center + outward_offset_of_max(box.bottom), weight, rows);
-}
-
-// Edge gradients of one box on one plane, and `spread`: the upstream gradient divided by each
-// output's own normalization, put at the outputs' pixels of a plane of the input's size.
+// The scalar product of two rows. Chains of float additions stay short, as everywhere.
 template <typename V>
-void edge_gradients(const BoxConvProblem& p, const double* table, const BoxEdges& box,
-                    const V* out_grad, const BackwardRows& rows, double* spread, double* gradient) {
-  const Index out_width = p.out_width();
-  for (Index i = 0; i < p.height * p.width; ++i) spread[i] = 0;
-  for (int edge = 0; edge < 4; ++edge) gradient[edge] = 0;
-  rows.set_column_scales(p, box);
-  for (Index y = 0; y < p.out_height(); ++y) {
-    const Index center = y * p.stride_y;
-    const AxisScale row_scale =
-        axis_scale(p.normalization, box.top, box.bottom, box.height, center, p.height);
-    for (Index x = 0; x < out_width; ++x) {
-      rows.weighted[x] = out_grad[y * out_width + x] * (row_scale.factor * rows.factors[x]);
-      spread[center * p.width + x * p.stride_x] = rows.weighted[x];
-    }
-    add_edge_gradients(p, table, box, center, row_scale, rows.weighted, rows, gradient);
+double dot(const V* a, const V* b, Index count) {
+  constexpr Index kLongest = 8 * kChain;
+  double total = 0;
+  for (Index chunk = 0; chunk < count; chunk += kLongest) {
+    const Index stop = smaller(chunk + kLongest, count);
+    V sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (Index x = chunk; x < stop; ++x) sum += a[x] * b[x];
+    total += sum;
+  }
+  return total;
+}
+
+// Moves values apart: values[offset + i * stride] = values[i] for i < count, zero elsewhere.
+template <typename V>
+void spread(V* values, Index count, Index offset, Index stride, Index width) {
+  for (Index i = count; i-- > 0;) {
+    const V value = values[i];
+    values[i] = 0;
+    values[offset + i * stride] = value;
+  }
+  for (Index x = count; x < width; ++x) {
+    if (x < offset || (x - offset) % stride != 0) values[x] = 0;
   }
 }
 
-// Adds to `input_grad` the sums of `spread` in the mirrored box.
-inline void add_input_gradient(const BoxConvProblem& p, const double* spread_table,
-                               const BoxEdges& box, double* sums, double* input_grad) {
-  const BoxEdges mirror = mirrored(box);
-  for (Index y = 0; y < p.height; ++y) {
-    if (!rows_between(spread_table, p.height, p.width, mirror.top, mirror.bottom, y, sums))
-      continue;
-    double* row = input_grad + y * p.width;
-    columns_between(sums, p.width, mirror.left, mirror.right, 1, p.width,
-                    [row](Index x, double sum) { row[x] += sum; });
-  }
-}
-
-// Computes units [begin, end) of ChannelBlocks(problem): their part of input_grad, and the edge
-// gradients of each image by itself in image_boxes_grad [batch, channels, boxes_per_channel, 4].
-// Returns false when memory ran out.
 template <typename T, typename TBox>
-bool backward_units(const BoxConvProblem& p, const T* input, const TBox* boxes,
-                    const T* output_grad, T* input_grad, double* image_boxes_grad, Index begin,
-                    Index end) {
+class BackwardKernel {
+ public:
   using V = typename PlaneType<T>::type;
-  const ChannelBlocks blocks(p, sizeof(V));
-  const ImageShape in{p.height * p.width, p.channels, p.layout};
-  const ImageShape out{p.out_height() * p.out_width(), p.out_channels(), p.layout};
-  const Index m_count = p.boxes_per_channel, in_stride = padded_plane(in.pixels);
-  Scratch<V> planes(blocks.size * in_stride);
-  Scratch<V> out_grads(blocks.size * m_count * padded_plane(out.pixels));
-  Scratch<double> in_grads(blocks.size * in_stride);
-  Scratch<double> table(table_size(p.height, p.width)), spread(in.pixels);
-  Scratch<double> spread_table(table_size(p.height, p.width)), row_memory(BackwardRows::size(p));
-  if (!planes.data() || !out_grads.data() || !in_grads.data() || !table.data() || !spread.data() ||
-      !spread_table.data() || !row_memory.data()) {
-    return false;
-  }
-  const BackwardRows rows(p, row_memory.data());
 
-  for (Index unit = begin; unit < end; ++unit) {
-    const ChannelBlock block = blocks.at(unit);
-    load_planes(in, input + block.image * in.pixels * in.channels, block.first, block.count,
-                planes.data());
-    load_planes(out, output_grad + block.image * out.pixels * out.channels, block.first * m_count,
-                block.count * m_count, out_grads.data());
-    for (Index i = 0; i < block.count * in_stride; ++i) in_grads.data()[i] = 0;
-    for (Index c = 0; c < block.count; ++c) {
-      build_table(planes.data() + c * in_stride, p.height, p.width, table.data());
-      for (Index m = 0; m < m_count; ++m) {
-        const Index index = (block.first + c) * m_count + m;
-        double* gradient = image_boxes_grad + (block.image * out.channels + index) * 4;
-        const BoxEdges box = box_edges(boxes + index * 4);
-        if (box.empty) {
-          for (int edge = 0; edge < 4; ++edge) gradient[edge] = 0;
-          continue;
+  BackwardKernel(const BoxConvProblem& p, const TBox* boxes, const WorkUnits& units)
+      : p_(p), boxes_(boxes), row_step_(apart(padded_width(units.columns().source_length()))) {
+    const Index source_rows = rounded_up(units.rows().source_length(), kGroupRows<V>);
+    const Index source_columns = units.columns().source_length();
+    plane_step_ = apart(units.rows().length() * row_step_);
+    source_step_ = apart(source_rows * row_step_);
+    const auto inputs_piece = memory_.claim<V>(units.block() * plane_step_);
+    const auto results_piece = memory_.claim<V>(units.block() * plane_step_);
+    const auto gradients_piece =
+        memory_.claim<V>(units.block() * p.boxes_per_channel * source_step_);
+    const auto row_sums_piece = memory_.claim<V>(source_step_);
+    const auto sums_piece = memory_.claim<V>(plane_step_);
+    const auto strip_piece = memory_.claim<V>(2 * kGroupRows<V> * row_step_);
+    const auto suffix_piece =
+        memory_.claim<V>(PlaneWindows<V>::suffix_size(larger(source_rows, source_columns)));
+    const auto factors_piece = memory_.claim<V>(source_columns);
+    ok_ = memory_.allocate();
+    if (!ok_) return;
+    inputs_ = memory_.data(inputs_piece);
+    results_ = memory_.data(results_piece);
+    gradients_ = memory_.data(gradients_piece);
+    row_sums_ = memory_.data(row_sums_piece);
+    sums_ = memory_.data(sums_piece);
+    strip_ = memory_.data(strip_piece);
+    slid_ = strip_ + kGroupRows<V> * row_step_;
+    suffix_ = memory_.data(suffix_piece);
+    factors_ = memory_.data(factors_piece);
+  }
+
+  bool ok() const { return ok_; }
+
+  // Input gradient of a unit, and its part of the edge gradients of its boxes, which it adds. Asks
+  // for some memory meanwhile, during the first half of the channels and during the second.
+  void run(const WorkUnit& unit, const T* image, const T* image_output_grad,
+           const Prefetcher& first_half, const Prefetcher& second_half, T* image_grad,
+           double* boxes_grad) const {
+    const ImageShape shape{p_.height, p_.width, p_.channels, p_.layout};
+    load_planes(shape, image, unit.rows, unit.columns, unit.channels, inputs_, row_step_,
+                plane_step_);
+    load_gradients(unit, image_output_grad);
+    for (Index c = 0; c < unit.channels.count; ++c) {
+      if (c == 0) prefetcher_ = first_half;
+      if (c == unit.channels.count / 2) prefetcher_ = second_half;
+      bool first = true;
+      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
+        const Index i = c * p_.boxes_per_channel + m;
+        const Index box_index = unit.channels.first * p_.boxes_per_channel + i;
+        const BoxEdges box = box_edges(boxes_ + box_index * 4);
+        if (box.empty) continue;
+        add_box(unit, box, c, gradients_ + i * source_step_, first, boxes_grad + i * 4);
+        first = false;
+      }
+      if (first) clear(results_ + c * plane_step_, unit.rows.count * row_step_);
+    }
+    for (Index y = 0; y < unit.rows.count; ++y) {
+      store_row(shape, results_ + y * row_step_, plane_step_, unit.rows.first + y, unit.columns,
+                unit.channels, image_grad);
+    }
+  }
+
+ private:
+  static void clear(V* values, Index count) {
+    for (Index i = 0; i < count; ++i) values[i] = 0;
+  }
+
+  // The upstream gradient's planes, at the pixels of the input.
+  void load_gradients(const WorkUnit& unit, const T* image_output_grad) const {
+    const ImageShape shape{p_.out_height(), p_.out_width(), p_.out_channels(), p_.layout};
+    const Span channels = out_channels(p_, unit);
+    const Span& x = unit.source_columns;
+    const Index first = (x.first + p_.stride_x - 1) / p_.stride_x;
+    const Index end = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
+    const Index width = padded_width(x.count);
+    for (Index row = 0; row < unit.source_rows.count; ++row) {
+      V* rows = gradients_ + row * row_step_;
+      const Index y = unit.source_rows.first + row;
+      if (y % p_.stride_y != 0) {
+        for (Index i = 0; i < channels.count; ++i) clear(rows + i * source_step_, width);
+        continue;
+      }
+      load_row(shape, image_output_grad, y / p_.stride_y, {first, end - first}, channels, rows,
+               source_step_);
+      for (Index i = 0; i < channels.count; ++i) {
+        V* values = rows + i * source_step_;
+        if (p_.stride_x > 1) {
+          spread(values, end - first, first * p_.stride_x - x.first, p_.stride_x, x.count);
         }
-        edge_gradients(p, table.data(), box,
-                       out_grads.data() + (c * m_count + m) * padded_plane(out.pixels), rows,
-                       spread.data(), gradient);
-        build_table(spread.data(), p.height, p.width, spread_table.data());
-        add_input_gradient(p, spread_table.data(), box, rows.sums, in_grads.data() + c * in_stride);
+        clear(values + x.count, width - x.count);
       }
     }
-    store_planes(in, in_grads.data(), block.first, block.count,
-                 input_grad + block.image * in.pixels * in.channels);
+  }
+
+  // One box's part of channel c's input gradient, which it adds unless it is the first, and of the
+  // box's edge gradients.
+  void add_box(const WorkUnit& unit, const BoxEdges& box, Index c, V* gradients, bool first,
+               double* boxes_grad) const {
+    const BoxEdges mirror = backward_box(box);
+    const V* input = inputs_ + c * plane_step_;
+    V* result = results_ + c * plane_step_;
+    const double scale = constant_scale<V>(p_, box);
+    if (p_.normalization == Normalization::kValid) apply_valid_factors(unit, box, gradients);
+    sum_along_rows(unit, mirror, scale, gradients);
+
+    const PlaneWindows<V> windows(suffix_);
+    const Index y = unit.rows.first - unit.source_rows.first;
+    const auto down = sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
+                                        larger(unit.source_rows.count, unit.rows.count));
+    windows.down(down, row_sums_, row_step_, unit.source_rows.count,
+                 padded_width(unit.columns.count), first ? result : sums_, unit.rows.count,
+                 &prefetcher_);
+    double responses = 0;
+    for (Index row = 0; row < unit.rows.count; ++row) {
+      const V* sums = (first ? result : sums_) + row * row_step_;
+      responses += dot(sums, input + row * row_step_, unit.columns.count);
+      if (first) continue;
+      V* to = result + row * row_step_;
+      for (Index x = 0; x < unit.columns.count; ++x) to[x] += sums[x];
+    }
+    // The mirrored box's lower edge is the box's upper one, and its right edge the left one.
+    const double y_min = row_edge_sum(unit, mirror.bottom, input);
+    const double y_max = row_edge_sum(unit, mirror.top, input);
+
+    windows.down(down, gradients, row_step_, unit.source_rows.count,
+                 padded_width(unit.source_columns.count), sums_, unit.rows.count, &prefetcher_);
+    const double x_min = column_edge_sum(unit, mirror.right, input);
+    const double x_max = column_edge_sum(unit, mirror.left, input);
+
+    const bool area = p_.normalization == Normalization::kArea;
+    const double by_height = area ? responses / box.height : 0;
+    const double by_width = area ? responses / box.width : 0;
+    boxes_grad[0] += by_height - y_min;  // sums along the rows carry the scale already
+    boxes_grad[1] += by_width - x_min * scale;
+    boxes_grad[2] += y_max - by_height;
+    boxes_grad[3] += x_max * scale - by_width;
+  }
+
+  // row_sums_ becomes the sums of the upstream gradient along the rows, times `scale`.
+  void sum_along_rows(const WorkUnit& unit, const BoxEdges& mirror, double scale,
+                      const V* gradients) const {
+    const PlaneWindows<V> windows(suffix_);
+    const Index rows = unit.source_rows.count, columns = unit.columns.count;
+    const Index x = unit.columns.first - unit.source_columns.first;
+    const auto along = sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), scale,
+                                         larger(unit.source_columns.count, columns));
+    for (Index row = 0; row < rows; row += kGroupRows<V>) {
+      const Index lines = group_lines<V>(row, rows);
+      rows_to_strip(gradients + row * row_step_, row_step_, rows - row,
+                    padded_width(unit.source_columns.count), strip_, lines);
+      windows.along(along, strip_, lines, unit.source_columns.count, slid_, columns, &prefetcher_);
+      clear(slid_ + columns * lines, (padded_width(columns) - columns) * lines);
+      strip_to_rows(slid_, lines, padded_width(columns), row_sums_ + row * row_step_, row_step_);
+    }
+  }
+
+  // Sum over the unit's rows of the input times the row sums where `edge` lies from there.
+  double row_edge_sum(const WorkUnit& unit, EdgeShift edge, const V* input) const {
+    double total = 0;
+    for (Index row = 0; row < unit.rows.count; ++row) {
+      const Index y = unit.rows.first + row + edge.offset;
+      if (!inside(y, p_.height)) continue;
+      total += dot(row_sums_ + (y - unit.source_rows.first) * row_step_, input + row * row_step_,
+                   unit.columns.count);
+    }
+    return total;
+  }
+
+  // Sum over the unit's pixels of the input times the column sums where `edge` lies from there.
+  double column_edge_sum(const WorkUnit& unit, EdgeShift edge, const V* input) const {
+    const Index shift = unit.columns.first + edge.offset;  // of the unit's first column
+    const Index begin = clamp_index(-shift, 0, unit.columns.count);
+    const Index end = clamp_index(p_.width - shift, begin, unit.columns.count);
+    double total = 0;
+    if (begin == end) return total;
+    const V* sums = sums_ + (begin + shift - unit.source_columns.first);
+    for (Index row = 0; row < unit.rows.count; ++row) {
+      total += dot(sums + row * row_step_, input + row * row_step_ + begin, end - begin);
+    }
+    return total;
+  }
+
+  void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, V* gradients) const {
+    const Span &rows = unit.source_rows, &columns = unit.source_columns;
+    for (Index x = 0; x < columns.count; ++x) {
+      factors_[x] = column_factor<V>(p_, box, columns.first + x);
+    }
+    for (Index y = 0; y < rows.count; ++y) {
+      const V factor = row_factor<V>(p_, box, rows.first + y);
+      V* row = gradients + y * row_step_;
+      for (Index x = 0; x < columns.count; ++x) row[x] *= factor * factors_[x];
+    }
+  }
+
+  const BoxConvProblem& p_;
+  const TBox* boxes_;
+  const Index row_step_;
+  Index plane_step_, source_step_;
+  Scratch memory_;
+  bool ok_;
+  mutable Prefetcher prefetcher_;
+  // Planes of the block: input, its gradient, upstream gradient. Of one box: the upstream gradient
+  // summed along the rows, and sums down the columns.
+  V *inputs_, *results_, *gradients_, *row_sums_, *sums_, *strip_, *slid_, *suffix_, *factors_;
+};
+
+// With "valid", what an output loses as an edge grows differs from output to output, so that the
+// responses themselves are needed: adds what they lose to the edge gradients of a unit's boxes. The
+// unit is one of the forward kernel's.
+template <typename T, typename TBox>
+void add_valid_extent_gradients(const BoxConvProblem& p, const ForwardKernel<T, TBox>& kernel,
+                                const WorkUnit& unit, const T* image_output_grad,
+                                double* boxes_grad) {
+  const ImageShape out{p.out_height(), p.out_width(), p.out_channels(), p.layout};
+  const Span channels = out_channels(p, unit);
+  for (Index i = 0; i < channels.count; ++i) {
+    const BoxEdges box = kernel.box(unit, i);
+    if (box.empty) continue;
+    double* gradient = boxes_grad + 4 * i;
+    for (Index row = 0; row < unit.rows.count; ++row) {
+      const Index y = unit.rows.first + row;
+      const T* grads = image_output_grad + out.offset(y, unit.columns.first, channels.first + i);
+      const AxisScale by_row =
+          axis_scale(p.normalization, box.top, box.bottom, box.height, y * p.stride_y, p.height);
+      for (Index column = 0; column < unit.columns.count; ++column) {
+        const Index x = (unit.columns.first + column) * p.stride_x;
+        const AxisScale by_column =
+            axis_scale(p.normalization, box.left, box.right, box.width, x, p.width);
+        const double loss = static_cast<double>(load(grads[column * out.pixel_step()])) *
+                            kernel.response(unit, i, row, column);
+        gradient[0] += loss * by_row.low_term;
+        gradient[1] += loss * by_column.low_term;
+        gradient[2] -= loss * by_row.high_term;
+        gradient[3] -= loss * by_column.high_term;
+      }
+    }
+  }
+}
+
+// Where a unit adds its part of the edge gradients: each image's and tile's lie by themselves in
+// parts [batch * tiles, channels, boxes_per_channel, 4].
+inline double* part_of(const BoxConvProblem& p, const WorkUnits& units, const WorkUnit& unit,
+                       double* parts) {
+  const Index part = unit.image * units.tiles() + unit.tile;
+  return parts + (part * p.channels + unit.channels.first) * p.boxes_per_channel * 4;
+}
+
+// Computes units [begin, end): their part of input_grad, and of the edge gradients in parts, which
+// come filled with zeros. Returns false when memory ran out.
+template <typename T, typename TBox>
+bool backward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, BoxReach reach,
+                    const T* output_grad, T* input_grad, double* parts, Index begin, Index end) {
+  const WorkUnits units = backward_work(p, reach);
+  const BackwardKernel<T, TBox> kernel(p, boxes, units);
+  if (!kernel.ok()) return false;
+  const ImageShape in{p.height, p.width, p.channels, p.layout};
+  const ImageShape out{p.out_height(), p.out_width(), p.out_channels(), p.layout};
+  for (Index i = begin; i < end; ++i) {
+    const WorkUnit unit = units.at(i), next = units.at(smaller(i + 1, end - 1));
+    T* result = input_grad + unit.image * in.size();
+    // As in the forward kernel, but the next block has two inputs.
+    Prefetcher first_half, second_half;
+    if (begins_line(result, unit.channels)) {
+      const Span top{unit.rows.first, unit.rows.count / 2};
+      const Span bottom{top.first + top.count, unit.rows.count - top.count};
+      first_half = pixel_prefetcher(in, result, top, unit.columns, unit.channels);
+      second_half = pixel_prefetcher(in, result, bottom, unit.columns, unit.channels);
+    } else {
+      first_half = pixel_prefetcher(
+          out, output_grad + next.image * out.size(),
+          {next.source_rows.first / p.stride_y, next.source_rows.count / p.stride_y},
+          {0, out.width}, out_channels(p, next));
+      second_half = pixel_prefetcher(in, input + next.image * in.size(), next.rows, next.columns,
+                                     next.channels);
+    }
+    kernel.run(unit, input + unit.image * in.size(), output_grad + unit.image * out.size(),
+               first_half, second_half, result, part_of(p, units, unit, parts));
+  }
+  return true;
+}
+
+// The rest of the edge gradients with "valid": units [begin, end) of the forward kernel, and parts
+// likewise.
+template <typename T, typename TBox>
+bool valid_extent_units(const BoxConvProblem& p, const T* input, const TBox* boxes, BoxReach reach,
+                        const T* output_grad, double* parts, Index begin, Index end) {
+  const WorkUnits units = forward_work(p, reach);
+  const ForwardKernel<T, TBox> kernel(p, boxes, units);
+  if (!kernel.ok()) return false;
+  const Index in_size = p.height * p.width * p.channels;
+  const Index out_size = p.out_height() * p.out_width() * p.out_channels();
+  for (Index i = begin; i < end; ++i) {
+    const WorkUnit unit = units.at(i);
+    kernel.respond(unit, input + unit.image * in_size, Prefetcher());
+    add_valid_extent_gradients(p, kernel, unit, output_grad + unit.image * out_size,
+                               part_of(p, units, unit, parts));
   }
   return true;
 }

@@ -1,70 +1,175 @@
-// The forward kernel: a block of channels becomes planes, each plane a table, each table its boxes'
-// responses. Everything of one plane stays in cache.
+// The forward kernel. A block of channels of a tile of an image becomes planes; each box sums its
+// rows down a plane's columns, and its columns along those sums; the responses go to the output.
 #ifndef BOXCONV_CORE_BOX_CONV_FORWARD_H_
 #define BOXCONV_CORE_BOX_CONV_FORWARD_H_
 
 #include "core/box_conv.h"
+#include "core/box_reach.h"
 #include "core/box_scale.h"
-#include "core/channel_blocks.h"
-#include "core/plane_block.h"
-#include "core/summed_area_table.h"
+#include "core/pixel_rows.h"
+#include "core/plane_windows.h"
+#include "core/scratch.h"
+#include "core/work_units.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// One box's responses on one plane. `rows` is room for width + 1 + out_width doubles.
-template <typename V>
-void respond(const BoxConvProblem& p, const double* table, const BoxEdges& box, double* rows,
-             V* out) {
-  const Index out_height = p.out_height(), out_width = p.out_width();
-  double *sums = rows, *factors = sums + p.width + 1;
-  for (Index x = 0; x < out_width; ++x) {
-    factors[x] =
-        axis_scale(p.normalization, box.left, box.right, box.width, x * p.stride_x, p.width).factor;
-  }
-  for (Index y = 0; y < out_height; ++y) {
-    V* out_row = out + y * out_width;
-    const Index center = y * p.stride_y;
-    for (Index x = 0; x < out_width; ++x) out_row[x] = 0;
-    if (box.empty || !rows_between(table, p.height, p.width, box.top, box.bottom, center, sums)) {
-      continue;
-    }
-    const double factor =
-        axis_scale(p.normalization, box.top, box.bottom, box.height, center, p.height).factor;
-    columns_between(
-        sums, p.width, box.left, box.right, p.stride_x, out_width,
-        [=](Index x, double sum) { out_row[x] = static_cast<V>(sum * (factor * factors[x])); });
-  }
-}
-
-// Computes units [begin, end) of ChannelBlocks(problem). Returns false when memory ran out.
 template <typename T, typename TBox>
-bool forward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, T* output,
-                   Index begin, Index end) {
+class ForwardKernel {
+ public:
   using V = typename PlaneType<T>::type;
-  const ChannelBlocks blocks(p, sizeof(V));
-  const ImageShape in{p.height * p.width, p.channels, p.layout};
-  const ImageShape out{p.out_height() * p.out_width(), p.out_channels(), p.layout};
-  const Index m_count = p.boxes_per_channel;
-  Scratch<V> planes(blocks.size * padded_plane(in.pixels));
-  Scratch<V> responses(blocks.size * m_count * padded_plane(out.pixels));
-  Scratch<double> table(table_size(p.height, p.width));
-  Scratch<double> rows(p.width + 1 + p.out_width());
-  if (!planes.data() || !responses.data() || !table.data() || !rows.data()) return false;
 
-  for (Index unit = begin; unit < end; ++unit) {
-    const ChannelBlock block = blocks.at(unit);
-    load_planes(in, input + block.image * in.pixels * in.channels, block.first, block.count,
-                planes.data());
-    for (Index c = 0; c < block.count; ++c) {
-      build_table(planes.data() + c * padded_plane(in.pixels), p.height, p.width, table.data());
-      for (Index m = 0; m < m_count; ++m) {
-        respond(p, table.data(), box_edges(boxes + ((block.first + c) * m_count + m) * 4),
-                rows.data(), responses.data() + (c * m_count + m) * padded_plane(out.pixels));
+  ForwardKernel(const BoxConvProblem& p, const TBox* boxes, const WorkUnits& units)
+      : p_(p), boxes_(boxes), row_step_(apart(padded_width(units.columns().source_length()))) {
+    const Index source_rows = units.rows().source_length();
+    const Index source_columns = units.columns().source_length();
+    const Index sum_rows = (units.rows().length() - 1) * p.stride_y + 1;
+    const Index sum_columns = (units.columns().length() - 1) * p.stride_x + 1;
+    const Index group_rows = rounded_up(units.rows().length(), kGroupRows<V>);
+    plane_step_ = apart(larger(source_rows * row_step_, group_rows * sum_columns));
+    const bool in_place = p.boxes_per_channel == 1;
+    const Index responses = in_place ? 0 : units.block() * p.boxes_per_channel;
+    const auto planes_piece = memory_.claim<V>(units.block() * plane_step_);
+    const auto responses_piece = memory_.claim<V>(responses * plane_step_);
+    const auto sums_piece = memory_.claim<V>(sum_rows * row_step_);
+    const auto strip_piece = memory_.claim<V>(kGroupRows<V> * row_step_);
+    const auto suffix_piece =
+        memory_.claim<V>(PlaneWindows<V>::suffix_size(larger(source_rows, source_columns)));
+    const auto factors_piece = memory_.claim<V>(sum_columns);
+    ok_ = memory_.allocate();
+    if (!ok_) return;
+    planes_ = memory_.data(planes_piece);
+    // A single box's responses take the place of the plane that they are made from.
+    responses_ = in_place ? planes_ : memory_.data(responses_piece);
+    sums_ = memory_.data(sums_piece);
+    strip_ = memory_.data(strip_piece);
+    suffix_ = memory_.data(suffix_piece);
+    factors_ = memory_.data(factors_piece);
+  }
+
+  bool ok() const { return ok_; }
+
+  // Computes the responses of a unit's boxes into scratch, and asks for some memory meanwhile.
+  void respond(const WorkUnit& unit, const T* image, const Prefetcher& prefetcher) const {
+    prefetcher_ = prefetcher;
+    const ImageShape shape{p_.height, p_.width, p_.channels, p_.layout};
+    load_planes(shape, image, unit.source_rows, unit.source_columns, unit.channels, planes_,
+                row_step_, plane_step_);
+    for (Index c = 0; c < unit.channels.count; ++c) {
+      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
+        const Index i = c * p_.boxes_per_channel + m;
+        respond(unit, box(unit, i), planes_ + c * plane_step_, responses_ + i * plane_step_);
       }
     }
-    store_planes(out, responses.data(), block.first * m_count, block.count * m_count,
-                 output + block.image * out.pixels * out.channels);
+  }
+
+  // Stores them.
+  void store(const WorkUnit& unit, T* image) const {
+    const ImageShape shape{p_.out_height(), p_.out_width(), p_.out_channels(), p_.layout};
+    for (Index row = 0; row < unit.rows.count; row += kGroupRows<V>) {
+      const Index left = unit.rows.count - row;
+      store_strips(shape, responses_ + row * sum_columns(unit), plane_step_,
+                   p_.stride_x * group_lines<V>(row, unit.rows.count),
+                   {unit.rows.first + row, smaller(kGroupRows<V>, left)}, unit.columns,
+                   out_channels(p_, unit), image);
+    }
+  }
+
+  BoxEdges box(const WorkUnit& unit, Index i) const {
+    return box_edges(boxes_ + (out_channels(p_, unit).first + i) * 4);
+  }
+
+  // The response of a unit's box i at its output row and column.
+  V response(const WorkUnit& unit, Index i, Index row, Index column) const {
+    const Index group = row / kGroupRows<V> * kGroupRows<V>;
+    return responses_[i * plane_step_ + group * sum_columns(unit) +
+                      column * p_.stride_x * group_lines<V>(group, unit.rows.count) +
+                      (row - group)];
+  }
+
+ private:
+  // Rows are summed at each pixel between the first and the last output, and so are columns.
+  Index sum_rows(const WorkUnit& unit) const { return (unit.rows.count - 1) * p_.stride_y + 1; }
+  Index sum_columns(const WorkUnit& unit) const {
+    return (unit.columns.count - 1) * p_.stride_x + 1;
+  }
+
+  // Responses are strips, one for each group of rows.
+  void respond(const WorkUnit& unit, const BoxEdges& box, const V* plane, V* responses) const {
+    const Index columns = sum_columns(unit);
+    if (box.empty) {
+      const Index rows = rounded_up(unit.rows.count, kLanes<V>);
+      for (Index i = 0; i < rows * columns; ++i) responses[i] = 0;
+      return;
+    }
+    const PlaneWindows<V> windows(suffix_);
+    const Index width = padded_width(unit.source_columns.count);
+    const Index y = unit.rows.first * p_.stride_y - unit.source_rows.first;
+    const Index x = unit.columns.first * p_.stride_x - unit.source_columns.first;
+    const auto down = sliding_window<V>(shifted(box.top, y), shifted(box.bottom, y), 1.0,
+                                        larger(unit.source_rows.count, sum_rows(unit)));
+    const auto along =
+        sliding_window<V>(shifted(box.left, x), shifted(box.right, x), constant_scale<V>(p_, box),
+                          larger(unit.source_columns.count, columns));
+    windows.down(down, plane, row_step_, unit.source_rows.count, width, sums_, sum_rows(unit),
+                 &prefetcher_);
+    for (Index row = 0; row < unit.rows.count; row += kGroupRows<V>) {
+      const Index lines = group_lines<V>(row, unit.rows.count);
+      V* strip = responses + row * columns;
+      rows_to_strip(sums_ + row * p_.stride_y * row_step_, p_.stride_y * row_step_,
+                    unit.rows.count - row, width, strip_, lines);
+      windows.along(along, strip_, lines, unit.source_columns.count, strip, columns, &prefetcher_);
+      if (p_.normalization == Normalization::kValid) {
+        apply_valid_factors(unit, box, row, lines, strip);
+      }
+    }
+  }
+
+  // With "valid", each output has a factor of its own, the product of its row's and its column's.
+  void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, Index row, Index lines,
+                           V* strip) const {
+    const Index columns = sum_columns(unit);
+    for (Index x = 0; x < columns; ++x) {
+      factors_[x] = column_factor<V>(p_, box, unit.columns.first * p_.stride_x + x);
+    }
+    for (Index i = 0; i < smaller(lines, unit.rows.count - row); ++i) {
+      const V factor = row_factor<V>(p_, box, (unit.rows.first + row + i) * p_.stride_y);
+      for (Index x = 0; x < columns; ++x) strip[x * lines + i] *= factor * factors_[x];
+    }
+  }
+
+  const BoxConvProblem& p_;
+  const TBox* boxes_;
+  const Index row_step_;
+  Index plane_step_;
+  Scratch memory_;
+  bool ok_;
+  mutable Prefetcher prefetcher_;
+  V *planes_, *responses_, *sums_, *strip_, *suffix_, *factors_;
+};
+
+// Computes units [begin, end). Returns false when memory ran out.
+template <typename T, typename TBox>
+bool forward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, BoxReach reach,
+                   T* output, Index begin, Index end) {
+  const WorkUnits units = forward_work(p, reach);
+  const ForwardKernel<T, TBox> kernel(p, boxes, units);
+  if (!kernel.ok()) return false;
+  const ImageShape in{p.height, p.width, p.channels, p.layout};
+  const ImageShape out{p.out_height(), p.out_width(), p.out_channels(), p.layout};
+  for (Index i = begin; i < end; ++i) {
+    const WorkUnit unit = units.at(i), next = units.at(smaller(i + 1, end - 1));
+    const T* image = input + unit.image * in.size();
+    T* result = output + unit.image * out.size();
+    // Neighbouring blocks share cache lines. The first of those asks for the lines of its output
+    // while it computes, the last for those of the next block's input.
+    const Prefetcher prefetcher =
+        begins_line(result, out_channels(p, unit))
+            ? pixel_prefetcher(out, result, unit.rows, unit.columns, out_channels(p, unit))
+            : pixel_prefetcher(in, input + next.image * in.size(), next.source_rows,
+                               next.source_columns, next.channels);
+    kernel.respond(unit, image, prefetcher);
+    kernel.store(unit, result);
   }
   return true;
 }

@@ -29,6 +29,11 @@ BOXCONV_HOST_DEVICE EdgeShift edge_shift(double edge) {
   return {offset, position - static_cast<double>(offset)};
 }
 
+// The same edge, seen from a row or column that lies `pixels` before.
+BOXCONV_HOST_DEVICE EdgeShift shifted(EdgeShift shift, Index pixels) {
+  return {shift.offset + pixels, shift.fraction};
+}
+
 struct EdgeCell {
   Index cell;       // in [0, size - 1]
   double fraction;  // in [0, 1]; the clamped position is cell + fraction

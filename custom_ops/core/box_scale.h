@@ -8,6 +8,14 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
+// A factor in the type that planes have. A box so thin that the type cannot hold the factor also
+// has sums of zero, which must not meet an infinity.
+template <typename V>
+BOXCONV_HOST_DEVICE V bounded_scale(double scale) {
+  constexpr double kLargest = sizeof(V) > sizeof(float) ? 1e300 : 1e30;
+  return static_cast<V>(scale < kLargest ? scale : kLargest);
+}
+
 // Every normalization is a product of a row's and a column's factor. For output i of one axis,
 // factor = 1 / extent, and low_term and high_term are d log(extent) / d edge in the direction in
 // which the box grows: the response loses term * response as its edge moves outward.
@@ -25,6 +33,26 @@ BOXCONV_HOST_DEVICE AxisScale axis_scale(Normalization normalization, EdgeShift 
   const double factor = 1.0 / valid;
   return {factor, inside(center + outward_offset_of_min(low), size) ? factor : 0.0,
           inside(center + outward_offset_of_max(high), size) ? factor : 0.0};
+}
+
+// The part of the scale that all outputs of a box share.
+template <typename V>
+BOXCONV_HOST_DEVICE double constant_scale(const BoxConvProblem& p, const BoxEdges& box) {
+  return p.normalization == Normalization::kArea && !box.empty
+             ? bounded_scale<V>(1.0 / (box.height * box.width))
+             : 1.0;
+}
+
+// The rest of it, for "valid": the factors of the outputs on row `y` and in column `x`.
+template <typename V>
+BOXCONV_HOST_DEVICE V row_factor(const BoxConvProblem& p, const BoxEdges& box, Index y) {
+  return bounded_scale<V>(
+      axis_scale(p.normalization, box.top, box.bottom, box.height, y, p.height).factor);
+}
+template <typename V>
+BOXCONV_HOST_DEVICE V column_factor(const BoxConvProblem& p, const BoxEdges& box, Index x) {
+  return bounded_scale<V>(
+      axis_scale(p.normalization, box.left, box.right, box.width, x, p.width).factor);
 }
 
 }  // namespace BOXCONV_ISA

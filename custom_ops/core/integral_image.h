@@ -4,7 +4,7 @@
 
 #include "core/box_conv.h"
 #include "core/half.h"
-#include "core/plane_block.h"
+#include "core/scratch.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
@@ -52,15 +52,17 @@ bool integral_image_units(const IntegralImageProblem& p, const T* input, TTable*
   const bool first = p.layout == Layout::kChannelsFirst;
   const Index pixels = p.height * p.width, entries = (p.height + 1) * (p.width + 1);
   const Index block = first ? 1 : kIntegralImageChannels;
-  Scratch<double> above((p.width + 1) * block);
-  if (!above.data()) return false;
+  Scratch scratch;
+  const auto above = scratch.claim<double>((p.width + 1) * block);
+  if (!scratch.allocate()) return false;
   const Index per_image = integral_image_units_per_image(p);
   for (Index unit = begin; unit < end; ++unit) {
     const Index image = unit / per_image, channel = unit % per_image * block;
     const Index left = p.channels - channel, count = left < block ? left : block;
     interleaved_tables(
         p.height, p.width, count, first ? 1 : p.channels,
-        input + image * p.channels * pixels + (first ? channel * pixels : channel), above.data(),
+        input + image * p.channels * pixels + (first ? channel * pixels : channel),
+        scratch.data(above),
         table + image * p.channels * entries + (first ? channel * entries : channel));
   }
   return true;

@@ -18,6 +18,19 @@
 
 namespace boxconv {
 using Index = std::int64_t;
+
+namespace BOXCONV_ISA {
+
+BOXCONV_HOST_DEVICE Index smaller(Index a, Index b) { return a < b ? a : b; }
+BOXCONV_HOST_DEVICE Index larger(Index a, Index b) { return a > b ? a : b; }
+BOXCONV_HOST_DEVICE Index clamp_index(Index value, Index low, Index high) {
+  return value < low ? low : (value > high ? high : value);
+}
+BOXCONV_HOST_DEVICE Index rounded_up(Index value, Index multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace BOXCONV_ISA
 }  // namespace boxconv
 
 #endif  // BOXCONV_CORE_PLATFORM_H_

@@ -75,6 +75,7 @@ class BoxConv2DOp : public OpKernel {
     OP_REQUIRES_OK(context, attributes_.problem(input, boxes, &problem));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, output_shape(problem), &output));
+    advise_huge_pages(*output);
     OP_REQUIRES_OK(context, to_tensorflow(box_conv_forward(
                                 problem, core_data<T>(input), core_data<TBox>(boxes),
                                 core_data<T>(output), parallel_for(context))));
@@ -103,6 +104,7 @@ class BoxConv2DGradOp : public OpKernel {
     Tensor *input_grad = nullptr, *boxes_grad = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, input.shape(), &input_grad));
     OP_REQUIRES_OK(context, context->allocate_output(1, boxes.shape(), &boxes_grad));
+    advise_huge_pages(*input_grad);
     OP_REQUIRES_OK(context, to_tensorflow(box_conv_backward(
                                 problem, core_data<T>(input), core_data<TBox>(boxes),
                                 core_data<T>(output_grad), core_data<T>(input_grad),

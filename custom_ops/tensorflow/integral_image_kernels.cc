@@ -25,6 +25,7 @@ class IntegralImageOp : public tensorflow::OpKernel {
         context->allocate_output(
             0, image_shape(layout_, {dims.batch, dims.height + 1, dims.width + 1, dims.channels}),
             &table));
+    advise_huge_pages(*table);
     const IntegralImageProblem problem{dims.batch, dims.height, dims.width, dims.channels, layout_};
     OP_REQUIRES_OK(context,
                    to_tensorflow(integral_image(problem, core_data<T>(input),

@@ -1,0 +1,82 @@
+"""Measures the project's budgets and says which are kept.
+
+    python -m benchmarks.acceptance
+    python -m benchmarks.acceptance --only ratios memory --strict
+
+Run it in the repository's root: precision is measured against the tests' float64 reference. All is
+measured twice, the second time after the whole of the first, and both figures are shown. Times are
+ratios of medians over rounds in which all took turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.acceptance import memory, precision, ratios, shapes, threads
+from benchmarks.acceptance.budget import Check, all_kept, table_of
+from benchmarks.tables import console
+
+SECTIONS = {
+    "ratios": ratios.checks,
+    "shapes": shapes.checks,
+    "precision": precision.checks,
+    "threads": threads.checks,
+    "memory": memory.checks,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measures, prints the tables and returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.acceptance",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="what to measure (all)")
+    add("--rounds", type=int, default=15, help="rounds of what is timed (15)")
+    add("--runs", type=int, default=2, help="how often to measure everything (2)")
+    add("--strict", action="store_true", help="exit with 1 if a budget is missed in any run")
+    add("--output", type=Path, help="a file for all figures (.json)")
+    args = parser.parse_args(argv)
+
+    description = machine.describe()
+    console.print(machine.summary(description), markup=False)
+    runs = [_run(number, args.only, args.rounds) for number in range(1, args.runs + 1)]
+    for name in args.only:
+        console.print(table_of(name, [run[name] for run in runs]))
+    if args.output:
+        _write(args.output, description, runs)
+    kept = all_kept([checks for run in runs for checks in run.values()])
+    return 1 if args.strict and not kept else 0
+
+
+def _run(number: int, sections: list[str], rounds: int) -> dict[str, list[Check]]:
+    found = {}
+    for name in sections:
+        start = time.monotonic()
+        found[name] = SECTIONS[name](rounds)
+        console.print(f"run {number}, {name}: {time.monotonic() - start:.0f} s", style="dim")
+    return found
+
+
+def _write(path: Path, description: dict[str, str], runs: list[dict[str, list[Check]]]) -> None:
+    content = {
+        "machine": description,
+        "runs": [
+            {name: [dataclasses.asdict(check) for check in checks] for name, checks in run.items()}
+            for run in runs
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

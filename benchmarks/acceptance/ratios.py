@@ -1,0 +1,83 @@
+"""Time against TensorFlow's depthwise convolution, the stock-op path and a copy."""
+
+from __future__ import annotations
+
+from benchmarks import timing
+from benchmarks.acceptance.budget import Check, at_least
+from benchmarks.cases import COPY, DEPTHWISE_3, FORWARD, FORWARD_BACKWARD, Candidate, Entry
+from benchmarks.measure import Key, Times, measure
+from benchmarks.suites import NAMED_SHAPES, STANDARD
+from benchmarks.tables import threads_text
+from benchmarks.workers import Worker
+
+SIZES = (3, 15, 31, 63, 127)
+BACKWARD_SIZES = (3, 31, 127)
+BOXES = {size: Candidate("box", size) for size in SIZES}
+OVERLAP = Candidate("overlap matrices", 31)
+DEPTHWISE_7 = Candidate("depthwise", 7)
+LARGER_THAN_CACHE = NAMED_SHAPES[1]
+# Times of copying the tensor, by the number of threads.
+COPY_BUDGETS = {1: 3.5, 2: 2.5}
+
+FORWARD_ENTRIES = (
+    Entry(STANDARD, (*BOXES.values(), DEPTHWISE_3, OVERLAP)),
+    Entry(LARGER_THAN_CACHE, (BOXES[31], COPY)),
+)
+BACKWARD_ENTRIES = (
+    Entry(
+        STANDARD,
+        (*(BOXES[size] for size in BACKWARD_SIZES), DEPTHWISE_3, DEPTHWISE_7, OVERLAP),
+    ),
+)
+
+
+def checks(rounds: int) -> list[Check]:
+    """All ratios on one and on two threads."""
+    found = []
+    for threads in (1, 2):
+        with Worker(threads) as worker:
+            forward, _ = worker.call(measure, FORWARD_ENTRIES, FORWARD, rounds)
+            backward, _ = worker.call(measure, BACKWARD_ENTRIES, FORWARD_BACKWARD, rounds)
+        found += forward_checks(forward, threads) + backward_checks(backward, threads)
+    return found
+
+
+def forward_checks(times: Times, threads: int) -> list[Check]:
+    """The budgets of the forward pass."""
+
+    def ratio(one, other, case=STANDARD):
+        samples = (times[Key(case, candidate, FORWARD)] for candidate in (one, other))
+        return timing.ratio(*samples).middle
+
+    what = f"forward, {threads_text(threads)}: "
+    return [
+        *(
+            Check(f"{what}box {size} / depthwise 3", ratio(BOXES[size], DEPTHWISE_3), 1.0)
+            for size in SIZES
+        ),
+        Check(f"{what}box 127 / box 3", ratio(BOXES[127], BOXES[3]), 1.05),
+        at_least(f"{what}overlap matrices / box 31", ratio(OVERLAP, BOXES[31]), 5.0),
+        Check(
+            f"{what}box 31 / copy, {LARGER_THAN_CACHE}",
+            ratio(BOXES[31], COPY, LARGER_THAN_CACHE),
+            COPY_BUDGETS[threads],
+        ),
+    ]
+
+
+def backward_checks(times: Times, threads: int) -> list[Check]:
+    """The budgets of the forward and the backward pass together."""
+
+    def ratio(one, other):
+        samples = (times[Key(STANDARD, candidate, FORWARD_BACKWARD)] for candidate in (one, other))
+        return timing.ratio(*samples).middle
+
+    what = f"forward+backward, {threads_text(threads)}: "
+    return [
+        *(
+            Check(f"{what}box {size} / depthwise 3", ratio(BOXES[size], DEPTHWISE_3), 2.0)
+            for size in BACKWARD_SIZES
+        ),
+        at_least(f"{what}depthwise 7 / box 31", ratio(DEPTHWISE_7, BOXES[31]), 5.0),
+        at_least(f"{what}overlap matrices / box 31", ratio(OVERLAP, BOXES[31]), 5.0),
+    ]

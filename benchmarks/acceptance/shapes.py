@@ -1,0 +1,81 @@
+"""Time per output on other shapes, and what a second thread brings."""
+
+from __future__ import annotations
+
+import functools
+
+from benchmarks import measure, results, timing
+from benchmarks.acceptance.budget import Check, at_least
+from benchmarks.cases import DEPTHWISE_3, FORWARD, PASSES, Candidate, Entry
+from benchmarks.measure import Key, Times
+from benchmarks.suites import NAMED_SHAPES, STANDARD
+from benchmarks.tables import threads_text
+from benchmarks.workers import Worker
+
+BOX = Candidate("box", 31)
+OTHER_SHAPES = NAMED_SHAPES[2:]
+# What two threads bring a stock operator says what the machine has to give.
+ENTRIES = (
+    Entry(STANDARD, (BOX, DEPTHWISE_3)),
+    *(Entry(case, (BOX,)) for case in OTHER_SHAPES),
+)
+MOST_PER_OUTPUT = 1.5
+LEAST_SPEEDUP = 1.7
+
+
+def checks(rounds: int) -> list[Check]:
+    """Both thread counts by turns, each in its own process, so that they see the same machine."""
+    found = []
+    with Worker(1) as one, Worker(2) as two:
+        for pass_name in PASSES:
+            samples = [
+                (one.call(_one_round, pass_name), two.call(_one_round, pass_name))
+                for _ in range(rounds)
+            ]
+            for worker in (one, two):
+                worker.call(_sampler.cache_clear)
+            one_times, two_times = (
+                {key: [sample[i][key] for sample in samples] for key in samples[0][0]}
+                for i in range(2)
+            )
+            found += per_output_checks(one_times, pass_name, 1)
+            found += per_output_checks(two_times, pass_name, 2)
+            found += speedup_checks(one_times, two_times, pass_name)
+    return found
+
+
+def per_output_checks(times: Times, pass_name: str, threads: int) -> list[Check]:
+    """Time per output relative to the standard shape; the forward pass has a budget."""
+    base = results.per_output(times, Key(STANDARD, BOX, pass_name))
+    return [
+        Check(
+            f"{pass_name}, {threads_text(threads)}: time per output, {case} / {STANDARD}",
+            timing.ratio(results.per_output(times, Key(case, BOX, pass_name)), base).middle,
+            MOST_PER_OUTPUT if pass_name == FORWARD else None,
+        )
+        for case in OTHER_SHAPES
+    ]
+
+
+def speedup_checks(one: Times, two: Times, pass_name: str) -> list[Check]:
+    """Time on one thread over time on two; the box's forward pass has a budget."""
+    found = []
+    for key in one:
+        what = f"{pass_name}: 1 thread / 2 threads, {key.candidate}, {key.case}"
+        speedup = timing.ratio(one[key], two[key]).middle
+        if key.candidate == BOX and pass_name == FORWARD:
+            found.append(at_least(what, speedup, LEAST_SPEEDUP))
+        else:
+            found.append(Check(what, speedup))
+    return found
+
+
+@functools.cache
+def _sampler(pass_name: str) -> timing.Sampler:
+    keys, _ = measure.keys_of(ENTRIES, pass_name)
+    return timing.Sampler(measure.prepared(keys))
+
+
+def _one_round(pass_name: str) -> dict[Key, float]:
+    """Runs in a worker, which keeps its compiled calls from round to round."""
+    return _sampler(pass_name).round()

@@ -1,0 +1,45 @@
+"""Results must not depend on the number of threads, to the last bit."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+from benchmarks.acceptance.budget import Check
+from benchmarks.cases import FORWARD_BACKWARD, Case
+from benchmarks.rivals import RIVALS, Inputs
+from benchmarks.suites import STANDARD
+from benchmarks.workers import Worker
+
+THREADS = (1, 2, 4)
+CASES = (
+    STANDARD,
+    Case(1, 2048, 2048, 8),
+    Case(1, 1024, 1024, 1),
+    Case(32, 16, 16, 256),
+    Case(8, 56, 56, 96, multiplier=4),
+    Case(3, 37, 53, 5, multiplier=3, data_format="channels_first"),
+    Case(2, 64, 64, 32, dtype="float16"),
+    Case(2, 64, 64, 32, dtype="float64"),
+)
+
+
+def checks(rounds: int) -> list[Check]:
+    """How many different results each case has; nothing here takes rounds."""
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(Worker(threads)) for threads in THREADS]
+        counts = {case: len({worker.call(digest, case) for worker in workers}) for case in CASES}
+    names = ", ".join(map(str, THREADS))
+    return [
+        Check(f"different results on {names} threads, {case}", count, 1)
+        for case, count in counts.items()
+    ]
+
+
+def digest(case: Case) -> str:
+    """A hash of output, input gradient and box gradient. Runs in a worker."""
+    call = RIVALS["box, random"].call(case, None, Inputs(case), FORWARD_BACKWARD)
+    found = hashlib.sha256()
+    for tensor in call():
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()

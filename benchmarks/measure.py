@@ -1,0 +1,66 @@
+"""Times candidates on cases. Runs in a worker, whose threads are set."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from benchmarks import rivals, timing
+from benchmarks.cases import Candidate, Case, Entry
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """What is timed."""
+
+    case: Case
+    candidate: Candidate
+    pass_name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """What is not timed, and why."""
+
+    key: Key
+    reason: str
+
+
+Times = dict[Key, list[float]]  # Seconds, round by round.
+
+
+def keys_of(entries: Iterable[Entry], pass_name: str) -> tuple[list[Key], list[Skipped]]:
+    """What can be timed, and what takes no part."""
+    keys, skipped = [], []
+    for entry in entries:
+        for candidate in entry.candidates:
+            key = Key(entry.case, candidate, pass_name)
+            reason = rivals.reason_to_skip(entry.case, candidate, pass_name)
+            if reason:
+                skipped.append(Skipped(key, reason))
+            else:
+                keys.append(key)
+    return keys, skipped
+
+
+def prepared(keys: Iterable[Key]) -> dict[Key, Callable[[], object]]:
+    """Compiled calls; all candidates of a case work on the same tensors."""
+    inputs: dict[Case, rivals.Inputs] = {}
+    calls = {}
+    for key in keys:
+        rival = rivals.RIVALS[key.candidate.operator]
+        case = key.case
+        if rival.channels_last_only:
+            case = dataclasses.replace(case, data_format="channels_last")
+        if case not in inputs:
+            inputs[case] = rivals.Inputs(case)
+        calls[key] = rival.call(case, key.candidate.size, inputs[case], key.pass_name)
+    return calls
+
+
+def measure(
+    entries: Iterable[Entry], pass_name: str, rounds: int, title: str = ""
+) -> tuple[Times, list[Skipped]]:
+    """Times all candidates on all cases, by turns."""
+    keys, skipped = keys_of(entries, pass_name)
+    return timing.interleaved(prepared(keys), rounds, title), skipped

@@ -1,0 +1,127 @@
+"""Memory that the operator needs beyond its inputs, outputs and gradients.
+
+    python -m benchmarks.memory
+
+Each figure comes from a process of its own: the highest resident memory during one call, less what
+was resident before and what the call returned. A call on a small tensor comes first, so that code
+and stacks are in place. `box` is the compiled op and its compiled gradient op, called directly;
+its rivals are compiled functions of stock TensorFlow ops.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import dataclasses
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import rich.table
+import tensorflow as tf
+
+from benchmarks import machine, workers
+from benchmarks.cases import FORWARD, PASSES, Candidate, Case, random_boxes
+from benchmarks.rivals import RIVALS, Inputs
+from benchmarks.tables import console, threads_text
+from tf_boxconv.ops.library import compiled_ops
+
+BUDGET = 64.0  # MiB
+BUDGET_CASE = Case(8, 512, 512, 64)
+BOX = Candidate("box")
+_STOCK = (Candidate("cumsum+gather", 31), Candidate("overlap matrices", 31))
+# The rivals' own temporaries would not fit many a machine at the first shape.
+MEASUREMENTS: tuple[tuple[Case, tuple[Candidate, ...]], ...] = (
+    (BUDGET_CASE, (BOX,)),
+    (Case(2, 512, 512, 64), (BOX, *_STOCK)),
+    (Case(4, 64, 64, 64), (BOX, *_STOCK)),
+    (Case(1, 2048, 2048, 8), (BOX,)),
+    (Case(32, 16, 16, 256), (BOX,)),
+    (Case(8, 56, 56, 96, multiplier=4), (BOX,)),
+)
+
+
+def extra_memory(case: Case, candidate: Candidate, pass_name: str, threads: int) -> float:
+    """MiB that a call needs beyond what it takes and returns, in a fresh process."""
+    return workers.in_fresh_process(threads, _extra_memory, case, candidate, pass_name)
+
+
+def _extra_memory(case: Case, candidate: Candidate, pass_name: str) -> float:
+    small = dataclasses.replace(case, height=min(case.height, 16), width=min(case.width, 16))
+    _call(small, candidate, pass_name)()
+    call = _call(case, candidate, pass_name)
+    gc.collect()
+    _return_freed_memory()
+    _reset_peak()
+    before = _status("VmRSS")
+    returned = tf.nest.flatten(call())
+    peak = _status("VmHWM")
+    return (peak - before - sum(tensor.numpy().nbytes for tensor in returned)) / 2**20
+
+
+def _call(case: Case, candidate: Candidate, pass_name: str) -> Callable[[], object]:
+    inputs = Inputs(case)
+    if candidate != BOX:
+        return RIVALS[candidate.operator].call(case, candidate.size, inputs, pass_name)
+    arguments = {
+        "input": inputs.x,
+        "boxes": tf.constant(random_boxes(case)),
+        "data_format": "NHWC" if case.data_format == "channels_last" else "NCHW",
+    }
+
+    def call():
+        out = compiled_ops.box_conv_box_conv2d(**arguments)
+        if pass_name == FORWARD:
+            return out
+        gradients = compiled_ops.box_conv_box_conv2d_grad(
+            output_grad=inputs.output_grad, **arguments
+        )
+        return out, *gradients
+
+    return call
+
+
+def _status(name: str) -> int:
+    """Bytes that Linux gives for `name` in this process's status."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return 1024 * int(line.split()[1])
+    raise OSError(f"/proc/self/status does not say {name}: this measurement needs Linux")
+
+
+def _reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _return_freed_memory() -> None:
+    # Freed memory that the C library keeps would be used again and not be seen.
+    with contextlib.suppress(AttributeError):  # Only glibc has it.
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--threads", type=int, default=workers.default_threads())
+    args = parser.parse_args(argv)
+    console.print(machine.summary(machine.describe()), markup=False)
+    table = rich.table.Table(title=f"memory beyond tensors, {threads_text(args.threads)}")
+    for name in ("case", "operator", *(f"{name}, MiB" for name in PASSES), "budget, MiB"):
+        table.add_column(name, justify="right" if "MiB" in name else "left")
+    for case, candidates in MEASUREMENTS:
+        table.add_section()
+        for candidate in candidates:
+            extra = [extra_memory(case, candidate, name, args.threads) for name in PASSES]
+            budget = f"{BUDGET:.0f}" if candidate == BOX else ""
+            cells = [f"{value:.1f}" for value in extra]
+            table.add_row(str(case), str(candidate), *cells, budget)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

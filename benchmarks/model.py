@@ -1,0 +1,165 @@
+"""The pose network with boxes beside its twins with depthwise kernels: speed and cost.
+
+    python -m benchmarks.model
+
+Images a second, in inference and in training (one compiled step of Adam on the example's own loss).
+All networks take turns, round after round; figures are medians with quartiles, and then the speed
+as a multiple of the box network's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import rich.table
+import tensorflow as tf
+
+from benchmarks import machine, timing, workers
+from benchmarks.tables import console, threads_text
+from examples.pose import heatmaps, model_cost, models
+
+BOXES = "boxes"
+NUM_JOINTS = 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How a network is used."""
+
+    training: bool
+    batch: int
+
+    def __str__(self) -> str:
+        return f"{'training' if self.training else 'inference'}, batch {self.batch}"
+
+
+SETTINGS = (Setting(False, 1), Setting(False, 16), Setting(True, 16))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelResult:
+    """What was found for one network; seconds a batch, round by round."""
+
+    parameters: int
+    multiply_adds: int
+    seconds: dict[Setting, list[float]]
+
+    def images_per_second(self, setting: Setting) -> timing.Spread:
+        """The speed in one setting."""
+        return timing.spread(setting.batch / np.array(self.seconds[setting]))
+
+
+def measure(
+    kernel_sizes: list[int],
+    image_size: int,
+    width: int,
+    rounds: int,
+    settings: tuple[Setting, ...] = SETTINGS,
+) -> dict[str, ModelResult]:
+    """Times the box network and one twin for each kernel size. Runs in a worker."""
+    build = {BOXES: {"kind": "box"}}
+    for size in kernel_sizes:
+        build[f"depthwise {size}x{size}"] = {"kind": "depthwise", "kernel_size": size}
+    networks = {
+        name: models.pose_net(
+            num_joints=NUM_JOINTS, image_size=image_size, width=width, **arguments
+        )
+        for name, arguments in build.items()
+    }
+    calls = {
+        (name, setting): _call(network, setting, image_size)
+        for setting in settings
+        for name, network in networks.items()
+    }
+    times = timing.interleaved(calls, rounds, "pose networks")
+    return {
+        name: ModelResult(
+            network.count_params(),
+            model_cost.multiply_adds(network),
+            {setting: times[name, setting] for setting in settings},
+        )
+        for name, network in networks.items()
+    }
+
+
+def _call(network: keras.Model, setting: Setting, image_size: int) -> Callable[[], object]:
+    rng = np.random.default_rng(0)
+    shape = (setting.batch, image_size, image_size, 3)
+    images = tf.constant(rng.uniform(0, 255, shape).astype(np.float32))
+    if not setting.training:
+        predict = tf.function(lambda x: network(x, training=False)).get_concrete_function(images)
+        return lambda: predict(images)
+    places = rng.uniform(0, image_size, (setting.batch, NUM_JOINTS, 2))
+    visible = np.ones((setting.batch, NUM_JOINTS, 1))
+    joints = tf.constant(np.concatenate([places, visible], -1).astype(np.float32))
+    network.compile(keras.optimizers.Adam(1e-4), loss=heatmaps.HeatmapCrossEntropy())
+    return lambda: network.train_on_batch(images, joints)
+
+
+def table_of(results: dict[str, ModelResult], threads: int) -> rich.table.Table:
+    """One row a network."""
+    table = rich.table.Table(title=f"pose networks, images a second, {threads_text(threads)}")
+    table.add_column("context by")
+    settings = next(iter(results.values())).seconds
+    for name in ("parameters", "multiply-adds", *map(str, settings)):
+        table.add_column(name, justify="right")
+    for name, result in results.items():
+        cells = [f"{result.parameters:,}", f"{result.multiply_adds / 1e6:.1f} million"]
+        for setting, seconds in result.seconds.items():
+            speed = timing.ratio(results[BOXES].seconds[setting], seconds).middle
+            cells.append(f"{result.images_per_second(setting):,.1f}, {speed:.2f}x")
+        table.add_row(name, *cells)
+    return table
+
+
+def write_json(path: Path, results: dict[str, ModelResult], threads: int) -> None:
+    """Writes everything, down to the single samples in seconds."""
+    content = {
+        "machine": machine.describe(),
+        "threads": threads,
+        "models": {
+            name: {
+                "parameters": result.parameters,
+                "multiply_adds": result.multiply_adds,
+                "seconds": {str(setting): s for setting, s in result.seconds.items()},
+            }
+            for name, result in results.items()
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures in a fresh process and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.model",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, default=9, help="rounds over all networks (9)")
+    add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
+    add("--kernel_sizes", type=int, nargs="+", default=[3, 7, 15], help="of the twins (3 7 15)")
+    add("--image_size", type=int, default=96, help="pixels, a multiple of 16 (96)")
+    add("--width", type=int, default=32, help="channels at the highest resolution (32)")
+    add("--output", type=Path, help="a file for all samples (.json)")
+    args = parser.parse_args(argv)
+    console.print(machine.summary(machine.describe()), markup=False)
+    console.print(f"{args.rounds} rounds, images of {args.image_size} pixels, width {args.width}")
+    results = workers.in_fresh_process(
+        args.threads, measure, args.kernel_sizes, args.image_size, args.width, args.rounds
+    )
+    console.print(table_of(results, args.threads))
+    if args.output:
+        write_json(args.output, results, args.threads)
+
+
+if __name__ == "__main__":
+    main()

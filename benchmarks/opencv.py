@@ -1,0 +1,50 @@
+"""OpenCV's box sums, which work on one image of a limited number of channels at a time."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+
+import numpy as np
+
+# OpenCV 4 takes 512 channels, OpenCV 5 takes 128.
+MOST_CHANNELS = 128
+
+
+def available() -> bool:
+    """Whether OpenCV is installed."""
+    return importlib.util.find_spec("cv2") is not None
+
+
+def arrays_of(images: np.ndarray) -> list[np.ndarray]:
+    """Contiguous HWC arrays: those of the first image, group of channels by group, and so on."""
+    groups = range(0, images.shape[-1], MOST_CHANNELS)
+    return [
+        np.ascontiguousarray(image[..., first : first + MOST_CHANNELS])
+        for image in images
+        for first in groups
+    ]
+
+
+def images_of(arrays: list[np.ndarray], batch: int) -> np.ndarray:
+    """The inverse of `arrays_of`, for what a function made of the arrays."""
+    groups = len(arrays) // batch
+    # OpenCV drops the axis of a single channel.
+    arrays = [array if array.ndim == 3 else array[..., np.newaxis] for array in arrays]
+    return np.stack(
+        [np.concatenate(arrays[i * groups : (i + 1) * groups], axis=-1) for i in range(batch)]
+    )
+
+
+def box_filter(size: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that computes means over `size` x `size` pixels, with zeros outside the image."""
+    import cv2
+
+    return lambda image: cv2.boxFilter(image, -1, (size, size), borderType=cv2.BORDER_CONSTANT)
+
+
+def integral(image: np.ndarray) -> np.ndarray:
+    """The summed-area table in float64."""
+    import cv2
+
+    return cv2.integral(image, sdepth=cv2.CV_64F)

@@ -1,0 +1,117 @@
+"""Times turned into rows with ratios, and rows written to files."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import timing
+from benchmarks.cases import COPY, DEPTHWISE_3, Case
+from benchmarks.measure import Key, Skipped, Times
+from benchmarks.timing import Spread
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One suite, timed with so many threads in one pass."""
+
+    suite: str
+    threads: int
+    pass_name: str
+    times: Times
+    skipped: list[Skipped]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One candidate on one case; ratios are to times of the same rounds.
+
+    Attributes:
+        key: What was timed.
+        milliseconds: Of one call.
+        nanoseconds_per_output: Of one call, its median.
+        to_depthwise_3: Times the time of TensorFlow's 3x3 depthwise convolution.
+        to_copy: Times the time of copying the images once.
+        to_first_case: Time per output, times that of the same candidate on the suite's first case.
+    """
+
+    key: Key
+    milliseconds: Spread
+    nanoseconds_per_output: float
+    to_depthwise_3: Spread
+    to_copy: Spread
+    to_first_case: Spread | None
+
+    def flat(self) -> dict[str, object]:
+        """Plain names and values."""
+        flat = {
+            "pass": self.key.pass_name,
+            **dataclasses.asdict(self.key.case),
+            **dataclasses.asdict(self.key.candidate),
+            "ns_per_output": self.nanoseconds_per_output,
+        }
+        for name in ("milliseconds", "to_depthwise_3", "to_copy", "to_first_case"):
+            value = getattr(self, name)
+            for part in ("middle", "low", "high"):
+                column = "median" if part == "middle" else part
+                flat[f"{name}_{column}"] = None if value is None else getattr(value, part)
+        return flat
+
+
+def per_output(times: Times, key: Key) -> np.ndarray:
+    """Seconds for each output, round by round."""
+    return np.array(times[key]) / key.case.outputs
+
+
+def rows(run: Run) -> list[Row]:
+    """A row for everything that was timed."""
+    first_case = next(iter(run.times)).case
+    return [_row(run.times, key, first_case) for key in run.times]
+
+
+def _row(times: Times, key: Key, first_case: Case) -> Row:
+    samples = times[key]
+    first = dataclasses.replace(key, case=first_case)
+    return Row(
+        key,
+        timing.spread(1e3 * np.array(samples)),
+        float(1e9 * np.median(per_output(times, key))),
+        timing.ratio(samples, times[dataclasses.replace(key, candidate=DEPTHWISE_3)]),
+        timing.ratio(samples, times[dataclasses.replace(key, candidate=COPY)]),
+        timing.ratio(per_output(times, key), per_output(times, first)) if first in times else None,
+    )
+
+
+def write_json(path: Path, machine: dict[str, str], runs: list[Run]) -> None:
+    """Writes everything, down to the single samples in seconds."""
+    content = {"machine": machine, "runs": [_run_content(run) for run in runs]}
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_csv(path: Path, runs: list[Run]) -> None:
+    """Writes one line a row."""
+    lines = [
+        {"suite": run.suite, "threads": run.threads, **row.flat()}
+        for run in runs
+        for row in rows(run)
+    ]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys())
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def _run_content(run: Run) -> dict[str, object]:
+    return {
+        "suite": run.suite,
+        "threads": run.threads,
+        "pass": run.pass_name,
+        "results": [{**row.flat(), "samples": run.times[row.key]} for row in rows(run)],
+        "skipped": [
+            {**dataclasses.asdict(skipped.key), "reason": skipped.reason} for skipped in run.skipped
+        ],
+    }

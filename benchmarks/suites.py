@@ -1,0 +1,155 @@
+"""Named sets of cases, each to answer one question."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from benchmarks.cases import COPY, DEPTHWISE_3, Candidate, Case, Entry
+
+SIZES = (1, 3, 7, 15, 31, 63, 127)
+DIRECT_SIZES = (3, 7, 15, 31, 63)  # Of operators whose cost grows with the area.
+PLANES = (16, 32, 64, 128, 256, 512, 1024, 2048)
+CHANNELS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512)
+STANDARD = Case(4, 64, 64, 64)
+# The shapes that the project's budgets name.
+NAMED_SHAPES = (
+    STANDARD,
+    Case(32, 64, 64, 64),
+    Case(1, 2048, 2048, 8),
+    Case(32, 16, 16, 256),
+    Case(8, 56, 56, 96, multiplier=4),
+)
+
+_FEW = (
+    Candidate("box", 31),
+    Candidate("box, random"),
+    DEPTHWISE_3,
+    Candidate("OpenCV boxFilter", 31),
+    Candidate("OpenCV integral"),
+    COPY,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """Cases that are timed together, round by round, and drawn in one plot.
+
+    Attributes:
+        title: What it shows.
+        entries: The cases and candidates.
+        axis_label: What the plot's horizontal axis is; empty: one place a case.
+        axis: Where a candidate on a case stands on that axis; `None`: everywhere.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+    axis_label: str = ""
+    axis: Callable[[Case, Candidate], int | None] | None = None
+
+    @property
+    def over_size(self) -> bool:
+        """Whether the kernel size varies, and not the case."""
+        return len(self.entries) == 1
+
+
+def _of(operator: str, sizes: tuple[int, ...]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(operator, size) for size in sizes)
+
+
+def _with(candidates: tuple[Candidate, ...], cases) -> tuple[Entry, ...]:
+    return tuple(Entry(case, candidates) for case in cases)
+
+
+# Functions and not lambdas: a suite travels to other processes.
+def size_of(case: Case, candidate: Candidate) -> int | None:
+    """The kernel size."""
+    return candidate.size
+
+
+def plane_of(case: Case, candidate: Candidate) -> int | None:
+    """The side of the plane."""
+    return case.height
+
+
+def channels_of(case: Case, candidate: Candidate) -> int | None:
+    """The number of channels."""
+    return case.channels
+
+
+def multiplier_of(case: Case, candidate: Candidate) -> int | None:
+    """The number of boxes a channel."""
+    return case.multiplier
+
+
+SUITES: dict[str, Suite] = {
+    "sizes": Suite(
+        "time against kernel size",
+        _with(
+            (
+                *_of("box", SIZES),
+                Candidate("box, random"),
+                *_of("depthwise", DIRECT_SIZES),
+                *_of("average pool", DIRECT_SIZES),
+                *_of("overlap matrices", (3, 31, 127)),
+                *_of("cumsum+gather", (3, 31, 127)),
+                *_of("OpenCV boxFilter", SIZES[1:]),
+                Candidate("OpenCV integral"),
+                COPY,
+            ),
+            [STANDARD],
+        ),
+        "kernel size in pixels",
+        size_of,
+    ),
+    "planes": Suite(
+        "square planes of 16 to 2048 pixels, as many elements in all",
+        _with(
+            _FEW, (Case((2048 // p) ** 2, p, p, 8) for p in (16, 32, 64, 128, 256, 512, 1024, 2048))
+        ),
+        "side of the plane in pixels",
+        plane_of,
+    ),
+    "channels": Suite(
+        "1 to 512 channels, about as many elements in all",
+        _with(
+            _FEW,
+            (Case(max(1, 256 // c), 64, 64, c) for c in (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512)),
+        ),
+        "channels",
+        channels_of,
+    ),
+    "boxes": Suite(
+        "1 to 8 boxes or filters a channel",
+        _with(
+            (Candidate("box", 31), Candidate("box, random"), DEPTHWISE_3, COPY),
+            (dataclasses.replace(STANDARD, multiplier=m) for m in (1, 2, 4, 8)),
+        ),
+        "boxes or filters a channel",
+        multiplier_of,
+    ),
+    "shapes": Suite(
+        "the shapes of the budgets",
+        _with(
+            (
+                Candidate("box", 31),
+                Candidate("box, random"),
+                *_of("depthwise", (3, 7)),
+                Candidate("overlap matrices", 31),
+                COPY,
+            ),
+            NAMED_SHAPES,
+        ),
+    ),
+    "dtypes": Suite(
+        "dtypes and data formats",
+        _with(
+            (Candidate("box", 31), Candidate("box, random"), DEPTHWISE_3, COPY),
+            (
+                dataclasses.replace(STANDARD, dtype=dtype, data_format=data_format)
+                for data_format in ("channels_last", "channels_first")
+                for dtype in ("float16", "bfloat16", "float32", "float64")
+            ),
+        ),
+    ),
+}

@@ -1,0 +1,80 @@
+"""Fresh processes with a fixed number of threads.
+
+TensorFlow's thread count cannot change once it has started, and memory is measured best where
+nothing has run before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Worker:
+    """A process in which TensorFlow, OpenCV and NumPy use `threads` threads; ends with its `with`.
+
+    It keeps its state from call to call. Functions, arguments and results travel by pickle.
+    """
+
+    def __init__(self, threads: int):
+        self.threads = threads
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(threads,))
+        # BLAS reads these while it is loaded, before any code of ours runs in the process.
+        with _environment(dict.fromkeys(_THREAD_VARIABLES, str(threads))):
+            self.call(os.getpid)
+
+    def call(self, function: Callable[..., Result], *args, **kwargs) -> Result:
+        """Calls an importable function in the process; its exceptions are raised here."""
+        return self._pool.submit(function, *args, **kwargs).result()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._pool.shutdown()
+
+
+def in_fresh_process(threads: int, function: Callable[..., Result], *args, **kwargs) -> Result:
+    """Calls an importable function in a process of its own."""
+    with Worker(threads) as worker:
+        return worker.call(function, *args, **kwargs)
+
+
+def default_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _start(threads: int) -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    # Operations side by side, such as the two gradients of a convolution, are threads as well.
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    with contextlib.suppress(ImportError):
+        import cv2
+
+        cv2.setNumThreads(threads)
+
+
+@contextlib.contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,274 @@
+// Sums over a window that slides along one axis: what two opposite edges of a box make of an image.
+//
+// A window of n pixels is the end of one block of n pixels and the beginning of the next, so its
+// sum is a suffix sum of the one plus a prefix sum of the other (van Herk 1992, and Gil and Werman
+// 1993, do this for maxima): about three additions a pixel whatever n. Nothing is ever subtracted,
+// as it is from a summed-area table, so nothing outside the window can disturb it, be it a spike of
+// 1e6, and float32 is enough. docs/notes/cpu_kernels.md has what else was tried.
+#ifndef BOXCONV_CORE_SLIDING_WINDOW_H_
+#define BOXCONV_CORE_SLIDING_WINDOW_H_
+
+#include <utility>
+
+#include "core/box_edge.h"
+#include "core/lanes.h"
+#include "core/platform.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// For output i: first_weight * [pixel i + first] + weight * (the `middle` pixels after it) +
+// last_weight * [pixel i + last], with last = first + middle + 1, and pixels outside being zero.
+template <typename V>
+struct SlidingWindow {
+  Index first, last, middle;
+  V first_weight, weight, last_weight;
+};
+
+// The window between two edges, each output multiplied by `scale`. Beyond `reach` pixels all edges
+// are alike; small numbers cannot overflow.
+template <typename V>
+SlidingWindow<V> sliding_window(EdgeShift low, EdgeShift high, double scale, Index reach) {
+  const bool one_pixel = low.offset == high.offset;  // holds both edges
+  const double first_weight = one_pixel ? high.fraction - low.fraction : 1 - low.fraction;
+  const Index first = clamp_index(low.offset, -reach - 1, reach);
+  const Index last = clamp_index(one_pixel ? low.offset + 1 : high.offset, first + 1, reach + 1);
+  return {first,
+          last,
+          last - first - 1,
+          static_cast<V>(first_weight * scale),
+          last - first > 1 ? static_cast<V>(scale) : V{0},
+          one_pixel ? V{0} : static_cast<V>(high.fraction * scale)};
+}
+
+// Windows with a middle up to this are summed pixel by pixel.
+constexpr int kDirectMiddle = 12;
+// A chain of float additions no longer than this keeps its rounding well inside the 1e-5 promised.
+constexpr Index kChain = 64;
+
+// Slides windows along kVectors vectors of neighbouring lines at once, one line to a lane. Two hide
+// the latency of each other's chain of additions.
+// Cache lines that will be needed soon, asked for one at a time while a kernel computes.
+// Channels-last pixels of a few channels lie apart, in steps that hardware prefetchers do not
+// follow, and asking for many lines at once would only wait for them.
+class Prefetcher {
+ public:
+  Prefetcher() = default;  // asks for nothing of use
+  Prefetcher(const void* begin, Index lines, Index step_bytes)
+      : at_(static_cast<const char*>(begin)),
+        last_(at_ + (lines - 1) * step_bytes),
+        step_(step_bytes) {}
+
+  BOXCONV_HOST_DEVICE void next() {
+    __builtin_prefetch(at_);
+    at_ += at_ < last_ ? step_ : 0;
+  }
+
+ private:
+  static constexpr char kNothing[1] = {};
+
+  const char *at_ = kNothing, *last_ = kNothing;
+  Index step_ = 0;
+};
+
+template <typename V, int kVectors>
+class WindowSlider {
+ public:
+  static constexpr Index kLines = kVectors * kLanes<V>;
+
+  // Room that suffix sums need.
+  static Index suffix_size(Index length) { return (length + 1) * kLines; }
+
+  explicit WindowSlider(V* suffix) : suffix_(suffix) {}
+
+  // out[i * out_step + line] = the window's sum at output i < count of a line that has its pixel p,
+  // of `length` pixels, at in[p * in_step + line].
+  void slide(const SlidingWindow<V>& w, const V* in, Index in_step, Index length, V* out,
+             Index out_step, Index count, Prefetcher* prefetcher) const {
+    const Call call{w, in, in_step, length, out, out_step, prefetcher};
+    // The windows of other outputs lie beside the line.
+    const Index begin = clamp_index(-w.last, 0, count);
+    const Index end = clamp_index(length - w.first, begin, count);
+    zero(call, 0, begin);
+    if (w.middle <= kDirectMiddle) {
+      direct_of(call, begin, end, std::make_integer_sequence<int, kDirectMiddle + 1>());
+    } else {
+      blocks(call, begin, end);
+    }
+    zero(call, end, count);
+  }
+
+ private:
+  struct Call {
+    const SlidingWindow<V>& w;
+    const V* in;
+    Index in_step, length;
+    V* out;
+    Index out_step;
+    Prefetcher* prefetcher;
+  };
+
+  struct Lines {
+    Vector<V> v[kVectors] = {};
+
+    BOXCONV_HOST_DEVICE static Lines load(const V* from) {
+      Lines lines;
+      for (int i = 0; i < kVectors; ++i) lines.v[i] = load_vector(from + i * kLanes<V>);
+      return lines;
+    }
+    BOXCONV_HOST_DEVICE void store(V* to) const {
+      for (int i = 0; i < kVectors; ++i) store_vector<V>(v[i], to + i * kLanes<V>);
+    }
+    BOXCONV_HOST_DEVICE Lines& operator+=(const Lines& other) {
+      for (int i = 0; i < kVectors; ++i) v[i] += other.v[i];
+      return *this;
+    }
+    BOXCONV_HOST_DEVICE Lines& operator*=(V factor) {
+      for (int i = 0; i < kVectors; ++i) v[i] *= factor;
+      return *this;
+    }
+    BOXCONV_HOST_DEVICE void add_product(V factor, const Lines& other) {
+      for (int i = 0; i < kVectors; ++i) v[i] += factor * other.v[i];
+    }
+    BOXCONV_HOST_DEVICE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
+  };
+
+  static void zero(const Call& call, Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) Lines().store(call.out + i * call.out_step);
+  }
+
+  // Calls direct<w.middle>.
+  template <int... kMiddles>
+  static void direct_of(const Call& call, Index begin, Index end,
+                        std::integer_sequence<int, kMiddles...>) {
+    (void)((call.w.middle == kMiddles ? (direct<kMiddles>(call, begin, end), true) : false) || ...);
+  }
+
+  template <int kMiddle>
+  static void direct(const Call& call, Index begin, Index end) {
+    const Index inside = clamp_index(-call.w.first, begin, end);
+    const Index beyond = clamp_index(call.length - call.w.last, inside, end);
+    direct_range<kMiddle, true>(call, begin, inside);
+    direct_range<kMiddle, false>(call, inside, beyond);
+    direct_range<kMiddle, true>(call, beyond, end);
+  }
+
+  // kChecked: some of the window may lie beside the line.
+  template <int kMiddle, bool kChecked>
+  static void direct_range(const Call& call, Index begin, Index end) {
+    Prefetcher prefetcher = *call.prefetcher;
+    for (Index i = begin; i < end; ++i) {
+      const Index first = i + call.w.first;
+      const auto pixel = [&](Index p) {
+        return kChecked && !inside(p, call.length) ? Lines()
+                                                   : Lines::load(call.in + p * call.in_step);
+      };
+      Lines sum;
+      for (int p = 1; p <= kMiddle; ++p) sum += pixel(first + p);
+      sum *= call.w.weight;
+      sum.add_product(call.w.first_weight, pixel(first));
+      sum.add_product(call.w.last_weight, pixel(first + kMiddle + 1));
+      sum.store(call.out + i * call.out_step);
+      prefetcher.next();
+    }
+    *call.prefetcher = prefetcher;
+  }
+
+  // h = i + w.last walks over the pixels that enter the middle next, block by block.
+  void blocks(const Call& call, Index begin, Index end) const {
+    const Index n = call.w.middle, stop = end + call.w.last;
+    Index h = begin + call.w.last;
+    if (h >= stop) return;
+    Index block = h / n * n;
+    if (block == n && h == n) block = 0;
+    Lines prefix = sum(call, block, smaller(h, call.length));
+    if (block == 0) {  // up to the whole first block, windows begin before the line's first pixel
+      prefix = run_range<false>(call, 0, h, smaller(n + 1, stop), prefix);
+      h = smaller(n + 1, stop);
+      block = n;
+      prefix = sum(call, n, smaller(h, call.length));
+    }
+    for (; h < stop; block += n) {
+      make_suffix(call, block - n, smaller(block, call.length));
+      run_range<true>(call, block, h, smaller(block + n, stop), prefix);
+      prefix = Lines();
+      h = smaller(block + n, stop);
+    }
+  }
+
+  static Lines sum(const Call& call, Index begin, Index end) {
+    Lines total;
+    for (Index chunk = begin; chunk < end; chunk += kChain) {
+      Lines chain;
+      const Index stop = smaller(chunk + kChain, end);
+      for (Index p = chunk; p < stop; ++p) chain += Lines::load(call.in + p * call.in_step);
+      total += chain;
+    }
+    return total;
+  }
+
+  // suffix[j] = sum of the pixels [begin + j, end), for begin + j <= end.
+  void make_suffix(const Call& call, Index begin, Index end) const {
+    Lines total;
+    total.store(suffix_ + (end - begin) * kLines);
+    for (Index chunk = end; chunk > begin; chunk -= kChain) {
+      Lines chain;
+      const Index stop = larger(chunk - kChain, begin);
+      for (Index p = chunk - 1; p >= stop; --p) {
+        chain += Lines::load(call.in + p * call.in_step);
+        (total + chain).store(suffix_ + (p - begin) * kLines);
+      }
+      total += chain;
+    }
+  }
+
+  // Outputs whose h is in [begin, end), all in one block, given the block's prefix sum up to begin;
+  // returns that up to end. kSuffix: their windows begin in the block before.
+  template <bool kSuffix>
+  Lines run_range(const Call& call, Index block, Index begin, Index end, Lines prefix) const {
+    const Index inside = clamp_index(call.length, begin, end);
+    prefix = run<kSuffix, true>(call, block, begin, inside, prefix);
+    return run<kSuffix, false>(call, block, inside, end, prefix);
+  }
+
+  // kEntering: the pixels h are part of the line.
+  template <bool kSuffix, bool kEntering>
+  Lines run(const Call& call, Index block, Index begin, Index end, Lines prefix) const {
+    const SlidingWindow<V>& w = call.w;
+    Prefetcher prefetcher = *call.prefetcher;
+    for (Index chunk = begin; chunk < end; chunk += kChain) {
+      Lines chain;
+      const V* entering = call.in + chunk * call.in_step;
+      const V* leaving = call.in + (chunk - w.middle - 1) * call.in_step;
+      const V* suffix = suffix_ + (chunk - block) * kLines;
+      V* out = call.out + (chunk - w.last) * call.out_step;
+      for (Index left = smaller(kChain, end - chunk); left > 0; --left) {
+        Lines total = prefix + chain;
+        if (kSuffix) total += Lines::load(suffix);
+        total *= w.weight;
+        if (kSuffix) total.add_product(w.first_weight, Lines::load(leaving));
+        if (kEntering) {
+          const Lines pixel = Lines::load(entering);
+          total.add_product(w.last_weight, pixel);
+          chain += pixel;
+        }
+        total.store(out);
+        prefetcher.next();
+        entering += call.in_step;
+        leaving += call.in_step;
+        suffix += kLines;
+        out += call.out_step;
+      }
+      prefix += chain;
+    }
+    *call.prefetcher = prefetcher;
+    return prefix;
+  }
+
+  V* suffix_;
+};
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_SLIDING_WINDOW_H_

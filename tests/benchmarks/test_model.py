@@ -1,0 +1,31 @@
+import json
+
+from benchmarks import model
+from benchmarks.tables import console
+from examples.pose import models
+
+
+def test_measures_networks_that_differ_in_their_wide_layers(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "ENCODER_BLOCKS", (0, 1, 0, 0))
+    monkeypatch.setattr(models, "DECODER_BLOCKS", (0, 0, 0))
+    settings = (model.Setting(False, 1), model.Setting(True, 2))
+    results = model.measure([3], image_size=16, width=4, rounds=2, settings=settings)
+    assert list(results) == [model.BOXES, "depthwise 3x3"]
+    boxes, twin = results.values()
+    assert boxes.parameters == models.pose_net("box", image_size=16, width=4).count_params()
+    assert boxes.parameters < twin.parameters
+    for result in results.values():
+        assert list(result.seconds) == list(settings)
+        for setting in settings:
+            assert len(result.seconds[setting]) == 2 and min(result.seconds[setting]) > 0
+            assert result.images_per_second(setting).middle > 0
+
+    with console.capture() as capture:
+        console.print(model.table_of(results, 1))
+    text = capture.get()
+    for part in ("boxes", "depthwise 3x3", "training, batch 2", f"{twin.parameters:,}"):
+        assert part in text
+
+    model.write_json(tmp_path / "new" / "model.json", results, threads=1)
+    content = json.loads((tmp_path / "new" / "model.json").read_text())
+    assert len(content["models"]["boxes"]["seconds"]["training, batch 2"]) == 2
