@@ -25,17 +25,31 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// The scalar product of two rows. Chains of float additions stay short, as everywhere.
+// The scalar product of two planes of `rows` by `width` values, rows `step` apart in both. Four
+// vectors hide the latency of each other's additions, and are emptied into a double before their
+// chains grow long.
 template <typename V>
-double dot(const V* a, const V* b, Index count) {
-  constexpr Index kLongest = 8 * kChain;
+double dot(const V* a, const V* b, Index step, Index rows, Index width) {
+  constexpr Index n = kLanes<V>;
+  const Index row_chain = width / (4 * n) + 1;
+  const Index rows_at_once = larger(1, kChain / row_chain);
   double total = 0;
-  for (Index chunk = 0; chunk < count; chunk += kLongest) {
-    const Index stop = smaller(chunk + kLongest, count);
-    V sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (Index x = chunk; x < stop; ++x) sum += a[x] * b[x];
-    total += sum;
+  for (Index first = 0; first < rows; first += rows_at_once) {
+    Vector<V> sums[4] = {};
+    V rest = 0;
+    for (Index y = first; y < smaller(first + rows_at_once, rows); ++y) {
+      const V *u = a + y * step, *v = b + y * step;
+      Index x = 0;
+      for (; x + 4 * n <= width; x += 4 * n) {
+        for (int i = 0; i < 4; ++i)
+          sums[i] += load_vector(u + x + i * n) * load_vector(v + x + i * n);
+      }
+      for (; x + n <= width; x += n) sums[0] += load_vector(u + x) * load_vector(v + x);
+      for (; x < width; ++x) rest += u[x] * v[x];
+    }
+    const Vector<V> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    total += rest;
+    for (int i = 0; i < n; ++i) total += sum[i];
   }
   return total;
 }
@@ -168,13 +182,12 @@ class BackwardKernel {
     windows.down(down, row_sums_, row_step_, unit.source_rows.count,
                  padded_width(unit.columns.count), first ? result : sums_, unit.rows.count,
                  &prefetcher_);
-    double responses = 0;
-    for (Index row = 0; row < unit.rows.count; ++row) {
-      const V* sums = (first ? result : sums_) + row * row_step_;
-      responses += dot(sums, input + row * row_step_, unit.columns.count);
-      if (first) continue;
+    const V* sums = first ? result : sums_;
+    const double responses = dot(sums, input, row_step_, unit.rows.count, unit.columns.count);
+    for (Index row = 0; !first && row < unit.rows.count; ++row) {
+      const V* from = sums + row * row_step_;
       V* to = result + row * row_step_;
-      for (Index x = 0; x < unit.columns.count; ++x) to[x] += sums[x];
+      for (Index x = 0; x < unit.columns.count; ++x) to[x] += from[x];
     }
     // The mirrored box's lower edge is the box's upper one, and its right edge the left one.
     const double y_min = row_edge_sum(unit, mirror.bottom, input);
@@ -214,14 +227,12 @@ class BackwardKernel {
 
   // Sum over the unit's rows of the input times the row sums where `edge` lies from there.
   double row_edge_sum(const WorkUnit& unit, EdgeShift edge, const V* input) const {
-    double total = 0;
-    for (Index row = 0; row < unit.rows.count; ++row) {
-      const Index y = unit.rows.first + row + edge.offset;
-      if (!inside(y, p_.height)) continue;
-      total += dot(row_sums_ + (y - unit.source_rows.first) * row_step_, input + row * row_step_,
-                   unit.columns.count);
-    }
-    return total;
+    const Index shift = unit.rows.first + edge.offset;  // of the unit's first row
+    const Index begin = clamp_index(-shift, 0, unit.rows.count);
+    const Index end = clamp_index(p_.height - shift, begin, unit.rows.count);
+    if (begin == end) return 0;
+    return dot(row_sums_ + (begin + shift - unit.source_rows.first) * row_step_,
+               input + begin * row_step_, row_step_, end - begin, unit.columns.count);
   }
 
   // Sum over the unit's pixels of the input times the column sums where `edge` lies from there.
@@ -229,13 +240,9 @@ class BackwardKernel {
     const Index shift = unit.columns.first + edge.offset;  // of the unit's first column
     const Index begin = clamp_index(-shift, 0, unit.columns.count);
     const Index end = clamp_index(p_.width - shift, begin, unit.columns.count);
-    double total = 0;
-    if (begin == end) return total;
-    const V* sums = sums_ + (begin + shift - unit.source_columns.first);
-    for (Index row = 0; row < unit.rows.count; ++row) {
-      total += dot(sums + row * row_step_, input + row * row_step_ + begin, end - begin);
-    }
-    return total;
+    if (begin == end) return 0;
+    return dot(sums_ + (begin + shift - unit.source_columns.first), input + begin, row_step_,
+               unit.rows.count, end - begin);
   }
 
   void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, V* gradients) const {

@@ -177,10 +177,10 @@ void store_strips(const ImageShape& shape, const V* strips, Index step, Index pi
   const Index row_step = shape.row_step();
   T* origin = image + shape.offset(rows.first, columns.first, channels.first);
   if (shape.channels_last()) {
-    for (Index x = 0; x < columns.count; ++x) {
-      for (Index c = 0; c < channels.count; c += n) {
-        const Index depth = smaller(n, channels.count - c);
-        for (Index i = 0; i < rows.count; i += n) {
+    for (Index i = 0; i < rows.count; i += n) {
+      for (Index x = 0; x < columns.count; ++x) {
+        for (Index c = 0; c < channels.count; c += n) {
+          const Index depth = smaller(n, channels.count - c);
           const Index lines = smaller(n, rows.count - i);
           const V* from = strips + c * step + x * pixel_step + i;
           T* to = origin + i * row_step + x * shape.channels + c;

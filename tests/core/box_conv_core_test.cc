@@ -103,14 +103,28 @@ double hostile_edge(std::mt19937& random) {
   return edges[random() % (sizeof(edges) / sizeof(edges[0]))];
 }
 
-template <typename T, typename TBox>
-void check_problem(std::mt19937& random, bool hostile, double tolerance) {
-  std::uniform_real_distribution<double> uniform(-1, 1);
+BoxConvProblem small_problem(std::mt19937& random) {
   BoxConvProblem p;
   p.batch = 1 + random() % 2;
   p.height = 1 + random() % 12;
   p.width = 1 + random() % 14;
   p.channels = 1 + random() % 19;
+  return p;
+}
+
+// A plane of several tiles along one axis.
+BoxConvProblem long_problem(std::mt19937& random, bool tall) {
+  BoxConvProblem p;
+  p.batch = 1;
+  p.height = tall ? 180 + random() % 40 : 1 + random() % 3;
+  p.width = tall ? 1 + random() % 9 : 1100 + random() % 60;
+  p.channels = 1 + random() % 2;
+  return p;
+}
+
+template <typename T, typename TBox>
+void check_problem(std::mt19937& random, BoxConvProblem p, bool hostile, double tolerance) {
+  std::uniform_real_distribution<double> uniform(-1, 1);
   p.boxes_per_channel = 1 + random() % 3;
   p.stride_y = 1 + random() % 3;
   p.stride_x = 1 + random() % 3;
@@ -217,10 +231,14 @@ void check_bfloat16() {
 int main() {
   std::mt19937 random(20190626);
   for (int i = 0; i < 150; ++i) {
-    check_problem<double, double>(random, false, 1e-12);
-    check_problem<float, float>(random, false, 1e-6);
-    check_problem<double, double>(random, true, 0);
-    check_problem<float, float>(random, true, 0);
+    check_problem<double, double>(random, small_problem(random), false, 1e-12);
+    check_problem<float, float>(random, small_problem(random), false, 1e-6);
+    check_problem<double, double>(random, small_problem(random), true, 0);
+    check_problem<float, float>(random, small_problem(random), true, 0);
+  }
+  for (int i = 0; i < 6; ++i) {
+    check_problem<float, float>(random, long_problem(random, i % 2 == 0), false, 1e-6);
+    check_problem<float, float>(random, long_problem(random, i % 2 == 0), true, 0);
   }
   check_half();
   check_bfloat16();

@@ -9,6 +9,7 @@ import pytest
 CUSTOM_OPS = Path(__file__).resolve().parents[2] / "custom_ops"
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_core_under_sanitizers(tmp_path):
     def run(*command):
@@ -17,5 +18,5 @@ def test_core_under_sanitizers(tmp_path):
         return done.stdout
 
     run("cmake", "-S", CUSTOM_OPS, "-B", tmp_path, "-DBOXCONV_CORE_TESTS=ON")
-    run("cmake", "--build", tmp_path)
+    run("cmake", "--build", tmp_path, "--parallel", "2")
     run("ctest", "--test-dir", tmp_path, "--output-on-failure")

@@ -1,5 +1,10 @@
 """`box_conv2d` against the float64 reference: values and first gradients."""
 
+import dataclasses
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +15,7 @@ from tests.ops.problems import (
     DTYPES,
     SMALLEST,
     TOLERANCE,
+    Problem,
     assert_close,
     random_problem,
     to_float64,
@@ -95,21 +101,96 @@ def test_channel_blocks(channels, data_format):
     np.testing.assert_allclose(out, reference.box_conv2d(x, boxes, **options), atol=1e-12)
 
 
-@pytest.mark.parametrize("fill", ["bright", "ramp", "spike"])
+def tall_problem(data_format, strides, normalization, dtype="float64"):
+    """Planes of several tiles along both axes, with boxes small, tall, wide, and beyond all."""
+    rng = np.random.default_rng(7)
+    height, width, channels, per_channel = 210, 1100, 3, 2
+    boxes = rng.uniform(-1, 1, (channels, per_channel, 2, 2)) * [[40, 30]]
+    boxes = np.sort(boxes, axis=2).reshape(channels, per_channel, 4)
+    boxes[0, 0] = [-2.5, -0.5, 1.5, 3.5]
+    boxes[1, 0] = [-900, -2000, 900, 2000]
+    boxes[2, 1] = [30.5, -700, 33.25, -650.5]
+    shape = (1, channels, height, width)
+    out = (1, channels * per_channel, -(-height // strides[0]), -(-width // strides[1]))
+    x, g = rng.normal(size=shape), rng.normal(size=out)
+    if data_format == "channels_last":
+        x, g = np.moveaxis(x, 1, -1), np.moveaxis(g, 1, -1)
+    return Problem(
+        x=tf.cast(tf.constant(x), dtype),
+        boxes=boxes.astype(np.float64 if dtype == "float64" else np.float32),
+        output_grad=tf.cast(tf.constant(g), dtype),
+        strides=strides,
+        normalization=normalization,
+        data_format=data_format,
+    )
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("normalization", ["area", "valid"])
+def test_planes_of_several_tiles(data_format, strides, normalization):
+    problem = tall_problem(data_format, strides, normalization)
+    check_against_reference(tf_boxconv.box_conv2d, problem)
+
+
+def test_small_boxes_on_planes_of_several_tiles():
+    """Boxes that reach few pixels leave bands short, so that there are many."""
+    problem = tall_problem("channels_last", (1, 1), "area", "float32")
+    boxes = np.clip(problem.boxes, -3.25, 4.5)
+    check_against_reference(tf_boxconv.box_conv2d, dataclasses.replace(problem, boxes=boxes))
+
+
+@pytest.mark.parametrize("fill", ["bright", "constant", "ramp", "spike"])
 def test_float32_on_a_large_plane(fill):
-    """A float32 table of such planes has lost the small boxes; ours must not."""
-    size = 1024
+    """A float32 table of such planes has lost the small boxes, and plain float32 sums the large
+    ones; ours must not."""
+    size = 2048
     ramp = np.linspace(0, 1000, size, dtype=np.float32)
     planes = {
         "bright": np.random.default_rng(0).normal(1000, 1, (size, size)),
+        "constant": np.full((size, size), 1000.1),
         "ramp": ramp[:, None] + ramp[None, :],
         "spike": np.pad([[1e6]], ((3, size - 4), (5, size - 6))) + 0.1,
     }
     x = planes[fill].astype(np.float32)[None, :, :, None]
-    boxes = np.float32([[[-0.7, -0.7, 0.7, 0.7], [-1, -1, 30.2, 20], [-200, -3, 100, 400]]])
+    small, large = [-0.7, -0.7, 0.7, 0.7], [-900.3, -1100.2, 1020.1, 1000.7]
+    boxes = np.float32([[small, [-1, -1, 30.2, 20], [-200, -3, 100, 400], large]])
     out = to_float64(tf_boxconv.box_conv2d(x, boxes))
     expected = reference.box_conv2d(x, boxes)
     assert np.max(np.abs(out - expected) / (expected + 1e-30)) < 1e-5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_a_bad_pixel_harms_only_the_boxes_that_hold_or_touch_it(value):
+    rng = np.random.default_rng(1)
+    clean = rng.normal(size=(1, 70, 60, 3)).astype(np.float32)
+    bad = clean.copy()
+    bad[0, 30, 25, 1] = value
+    boxes = np.float32([[[-1.3, -2.2, 1.4, 0.9]], [[-9.2, -20.4, 10.3, 8.1]], [[-2, -2, 2, 2]]])
+    expected, out = tf_boxconv.box_conv2d(clean, boxes), tf_boxconv.box_conv2d(bad, boxes)
+    rows, columns = np.arange(70)[:, None], np.arange(60)[None, :]
+    y_min, x_min, y_max, x_max = boxes[1, 0]
+    # One pixel more on each side: an edge on a pixel border touches the pixel beyond it.
+    near = (rows + y_min - 1.5 <= 30) & (rows + y_max + 1.5 >= 30)
+    near = near & (columns + x_min - 1.5 <= 25) & (columns + x_max + 1.5 >= 25)
+    far = np.ones((70, 60, 3), bool)
+    far[..., 1] = ~near
+    np.testing.assert_array_equal(out[0].numpy()[far], expected[0].numpy()[far])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 12, 13, 14, 15, 16, 64, 65, 130])
+def test_every_way_of_summing_a_window(size):
+    """Windows are summed pixel by pixel or by blocks; both, at and around their limits."""
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(1, 140, 133, 2))
+    low = rng.uniform(-1.2 * size, 0.2 * size, (2, 3, 2))
+    exact = np.floor(low) + 0.5  # on pixel borders
+    boxes = np.concatenate([low, low + size], -1)
+    boxes[:, 1] = np.concatenate([exact, exact + size], -1)[:, 1]
+    for normalization in ("area", "valid"):
+        out = tf_boxconv.box_conv2d(x, boxes, normalization=normalization)
+        expected = reference.box_conv2d(x, boxes, normalization=normalization)
+        np.testing.assert_allclose(out, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
@@ -191,6 +272,42 @@ def test_result_does_not_depend_on_the_split_of_work():
     whole = tf_boxconv.box_conv2d(x, boxes)
     for i in range(5):
         np.testing.assert_array_equal(tf_boxconv.box_conv2d(x[i : i + 1], boxes), whole[i : i + 1])
+
+
+# Prints a hash of the output and both gradients of a few problems on as many threads as it is told.
+HASH_ON_THREADS = """
+import hashlib, sys
+import numpy as np, tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+import tf_boxconv
+found = hashlib.sha256()
+for shape, per_channel in [((3, 40, 33, 20), 2), ((1, 300, 1200, 9), 1), ((7, 5, 6, 70), 1)]:
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(size=shape), tf.float32)
+    boxes = np.sort(rng.uniform(-20, 20, (shape[-1], per_channel, 2, 2)), axis=2)
+    boxes = tf.constant(boxes.reshape(shape[-1], per_channel, 4), tf.float32)
+    for normalization in ("area", "valid"):
+        with tf.GradientTape() as tape:
+            tape.watch([x, boxes])
+            out = tf_boxconv.box_conv2d(x, boxes, normalization=normalization)
+        for tensor in [out, *tape.gradient(out, [x, boxes], output_gradients=out)]:
+            found.update(tensor.numpy().tobytes())
+print("HASH", found.hexdigest())
+"""
+
+
+def test_same_bits_on_any_number_of_threads():
+    hashes = set()
+    for threads in (1, 2, 4):
+        done = subprocess.run(
+            [sys.executable, "-c", HASH_ON_THREADS, str(threads)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        hashes.update(line for line in done.stdout.splitlines() if line.startswith("HASH"))
+    assert len(hashes) == 1
 
 
 def test_tolerances_are_those_of_the_promise():

@@ -36,8 +36,7 @@ def box_conv2d(
     The result is differentiable with respect to `x` and `boxes`; where an edge lies exactly on a
     pixel border, its derivative is the one in the direction in which the box grows. An empty or
     inverted box (`y_max <= y_min` or `x_max <= x_min`), or one with a NaN, gives 0 and zero
-    gradients. Because sums come from a summed-area table, a NaN or infinity in `x` reaches every
-    output that depends on a table entry below or to the right of it, in its channel.
+    gradients. A NaN or infinity in `x` reaches only outputs whose box holds or touches its pixel.
 
     The operator is that of Zhang, Halber and Rusinkiewicz, "Accelerating Large-Kernel Convolution
     Using Summed-Area Tables" (arXiv 1906.11367), with edges as in Burkov and Lempitsky, "Deep
