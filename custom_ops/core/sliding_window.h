@@ -174,37 +174,20 @@ class WindowSlider {
     *call.prefetcher = prefetcher;
   }
 
-  // h = i + w.last walks over the pixels that enter the middle next, block by block.
+  // h = i + w.last walks over the pixels that enter the middle next. The first block ends where the
+  // first window does, so that its suffix sums serve at once, and none are made in vain.
   void blocks(const Call& call, Index begin, Index end) const {
-    const Index n = call.w.middle, stop = end + call.w.last;
-    Index h = begin + call.w.last;
-    if (h >= stop) return;
-    Index block = h / n * n;
-    if (block == n && h == n) block = 0;
-    Lines prefix = sum(call, block, smaller(h, call.length));
-    if (block == 0) {  // up to the whole first block, windows begin before the line's first pixel
-      prefix = run_range<false>(call, 0, h, smaller(n + 1, stop), prefix);
-      h = smaller(n + 1, stop);
-      block = n;
-      prefix = sum(call, n, smaller(h, call.length));
+    const Index n = call.w.middle, last = end + call.w.last;
+    for (Index block = begin + call.w.last; block < last; block += n) {
+      const Index stop = smaller(block + n, last), before = larger(block - n, 0);
+      make_suffix(call, before, smaller(block, call.length));
+      // Windows that begin at the line's first pixel, or before it, leave nothing behind.
+      const Index inner = clamp_index(n + 1, block, stop);
+      const Lines prefix = run_range<false>(call, suffix_, 0, block, inner, Lines());
+      if (inner < stop) {
+        run_range<true>(call, suffix_ + (inner - n - before) * kLines, kLines, inner, stop, prefix);
+      }
     }
-    for (; h < stop; block += n) {
-      make_suffix(call, block - n, smaller(block, call.length));
-      run_range<true>(call, block, h, smaller(block + n, stop), prefix);
-      prefix = Lines();
-      h = smaller(block + n, stop);
-    }
-  }
-
-  static Lines sum(const Call& call, Index begin, Index end) {
-    Lines total;
-    for (Index chunk = begin; chunk < end; chunk += kChain) {
-      Lines chain;
-      const Index stop = smaller(chunk + kChain, end);
-      for (Index p = chunk; p < stop; ++p) chain += Lines::load(call.in + p * call.in_step);
-      total += chain;
-    }
-    return total;
   }
 
   // suffix[j] = sum of the pixels [begin + j, end), for begin + j <= end.
@@ -223,30 +206,33 @@ class WindowSlider {
   }
 
   // Outputs whose h is in [begin, end), all in one block, given the block's prefix sum up to begin;
-  // returns that up to end. kSuffix: their windows begin in the block before.
-  template <bool kSuffix>
-  Lines run_range(const Call& call, Index block, Index begin, Index end, Lines prefix) const {
+  // returns that up to end. `suffix` is what the block before adds to the first of them, and
+  // suffix_step how far the next one's lies. kLeaving: a pixel of the line lies before the middle.
+  template <bool kLeaving>
+  Lines run_range(const Call& call, const V* suffix, Index suffix_step, Index begin, Index end,
+                  Lines prefix) const {
     const Index inside = clamp_index(call.length, begin, end);
-    prefix = run<kSuffix, true>(call, block, begin, inside, prefix);
-    return run<kSuffix, false>(call, block, inside, end, prefix);
+    prefix = run<kLeaving, true>(call, suffix, suffix_step, begin, inside, prefix);
+    suffix += (inside - begin) * suffix_step;
+    return run<kLeaving, false>(call, suffix, suffix_step, inside, end, prefix);
   }
 
   // kEntering: the pixels h are part of the line.
-  template <bool kSuffix, bool kEntering>
-  Lines run(const Call& call, Index block, Index begin, Index end, Lines prefix) const {
+  template <bool kLeaving, bool kEntering>
+  Lines run(const Call& call, const V* suffix, Index suffix_step, Index begin, Index end,
+            Lines prefix) const {
     const SlidingWindow<V>& w = call.w;
     Prefetcher prefetcher = *call.prefetcher;
     for (Index chunk = begin; chunk < end; chunk += kChain) {
       Lines chain;
       const V* entering = call.in + chunk * call.in_step;
       const V* leaving = call.in + (chunk - w.middle - 1) * call.in_step;
-      const V* suffix = suffix_ + (chunk - block) * kLines;
       V* out = call.out + (chunk - w.last) * call.out_step;
       for (Index left = smaller(kChain, end - chunk); left > 0; --left) {
         Lines total = prefix + chain;
-        if (kSuffix) total += Lines::load(suffix);
+        total += Lines::load(suffix);
         total *= w.weight;
-        if (kSuffix) total.add_product(w.first_weight, Lines::load(leaving));
+        if (kLeaving) total.add_product(w.first_weight, Lines::load(leaving));
         if (kEntering) {
           const Lines pixel = Lines::load(entering);
           total.add_product(w.last_weight, pixel);
@@ -256,7 +242,7 @@ class WindowSlider {
         prefetcher.next();
         entering += call.in_step;
         leaving += call.in_step;
-        suffix += kLines;
+        suffix += suffix_step;
         out += call.out_step;
       }
       prefix += chain;
