@@ -24,6 +24,7 @@ import tensorflow as tf
 from benchmarks import machine, workers
 from benchmarks.cases import FORWARD, PASSES, Candidate, Case, random_boxes
 from benchmarks.rivals import RIVALS, Inputs
+from benchmarks.suites import OTHER_SHAPES, STANDARD
 from benchmarks.tables import console, threads_text
 from tf_boxconv.ops.library import compiled_ops
 
@@ -35,10 +36,8 @@ _STOCK = (Candidate("cumsum+gather", 31), Candidate("overlap matrices", 31))
 MEASUREMENTS: tuple[tuple[Case, tuple[Candidate, ...]], ...] = (
     (BUDGET_CASE, (BOX,)),
     (Case(2, 512, 512, 64), (BOX, *_STOCK)),
-    (Case(4, 64, 64, 64), (BOX, *_STOCK)),
-    (Case(1, 2048, 2048, 8), (BOX,)),
-    (Case(32, 16, 16, 256), (BOX,)),
-    (Case(8, 56, 56, 96, multiplier=4), (BOX,)),
+    (STANDARD, (BOX, *_STOCK)),
+    *((case, (BOX,)) for case in OTHER_SHAPES),
 )
 
 

@@ -12,14 +12,14 @@ DIRECT_SIZES = (3, 7, 15, 31, 63)  # Of operators whose cost grows with the area
 PLANES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 CHANNELS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512)
 STANDARD = Case(4, 64, 64, 64)
-# The shapes that the project's budgets name.
-NAMED_SHAPES = (
-    STANDARD,
-    Case(32, 64, 64, 64),
+# The shapes that the project's budgets name: one that does not fit the cache, and other forms.
+LARGER_THAN_CACHE = Case(32, 64, 64, 64)
+OTHER_SHAPES = (
     Case(1, 2048, 2048, 8),
     Case(32, 16, 16, 256),
     Case(8, 56, 56, 96, multiplier=4),
 )
+NAMED_SHAPES = (STANDARD, LARGER_THAN_CACHE, *OTHER_SHAPES)
 
 _FEW = (
     Candidate("box", 31),
@@ -104,18 +104,13 @@ SUITES: dict[str, Suite] = {
     ),
     "planes": Suite(
         "square planes of 16 to 2048 pixels, as many elements in all",
-        _with(
-            _FEW, (Case((2048 // p) ** 2, p, p, 8) for p in (16, 32, 64, 128, 256, 512, 1024, 2048))
-        ),
+        _with(_FEW, (Case((2048 // p) ** 2, p, p, 8) for p in PLANES)),
         "side of the plane in pixels",
         plane_of,
     ),
     "channels": Suite(
         "1 to 512 channels, about as many elements in all",
-        _with(
-            _FEW,
-            (Case(max(1, 256 // c), 64, 64, c) for c in (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512)),
-        ),
+        _with(_FEW, (Case(max(1, 256 // c), 64, 64, c) for c in CHANNELS)),
         "channels",
         channels_of,
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from benchmarks import timing
 from benchmarks.acceptance.budget import Check, at_least
-from benchmarks.cases import COPY, DEPTHWISE_3, FORWARD, FORWARD_BACKWARD, Candidate, Entry
+from benchmarks.cases import COPY, DEPTHWISE_3, FORWARD, FORWARD_BACKWARD, Candidate, Case, Entry
 from benchmarks.measure import Key, Times, measure
-from benchmarks.suites import NAMED_SHAPES, STANDARD
+from benchmarks.suites import LARGER_THAN_CACHE, STANDARD
 from benchmarks.tables import threads_text
 from benchmarks.workers import Worker
 
@@ -15,7 +17,6 @@ BACKWARD_SIZES = (3, 31, 127)
 BOXES = {size: Candidate("box", size) for size in SIZES}
 OVERLAP = Candidate("overlap matrices", 31)
 DEPTHWISE_7 = Candidate("depthwise", 7)
-LARGER_THAN_CACHE = NAMED_SHAPES[1]
 # Times of copying the tensor, by the number of threads.
 COPY_BUDGETS = {1: 3.5, 2: 2.5}
 
@@ -44,11 +45,7 @@ def checks(rounds: int) -> list[Check]:
 
 def forward_checks(times: Times, threads: int) -> list[Check]:
     """The budgets of the forward pass."""
-
-    def ratio(one, other, case=STANDARD):
-        samples = (times[Key(case, candidate, FORWARD)] for candidate in (one, other))
-        return timing.ratio(*samples).middle
-
+    ratio = _ratios(times, FORWARD)
     what = f"forward, {threads_text(threads)}: "
     return [
         *(
@@ -67,11 +64,7 @@ def forward_checks(times: Times, threads: int) -> list[Check]:
 
 def backward_checks(times: Times, threads: int) -> list[Check]:
     """The budgets of the forward and the backward pass together."""
-
-    def ratio(one, other):
-        samples = (times[Key(STANDARD, candidate, FORWARD_BACKWARD)] for candidate in (one, other))
-        return timing.ratio(*samples).middle
-
+    ratio = _ratios(times, FORWARD_BACKWARD)
     what = f"forward+backward, {threads_text(threads)}: "
     return [
         *(
@@ -81,3 +74,13 @@ def backward_checks(times: Times, threads: int) -> list[Check]:
         at_least(f"{what}depthwise 7 / box 31", ratio(DEPTHWISE_7, BOXES[31]), 5.0),
         at_least(f"{what}overlap matrices / box 31", ratio(OVERLAP, BOXES[31]), 5.0),
     ]
+
+
+def _ratios(times: Times, pass_name: str) -> Callable[..., float]:
+    """A function of two candidates and a case: the ratio of their times."""
+
+    def ratio(one: Candidate, other: Candidate, case: Case = STANDARD) -> float:
+        samples = (times[Key(case, candidate, pass_name)] for candidate in (one, other))
+        return timing.ratio(*samples).middle
+
+    return ratio

@@ -8,12 +8,11 @@ from benchmarks import measure, results, timing
 from benchmarks.acceptance.budget import Check, at_least
 from benchmarks.cases import DEPTHWISE_3, FORWARD, PASSES, Candidate, Entry
 from benchmarks.measure import Key, Times
-from benchmarks.suites import NAMED_SHAPES, STANDARD
+from benchmarks.suites import OTHER_SHAPES, STANDARD
 from benchmarks.tables import threads_text
 from benchmarks.workers import Worker
 
 BOX = Candidate("box", 31)
-OTHER_SHAPES = NAMED_SHAPES[2:]
 # What two threads bring a stock operator says what the machine has to give.
 ENTRIES = (
     Entry(STANDARD, (BOX, DEPTHWISE_3)),

@@ -8,16 +8,14 @@ import hashlib
 from benchmarks.acceptance.budget import Check
 from benchmarks.cases import FORWARD_BACKWARD, Case
 from benchmarks.rivals import RIVALS, Inputs
-from benchmarks.suites import STANDARD
+from benchmarks.suites import OTHER_SHAPES, STANDARD
 from benchmarks.workers import Worker
 
 THREADS = (1, 2, 4)
 CASES = (
     STANDARD,
-    Case(1, 2048, 2048, 8),
+    *OTHER_SHAPES,
     Case(1, 1024, 1024, 1),
-    Case(32, 16, 16, 256),
-    Case(8, 56, 56, 96, multiplier=4),
     Case(3, 37, 53, 5, multiplier=3, data_format="channels_first"),
     Case(2, 64, 64, 32, dtype="float16"),
     Case(2, 64, 64, 32, dtype="float64"),

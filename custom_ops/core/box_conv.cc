@@ -37,21 +37,22 @@ namespace {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
-// The widest that the machine has and TF_BOXCONV_ISA, where set, allows.
+// The widest that the machine has and that TF_BOXCONV_ISA has not turned off.
 InstructionSet detect_instruction_set() {
 #ifdef BOXCONV_HAS_X86
-  const char* allowed = std::getenv("TF_BOXCONV_ISA");
-  const auto allows = [allowed](const char* name) {
-    return allowed == nullptr || std::strcmp(allowed, name) == 0;
+  const char* wanted = std::getenv("TF_BOXCONV_ISA");
+  const auto wants = [wanted](const char* name) {
+    return wanted != nullptr && std::strcmp(wanted, name) == 0;
   };
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512bw");
-  if (avx512 && allows("avx512")) return InstructionSet::kAvx512;
-  if (avx2 && (allows("avx512") || allows("avx2"))) return InstructionSet::kAvx2;
-#endif
+  if (wants("baseline") || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+    return InstructionSet::kBaseline;
+  }
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+  return avx512 && !wants("avx2") ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
+#else
   return InstructionSet::kBaseline;
+#endif
 }
 
 InstructionSet chosen_instruction_set() {

@@ -133,10 +133,6 @@ class BackwardKernel {
   }
 
  private:
-  static void clear(V* values, Index count) {
-    for (Index i = 0; i < count; ++i) values[i] = 0;
-  }
-
   // The upstream gradient's planes, at the pixels of the input.
   void load_gradients(const WorkUnit& unit, const T* image_output_grad) const {
     const ImageShape shape{p_.out_height(), p_.out_width(), p_.out_channels(), p_.layout};
@@ -325,7 +321,7 @@ bool backward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, 
     T* result = input_grad + unit.image * in.size();
     // As in the forward kernel, but the next block has two inputs.
     Prefetcher first_half, second_half;
-    if (begins_line(result, unit.channels)) {
+    if (begins_line<T>(unit.channels)) {
       const Span top{unit.rows.first, unit.rows.count / 2};
       const Span bottom{top.first + top.count, unit.rows.count - top.count};
       first_half = pixel_prefetcher(in, result, top, unit.columns, unit.channels);

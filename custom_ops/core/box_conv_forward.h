@@ -98,8 +98,7 @@ class ForwardKernel {
   void respond(const WorkUnit& unit, const BoxEdges& box, const V* plane, V* responses) const {
     const Index columns = sum_columns(unit);
     if (box.empty) {
-      const Index rows = rounded_up(unit.rows.count, kLanes<V>);
-      for (Index i = 0; i < rows * columns; ++i) responses[i] = 0;
+      clear(responses, rounded_up(unit.rows.count, kLanes<V>) * columns);
       return;
     }
     const PlaneWindows<V> windows(suffix_);
@@ -164,7 +163,7 @@ bool forward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, B
     // Neighbouring blocks share cache lines. The first of those asks for the lines of its output
     // while it computes, the last for those of the next block's input.
     const Prefetcher prefetcher =
-        begins_line(result, out_channels(p, unit))
+        begins_line<T>(out_channels(p, unit))
             ? pixel_prefetcher(out, result, unit.rows, unit.columns, out_channels(p, unit))
             : pixel_prefetcher(in, input + next.image * in.size(), next.source_rows,
                                next.source_columns, next.channels);

@@ -35,12 +35,11 @@ BOXCONV_HOST_DEVICE AxisScale axis_scale(Normalization normalization, EdgeShift 
           inside(center + outward_offset_of_max(high), size) ? factor : 0.0};
 }
 
-// The part of the scale that all outputs of a box share.
+// The part of the scale that all outputs of a box, not an empty one, share.
 template <typename V>
 BOXCONV_HOST_DEVICE double constant_scale(const BoxConvProblem& p, const BoxEdges& box) {
-  return p.normalization == Normalization::kArea && !box.empty
-             ? bounded_scale<V>(1.0 / (box.height * box.width))
-             : 1.0;
+  return p.normalization == Normalization::kArea ? bounded_scale<V>(1.0 / (box.height * box.width))
+                                                 : 1.0;
 }
 
 // The rest of it, for "valid": the factors of the outputs on row `y` and in column `x`.

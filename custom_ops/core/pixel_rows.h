@@ -12,6 +12,7 @@
 #include "core/lanes.h"
 #include "core/plane_windows.h"
 #include "core/platform.h"
+#include "core/prefetcher.h"
 #include "core/work_units.h"
 
 namespace boxconv {
@@ -44,11 +45,15 @@ BOXCONV_HOST_DEVICE void transpose_part(const From* from, Index from_step, Index
   }
 }
 
-// A whole tile of another type is converted row by row, which compilers vectorise.
+// The same for planes and images, `to` or `from` being the plane's. Whole tiles go through
+// registers; those of another type are converted row by row first, which compilers vectorise.
 template <typename T, typename V>
-BOXCONV_HOST_DEVICE void load_tile(const T* from, Index from_step, V* to, Index to_step) {
+BOXCONV_HOST_DEVICE void load_tile(const T* from, Index from_step, Index rows, Index columns, V* to,
+                                   Index to_step) {
   constexpr int n = kLanes<V>;
-  if constexpr (std::is_same<T, V>::value) {
+  if (rows < n || columns < n) {
+    transpose_part(from, from_step, rows, columns, to, to_step);
+  } else if constexpr (std::is_same<T, V>::value) {
     transpose_tile(from, from_step, to, to_step);
   } else {
     V tile[n * n];
@@ -60,9 +65,12 @@ BOXCONV_HOST_DEVICE void load_tile(const T* from, Index from_step, V* to, Index 
 }
 
 template <typename V, typename T>
-BOXCONV_HOST_DEVICE void store_tile(const V* from, Index from_step, T* to, Index to_step) {
+BOXCONV_HOST_DEVICE void store_tile(const V* from, Index from_step, Index rows, Index columns,
+                                    T* to, Index to_step) {
   constexpr int n = kLanes<V>;
-  if constexpr (std::is_same<T, V>::value) {
+  if (rows < n || columns < n) {
+    transpose_part(from, from_step, rows, columns, to, to_step);
+  } else if constexpr (std::is_same<T, V>::value) {
     transpose_tile(from, from_step, to, to_step);
   } else {
     V tile[n * n];
@@ -78,9 +86,8 @@ BOXCONV_HOST_DEVICE void store_tile(const V* from, Index from_step, T* to, Index
 template <typename T>
 Prefetcher pixel_prefetcher(const ImageShape& shape, const T* image, Span rows, Span columns,
                             Span channels) {
-  constexpr Index kLine = 64;
   const Index step = shape.channels * static_cast<Index>(sizeof(T));
-  if (!shape.channels_last() || columns.count < shape.width || step < 2 * kLine ||
+  if (!shape.channels_last() || columns.count < shape.width || step < 2 * kCacheLine ||
       rows.count * columns.count == 0) {
     return Prefetcher();
   }
@@ -90,8 +97,8 @@ Prefetcher pixel_prefetcher(const ImageShape& shape, const T* image, Span rows, 
 
 // Whether a block of channels begins a cache line, or shares it with the block before.
 template <typename T>
-bool begins_line(const T*, Span channels) {
-  return channels.first * sizeof(T) % 64 == 0;
+bool begins_line(Span channels) {
+  return channels.first * static_cast<Index>(sizeof(T)) % kCacheLine == 0;
 }
 
 // planes[c * step + x] = pixel columns.first + x of row `y`, channel channels.first + c.
@@ -113,12 +120,7 @@ void load_row(const ImageShape& shape, const T* image, Index y, Span columns, Sp
     const Index width = smaller(n, columns.count - x);
     for (Index c = 0; c < channels.count; c += n) {
       const Index depth = smaller(n, channels.count - c);
-      V* to = planes + c * step + x;
-      if (width == n && depth == n) {
-        load_tile(pixels + c, shape.channels, to, step);
-      } else {
-        transpose_part(pixels + c, shape.channels, width, depth, to, step);
-      }
+      load_tile(pixels + c, shape.channels, width, depth, planes + c * step + x, step);
     }
   }
 }
@@ -132,9 +134,7 @@ void load_planes(const ImageShape& shape, const T* image, Span rows, Span column
     V* row = planes + y * row_step;
     load_row(shape, image, rows.first + y, columns, channels, row, plane_step);
     for (Index c = 0; c < channels.count; ++c) {
-      for (Index x = columns.count; x < padded_width(columns.count); ++x) {
-        row[c * plane_step + x] = 0;
-      }
+      clear(row + c * plane_step + columns.count, padded_width(columns.count) - columns.count);
     }
   }
 }
@@ -158,12 +158,7 @@ void store_row(const ImageShape& shape, const V* planes, Index step, Index y, Sp
     const Index width = smaller(n, columns.count - x);
     for (Index c = 0; c < channels.count; c += n) {
       const Index depth = smaller(n, channels.count - c);
-      const V* from = planes + c * step + x;
-      if (width == n && depth == n) {
-        store_tile(from, step, pixels + c, shape.channels);
-      } else {
-        transpose_part(from, step, depth, width, pixels + c, shape.channels);
-      }
+      store_tile(planes + c * step + x, step, depth, width, pixels + c, shape.channels);
     }
   }
 }
@@ -182,13 +177,8 @@ void store_strips(const ImageShape& shape, const V* strips, Index step, Index pi
         for (Index c = 0; c < channels.count; c += n) {
           const Index depth = smaller(n, channels.count - c);
           const Index lines = smaller(n, rows.count - i);
-          const V* from = strips + c * step + x * pixel_step + i;
-          T* to = origin + i * row_step + x * shape.channels + c;
-          if (lines == n && depth == n) {
-            store_tile(from, step, to, row_step);
-          } else {
-            transpose_part(from, step, depth, lines, to, row_step);
-          }
+          store_tile(strips + c * step + x * pixel_step + i, step, depth, lines,
+                     origin + i * row_step + x * shape.channels + c, row_step);
         }
       }
     }
@@ -199,13 +189,8 @@ void store_strips(const ImageShape& shape, const V* strips, Index step, Index pi
       const Index lines = smaller(n, rows.count - i);
       for (Index x = 0; x < columns.count; x += n) {
         const Index width = smaller(n, columns.count - x);
-        const V* from = strips + c * step + x * pixel_step + i;
-        T* to = origin + c * shape.channel_step() + i * row_step + x;
-        if (lines == n && width == n) {
-          store_tile(from, pixel_step, to, row_step);
-        } else {
-          transpose_part(from, pixel_step, width, lines, to, row_step);
-        }
+        store_tile(strips + c * step + x * pixel_step + i, pixel_step, width, lines,
+                   origin + c * shape.channel_step() + i * row_step + x, row_step);
       }
     }
   }

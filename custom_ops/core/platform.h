@@ -21,6 +21,8 @@ using Index = std::int64_t;
 
 namespace BOXCONV_ISA {
 
+constexpr Index kCacheLine = 64;  // bytes
+
 BOXCONV_HOST_DEVICE Index smaller(Index a, Index b) { return a < b ? a : b; }
 BOXCONV_HOST_DEVICE Index larger(Index a, Index b) { return a > b ? a : b; }
 BOXCONV_HOST_DEVICE Index clamp_index(Index value, Index low, Index high) {
@@ -28,6 +30,10 @@ BOXCONV_HOST_DEVICE Index clamp_index(Index value, Index low, Index high) {
 }
 BOXCONV_HOST_DEVICE Index rounded_up(Index value, Index multiple) {
   return (value + multiple - 1) / multiple * multiple;
+}
+template <typename V>
+BOXCONV_HOST_DEVICE void clear(V* values, Index count) {
+  for (Index i = 0; i < count; ++i) values[i] = 0;
 }
 
 }  // namespace BOXCONV_ISA

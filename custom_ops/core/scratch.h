@@ -79,7 +79,7 @@ class Scratch {
   }
 
  private:
-  static constexpr std::size_t kLine = 64;
+  static constexpr std::size_t kLine = kCacheLine;
 
   static ThreadMemory& memory() {
     thread_local ThreadMemory memory;

@@ -13,6 +13,7 @@
 #include "core/box_edge.h"
 #include "core/lanes.h"
 #include "core/platform.h"
+#include "core/prefetcher.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
@@ -48,29 +49,6 @@ constexpr Index kChain = 64;
 
 // Slides windows along kVectors vectors of neighbouring lines at once, one line to a lane. Two hide
 // the latency of each other's chain of additions.
-// Cache lines that will be needed soon, asked for one at a time while a kernel computes.
-// Channels-last pixels of a few channels lie apart, in steps that hardware prefetchers do not
-// follow, and asking for many lines at once would only wait for them.
-class Prefetcher {
- public:
-  Prefetcher() = default;  // asks for nothing of use
-  Prefetcher(const void* begin, Index lines, Index step_bytes)
-      : at_(static_cast<const char*>(begin)),
-        last_(at_ + (lines - 1) * step_bytes),
-        step_(step_bytes) {}
-
-  BOXCONV_HOST_DEVICE void next() {
-    __builtin_prefetch(at_);
-    at_ += at_ < last_ ? step_ : 0;
-  }
-
- private:
-  static constexpr char kNothing[1] = {};
-
-  const char *at_ = kNothing, *last_ = kNothing;
-  Index step_ = 0;
-};
-
 template <typename V, int kVectors>
 class WindowSlider {
  public:

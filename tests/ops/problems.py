@@ -69,6 +69,20 @@ def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return np.concatenate([low, high])
 
 
+def problem_of(x, boxes, output_grad, dtype, strides, normalization, data_format) -> Problem:
+    """A problem of a dtype and a data format from float64 arrays, channels first."""
+    if data_format == "channels_last":
+        x, output_grad = np.moveaxis(x, 1, -1), np.moveaxis(output_grad, 1, -1)
+    return Problem(
+        x=tf.cast(tf.constant(x), dtype),
+        boxes=boxes.astype(np.float64 if dtype == "float64" else np.float32),
+        output_grad=tf.cast(tf.constant(output_grad), dtype),
+        strides=strides,
+        normalization=normalization,
+        data_format=data_format,
+    )
+
+
 def random_problem(seed: int, dtype: str) -> Problem:
     rng = np.random.default_rng(seed)
     n, c, m = rng.integers(1, 4), rng.integers(1, 10), rng.integers(1, 6)
@@ -80,16 +94,8 @@ def random_problem(seed: int, dtype: str) -> Problem:
     boxes = np.array([[random_box(rng, height, width) for _ in range(m)] for _ in range(c)])
     out = (n, c * m, -(-height // strides[0]), -(-width // strides[1]))
     x, g = rng.normal(rng.normal(), 1, (n, c, height, width)), rng.normal(size=out)
-    if data_format == "channels_last":
-        x, g = np.moveaxis(x, 1, -1), np.moveaxis(g, 1, -1)
-    return Problem(
-        x=tf.cast(tf.constant(x), dtype),
-        boxes=boxes.astype(np.float64 if dtype == "float64" else np.float32),
-        output_grad=tf.cast(tf.constant(g), dtype),
-        strides=strides,
-        normalization=[None, "area", "valid"][rng.integers(0, 3)],
-        data_format=data_format,
-    )
+    normalization = [None, "area", "valid"][rng.integers(0, 3)]
+    return problem_of(x, boxes, g, dtype, strides, normalization, data_format)
 
 
 def to_float64(x) -> np.ndarray:

@@ -15,8 +15,8 @@ from tests.ops.problems import (
     DTYPES,
     SMALLEST,
     TOLERANCE,
-    Problem,
     assert_close,
+    problem_of,
     random_problem,
     to_float64,
 )
@@ -113,16 +113,7 @@ def tall_problem(data_format, strides, normalization, dtype="float64"):
     shape = (1, channels, height, width)
     out = (1, channels * per_channel, -(-height // strides[0]), -(-width // strides[1]))
     x, g = rng.normal(size=shape), rng.normal(size=out)
-    if data_format == "channels_last":
-        x, g = np.moveaxis(x, 1, -1), np.moveaxis(g, 1, -1)
-    return Problem(
-        x=tf.cast(tf.constant(x), dtype),
-        boxes=boxes.astype(np.float64 if dtype == "float64" else np.float32),
-        output_grad=tf.cast(tf.constant(g), dtype),
-        strides=strides,
-        normalization=normalization,
-        data_format=data_format,
-    )
+    return problem_of(x, boxes, g, dtype, strides, normalization, data_format)
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
