@@ -25,33 +25,38 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// The scalar product of two planes of `rows` by `width` values, rows `step` apart in both. Four
-// vectors hide the latency of each other's additions, and are emptied into a double before their
-// chains grow long.
+// How many rows of `width` values a scalar product takes before its chains of additions grow long.
+template <typename V>
+Index dot_rows(Index width) {
+  return larger(1, kChain / (width / (4 * kLanes<V>)+1));
+}
+
+// The scalar product of a few rows of two planes, `step` apart in both. Four vectors hide the
+// latency of each other's additions.
 template <typename V>
 double dot(const V* a, const V* b, Index step, Index rows, Index width) {
   constexpr Index n = kLanes<V>;
-  const Index row_chain = width / (4 * n) + 1;
-  const Index rows_at_once = larger(1, kChain / row_chain);
-  double total = 0;
-  for (Index first = 0; first < rows; first += rows_at_once) {
-    Vector<V> sums[4] = {};
-    V rest = 0;
-    for (Index y = first; y < smaller(first + rows_at_once, rows); ++y) {
-      const V *u = a + y * step, *v = b + y * step;
-      Index x = 0;
-      for (; x + 4 * n <= width; x += 4 * n) {
-        for (int i = 0; i < 4; ++i)
-          sums[i] += load_vector(u + x + i * n) * load_vector(v + x + i * n);
-      }
-      for (; x + n <= width; x += n) sums[0] += load_vector(u + x) * load_vector(v + x);
-      for (; x < width; ++x) rest += u[x] * v[x];
+  Vector<V> sums[4] = {};
+  V rest = 0;
+  for (Index y = 0; y < rows; ++y) {
+    const V *u = a + y * step, *v = b + y * step;
+    Index x = 0;
+    for (; x + 4 * n <= width; x += 4 * n) {
+      for (int i = 0; i < 4; ++i)
+        sums[i] += load_vector(u + x + i * n) * load_vector(v + x + i * n);
     }
-    const Vector<V> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    total += rest;
-    for (int i = 0; i < n; ++i) total += sum[i];
+    for (; x + n <= width; x += n) sums[0] += load_vector(u + x) * load_vector(v + x);
+    for (; x < width; ++x) rest += u[x] * v[x];
   }
+  const Vector<V> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  double total = rest;
+  for (int i = 0; i < n; ++i) total += sum[i];
   return total;
+}
+
+template <typename V>
+void add_plane(const V* from, Index values, V* to) {
+  for (Index i = 0; i < values; ++i) to[i] += from[i];
 }
 
 // Moves values apart: values[offset + i * stride] = values[i] for i < count, zero elsewhere.
@@ -79,7 +84,7 @@ class BackwardKernel {
     plane_step_ = apart(units.rows().length() * row_step_);
     source_step_ = apart(source_rows * row_step_);
     const auto inputs_piece = memory_.claim<V>(units.block() * plane_step_);
-    const auto results_piece = memory_.claim<V>(units.block() * plane_step_);
+    const auto result_piece = memory_.claim<V>(p.boxes_per_channel > 1 ? plane_step_ : 0);
     const auto gradients_piece =
         memory_.claim<V>(units.block() * p.boxes_per_channel * source_step_);
     const auto row_sums_piece = memory_.claim<V>(source_step_);
@@ -91,7 +96,7 @@ class BackwardKernel {
     ok_ = memory_.allocate();
     if (!ok_) return;
     inputs_ = memory_.data(inputs_piece);
-    results_ = memory_.data(results_piece);
+    result_ = memory_.data(result_piece);
     gradients_ = memory_.data(gradients_piece);
     row_sums_ = memory_.data(row_sums_piece);
     sums_ = memory_.data(sums_piece);
@@ -124,15 +129,18 @@ class BackwardKernel {
         add_box(unit, box, c, gradients_ + i * source_step_, first, boxes_grad + i * 4);
         first = false;
       }
-      if (first) clear(results_ + c * plane_step_, unit.rows.count * row_step_);
+      if (first) clear(result_of(c), unit.rows.count * row_step_);
     }
     for (Index y = 0; y < unit.rows.count; ++y) {
-      store_row(shape, results_ + y * row_step_, plane_step_, unit.rows.first + y, unit.columns,
-                unit.channels, image_grad);
+      store_row(shape, result_of(0) + y * row_step_, result_of(1) - result_of(0),
+                unit.rows.first + y, unit.columns, unit.channels, image_grad);
     }
   }
 
  private:
+  // The input gradient of channel c takes the place of the upstream gradient of its first box.
+  V* result_of(Index c) const { return gradients_ + c * p_.boxes_per_channel * source_step_; }
+
   // The upstream gradient's planes, at the pixels of the input.
   void load_gradients(const WorkUnit& unit, const T* image_output_grad) const {
     const ImageShape shape{p_.out_height(), p_.out_width(), p_.out_channels(), p_.layout};
@@ -165,8 +173,6 @@ class BackwardKernel {
   void add_box(const WorkUnit& unit, const BoxEdges& box, Index c, V* gradients, bool first,
                double* boxes_grad) const {
     const BoxEdges mirror = backward_box(box);
-    const V* input = inputs_ + c * plane_step_;
-    V* result = results_ + c * plane_step_;
     const double scale = constant_scale<V>(p_, box);
     if (p_.normalization == Normalization::kValid) apply_valid_factors(unit, box, gradients);
     sum_along_rows(unit, mirror, scale, gradients);
@@ -175,32 +181,13 @@ class BackwardKernel {
     const Index y = unit.rows.first - unit.source_rows.first;
     const auto down = sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
                                         larger(unit.source_rows.count, unit.rows.count));
-    windows.down(down, row_sums_, row_step_, unit.source_rows.count,
-                 padded_width(unit.columns.count), first ? result : sums_, unit.rows.count,
-                 &prefetcher_);
-    const V* sums = first ? result : sums_;
-    const double responses = dot(sums, input, row_step_, unit.rows.count, unit.columns.count);
-    for (Index row = 0; !first && row < unit.rows.count; ++row) {
-      const V* from = sums + row * row_step_;
-      V* to = result + row * row_step_;
-      for (Index x = 0; x < unit.columns.count; ++x) to[x] += from[x];
-    }
-    // The mirrored box's lower edge is the box's upper one, and its right edge the left one.
-    const double y_min = row_edge_sum(unit, mirror.bottom, input);
-    const double y_max = row_edge_sum(unit, mirror.top, input);
-
     windows.down(down, gradients, row_step_, unit.source_rows.count,
                  padded_width(unit.source_columns.count), sums_, unit.rows.count, &prefetcher_);
-    const double x_min = column_edge_sum(unit, mirror.right, input);
-    const double x_max = column_edge_sum(unit, mirror.left, input);
-
-    const bool area = p_.normalization == Normalization::kArea;
-    const double by_height = area ? responses / box.height : 0;
-    const double by_width = area ? responses / box.width : 0;
-    boxes_grad[0] += by_height - y_min;  // sums along the rows carry the scale already
-    boxes_grad[1] += by_width - x_min * scale;
-    boxes_grad[2] += y_max - by_height;
-    boxes_grad[3] += x_max * scale - by_width;
+    V* result = first ? result_of(c) : result_;
+    windows.down(down, row_sums_, row_step_, unit.source_rows.count,
+                 padded_width(unit.columns.count), result, unit.rows.count, &prefetcher_);
+    add_edge_gradients(unit, box, mirror, scale, inputs_ + c * plane_step_, result, boxes_grad);
+    if (!first) add_plane(result, unit.rows.count * row_step_, result_of(c));
   }
 
   // row_sums_ becomes the sums of the upstream gradient along the rows, times `scale`.
@@ -221,24 +208,50 @@ class BackwardKernel {
     }
   }
 
-  // Sum over the unit's rows of the input times the row sums where `edge` lies from there.
-  double row_edge_sum(const WorkUnit& unit, EdgeShift edge, const V* input) const {
+  // Scalar products of the input with row_sums_, sums_ and the box's part of the input gradient, a
+  // few rows at a time so that those of the input stay in the first-level cache.
+  void add_edge_gradients(const WorkUnit& unit, const BoxEdges& box, const BoxEdges& mirror,
+                          double scale, const V* input, const V* result, double* boxes_grad) const {
+    double responses = 0, y_min = 0, x_min = 0, y_max = 0, x_max = 0;
+    const Index at_once = dot_rows<V>(unit.columns.count);
+    for (Index row = 0; row < unit.rows.count; row += at_once) {
+      const Span rows{row, smaller(at_once, unit.rows.count - row)};
+      responses += dot(result + row * row_step_, input + row * row_step_, row_step_, rows.count,
+                       unit.columns.count);
+      // The mirrored box's lower edge is the box's upper one, and its right edge the left one.
+      y_min += row_edge_sum(unit, rows, mirror.bottom, input);
+      y_max += row_edge_sum(unit, rows, mirror.top, input);
+      x_min += column_edge_sum(unit, rows, mirror.right, input);
+      x_max += column_edge_sum(unit, rows, mirror.left, input);
+    }
+    const bool area = p_.normalization == Normalization::kArea;
+    const double by_height = area ? responses / box.height : 0;
+    const double by_width = area ? responses / box.width : 0;
+    boxes_grad[0] += by_height - y_min;  // sums along the rows carry the scale already
+    boxes_grad[1] += by_width - x_min * scale;
+    boxes_grad[2] += y_max - by_height;
+    boxes_grad[3] += x_max * scale - by_width;
+  }
+
+  // Sum over some of the unit's rows of the input times the row sums where `edge` lies from there.
+  double row_edge_sum(const WorkUnit& unit, Span rows, EdgeShift edge, const V* input) const {
     const Index shift = unit.rows.first + edge.offset;  // of the unit's first row
-    const Index begin = clamp_index(-shift, 0, unit.rows.count);
-    const Index end = clamp_index(p_.height - shift, begin, unit.rows.count);
+    const Index begin = clamp_index(-shift, rows.first, rows.first + rows.count);
+    const Index end = clamp_index(p_.height - shift, begin, rows.first + rows.count);
     if (begin == end) return 0;
     return dot(row_sums_ + (begin + shift - unit.source_rows.first) * row_step_,
                input + begin * row_step_, row_step_, end - begin, unit.columns.count);
   }
 
-  // Sum over the unit's pixels of the input times the column sums where `edge` lies from there.
-  double column_edge_sum(const WorkUnit& unit, EdgeShift edge, const V* input) const {
+  // The same of the input times the column sums.
+  double column_edge_sum(const WorkUnit& unit, Span rows, EdgeShift edge, const V* input) const {
     const Index shift = unit.columns.first + edge.offset;  // of the unit's first column
     const Index begin = clamp_index(-shift, 0, unit.columns.count);
     const Index end = clamp_index(p_.width - shift, begin, unit.columns.count);
     if (begin == end) return 0;
-    return dot(sums_ + (begin + shift - unit.source_columns.first), input + begin, row_step_,
-               unit.rows.count, end - begin);
+    const Index row = rows.first * row_step_;
+    return dot(sums_ + row + (begin + shift - unit.source_columns.first), input + row + begin,
+               row_step_, rows.count, end - begin);
   }
 
   void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, V* gradients) const {
@@ -260,9 +273,9 @@ class BackwardKernel {
   Scratch memory_;
   bool ok_;
   mutable Prefetcher prefetcher_;
-  // Planes of the block: input, its gradient, upstream gradient. Of one box: the upstream gradient
-  // summed along the rows, and sums down the columns.
-  V *inputs_, *results_, *gradients_, *row_sums_, *sums_, *strip_, *slid_, *suffix_, *factors_;
+  // Planes of the block: input, upstream gradient. Of one box: the upstream gradient summed along
+  // the rows, sums down the columns, its part of the input gradient unless it is the first.
+  V *inputs_, *gradients_, *row_sums_, *sums_, *result_, *strip_, *slid_, *suffix_, *factors_;
 };
 
 // With "valid", what an output loses as an edge grows differs from output to output, so that the

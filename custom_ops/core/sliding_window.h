@@ -135,6 +135,7 @@ class WindowSlider {
   template <int kMiddle, bool kChecked>
   static void direct_range(const Call& call, Index begin, Index end) {
     Prefetcher prefetcher = *call.prefetcher;
+#pragma GCC unroll 2
     for (Index i = begin; i < end; ++i) {
       const Index first = i + call.w.first;
       const auto pixel = [&](Index p) {
@@ -175,6 +176,7 @@ class WindowSlider {
     for (Index chunk = end; chunk > begin; chunk -= kChain) {
       Lines chain;
       const Index stop = larger(chunk - kChain, begin);
+#pragma GCC unroll 4
       for (Index p = chunk - 1; p >= stop; --p) {
         chain += Lines::load(call.in + p * call.in_step);
         (total + chain).store(suffix_ + (p - begin) * kLines);
@@ -206,6 +208,7 @@ class WindowSlider {
       const V* entering = call.in + chunk * call.in_step;
       const V* leaving = call.in + (chunk - w.middle - 1) * call.in_step;
       V* out = call.out + (chunk - w.last) * call.out_step;
+#pragma GCC unroll 4
       for (Index left = smaller(kChain, end - chunk); left > 0; --left) {
         Lines total = prefix + chain;
         total += Lines::load(suffix);

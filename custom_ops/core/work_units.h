@@ -118,7 +118,7 @@ inline WorkUnits forward_work(const BoxConvProblem& p, BoxReach reach) {
 inline WorkUnits backward_work(const BoxConvProblem& p, BoxReach reach) {
   return WorkUnits(p, Bands(p.height, 1, reach.top, reach.bottom, p.height, kSmallestRows),
                    Bands(p.width, 1, reach.left, reach.right, p.width, kSmallestColumns),
-                   2 + p.boxes_per_channel);
+                   1 + p.boxes_per_channel);
 }
 
 }  // namespace BOXCONV_ISA
