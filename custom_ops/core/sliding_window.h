@@ -43,7 +43,7 @@ SlidingWindow<V> sliding_window(EdgeShift low, EdgeShift high, double scale, Ind
 }
 
 // Windows with a middle up to this are summed pixel by pixel.
-constexpr int kDirectMiddle = 12;
+constexpr int kDirectMiddle = 6;
 // A chain of float additions no longer than this keeps its rounding well inside the 1e-5 promised.
 constexpr Index kChain = 64;
 

@@ -1,4 +1,8 @@
-"""Builds core and its C++ test without TensorFlow and runs them under sanitizers."""
+"""Builds core and its C++ test without TensorFlow and runs them.
+
+Under sanitizers, and for Arm64 where a cross compiler and an emulator are installed (on Debian and
+Ubuntu: `apt install g++-aarch64-linux-gnu qemu-user`).
+"""
 
 import shutil
 import subprocess
@@ -7,16 +11,38 @@ from pathlib import Path
 import pytest
 
 CUSTOM_OPS = Path(__file__).resolve().parents[2] / "custom_ops"
+ARM64_COMPILER = "aarch64-linux-gnu-g++"
+ARM64_EMULATOR = "qemu-aarch64"
+ARM64 = (
+    "-DCMAKE_SYSTEM_NAME=Linux",
+    "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+    f"-DCMAKE_CXX_COMPILER={ARM64_COMPILER}",
+    f"-DCMAKE_CROSSCOMPILING_EMULATOR={ARM64_EMULATOR}",
+    "-DCMAKE_EXE_LINKER_FLAGS=-static",
+    "-DBOXCONV_SANITIZERS=OFF",  # they do not run in the emulator
+)
+
+
+def build_and_run(folder, *options):
+    def run(*command):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+
+    run("cmake", "-S", CUSTOM_OPS, "-B", folder, "-DBOXCONV_CORE_TESTS=ON", *options)
+    run("cmake", "--build", folder, "--parallel", "2")
+    run("ctest", "--test-dir", folder, "--output-on-failure", "--no-tests=error")
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_core_under_sanitizers(tmp_path):
-    def run(*command):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-        return done.stdout
+    build_and_run(tmp_path)
 
-    run("cmake", "-S", CUSTOM_OPS, "-B", tmp_path, "-DBOXCONV_CORE_TESTS=ON")
-    run("cmake", "--build", tmp_path, "--parallel", "2")
-    run("ctest", "--test-dir", tmp_path, "--output-on-failure")
+
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(
+    not (shutil.which(ARM64_COMPILER) and shutil.which(ARM64_EMULATOR)),
+    reason="no compiler and emulator for Arm64",
+)
+def test_core_on_arm64(tmp_path):
+    build_and_run(tmp_path, *ARM64)
