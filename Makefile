@@ -11,6 +11,7 @@ TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
 DEMO_RUN ?= runs/demo
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+BAZEL_FLAGS ?=
 
 BIN = $(VENV)/bin
 LIBRARY = tf_boxconv/lib/libtf_boxconv_ops.so
@@ -18,13 +19,21 @@ OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt custom_ops/*/*.h cust
 export PATH := $(abspath $(BIN)):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test install lint format clean
+.PHONY: demo test bazel-test install lint format clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
 
 test: install
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# The op library as TensorFlow ModelServer's build makes it, offline with Debian's bazel-bootstrap, and
+# the operators' tests on it.
+bazel-test: install
+	PYTHON_BIN_PATH=$(abspath $(BIN)/python) bazel test $(BAZEL_FLAGS) \
+		:all :libtf_boxconv_ops.so :build_info
+	TF_BOXCONV_LIBRARY=$(abspath bazel-bin/libtf_boxconv_ops.so) \
+		$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/ops
 
 install: $(VENV)/.installed $(LIBRARY)
 
@@ -34,6 +43,9 @@ $(VENV)/.installed: pyproject.toml
 	on Debian and Ubuntu run 'apt install python3-venv'" && false)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[benchmarks,examples,test,lint]"
+	# It would bring `tensorflow` along, over tensorflow-cpu.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		"tensorflow-serving-api>=2.21,<2.22"
 	touch $@
 
 $(LIBRARY): $(OP_SOURCES) | $(VENV)/.installed

@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import tf_boxconv
+from tf_boxconv.ops.library import LIBRARY_VARIABLE
 
 PACKAGE = Path(tf_boxconv.__file__).parent
+LIBRARY_NAME = "libtf_boxconv_ops.so"
 
 
 def run_python(code: str, pythonpath: Path | None = None, **environment: str):
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    # These processes load the library beside their package unless told otherwise.
+    inherited = {k: v for k, v in os.environ.items() if k != LIBRARY_VARIABLE}
+    env = {**inherited, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     if pythonpath is not None:
         env["PYTHONPATH"] = str(pythonpath)
     return subprocess.run(
@@ -22,13 +26,17 @@ def run_python(code: str, pythonpath: Path | None = None, **environment: str):
 
 
 def copy_package(folder: Path) -> Path:
-    shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "tf_boxconv" / "lib"
+    """A copy of the package with the library that is loaded here; returns its `lib`."""
+    shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc", "lib"))
+    library = folder / "tf_boxconv" / "lib"
+    library.mkdir()
+    shutil.copy(tf_boxconv.library_path(), library / LIBRARY_NAME)
+    return library
 
 
 def test_missing_library_says_what_to_run(tmp_path):
     library = copy_package(tmp_path)
-    (library / "libtf_boxconv_ops.so").unlink()
+    (library / LIBRARY_NAME).unlink()
     done = run_python("import tf_boxconv", pythonpath=tmp_path)
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()[-1]
@@ -43,7 +51,7 @@ def test_library_of_another_tensorflow_says_what_to_run(tmp_path):
         'extern "C" void absl_of_another_version(); void (*needed)() = absl_of_another_version;'
     )
     (tmp_path / "other.cc").write_text(source)
-    target = library / "libtf_boxconv_ops.so"
+    target = library / LIBRARY_NAME
     command = ["c++", "-shared", "-fPIC", "-Wl,-z,now", "-o", target, tmp_path / "other.cc"]
     subprocess.run(command, check=True)
     (library / "build_info.json").write_text(json.dumps({"tensorflow": "2.19.1"}))
@@ -62,9 +70,24 @@ def test_second_copy_is_refused(tmp_path):
         f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
         "import tf_boxconv"
     )
-    done = run_python(code)
+    done = run_python(code, **{LIBRARY_VARIABLE: tf_boxconv.library_path()})
     assert done.returncode != 0
     assert "already registered from another copy" in done.stderr.strip().splitlines()[-1]
+
+
+def test_variable_names_another_library(tmp_path):
+    library = copy_package(tmp_path) / LIBRARY_NAME
+    other = library.rename(tmp_path / "other.so")
+    code = "import tf_boxconv; print(tf_boxconv.library_path())"
+    done = run_python(code, pythonpath=tmp_path, **{LIBRARY_VARIABLE: str(other)})
+    assert done.stdout.strip() == str(other), done.stderr
+
+
+def test_variable_that_names_nothing_is_refused():
+    done = run_python("import tf_boxconv", PACKAGE.parent, **{LIBRARY_VARIABLE: "/no/such.so"})
+    assert done.returncode != 0
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError: TF_BOXCONV_LIBRARY names /no/such.so, which does not")
 
 
 def test_library_alone_serves_a_graph_without_the_package():
@@ -90,5 +113,6 @@ def test_baseline_instruction_set_gives_the_same():
         "np.testing.assert_allclose(tf_boxconv.box_conv2d(x, boxes), "
         "reference.box_conv2d(x, boxes), atol=1e-12)"
     )
-    done = run_python(code, pythonpath=PACKAGE.parent, TF_BOXCONV_ISA="baseline")
+    environment = {LIBRARY_VARIABLE: tf_boxconv.library_path(), "TF_BOXCONV_ISA": "baseline"}
+    done = run_python(code, pythonpath=PACKAGE.parent, **environment)
     assert done.returncode == 0, done.stderr

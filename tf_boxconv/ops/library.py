@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import tensorflow as tf
 
-_LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "libtf_boxconv_ops.so"
+# Names another library to load in place of the package's own, such as one that Bazel built.
+LIBRARY_VARIABLE = "TF_BOXCONV_LIBRARY"
+
+_OWN_LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "libtf_boxconv_ops.so"
+_LIBRARY = Path(os.path.abspath(os.environ.get(LIBRARY_VARIABLE) or _OWN_LIBRARY))
 
 
 def library_path() -> str:
-    """Returns the path of the op library.
+    """Returns the path of the op library: the package's own, or what `TF_BOXCONV_LIBRARY` says.
 
     A program without this package loads it by itself, with `tf.load_op_library(path)` in Python or
     `TF_LoadLibrary` in C, before it loads a SavedModel that has box layers in it.
@@ -26,6 +31,11 @@ def load_library():
         ImportError: if the library is not built or was built for another TensorFlow.
     """
     if not _LIBRARY.exists():
+        if _LIBRARY != _OWN_LIBRARY:
+            raise ImportError(
+                f"{LIBRARY_VARIABLE} names {_LIBRARY}, which does not exist. Unset it to load "
+                "tf_boxconv's own library."
+            )
         raise ImportError(
             f"tf_boxconv's compiled library is missing: {_LIBRARY} does not exist. "
             "In a checkout run `pip install -e .`; else run `pip install --force-reinstall "
