@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ import tf_boxconv
 from examples.pose import predictor as predictors
 from examples.pose import reload_check
 from examples.pose.run_folder import RunFolderError
+from examples.pose.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE, SKELETON_ASSET
 
 # What the reloaded model may differ by from the Keras model. TensorFlow's graph optimiser fuses
 # operations, which rounds differently.
@@ -37,7 +39,12 @@ class ExportError(Exception):
     """The model cannot be exported; the message says why."""
 
 
-def export(predictor: predictors.PosePredictor, output, overwrite: bool = False) -> dict:
+def export(
+    predictor: predictors.PosePredictor,
+    output,
+    overwrite: bool = False,
+    add_files: Callable[[Path], None] | None = None,
+) -> dict:
     """Writes a predictor as a SavedModel, and checks it before it gets its name.
 
     Signatures:
@@ -53,6 +60,7 @@ def export(predictor: predictors.PosePredictor, output, overwrite: bool = False)
         predictor: what to export.
         output: folder to write. It must not exist, or be empty.
         overwrite: replaces a SavedModel that is there already.
+        add_files: is given the SavedModel's folder before that gets its name, to put more into it.
 
     Returns:
         The largest absolute difference from the Keras model for each output, as `check` does.
@@ -71,6 +79,8 @@ def export(predictor: predictors.PosePredictor, output, overwrite: bool = False)
         written = Path(folder) / "saved_model"
         _save(predictor, written)
         differences = check(predictor, written)
+        if add_files:
+            add_files(written)
         if output.exists():
             output.rename(Path(folder) / "replaced")
         written.rename(output)
@@ -103,8 +113,8 @@ def check(predictor: predictors.PosePredictor, saved_model) -> dict:
     """
     feeds = _sample_feeds()
     functions = {
-        predictors.IMAGES_SIGNATURE: predictor.predict_images.python_function,
-        predictors.ENCODED_SIGNATURE: predictor.predict_encoded.python_function,
+        IMAGES_SIGNATURE: predictor.predict_images.python_function,
+        ENCODED_SIGNATURE: predictor.predict_encoded.python_function,
     }
     results = _run_in_fresh_process(saved_model, feeds)
     errors = {name: [] for name in TOLERANCES}
@@ -128,12 +138,12 @@ def _save(predictor: predictors.PosePredictor, folder: Path) -> None:
     # them without the layers' own functions, which would need Keras and tf_boxconv to load.
     module.model_variables = [variable.value for variable in predictor.model.variables]
     with tempfile.TemporaryDirectory() as assets:
-        skeleton = Path(assets) / predictors.SKELETON_ASSET
+        skeleton = Path(assets) / SKELETON_ASSET
         skeleton.write_text(json.dumps(predictor.skeleton.to_metadata(), indent=2) + "\n")
         module.skeleton = tf.saved_model.Asset(str(skeleton))
         signatures = {
-            predictors.IMAGES_SIGNATURE: predictor.predict_images,
-            predictors.ENCODED_SIGNATURE: predictor.predict_encoded,
+            IMAGES_SIGNATURE: predictor.predict_images,
+            ENCODED_SIGNATURE: predictor.predict_encoded,
         }
         tf.saved_model.save(module, str(folder), signatures=signatures)
 
@@ -152,7 +162,7 @@ def _sample_feeds() -> dict:
         Image.fromarray(image).save(buffer, file_format)
         return buffer.getvalue()
 
-    images, files = predictors.IMAGES_SIGNATURE, predictors.ENCODED_SIGNATURE
+    images, files = IMAGES_SIGNATURE, ENCODED_SIGNATURE
     return {
         f"{images}/images/square": np.stack([picture(96, 96), picture(96, 96)]),
         f"{images}/images/wide": np.stack([picture(61, 140)]),
@@ -231,8 +241,8 @@ def _print_summary(output: str, differences: dict) -> None:
     for heading in ("signature", "input", "outputs"):
         table.add_column(heading)
     outputs = "joints [N, J, 2] in pixels\nscores [N, J]"
-    table.add_row(predictors.IMAGES_SIGNATURE, "images: uint8 [N, H, W, 3]", outputs)
-    table.add_row(predictors.ENCODED_SIGNATURE, "image_bytes: JPEG or PNG files [N]", outputs)
+    table.add_row(IMAGES_SIGNATURE, "images: uint8 [N, H, W, 3]", outputs)
+    table.add_row(ENCODED_SIGNATURE, "image_bytes: JPEG or PNG files [N]", outputs)
     console.print(table)
     console.print(
         "Before it is loaded, TensorFlow needs the operators: `import tf_boxconv`, or "

@@ -17,11 +17,7 @@ import tf_boxconv.layers  # noqa: F401
 from examples.pose import heatmaps, input_pipeline
 from examples.pose.datasets.pose_features import Skeleton
 from examples.pose.run_folder import RunFolder, RunFolderError
-
-# Names in the exported SavedModel, known to clients.
-IMAGES_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
-ENCODED_SIGNATURE = "serving_encoded"
-SKELETON_ASSET = "skeleton.json"
+from examples.pose.signatures import IMAGES_SIGNATURE, SKELETON_ASSET
 
 
 class PosePredictor:

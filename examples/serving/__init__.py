@@ -1,0 +1,1 @@
+"""The exported pose model in a server: its requests, clients, warm-up, and a test under load."""

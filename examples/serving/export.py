@@ -1,0 +1,80 @@
+"""Exports a run's model as the next version of a model that TensorFlow ModelServer serves.
+
+    python -m examples.serving.export --run runs/demo --models models
+
+writes `models/pose/1`, then `models/pose/2`, and so on. The server looks for new versions by
+itself; it sees one only when it is whole, because the folder gets its name last.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import tensorflow as tf
+
+from examples.pose import export as pose_export
+from examples.pose.predictor import PosePredictor, load_run
+from examples.pose.run_folder import RunFolderError
+from examples.serving import serving_api, warmup
+from examples.serving.request_files import generated_pictures
+
+# (height, width) of the pictures that the server warms up with.
+WARMUP_SIZES = ((480, 640), (96, 96))
+
+
+def next_version(model: Path) -> Path:
+    """The folder of the version after the latest in a model's folder."""
+    entries = model.iterdir() if model.is_dir() else ()
+    versions = [int(entry.name) for entry in entries if entry.name.isdecimal()]
+    return model / str(max(versions, default=0) + 1)
+
+
+def export_version(predictor: PosePredictor, model) -> Path:
+    """Writes a predictor, with warm-up requests, as the next version in a model's folder.
+
+    Args:
+        predictor: what to export.
+        model: the model's folder, such as `models/pose`; its name is the model's.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        ExportError: see `examples.pose.export.export`.
+        ServingApiError: the protocol buffers of TensorFlow Serving are not installed.
+    """
+    version = next_version(Path(model))
+
+    def add_warmup(folder: Path) -> None:
+        warmup.write_warmup(folder, version.parent.name, generated_pictures(WARMUP_SIZES))
+
+    pose_export.export(predictor, version, add_files=add_warmup)
+    return version
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.serving.export`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.serving.export", description=__doc__.splitlines()[0]
+    )
+    add = parser.add_argument
+    add("--run", required=True, help="run folder that holds the trained model")
+    add("--models", required=True, help="folder of all models that the server serves")
+    add("--name", default="pose", help="the model's name (default: %(default)s)")
+    add(
+        "--flip_test",
+        action="store_true",
+        help="average over each picture and its mirror image: more accurate, twice the cost",
+    )
+    arguments = parser.parse_args(argv)
+    tf.get_logger().setLevel("ERROR")
+    try:
+        predictor = load_run(arguments.run, arguments.flip_test)
+        version = export_version(predictor, Path(arguments.models) / arguments.name)
+    except (pose_export.ExportError, serving_api.ServingApiError, RunFolderError) as error:
+        sys.exit(f"error: {error}")
+    print(f"Exported, checked, and with warm-up requests: {version}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Asks TensorFlow ModelServer for poses over gRPC."""
+
+import grpc
+import numpy as np
+import tensorflow as tf
+
+from examples.pose.signatures import ENCODED_SIGNATURE
+from examples.serving import serving_api
+from examples.serving.messages import ServerError, strings
+
+
+def predict(address: str, model: str, image_bytes: bytes, timeout: float):
+    """Sends a picture's file; returns its joints `[J, 2]` and scores `[J]`.
+
+    Args:
+        address: of the server, such as `localhost:8500`.
+        model: its name.
+        image_bytes: a JPEG or PNG file.
+        timeout: seconds to wait for the answer.
+
+    Raises:
+        ServerError: the server is not there or refuses the request.
+    """
+    predict_pb2, service = serving_api.load("predict_pb2", "prediction_service_pb2_grpc")
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.model_spec.signature_name = ENCODED_SIGNATURE
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(strings(image_bytes)))
+    with grpc.insecure_channel(address) as channel:
+        try:
+            response = service.PredictionServiceStub(channel).Predict(request, timeout)
+        except grpc.RpcError as error:
+            raise ServerError(f"{address}: {error.code().name}: {error.details()}") from None
+    joints, scores = (tf.make_ndarray(response.outputs[name]) for name in ("joints", "scores"))
+    return np.asarray(joints[0]), np.asarray(scores[0])

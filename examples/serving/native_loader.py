@@ -1,0 +1,81 @@
+"""Builds and runs the C++ programs of `loader`, against the TensorFlow that is installed."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import tensorflow as tf
+
+import tf_boxconv
+
+SOURCES = Path(__file__).parent / "loader"
+# `tensorflow::LoadSavedModel`, which TensorFlow ModelServer uses, and TensorFlow's C API.
+APIS = ("saved_model", "c_api")
+# Of the largest value of an answer (see tally.cc).
+TOLERANCE = 1e-5
+
+
+class LoaderError(Exception):
+    """A program could not be built or did not run to its end; the message says why."""
+
+
+def build(folder, apis=APIS) -> dict[str, Path]:
+    """Compiles the programs into a folder.
+
+    Returns:
+        The path of the program for each of `apis`.
+
+    Raises:
+        LoaderError: CMake or the compiler failed.
+    """
+    targets = [f"{api}_loader" for api in apis]
+    flags = " ".join(tf.sysconfig.get_compile_flags())
+    _run_tool(
+        *("cmake", "-S", SOURCES, "-B", folder),
+        *(f"-DTF_COMPILE_FLAGS={flags}", f"-DTF_LIBRARIES={tf.sysconfig.get_lib()}"),
+    )
+    _run_tool("cmake", "--build", folder, "--target", *targets)
+    return {api: Path(folder) / target for api, target in zip(apis, targets, strict=True)}
+
+
+def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dict:
+    """Sends requests to a SavedModel from several threads.
+
+    Args:
+        program: one that `build` made.
+        saved_model: folder of the SavedModel.
+        requests: folder that `request_files.write` wrote.
+        threads: how many send at the same time.
+        seconds: for how long; 0 sends each request once from each thread.
+
+    Returns:
+        The program's report: `requests`, `answered`, `refused`, `wrongly_answered`,
+        `wrongly_refused`, `largest_difference`, `answer_ms` and `refusal_ms` (median and 99th
+        percentile), `memory_mib` (after the first round, each second, at the end), `problems`.
+
+    Raises:
+        LoaderError: the program did not end by itself with a report.
+    """
+    arguments = [tf_boxconv.library_path(), saved_model, requests, threads, seconds, TOLERANCE]
+    done = subprocess.run(
+        [str(program), *map(str, arguments)],
+        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise LoaderError(
+            f"{Path(program).name} ended with exit code {done.returncode}: {done.stderr[-3000:]}"
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _run_tool(*command) -> None:
+    try:
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise LoaderError(f"{command[0]} is not installed.") from None
+    if done.returncode:
+        raise LoaderError(f"{command[0]} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")

@@ -1,0 +1,46 @@
+"""Adds the box operators to a source tree of TensorFlow Serving, in place.
+
+    python3 patch_model_server.py /tensorflow-serving /tf_boxconv
+
+The server cannot load op libraries as it runs: ops are linked in. Needs nothing but Python.
+"""
+
+import sys
+from pathlib import Path
+
+LABEL = "@tf_boxconv//:box_conv_ops"
+OPS_LIST = "SUPPORTED_TENSORFLOW_OPS = "
+
+
+def add_op_library(build: str) -> str:
+    """Returns the text of tensorflow_serving/model_servers/BUILD with the ops in its list."""
+    if LABEL in build:
+        return build
+    start = build.find(f"\n{OPS_LIST}")
+    # The list may be a sum of lists; its last bracket stands alone on its line.
+    end = build.find("\n]\n", start)
+    if start < 0 or end < 0:
+        raise ValueError(f"no list {OPS_LIST.split()[0]} that this knows how to extend")
+    return f'{build[:end]}\n    "{LABEL}",{build[end:]}'
+
+
+def add_repository(workspace: str, checkout: str) -> str:
+    """Returns the text of WORKSPACE with the checkout of tf_boxconv as a repository."""
+    if 'name = "tf_boxconv"' in workspace:
+        return workspace
+    return (
+        f'{workspace}\nlocal_repository(\n    name = "tf_boxconv",\n    path = "{checkout}",\n)\n'
+    )
+
+
+def main(tree: str, checkout: str) -> None:
+    """Patches the tree."""
+    build = Path(tree, "tensorflow_serving", "model_servers", "BUILD")
+    workspace = Path(tree, "WORKSPACE")
+    build.write_text(add_op_library(build.read_text()))
+    workspace.write_text(add_repository(workspace.read_text(), checkout))
+    print(f"{LABEL} is in {build}, and its repository in {workspace}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,51 @@
+"""Asks TensorFlow ModelServer for poses over REST, with nothing but Python's own library."""
+
+import base64
+import json
+import urllib.error
+import urllib.request
+
+import numpy as np
+
+from examples.pose.signatures import ENCODED_SIGNATURE
+from examples.serving.messages import ServerError
+
+
+def predict(address: str, model: str, image_bytes: bytes, timeout: float):
+    """Sends a picture's file; returns its joints `[J, 2]` and scores `[J]`.
+
+    Args:
+        address: of the server, such as `localhost:8501`.
+        model: its name.
+        image_bytes: a JPEG or PNG file.
+        timeout: seconds to wait for the answer.
+
+    Raises:
+        ServerError: the server is not there or refuses the request.
+    """
+    body = {
+        "signature_name": ENCODED_SIGNATURE,
+        "instances": [{"image_bytes": {"b64": base64.b64encode(image_bytes).decode()}}],
+    }
+    request = urllib.request.Request(
+        f"http://{address}/v1/models/{model}:predict",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            (answer,) = json.load(response)["predictions"]
+    except urllib.error.HTTPError as error:
+        raise ServerError(f"{address}: {error.code}: {_message(error)}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise ServerError(f"{address}: {error}") from None
+    return np.array(answer["joints"], np.float32), np.array(answer["scores"], np.float32)
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    """The server's own words, if it sent any."""
+    text = error.read().decode(errors="replace")
+    try:
+        return json.loads(text)["error"]
+    except (ValueError, KeyError, TypeError):
+        return text or error.reason

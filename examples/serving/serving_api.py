@@ -1,0 +1,27 @@
+"""TensorFlow Serving's protocol buffers, from the package `tensorflow-serving-api`.
+
+The package asks for `tensorflow`, which pip would install over `tensorflow-cpu`. Nothing of it is
+needed beyond what any TensorFlow 2.21 has, hence `--no-deps`.
+"""
+
+import importlib
+
+INSTALL = 'pip install grpcio && pip install --no-deps "tensorflow-serving-api>=2.21,<2.22"'
+
+
+class ServingApiError(Exception):
+    """The package is not installed; the message says how to."""
+
+
+def load(*names: str) -> list:
+    """Returns modules of `tensorflow_serving.apis`.
+
+    Raises:
+        ServingApiError: they cannot be imported.
+    """
+    try:
+        return [importlib.import_module(f"tensorflow_serving.apis.{name}") for name in names]
+    except ImportError as error:
+        raise ServingApiError(
+            f"tensorflow-serving-api cannot be imported ({error}); install it with: {INSTALL}"
+        ) from None

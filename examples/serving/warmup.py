@@ -1,0 +1,45 @@
+"""Requests that TensorFlow ModelServer sends to a model itself before it serves it.
+
+A model's first request is slow: graphs are optimised and pools grow. The server plays the requests
+in `assets.extra/tf_serving_warmup_requests` first, so that no client waits for that.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from examples.pose.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
+from examples.serving import serving_api
+from examples.serving.messages import encode, strings
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+
+
+def write_warmup(saved_model, model_name: str, pictures: Sequence[np.ndarray]) -> None:
+    """Writes each picture as a request to either signature into a SavedModel's folder.
+
+    Args:
+        saved_model: the folder.
+        model_name: what the server will call the model.
+        pictures: uint8 `[height, width, 3]`, of the sizes that clients will send.
+
+    Raises:
+        ServingApiError: the protocol buffers of TensorFlow Serving are not installed.
+    """
+    predict_pb2, log_pb2 = serving_api.load("predict_pb2", "prediction_log_pb2")
+    path = Path(saved_model) / WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for picture in pictures:
+            for signature, name, value in (
+                (IMAGES_SIGNATURE, "images", picture[np.newaxis]),
+                (ENCODED_SIGNATURE, "image_bytes", strings(encode(picture))),
+            ):
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = signature
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+                log = log_pb2.PredictionLog(predict_log=log_pb2.PredictLog(request=request))
+                writer.write(log.SerializeToString())

@@ -1,0 +1,49 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tf_boxconv
+from examples.pose.images import read_image
+from examples.pose.predictor import load_run
+from examples.serving import export as serving_export
+from examples.serving import native_loader, request_files
+from tests.examples.pose.tiny_run import write_tiny_run
+
+REPOSITORY = Path(tf_boxconv.__file__).parents[1]
+DATA_DIR = Path(os.environ.get("TF_BOXCONV_DATA_DIR", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def predictor(run_folder):
+    return load_run(run_folder)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A photograph where there is one, else a generated picture, and others of odd sizes."""
+    generated = request_files.generated_pictures([(300, 200), (1, 1), (37, 200), (96, 96)])
+    real = DATA_DIR / "lsp" / "images" / "im1001.jpg"
+    return [read_image(real), *generated[1:]] if real.exists() else generated
+
+
+@pytest.fixture(scope="session")
+def version(predictor, tmp_path_factory):
+    """`models/pose/1`, with its warm-up requests."""
+    pytest.importorskip("tensorflow_serving.apis")
+    models = tmp_path_factory.mktemp("models")
+    return serving_export.export_version(predictor, models / "pose")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """The C++ programs, by the interface they use."""
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler")
+    return native_loader.build(tmp_path_factory.mktemp("loader"))

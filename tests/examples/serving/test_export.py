@@ -1,0 +1,73 @@
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from examples.pose import export as pose_export
+from examples.serving import export, serving_api, warmup
+
+
+def read_warmup(version):
+    log_pb2 = serving_api.load("prediction_log_pb2")[0]
+    records = tf.data.TFRecordDataset(str(version / warmup.WARMUP_FILE))
+    return [log_pb2.PredictionLog.FromString(record.numpy()) for record in records]
+
+
+def test_warmup_requests_run(version):
+    """Each as the server plays it: by its signature's name, on the exported model."""
+    logs = read_warmup(version)
+    loaded = tf.saved_model.load(str(version))
+    assert len(logs) == 2 * len(export.WARMUP_SIZES)
+    for log in logs:
+        request = log.predict_log.request
+        assert request.model_spec.name == "pose"
+        inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+        answer = loaded.signatures[request.model_spec.signature_name](**inputs)
+        assert answer["joints"].shape == [1, 14, 2]
+    assert {log.predict_log.request.model_spec.signature_name for log in logs} == set(
+        loaded.signatures
+    )
+
+
+def test_versions_count_on(tmp_path):
+    model = tmp_path / "pose"
+    assert export.next_version(model) == model / "1"
+    for name in ("1", "2", "10", ".11-scratch", "notes"):
+        (model / name).mkdir(parents=True)
+    assert export.next_version(model) == model / "11"
+
+
+def test_nothing_half_written_gets_a_version(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+
+    def fail(*_):
+        assert [p.name for p in (tmp_path / "pose").iterdir() if p.name.isdecimal()] == []
+        raise serving_api.ServingApiError("not installed")
+
+    monkeypatch.setattr(export.warmup, "write_warmup", fail)
+    with pytest.raises(serving_api.ServingApiError):
+        export.export_version(predictor, tmp_path / "pose")
+    assert list((tmp_path / "pose").iterdir()) == []
+
+
+def test_command(run_folder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorflow_serving.apis")
+    monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    for number in ("1", "2"):
+        export.main(["--run", str(run_folder), "--models", str(tmp_path)])
+        assert str(tmp_path / "pose" / number) in capsys.readouterr().out
+        assert (tmp_path / "pose" / number / warmup.WARMUP_FILE).is_file()
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
+        export.main(["--run", "nowhere", "--models", str(tmp_path)])
+
+
+def test_says_how_to_install_the_protocol_buffers():
+    code = (
+        "import sys; sys.modules['tensorflow_serving'] = None\n"
+        "from examples.serving import serving_api\n"
+        "serving_api.load('predict_pb2')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert 'pip install --no-deps "tensorflow-serving-api' in done.stderr.splitlines()[-1]

@@ -1,0 +1,73 @@
+"""The SavedModel in C++: by the class that TensorFlow ModelServer uses, and by the C API."""
+
+import numpy as np
+import pytest
+
+from examples.serving import native_loader, request_files, soak
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(scope="module")
+def requests(predictor, version, photos, tmp_path_factory):
+    """The folder of request files, and how many of them are right and wrong."""
+    right = dict(request_files.right_requests(predictor, photos))
+    wrong = dict(request_files.wrong_requests(photos[0]))
+    folder = tmp_path_factory.mktemp("requests")
+    request_files.write(folder, version, right | wrong)
+    return folder, len(right), len(wrong)
+
+
+@pytest.mark.parametrize("api", native_loader.APIS)
+def test_agrees_with_keras_from_several_threads(programs, version, requests, api):
+    folder, right, wrong = requests
+    report = native_loader.run(programs[api], version, folder, threads=4)
+    assert report["problems"] == []
+    assert (report["answered"], report["refused"]) == (4 * right, 4 * wrong)
+    assert report["wrongly_answered"] == report["wrongly_refused"] == 0
+    assert report["largest_difference"] <= native_loader.TOLERANCE == 1e-5
+
+
+@pytest.mark.parametrize("api", native_loader.APIS)
+def test_goes_on_under_load(programs, version, requests, api):
+    """What the soak does for minutes, for seconds."""
+    report = native_loader.run(programs[api], version, requests[0], threads=8, seconds=4)
+    assert report["problems"] == []
+    assert report["answered"] and report["refused"]
+    assert report["memory_mib"][-1] < 1.2 * report["memory_mib"][0]
+    assert f"| requests | {report['requests']:,} |" in soak.table(report)
+
+
+def test_finds_wrong_answers_and_refusals(programs, version, predictor, photos, tmp_path):
+    """The comparison is one: an answer off by 1e-3, NaN, and the wrong kind are all found."""
+    (name, request), *_ = request_files.right_requests(predictor, photos[:1])
+    joints, scores = request.outputs["joints"], request.outputs["scores"]
+    off = joints.copy()
+    off[0, 3, 1] += 1e-4 * joints.max() + 1e-3
+    nan = np.where(np.arange(14) == 5, np.nan, scores).astype(np.float32)
+    inputs = request.inputs
+    cases = {
+        name: request,
+        "off": request_files.Request(request.signature, inputs, {"joints": off, "scores": scores}),
+        "nan": request_files.Request(request.signature, inputs, {"joints": joints, "scores": nan}),
+        "shape": request_files.Request(request.signature, inputs, {"joints": joints[0]}),
+        "no_such_output": request_files.Request(request.signature, inputs, {"boxes": joints}),
+        "not_refused": request_files.Request(request.signature, inputs),
+        "no_such_signature": request_files.Request("nowhere", inputs, request.outputs),
+        "no_such_input": request_files.Request(request.signature, {"x": joints}, request.outputs),
+    }
+    request_files.write(tmp_path, version, cases)
+    report = native_loader.run(programs["saved_model"], version, tmp_path, threads=1)
+    counts = [report[k] for k in ("answered", "refused", "wrongly_answered", "wrongly_refused")]
+    assert counts == [1, 0, 5, 2]
+    assert {problem.split(":")[0] for problem in report["problems"]} == set(cases) - {name}
+
+
+@pytest.mark.parametrize("api", native_loader.APIS)
+def test_says_what_is_missing(programs, version, requests, tmp_path, monkeypatch, api):
+    program, folder = programs[api], requests[0]
+    with pytest.raises(native_loader.LoaderError, match=r"exit code 2: error: .*SavedModel"):
+        native_loader.run(program, tmp_path / "nothing", folder, threads=1)
+    monkeypatch.setattr(native_loader.tf_boxconv, "library_path", lambda: "/no/library.so")
+    with pytest.raises(native_loader.LoaderError, match=r"/no/library.so"):
+        native_loader.run(program, version, folder, threads=1)

@@ -1,0 +1,41 @@
+import pytest
+
+from examples.serving import soak
+
+REPORT = {
+    "seconds": 60.2,
+    "threads": 8,
+    "requests": 1234,
+    "answered": 1000,
+    "refused": 234,
+    "wrongly_answered": 0,
+    "wrongly_refused": 0,
+    "largest_difference": 1e-7,
+    "answer_ms": [10, 20],
+    "refusal_ms": [1, 2],
+    "memory_mib": [500, *[600] * 20],
+    "problems": [],
+}
+
+
+def test_passes_or_fails_by_what_happened():
+    assert soak.passed(REPORT)
+    assert not soak.passed(REPORT | {"wrongly_answered": 1})
+    assert not soak.passed(REPORT | {"wrongly_refused": 1})
+    assert not soak.passed(REPORT | {"memory_mib": [500, *range(600, 700, 5)]})
+
+
+def test_table_shows_all():
+    table = soak.table(REPORT)
+    for row in ("| requests | 1,234 |", "p50 / p99 ms | 10 / 20 |", "at the end, MiB | 600 |"):
+        assert row in table
+
+
+@pytest.mark.timeout(1200)
+def test_command(programs, run_folder, capsys, monkeypatch):
+    monkeypatch.setattr(soak.native_loader, "build", lambda folder, apis: programs)
+    monkeypatch.setattr(soak, "SIZES", ((64, 48), (1, 1), (20, 70)))
+    soak.main(["--run", str(run_folder), "--minutes", "0.03", "--threads", "2"])
+    assert "| right requests refused (unexpected errors) | 0 |" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
+        soak.main(["--run", "nowhere"])
