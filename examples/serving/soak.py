@@ -24,7 +24,7 @@ from examples.pose.run_folder import RunFolderError
 from examples.serving import native_loader, request_files
 from examples.serving.native_loader import LoaderError
 
-# (height, width) of the pictures that are sent when no photographs are given.
+# (height, width) of the generated pictures that are sent.
 SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 301), (1080, 1440))
 # Memory after a tenth of the time against memory at the end: what it may differ by.
 GROWTH = 0.05
@@ -101,7 +101,7 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
     if photos is None:
         return generated
     paths = sorted(path for path in Path(photos).iterdir() if path.suffix.lower() == ".jpg")
-    return [read_image(path) for path in paths[:count]] + generated[2:4]
+    return [read_image(path) for path in paths[:count]] + generated
 
 
 def main(argv=None) -> None:
@@ -113,7 +113,7 @@ def main(argv=None) -> None:
     add("--run", required=True, help="run folder that holds the trained model")
     add("--minutes", type=float, default=10, help="for how long (default: %(default)s)")
     add("--threads", type=int, default=8, help="how many send at once (default: %(default)s)")
-    add("--photos", help="folder of .jpg files to send, in place of most generated pictures")
+    add("--photos", help="folder of .jpg files to send besides generated pictures")
     add("--count", type=int, default=8, help="how many of them (default: %(default)s)")
     add("--api", choices=native_loader.APIS, default="saved_model", help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
