@@ -19,6 +19,9 @@ from examples.pose.datasets.pose_features import Skeleton
 from examples.pose.run_folder import RunFolder, RunFolderError
 from examples.pose.signatures import IMAGES_SIGNATURE, SKELETON_ASSET
 
+# A file of a few bytes can claim to be a picture that fills the server's memory.
+MAX_PIXELS = 2**26
+
 
 class PosePredictor:
     """A pose model that takes pictures of any size and answers in their pixels.
@@ -68,7 +71,8 @@ class PosePredictor:
         """`tf.function` from encoded pictures, each of its own size, to their joints and scores.
 
         Input: `image_bytes`, string `[batch]`: JPEG, PNG, GIF (first frame) or BMP files. The
-        camera's orientation tag is ignored. A damaged file is an `InvalidArgumentError`.
+        camera's orientation tag is ignored. A damaged file is an `InvalidArgumentError`, and so is
+        a picture of more than `MAX_PIXELS`.
 
         Output: as of `predict_images`, each picture's joints in its own pixels.
         """
@@ -153,4 +157,10 @@ def load_run(path, flip_test: bool = False) -> PosePredictor:
 
 def _decode(encoded):
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, [None, None, 3])
+    shape = tf.shape(image)
+    not_too_large = tf.debugging.Assert(
+        tf.size(image, tf.int64) <= 3 * MAX_PIXELS,
+        [f"Pictures may have at most {MAX_PIXELS} pixels, got one of shape", shape],
+    )
+    with tf.control_dependencies([not_too_large]):
+        return tf.ensure_shape(tf.identity(image), [None, None, 3])

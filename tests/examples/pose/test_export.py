@@ -9,6 +9,7 @@ from PIL import Image
 
 import tf_boxconv
 from examples.pose import export, heatmaps, input_pipeline
+from examples.pose import predictor as predictor_module
 from examples.pose.predictor import load_predictor, load_run
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
 
@@ -182,6 +183,14 @@ def test_damaged_files(signatures):
     # The model goes on serving.
     answer = signatures["serving_encoded"](image_bytes=tf.constant([good]))
     assert np.isfinite(answer["joints"]).all()
+
+
+def test_pictures_that_would_fill_memory(run_folder, monkeypatch):
+    monkeypatch.setattr(predictor_module, "MAX_PIXELS", 1000)
+    predict_encoded = load_run(run_folder).predict_encoded
+    predict_encoded(tf.constant([encode(pictures(20, 50))]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 1000 pixels, got one"):
+        predict_encoded(tf.constant([encode(pictures(20, 51))]))
 
 
 def test_load_predictor_takes_both(run_folder, exported, predictor):
