@@ -88,6 +88,16 @@ def test_variable_that_names_nothing_is_refused():
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()[-1]
     assert message.startswith("ImportError: TF_BOXCONV_LIBRARY names /no/such.so, which does not")
+    assert "Unset TF_BOXCONV_LIBRARY" in message
+
+
+def test_variable_that_names_no_op_library_is_explained(tmp_path):
+    (tmp_path / "text.so").write_text("not a library")
+    variable = {LIBRARY_VARIABLE: str(tmp_path / "text.so")}
+    done = run_python("import tf_boxconv", PACKAGE.parent, **variable)
+    assert done.returncode != 0
+    message = done.stderr[done.stderr.rindex("ImportError") :]
+    assert "text.so cannot be loaded" in message and "Unset TF_BOXCONV_LIBRARY" in message
 
 
 def test_library_alone_serves_a_graph_without_the_package():

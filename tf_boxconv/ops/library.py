@@ -12,6 +12,7 @@ import tensorflow as tf
 LIBRARY_VARIABLE = "TF_BOXCONV_LIBRARY"
 
 _OWN_LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "libtf_boxconv_ops.so"
+_UNSET_VARIABLE = f"Unset {LIBRARY_VARIABLE} to load tf_boxconv's own library."
 _LIBRARY = Path(os.path.abspath(os.environ.get(LIBRARY_VARIABLE) or _OWN_LIBRARY))
 
 
@@ -33,8 +34,7 @@ def load_library():
     if not _LIBRARY.exists():
         if _LIBRARY != _OWN_LIBRARY:
             raise ImportError(
-                f"{LIBRARY_VARIABLE} names {_LIBRARY}, which does not exist. Unset it to load "
-                "tf_boxconv's own library."
+                f"{LIBRARY_VARIABLE} names {_LIBRARY}, which does not exist. {_UNSET_VARIABLE}"
             )
         raise ImportError(
             f"tf_boxconv's compiled library is missing: {_LIBRARY} does not exist. "
@@ -59,6 +59,8 @@ def _explain(error: Exception) -> str:
     message = f"tf_boxconv's compiled library {_LIBRARY} cannot be loaded: {error}\n"
     if built_for != tf.__version__:
         message += f"It was built for TensorFlow {built_for}; this is TensorFlow {tf.__version__}. "
+    if _LIBRARY != _OWN_LIBRARY:
+        return message + _UNSET_VARIABLE
     return message + (
         "Build it for the TensorFlow installed here: run `pip install -e .` in a checkout, else "
         "`pip install --force-reinstall --no-deps --no-cache-dir tf_boxconv`."
