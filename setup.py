@@ -18,8 +18,10 @@ ROOT = Path(__file__).resolve().parent
 
 # TensorFlow prints to stdout on some machines while it is imported, hence the marked line.
 ASK_TENSORFLOW = """
-import json, tensorflow as tf
+import importlib.util, json, tensorflow as tf
+nvidia = importlib.util.find_spec("nvidia")
 print("FLAGS" + json.dumps({
+    "nvidia": list(nvidia.submodule_search_locations) if nvidia else [],
     "tensorflow": tf.__version__,
     "compile": tf.sysconfig.get_compile_flags(),
     "link": tf.sysconfig.get_link_flags(),
@@ -49,6 +51,24 @@ def tensorflow_flags() -> dict:
     )
 
 
+def nvcc_flags(nvidia_packages: list[str]) -> list[str]:
+    """CMake's flags for CUDA: `BOXCONV_CUDA` of the environment, and where nvcc is.
+
+    That is where `CUDACXX` says, on the `PATH`, or where PyPI's `nvidia-cuda-nvcc` has it.
+    """
+    flags = [f"-DBOXCONV_CUDA={os.environ.get('BOXCONV_CUDA', 'AUTO')}"]
+    if os.environ.get("CUDACXX") or shutil.which("nvcc"):
+        return flags
+    found = [nvcc for folder in nvidia_packages for nvcc in Path(folder).glob("cu*/bin/nvcc")]
+    return [*flags, f"-DCMAKE_CUDA_COMPILER={found[-1]}"] if found else flags
+
+
+def built_cuda_version(build: Path) -> str | None:
+    """The version of the nvcc that CMake used, or None if it built no CUDA kernels."""
+    version = build / "cuda_version.txt"
+    return version.read_text().strip() or None if version.exists() else None
+
+
 class BuildLibrary(build_ext):
     """Puts `libtf_boxconv_ops.so` and `build_info.json` into `tf_boxconv/lib`."""
 
@@ -64,11 +84,12 @@ class BuildLibrary(build_ext):
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
                 f"-DBOXCONV_TF_COMPILE_FLAGS={' '.join(flags['compile'])}",
                 f"-DBOXCONV_TF_LINK_FLAGS={' '.join(flags['link'])}",
+                *nvcc_flags(flags["nvidia"]),
             ],
             check=True,
         )
         subprocess.run(["cmake", "--build", build], check=True)
-        info = {"tensorflow": flags["tensorflow"]}
+        info = {"tensorflow": flags["tensorflow"], "cuda": built_cuda_version(build)}
         (library / "build_info.json").write_text(json.dumps(info) + "\n")
 
     def copy_extensions_to_source(self) -> None:

@@ -192,7 +192,7 @@ BOXCONV_DEVICE ValidExtentSink<T, V> valid_extent_sink(const BackwardCall<T, TBo
 // right edges lie.
 template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, const Team& team,
-                                         const Target& target, int begin, int end,
+                                         const Target& target, const Columns& columns,
                                          const Plane<V>& sums, EdgeGradients* gradients) {
   const BoxConvPlan& plan = call.forward.plan;
   const BoxConvProblem& p = plan.problem;
@@ -201,12 +201,13 @@ BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, c
   const auto gradient =
       gradient_plane(p, call.output_grad, call.forward.factors, target.image, target.out_channel);
   const PaddedInput<T, V> input = padded_input(call.forward, target);
+  const int height = static_cast<int>(p.height);
+  const Rows rows = rows_of_segment(window, height, columns.segment);
   LongSum<V> x_min, x_max;
-  for (int x = begin + team.lane; x < end; x += plan.lanes) {
+  for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
     const auto raw = [&gradient, x](int y) { return gradient.at(y, x); };
-    slide_column<kSteps<T>>(window, static_cast<int>(p.height), raw,
-                            sums.data + x * sums.pixel_step, sums.row_step,
-                            [&](int y, int n, const V* values) {
+    slide_column<kSteps<T>>(window, height, rows, raw, sums.data + x * sums.pixel_step,
+                            sums.row_step, [&](int y, int n, const V* values) {
                               BOXCONV_UNROLL for (int k = 0; k < kSteps<T>; ++k) {
                                 if (k >= n) continue;
                                 x_min.add(values[k] * input.at(y + k, x - mirror.right.offset));
@@ -235,7 +236,7 @@ class FusedBackward {
   // A box of each of a unit's channels.
   BOXCONV_DEVICE void run(Index unit, Index m, double* records) const {
     const Target target(plan_, team_, call_.forward.boxes, unit, m);
-    const int height = static_cast<int>(p_.height), width = static_cast<int>(p_.width);
+    const int height = static_cast<int>(p_.height);
     EdgeGradients gradients;
     if (target.exists) load_gradient(target, m);
     __syncthreads();
@@ -246,7 +247,7 @@ class FusedBackward {
     }
     __syncthreads();
     if (target.exists) {
-      sum_gradient_columns(call_, team_, target, 0, width, buffer_, &gradients);
+      sum_gradient_columns(call_, team_, target, whole_columns(), buffer_, &gradients);
     }
     __syncthreads();
     if (target.exists) {
@@ -262,8 +263,7 @@ class FusedBackward {
   BOXCONV_DEVICE void run_valid_extent(Index unit, Index m, double* records) const {
     const Target target(plan_, team_, call_.forward.boxes, unit, m);
     if (target.exists) {
-      sum_input_columns(plan_, team_, target, call_.forward.input, 0, static_cast<int>(p_.width),
-                        buffer_);
+      sum_input_columns(plan_, team_, target, call_.forward.input, whole_columns(), buffer_);
     }
     __syncthreads();
     auto sink = valid_extent_sink(call_, target, 0);
@@ -290,6 +290,10 @@ class FusedBackward {
   }
 
  private:
+  BOXCONV_DEVICE Columns whole_columns() const {
+    return {0, static_cast<int>(p_.width), Columns::kWhole};
+  }
+
   BOXCONV_DEVICE void load_gradient(const Target& target, Index m) const {
     const auto gradient = gradient_plane(p_, call_.output_grad, call_.forward.factors, target.image,
                                          target.out_channel);
@@ -338,17 +342,17 @@ __global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, 
   const BoxConvPlan& plan = forward.plan;
   const BoxConvProblem& p = plan.problem;
   const Team team(plan);
-  const Index strips = plan.column_strips();
+  const Index strips = plan.column_strips() * plan.segments();
   for (Index i = blockIdx.x; i < forward.unit_count * strips; i += gridDim.x) {
-    const Index unit = i / strips, x = i % strips * plan.lanes;
+    const Index unit = i / strips;
     const Target target(plan, team, forward.boxes, forward.first_unit + unit,
                         forward.box_of_channel);
     EdgeGradients gradients;
     if (target.exists) {
       const Plane<V> sums = buffer_plane(plan, forward.column_sums + unit * plan.unit_size(),
                                          team.channel, p.height, p.width);
-      sum_gradient_columns(call, team, target, static_cast<int>(x),
-                           static_cast<int>(smaller(x + plan.lanes, p.width)), sums, &gradients);
+      sum_gradient_columns(call, team, target, columns_of_strip(plan, i % strips), sums,
+                           &gradients);
     }
     add_to_record(plan, team, gradients, record_of(call, unit, i % strips));
   }

@@ -89,20 +89,21 @@ BOXCONV_DEVICE ResponseSink<T, V> response_sink(const ForwardCall<T, TBox, V>& c
 // Sums a box's rows down the columns of an input plane that this thread has, into `sums`.
 template <typename T, typename V>
 BOXCONV_DEVICE void sum_input_columns(const BoxConvPlan& plan, const Team& team,
-                                      const Target& target, const T* input, int begin, int end,
+                                      const Target& target, const T* input, const Columns& columns,
                                       const Plane<V>& sums) {
   const BoxConvProblem& p = plan.problem;
   const auto window = column_window<V>(p, target, target.edges);
+  const int height = static_cast<int>(p.height);
+  const Rows rows = rows_of_segment(window, height, columns.segment);
   const Plane<const T> plane = input_plane(p, input, target.image, target.channel);
-  for (int x = begin + team.lane; x < end; x += plan.lanes) {
+  for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
     const T* column = plane.data + x * plane.pixel_step;
     const Index step = plane.row_step;
     const auto raw = [column, step](int y) {
       return static_cast<V>(load_constant(column + y * step));
     };
-    slide_column<kSteps<T>>(window, static_cast<int>(p.height), raw,
-                            sums.data + x * sums.pixel_step, sums.row_step,
-                            [](int, int, const V*) {});
+    slide_column<kSteps<T>>(window, height, rows, raw, sums.data + x * sums.pixel_step,
+                            sums.row_step, [](int, int, const V*) {});
   }
 }
 
@@ -118,7 +119,8 @@ __global__ void __launch_bounds__(kMaxThreads) fused_forward(ForwardCall<T, TBox
     for (Index m = 0; m < p.boxes_per_channel; ++m) {
       const Target target(plan, team, call.boxes, unit, m);
       if (target.exists) {
-        sum_input_columns(plan, team, target, call.input, 0, static_cast<int>(p.width), buffer);
+        sum_input_columns(plan, team, target, call.input,
+                          {0, static_cast<int>(p.width), Columns::kWhole}, buffer);
       }
       __syncthreads();
       if (target.exists) {
@@ -137,15 +139,14 @@ __global__ void __launch_bounds__(kMaxThreads) forward_columns(ForwardCall<T, TB
   const BoxConvPlan& plan = call.plan;
   const BoxConvProblem& p = plan.problem;
   const Team team(plan);
-  const Index strips = plan.column_strips();
+  const Index strips = plan.column_strips() * plan.segments();
   for (Index i = blockIdx.x; i < call.unit_count * strips; i += gridDim.x) {
-    const Index unit = i / strips, x = i % strips * plan.lanes;
+    const Index unit = i / strips;
     const Target target(plan, team, call.boxes, call.first_unit + unit, call.box_of_channel);
     if (!target.exists) continue;
     const Plane<V> sums = buffer_plane(plan, call.column_sums + unit * plan.unit_size(),
                                        team.channel, p.height, p.width);
-    sum_input_columns(plan, team, target, call.input, static_cast<int>(x),
-                      static_cast<int>(smaller(x + plan.lanes, p.width)), sums);
+    sum_input_columns(plan, team, target, call.input, columns_of_strip(plan, i % strips), sums);
   }
 }
 

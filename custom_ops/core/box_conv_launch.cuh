@@ -135,7 +135,8 @@ class BoxConvLauncher {
   }
 
   void sum_columns(Device& device, const ForwardCall<T, TBox, V>& chunk) const {
-    launch(device, forward_columns<T, TBox, V>, chunk.unit_count * plan_.column_strips(), chunk);
+    launch(device, forward_columns<T, TBox, V>,
+           chunk.unit_count * plan_.column_strips() * plan_.segments(), chunk);
   }
 
   void backward_chunk(Device& device, const BackwardCall<T, TBox, V>& call) const {
@@ -143,7 +144,8 @@ class BoxConvLauncher {
     const Index units = call.forward.unit_count, rows = units * plan_.row_strips(p.height);
     clear_records(device);
     launch(device, gradient_rows<T, TBox, V>, rows, call);
-    launch(device, gradient_columns<T, TBox, V>, units * plan_.column_strips(), call);
+    launch(device, gradient_columns<T, TBox, V>, units * plan_.column_strips() * plan_.segments(),
+           call);
     launch(device, input_gradient_rows<T, TBox, V>, rows, call);
     if (p.normalization == Normalization::kValid) {
       sum_columns(device, call.forward);

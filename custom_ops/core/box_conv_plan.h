@@ -23,6 +23,9 @@ namespace boxconv {
 template <typename T>
 constexpr int kSteps = sizeof(T) > 4 ? 4 : 8;
 
+// Rows that a thread of the separate kernels does of a column, if windows are no higher.
+constexpr int kSegmentRows = 64;
+
 // What plans depend on of a device.
 struct GpuLimits {
   int shared_bytes = 48 << 10;  // of a block, opted in to
@@ -52,6 +55,9 @@ struct BoxConvPlan {
   // A unit is a group of channels of an image.
   BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
   BOXCONV_HOST_DEVICE Index column_strips() const { return (problem.width + lanes - 1) / lanes; }
+  BOXCONV_HOST_DEVICE Index segments() const {
+    return (problem.height + kSegmentRows - 1) / kSegmentRows;
+  }
   // Strips of the rows that are summed: the output's, or, backward, all.
   BOXCONV_HOST_DEVICE Index row_strips(Index rows) const {
     return (rows + strip_rows - 1) / strip_rows;
@@ -61,7 +67,7 @@ struct BoxConvPlan {
   // Where edge gradients are kept apart until they are summed in order.
   BOXCONV_HOST_DEVICE Index slots_per_unit() const {
     if (fused) return 1;
-    const Index columns = column_strips(), rows = row_strips(problem.height);
+    const Index columns = column_strips() * segments(), rows = row_strips(problem.height);
     return columns > rows ? columns : rows;
   }
 };

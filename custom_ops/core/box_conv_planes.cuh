@@ -147,7 +147,7 @@ struct RowSlider {
       const auto raw = [data, step](int x) { return data[x * step]; };
       const Line<V, decltype(raw)> pixels{width, line < lines ? width : 0, raw};
       const Slots<V, true> slots{data, step};
-      Slider<kStepsAtOnce, true, V, decltype(raw)>(window, pixels, slots)
+      Slider<kStepsAtOnce, true, V, decltype(raw)>(window, pixels, slots, 0, width)
           .slide([&](int x, int n, const V* sums) {
             if (plan.channels_last()) {
               BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
@@ -181,19 +181,47 @@ struct RowSlider {
   }
 };
 
-// Slides a window down a column: raw(y) are its pixels, and sums replace suffix sums in `column`.
-// Each bunch of sums also goes to see(y, n, sums).
+// Some columns of a plane, and which segment of each, or kWhole.
+struct Columns {
+  static constexpr int kWhole = -1;
+  int begin, end, segment;
+};
+
+// The strip of columns, and their segment, that a block of the separate kernels has.
+BOXCONV_DEVICE Columns columns_of_strip(const BoxConvPlan& plan, Index strip) {
+  const Index x = strip / plan.segments() * plan.lanes;
+  return {static_cast<int>(x), static_cast<int>(smaller(x + plan.lanes, plan.problem.width)),
+          static_cast<int>(strip % plan.segments())};
+}
+
+// The rows of a segment. Each reads as many rows as the window is high once more, so that it has as
+// many rows itself, or kSegmentRows; segments beyond the column have none.
+struct Rows {
+  int begin, end;
+};
+
+template <typename V>
+BOXCONV_DEVICE Rows rows_of_segment(const LineWindow<V>& window, int height, int segment) {
+  if (segment == Columns::kWhole) return {0, height};
+  const Index rows = window.middle > kSegmentRows ? window.middle : kSegmentRows;
+  const Index begin = smaller(segment * rows, height);
+  return {static_cast<int>(begin), static_cast<int>(smaller(begin + rows, height))};
+}
+
+// Slides a window down some rows of a column: raw(y) are its pixels, and sums replace suffix sums
+// in `column`. Each bunch of sums also goes to see(y, n, sums).
 template <int kStepsAtOnce, typename V, typename Raw, typename See>
-BOXCONV_DEVICE void slide_column(const LineWindow<V>& window, int height, const Raw& raw, V* column,
-                                 Index step, See&& see) {
+BOXCONV_DEVICE void slide_column(const LineWindow<V>& window, int height, const Rows& rows,
+                                 const Raw& raw, V* column, Index step, See&& see) {
   const Line<V, Raw> line{height, height, raw};
   const Slots<V, false> slots{column, step};
-  Slider<kStepsAtOnce, false, V, Raw>(window, line, slots).slide([&](int y, int n, const V* sums) {
-    BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
-      if (k < n) column[(y + k) * step] = sums[k];
-    }
-    see(y, n, sums);
-  });
+  Slider<kStepsAtOnce, false, V, Raw>(window, line, slots, rows.begin, rows.end)
+      .slide([&](int y, int n, const V* sums) {
+        BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
+          if (k < n) column[(y + k) * step] = sums[k];
+        }
+        see(y, n, sums);
+      });
 }
 
 // Fills the lines of a thread's channel of a buffer with value(line, x), several loads at a time.

@@ -80,14 +80,15 @@ struct Slots {
   }
 };
 
+// Slides over outputs [begin, end) of the line. Out of place, other threads may have the others.
 // emit(i, n, sums): the windows' sums at outputs i .. i + n - 1, n <= kSteps. All threads of a warp
 // that slide the same window along lines of one length make the same calls, in ascending order.
 template <int kSteps, bool kInPlace, typename V, typename Raw>
 class Slider {
  public:
   BOXCONV_DEVICE Slider(const LineWindow<V>& window, const Line<V, Raw>& line,
-                        const Slots<V, kInPlace>& slots)
-      : w_(window), line_(line), slots_(slots) {}
+                        const Slots<V, kInPlace>& slots, int begin, int end)
+      : w_(window), line_(line), slots_(slots), begin_(begin), end_(end) {}
 
   template <typename Emit>
   BOXCONV_DEVICE void slide(Emit&& emit) const {
@@ -101,8 +102,8 @@ class Slider {
  private:
   template <typename Emit>
   BOXCONV_DEVICE void slide_short(Emit& emit) const {
-    for (int begin = 0; begin < line_.count; begin += kSteps) {
-      const int n = line_.count - begin < kSteps ? line_.count - begin : kSteps;
+    for (int begin = begin_; begin < end_; begin += kSteps) {
+      const int n = end_ - begin < kSteps ? end_ - begin : kSteps;
       V pixels[kSteps + kShortMiddle + 1], middles[kSteps], sums[kSteps];
       BOXCONV_UNROLL for (int k = 0; k < kSteps + kShortMiddle + 1; ++k) {
         pixels[k] = k < n + w_.middle + 1 ? line_.pixel(begin + w_.first + k) : V{0};
@@ -136,8 +137,8 @@ class Slider {
   BOXCONV_DEVICE void slide_long(Emit& emit) const {
     // In place, pixels vanish: those that a later block still needs are kept here.
     const V last_pixel = line_.pixel(line_.count - 1);
-    V before_block = line_.pixel(w_.first);
-    for (int begin = 0; begin < line_.count; begin += w_.middle) {
+    V before_block = line_.pixel(begin_ + w_.first);
+    for (int begin = begin_; begin < end_; begin += w_.middle) {
       const int block = begin + w_.first + 1;
       const V last_of_block = line_.pixel(block + w_.middle - 1);
       const Beyond beyond{make_suffixes(begin, before_block), w_.first_weight * last_pixel};
@@ -164,7 +165,7 @@ class Slider {
         chain += pixels[k];
         // A block begins either inside the line, after before_block, or at the line's first pixel.
         const V left = p == block ? before_block : pixels[k + 1];
-        if (p >= low && p < line_.limit && output < line_.count) {
+        if (p >= low && p < line_.limit && output < end_) {
           slots_.at(p, output) = w_.first_weight * left + w_.weight * total.with(chain);
         }
       }
@@ -182,8 +183,7 @@ class Slider {
 
   template <typename Emit>
   BOXCONV_DEVICE void add_prefixes(int begin, const Beyond& beyond, Emit& emit) const {
-    const int left = line_.count - begin;
-    const int end = left < w_.middle ? line_.count : begin + w_.middle;
+    const int end = end_ - begin < w_.middle ? end_ : begin + w_.middle;
     ChainTotal<V> prefix;
     for (int i = begin; i < end;) {
       const int aligned = (i / kSteps + 1) * kSteps, stop = aligned < end ? aligned : end;
@@ -205,6 +205,7 @@ class Slider {
   const LineWindow<V>& w_;
   const Line<V, Raw>& line_;
   const Slots<V, kInPlace>& slots_;
+  const int begin_, end_;
 };
 
 }  // namespace BOXCONV_ISA

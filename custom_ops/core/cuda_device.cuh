@@ -35,7 +35,9 @@ class CudaDevice {
               const Arguments&... arguments) {
     if (!ok() || blocks == 0) return;
     if (shared_bytes > (48 << 10)) {
-      keep(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
+      // The most that there is: other threads may be launching the same kernel.
+      keep(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                limits_.shared_bytes));
       if (!ok()) return;
     }
     kernel<<<blocks, threads, shared_bytes, stream_>>>(arguments...);

@@ -38,8 +38,9 @@ IntegralImagePlan integral_image_plan(const IntegralImageProblem& p, const GpuLi
     halve(plan.rows > plan.columns ? &plan.rows : &plan.columns);
   }
   plan.groups = (p.channels + plan.group - 1) / plan.group;
-  // As many as have room for the sums of their rows in the workspace.
-  plan.blocks = static_cast<int>(smaller(p.batch * plan.groups, limits.parts));
+  // Blocks of several tiles along a row need workspace for row sums: no more than keep a GPU busy.
+  const Index most = plan.columns < p.width ? limits.parts / 8 + 1 : limits.max_blocks;
+  plan.blocks = static_cast<int>(smaller(p.batch * plan.groups, most));
   return plan;
 }
 
@@ -74,7 +75,7 @@ class IntegralImageKernel {
         if (exists_ && lane_ < columns) add_down(x, y, rows, &column_sum);
         __syncthreads();
         for (int row = lane_; exists_ && row < rows; row += plan_.columns) {
-          add_along(x == 0, y, row, columns);
+          add_along(x, y, row, columns);
         }
         __syncthreads();
         if (exists_ && lane_ < columns) store(x, y, rows);
@@ -103,13 +104,13 @@ class IntegralImageKernel {
     }
   }
 
-  BOXCONV_DEVICE void add_along(bool first, Index y, int row, int columns) const {
-    double sum = first ? 0 : row_sums_[y + row];
+  BOXCONV_DEVICE void add_along(Index x, Index y, int row, int columns) const {
+    double sum = x == 0 ? 0 : row_sums_[y + row];
     for (int column = 0; column < columns; ++column) {
       sum += tile(row, column);
       tile(row, column) = sum;
     }
-    row_sums_[y + row] = sum;
+    if (x + columns < p_.width) row_sums_[y + row] = sum;
   }
 
   BOXCONV_DEVICE void store(Index x, Index y, int rows) const {
@@ -146,7 +147,8 @@ class IntegralImageLauncher {
                         void* workspace = nullptr)
       : plan_(integral_image_plan<T>(problem, limits)) {
     Workspace pieces(workspace);
-    row_sums_ = pieces.claim<double>(plan_.blocks * plan_.group * problem.height);
+    const Index rows = plan_.columns < problem.width ? problem.height : 0;
+    row_sums_ = pieces.claim<double>(plan_.blocks * plan_.group * rows);
     workspace_size_ = pieces.size();
   }
 
