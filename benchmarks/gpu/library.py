@@ -31,7 +31,7 @@ def find_nvcc() -> str:
     raise GpuError("no nvcc: put CUDA's on the PATH, or name it in CUDACXX")
 
 
-def _compilations() -> dict[str, list[str]]:
+def compilations() -> dict[str, list[str]]:
     """The sources of each object, with what is defined for it."""
     compilations = {
         f"box_conv_{type_}.o": [
@@ -58,7 +58,7 @@ def build(architecture: str = "native", line_info: bool = False) -> Path:
     nvcc = find_nvcc()
     running = [
         (name, subprocess.Popen([nvcc, *flags, "-c", *arguments, "-o", str(BUILD / name)]))
-        for name, arguments in _compilations().items()
+        for name, arguments in compilations().items()
     ]
     failed = [name for name, process in running if process.wait() != 0]
     if failed:

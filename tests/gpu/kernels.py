@@ -163,27 +163,23 @@ def check_precision(kernels: Kernels) -> None:
     assert_close("precision", out, expected, expected, "float32")
 
 
-def check_extremes(kernels: Kernels) -> None:
+def check_extremes(kernels: Kernels, images: int = 70000) -> None:
     """Very many tiny planes, and boxes that no plane holds: nothing fails, nothing is NaN."""
     huge = [[[-np.inf, -1e30, np.inf, 1e30]], [[np.nan, 0, 1, 1]], [[-1e308, -2, 9, 3]]]
     for layout in ("channels_last", "channels_first"):
-        problem = Problem(70000, 1, 1, 3, data_format=layout)
+        problem = Problem(images, 1, 1, 3, data_format=layout)
         ones = np.ones(problem.input_shape, np.float32)
         boxes = np.tile(np.float64([-0.5, -0.5, 0.5, 0.5]), (3, 1, 1))
         out, input_grad, boxes_grad = kernels.box_conv2d(problem, ones, boxes, ones)
         assert np.all(out == 1) and np.all(input_grad == 1)
-        assert np.allclose(boxes_grad, [70000, 70000, -70000, -70000])
+        assert np.allclose(boxes_grad, [images, images, -images, -images])
         problem = Problem(2, 9, 8, 3, data_format=layout, dtype="float64")
         ones = np.ones(problem.input_shape)
         for result in kernels.box_conv2d(problem, ones, np.float64(huge), ones)[:2]:
             assert np.all(np.isfinite(result))
 
 
-def run(problems: int, small: bool = False) -> None:
-    """Checks that many random problems of each type, and the special ones."""
-    device = find_device()
-    print(f"GPU: {device.name}", flush=True)
-    kernels = Kernels(device, Library(build(), device))
+def check_random_problems(kernels: Kernels, problems: int, small: bool) -> None:
     for dtype in DTYPES:
         for seed in range(problems):
             rng = np.random.default_rng(seed)
@@ -193,6 +189,14 @@ def run(problems: int, small: bool = False) -> None:
             except AssertionError as error:
                 raise AssertionError(f"seed {seed}, {problem}: {error}") from error
         print(f"{dtype}: {problems} random problems agree with the reference", flush=True)
+
+
+def run(problems: int, small: bool = False) -> None:
+    """Checks that many random problems of each type, and the special ones."""
+    device = find_device()
+    print(f"GPU: {device.name}", flush=True)
+    kernels = Kernels(device, Library(build(), device))
+    check_random_problems(kernels, problems, small)
     check_extremes(kernels)
     if not small:
         check_precision(kernels)

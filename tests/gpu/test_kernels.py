@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu.device import find_device
-from benchmarks.gpu.library import DTYPES, GpuError, Problem
-from tests.gpu import kernels
+from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem
+from tests.gpu import emulated_library, kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +27,18 @@ def gpu_is_missing() -> str:
 @pytest.mark.timeout(600)
 def test_kernels_on_the_gpu():
     kernels.run(problems=20)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+@pytest.mark.timeout(600)
+def test_kernels_emulated(tmp_path):
+    """What runs on a GPU, on the CPU: the checks themselves, and the C interface."""
+    device = emulated_library.NumpyDevice()
+    emulated = kernels.Kernels(device, Library(emulated_library.build(tmp_path), device))
+    kernels.check_random_problems(emulated, problems=6, small=True)
+    kernels.check_extremes(emulated, images=50)
+    with pytest.raises(GpuError, match="strides must be positive"):
+        emulated.library.workspace("forward", Problem(1, 2, 3, 4, strides=(0, 1)))
 
 
 @pytest.mark.skipif(not gpu_is_missing(), reason="there is a GPU")
