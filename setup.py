@@ -51,16 +51,19 @@ def tensorflow_flags() -> dict:
     )
 
 
-def nvcc_flags(nvidia_packages: list[str]) -> list[str]:
-    """CMake's flags for CUDA: `BOXCONV_CUDA` of the environment, and where nvcc is.
+def cuda_environment(nvidia_packages: list[str]) -> dict[str, str]:
+    """The environment in which CMake finds nvcc.
 
     That is where `CUDACXX` says, on the `PATH`, or where PyPI's `nvidia-cuda-nvcc` has it.
     """
-    flags = [f"-DBOXCONV_CUDA={os.environ.get('BOXCONV_CUDA', 'AUTO')}"]
-    if os.environ.get("CUDACXX") or shutil.which("nvcc"):
-        return flags
-    found = [nvcc for folder in nvidia_packages for nvcc in Path(folder).glob("cu*/bin/nvcc")]
-    return [*flags, f"-DCMAKE_CUDA_COMPILER={found[-1]}"] if found else flags
+    environment = dict(os.environ)
+    if not (environment.get("CUDACXX") or shutil.which("nvcc")):
+        for folder in nvidia_packages:
+            for nvcc in Path(folder).glob("cu*/bin/nvcc"):
+                environment["CUDACXX"] = str(nvcc)
+                # Its own libraries lie where nvcc does not look.
+                environment["LIBRARY_PATH"] = str(nvcc.parents[1] / "lib")
+    return environment
 
 
 def built_cuda_version(build: Path) -> str | None:
@@ -78,17 +81,19 @@ class BuildLibrary(build_ext):
         library = Path(self.build_lib).resolve() / "tf_boxconv" / "lib"
         library.mkdir(parents=True, exist_ok=True)
         build = Path(self.build_temp).resolve() / "cmake"
+        environment = cuda_environment(flags["nvidia"])
         subprocess.run(
             [
                 *("cmake", "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
                 f"-DBOXCONV_TF_COMPILE_FLAGS={' '.join(flags['compile'])}",
                 f"-DBOXCONV_TF_LINK_FLAGS={' '.join(flags['link'])}",
-                *nvcc_flags(flags["nvidia"]),
+                f"-DBOXCONV_CUDA={os.environ.get('BOXCONV_CUDA', 'AUTO')}",
             ],
+            env=environment,
             check=True,
         )
-        subprocess.run(["cmake", "--build", build], check=True)
+        subprocess.run(["cmake", "--build", build], env=environment, check=True)
         info = {"tensorflow": flags["tensorflow"], "cuda": built_cuda_version(build)}
         (library / "build_info.json").write_text(json.dumps(info) + "\n")
 
