@@ -15,11 +15,12 @@ BAZEL_FLAGS ?=
 
 BIN = $(VENV)/bin
 LIBRARY = tf_boxconv/lib/libtf_boxconv_ops.so
-OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt custom_ops/*/*.h custom_ops/*/*.cc)
+OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt \
+	$(foreach kind,h cc cuh cu,custom_ops/*/*.$(kind)))
 export PATH := $(abspath $(BIN)):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test bazel-test install lint format clean
+.PHONY: demo test bazel-test install lint format gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -52,7 +53,7 @@ $(LIBRARY): $(OP_SOURCES) | $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-CXX_FILES = $(shell git ls-files '*.h' '*.cc')
+CXX_FILES = $(shell git ls-files '*.h' '*.cc' '*.cuh' '*.cu')
 
 lint: install
 	$(BIN)/ruff check .
@@ -63,6 +64,11 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
+
+# On a machine with a CUDA GPU: the kernels' results, compute-sanitizer, and the table of bandwidths.
+# Needs nvcc, and PYTHON with NumPy and PyTorch or CuPy: no TensorFlow, no network.
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info tf_boxconv/lib

@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parent
 
 # TensorFlow prints to stdout on some machines while it is imported, hence the marked line.
 ASK_TENSORFLOW = """
-import json, tensorflow as tf
+import importlib.util, json, tensorflow as tf
+nvidia = importlib.util.find_spec("nvidia")
 print("FLAGS" + json.dumps({
+    "nvidia": list(nvidia.submodule_search_locations) if nvidia else [],
     "tensorflow": tf.__version__,
+    "has_cuda": tf.test.is_built_with_cuda(),
     "compile": tf.sysconfig.get_compile_flags(),
     "link": tf.sysconfig.get_link_flags(),
 }))
@@ -49,6 +52,39 @@ def tensorflow_flags() -> dict:
     )
 
 
+def cuda_environment(nvidia_packages: list[str]) -> dict[str, str]:
+    """The environment in which CMake finds nvcc.
+
+    That is where `CUDACXX` says, on the `PATH`, or where PyPI's `nvidia-cuda-nvcc` has it.
+    """
+    environment = dict(os.environ)
+    if not (environment.get("CUDACXX") or shutil.which("nvcc")):
+        for folder in nvidia_packages:
+            for nvcc in Path(folder).glob("cu*/bin/nvcc"):
+                environment["CUDACXX"] = str(nvcc)
+                # Its own libraries lie where nvcc does not look.
+                environment["LIBRARY_PATH"] = str(nvcc.parents[1] / "lib")
+    return environment
+
+
+def cuda_choice(tensorflow_has_cuda: bool) -> str:
+    """`BOXCONV_CUDA` of the environment (ON, OFF), or AUTO: if nvcc works.
+
+    A TensorFlow without CUDA could never run the kernels: AUTO then spares the minutes they take.
+    """
+    choice = os.environ.get("BOXCONV_CUDA", "AUTO")
+    if choice == "AUTO" and not tensorflow_has_cuda:
+        print("tf_boxconv: CUDA kernels are NOT built: this TensorFlow has no CUDA itself")
+        return "OFF"
+    return choice
+
+
+def built_cuda_version(build: Path) -> str | None:
+    """The version of the nvcc that CMake used, or None if it built no CUDA kernels."""
+    version = build / "cuda_version.txt"
+    return version.read_text().strip() or None if version.exists() else None
+
+
 class BuildLibrary(build_ext):
     """Puts `libtf_boxconv_ops.so` and `build_info.json` into `tf_boxconv/lib`."""
 
@@ -58,17 +94,20 @@ class BuildLibrary(build_ext):
         library = Path(self.build_lib).resolve() / "tf_boxconv" / "lib"
         library.mkdir(parents=True, exist_ok=True)
         build = Path(self.build_temp).resolve() / "cmake"
+        environment = cuda_environment(flags["nvidia"])
         subprocess.run(
             [
                 *("cmake", "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
                 f"-DBOXCONV_TF_COMPILE_FLAGS={' '.join(flags['compile'])}",
                 f"-DBOXCONV_TF_LINK_FLAGS={' '.join(flags['link'])}",
+                f"-DBOXCONV_CUDA={cuda_choice(flags['has_cuda'])}",
             ],
+            env=environment,
             check=True,
         )
-        subprocess.run(["cmake", "--build", build], check=True)
-        info = {"tensorflow": flags["tensorflow"]}
+        subprocess.run(["cmake", "--build", build], env=environment, check=True)
+        info = {"tensorflow": flags["tensorflow"], "cuda": built_cuda_version(build)}
         (library / "build_info.json").write_text(json.dumps(info) + "\n")
 
     def copy_extensions_to_source(self) -> None:

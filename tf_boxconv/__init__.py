@@ -3,12 +3,13 @@
 from tf_boxconv import constraints, initializers, layers
 from tf_boxconv.ops.box_conv import box_conv2d
 from tf_boxconv.ops.integral_image import integral_image
-from tf_boxconv.ops.library import library_path
+from tf_boxconv.ops.library import build_info, library_path
 from tf_boxconv.version import __version__
 
 __all__ = [
     "__version__",
     "box_conv2d",
+    "build_info",
     "constraints",
     "initializers",
     "integral_image",

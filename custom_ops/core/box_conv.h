@@ -1,4 +1,4 @@
-// Box convolution and its gradient on the CPU: the interface of core.
+// Box convolution and its gradient: its terms, and the interface of core on the CPU.
 #ifndef BOXCONV_CORE_BOX_CONV_H_
 #define BOXCONV_CORE_BOX_CONV_H_
 
@@ -25,9 +25,9 @@ struct BoxConvProblem {
   Layout layout = Layout::kChannelsLast;
   Normalization normalization = Normalization::kArea;
 
-  Index out_height() const { return (height + stride_y - 1) / stride_y; }
-  Index out_width() const { return (width + stride_x - 1) / stride_x; }
-  Index out_channels() const { return channels * boxes_per_channel; }
+  BOXCONV_HOST_DEVICE Index out_height() const { return (height + stride_y - 1) / stride_y; }
+  BOXCONV_HOST_DEVICE Index out_width() const { return (width + stride_x - 1) / stride_x; }
+  BOXCONV_HOST_DEVICE Index out_channels() const { return channels * boxes_per_channel; }
 };
 
 // Runs body(begin, end) over disjoint ranges that cover [0, total), on as many threads as it likes,

@@ -19,7 +19,7 @@ namespace BOXCONV_ISA {
 // The box that the backward kernel takes sums in. On a border, its upper and left edges count as
 // the far end of the pixels before: those are what the box, growing, enters, and where its
 // derivatives are.
-inline BoxEdges backward_box(const BoxEdges& box) {
+BOXCONV_HOST_DEVICE BoxEdges backward_box(const BoxEdges& box) {
   BoxEdges mirror = mirrored(box);
   if (!(mirror.top.fraction > 0)) mirror.top = {mirror.top.offset - 1, 1.0};
   if (!(mirror.left.fraction > 0)) mirror.left = {mirror.left.offset - 1, 1.0};

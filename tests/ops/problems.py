@@ -7,6 +7,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from tests.boxes import random_box
+
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 # Relative to the sum of magnitudes: the accuracy asked of each type, and for the half types a few
 # of their own roundings (2^-11 and 2^-8).
@@ -34,39 +36,6 @@ class Problem:
     @property
     def dtype(self) -> str:
         return self.x.dtype.name
-
-
-def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """One box: inside, across, outside, larger than the plane, sub-pixel, empty, or on borders."""
-    kind = rng.integers(0, 9)
-    size = np.array([height, width], np.float64)
-    if kind == 0:  # any size and place
-        low = rng.uniform(-1.5, 1.0, 2) * size
-        high = low + rng.uniform(0.01, 1.5, 2) * size
-    elif kind == 1:  # outside for most outputs
-        low = size * rng.uniform(0.8, 2.0, 2) * rng.choice([-1, 1], 2)
-        high = low + rng.uniform(0.1, 3.0, 2)
-    elif kind == 2:  # larger than the plane
-        low, high = -size * rng.uniform(1, 4, 2), size * rng.uniform(1, 4, 2)
-    elif kind == 3:  # smaller than a pixel
-        low = rng.uniform(-2, 2, 2)
-        high = low + rng.uniform(0.01, 0.9, 2)
-    elif kind == 4:  # empty or inverted
-        low = rng.uniform(-3, 3, 2)
-        high = low - rng.uniform(0, 2, 2) * rng.integers(0, 2, 2)
-    elif kind == 5:  # edges on pixel borders
-        low = rng.integers(-height, 2, 2) + 0.5
-        high = low + rng.integers(1, 2 + width, 2)
-    elif kind == 6:  # edges on pixel centres
-        low = rng.integers(-height, 2, 2).astype(np.float64)
-        high = low + rng.integers(1, 2 + width, 2)
-    elif kind == 7:  # symmetric odd sizes, what people try first
-        half = rng.integers(0, 6, 2) + 0.5
-        low, high = -half, half
-    else:  # one axis thin, the other long
-        low = np.array([rng.uniform(-0.5, 0.4), -width * rng.uniform(0.2, 2)])
-        high = np.array([low[0] + 0.05, width * rng.uniform(0.1, 2)])
-    return np.concatenate([low, high])
 
 
 def problem_of(x, boxes, output_grad, dtype, strides, normalization, data_format) -> Problem:

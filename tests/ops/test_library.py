@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tensorflow as tf
+
 import tf_boxconv
 from tf_boxconv.ops.library import LIBRARY_VARIABLE
 
@@ -111,6 +113,13 @@ def test_library_alone_serves_a_graph_without_the_package():
     )
     done = run_python(code)
     assert done.stdout.strip() == "16.0", done.stderr
+
+
+def test_build_info_says_what_was_built():
+    info = tf_boxconv.build_info()
+    assert info["tensorflow"] == tf.__version__
+    library = Path(tf_boxconv.library_path()).read_bytes()
+    assert (info["cuda"] is not None) == (b"BoxConv2DGpuOp" in library)
 
 
 def test_baseline_instruction_set_gives_the_same():

@@ -25,6 +25,19 @@ def library_path() -> str:
     return str(_LIBRARY)
 
 
+def build_info() -> dict[str, str | None]:
+    """Returns what the op library was built for and with.
+
+    `"tensorflow"` is the version of TensorFlow. `"cuda"` is that of the CUDA compiler, or None if
+    the library has no GPU kernels: TensorFlow then places these ops on the CPU.
+    """
+    try:
+        info = json.loads(_LIBRARY.with_name("build_info.json").read_text())
+        return {"tensorflow": info["tensorflow"], "cuda": info.get("cuda")}
+    except (OSError, ValueError, KeyError):
+        return {"tensorflow": None, "cuda": None}
+
+
 def load_library():
     """Loads the op library and returns the module with its generated Python wrappers.
 
@@ -55,7 +68,7 @@ def load_library():
 
 
 def _explain(error: Exception) -> str:
-    built_for = _built_for()
+    built_for = build_info()["tensorflow"] or "an unknown version"
     message = f"tf_boxconv's compiled library {_LIBRARY} cannot be loaded: {error}\n"
     if built_for != tf.__version__:
         message += f"It was built for TensorFlow {built_for}; this is TensorFlow {tf.__version__}. "
@@ -65,14 +78,6 @@ def _explain(error: Exception) -> str:
         "Build it for the TensorFlow installed here: run `pip install -e .` in a checkout, else "
         "`pip install --force-reinstall --no-deps --no-cache-dir tf_boxconv`."
     )
-
-
-def _built_for() -> str:
-    try:
-        info = json.loads(_LIBRARY.with_name("build_info.json").read_text())
-        return info["tensorflow"]
-    except (OSError, ValueError, KeyError):
-        return "an unknown version"
 
 
 compiled_ops = load_library()

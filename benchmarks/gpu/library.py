@@ -1,0 +1,157 @@
+"""Builds `libboxconv_cuda.so` with nvcc for the GPU at hand, and calls it."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CUSTOM_OPS = ROOT / "custom_ops"
+BUILD = ROOT / "build" / "gpu"
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")  # in the order of the C interface
+LAYOUTS = ("channels_last", "channels_first")
+NORMALIZATIONS = (None, "area", "valid")
+CORE_TYPES = {"Half": "float", "BFloat16": "float", "float": "float", "double": "double"}
+
+
+class GpuError(RuntimeError):
+    """What the library, or the lack of one, says."""
+
+
+def find_nvcc() -> str:
+    """The nvcc to use: `CUDACXX`, the `PATH`'s, or the usual folder's."""
+    for candidate in (os.environ.get("CUDACXX"), shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"):
+        if candidate and Path(candidate).exists():
+            return candidate
+    raise GpuError("no nvcc: put CUDA's on the PATH, or name it in CUDACXX")
+
+
+def compilations() -> dict[str, list[str]]:
+    """The sources of each object, with what is defined for it."""
+    compilations = {
+        f"box_conv_{type_}.o": [
+            str(CUSTOM_OPS / "core/box_conv_cuda.cu"),
+            f"-DBOXCONV_CUDA_TYPE={type_}",
+            f"-DBOXCONV_CUDA_BOX_TYPE={box_type}",
+        ]
+        for type_, box_type in CORE_TYPES.items()
+    }
+    compilations["integral_image.o"] = [str(CUSTOM_OPS / "core/integral_image_cuda.cu")]
+    compilations["box_conv_c.o"] = [str(CUSTOM_OPS / "core/box_conv_c.cc")]
+    return compilations
+
+
+def build(architecture: str = "native", line_info: bool = False) -> Path:
+    """Compiles all sources side by side and links them; returns the library's path."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    library = BUILD / "libboxconv_cuda.so"
+    sources = [*CUSTOM_OPS.glob("core/*"), Path(__file__)]
+    if library.exists() and library.stat().st_mtime > max(s.stat().st_mtime for s in sources):
+        return library
+    flags = ["-std=c++17", "-O3", "-DNDEBUG", f"-arch={architecture}", f"-I{CUSTOM_OPS}"]
+    flags += ["-Xcompiler", "-fPIC,-fvisibility=hidden"] + ["-lineinfo"] * line_info
+    nvcc = find_nvcc()
+    running = [
+        (name, subprocess.Popen([nvcc, *flags, "-c", *arguments, "-o", str(BUILD / name)]))
+        for name, arguments in compilations().items()
+    ]
+    failed = [name for name, process in running if process.wait() != 0]
+    if failed:
+        raise GpuError(f"nvcc could not compile {', '.join(failed)}")
+    objects = [str(BUILD / name) for name, _ in running]
+    link = [nvcc, "-shared", f"-arch={architecture}", "-cudart", "static", *objects]
+    subprocess.run([*link, "-o", str(library)], check=True)
+    return library
+
+
+class _Problem(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "channels")),
+        *((name, ctypes.c_int64) for name in ("boxes_per_channel", "stride_y", "stride_x")),
+        *((name, ctypes.c_int32) for name in ("layout", "normalization", "dtype")),
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Sizes and options, in the words of `tf_boxconv.box_conv2d`."""
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    boxes_per_channel: int = 1
+    strides: tuple[int, int] = (1, 1)
+    normalization: str | None = "area"
+    data_format: str = "channels_last"
+    dtype: str = "float32"
+
+    def as_c(self) -> _Problem:
+        """The struct that the library takes."""
+        return _Problem(
+            *(self.batch, self.height, self.width, self.channels, self.boxes_per_channel),
+            *self.strides,
+            LAYOUTS.index(self.data_format),
+            NORMALIZATIONS.index(self.normalization),
+            DTYPES.index(self.dtype),
+        )
+
+    def image_shape(self, height: int, width: int, channels: int) -> tuple[int, ...]:
+        """The shape of such images in the problem's data format."""
+        if self.data_format == "channels_last":
+            return (self.batch, height, width, channels)
+        return (self.batch, channels, height, width)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The input's shape."""
+        return self.image_shape(self.height, self.width, self.channels)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The output's shape."""
+        height, width = -(-self.height // self.strides[0]), -(-self.width // self.strides[1])
+        return self.image_shape(height, width, self.channels * self.boxes_per_channel)
+
+
+class Library:
+    """The kernels. Addresses are integers; work is queued on the device's stream."""
+
+    def __init__(self, path: Path, device):
+        self._c = ctypes.CDLL(str(path))
+        self._device = device
+        for name in ("forward", "backward", "integral_image"):
+            for function in (name, f"{name}_workspace"):
+                getattr(self._c, f"boxconv_{function}").restype = ctypes.c_char_p
+
+    def workspace(self, name: str, problem: Problem, *options: int):
+        """Allocates what `name` needs for the problem."""
+        size = ctypes.c_size_t()
+        self._call(f"{name}_workspace", problem, *options, ctypes.byref(size))
+        return self._device.empty(max(size.value, 1))
+
+    def forward(self, problem: Problem, workspace, *arrays) -> None:
+        """Queues `input, boxes -> output`."""
+        self._queue("forward", problem, workspace, arrays)
+
+    def backward(self, problem: Problem, workspace, *arrays) -> None:
+        """Queues `input, boxes, output_grad -> input_grad, boxes_grad`."""
+        self._queue("backward", problem, workspace, arrays)
+
+    def integral_image(self, problem: Problem, float32: bool, workspace, *arrays) -> None:
+        """Queues `input -> table`."""
+        self._queue("integral_image", problem, workspace, arrays, int(float32))
+
+    def _queue(self, name, problem, workspace, arrays, *options) -> None:
+        addresses = [ctypes.c_void_p(self._device.address(a)) for a in (*arrays, workspace)]
+        self._call(name, problem, *options, *addresses, ctypes.c_void_p(self._device.stream()))
+
+    def _call(self, name: str, problem: Problem, *arguments) -> None:
+        error = getattr(self._c, f"boxconv_{name}")(ctypes.byref(problem.as_c()), *arguments)
+        if error is not None:
+            raise GpuError(f"boxconv_{name}: {error.decode()}")

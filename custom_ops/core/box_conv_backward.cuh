@@ -1,0 +1,294 @@
+// Backward kernels. With g the upstream gradient and x the input, of one box of a channel:
+//   - g summed down the columns, then along the rows, is its part of the input gradient; times x it
+//     is what growing any edge loses to normalization,
+//   - the column sums times x where a left or right edge lies are the gradients of x_min and x_max,
+//   - g summed along the rows, times x where an upper or lower edge lies, those of y_min and y_max.
+// Edge gradients are summed within a block in a fixed order and kept apart for each block, then
+// summed in order: no atomics, the same bits each time.
+#ifndef BOXCONV_CORE_BOX_CONV_BACKWARD_CUH_
+#define BOXCONV_CORE_BOX_CONV_BACKWARD_CUH_
+
+#include "core/box_conv_edge_gradients.cuh"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// Sums g down the columns that this thread has, and multiplies with the input where the left and
+// right edges lie.
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, const Team& team,
+                                         const Target& target, const Columns& columns,
+                                         const Plane<V>& sums, EdgeGradients* gradients) {
+  const BoxConvPlan& plan = call.forward.plan;
+  const BoxConvProblem& p = plan.problem;
+  const BoxEdges mirror = backward_box(target.edges);
+  const auto window = column_window<V>(p, target, mirror);
+  const auto gradient =
+      gradient_plane(p, call.output_grad, call.forward.factors, target.image, target.out_channel);
+  const PaddedInput<T, V> input = padded_input(call.forward, target);
+  const int height = static_cast<int>(p.height);
+  const Rows rows = rows_of_segment(window, height, columns.segment);
+  LongSum<V> x_min, x_max;
+  for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
+    const auto raw = [&gradient, x](int y) { return gradient.at(y, x); };
+    slide_column<kSteps<T>>(window, height, rows, raw, sums.data + x * sums.pixel_step,
+                            sums.row_step, [&](int y, int n, const V* values) {
+                              BOXCONV_UNROLL for (int k = 0; k < kSteps<T>; ++k) {
+                                if (k >= n) continue;
+                                x_min.add(values[k] * input.at(y + k, x - mirror.right.offset));
+                                x_max.add(values[k] * input.at(y + k, x - mirror.left.offset));
+                              }
+                              x_min.fold();
+                              x_max.fold();
+                            });
+  }
+  if (target.edges.empty) return;
+  const double scale = constant_scale<V>(p, target.edges);
+  gradients->edge[1] -= x_min.total() * scale;
+  gradients->edge[3] += x_max.total() * scale;
+}
+
+template <typename T, typename TBox, typename V>
+class FusedBackward {
+ public:
+  BOXCONV_DEVICE explicit FusedBackward(const BackwardCall<T, TBox, V>& call)
+      : call_(call), plan_(call.forward.plan), p_(plan_.problem), team_(plan_) {
+    V* planes = dynamic_shared<V>();
+    buffer_ = buffer_plane(plan_, planes, team_.channel, p_.height, plan_.row_step);
+    stage_ = planes + plan_.stage_begin;
+  }
+
+  // A box of each of a unit's channels.
+  BOXCONV_DEVICE void run(Index unit, Index m, double* records) const {
+    const Target target(plan_, team_, call_.forward.boxes, unit, m);
+    const int height = static_cast<int>(p_.height);
+    EdgeGradients gradients;
+    if (target.exists) load_gradient(target, m);
+    __syncthreads();
+    if (target.exists) {
+      auto sink = row_edge_sink(call_.forward, target, 0);
+      slide_rows(target, backward_box(target.edges), buffer_.row_step, height, sink);
+      if (!target.edges.empty) sink.add_to(&gradients);
+    }
+    __syncthreads();
+    if (target.exists) {
+      sum_gradient_columns(call_, team_, target, whole_columns(), buffer_, &gradients);
+    }
+    __syncthreads();
+    if (target.exists) {
+      auto sink = input_gradient_sink(call_, target, unit, 0, m, team_);
+      slide_rows(target, backward_box(target.edges), buffer_.row_step, height, sink);
+      sink.add_to(p_, target.edges, &gradients);
+    }
+    __syncthreads();
+    add_to_record(plan_, team_, gradients, records + m * plan_.group * 4);
+  }
+
+  // The rest of their edge gradients with "valid".
+  BOXCONV_DEVICE void run_valid_extent(Index unit, Index m, double* records) const {
+    const Target target(plan_, team_, call_.forward.boxes, unit, m);
+    if (target.exists) {
+      sum_input_columns(plan_, team_, target, call_.forward.input, whole_columns(), buffer_);
+    }
+    __syncthreads();
+    auto sink = valid_extent_sink(call_, target, 0);
+    if (target.exists) {
+      slide_rows(target, target.edges, p_.stride_y * buffer_.row_step,
+                 static_cast<int>(p_.out_height()), sink);
+    }
+    __syncthreads();
+    add_to_record(plan_, team_, target.edges.empty ? EdgeGradients() : sink.gradients,
+                  records + m * plan_.group * 4);
+  }
+
+  // Calls run(unit, box of the channel, records) for all that the block has.
+  template <typename Run>
+  BOXCONV_DEVICE void for_each(const Run& run) const {
+    const Index boxes = p_.boxes_per_channel;
+    for (Index slot = blockIdx.x; slot < plan_.parts * plan_.groups; slot += gridDim.x) {
+      double* records = call_.records + slot * boxes * plan_.group * 4;
+      for (Index image = slot / plan_.groups; image < p_.batch; image += plan_.parts) {
+        const Index unit = image * plan_.groups + slot % plan_.groups;
+        for (Index m = 0; m < boxes; ++m) run(unit, m, records);
+      }
+    }
+  }
+
+ private:
+  BOXCONV_DEVICE Columns whole_columns() const {
+    return {0, static_cast<int>(p_.width), Columns::kWhole};
+  }
+
+  BOXCONV_DEVICE void load_gradient(const Target& target, Index m) const {
+    const auto gradient = gradient_plane(p_, call_.output_grad, call_.forward.factors, target.image,
+                                         target.out_channel);
+    fill_lines(plan_, team_, buffer_, static_cast<int>(p_.height), static_cast<int>(p_.width),
+               [&](int y, int x) { return gradient.at(y, x); });
+  }
+
+  template <typename Sink>
+  BOXCONV_DEVICE void slide_rows(const Target& target, const BoxEdges& box, Index line_step,
+                                 int lines, Sink& sink) const {
+    const RowSlider<kSteps<T>, V> rows{plan_, team_, stage_};
+    rows.slide(row_window<V>(p_, target, box), buffer_, line_step, lines,
+               static_cast<int>(p_.width), sink);
+  }
+
+  const BackwardCall<T, TBox, V>& call_;
+  const BoxConvPlan& plan_;
+  const BoxConvProblem& p_;
+  const Team team_;
+  Plane<V> buffer_;
+  V* stage_;
+};
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) fused_backward(BackwardCall<T, TBox, V> call) {
+  const FusedBackward<T, TBox, V> kernel(call);
+  kernel.for_each([&](Index unit, Index m, double* records) { kernel.run(unit, m, records); });
+}
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) fused_valid_extent(BackwardCall<T, TBox, V> call) {
+  const FusedBackward<T, TBox, V> kernel(call);
+  kernel.for_each(
+      [&](Index unit, Index m, double* records) { kernel.run_valid_extent(unit, m, records); });
+}
+
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE double* record_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
+  const BoxConvPlan& plan = call.forward.plan;
+  return call.records + (unit * plan.slots_per_unit() + strip) * plan.group * 4;
+}
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, TBox, V> call) {
+  const ForwardCall<T, TBox, V>& forward = call.forward;
+  const BoxConvPlan& plan = forward.plan;
+  const BoxConvProblem& p = plan.problem;
+  const Team team(plan);
+  const Index strips = plan.column_strips() * plan.segments();
+  for (Index i = blockIdx.x; i < forward.unit_count * strips; i += gridDim.x) {
+    const Index unit = i / strips;
+    const Target target(plan, team, forward.boxes, forward.first_unit + unit,
+                        forward.box_of_channel);
+    EdgeGradients gradients;
+    if (target.exists) {
+      const Plane<V> sums = buffer_plane(plan, forward.column_sums + unit * plan.unit_size(),
+                                         team.channel, p.height, p.width);
+      sum_gradient_columns(call, team, target, columns_of_strip(plan, i % strips), sums,
+                           &gradients);
+    }
+    add_to_record(plan, team, gradients, record_of(call, unit, i % strips));
+  }
+}
+
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE RowTarget<V> backward_target(const ForwardCall<T, TBox, V>& call, const Team& team,
+                                            Index unit) {
+  const Target target(call.plan, team, call.boxes, call.first_unit + unit, call.box_of_channel);
+  return {target, row_window<V>(call.plan.problem, target, backward_box(target.edges))};
+}
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) input_gradient_rows(BackwardCall<T, TBox, V> call) {
+  const ForwardCall<T, TBox, V>& forward = call.forward;
+  const BoxConvProblem& p = forward.plan.problem;
+  const Team team(forward.plan);
+  sum_row_strips<T, false>(
+      forward.plan, team, forward.unit_count, p.height, 1, forward.column_sums,
+      [&](Index unit) { return backward_target(forward, team, unit); }, ColumnSums(),
+      [&](const Target& target, Index unit, Index first) {
+        return input_gradient_sink(call, target, unit, first, forward.box_of_channel, team);
+      },
+      [&](const InputGradientSink<T, V>& sink, const Target& target, Index unit, Index strip) {
+        EdgeGradients gradients;
+        sink.add_to(p, target.edges, &gradients);
+        add_to_record(forward.plan, team, gradients, record_of(call, unit, strip));
+      });
+}
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) gradient_rows(BackwardCall<T, TBox, V> call) {
+  const ForwardCall<T, TBox, V>& forward = call.forward;
+  const BoxConvProblem& p = forward.plan.problem;
+  const Team team(forward.plan);
+  sum_row_strips<T, true>(
+      forward.plan, team, forward.unit_count, p.height, 1, forward.column_sums,
+      [&](Index unit) { return backward_target(forward, team, unit); },
+      [&](const Target& target, int y, int x, V) {
+        return gradient_plane(p, call.output_grad, forward.factors, target.image,
+                              target.out_channel)
+            .at(y, x);
+      },
+      [&](const Target& target, Index, Index first) {
+        return row_edge_sink(forward, target, first);
+      },
+      [&](const RowEdgeSink<T, V>& sink, const Target& target, Index unit, Index strip) {
+        EdgeGradients gradients;
+        if (!target.edges.empty) sink.add_to(&gradients);
+        add_to_record(forward.plan, team, gradients, record_of(call, unit, strip));
+      });
+}
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) valid_extent_rows(BackwardCall<T, TBox, V> call) {
+  const ForwardCall<T, TBox, V>& forward = call.forward;
+  const BoxConvProblem& p = forward.plan.problem;
+  const Team team(forward.plan);
+  sum_row_strips<T, false>(
+      forward.plan, team, forward.unit_count, p.out_height(), p.stride_y, forward.column_sums,
+      [&](Index unit) {
+        const Target target(forward.plan, team, forward.boxes, forward.first_unit + unit,
+                            forward.box_of_channel);
+        return RowTarget<V>{target, row_window<V>(p, target, target.edges)};
+      },
+      ColumnSums(),
+      [&](const Target& target, Index, Index first) {
+        return valid_extent_sink(call, target, first);
+      },
+      [&](const ValidExtentSink<T, V>& sink, const Target& target, Index unit, Index strip) {
+        add_to_record(forward.plan, team, target.edges.empty ? EdgeGradients() : sink.gradients,
+                      record_of(call, unit, strip));
+      });
+}
+
+// Adds the records of the units [first_unit, first_unit + unit_count), in order, to the edge
+// gradients [boxes, 4]. A box of each channel, or, fused, all of them at once.
+BOXCONV_DEVICE Index boxes_of_call(const BoxConvPlan& plan) {
+  return plan.fused ? plan.problem.boxes_per_channel : 1;
+}
+
+static __global__ void add_records(BoxConvPlan plan, Index first_unit, Index unit_count,
+                                   Index box_of_channel, const double* records, double* edges) {
+  const BoxConvProblem& p = plan.problem;
+  const Index boxes = boxes_of_call(plan), slots = plan.slots_per_unit();
+  const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
+  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < p.channels * boxes * 4; i += threads) {
+    const Index edge = i % 4, m = i / 4 % boxes, channel = i / 4 / boxes;
+    const Index group = channel / plan.group, behind = group - first_unit % plan.groups;
+    double sum = 0;
+    for (Index unit = behind < 0 ? behind + plan.groups : behind; unit < unit_count;
+         unit += plan.groups) {
+      for (Index slot = unit * slots; slot < (unit + 1) * slots; ++slot) {
+        sum += records[((slot * boxes + m) * plan.group + channel % plan.group) * 4 + edge];
+      }
+    }
+    edges[(channel * p.boxes_per_channel + box_of_channel + m) * 4 + edge] += sum;
+  }
+}
+
+template <typename TBox>
+__global__ void round_edges(Index count, const double* edges, TBox* boxes_grad) {
+  const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
+  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += threads) {
+    boxes_grad[i] = static_cast<TBox>(edges[i]);
+  }
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_BOX_CONV_BACKWARD_CUH_

@@ -1,0 +1,229 @@
+// Forward kernels: columns first, then rows.
+#ifndef BOXCONV_CORE_BOX_CONV_FORWARD_CUH_
+#define BOXCONV_CORE_BOX_CONV_FORWARD_CUH_
+
+#include "core/box_conv_planes.cuh"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+template <typename T, typename TBox, typename V>
+struct ForwardCall {
+  BoxConvPlan plan;
+  const T* input;
+  const TBox* boxes;
+  ValidFactors<V> factors;
+  T* output;
+  // Separate kernels: the units and the box of each channel that the call is about, and the column
+  // sums between the kernels, [chunk, height, width, group] or [chunk, group, height, width].
+  Index first_unit, unit_count, box_of_channel;
+  V* column_sums;
+};
+
+// What a thread works at: a channel of an image and one of its boxes.
+struct Target {
+  Index image, channel, out_channel;
+  bool exists;  // the last group may have channels to spare
+  BoxEdges edges = {};
+
+  template <typename TBox>
+  BOXCONV_DEVICE Target(const BoxConvPlan& plan, const Team& team, const TBox* boxes, Index unit,
+                        Index box_of_channel) {
+    const BoxConvProblem& p = plan.problem;
+    image = unit / plan.groups;
+    channel = unit % plan.groups * plan.group + team.channel;
+    exists = channel < p.channels;
+    out_channel = channel * p.boxes_per_channel + box_of_channel;
+    edges.empty = true;
+    if (exists) edges = box_edges(boxes + out_channel * 4);
+  }
+};
+
+// The windows of a target's box, or of the one that stands for it backward.
+template <typename V>
+BOXCONV_DEVICE LineWindow<V> column_window(const BoxConvProblem& p, const Target& target,
+                                           const BoxEdges& box) {
+  const int height = static_cast<int>(p.height);
+  if (!target.exists || box.empty) return empty_window<V>(height);
+  return line_window<V>(box.top, box.bottom, 1.0, height);
+}
+// Along rows the window also applies the part of the scale that all outputs share.
+template <typename V>
+BOXCONV_DEVICE LineWindow<V> row_window(const BoxConvProblem& p, const Target& target,
+                                        const BoxEdges& box) {
+  const int width = static_cast<int>(p.width);
+  if (!target.exists || box.empty) return empty_window<V>(width);
+  return line_window<V>(box.left, box.right, constant_scale<V>(p, target.edges), width);
+}
+
+// Stores responses. `first` is the output row that line 0 is.
+template <typename T, typename V>
+struct ResponseSink {
+  Plane<T> output;
+  const V *row_factors, *column_factors;
+  int first, stride_y, stride_x;
+
+  BOXCONV_DEVICE void operator()(int line, int x, V sum) const {
+    if (stride_x > 1 && x % stride_x != 0) return;
+    const int y = first + line;
+    if (row_factors != nullptr) {
+      sum *= row_factors[static_cast<Index>(y) * stride_y] * column_factors[x];
+    }
+    output.at(y, stride_x > 1 ? x / stride_x : x) = Store<T>::from(sum);
+  }
+  BOXCONV_DEVICE void fold() const {}
+};
+
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE ResponseSink<T, V> response_sink(const ForwardCall<T, TBox, V>& call,
+                                                const Target& target, Index first) {
+  const BoxConvProblem& p = call.plan.problem;
+  return {output_plane(p, call.output, target.image, target.out_channel),
+          call.factors.rows(p, target.out_channel),
+          call.factors.columns(p, target.out_channel),
+          static_cast<int>(first),
+          static_cast<int>(smaller(p.stride_y, kLongestAxis)),
+          static_cast<int>(smaller(p.stride_x, kLongestAxis))};
+}
+
+// Sums a box's rows down the columns of an input plane that this thread has, into `sums`.
+template <typename T, typename V>
+BOXCONV_DEVICE void sum_input_columns(const BoxConvPlan& plan, const Team& team,
+                                      const Target& target, const T* input, const Columns& columns,
+                                      const Plane<V>& sums) {
+  const BoxConvProblem& p = plan.problem;
+  const auto window = column_window<V>(p, target, target.edges);
+  const int height = static_cast<int>(p.height);
+  const Rows rows = rows_of_segment(window, height, columns.segment);
+  const Plane<const T> plane = input_plane(p, input, target.image, target.channel);
+  for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
+    const T* column = plane.data + x * plane.pixel_step;
+    const Index step = plane.row_step;
+    const auto raw = [column, step](int y) {
+      return static_cast<V>(load_constant(column + y * step));
+    };
+    slide_column<kSteps<T>>(window, height, rows, raw, sums.data + x * sums.pixel_step,
+                            sums.row_step, [](int, int, const V*) {});
+  }
+}
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) fused_forward(ForwardCall<T, TBox, V> call) {
+  const BoxConvPlan& plan = call.plan;
+  const BoxConvProblem& p = plan.problem;
+  const Team team(plan);
+  V* planes = dynamic_shared<V>();
+  const Plane<V> buffer = buffer_plane(plan, planes, team.channel, p.height, plan.row_step);
+  const RowSlider<kSteps<T>, V> rows{plan, team, planes + plan.stage_begin};
+  for (Index unit = blockIdx.x; unit < plan.units(); unit += gridDim.x) {
+    for (Index m = 0; m < p.boxes_per_channel; ++m) {
+      const Target target(plan, team, call.boxes, unit, m);
+      if (target.exists) {
+        sum_input_columns(plan, team, target, call.input,
+                          {0, static_cast<int>(p.width), Columns::kWhole}, buffer);
+      }
+      __syncthreads();
+      if (target.exists) {
+        const auto sink = response_sink(call, target, 0);
+        rows.slide(row_window<V>(p, target, target.edges), buffer, p.stride_y * buffer.row_step,
+                   static_cast<int>(p.out_height()), static_cast<int>(p.width), sink);
+      }
+      __syncthreads();
+    }
+  }
+}
+
+// Column sums of a strip of columns of a unit of the chunk.
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) forward_columns(ForwardCall<T, TBox, V> call) {
+  const BoxConvPlan& plan = call.plan;
+  const BoxConvProblem& p = plan.problem;
+  const Team team(plan);
+  const Index strips = plan.column_strips() * plan.segments();
+  for (Index i = blockIdx.x; i < call.unit_count * strips; i += gridDim.x) {
+    const Index unit = i / strips;
+    const Target target(plan, team, call.boxes, call.first_unit + unit, call.box_of_channel);
+    if (!target.exists) continue;
+    const Plane<V> sums = buffer_plane(plan, call.column_sums + unit * plan.unit_size(),
+                                       team.channel, p.height, p.width);
+    sum_input_columns(plan, team, target, call.input, columns_of_strip(plan, i % strips), sums);
+  }
+}
+
+// Sums along the rows of strips: rows first, first + 1, ... of those that are summed, `stride` rows
+// of the plane apart. A strip lies in shared memory, or, where no row fits there, in the workspace.
+// source(target, y, x, column sum) are the rows' values; kOverwrites: they are not the column sums.
+// make_sink(target, unit of the chunk, first) says where sums along rows go, and done(sink, target,
+// unit, strip), called by all threads, ends a strip.
+template <typename T, bool kOverwrites, typename V, typename MakeTarget, typename Source,
+          typename MakeSink, typename Done>
+BOXCONV_DEVICE void sum_row_strips(const BoxConvPlan& plan, const Team& team, Index unit_count,
+                                   Index row_count, Index stride, V* column_sums,
+                                   const MakeTarget& make_target, const Source& source,
+                                   const MakeSink& make_sink, const Done& done) {
+  const BoxConvProblem& p = plan.problem;
+  const int width = static_cast<int>(p.width);
+  V* shared = dynamic_shared<V>();
+  const RowSlider<kSteps<T>, V> rows{plan, team, shared + plan.stage_begin};
+  const Index strips = plan.row_strips(row_count);
+  for (Index i = blockIdx.x; i < unit_count * strips; i += gridDim.x) {
+    const Index unit = i / strips, first = i % strips * plan.strip_rows;
+    const int lines = static_cast<int>(smaller(plan.strip_rows, row_count - first));
+    const auto target = make_target(unit);
+    Plane<V> sums =
+        buffer_plane(plan, column_sums + unit * plan.unit_size(), team.channel, p.height, p.width);
+    sums.data += first * stride * sums.row_step;
+    sums.row_step *= stride;
+    const Plane<V> buffer = plan.rows_in_shared ? buffer_plane(plan, shared, team.channel,
+                                                               plan.strip_rows, plan.row_step)
+                                                : sums;
+    if (target.exists && (plan.rows_in_shared || kOverwrites)) {
+      fill_lines(plan, team, buffer, lines, width, [&](int line, int x) {
+        const int y = static_cast<int>((first + line) * stride);
+        return source(target, y, x, sums.at(line, x));
+      });
+    }
+    __syncthreads();
+    auto sink = make_sink(target, unit, first);
+    if (target.exists) {
+      rows.slide(target.window, buffer, buffer.row_step, lines, width, sink);
+    }
+    __syncthreads();
+    done(sink, target, unit, first / plan.strip_rows);
+  }
+}
+
+// The source where the column sums themselves are the rows.
+struct ColumnSums {
+  template <typename Target, typename V>
+  BOXCONV_DEVICE V operator()(const Target&, int, int, V sum) const {
+    return sum;
+  }
+};
+
+// A target with its window along rows.
+template <typename V>
+struct RowTarget : Target {
+  LineWindow<V> window;
+};
+
+template <typename T, typename TBox, typename V>
+__global__ void __launch_bounds__(kMaxThreads) forward_rows(ForwardCall<T, TBox, V> call) {
+  const BoxConvProblem& p = call.plan.problem;
+  const Team team(call.plan);
+  sum_row_strips<T, false>(
+      call.plan, team, call.unit_count, p.out_height(), p.stride_y, call.column_sums,
+      [&](Index unit) {
+        const Target target(call.plan, team, call.boxes, call.first_unit + unit,
+                            call.box_of_channel);
+        return RowTarget<V>{target, row_window<V>(p, target, target.edges)};
+      },
+      ColumnSums(),
+      [&](const Target& target, Index, Index first) { return response_sink(call, target, first); },
+      [](const ResponseSink<T, V>&, const Target&, Index, Index) {});
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_BOX_CONV_FORWARD_CUH_

@@ -1,0 +1,199 @@
+// How a problem is cut for a GPU: which kernels, blocks and workspace. Plain host code, decided
+// from shapes alone, since boxes stay on the device.
+//
+// Fused: a block takes the whole plane of a few channels of an image. Its column sums stay in
+// shared memory; the tensor is read, and the output written, once (columns are walked twice, the
+// second time from cache).
+//
+// Separate: larger planes go through a workspace of column sums, a chunk of planes at a time, small
+// enough to stay in the second-level cache. Traffic to it is two reads of the input, a write and a
+// read of suffix sums, a write and a read of column sums, and a write of the output, whatever the
+// size of boxes and planes; traffic to memory is between one read and one write, where the chunk
+// stays cached, and all of that.
+#ifndef BOXCONV_CORE_BOX_CONV_PLAN_H_
+#define BOXCONV_CORE_BOX_CONV_PLAN_H_
+
+#include "core/box_conv.h"
+#include "core/platform.h"
+
+namespace boxconv {
+
+// Steps along a line that a thread takes at once, for images of type T: loads that do not wait for
+// one another. Twice as many double ones would not fit in registers.
+template <typename T>
+constexpr int kSteps = sizeof(T) > 4 ? 4 : 8;
+
+// Rows that a thread of the separate kernels does of a column, if windows are no higher.
+constexpr int kSegmentRows = 64;
+
+// What plans depend on of a device.
+struct GpuLimits {
+  int shared_bytes = 48 << 10;  // of a block, opted in to
+  int max_threads = 512;        // of a block, a multiple of 32
+  int max_blocks = 1 << 20;     // of a launch; kernels loop over more units than that
+  Index chunk_bytes = Index{16} << 20;
+  Index parts = 2048;  // blocks of the fused backward kernel that suffice to fill the device
+};
+
+struct BoxConvPlan {
+  BoxConvProblem problem;
+  int group = 1;     // channels of a block, a power of two
+  int lanes = 32;    // threads of each channel, a power of two; whole warps with channels first
+  Index groups = 0;  // of an image
+  bool fused = false;
+  int row_step = 0;    // pixels from row to row in shared memory: odd, against bank conflicts
+  Index parts = 1;     // fused backward: blocks that share the images of a group
+  Index chunk = 1;     // separate: units whose column sums are in the workspace at a time
+  int strip_rows = 1;  // separate: rows summed by a block
+  bool rows_in_shared = true;     // separate: false where not even one row fits
+  bool accumulate_apart = false;  // input gradients of several boxes do not add up in a half type
+  int shared_bytes = 0;
+  int stage_begin = 0;  // where in it, in values of planes, the transposing stages lie
+
+  BOXCONV_HOST_DEVICE bool channels_last() const { return problem.layout == Layout::kChannelsLast; }
+  BOXCONV_HOST_DEVICE int threads() const { return group * lanes; }
+  // A unit is a group of channels of an image.
+  BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
+  BOXCONV_HOST_DEVICE Index column_strips() const { return (problem.width + lanes - 1) / lanes; }
+  BOXCONV_HOST_DEVICE Index segments() const {
+    return (problem.height + kSegmentRows - 1) / kSegmentRows;
+  }
+  // Strips of the rows that are summed: the output's, or, backward, all.
+  BOXCONV_HOST_DEVICE Index row_strips(Index rows) const {
+    return (rows + strip_rows - 1) / strip_rows;
+  }
+  // Values of the column sums of a unit in the workspace.
+  BOXCONV_HOST_DEVICE Index unit_size() const { return problem.height * problem.width * group; }
+  // Where edge gradients are kept apart until they are summed in order.
+  BOXCONV_HOST_DEVICE Index slots_per_unit() const {
+    if (fused) return 1;
+    const Index columns = column_strips() * segments(), rows = row_strips(problem.height);
+    return columns > rows ? columns : rows;
+  }
+};
+
+namespace plan_detail {
+
+inline int power_of_two_from(Index value, int most) {
+  int power = 1;
+  while (power < value && power < most) power *= 2;
+  return power;
+}
+
+template <typename T, typename V>
+class Planner {
+ public:
+  Planner(const BoxConvProblem& problem, const GpuLimits& limits, bool backward)
+      : limits_(limits), backward_(backward) {
+    plan_.problem = problem;
+    plan_.row_step = static_cast<int>(problem.width | 1);
+    plan_.accumulate_apart = backward && sizeof(T) < sizeof(V) && problem.boxes_per_channel > 1;
+    if (plan_.accumulate_apart || !plan_fused()) plan_separate();
+    plan_.groups = (problem.channels + plan_.group - 1) / plan_.group;
+    const Index groups = plan_.groups > 1 ? plan_.groups : 1;
+    const Index share = (limits.parts + groups - 1) / groups;
+    plan_.parts = problem.batch < share ? problem.batch : share;
+    plan_chunk();
+  }
+
+  const BoxConvPlan& plan() const { return plan_; }
+
+ private:
+  static constexpr int kSectorChannels = 32 / sizeof(T);
+
+  // Shared memory beside the planes: the transposing stages of channels-first warps.
+  Index stage_bytes() const {
+    if (plan_.channels_last()) return 0;
+    return Index{plan_.threads()} * (kSteps<T> + 1) * static_cast<Index>(sizeof(V));
+  }
+  // Edge gradients are summed over a block's threads in the place of its planes.
+  Index plane_bytes(Index rows) const {
+    const Index planes = rows * row_bytes();
+    const Index sums = backward_ ? plan_.threads() * 4 * static_cast<Index>(sizeof(double)) : 0;
+    return planes > sums ? planes : sums;
+  }
+  void set_shared_bytes(Index rows) {
+    plan_.stage_begin = static_cast<int>(plane_bytes(rows) / static_cast<Index>(sizeof(V)));
+    plan_.shared_bytes = static_cast<int>(plane_bytes(rows) + stage_bytes());
+  }
+  Index row_bytes() const {
+    return Index{plan_.group} * plan_.row_step * static_cast<Index>(sizeof(V));
+  }
+  bool fits(Index rows, Index bytes) const {
+    // Rows are bounded first: the product below must not overflow.
+    return rows <= limits_.shared_bytes && row_bytes() <= limits_.shared_bytes &&
+           plane_bytes(rows) + stage_bytes() <= bytes;
+  }
+
+  void choose_lanes(Index lines, int most) {
+    const int least = plan_.channels_last() ? 1 : 32;
+    int lanes = power_of_two_from(lines, most / plan_.group);
+    while (lanes * plan_.group < 32 || lanes < least) lanes *= 2;
+    plan_.lanes = lanes;
+  }
+
+  bool plan_fused() {
+    const BoxConvProblem& p = plan_.problem;
+    const Index lines = p.height > p.width ? p.height : p.width;
+    if (p.height > limits_.shared_bytes || p.width > limits_.shared_bytes) return false;
+    const int channels = power_of_two_from(p.channels, 16);
+    if (!plan_.channels_last()) {
+      // Several planes a block while they are small, at best two blocks a multiprocessor.
+      for (int group = channels < 8 ? channels : 8; group >= 1; group /= 2) {
+        plan_.group = group;
+        choose_lanes(lines, 256 < limits_.max_threads ? 256 : limits_.max_threads);
+        if (plan_.threads() > limits_.max_threads) continue;
+        if (plan_.threads() > 256 && group > 1) continue;
+        if (fits(p.height, group > 1 ? limits_.shared_bytes / 2 : limits_.shared_bytes)) {
+          return use_fused();
+        }
+      }
+      return false;
+    }
+    // Whole sectors of channels, or halves.
+    const int most = channels < kSectorChannels ? channels : kSectorChannels;
+    for (int group = most; group >= 1 && group >= most / 2; group /= 2) {
+      plan_.group = group;
+      choose_lanes(lines, limits_.max_threads);
+      if (fits(p.height, limits_.shared_bytes)) return use_fused();
+    }
+    return false;
+  }
+
+  bool use_fused() {
+    plan_.fused = true;
+    set_shared_bytes(plan_.problem.height);
+    return true;
+  }
+
+  void plan_separate() {
+    const BoxConvProblem& p = plan_.problem;
+    const int most = plan_.channels_last() ? kSectorChannels : 1;
+    plan_.group = power_of_two_from(p.channels, most);
+    plan_.lanes = (plan_.channels_last() ? 256 : 128) / plan_.group;
+    while (plan_.threads() > limits_.max_threads && plan_.lanes > 1) plan_.lanes /= 2;
+    // As many rows as have threads, if they leave room for a second block; else what fits.
+    int rows = plan_.channels_last() ? plan_.lanes : 32;
+    while (rows > 1 && !fits(rows, limits_.shared_bytes / 2)) rows /= 2;
+    plan_.rows_in_shared = fits(rows, limits_.shared_bytes);
+    plan_.strip_rows = plan_.rows_in_shared ? rows : plan_.lanes;
+    set_shared_bytes(plan_.rows_in_shared ? rows : 0);
+  }
+
+  void plan_chunk() {
+    if (plan_.fused) return;
+    const Index bytes = plan_.unit_size() * static_cast<Index>(sizeof(V));
+    const Index fitting = bytes > 0 ? limits_.chunk_bytes / bytes : 1, units = plan_.units();
+    plan_.chunk = fitting < 1 ? 1 : (fitting < units ? fitting : units);
+  }
+
+  BoxConvPlan plan_;
+  const GpuLimits& limits_;
+  const bool backward_;
+};
+
+}  // namespace plan_detail
+
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_BOX_CONV_PLAN_H_

@@ -1,0 +1,76 @@
+// The attributes of BoxConv>BoxConv2D and its gradient, and the problem that they and shapes make.
+#ifndef BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
+#define BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
+
+#include <string>
+#include <vector>
+
+#include "core/box_conv.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/kernel_common.h"
+
+namespace boxconv {
+
+// Attributes are read once, at construction; shapes come with each call.
+class BoxConvAttributes {
+ public:
+  absl::Status read(tensorflow::OpKernelConstruction* context) {
+    std::vector<tensorflow::int32> strides;
+    TF_RETURN_IF_ERROR(context->GetAttr("strides", &strides));
+    if (strides.size() != 2 || strides[0] < 1 || strides[1] < 1) {
+      return tensorflow::errors::InvalidArgument(
+          "`strides` must be two positive integers (stride_y, stride_x)");
+    }
+    prototype_.stride_y = strides[0];
+    prototype_.stride_x = strides[1];
+    std::string normalization;
+    TF_RETURN_IF_ERROR(context->GetAttr("normalization", &normalization));
+    prototype_.normalization = normalization == "area"    ? Normalization::kArea
+                               : normalization == "valid" ? Normalization::kValid
+                                                          : Normalization::kNone;
+    return read_layout(context, &prototype_.layout);
+  }
+
+  absl::Status problem(const tensorflow::Tensor& input, const tensorflow::Tensor& boxes,
+                       BoxConvProblem* problem) const {
+    ImageDims dims;
+    TF_RETURN_IF_ERROR(read_image_dims(input, prototype_.layout, &dims));
+    if (boxes.dims() != 3 || boxes.dim_size(2) != 4) {
+      return tensorflow::errors::InvalidArgument("`boxes` must have shape [C, M, 4], got ",
+                                                 boxes.shape().DebugString());
+    }
+    if (boxes.dim_size(0) != dims.channels) {
+      return tensorflow::errors::InvalidArgument(
+          "`boxes` must have one row per channel of `input`, got boxes ",
+          boxes.shape().DebugString(), " and input ", input.shape().DebugString());
+    }
+    *problem = prototype_;
+    problem->batch = dims.batch;
+    problem->height = dims.height;
+    problem->width = dims.width;
+    problem->channels = dims.channels;
+    problem->boxes_per_channel = boxes.dim_size(1);
+    return absl::OkStatus();
+  }
+
+ private:
+  BoxConvProblem prototype_;
+};
+
+inline tensorflow::TensorShape output_shape(const BoxConvProblem& p) {
+  return image_shape(p.layout, {p.batch, p.out_height(), p.out_width(), p.out_channels()});
+}
+
+// What the kernels of every device check of the upstream gradient.
+inline absl::Status check_output_grad(const BoxConvProblem& problem,
+                                      const tensorflow::Tensor& output_grad) {
+  const tensorflow::TensorShape shape = output_shape(problem);
+  if (output_grad.shape() == shape) return absl::OkStatus();
+  return tensorflow::errors::InvalidArgument("`output_grad` must have the output's shape ",
+                                             shape.DebugString(), ", got ",
+                                             output_grad.shape().DebugString());
+}
+
+}  // namespace boxconv
+
+#endif  // BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_

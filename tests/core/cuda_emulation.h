@@ -1,0 +1,171 @@
+// CUDA's words for a machine without a GPU: each thread of a block is a fibre, and blocks run one
+// after another. A fibre runs until it must wait for others, in an order that alternates, so that a
+// missing barrier shows in one of the two; shared memory is exactly as long as was asked for, so
+// that the address sanitizer sees what leaves it, and begins as NaNs, so that what was never
+// written shows in the results.
+#ifndef BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
+#define BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
+
+#include <ucontext.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __global__
+#define __launch_bounds__(threads)
+
+struct Dim {
+  unsigned x = 1, y = 1, z = 1;
+};
+inline Dim threadIdx, blockIdx, blockDim, gridDim;
+
+namespace cuda_emulation {
+
+constexpr int kWarp = 32;
+constexpr std::size_t kStackBytes = 256 << 10;
+
+// A block of fibres.
+class Block {
+ public:
+  static Block*& current() {
+    static Block* block = nullptr;
+    return block;
+  }
+
+  // Runs body once in each fibre. Stacks are kept from block to block.
+  void run(int threads, std::size_t shared_bytes, bool backwards,
+           const std::function<void()>& body) {
+    shared_.reset(static_cast<char*>(std::malloc(shared_bytes + 1)));
+    std::memset(shared_.get(), 0xff, shared_bytes);
+    body_ = &body;
+    backwards_ = backwards;
+    fibres_.resize(threads);
+    while (static_cast<int>(stacks_.size()) < threads) {
+      stacks_.emplace_back(new char[kStackBytes]);
+    }
+    current() = this;
+    for (int i = 0; i < threads; ++i) start(i);
+    while (!all(0, threads, State::kDone)) {
+      const bool progress = run_ready(threads);
+      if (!progress && !release(threads)) fail("threads wait at different barriers");
+    }
+  }
+
+  void* shared() const { return shared_.get(); }
+
+  void wait_for_block() { wait(State::kAtBlock); }
+  void wait_for_warp() { wait(State::kAtWarp); }
+
+ private:
+  enum class State { kReady, kAtWarp, kAtBlock, kDone };
+  struct Fibre {
+    ucontext_t context;
+    State state;
+  };
+  struct Free {
+    void operator()(char* data) const { std::free(data); }
+  };
+
+  [[noreturn]] static void fail(const char* what) {
+    std::fprintf(stderr, "FAILED: %s\n", what);
+    std::abort();
+  }
+
+  static void enter() {
+    Block* block = current();
+    (*block->body_)();
+    block->fibres_[block->running_].state = State::kDone;
+    swapcontext(&block->fibres_[block->running_].context, &block->scheduler_);
+  }
+
+  void start(int i) {
+    Fibre& fibre = fibres_[i];
+    fibre.state = State::kReady;
+    getcontext(&fibre.context);
+    fibre.context.uc_stack.ss_sp = stacks_[i].get();
+    fibre.context.uc_stack.ss_size = kStackBytes;
+    fibre.context.uc_link = nullptr;
+    makecontext(&fibre.context, enter, 0);
+  }
+
+  void wait(State state) {
+    Fibre& fibre = fibres_[running_];
+    fibre.state = state;
+    swapcontext(&fibre.context, &scheduler_);
+  }
+
+  bool run_ready(int threads) {
+    bool progress = false;
+    for (int step = 0; step < threads; ++step) {
+      const int i = backwards_ ? threads - 1 - step : step;
+      if (fibres_[i].state != State::kReady) continue;
+      progress = true;
+      running_ = i;
+      threadIdx.x = static_cast<unsigned>(i);
+      swapcontext(&scheduler_, &fibres_[i].context);
+    }
+    return progress;
+  }
+
+  // Lets those on whose barrier everybody waits go on. Threads that are done wait for nobody.
+  bool release(int threads) {
+    bool progress = false;
+    for (int warp = 0; warp < threads; warp += kWarp) {
+      progress |= release(warp, warp + kWarp < threads ? warp + kWarp : threads, State::kAtWarp);
+    }
+    return progress || release(0, threads, State::kAtBlock);
+  }
+
+  bool release(int begin, int end, State state) {
+    bool any = false;
+    for (int i = begin; i < end; ++i) {
+      if (fibres_[i].state != state && fibres_[i].state != State::kDone) return false;
+      any |= fibres_[i].state == state;
+    }
+    for (int i = begin; i < end; ++i) {
+      if (fibres_[i].state == state) fibres_[i].state = State::kReady;
+    }
+    return any;
+  }
+
+  bool all(int begin, int end, State state) const {
+    for (int i = begin; i < end; ++i) {
+      if (fibres_[i].state != state) return false;
+    }
+    return true;
+  }
+
+  std::unique_ptr<char, Free> shared_;
+  const std::function<void()>* body_ = nullptr;
+  bool backwards_ = false;
+  std::vector<Fibre> fibres_;
+  std::vector<std::unique_ptr<char[]>> stacks_;
+  ucontext_t scheduler_;
+  int running_ = 0;
+};
+
+inline void* dynamic_shared() { return Block::current()->shared(); }
+
+template <typename Kernel, typename... Arguments>
+void launch(Kernel kernel, int blocks, int threads, std::size_t shared_bytes,
+            const Arguments&... arguments) {
+  static Block block;
+  gridDim = {static_cast<unsigned>(blocks), 1, 1};
+  blockDim = {static_cast<unsigned>(threads), 1, 1};
+  for (int i = 0; i < blocks; ++i) {
+    const int turn = i % 2 == 0 ? i / 2 : blocks - 1 - i / 2;  // in no order to rely on
+    blockIdx.x = static_cast<unsigned>(turn);
+    block.run(threads, shared_bytes, i % 2 == 1, [&] { kernel(arguments...); });
+  }
+}
+
+}  // namespace cuda_emulation
+
+inline void __syncthreads() { cuda_emulation::Block::current()->wait_for_block(); }
+inline void __syncwarp() { cuda_emulation::Block::current()->wait_for_warp(); }
+
+#endif  // BOXCONV_TESTS_CORE_CUDA_EMULATION_H_

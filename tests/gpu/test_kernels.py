@@ -1,0 +1,63 @@
+"""The CUDA kernels by themselves, where there is a GPU; and that their absence is clearly said."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.gpu.device import find_device
+from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem
+from tests.gpu import emulated_library, kernels
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def gpu_is_missing() -> str:
+    try:
+        find_device()
+    except GpuError as error:
+        return str(error)
+    return "" if shutil.which("nvcc") else "no nvcc"
+
+
+@pytest.mark.skipif(bool(gpu_is_missing()), reason=gpu_is_missing())
+@pytest.mark.timeout(600)
+def test_kernels_on_the_gpu():
+    kernels.run(problems=20)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+@pytest.mark.timeout(600)
+def test_kernels_emulated(tmp_path):
+    """What runs on a GPU, on the CPU: the checks themselves, and the C interface."""
+    device = emulated_library.NumpyDevice()
+    emulated = kernels.Kernels(device, Library(emulated_library.build(tmp_path), device))
+    kernels.check_random_problems(emulated, problems=6, small=True)
+    kernels.check_extremes(emulated, images=50)
+    with pytest.raises(GpuError, match="strides must be positive"):
+        emulated.library.workspace("forward", Problem(1, 2, 3, 4, strides=(0, 1)))
+
+
+@pytest.mark.skipif(not gpu_is_missing(), reason="there is a GPU")
+def test_gpu_check_says_what_is_missing():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode != 0
+    assert "nothing was checked" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_survive_storage(dtype):
+    values = np.float64([[0.5, -2.0], [1024.0, 0.0]])
+    stored = kernels.encode(values, dtype).reshape(-1).view(np.uint8)
+    np.testing.assert_array_equal(kernels.decode(stored, values.shape, dtype), values)
+
+
+def test_shapes_of_a_problem():
+    problem = Problem(2, 5, 7, 3, boxes_per_channel=4, strides=(2, 3))
+    assert problem.output_shape == (2, 3, 3, 12)
+    assert (problem.as_c().layout, problem.as_c().normalization, problem.as_c().dtype) == (0, 1, 2)
