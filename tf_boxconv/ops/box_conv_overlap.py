@@ -8,8 +8,12 @@ wherever a matrix product runs. It costs more than the compiled op as planes gro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
+from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
     convert_boxes,
     convert_images,
@@ -33,15 +37,43 @@ def box_conv2d_overlap(
         x = convert_images(x)
         boxes = convert_boxes(boxes, x, data_format)
         planes = tf.transpose(x, [0, 3, 1, 2]) if data_format == "channels_last" else x
-        out = apply_overlap(
-            tf.cast(planes, boxes.dtype),
-            *overlap_matrices(boxes, tf.shape(planes)[2:], strides, normalization),
-        )
-        shape = tf.shape(out)  # [N, C, M, H', W']
-        out = tf.reshape(out, [shape[0], shape[1] * shape[2], shape[3], shape[4]])
+        planes = tf.cast(planes, boxes.dtype)
+        size = _dimensions(planes)[2:]
+        matrices = _constant_matrices(boxes, size, strides, normalization)
+        if matrices is None:
+            matrices = overlap_matrices(boxes, size, strides, normalization)
+        out = _join_channels(apply_overlap(planes, *matrices))
         if data_format == "channels_last":
             out = tf.transpose(out, [0, 2, 3, 1])
         return tf.cast(out, x.dtype)
+
+
+def _dimensions(x: tf.Tensor) -> list:
+    """The dimensions of `x`, integers where they are known."""
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
+
+
+def _join_channels(out: tf.Tensor) -> tf.Tensor:
+    """Turns `[N, C, M, H', W']` into `[N, C * M, H', W']`."""
+    batch, channels, multiplier, height, width = _dimensions(out)
+    others = [channels * multiplier, height, width]
+    # With one unknown, converters to other runtimes need no arithmetic on shapes.
+    if all(isinstance(size, int) and size > 0 for size in others):
+        batch = -1
+    return tf.reshape(out, [batch, *others])
+
+
+def _constant_matrices(boxes, size, strides, normalization) -> list[np.ndarray] | None:
+    """`overlap_matrices` computed now, where an export allows it and everything is known."""
+    if not stock_ops_scope.is_active() or not all(isinstance(length, int) for length in size):
+        return None
+    values = tf.get_static_value(boxes)
+    if values is None:
+        return None
+    with tf.init_scope():
+        matrices = overlap_matrices(tf.constant(values), size, strides, normalization)
+        return [matrix.numpy() for matrix in matrices]
 
 
 def apply_overlap(planes: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
@@ -50,7 +82,7 @@ def apply_overlap(planes: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.
 
 
 def overlap_matrices(
-    boxes: tf.Tensor, size: tf.Tensor, strides: tuple[int, int], normalization: str | None
+    boxes: tf.Tensor, size: Sequence, strides: tuple[int, int], normalization: str | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the normalised row and column matrices, `[C, M, H', H]` and `[C, M, W', W]`."""
     # An empty, inverted or NaN box is replaced by a harmless one and its matrices set to zero, so
