@@ -67,8 +67,9 @@ def _inspect_keras_file(path: Path) -> dict[str, Any]:
     except Exception as error:  # Keras raises whatever its reader meets in a damaged file.
         raise InspectError(f"{path} cannot be loaded by Keras: {error}") from error
     described = description.describe(model)
-    native = [layer for layer in described["layers"] if layer["implementation"] == "native"]
-    return {"kind": "Keras file", "bytes": _size(path), "needs_library": bool(native), **described}
+    # Its layers are this package's, whose import loads the library, whatever they run.
+    needed = bool(described["layers"])
+    return {"kind": "Keras file", "bytes": _size(path), "needs_library": needed, **described}
 
 
 def _inspect_saved_model(path: Path) -> dict[str, Any]:
@@ -104,8 +105,8 @@ def text(found: dict[str, Any]) -> str:
         lines[0] += f", model '{found['model']}', {found['parameters']:,} parameters"
     if found["layers"] is None:
         lines.append(
-            f"{found['box_ops']} box convolutions in its graphs. Their boxes are not described: the "
-            "SavedModel was not written by tf_boxconv.export."
+            f"{found['box_ops']} box convolutions in its graphs. Their boxes are not described: "
+            "the SavedModel was not written by tf_boxconv.export."
         )
     elif found["layers"]:
         lines += ["", *_layer_table(found["layers"])]
@@ -117,7 +118,9 @@ def text(found: dict[str, Any]) -> str:
 
 def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
     """One line a layer; sizes are least, median and greatest."""
-    rows = [("layer", "type", "plane", "boxes", "height px", "width px", "centre px off", "weights")]
+    rows = [
+        ("layer", "type", "plane", "boxes", "height px", "width px", "centre px off", "weights")
+    ]
     rows += [_row(layer) for layer in layers]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [

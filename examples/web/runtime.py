@@ -1,6 +1,6 @@
 """The TensorFlow.js runtime: one file out of its npm package, kept in the folder `build`.
 
-    python -m examples.web.runtime
+python -m examples.web.runtime
 """
 
 import shutil

@@ -11,7 +11,7 @@ def require_modules(names: Sequence[str], wanted_by: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            f"{wanted_by} needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
-            'not installed. Install the converters with `pip install "tf_boxconv[export]"`, or in '
+            f"{wanted_by} needs what is not installed: {', '.join(missing)}. "
+            'Install the converters with `pip install "tf_boxconv[export]"`, or in '
             'a checkout `pip install -e ".[export]"`.'
         )

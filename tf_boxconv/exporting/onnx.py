@@ -17,21 +17,22 @@ def write(saved_model: Path, path: Path) -> None:
     import onnx
     import tf2onnx
 
-    function = frozen_signature(saved_model)
-    inputs = [tensor.name for tensor in function.inputs]
-    outputs = [tensor.name for tensor in function.outputs]
-    graph_def = function.graph.as_graph_def()
+    frozen = frozen_signature(saved_model)
+    names = {tensor.name: name for name, tensor in {**frozen.inputs, **frozen.outputs}.items()}
     with tf.Graph().as_default():
         proto, _ = tf2onnx.convert.from_graph_def(
-            graph_def, input_names=inputs, output_names=outputs, opset=OPSET
+            frozen.graph_def,
+            input_names=[tensor.name for tensor in frozen.inputs.values()],
+            output_names=[tensor.name for tensor in frozen.outputs.values()],
+            opset=OPSET,
         )
-    _rename(proto.graph, {name: name.split(":")[0] for name in inputs + outputs})
+    _rename(proto.graph, names)
     onnx.checker.check_model(proto)
     onnx.save(proto, str(path))
 
 
 def _rename(graph, names: dict[str, str]) -> None:
-    """Drops TensorFlow's `:0` from the names that clients see."""
+    """Gives inputs and outputs the names that clients know from the signature."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]

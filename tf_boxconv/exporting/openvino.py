@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tf_boxconv.exporting.saved_model import SIGNATURE
-
 
 def write(saved_model: Path, folder: Path) -> None:
     """Converts a portable SavedModel to `model.xml` and `model.bin`, weights in float32."""

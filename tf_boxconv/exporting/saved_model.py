@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
 
 from tf_boxconv import description
 from tf_boxconv.exporting import saved_model_graph
@@ -43,23 +45,41 @@ def _write_description(model: keras.Model, folder: Path) -> None:
     (extra / description.FILE_NAME).write_text(text + "\n")
 
 
-def frozen_signature(folder: Path) -> tf.types.experimental.ConcreteFunction:
-    """The default signature of a SavedModel with weights as constants and functions inlined.
+@dataclasses.dataclass(frozen=True)
+class FrozenSignature:
+    """A signature as one graph: weights are constants, functions are inlined.
 
-    Inputs and outputs are in the order of their names in the signature.
+    Attributes:
+        graph_def: The graph.
+        inputs: Tensors of the graph by their names in the signature.
+        outputs: Likewise.
     """
+
+    graph_def: graph_pb2.GraphDef
+    inputs: dict[str, tf.Tensor]
+    outputs: dict[str, tf.Tensor]
+
+
+def frozen_signature(folder: Path) -> FrozenSignature:
+    """Freezes the default signature of a SavedModel."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    signature = tf.saved_model.load(str(folder)).signatures[SIGNATURE]
+    loaded = tf.saved_model.load(str(folder))  # Holds the variables: signatures do not.
+    signature = loaded.signatures[SIGNATURE]
     specs = signature_inputs(signature)
     names = sorted(signature.structured_outputs)
 
     @tf.function(input_signature=specs)
     def serve(*inputs):
         answer = signature(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
-        return [tf.identity(answer[name], name=name) for name in names]
+        return [answer[name] for name in names]
 
-    return convert_variables_to_constants_v2(serve.get_concrete_function())
+    frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+    return FrozenSignature(
+        frozen.graph.as_graph_def(),
+        dict(zip([spec.name for spec in specs], frozen.inputs, strict=True)),
+        dict(zip(names, frozen.outputs, strict=True)),
+    )
 
 
 def signature_inputs(signature) -> list[tf.TensorSpec]:

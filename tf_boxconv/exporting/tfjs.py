@@ -15,27 +15,30 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.framework import graph_pb2
 
-from tf_boxconv.exporting.saved_model import frozen_signature
+from tf_boxconv.exporting.saved_model import FrozenSignature, frozen_signature
 from tf_boxconv.version import __version__
 
 SHARD_BYTES = 4 << 20
 # TensorFlow.js has no other numbers; what a type becomes there.
 _TYPES = {"float64": "float32", "float16": "float32", "bfloat16": "float32", "int64": "int32"}
+# Where a TensorProto keeps values of those types.
+_VALUE_FIELDS = ("tensor_content", "half_val", "float_val", "double_val", "int_val", "int64_val")
+_VALUE_FIELDS += ("bool_val",)
 _SUPPORTED = ("float32", "int32", "bool", "uint8")
 
 
 def write(saved_model: Path, folder: Path) -> None:
     """Converts a portable SavedModel."""
-    function = frozen_signature(saved_model)
-    graph = _inference_graph(function)
+    frozen = frozen_signature(saved_model)
+    graph = _inference_graph(frozen)
     weights = _move_constants(graph)
     content = {
         "format": "graph-model",
         "generatedBy": f"TensorFlow {tf.__version__}",
         "convertedBy": f"tf_boxconv {__version__}",
         "signature": {
-            "inputs": _tensors(function.inputs),
-            "outputs": _tensors(function.outputs),
+            "inputs": _tensors(frozen.inputs),
+            "outputs": _tensors(frozen.outputs),
         },
         "modelTopology": json_format.MessageToDict(graph),
         "weightsManifest": [{"paths": [], "weights": [_entry(*item) for item in weights.items()]}],
@@ -45,12 +48,13 @@ def write(saved_model: Path, folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(content))
 
 
-def _inference_graph(function) -> graph_pb2.GraphDef:
+def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:
     """What the outputs need: no assertions, no control edges, nothing that only they need."""
-    graph = function.graph.as_graph_def()
+    graph = frozen.graph_def
     for node in graph.node:
         node.input[:] = [name for name in node.input if not name.startswith("^")]
-    kept = [tensor.op.name for tensor in [*function.inputs, *function.outputs]]
+    tensors = [*frozen.inputs.values(), *frozen.outputs.values()]
+    kept = [tensor.op.name for tensor in tensors]
     graph = tf.compat.v1.graph_util.extract_sub_graph(graph, kept)
     for node in graph.node:
         for name in [name for name in node.attr if name.startswith("_")]:
@@ -65,8 +69,7 @@ def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
         if node.op == "Const":
             tensor = node.attr["value"].tensor
             weights[node.name] = _supported(node.name, tf.make_ndarray(tensor))
-            tensor.ClearField("tensor_content")
-            for field in ("float_val", "double_val", "int_val", "int64_val", "bool_val", "half_val"):
+            for field in _VALUE_FIELDS:
                 tensor.ClearField(field)
     return weights
 
@@ -89,8 +92,8 @@ def _entry(name: str, value: np.ndarray) -> dict[str, Any]:
     return {"name": name, "shape": list(value.shape), "dtype": value.dtype.name}
 
 
-def _tensors(tensors) -> dict[str, Any]:
-    return {tensor.op.name: _tensor_info(tensor) for tensor in tensors}
+def _tensors(tensors: dict[str, tf.Tensor]) -> dict[str, Any]:
+    return {name: _tensor_info(tensor) for name, tensor in tensors.items()}
 
 
 def _tensor_info(tensor: tf.Tensor) -> dict[str, Any]:

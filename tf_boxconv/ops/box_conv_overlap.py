@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from tf_boxconv.ops import stock_ops_scope
@@ -41,11 +40,31 @@ def box_conv2d_overlap(
         size = _dimensions(planes)[2:]
         matrices = _constant_matrices(boxes, size, strides, normalization)
         if matrices is None:
-            matrices = overlap_matrices(boxes, size, strides, normalization)
-        out = _join_channels(apply_overlap(planes, *matrices))
+            matrices = _stacked_matrices(boxes, size, strides, normalization)
+        out = apply_overlap(planes, *matrices, height=-(-size[0] // strides[0]))
         if data_format == "channels_last":
             out = tf.transpose(out, [0, 2, 3, 1])
         return tf.cast(out, x.dtype)
+
+
+def apply_overlap(planes: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, height) -> tf.Tensor:
+    """Applies stacked matrices to planes `[N, C, H, W]`: `[N, C * M, H', W']`.
+
+    Args:
+        planes: The planes.
+        rows: `[C, M * H', H]`: one product applies all boxes of a channel.
+        columns: `[C * M, W', W]`.
+        height: `H'`.
+    """
+    # Only leading axes broadcast: TensorFlow.js multiplies wrongly where others would.
+    responses = tf.matmul(rows, planes)
+    batch, *_, width = _dimensions(responses)
+    others = [_dimensions(columns)[0], height, width]
+    # With one unknown, converters to other runtimes need no arithmetic on shapes.
+    if all(isinstance(size, int) and size > 0 for size in others):
+        batch = -1
+    responses = tf.reshape(responses, [batch, *others])
+    return tf.matmul(responses, columns, transpose_b=True)
 
 
 def _dimensions(x: tf.Tensor) -> list:
@@ -54,31 +73,28 @@ def _dimensions(x: tf.Tensor) -> list:
     return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
 
 
-def _join_channels(out: tf.Tensor) -> tf.Tensor:
-    """Turns `[N, C, M, H', W']` into `[N, C * M, H', W']`."""
-    batch, channels, multiplier, height, width = _dimensions(out)
-    others = [channels * multiplier, height, width]
-    # With one unknown, converters to other runtimes need no arithmetic on shapes.
-    if all(isinstance(size, int) and size > 0 for size in others):
-        batch = -1
-    return tf.reshape(out, [batch, *others])
-
-
-def _constant_matrices(boxes, size, strides, normalization) -> list[np.ndarray] | None:
-    """`overlap_matrices` computed now, where an export allows it and everything is known."""
+def _constant_matrices(boxes, size, strides, normalization) -> list[tf.Tensor] | None:
+    """`_stacked_matrices` computed now, where an export allows it and everything is known."""
     if not stock_ops_scope.is_active() or not all(isinstance(length, int) for length in size):
         return None
     values = tf.get_static_value(boxes)
     if values is None:
         return None
     with tf.init_scope():
-        matrices = overlap_matrices(tf.constant(values), size, strides, normalization)
-        return [matrix.numpy() for matrix in matrices]
+        matrices = _stacked_matrices(tf.constant(values), size, strides, normalization)
+        values = [matrix.numpy() for matrix in matrices]
+    return [tf.constant(value) for value in values]
 
 
-def apply_overlap(planes: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Applies `[C, M, H', H]` and `[C, M, W', W]` to planes `[N, C, H, W]`: `[N, C, M, H', W']`."""
-    return tf.matmul(tf.matmul(rows, planes[:, :, tf.newaxis]), columns, transpose_b=True)
+def _stacked_matrices(boxes, size, strides, normalization) -> list[tf.Tensor]:
+    """`overlap_matrices` as `apply_overlap` wants them."""
+    rows, columns = overlap_matrices(boxes, size, strides, normalization)
+    channels, multiplier, height, full_height = _dimensions(rows)
+    *_, width, full_width = _dimensions(columns)
+    return [
+        tf.reshape(rows, [channels, multiplier * height, full_height]),
+        tf.reshape(columns, [channels * multiplier, width, full_width]),
+    ]
 
 
 def overlap_matrices(
