@@ -5,8 +5,8 @@ const fs = require("fs");
 const path = require("path");
 const readline = require("readline");
 const [runtime, folder] = process.argv.slice(2);
-console.warn = console.info = console.log; // TensorFlow.js greets Node there.
-console.log = () => {};
+// TensorFlow.js greets Node, and standard output is for answers.
+console.log = console.info = console.warn = () => {};
 const tf = require(runtime);
 
 function readModel() {

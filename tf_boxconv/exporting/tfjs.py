@@ -20,11 +20,14 @@ from tf_boxconv.version import __version__
 
 SHARD_BYTES = 4 << 20
 # TensorFlow.js has no other numbers; what a type becomes there.
-_TYPES = {"float64": "float32", "float16": "float32", "bfloat16": "float32", "int64": "int32"}
+_TYPES = {
+    **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
+    **dict.fromkeys(("int64", "int8", "uint8"), "int32"),
+}
 # Where a TensorProto keeps values of those types.
 _VALUE_FIELDS = ("tensor_content", "half_val", "float_val", "double_val", "int_val", "int64_val")
 _VALUE_FIELDS += ("bool_val",)
-_SUPPORTED = ("float32", "int32", "bool", "uint8")
+_SUPPORTED = ("float32", "int32", "bool")
 
 
 def write(saved_model: Path, folder: Path) -> None:
@@ -50,12 +53,18 @@ def write(saved_model: Path, folder: Path) -> None:
 
 def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:
     """What the outputs need: no assertions, no control edges, nothing that only they need."""
-    graph = frozen.graph_def
-    for node in graph.node:
-        node.input[:] = [name for name in node.input if not name.startswith("^")]
+    nodes = {node.name: node for node in frozen.graph_def.node}
     tensors = [*frozen.inputs.values(), *frozen.outputs.values()]
-    kept = [tensor.op.name for tensor in tensors]
-    graph = tf.compat.v1.graph_util.extract_sub_graph(graph, kept)
+    needed, pending = set(), [tensor.op.name for tensor in tensors]
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            node = nodes[name]
+            node.input[:] = [source for source in node.input if not source.startswith("^")]
+            pending += [source.split(":")[0] for source in node.input]
+    kept = [node for node in nodes.values() if node.name in needed]
+    graph = graph_pb2.GraphDef(node=kept, versions=frozen.graph_def.versions)
     for node in graph.node:
         for name in [name for name in node.attr if name.startswith("_")]:
             del node.attr[name]

@@ -41,7 +41,9 @@ def box_conv2d_overlap(
         matrices = _constant_matrices(boxes, size, strides, normalization)
         if matrices is None:
             matrices = _stacked_matrices(boxes, size, strides, normalization)
-        out = apply_overlap(planes, *matrices, height=-(-size[0] // strides[0]))
+        # Rounded up without negative numbers, which tf2onnx would divide otherwise.
+        height = (size[0] + strides[0] - 1) // strides[0]
+        out = apply_overlap(planes, *matrices, height)
         if data_format == "channels_last":
             out = tf.transpose(out, [0, 2, 3, 1])
         return tf.cast(out, x.dtype)
