@@ -77,7 +77,7 @@ class Browser:
 
 
 @contextlib.contextmanager
-def chromium(width: int = 1100, height: int = 1500) -> Iterator[Browser]:
+def chromium(width: int = 1100, height: int = 1700) -> Iterator[Browser]:
     """A browser that ends with the `with` statement."""
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
