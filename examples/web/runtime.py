@@ -1,6 +1,8 @@
 """The TensorFlow.js runtime: one file out of its npm package, kept in the folder `build`.
 
-python -m examples.web.runtime
+    python -m examples.web.runtime
+
+prints where it is.
 """
 
 import shutil
@@ -14,7 +16,9 @@ VERSION = "4.22.0"
 PACKAGE = f"@tensorflow/tfjs@{VERSION}"
 _MEMBER = "package/dist/tf.min.js"
 _FOLDER = Path(__file__).parents[2] / "build" / f"tfjs-{VERSION}"
-NPM_SECONDS = 240
+NPM_SECONDS = 120
+# Where there is no network that shall show soon.
+_NPM_FLAGS = ("--silent", "--fetch-retries=1", "--fetch-timeout=30000")
 
 
 class RuntimeMissingError(Exception):
@@ -42,7 +46,7 @@ def _fetch(path: Path) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        command = [npm, "pack", PACKAGE, "--silent", "--pack-destination", folder]
+        command = [npm, "pack", PACKAGE, *_NPM_FLAGS, "--pack-destination", folder]
         try:
             subprocess.run(
                 command, check=True, capture_output=True, text=True, timeout=NPM_SECONDS, cwd=folder

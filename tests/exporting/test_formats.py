@@ -70,7 +70,7 @@ def test_awkward_boxes(format, normalization, tmp_path):
 
 @pytest.mark.parametrize("quantize", ["int8", "uint8"])
 def test_quantized_litert(quantize, tmp_path):
-    data = [images(32, seed=5)]
+    data = iter([images(20, seed=5), images(12, seed=6)])  # Can be read only once.
     built = model()
     run = exported(built, tmp_path, "litert", quantize=quantize, representative_data=data)
     assert isinstance(run, LiteRT)

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from tf_boxconv.exporting import output
+from tf_boxconv.exporting import saved_model as saved_models
 from tf_boxconv.exporting.errors import require_modules
 
 QUANTIZATIONS = ("int8", "uint8", None)
@@ -23,19 +24,20 @@ class Format:
     """What `export` has to know of a format before it starts.
 
     Attributes:
-        module: The module of `tf_boxconv.exporting` whose `write` converts a SavedModel to it.
+        converter: The module of `tf_boxconv.exporting` that converts a portable SavedModel to it;
+            `None` for SavedModels themselves.
         suffix: What the name of the written file ends in; `None` for a folder.
         needs: Python modules that only this format needs; the extra `export` installs them.
     """
 
-    module: str
+    converter: str | None = None
     suffix: str | None = None
     needs: tuple[str, ...] = ()
 
 
 FORMATS = {
-    "saved_model": Format("saved_model"),
-    "saved_model_portable": Format("saved_model"),
+    "saved_model": Format(),
+    "saved_model_portable": Format(),
     "litert": Format("litert", ".tflite"),
     "onnx": Format("onnx", ".onnx", ("onnx", "tf2onnx")),
     "openvino": Format("openvino", None, ("openvino",)),
@@ -102,22 +104,25 @@ def export(
     destination = output.checked(path, chosen.suffix, overwrite)
     require_modules(chosen.needs, f'format="{format}"')
     signature = _input_signature(model, input_shape)
-    writer = importlib.import_module(f"tf_boxconv.exporting.{chosen.module}")
-    saved_models = importlib.import_module("tf_boxconv.exporting.saved_model")
+    options = {}
+    if quantize is not None:
+        options = {"quantize": quantize, "representative_data": representative_data}
     with output.whole(destination, overwrite) as temporary:
         if format == "saved_model":
             saved_models.write_native(model, temporary, signature)
-            return
-        if format == "saved_model_portable":
+        elif format == "saved_model_portable":
             saved_models.write_portable(model, temporary, signature)
-            return
-        with tempfile.TemporaryDirectory(prefix="tf_boxconv-export-") as scratch:
-            saved_model = Path(scratch) / "saved_model"
-            saved_models.write_portable(model, saved_model, signature)
-            options = {}
-            if quantize is not None:
-                options = {"quantize": quantize, "representative_data": representative_data}
-            writer.write(saved_model, temporary, **options)
+        else:
+            _convert(model, signature, chosen, temporary, options)
+
+
+def _convert(model: keras.Model, signature, format: Format, path: Path, options: dict) -> None:
+    """Writes a portable SavedModel and converts it; converters are imported when they are used."""
+    converter = importlib.import_module(f"tf_boxconv.exporting.{format.converter}")
+    with tempfile.TemporaryDirectory(prefix="tf_boxconv-export-") as scratch:
+        saved_model = Path(scratch) / "saved_model"
+        saved_models.write_portable(model, saved_model, signature)
+        converter.write(saved_model, path, **options)
 
 
 def _check_quantization(format: str, quantize: str | None, representative_data) -> None:
