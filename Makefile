@@ -43,7 +43,8 @@ $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || (echo "Python's venv module is missing: \
 	on Debian and Ubuntu run 'apt install python3-venv'" && false)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
-	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[benchmarks,examples,test,lint]"
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+		-e ".[benchmarks,examples,export,runtimes,test,lint]"
 	# It would bring `tensorflow` along, over tensorflow-cpu.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 		"tensorflow-serving-api>=2.21,<2.22"

@@ -1,6 +1,7 @@
 """Convolution with learnable boxes of any size at the price of a 3x3, for TensorFlow and Keras."""
 
 from tf_boxconv import constraints, initializers, layers
+from tf_boxconv.exporting import export
 from tf_boxconv.ops.box_conv import box_conv2d
 from tf_boxconv.ops.integral_image import integral_image
 from tf_boxconv.ops.library import build_info, library_path
@@ -11,6 +12,7 @@ __all__ = [
     "box_conv2d",
     "build_info",
     "constraints",
+    "export",
     "initializers",
     "integral_image",
     "layers",

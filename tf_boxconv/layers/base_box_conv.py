@@ -10,8 +10,10 @@ from keras import activations, initializers, ops, regularizers
 
 from tf_boxconv import constraints as box_constraints
 from tf_boxconv import initializers as box_initializers
+from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
     standardize_data_format,
+    standardize_implementation,
     standardize_normalization,
     standardize_strides,
 )
@@ -47,6 +49,7 @@ class BaseBoxConv2D(keras.layers.Layer):
         activity_regularizer=None,
         boxes_constraint="box_constraint",
         bias_constraint=None,
+        implementation="native",
         **kwargs,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -64,8 +67,9 @@ class BaseBoxConv2D(keras.layers.Layer):
         self.boxes_constraint = box_constraints.get(boxes_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.input_spec = keras.layers.InputSpec(ndim=4)
+        self.implementation = standardize_implementation(implementation)
         # The compiled operator has no XLA kernel: `jit_compile="auto"` must not choose XLA.
-        self.supports_jit = False
+        self.supports_jit = self.implementation == "portable"
         self._scale = None
 
     @property
@@ -194,10 +198,11 @@ class BaseBoxConv2D(keras.layers.Layer):
     def _convolve_boxes(self, inputs):
         return box_conv2d(
             ops.cast(inputs, self.compute_dtype),
-            self.boxes,
+            stock_ops_scope.current_value(lambda: self.boxes),
             strides=self.strides,
             normalization=self.normalization,
             data_format=self.data_format,
+            implementation=self.implementation,
         )
 
     def _add_bias_and_activate(self, outputs):
@@ -277,6 +282,7 @@ class BaseBoxConv2D(keras.layers.Layer):
                 "activity_regularizer": regularizers.serialize(self.activity_regularizer),
                 "boxes_constraint": keras.constraints.serialize(self.boxes_constraint),
                 "bias_constraint": keras.constraints.serialize(self.bias_constraint),
+                "implementation": self.implementation,
             }
         )
         return config

@@ -46,6 +46,8 @@ class BoxBottleneck(keras.layers.Layer):
         kernel_regularizer: Optional regularizer for the 1x1 convolution.
         boxes_constraint: Optional projection of the boxes, in pixels, after each step of an
             optimizer.
+        implementation: `"native"`: the compiled op. `"portable"`: stock TensorFlow ops only, the
+            same result, slower. `tf_boxconv.export` needs no such model: it chooses by itself.
 
     `DepthwiseBoxConv2D` says more about the arguments that concern boxes.
 
@@ -89,6 +91,7 @@ class BoxBottleneck(keras.layers.Layer):
         boxes_regularizer=None,
         kernel_regularizer=None,
         boxes_constraint="box_constraint",
+        implementation="native",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -107,6 +110,7 @@ class BoxBottleneck(keras.layers.Layer):
             boxes_initializer=boxes_initializer,
             boxes_regularizer=boxes_regularizer,
             boxes_constraint=boxes_constraint,
+            implementation=implementation,
             dtype=self.dtype_policy,
             name="box_conv",
         )
@@ -189,6 +193,7 @@ class BoxBottleneck(keras.layers.Layer):
             "boxes_initializer",
             "boxes_regularizer",
             "boxes_constraint",
+            "implementation",
         )
         config.update({key: boxes[key] for key in passed_on})
         config.update(

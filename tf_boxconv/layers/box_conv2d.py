@@ -50,6 +50,8 @@ class BoxConv2D(BaseBoxConv2D):
             after being updated by an `Optimizer`.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
+        implementation: `"native"`: the compiled op. `"portable"`: stock TensorFlow ops only, the
+            same result, slower. `tf_boxconv.export` needs no such model: it chooses by itself.
 
     `DepthwiseBoxConv2D` says more about the arguments that concern boxes.
 
@@ -93,6 +95,7 @@ class BoxConv2D(BaseBoxConv2D):
         boxes_constraint="box_constraint",
         kernel_constraint=None,
         bias_constraint=None,
+        implementation="native",
         **kwargs,
     ):
         super().__init__(
@@ -110,6 +113,7 @@ class BoxConv2D(BaseBoxConv2D):
             activity_regularizer=activity_regularizer,
             boxes_constraint=boxes_constraint,
             bias_constraint=bias_constraint,
+            implementation=implementation,
             **kwargs,
         )
         self.filters = standardize_count(filters, "filters")

@@ -57,6 +57,8 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
             and high, and near the image.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
+        implementation: `"native"`: the compiled op. `"portable"`: stock TensorFlow ops only, the
+            same result, slower. `tf_boxconv.export` needs no such model: it chooses by itself.
 
     Attributes:
         boxes: The boxes in pixels, a tensor `(channels, depth_multiplier, 4)`. Set them with
@@ -104,6 +106,7 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         activity_regularizer=None,
         boxes_constraint="box_constraint",
         bias_constraint=None,
+        implementation="native",
         **kwargs,
     ):
         super().__init__(
@@ -121,6 +124,7 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
             activity_regularizer=activity_regularizer,
             boxes_constraint=boxes_constraint,
             bias_constraint=bias_constraint,
+            implementation=implementation,
             **kwargs,
         )
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 NORMALIZATIONS = ("area", "valid", None)
+IMPLEMENTATIONS = ("native", "portable")
 DATA_FORMATS = ("channels_last", "channels_first")
 FLOAT_TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
@@ -35,6 +36,16 @@ def standardize_normalization(normalization: str | None) -> str | None:
             f"Received: normalization={normalization!r}"
         )
     return normalization
+
+
+def standardize_implementation(implementation: str) -> str:
+    """Returns `implementation` if it is `"native"` or `"portable"`."""
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            '`implementation` must be "native" (the compiled op) or "portable" (stock ops only). '
+            f"Received: implementation={implementation!r}"
+        )
+    return implementation
 
 
 def standardize_data_format(data_format: str | None) -> str:

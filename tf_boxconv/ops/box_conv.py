@@ -1,4 +1,4 @@
-"""`box_conv2d`: the operator, by the compiled op."""
+"""`box_conv2d`: the operator, by the compiled op or by stock ops."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_boxconv.ops import box_conv_gradients  # noqa: F401  (registers the gradients)
+from tf_boxconv.ops import (
+    box_conv_gradients,  # noqa: F401  (registers the gradients)
+    stock_ops_scope,
+)
 from tf_boxconv.ops.arguments import (
     convert_boxes,
     convert_images,
     standardize_data_format,
+    standardize_implementation,
     standardize_normalization,
     standardize_strides,
 )
+from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 from tf_boxconv.ops.library import compiled_ops
 
 
@@ -24,6 +29,7 @@ def box_conv2d(
     normalization: str | None = "area",
     data_format: str | None = None,
     name: str | None = None,
+    implementation: str = "native",
 ) -> tf.Tensor:
     """Convolves each channel of `x` with boxes of any size, at a cost independent of the size.
 
@@ -53,6 +59,8 @@ def box_conv2d(
             the image (0 where there is none), `None` by nothing: plain sums.
         data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's default.
         name: A name for the operation.
+        implementation: `"native"` runs the compiled op. `"portable"` computes the same by stock
+            TensorFlow ops, slower, so that the graph runs where the op library is not at hand.
 
     Returns:
         Tensor of `x`'s dtype, `[N, ceil(H / stride_y), ceil(W / stride_x), C * M]`, or
@@ -71,6 +79,9 @@ def box_conv2d(
     strides = standardize_strides(strides)
     normalization = standardize_normalization(normalization)
     data_format = standardize_data_format(data_format)
+    implementation = standardize_implementation(implementation)
+    if implementation == "portable" or stock_ops_scope.is_active():
+        return box_conv2d_overlap(x, boxes, strides, normalization, data_format, name)
     with tf.name_scope(name or "box_conv2d"):
         x = convert_images(x)
         return compiled_ops.box_conv_box_conv2d(

@@ -8,8 +8,11 @@ wherever a matrix product runs. It costs more than the compiled op as planes gro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
+from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
     convert_boxes,
     convert_images,
@@ -33,24 +36,71 @@ def box_conv2d_overlap(
         x = convert_images(x)
         boxes = convert_boxes(boxes, x, data_format)
         planes = tf.transpose(x, [0, 3, 1, 2]) if data_format == "channels_last" else x
-        out = apply_overlap(
-            tf.cast(planes, boxes.dtype),
-            *overlap_matrices(boxes, tf.shape(planes)[2:], strides, normalization),
-        )
-        shape = tf.shape(out)  # [N, C, M, H', W']
-        out = tf.reshape(out, [shape[0], shape[1] * shape[2], shape[3], shape[4]])
+        planes = tf.cast(planes, boxes.dtype)
+        size = _dimensions(planes)[2:]
+        matrices = _constant_matrices(boxes, size, strides, normalization)
+        if matrices is None:
+            matrices = _stacked_matrices(boxes, size, strides, normalization)
+        # Rounded up without negative numbers, which tf2onnx would divide otherwise.
+        height = (size[0] + strides[0] - 1) // strides[0]
+        out = apply_overlap(planes, *matrices, height)
         if data_format == "channels_last":
             out = tf.transpose(out, [0, 2, 3, 1])
         return tf.cast(out, x.dtype)
 
 
-def apply_overlap(planes: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Applies `[C, M, H', H]` and `[C, M, W', W]` to planes `[N, C, H, W]`: `[N, C, M, H', W']`."""
-    return tf.matmul(tf.matmul(rows, planes[:, :, tf.newaxis]), columns, transpose_b=True)
+def apply_overlap(planes: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, height) -> tf.Tensor:
+    """Applies stacked matrices to planes `[N, C, H, W]`: `[N, C * M, H', W']`.
+
+    Args:
+        planes: The planes.
+        rows: `[C, M * H', H]`: one product applies all boxes of a channel.
+        columns: `[C * M, W', W]`.
+        height: `H'`.
+    """
+    # Only leading axes broadcast: TensorFlow.js multiplies wrongly where others would.
+    responses = tf.matmul(rows, planes)
+    batch, *_, width = _dimensions(responses)
+    others = [_dimensions(columns)[0], height, width]
+    # With one unknown, converters to other runtimes need no arithmetic on shapes.
+    if all(isinstance(size, int) and size > 0 for size in others):
+        batch = -1
+    responses = tf.reshape(responses, [batch, *others])
+    return tf.matmul(responses, columns, transpose_b=True)
+
+
+def _dimensions(x: tf.Tensor) -> list:
+    """The dimensions of `x`, integers where they are known."""
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
+
+
+def _constant_matrices(boxes, size, strides, normalization) -> list[tf.Tensor] | None:
+    """`_stacked_matrices` computed now, where an export allows it and everything is known."""
+    if not stock_ops_scope.is_active() or not all(isinstance(length, int) for length in size):
+        return None
+    values = tf.get_static_value(boxes)
+    if values is None:
+        return None
+    with tf.init_scope():
+        matrices = _stacked_matrices(tf.constant(values), size, strides, normalization)
+        values = [matrix.numpy() for matrix in matrices]
+    return [tf.constant(value) for value in values]
+
+
+def _stacked_matrices(boxes, size, strides, normalization) -> list[tf.Tensor]:
+    """`overlap_matrices` as `apply_overlap` wants them."""
+    rows, columns = overlap_matrices(boxes, size, strides, normalization)
+    channels, multiplier, height, full_height = _dimensions(rows)
+    *_, width, full_width = _dimensions(columns)
+    return [
+        tf.reshape(rows, [channels, multiplier * height, full_height]),
+        tf.reshape(columns, [channels * multiplier, width, full_width]),
+    ]
 
 
 def overlap_matrices(
-    boxes: tf.Tensor, size: tf.Tensor, strides: tuple[int, int], normalization: str | None
+    boxes: tf.Tensor, size: Sequence, strides: tuple[int, int], normalization: str | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the normalised row and column matrices, `[C, M, H', H]` and `[C, M, W', W]`."""
     # An empty, inverted or NaN box is replaced by a harmless one and its matrices set to zero, so

@@ -1,0 +1,161 @@
+"""Every export format of the pose network in its own runtime: error, size and speed.
+
+    python -m benchmarks.export
+    python -m benchmarks.export --run runs/lsp_box --threads 2
+
+Errors are the largest difference from Keras anywhere in the outputs of some pictures, as a part of
+the largest value there. Times are of one picture; all formats take turns, round after round. What
+is not installed is left out, and said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import rich.table
+import tensorflow as tf
+
+import tf_boxconv
+from benchmarks import machine, timing, workers
+from benchmarks.export_runtimes import RUNTIMES
+from benchmarks.tables import console, threads_text
+from examples.pose import models
+from examples.pose.run_folder import RunFolder
+from examples.web.runtime import RuntimeMissingError
+from tf_boxconv.exporting import FORMATS
+
+NATIVE = "saved_model"
+INT8 = "litert int8"
+NAMES = (*FORMATS, INT8)
+PICTURES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What was found for one format; seconds a picture, round by round."""
+
+    error: float
+    bytes: int
+    seconds: list[float]
+
+
+def measure(
+    run: str | None, image_size: int, width: int, rounds: int, threads: int
+) -> tuple[dict[str, Result], dict[str, str]]:
+    """Exports, compares and times one network. Runs in a worker.
+
+    Returns:
+        A result for each format, and for each format that could not be run, why.
+    """
+    network = RunFolder(run).load_model() if run else models.pose_net("box", 14, image_size, width)
+    pictures = smooth_pictures(PICTURES, network.input_shape[1])
+    expected = network(pictures).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        runs, sizes, missing = {}, {}, {}
+        for name in NAMES:
+            try:
+                path = _export(network, Path(folder), name, pictures)
+                runs[name] = RUNTIMES[name.split()[0]](path, threads)
+            except (ImportError, RuntimeMissingError) as error:
+                missing[name] = str(error)
+                continue
+            sizes[name] = _size(path)
+        errors = {
+            name: float(np.abs(call(pictures) - expected).max() / np.abs(expected).max())
+            for name, call in runs.items()
+        }
+        calls = {name: _one_picture(call, pictures[:1]) for name, call in runs.items()}
+        seconds = timing.interleaved(calls, rounds, "export formats")
+    found = {name: Result(errors[name], sizes[name], seconds[name]) for name in runs}
+    return found, missing
+
+
+def smooth_pictures(count: int, size: int) -> np.ndarray:
+    """Clouds: float32 `[count, size, size, 3]`, values 0 to 255."""
+    coarse = np.random.default_rng(0).uniform(0, 255, (count, 6, 6, 3))
+    pictures = tf.image.resize(coarse, (size, size), "bicubic")
+    return np.clip(pictures.numpy(), 0, 255).astype(np.float32)
+
+
+def _export(network: keras.Model, folder: Path, name: str, pictures: np.ndarray) -> Path:
+    format = name.split()[0]
+    path = folder / f"{name.replace(' ', '_')}{FORMATS[format].suffix or ''}"
+    options = {"quantize": "int8", "representative_data": [pictures]} if name == INT8 else {}
+    tf_boxconv.export(network, path, format, **options)
+    return path
+
+
+def _one_picture(call, picture: np.ndarray):
+    call(picture)
+    return getattr(call, "again", lambda: call(picture))
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def table_of(results: dict[str, Result], threads: int) -> rich.table.Table:
+    """One row a format."""
+    table = rich.table.Table(title=f"pose network, one picture, {threads_text(threads)}")
+    table.add_column("format")
+    for name in ("largest error", "MB", "ms (quartiles)", "x saved_model"):
+        table.add_column(name, justify="right")
+    for name, result in results.items():
+        speed = timing.ratio(result.seconds, results[NATIVE].seconds)
+        table.add_row(
+            name,
+            f"{result.error:.1e}",
+            f"{result.bytes / 1e6:.2f}",
+            f"{timing.spread(np.array(result.seconds) * 1e3):.3g}",
+            f"{speed:.2f}",
+        )
+    return table
+
+
+def write_json(path: Path, results: dict[str, Result], missing: dict, threads: int) -> None:
+    """Writes everything, down to the single samples in seconds."""
+    content = {
+        "machine": machine.describe(),
+        "threads": threads,
+        "formats": {name: dataclasses.asdict(result) for name, result in results.items()},
+        "missing": missing,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures in a fresh process and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--run", help="run folder of a trained network (default: one with random weights)")
+    add("--rounds", type=int, default=9, help="rounds over all formats (9)")
+    add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
+    add("--image_size", type=int, default=96, help="without --run: pixels, a multiple of 16 (96)")
+    add("--width", type=int, default=32, help="without --run: channels at the top (32)")
+    add("--output", type=Path, help="a file for all samples (.json)")
+    args = parser.parse_args(argv)
+    console.print(machine.summary(machine.describe()), markup=False)
+    results, missing = workers.in_fresh_process(
+        args.threads, measure, args.run, args.image_size, args.width, args.rounds, args.threads
+    )
+    console.print(table_of(results, args.threads))
+    for name, reason in missing.items():
+        console.print(f"not measured: {name}: {reason}", markup=False)
+    if args.output:
+        write_json(args.output, results, missing, args.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What 8 bit integers cost a trained pose network: PCK@0.2 of LiteRT exports beside Keras's.
+
+    python -m benchmarks.quantized_pose --run runs/lsp_box --data_dir DIR
+
+The integer models are calibrated on photographs of the training split, and all are measured on the
+whole test split, each photograph once, without its mirror image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import rich.table
+import tensorflow as tf
+
+import tf_boxconv
+from benchmarks.export_runtimes import LiteRT
+from benchmarks.tables import console
+from examples.pose import command_line, datasets, evaluate, input_pipeline
+from examples.pose.input_pipeline import Photographs
+from examples.pose.run_folder import RunFolder
+
+QUANTIZATIONS = (None, "int8", "uint8")
+
+
+class LiteRTModel:
+    """A LiteRT export in the place of the Keras model that it was made from."""
+
+    def __init__(self, path: Path, output_shape: tuple):
+        self._run = LiteRT(path)
+        self._output_shape = output_shape
+
+    def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Runs a batch, one image after the other: calibrated scales are those of one."""
+        logits = tf.numpy_function(self._run_each, [images], tf.float32)
+        return tf.ensure_shape(logits, self._output_shape)
+
+    def _run_each(self, images: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._run(images[i : i + 1]) for i in range(len(images))])
+
+
+def measure(
+    model: keras.Model, calibration: Photographs, test: Photographs, skeleton
+) -> dict[str, tuple[float, int]]:
+    """PCK@0.2 over all joints, and bytes on disk, of Keras and of each LiteRT export."""
+    found = {"Keras": (_pck(model, test, skeleton), 0)}
+    images = calibration.images.astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        for quantize in QUANTIZATIONS:
+            path = Path(folder) / f"{quantize}.tflite"
+            data = None if quantize is None else [images]
+            tf_boxconv.export(model, path, "litert", quantize=quantize, representative_data=data)
+            exported = LiteRTModel(path, model.output_shape)
+            name = f"LiteRT {quantize or 'float32'}"
+            found[name] = _pck(exported, test, skeleton), path.stat().st_size
+    return found
+
+
+def _pck(model, photographs: Photographs, skeleton) -> float:
+    return evaluate.evaluate_joints(model, photographs, skeleton, flip_test=False)["pck"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quantized_pose",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
+    parser.add_argument("--calibration", type=int, default=200, help="photographs (200)")
+    parser.add_argument("--limit", type=int, help="test photographs (all)")
+    command_line.add_data_arguments(parser)
+    args = parser.parse_args(argv)
+    run = RunFolder(args.run)
+    name, size = run.config["dataset"].split("+")[0], run.config["image_size"]
+    places = (
+        args.data_dir or run.config["data_dir"],
+        args.prepared_dir or run.config["prepared_dir"],
+    )
+    dataset, _ = datasets.load(name, "train", *places)
+    calibration = input_pipeline.read_photographs(dataset, size, f"reading {name} train")
+    test, skeleton = evaluate.read_test_photographs(name, size, *places)
+    model = run.load_model()
+    found = measure(model, calibration[: args.calibration], test[: args.limit], skeleton)
+    table = rich.table.Table(title=f"{args.run} on {name} test")
+    table.add_column("model")
+    table.add_column("PCK@0.2", justify="right")
+    table.add_column("MB", justify="right")
+    for title, (pck, size) in found.items():
+        table.add_row(title, f"{pck:.1f}", f"{size / 1e6:.2f}" if size else "")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

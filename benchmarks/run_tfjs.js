@@ -1,0 +1,45 @@
+// Runs a TensorFlow.js graph model in Node: node run_tfjs.js RUNTIME MODEL_FOLDER
+// Each line of standard input is {shape, data}, the model's one input, or {}: the same once more.
+// Answers with one line: the model's one output as {shape, data}, or {}.
+const fs = require("fs");
+const path = require("path");
+const readline = require("readline");
+const [runtime, folder] = process.argv.slice(2);
+// TensorFlow.js greets Node, and standard output is for answers.
+console.log = console.info = console.warn = () => {};
+const tf = require(runtime);
+
+function readModel() {
+  const { format, signature, modelTopology, weightsManifest } = JSON.parse(
+    fs.readFileSync(path.join(folder, "model.json")),
+  );
+  const shards = weightsManifest.flatMap((group) => group.paths);
+  const data = Buffer.concat(shards.map((name) => fs.readFileSync(path.join(folder, name))));
+  return {
+    format,
+    signature,
+    modelTopology,
+    weightSpecs: weightsManifest.flatMap((group) => group.weights),
+    weightData: data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength),
+  };
+}
+
+async function main() {
+  await tf.setBackend("cpu");
+  const model = await tf.loadGraphModel({ load: async () => readModel() });
+  let input;
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const { shape, data } = JSON.parse(line);
+    if (shape) input = tf.tensor(data, shape);
+    const output = model.predict(input);
+    const values = await output.data();
+    const answer = shape ? { shape: output.shape, data: Array.from(values) } : {};
+    output.dispose();
+    process.stdout.write(JSON.stringify(answer) + "\n");
+  }
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});

@@ -1,0 +1,138 @@
+"""The page in a real browser without a window: Chromium, by the WebDriver protocol.
+
+    python -m examples.web.browser --page runs/demo/web/index.html --picture figure.png \
+        --screenshot page.png
+
+Drops the picture on the page, waits for the pose, prints the joints and keeps a screenshot.
+"""
+
+import argparse
+import base64
+import contextlib
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+PATIENCE_SECONDS = 120.0
+# The first two let it run as root, without a sandbox of its own and in small shared memory; the
+# third makes results independent of the graphics card.
+_CHROMIUM_FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--headless=new")
+_DROP = """
+const [name, type, data] = arguments;
+const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+const transfer = new DataTransfer();
+transfer.items.add(new File([bytes], name, { type }));
+const options = { bubbles: true, cancelable: true, dataTransfer: transfer };
+document.getElementById("drop").dispatchEvent(new DragEvent("drop", options));
+"""
+
+
+def is_installed() -> bool:
+    """Whether there is a Chromium with its driver."""
+    return shutil.which("chromedriver") is not None and shutil.which("chromium") is not None
+
+
+class Browser:
+    """A session of a browser, with as much of WebDriver as the page needs."""
+
+    def __init__(self, port: int, session: str):
+        self._address = f"http://127.0.0.1:{port}/session/{session}"
+
+    def open(self, page: Path) -> None:
+        """Opens a file."""
+        self._ask("url", {"url": page.resolve().as_uri()})
+
+    def run(self, script: str, *arguments):
+        """Runs JavaScript in the page and returns its result."""
+        return self._ask("execute/sync", {"script": script, "args": list(arguments)})
+
+    def drop(self, name: str, content: bytes, media_type: str = "image/png") -> None:
+        """Drops a file on the page."""
+        self.run(_DROP, name, media_type, base64.b64encode(content).decode())
+
+    def wait_for(self, *states: str) -> str:
+        """Waits until the page is in one of these states and returns it."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            state = self.run("return document.body.dataset.state")
+            if state in states:
+                return state
+            time.sleep(0.1)
+        raise TimeoutError(f"The page is still {state!r}, not one of {states}.")
+
+    def pose(self) -> dict:
+        """What the page found."""
+        return json.loads(self.run("return document.body.dataset.pose"))
+
+    def screenshot(self) -> bytes:
+        """The window, as a PNG file."""
+        return base64.b64decode(self._ask("screenshot"))
+
+    def _ask(self, command: str, content: dict | None = None):
+        return _request(f"{self._address}/{command}", content)
+
+
+@contextlib.contextmanager
+def chromium(width: int = 1100, height: int = 1700) -> Iterator[Browser]:
+    """A browser that ends with the `with` statement."""
+    driver = subprocess.Popen(
+        ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    session = None
+    try:
+        port = _port(driver)
+        flags = [*_CHROMIUM_FLAGS, f"--window-size={width},{height}"]
+        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": flags}}
+        answer = _request(
+            f"http://127.0.0.1:{port}/session", {"capabilities": {"alwaysMatch": wanted}}
+        )
+        session = answer["sessionId"]
+        yield Browser(port, session)
+    finally:
+        if session is not None:
+            _request(f"http://127.0.0.1:{port}/session/{session}", method="DELETE")
+        driver.terminate()
+        driver.wait()
+        driver.stdout.close()
+
+
+def _port(driver: subprocess.Popen) -> int:
+    for line in driver.stdout:
+        if "started successfully on port" in line:
+            return int(line.split("port")[1].strip(" .\n"))
+    raise RuntimeError("chromedriver does not start.")
+
+
+def _request(address: str, content: dict | None = None, method: str | None = None):
+    data = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(address, data, method=method)
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        return json.load(answer)["value"]
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.web.browser`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.web.browser", description="Run the page in a headless Chromium."
+    )
+    parser.add_argument("--page", type=Path, required=True, help="index.html of the built page")
+    parser.add_argument("--picture", type=Path, required=True, help="PNG file to drop on it")
+    parser.add_argument("--screenshot", type=Path, help="PNG file to write")
+    arguments = parser.parse_args(argv)
+    with chromium() as browser:
+        browser.open(arguments.page)
+        browser.wait_for("ready")
+        browser.drop(arguments.picture.name, arguments.picture.read_bytes())
+        browser.wait_for("done", "error")
+        print(browser.run("return document.getElementById('status').textContent"))
+        if arguments.screenshot:
+            arguments.screenshot.write_bytes(browser.screenshot())
+
+
+if __name__ == "__main__":
+    main()

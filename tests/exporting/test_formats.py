@@ -1,0 +1,82 @@
+"""Every format against Keras, each in its own runtime."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_boxconv
+from benchmarks.export_runtimes import RUNTIMES, LiteRT
+from examples.web.runtime import RuntimeMissingError
+from tests.exporting.models import images, model, relative_error
+from tf_boxconv.exporting import FORMATS
+from tf_boxconv.layers import DepthwiseBoxConv2D
+
+TOLERANCE = 1e-5
+everywhere = pytest.mark.parametrize("format", RUNTIMES)
+
+
+def exported(built, folder, format, **options):
+    """Exports and returns the function that runs the export in its own runtime."""
+    for name in FORMATS[format].needs:
+        pytest.importorskip(name, reason=f"{name} is missing")
+    path = folder / f"model{FORMATS[format].suffix or ''}"
+    tf_boxconv.export(built, path, format, **options)
+    assert [entry.name for entry in folder.iterdir()] == [path.name]
+    try:
+        return RUNTIMES[format](path)
+    except RuntimeMissingError as error:
+        pytest.skip(str(error))
+
+
+def test_every_format_has_a_runtime_here():
+    assert set(RUNTIMES) == set(FORMATS)
+
+
+@everywhere
+def test_equals_keras_at_any_batch_size(format, tmp_path):
+    built = model()
+    run = exported(built, tmp_path, format)
+    for batch in (1, 3):
+        x = images(batch)
+        assert relative_error(run(x), built(x)) < TOLERANCE
+
+
+@everywhere
+def test_dynamic_size(format, tmp_path):
+    built = model(size=(None, None))
+    run = exported(built, tmp_path, format)
+    for size in ((20, 26), (9, 33)):
+        x = images(2, size)
+        assert relative_error(run(x), built(x)) < TOLERANCE
+
+
+@everywhere
+@pytest.mark.parametrize("normalization", ["area", "valid", None])
+def test_awkward_boxes(format, normalization, tmp_path):
+    """Empty, inverted, sub-pixel, beyond the plane, on borders."""
+    inputs = keras.Input((7, 9, 2), name="image")
+    layer = DepthwiseBoxConv2D(4, strides=(2, 3), normalization=normalization, max_size=9)
+    built = keras.Model(inputs, layer(inputs))
+    layer.set_boxes(
+        [
+            [[1, 1, 1, 2], [2, -1, -2, 1], [-0.1, -0.2, 0.1, 0.3], [-40, -40, 40, 40]],
+            [[20, 20, 25, 25], [-1.5, -0.5, 1.5, 0.5], [-3, 2.5, 0.25, 9], [0, 0, 1, 1]],
+        ]
+    )
+    run = exported(built, tmp_path, format)
+    x = images(2, (7, 9))[..., :2]
+    assert relative_error(run(np.ascontiguousarray(x)), built(x)) < TOLERANCE
+
+
+@pytest.mark.parametrize("quantize", ["int8", "uint8"])
+def test_quantized_litert(quantize, tmp_path):
+    data = iter([images(20, seed=5), images(12, seed=6)])  # Can be read only once.
+    built = model()
+    run = exported(built, tmp_path, "litert", quantize=quantize, representative_data=data)
+    assert isinstance(run, LiteRT)
+    for detail in (*run.interpreter.get_input_details(), *run.interpreter.get_output_details()):
+        assert detail["dtype"] == np.dtype(quantize)
+    x = images(2)
+    actual, expected = run(x), built(x).numpy()
+    assert np.float32 not in {d["dtype"] for d in run.interpreter.get_tensor_details()}
+    assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.98

@@ -1,0 +1,187 @@
+"""SavedModels, with the compiled op and without."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_boxconv
+from benchmarks.export_runtimes import saved_model
+from tests.exporting.models import images, model, relative_error
+from tf_boxconv.exporting import saved_model_graph
+
+# What computes overlap matrices when the model runs.
+MATRIX_OPS = {"Range", "Minimum", "Maximum", "ClipByValue", "DivNoNan", "SelectV2"}
+
+# Stands for a server that never heard of this package: it cannot be imported, and no library of
+# its ops is in the process.
+FOREIGN_PROCESS = """
+import sys
+sys.modules["tf_boxconv"] = sys.modules["keras"] = None
+import numpy as np, tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+answer = loaded.signatures["serving_default"](image=tf.constant(np.load(sys.argv[2])))
+np.save(sys.argv[3], answer["output_0"].numpy())
+assert "boxconv_ops" not in open("/proc/self/maps").read()
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports")
+    built = model()
+    for name in ("saved_model", "saved_model_portable"):
+        tf_boxconv.export(built, folder / name, format=name)
+    return built, folder
+
+
+def test_native_holds_the_compiled_op(folders):
+    built, folder = folders
+    assert saved_model_graph.custom_ops(folder / "saved_model") == ["BoxConv>BoxConv2D"]
+    run = saved_model(folder / "saved_model")
+    for batch in (1, 3):
+        assert relative_error(run(images(batch)), built(images(batch))) < 1e-5
+
+
+def test_portable_in_a_process_without_package_and_library(folders, tmp_path):
+    built, folder = folders
+    x = images(3)
+    np.save(tmp_path / "x.npy", x)
+    arguments = [folder / "saved_model_portable", tmp_path / "x.npy", tmp_path / "y.npy"]
+    process = subprocess.run(
+        [sys.executable, "-c", FOREIGN_PROCESS, *map(str, arguments)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    portable = np.load(tmp_path / "y.npy")
+    assert relative_error(portable, saved_model(folder / "saved_model")(x)) < 1e-5
+    assert relative_error(portable, built(x)) < 1e-5
+
+
+def test_both_have_the_same_signature(folders):
+    _, folder = folders
+    native, portable = (
+        tf.saved_model.load(folder / name).signatures["serving_default"]
+        for name in ("saved_model", "saved_model_portable")
+    )
+    assert native.structured_input_signature == portable.structured_input_signature
+    assert native.structured_outputs == portable.structured_outputs
+
+
+def test_overlap_matrices_of_a_fixed_size_are_constants(folders):
+    _, folder = folders
+    ops = saved_model_graph.op_types(folder / "saved_model_portable")
+    assert not ops & MATRIX_OPS
+    assert {"BatchMatMulV2", "Const"} <= ops
+    constants = [
+        tuple(dim.size for dim in node.attr["value"].tensor.tensor_shape.dim)
+        for node in saved_model_graph.nodes(folder / "saved_model_portable")
+        if node.op == "Const"
+    ]
+    assert (8, 3 * 20, 20) in constants and (8 * 3, 26, 26) in constants
+    assert (24, 2 * 10, 20) in constants  # Stride 2.
+
+
+def test_dynamic_size(tmp_path):
+    built = model(size=(None, None))
+    tf_boxconv.export(built, tmp_path / "portable", format="saved_model_portable")
+    assert not saved_model_graph.custom_ops(tmp_path / "portable")
+    assert "Range" in saved_model_graph.op_types(tmp_path / "portable")
+    run = saved_model(tmp_path / "portable")
+    for size in ((20, 26), (7, 31)):
+        x = images(2, size)
+        assert relative_error(run(x), built(x)) < 1e-5
+
+
+def test_input_shape_fixes_a_dynamic_size(tmp_path):
+    built = model(size=(None, None))
+    tf_boxconv.export(
+        built, tmp_path / "fixed", "saved_model_portable", input_shape=(None, 20, 26, 3)
+    )
+    assert not saved_model_graph.op_types(tmp_path / "fixed") & MATRIX_OPS
+    loaded = tf.saved_model.load(tmp_path / "fixed")
+    specs = loaded.signatures["serving_default"].structured_input_signature[1]
+    assert specs["image"].shape == [None, 20, 26, 3]
+    assert relative_error(saved_model(tmp_path / "fixed")(images()), built(images())) < 1e-5
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.blocks = [tf_boxconv.layers.BoxConv2D(4), tf_boxconv.layers.BoxBottleneck(2)]
+
+    def call(self, inputs):
+        for block in self.blocks:
+            inputs = block(inputs)
+        return inputs
+
+
+def test_subclassed_model(tmp_path):
+    built, x = Subclassed(), images()
+    expected = built(x)
+    tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
+    assert not saved_model_graph.custom_ops(tmp_path / "exported")
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    assert relative_error(loaded.serve(x), expected) < 1e-5
+
+
+class Traced(keras.layers.Layer):
+    """Carries a function of its own, which TensorFlow does not trace again."""
+
+    @tf.function
+    def call(self, inputs):
+        return tf_boxconv.box_conv2d(inputs, [[[-1.0, -1.0, 1.0, 1.0]]] * 3)
+
+
+def test_a_function_traced_before_is_refused(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    layer = Traced()
+    built = keras.Model(inputs, layer(inputs))
+    built(np.zeros((1, 8, 8, 3), np.float32))
+    layer.call(tf.zeros([1, 8, 8, 3]))
+    try:
+        tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
+    except ValueError as error:
+        assert "traced before" in str(error)
+        assert not list(tmp_path.iterdir())
+    else:
+        assert not saved_model_graph.custom_ops(tmp_path / "exported")
+
+
+def test_mixed_precision(tmp_path):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((9, 9, 3))
+    outputs = tf_boxconv.layers.BoxConv2D(4, dtype="mixed_float16")(inputs)
+    built = keras.Model(inputs, outputs)
+    x = images(2, (9, 9))
+    tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    answer = loaded.serve(x)
+    assert answer.dtype == tf.float16
+    assert relative_error(answer, built(x)) < 4e-3
+
+
+def test_the_model_runs_native_after_an_export(folders):
+    built, _ = folders
+    graph = tf.function(built).get_concrete_function(tf.TensorSpec([1, 20, 26, 3])).graph
+    assert any(op.type == "BoxConv>BoxConv2D" for op in graph.get_operations())
+
+
+def test_import_of_the_package_imports_no_converter():
+    code = (
+        "import sys, tf_boxconv\n"
+        "heavy = {'onnx', 'tf2onnx', 'openvino', 'ai_edge_litert', 'tf_boxconv.exporting.litert'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

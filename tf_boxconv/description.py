@@ -1,0 +1,46 @@
+"""What there is to say of a model's box layers, as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_boxconv.layers.base_box_conv import COORDINATE_SCALE, BaseBoxConv2D
+from tf_boxconv.version import __version__
+
+# The name under which exports carry it.
+FILE_NAME = "tf_boxconv.json"
+
+
+def describe(model: keras.Model) -> dict[str, Any]:
+    """Describes a built model: its parameters and each box layer with its boxes in pixels."""
+    return {
+        "tf_boxconv": __version__,
+        "model": model.name,
+        "parameters": int(model.count_params()),
+        "layers": [_describe_layer(layer) for layer in box_layers(model)],
+    }
+
+
+def box_layers(model: keras.Model) -> Iterator[BaseBoxConv2D]:
+    """The layers that own boxes, those within other layers included."""
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, BaseBoxConv2D) and layer.built:
+            yield layer
+
+
+def _describe_layer(layer: BaseBoxConv2D) -> dict[str, Any]:
+    return {
+        "name": layer._boxes.path.rsplit("/", 1)[0],
+        "type": type(layer).__name__,
+        "strides": list(layer.strides),
+        "normalization": layer.normalization,
+        "data_format": layer.data_format,
+        "implementation": layer.implementation,
+        "max_size": [round(length / COORDINATE_SCALE) for length in layer.scale],
+        "parameters": int(layer.count_params()),
+        "boxes": np.round(np.asarray(layer.boxes, np.float64), 5).tolist(),
+    }

@@ -1,0 +1,40 @@
+"""ONNX, by tf2onnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_boxconv.exporting.saved_model import frozen_signature
+
+# The newest that tf2onnx 1.16 and 1.17 write.
+OPSET = 18
+
+
+def write(saved_model: Path, path: Path) -> None:
+    """Converts a portable SavedModel; inputs and outputs keep the names of its signature."""
+    import onnx
+    import tf2onnx
+
+    frozen = frozen_signature(saved_model)
+    names = {tensor.name: name for name, tensor in {**frozen.inputs, **frozen.outputs}.items()}
+    with tf.Graph().as_default():
+        proto, _ = tf2onnx.convert.from_graph_def(
+            frozen.graph_def,
+            input_names=[tensor.name for tensor in frozen.inputs.values()],
+            output_names=[tensor.name for tensor in frozen.outputs.values()],
+            opset=OPSET,
+        )
+    _rename(proto.graph, names)
+    onnx.checker.check_model(proto)
+    onnx.save(proto, str(path))
+
+
+def _rename(graph, names: dict[str, str]) -> None:
+    """Gives inputs and outputs the names that clients know from the signature."""
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in [*graph.input, *graph.output]:
+        value.name = names.get(value.name, value.name)

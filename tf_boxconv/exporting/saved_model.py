@@ -1,0 +1,88 @@
+"""SavedModels: with the compiled op, or with stock ops only. Every other format starts there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from tensorflow.core.framework import graph_pb2
+
+from tf_boxconv import description
+from tf_boxconv.exporting import saved_model_graph
+from tf_boxconv.ops.stock_ops_scope import stock_ops_scope
+
+SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+
+
+def write_native(model: keras.Model, folder: Path, signature=None) -> None:
+    """Writes `model` as Keras exports it; its box layers run the compiled op."""
+    model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
+    _write_description(model, folder)
+
+
+def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
+    """Writes `model` with the same signature and stock ops only."""
+    with stock_ops_scope():
+        model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
+    left = saved_model_graph.custom_ops(folder)
+    if left:
+        raise ValueError(
+            "`model` holds a function that was traced before, with the compiled op in it: a "
+            "tf.function of its own that has been called. Load the model anew, and export it "
+            f"before anything else. Received: model '{model.name}' with ops {', '.join(left)}"
+        )
+    _write_description(model, folder)
+
+
+def _write_description(model: keras.Model, folder: Path) -> None:
+    # TensorFlow's own place for files that no op reads; servers ignore what they do not know there.
+    extra = folder / "assets.extra"
+    extra.mkdir()
+    text = json.dumps(description.describe(model), indent=1)
+    (extra / description.FILE_NAME).write_text(text + "\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenSignature:
+    """A signature as one graph: weights are constants, functions are inlined.
+
+    Attributes:
+        graph_def: The graph.
+        inputs: Tensors of the graph by their names in the signature.
+        outputs: Likewise.
+    """
+
+    graph_def: graph_pb2.GraphDef
+    inputs: dict[str, tf.Tensor]
+    outputs: dict[str, tf.Tensor]
+
+
+def frozen_signature(folder: Path) -> FrozenSignature:
+    """Freezes the default signature of a SavedModel."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    loaded = tf.saved_model.load(str(folder))  # Holds the variables: signatures do not.
+    signature = loaded.signatures[SIGNATURE]
+    specs = signature_inputs(signature)
+    names = sorted(signature.structured_outputs)
+
+    @tf.function(input_signature=specs)
+    def serve(*inputs):
+        answer = signature(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
+        return [answer[name] for name in names]
+
+    frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+    return FrozenSignature(
+        frozen.graph.as_graph_def(),
+        dict(zip([spec.name for spec in specs], frozen.inputs, strict=True)),
+        dict(zip(names, frozen.outputs, strict=True)),
+    )
+
+
+def signature_inputs(signature) -> list[tf.TensorSpec]:
+    """The inputs of a signature by name."""
+    specs = signature.structured_input_signature[1]
+    return [tf.TensorSpec(s.shape, s.dtype, name) for name, s in sorted(specs.items())]

@@ -1,0 +1,123 @@
+"""TensorFlow.js: a graph model, `model.json` and weights in shards.
+
+Written here, not by the converter of the package `tensorflowjs`: its pinned dependencies contradict
+those of TensorFlow 2.21, and the format is a GraphDef in JSON with the constants moved to files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format
+from tensorflow.core.framework import graph_pb2
+
+from tf_boxconv.exporting.saved_model import FrozenSignature, frozen_signature
+from tf_boxconv.version import __version__
+
+SHARD_BYTES = 4 << 20
+# TensorFlow.js has no other numbers; what a type becomes there.
+_TYPES = {
+    **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
+    **dict.fromkeys(("int64", "int8", "uint8"), "int32"),
+}
+# Where a TensorProto keeps values of those types.
+_VALUE_FIELDS = ("tensor_content", "half_val", "float_val", "double_val", "int_val", "int64_val")
+_VALUE_FIELDS += ("bool_val",)
+_SUPPORTED = ("float32", "int32", "bool")
+
+
+def write(saved_model: Path, folder: Path) -> None:
+    """Converts a portable SavedModel."""
+    frozen = frozen_signature(saved_model)
+    graph = _inference_graph(frozen)
+    weights = _move_constants(graph)
+    content = {
+        "format": "graph-model",
+        "generatedBy": f"TensorFlow {tf.__version__}",
+        "convertedBy": f"tf_boxconv {__version__}",
+        "signature": {
+            "inputs": _tensors(frozen.inputs),
+            "outputs": _tensors(frozen.outputs),
+        },
+        "modelTopology": json_format.MessageToDict(graph),
+        "weightsManifest": [{"paths": [], "weights": [_entry(*item) for item in weights.items()]}],
+    }
+    folder.mkdir()
+    content["weightsManifest"][0]["paths"] = _write_shards(folder, weights)
+    (folder / "model.json").write_text(json.dumps(content))
+
+
+def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:
+    """What the outputs need: no assertions, no control edges, nothing that only they need."""
+    nodes = {node.name: node for node in frozen.graph_def.node}
+    tensors = [*frozen.inputs.values(), *frozen.outputs.values()]
+    needed, pending = set(), [tensor.op.name for tensor in tensors]
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            node = nodes[name]
+            node.input[:] = [source for source in node.input if not source.startswith("^")]
+            pending += [source.split(":")[0] for source in node.input]
+    kept = [node for node in nodes.values() if node.name in needed]
+    graph = graph_pb2.GraphDef(node=kept, versions=frozen.graph_def.versions)
+    for node in graph.node:
+        for name in [name for name in node.attr if name.startswith("_")]:
+            del node.attr[name]
+    return graph
+
+
+def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
+    """Takes the values of the constants out of the graph."""
+    weights = {}
+    for node in graph.node:
+        if node.op == "Const":
+            tensor = node.attr["value"].tensor
+            weights[node.name] = _supported(node.name, tf.make_ndarray(tensor))
+            for field in _VALUE_FIELDS:
+                tensor.ClearField(field)
+    return weights
+
+
+def _supported(name: str, value: np.ndarray) -> np.ndarray:
+    """A constant in a type that TensorFlow.js has."""
+    dtype = _TYPES.get(value.dtype.name, value.dtype.name)
+    if dtype not in _SUPPORTED:
+        raise ValueError(
+            f'format="tfjs" holds numbers and truth values only. Received: constant {name!r} of '
+            f"type {value.dtype.name}"
+        )
+    if value.dtype == np.int64:
+        limits = np.iinfo(np.int32)
+        value = np.clip(value, limits.min, limits.max)  # Beyond are ends of slices: "to the end".
+    return value.astype(dtype)
+
+
+def _entry(name: str, value: np.ndarray) -> dict[str, Any]:
+    return {"name": name, "shape": list(value.shape), "dtype": value.dtype.name}
+
+
+def _tensors(tensors: dict[str, tf.Tensor]) -> dict[str, Any]:
+    return {name: _tensor_info(tensor) for name, tensor in tensors.items()}
+
+
+def _tensor_info(tensor: tf.Tensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "dtype": f"DT_{tensor.dtype.name.upper()}".replace("FLOAT32", "FLOAT"),
+        "tensorShape": json_format.MessageToDict(tensor.shape.as_proto()),
+    }
+
+
+def _write_shards(folder: Path, weights: dict[str, np.ndarray]) -> list[str]:
+    """Writes all values one after the other, cut into files; returns their names."""
+    data = b"".join(np.ascontiguousarray(value).tobytes() for value in weights.values())
+    count = max(1, -(-len(data) // SHARD_BYTES))
+    names = [f"group1-shard{i + 1}of{count}.bin" for i in range(count)]
+    for i, name in enumerate(names):
+        (folder / name).write_bytes(data[i * SHARD_BYTES : (i + 1) * SHARD_BYTES])
+    return names

@@ -1,0 +1,173 @@
+"""Says what box layers a model has, and whether it needs this package's op library.
+
+    python -m tf_boxconv.inspect model.keras
+    python -m tf_boxconv.inspect exported/pose/1 --json
+
+A `.keras` file is loaded as Keras loads it, without code that it might carry. A SavedModel is read
+without being run: its ops from the graph, its boxes from the description that `tf_boxconv.export`
+puts beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tf_boxconv
+from tf_boxconv import description
+
+_NEEDED = """\
+The op library is needed. Before the model is loaded,
+  in Python      import tf_boxconv, or tf.load_op_library(path) without the package
+  in C or C++    TF_LoadLibrary(path), or link with it
+  path here      {path}
+A server that cannot load it: tf_boxconv.export(model, path, format="saved_model_portable")
+writes the same model with stock ops only."""
+_NOT_NEEDED = "The op library is not needed: any TensorFlow runs it."
+
+
+class InspectError(Exception):
+    """The model cannot be read; the message says why."""
+
+
+def inspect(path) -> dict[str, Any]:
+    """Describes a model file.
+
+    Args:
+        path: A `.keras` file, or the folder of a SavedModel.
+
+    Returns:
+        JSON values: `kind`, `needs_library`, `bytes`, `layers` (`None` where a SavedModel carries
+        no description), and what `tf_boxconv.description.describe` says.
+
+    Raises:
+        InspectError: `path` is neither, or cannot be read.
+    """
+    path = Path(path)
+    if (path / "saved_model.pb").is_file():
+        return _inspect_saved_model(path)
+    if path.suffix == ".keras" and path.is_file():
+        return _inspect_keras_file(path)
+    raise InspectError(
+        f"MODEL must be a .keras file or the folder of a SavedModel. Received: {path}"
+        + ("" if path.exists() else ", which does not exist")
+    )
+
+
+def _inspect_keras_file(path: Path) -> dict[str, Any]:
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever its reader meets in a damaged file.
+        raise InspectError(f"{path} cannot be loaded by Keras: {error}") from error
+    described = description.describe(model)
+    # Its layers are this package's, whose import loads the library, whatever they run.
+    needed = bool(described["layers"])
+    return {"kind": "Keras file", "bytes": _size(path), "needs_library": needed, **described}
+
+
+def _inspect_saved_model(path: Path) -> dict[str, Any]:
+    from tf_boxconv.exporting import saved_model_graph
+
+    try:
+        custom = saved_model_graph.custom_ops(path)
+        nodes = [n for n in saved_model_graph.nodes(path) if n.op in custom]
+    except Exception as error:  # Of the protocol buffers' reader, which has no class of its own.
+        raise InspectError(f"{path} is no readable SavedModel: {error}") from error
+    described = {"layers": None}
+    carried = path / "assets.extra" / description.FILE_NAME
+    if carried.is_file():
+        described = json.loads(carried.read_text())
+    return {
+        "kind": "SavedModel",
+        "bytes": _size(path),
+        "needs_library": bool(custom),
+        "box_ops": len(nodes),
+        **described,
+    }
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def text(found: dict[str, Any]) -> str:
+    """What `inspect` found, for a reader."""
+    lines = [f"{found['kind']}, {found['bytes'] / 1e6:.2f} MB on disk"]
+    if "parameters" in found:
+        lines[0] += f", model '{found['model']}', {found['parameters']:,} parameters"
+    if found["layers"] is None:
+        lines.append(
+            f"{found['box_ops']} box convolutions in its graphs. Their boxes are not described: "
+            "the SavedModel was not written by tf_boxconv.export."
+        )
+    elif found["layers"]:
+        lines += ["", *_layer_table(found["layers"])]
+    else:
+        lines.append("No box layers.")
+    needed = _NEEDED.format(path=tf_boxconv.library_path())
+    return "\n".join([*lines, "", needed if found["needs_library"] else _NOT_NEEDED])
+
+
+def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
+    """One line a layer; sizes are least, median and greatest."""
+    rows = [
+        ("layer", "type", "plane", "boxes", "height px", "width px", "centre px off", "weights")
+    ]
+    rows += [_row(layer) for layer in layers]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _row(layer: dict[str, Any]) -> tuple[str, ...]:
+    boxes = np.array(layer["boxes"], np.float64)
+    low, high = boxes[..., :2], boxes[..., 2:]
+    sizes = high - low
+    distance = np.linalg.norm((low + high) / 2, axis=-1)
+    return (
+        layer["name"],
+        layer["type"],
+        "x".join(map(str, layer["max_size"])),
+        f"{boxes.shape[0]} channels x {boxes.shape[1]}",
+        _three(sizes[..., 0]),
+        _three(sizes[..., 1]),
+        _three(distance),
+        f"{layer['parameters']:,}",
+    )
+
+
+def _three(values: np.ndarray) -> str:
+    if not values.size:
+        return "-"
+    return " / ".join(f"{v:.1f}" for v in (values.min(), np.median(values), values.max()))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command `python -m tf_boxconv.inspect`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tf_boxconv.inspect",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL", help="a .keras file or a SavedModel's folder")
+    parser.add_argument("--json", action="store_true", help="print everything, all boxes included")
+    arguments = parser.parse_args(argv)
+    try:
+        found = inspect(arguments.model)
+    except InspectError as error:
+        sys.exit(f"error: {error}")
+    print(json.dumps(found, indent=1) if arguments.json else text(found))
+
+
+if __name__ == "__main__":
+    main()
