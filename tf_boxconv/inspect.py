@@ -21,7 +21,11 @@ import numpy as np
 import tf_boxconv
 from tf_boxconv import description
 
-_NEEDED = """\
+_KERAS_NEEDS = """\
+This package and its op library are needed: `import tf_boxconv` before keras.models.load_model.
+For those who do not have them: tf_boxconv.export(model, path, format="saved_model_portable")
+writes the model with stock ops only."""
+_SAVED_MODEL_NEEDS = """\
 The op library is needed. Before the model is loaded,
   in Python      import tf_boxconv, or tf.load_op_library(path) without the package
   in C or C++    TF_LoadLibrary(path), or link with it
@@ -112,8 +116,15 @@ def text(found: dict[str, Any]) -> str:
         lines += ["", *_layer_table(found["layers"])]
     else:
         lines.append("No box layers.")
-    needed = _NEEDED.format(path=tf_boxconv.library_path())
-    return "\n".join([*lines, "", needed if found["needs_library"] else _NOT_NEEDED])
+    return "\n".join([*lines, "", _needs(found)])
+
+
+def _needs(found: dict[str, Any]) -> str:
+    if not found["needs_library"]:
+        return _NOT_NEEDED
+    if found["kind"] == "Keras file":
+        return _KERAS_NEEDS
+    return _SAVED_MODEL_NEEDS.format(path=tf_boxconv.library_path())
 
 
 def _layer_table(layers: list[dict[str, Any]]) -> list[str]:

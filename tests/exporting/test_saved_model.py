@@ -135,26 +135,37 @@ def test_subclassed_model(tmp_path):
 
 
 class Traced(keras.layers.Layer):
-    """Carries a function of its own, which TensorFlow does not trace again."""
+    """Carries a function that was traced before."""
 
-    @tf.function
+    def build(self, input_shape):
+        boxes = [[[-1.0, -1.0, 1.0, 1.0]]] * input_shape[-1]
+        function = tf.function(lambda x: tf_boxconv.box_conv2d(x, boxes))
+        self.traced = function.get_concrete_function(tf.TensorSpec([None, *input_shape[1:]]))
+
     def call(self, inputs):
-        return tf_boxconv.box_conv2d(inputs, [[[-1.0, -1.0, 1.0, 1.0]]] * 3)
+        return tf.ensure_shape(self.traced(inputs), inputs.shape)
 
 
 def test_a_function_traced_before_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 3))
-    layer = Traced()
-    built = keras.Model(inputs, layer(inputs))
-    built(np.zeros((1, 8, 8, 3), np.float32))
-    layer.call(tf.zeros([1, 8, 8, 3]))
-    try:
+    built = keras.Model(inputs, Traced()(inputs))
+    with pytest.raises(
+        ValueError, match=r"`model` holds a function that was traced before.*BoxConv>"
+    ):
         tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
-    except ValueError as error:
-        assert "traced before" in str(error)
-        assert not list(tmp_path.iterdir())
-    else:
-        assert not saved_model_graph.custom_ops(tmp_path / "exported")
+    assert not list(tmp_path.iterdir())
+
+
+def test_boxes_given_to_the_operator_itself(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    boxes = [[[-1.0, -1.5, 1.0, 1.0]]] * 3
+    outputs = keras.layers.Lambda(lambda x: tf_boxconv.box_conv2d(x, boxes))(inputs)
+    built, x = keras.Model(inputs, outputs), images(2, (8, 8))
+    tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
+    ops = saved_model_graph.op_types(tmp_path / "exported")
+    assert not ops & MATRIX_OPS and "BoxConv>BoxConv2D" not in ops
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    assert relative_error(loaded.serve(x), built(x)) < 1e-5
 
 
 def test_mixed_precision(tmp_path):
