@@ -100,6 +100,8 @@ def require_free(output: Path, overwrite: bool) -> None:
 def check(predictor: predictors.PosePredictor, saved_model) -> dict:
     """Compares a SavedModel, loaded in a fresh process without `tf_boxconv`, with the Keras model.
 
+    The process loads the operator library first, unless the predictor is portable.
+
     Args:
         predictor: the Keras model with its picture handling. It runs eagerly here, operation by
             operation, so that nothing but the weights is shared with what was saved.
@@ -112,11 +114,12 @@ def check(predictor: predictors.PosePredictor, saved_model) -> dict:
         ExportError: the model does not load or run there, or differs by more than `TOLERANCES`.
     """
     feeds = _sample_feeds()
+    native = predictor.with_portable(False)
     functions = {
-        IMAGES_SIGNATURE: predictor.predict_images.python_function,
-        ENCODED_SIGNATURE: predictor.predict_encoded.python_function,
+        IMAGES_SIGNATURE: native.predict_images.python_function,
+        ENCODED_SIGNATURE: native.predict_encoded.python_function,
     }
-    results = _run_in_fresh_process(saved_model, feeds)
+    results = _run_in_fresh_process(saved_model, feeds, with_library=not predictor.portable)
     errors = {name: [] for name in TOLERANCES}
     for key, feed in feeds.items():
         answer = functions[key.split("/")[0]](tf.constant(feed))
@@ -173,12 +176,13 @@ def _sample_feeds() -> dict:
     }
 
 
-def _run_in_fresh_process(saved_model, feeds: dict) -> dict:
+def _run_in_fresh_process(saved_model, feeds: dict, with_library: bool) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         feeds_path, results_path = Path(folder) / "feeds.npz", Path(folder) / "results.npz"
         np.savez(feeds_path, **feeds)
         command = [sys.executable, "-m", reload_check.__name__]
-        command += ["--library", str(tf_boxconv.library_path())]
+        if with_library:
+            command += ["--library", str(tf_boxconv.library_path())]
         command += ["--saved_model", str(saved_model)]
         command += ["--feeds", str(feeds_path), "--results", str(results_path)]
         process = subprocess.run(
@@ -219,21 +223,27 @@ def main(argv=None) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the SavedModel that is there"
     )
+    parser.add_argument(
+        "--portable",
+        action="store_true",
+        help="stock operations only: any TensorFlow and any model server runs it, more slowly",
+    )
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
     try:
         require_free(Path(arguments.output), arguments.overwrite)
         predictor = predictors.load_run(arguments.run, arguments.flip_test)
+        predictor = predictor.with_portable(arguments.portable)
         differences = export(predictor, arguments.output, arguments.overwrite)
     except (ExportError, RunFolderError) as error:
         sys.exit(f"error: {error}")
-    _print_summary(arguments.output, differences)
+    _print_summary(arguments.output, differences, arguments.portable)
 
 
-def _print_summary(output: str, differences: dict) -> None:
+def _print_summary(output: str, differences: dict, portable: bool) -> None:
     console = rich.console.Console(highlight=False)
     console.print(
-        "Loaded again in a fresh process with the operator library alone: "
+        f"Loaded again in a fresh process with{'out' if portable else ''} the operator library: "
         f"joints differ from the Keras model's by at most {differences['joints']:.2g} pixels, "
         f"scores by {differences['scores']:.2g}."
     )
@@ -244,6 +254,9 @@ def _print_summary(output: str, differences: dict) -> None:
     table.add_row(IMAGES_SIGNATURE, "images: uint8 [N, H, W, 3]", outputs)
     table.add_row(ENCODED_SIGNATURE, "image_bytes: JPEG or PNG files [N]", outputs)
     console.print(table)
+    if portable:
+        console.print("It has stock operations only: any TensorFlow runs it.")
+        return
     console.print(
         "Before it is loaded, TensorFlow needs the operators: `import tf_boxconv`, or "
         "`tf.load_op_library` of\n" + str(tf_boxconv.library_path()),

@@ -5,6 +5,7 @@ steps around it, the letterbox that training uses as well and the decoding of th
 TensorFlow operations only, so that the same code runs here and in an exported SavedModel.
 """
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -18,6 +19,7 @@ from examples.pose import heatmaps, input_pipeline
 from examples.pose.datasets.pose_features import Skeleton
 from examples.pose.run_folder import RunFolder, RunFolderError
 from examples.pose.signatures import IMAGES_SIGNATURE, SKELETON_ASSET
+from tf_boxconv.ops.stock_ops_scope import stock_ops_scope
 
 # A file of a few bytes can claim to be a picture that fills the server's memory.
 MAX_PIXELS = 2**26
@@ -33,13 +35,27 @@ class PosePredictor:
         skeleton: names and limbs of the joints.
         flip_test: averages the heatmaps of each picture and of its mirror image, as `evaluate`
             does: a little more accurate, at twice the cost.
+        portable: answers by stock TensorFlow operations only, so that what is traced runs without
+            the operator library.
     """
 
-    def __init__(self, model, image_size: int, skeleton: Skeleton, flip_test: bool = False):
+    def __init__(
+        self,
+        model,
+        image_size: int,
+        skeleton: Skeleton,
+        flip_test: bool = False,
+        portable: bool = False,
+    ):
         self.model = model
         self.image_size = image_size
         self.skeleton = skeleton
         self.flip_test = flip_test
+        self.portable = portable
+
+    def with_portable(self, portable: bool) -> "PosePredictor":
+        """The same predictor by the other kind of operations, or by these."""
+        return PosePredictor(self.model, self.image_size, self.skeleton, self.flip_test, portable)
 
     @functools.cached_property
     def predict_images(self):
@@ -100,7 +116,8 @@ class PosePredictor:
         )
         squares, affines = tf.map_fn(to_square, pictures, fn_output_signature=square_specs)
         flip_order = self.skeleton.flip_order if self.flip_test else None
-        logits = heatmaps.predict_heatmaps(self.model, squares, flip_order)
+        with stock_ops_scope() if self.portable else contextlib.nullcontext():
+            logits = heatmaps.predict_heatmaps(self.model, squares, flip_order)
         joints, scores = heatmaps.decode(logits)
         to_picture = input_pipeline.invert_affine(affines)
         return {"joints": input_pipeline.transform_points(to_picture, joints), "scores": scores}

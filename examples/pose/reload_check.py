@@ -1,4 +1,4 @@
-"""Runs an exported SavedModel with nothing but TensorFlow and the library of box operators.
+"""Runs an exported SavedModel with nothing but TensorFlow, and the library of box operators.
 
 `export` starts this in a fresh process, which stands for a server or another program: it loads the
 compiled library by itself and never imports the Python package `tf_boxconv`, nor Keras's layers.
@@ -33,12 +33,13 @@ def run_signatures(saved_model, feeds: dict) -> dict:
 def main(argv=None) -> None:
     """Reads the inputs from a .npz file and writes the outputs to another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", required=True, help="the compiled library of box operators")
+    parser.add_argument("--library", help="the compiled library of box operators, if needed")
     parser.add_argument("--saved_model", required=True, help="folder of the SavedModel")
     parser.add_argument("--feeds", required=True, help=".npz file: what to call it with")
     parser.add_argument("--results", required=True, help=".npz file to write the answers to")
     arguments = parser.parse_args(argv)
-    tf.load_op_library(arguments.library)
+    if arguments.library:
+        tf.load_op_library(arguments.library)
     with np.load(arguments.feeds, allow_pickle=True) as feeds:
         results = run_signatures(arguments.saved_model, dict(feeds))
     np.savez(arguments.results, **results)

@@ -66,10 +66,16 @@ def main(argv=None) -> None:
         action="store_true",
         help="average over each picture and its mirror image: more accurate, twice the cost",
     )
+    add(
+        "--portable",
+        action="store_true",
+        help="stock operations only, for a server without the operators: slower",
+    )
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
     try:
         predictor = load_run(arguments.run, arguments.flip_test)
+        predictor = predictor.with_portable(arguments.portable)
         version = export_version(predictor, Path(arguments.models) / arguments.name)
     except (pose_export.ExportError, serving_api.ServingApiError, RunFolderError) as error:
         sys.exit(f"error: {error}")

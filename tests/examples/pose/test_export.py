@@ -12,6 +12,7 @@ from examples.pose import export, heatmaps, input_pipeline
 from examples.pose import predictor as predictor_module
 from examples.pose.predictor import load_predictor, load_run
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
+from tf_boxconv.exporting import saved_model_graph
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,13 @@ def test_signatures(signatures):
         assert outputs["joints"].shape.as_list() == [None, 14, 2]
         assert outputs["scores"].shape.as_list() == [None, 14]
         assert {tensor.dtype for tensor in outputs.values()} == {tf.float32}
+
+
+def test_portable_needs_no_library(predictor, exported, tmp_path):
+    """`export` itself compares it with the native model, in a process without the library."""
+    export.export(predictor.with_portable(True), tmp_path / "portable")
+    assert saved_model_graph.custom_ops(tmp_path / "portable") == []
+    assert saved_model_graph.custom_ops(exported) == ["BoxConv>BoxConv2D"]
 
 
 def test_equals_the_keras_model_step_by_step(predictor, signatures):
