@@ -10,6 +10,8 @@ VENV ?= .venv
 TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
 DEMO_RUN ?= runs/demo
 DEMO_FLAGS ?=
+# A module's tests stay together, for they share what they set up.
+PYTEST_PROCESSES ?= --numprocesses=auto --maxprocesses=4 --dist=loadscope
 PYTEST_FLAGS ?=
 BAZEL_FLAGS ?=
 
@@ -19,6 +21,8 @@ OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt \
 	$(foreach kind,h cc cuh cu,custom_ops/*/*.$(kind)))
 export PATH := $(abspath $(BIN)):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Several processes may share a GPU.
+export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
 .PHONY: demo test bazel-test install lint format gpu-check clean
 
@@ -26,7 +30,7 @@ demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
 
 test: install
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 # The op library as TensorFlow ModelServer's build makes it, offline with Debian's bazel-bootstrap, and
 # the operators' tests on it.
@@ -34,7 +38,7 @@ bazel-test: install
 	PYTHON_BIN_PATH=$(abspath $(BIN)/python) bazel test $(BAZEL_FLAGS) \
 		:all :libtf_boxconv_ops.so :build_info
 	TF_BOXCONV_LIBRARY=$(abspath bazel-bin/libtf_boxconv_ops.so) \
-		$(BIN)/python -m pytest $(PYTEST_FLAGS) tests/ops
+		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops
 
 install: $(VENV)/.installed $(LIBRARY)
 
