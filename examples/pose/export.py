@@ -203,37 +203,46 @@ def _run_in_fresh_process(saved_model, feeds: dict, with_library: bool) -> dict:
             return dict(results)
 
 
-def main(argv=None) -> None:
-    """The command `python -m examples.pose.export`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.pose.export",
-        description="Export a trained pose model as a SavedModel, and check that it reloads.",
-    )
+def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command that exports a predictor asks of it."""
     parser.add_argument("--run", required=True, help="run folder that holds the trained model")
-    parser.add_argument(
-        "--output",
-        required=True,
-        help="folder to write; a model server wants it to end in a version number, as in pose/1",
-    )
     parser.add_argument(
         "--flip_test",
         action="store_true",
         help="average over each picture and its mirror image: more accurate, twice the cost",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace the SavedModel that is there"
-    )
-    parser.add_argument(
         "--portable",
         action="store_true",
         help="stock operations only: any TensorFlow and any model server runs it, more slowly",
     )
+
+
+def load_predictor(arguments: argparse.Namespace) -> predictors.PosePredictor:
+    """The predictor that those arguments ask for."""
+    return predictors.load_run(arguments.run, arguments.flip_test).with_portable(arguments.portable)
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.pose.export`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pose.export",
+        description="Export a trained pose model as a SavedModel, and check that it reloads.",
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        help="folder to write; a model server wants it to end in a version number, as in pose/1",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the SavedModel that is there"
+    )
+    add_predictor_arguments(parser)
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
     try:
         require_free(Path(arguments.output), arguments.overwrite)
-        predictor = predictors.load_run(arguments.run, arguments.flip_test)
-        predictor = predictor.with_portable(arguments.portable)
+        predictor = load_predictor(arguments)
         differences = export(predictor, arguments.output, arguments.overwrite)
     except (ExportError, RunFolderError) as error:
         sys.exit(f"error: {error}")

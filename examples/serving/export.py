@@ -13,7 +13,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from examples.pose import export as pose_export
-from examples.pose.predictor import PosePredictor, load_run
+from examples.pose.predictor import PosePredictor
 from examples.pose.run_folder import RunFolderError
 from examples.serving import serving_api, warmup
 from examples.serving.request_files import generated_pictures
@@ -58,24 +58,13 @@ def main(argv=None) -> None:
         prog="python -m examples.serving.export", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
-    add("--run", required=True, help="run folder that holds the trained model")
+    pose_export.add_predictor_arguments(parser)
     add("--models", required=True, help="folder of all models that the server serves")
     add("--name", default="pose", help="the model's name (default: %(default)s)")
-    add(
-        "--flip_test",
-        action="store_true",
-        help="average over each picture and its mirror image: more accurate, twice the cost",
-    )
-    add(
-        "--portable",
-        action="store_true",
-        help="stock operations only, for a server without the operators: slower",
-    )
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
     try:
-        predictor = load_run(arguments.run, arguments.flip_test)
-        predictor = predictor.with_portable(arguments.portable)
+        predictor = pose_export.load_predictor(arguments)
         version = export_version(predictor, Path(arguments.models) / arguments.name)
     except (pose_export.ExportError, serving_api.ServingApiError, RunFolderError) as error:
         sys.exit(f"error: {error}")
