@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import tempfile
 from pathlib import Path
 
@@ -119,16 +118,20 @@ def table_of(results: dict[str, Result], threads: int) -> rich.table.Table:
     return table
 
 
-def write_json(path: Path, results: dict[str, Result], missing: dict, threads: int) -> None:
+def write_json(
+    path: Path,
+    description: dict[str, str],
+    results: dict[str, Result],
+    missing: dict,
+    threads: int,
+) -> None:
     """Writes everything, down to the single samples in seconds."""
     content = {
-        "machine": machine.describe(),
         "threads": threads,
         "formats": {name: dataclasses.asdict(result) for name, result in results.items()},
         "missing": missing,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    machine.write_report(path, description, content)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -146,7 +149,8 @@ def main(argv: list[str] | None = None) -> None:
     add("--width", type=int, default=32, help="without --run: channels at the top (32)")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
-    console.print(machine.summary(machine.describe()), markup=False)
+    description = machine.describe()
+    console.print(machine.summary(description), markup=False)
     results, missing = workers.in_fresh_process(
         args.threads, measure, args.run, args.image_size, args.width, args.rounds, args.threads
     )
@@ -154,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, reason in missing.items():
         console.print(f"not measured: {name}: {reason}", markup=False)
     if args.output:
-        write_json(args.output, results, missing, args.threads)
+        write_json(args.output, description, results, missing, args.threads)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 from pathlib import Path
@@ -34,6 +35,12 @@ def describe() -> dict[str, str]:
 def summary(description: dict[str, str]) -> str:
     """One line for the head of a report."""
     return ", ".join(f"{name} {value}" for name, value in description.items())
+
+
+def write_report(path: Path, description: dict[str, str], content: dict[str, object]) -> None:
+    """Writes what was measured, and on what machine, as JSON; makes the folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": description, **content}, indent=1) + "\n")
 
 
 def _cpu_info() -> dict[str, str]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,10 +117,11 @@ def table_of(results: dict[str, ModelResult], threads: int) -> rich.table.Table:
     return table
 
 
-def write_json(path: Path, results: dict[str, ModelResult], threads: int) -> None:
+def write_json(
+    path: Path, description: dict[str, str], results: dict[str, ModelResult], threads: int
+) -> None:
     """Writes everything, down to the single samples in seconds."""
     content = {
-        "machine": machine.describe(),
         "threads": threads,
         "models": {
             name: {
@@ -132,8 +132,7 @@ def write_json(path: Path, results: dict[str, ModelResult], threads: int) -> Non
             for name, result in results.items()
         },
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    machine.write_report(path, description, content)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -151,14 +150,15 @@ def main(argv: list[str] | None = None) -> None:
     add("--width", type=int, default=32, help="channels at the highest resolution (32)")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
-    console.print(machine.summary(machine.describe()), markup=False)
+    description = machine.describe()
+    console.print(machine.summary(description), markup=False)
     console.print(f"{args.rounds} rounds, images of {args.image_size} pixels, width {args.width}")
     results = workers.in_fresh_process(
         args.threads, measure, args.kernel_sizes, args.image_size, args.width, args.rounds
     )
     console.print(table_of(results, args.threads))
     if args.output:
-        write_json(args.output, results, args.threads)
+        write_json(args.output, description, results, args.threads)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -68,14 +67,12 @@ def _run(number: int, sections: list[str], rounds: int) -> dict[str, list[Check]
 
 def _write(path: Path, description: dict[str, str], runs: list[dict[str, list[Check]]]) -> None:
     content = {
-        "machine": description,
         "runs": [
             {name: [dataclasses.asdict(check) for check in checks] for name, checks in run.items()}
             for run in runs
         ],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    machine.write_report(path, description, content)
 
 
 if __name__ == "__main__":

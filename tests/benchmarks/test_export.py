@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import export, quantized_pose
+from benchmarks import export, machine, quantized_pose
 from benchmarks.tables import console
 from examples.pose import models
 from examples.pose.datasets.pose_features import LSP_SKELETON
@@ -24,7 +24,9 @@ def test_measures_every_format_or_says_why_not(tmp_path, monkeypatch):
     with console.capture() as capture:
         console.print(export.table_of(results, 1))
     assert "saved_model_portable" in capture.get()
-    export.write_json(tmp_path / "new" / "export.json", results, missing, threads=1)
+    export.write_json(
+        tmp_path / "new" / "export.json", machine.describe(), results, missing, threads=1
+    )
     content = json.loads((tmp_path / "new" / "export.json").read_text())
     assert len(content["formats"]["saved_model"]["seconds"]) == 2
 

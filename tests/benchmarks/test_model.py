@@ -1,6 +1,6 @@
 import json
 
-from benchmarks import model
+from benchmarks import machine, model
 from benchmarks.tables import console
 from examples.pose import models
 
@@ -26,6 +26,6 @@ def test_measures_networks_that_differ_in_their_wide_layers(tmp_path, monkeypatc
     for part in ("boxes", "depthwise 3x3", "training, batch 2", f"{twin.parameters:,}"):
         assert part in text
 
-    model.write_json(tmp_path / "new" / "model.json", results, threads=1)
+    model.write_json(tmp_path / "new" / "model.json", machine.describe(), results, threads=1)
     content = json.loads((tmp_path / "new" / "model.json").read_text())
     assert len(content["models"]["boxes"]["seconds"]["training, batch 2"]) == 2
