@@ -13,10 +13,10 @@ from examples.pose import datasets, drawing, predict
 from examples.pose.datasets.pose_features import LSP_SKELETON
 from examples.pose.images import read_image
 from examples.pose.predictor import load_run
+from tests.data_folder import DATA_DIR
 from tests.examples.pose.tiny_run import write_tiny_run
 
 REPOSITORY = Path(predict.__file__).parents[2]
-DATA_DIR = Path(os.environ.get("TF_BOXCONV_DATA_DIR", REPOSITORY.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,13 @@
-import os
 import shutil
-from pathlib import Path
 
 import pytest
 
-import tf_boxconv
 from examples.pose.images import read_image
 from examples.pose.predictor import load_run
 from examples.serving import export as serving_export
 from examples.serving import native_loader, request_files
+from tests.data_folder import DATA_DIR
 from tests.examples.pose.tiny_run import write_tiny_run
-
-REPOSITORY = Path(tf_boxconv.__file__).parents[1]
-DATA_DIR = Path(os.environ.get("TF_BOXCONV_DATA_DIR", REPOSITORY.parent / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")
