@@ -1,11 +1,13 @@
 """The patch of the server's sources and the server's configuration files."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from examples.serving import patch_model_server
-from tests.examples.serving.conftest import REPOSITORY
+
+REPOSITORY = Path(patch_model_server.__file__).resolve().parents[2]
 
 # The form of the list in TensorFlow Serving's sources.
 BUILD = """
