@@ -26,7 +26,7 @@ from benchmarks.cases import FORWARD, PASSES, Candidate, Case, random_boxes
 from benchmarks.rivals import RIVALS, Inputs
 from benchmarks.suites import OTHER_SHAPES, STANDARD
 from benchmarks.tables import console, threads_text
-from tf_boxconv.ops.library import compiled_ops
+from tf_boxconv.backends.tensorflow.library import compiled_ops
 
 BUDGET = 64.0  # MiB
 BUDGET_CASE = Case(8, 512, 512, 64)

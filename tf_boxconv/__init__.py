@@ -1,10 +1,10 @@
 """Convolution with learnable boxes of any size at the price of a 3x3, for TensorFlow and Keras."""
 
 from tf_boxconv import constraints, initializers, layers
+from tf_boxconv.backends.library import build_info, library_path
 from tf_boxconv.exporting import export
 from tf_boxconv.ops.box_conv import box_conv2d
 from tf_boxconv.ops.integral_image import integral_image
-from tf_boxconv.ops.library import build_info, library_path
 from tf_boxconv.version import __version__
 
 __all__ = [

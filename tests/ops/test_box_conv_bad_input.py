@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import tf_boxconv
 from tests import reference
-from tf_boxconv.ops.library import compiled_ops
+from tf_boxconv.backends.tensorflow.library import compiled_ops
 
 X = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
 BOXES = np.tile(np.float32([-1.5, -1.5, 1.5, 1.5]), (3, 2, 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 import tf_boxconv
-from tf_boxconv.ops.library import LIBRARY_VARIABLE
+from tf_boxconv.backends.library import LIBRARY_VARIABLE
 
 PACKAGE = Path(tf_boxconv.__file__).parent
 LIBRARY_NAME = "libtf_boxconv_ops.so"
@@ -42,7 +42,7 @@ def test_missing_library_says_what_to_run(tmp_path):
     done = run_python("import tf_boxconv", pythonpath=tmp_path)
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("ImportError: tf_boxconv's compiled library is missing")
+    assert message.startswith("tf_boxconv.backends.library.LibraryUnavailable: tf_boxconv's compiled library is missing")
     assert "pip install -e ." in message
 
 
@@ -59,7 +59,7 @@ def test_library_of_another_tensorflow_says_what_to_run(tmp_path):
     (library / "build_info.json").write_text(json.dumps({"tensorflow": "2.19.1"}))
     done = run_python("import tf_boxconv", pythonpath=tmp_path)
     assert done.returncode != 0
-    message = done.stderr[done.stderr.rindex("ImportError") :]
+    message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
     assert "It was built for TensorFlow 2.19.1; this is TensorFlow" in message
     assert "pip install -e ." in message and "absl_of_another_version" in message
 
@@ -89,7 +89,7 @@ def test_variable_that_names_nothing_is_refused():
     done = run_python("import tf_boxconv", PACKAGE.parent, **{LIBRARY_VARIABLE: "/no/such.so"})
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("ImportError: TF_BOXCONV_LIBRARY names /no/such.so, which does not")
+    assert message.startswith("tf_boxconv.backends.library.LibraryUnavailable: TF_BOXCONV_LIBRARY names /no/such.so, which does not")
     assert "Unset TF_BOXCONV_LIBRARY" in message
 
 
@@ -98,7 +98,7 @@ def test_variable_that_names_no_op_library_is_explained(tmp_path):
     variable = {LIBRARY_VARIABLE: str(tmp_path / "text.so")}
     done = run_python("import tf_boxconv", PACKAGE.parent, **variable)
     assert done.returncode != 0
-    message = done.stderr[done.stderr.rindex("ImportError") :]
+    message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
     assert "text.so cannot be loaded" in message and "Unset TF_BOXCONV_LIBRARY" in message
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import keras
 
 from tf_boxconv.exporting import output
-from tf_boxconv.exporting import saved_model as saved_models
 from tf_boxconv.exporting.errors import require_modules
 
 QUANTIZATIONS = ("int8", "uint8", None)
@@ -92,6 +91,12 @@ def export(
     if format not in FORMATS:
         known = ", ".join(f'"{name}"' for name in FORMATS)
         raise ValueError(f"`format` must be one of {known}. Received: format={format!r}")
+    if keras.config.backend() != "tensorflow":
+        raise RuntimeError(
+            "tf_boxconv.export needs Keras's TensorFlow backend, on which the model may be loaded: "
+            'model.save("model.keras"), then keras.models.load_model with '
+            f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
+        )
     if not isinstance(model, keras.Model):
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
     if not model.built:
@@ -107,6 +112,9 @@ def export(
     options = {}
     if quantize is not None:
         options = {"quantize": quantize, "representative_data": representative_data}
+    # Only here: TensorFlow is needed by no one else.
+    from tf_boxconv.exporting import saved_model as saved_models
+
     with output.whole(destination, overwrite) as temporary:
         if format == "saved_model":
             saved_models.write_native(model, temporary, signature)
@@ -118,6 +126,8 @@ def export(
 
 def _convert(model: keras.Model, signature, format: Format, path: Path, options: dict) -> None:
     """Writes a portable SavedModel and converts it; converters are imported when they are used."""
+    from tf_boxconv.exporting import saved_model as saved_models
+
     converter = importlib.import_module(f"tf_boxconv.exporting.{format.converter}")
     with tempfile.TemporaryDirectory(prefix="tf_boxconv-export-") as scratch:
         saved_model = Path(scratch) / "saved_model"

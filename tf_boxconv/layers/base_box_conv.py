@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import activations, initializers, ops, regularizers
 
+from tf_boxconv import backends
 from tf_boxconv import constraints as box_constraints
 from tf_boxconv import initializers as box_initializers
 from tf_boxconv.ops import stock_ops_scope
@@ -68,8 +69,7 @@ class BaseBoxConv2D(keras.layers.Layer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.implementation = standardize_implementation(implementation)
-        # The compiled operator has no XLA kernel: `jit_compile="auto"` must not choose XLA.
-        self.supports_jit = self.implementation == "portable"
+        self.supports_jit = self.implementation == "portable" or backends.native_supports_jit()
         self._scale = None
 
     @property

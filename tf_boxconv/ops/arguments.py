@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 NORMALIZATIONS = ("area", "valid", None)
 IMPLEMENTATIONS = ("native", "portable")
 DATA_FORMATS = ("channels_last", "channels_first")
-FLOAT_TYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
+FLOAT_TYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def standardize_strides(strides: int | Sequence[int]) -> tuple[int, int]:
@@ -60,48 +60,65 @@ def standardize_data_format(data_format: str | None) -> str:
     return data_format
 
 
-def convert_images(x, name: str = "x") -> tf.Tensor:
+def dtype_name(x) -> str:
+    """The name of a tensor's dtype, whichever framework it is of."""
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def convert_images(x, name: str = "x"):
     """Converts `x` to a floating tensor of rank 4 or raises an error that names it."""
-    x = tf.convert_to_tensor(x)
-    if x.dtype not in FLOAT_TYPES:
+    x = ops.convert_to_tensor(x)
+    if dtype_name(x) not in FLOAT_TYPES:
         raise TypeError(
             f"`{name}` must be float16, bfloat16, float32 or float64. "
-            f"Received: {name}.dtype={x.dtype.name}; convert it with tf.cast first."
+            f"Received: {name}.dtype={dtype_name(x)}; convert it with keras.ops.cast first."
         )
-    if x.shape.rank is not None and x.shape.rank != 4:
+    shape = static_shape(x)
+    if shape is not None and len(shape) != 4:
         raise ValueError(
             f"`{name}` must have rank 4, [N, H, W, C] or [N, C, H, W]. "
-            f"Received: {name}.shape={tuple(x.shape)}"
+            f"Received: {name}.shape={shape}"
         )
     return x
 
 
-def convert_boxes(boxes, x: tf.Tensor, data_format: str) -> tf.Tensor:
+def convert_boxes(boxes, x, data_format: str):
     """Converts `boxes` to `[C, M, 4]` in the dtype that goes with `x` and checks it against `x`."""
-    dtype = tf.float64 if x.dtype == tf.float64 else tf.float32
-    if not tf.is_tensor(boxes):
-        boxes = tf.convert_to_tensor(boxes, dtype=dtype)
-    elif boxes.dtype == tf.float32 and dtype == tf.float64:
-        boxes = tf.cast(boxes, dtype)
-    elif boxes.dtype != dtype:
+    dtype = "float64" if dtype_name(x) == "float64" else "float32"
+    if not _is_tensor(boxes):
+        boxes = ops.convert_to_tensor(boxes, dtype=dtype)
+    elif dtype_name(boxes) == "float32" and dtype == "float64":
+        boxes = ops.cast(boxes, dtype)
+    elif dtype_name(boxes) != dtype:
         raise TypeError(
-            f"`boxes` must be {dtype.name} when `x` is {x.dtype.name} (half types cannot hold a "
-            f"coordinate). Received: boxes.dtype={boxes.dtype.name}"
+            f"`boxes` must be {dtype} when `x` is {dtype_name(x)} (half types cannot hold a "
+            f"coordinate). Received: boxes.dtype={dtype_name(boxes)}"
         )
-    boxes = tf.convert_to_tensor(boxes)
-    shape = boxes.shape
-    if shape.rank is not None and (shape.rank != 3 or shape[2] not in (4, None)):
+    boxes = ops.convert_to_tensor(boxes)
+    shape, x_shape = static_shape(boxes), static_shape(x)
+    if shape is not None and (len(shape) != 3 or shape[2] not in (4, None)):
         raise ValueError(
             "`boxes` must have shape [C, M, 4]: for each of C input channels M boxes "
-            f"(y_min, x_min, y_max, x_max) in pixels. Received: boxes.shape={tuple(shape)}"
+            f"(y_min, x_min, y_max, x_max) in pixels. Received: boxes.shape={shape}"
         )
-    if shape.rank is None or x.shape.rank is None:
+    if shape is None or x_shape is None:
         return boxes
-    channels = x.shape[-1 if data_format == "channels_last" else 1]
+    channels = x_shape[-1 if data_format == "channels_last" else 1]
     if channels is not None and shape[0] is not None and channels != shape[0]:
         raise ValueError(
             f"`boxes` must have one row per channel of `x`, {channels} with "
-            f"data_format={data_format!r}. Received: boxes.shape={tuple(shape)}, "
-            f"x.shape={tuple(x.shape)}"
+            f"data_format={data_format!r}. Received: boxes.shape={shape}, x.shape={x_shape}"
         )
     return boxes
+
+
+def static_shape(x) -> tuple[int | None, ...] | None:
+    """What is known of a tensor's shape; in a TensorFlow graph not even the rank need be."""
+    try:
+        return tuple(x.shape)
+    except ValueError:
+        return None
+
+
+def _is_tensor(x) -> bool:
+    return keras.ops.is_tensor(x) or isinstance(x, keras.Variable)

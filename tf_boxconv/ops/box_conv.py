@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import tensorflow as tf
+import keras
 
-from tf_boxconv.ops import (
-    box_conv_gradients,  # noqa: F401  (registers the gradients)
-    stock_ops_scope,
-)
+from tf_boxconv import backends
+from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
     convert_boxes,
     convert_images,
@@ -19,7 +17,6 @@ from tf_boxconv.ops.arguments import (
     standardize_strides,
 )
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
-from tf_boxconv.ops.library import compiled_ops
 
 
 def box_conv2d(
@@ -30,7 +27,7 @@ def box_conv2d(
     data_format: str | None = None,
     name: str | None = None,
     implementation: str = "native",
-) -> tf.Tensor:
+):
     """Convolves each channel of `x` with boxes of any size, at a cost independent of the size.
 
     Output `(y, x)` of a box is the integral of the image over the box, put with its origin on the
@@ -59,19 +56,21 @@ def box_conv2d(
             the image (0 where there is none), `None` by nothing: plain sums.
         data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's default.
         name: A name for the operation.
-        implementation: `"native"` runs the compiled op. `"portable"` computes the same by stock
-            TensorFlow ops, slower, so that the graph runs where the op library is not at hand.
+        implementation: `"native"` runs the compiled operator. `"portable"` computes the same by
+            Keras's own ops, slower, on every backend and device, so that the graph runs where the
+            compiled library is not at hand; it is differentiable to any order and in any mode.
 
     Returns:
-        Tensor of `x`'s dtype, `[N, ceil(H / stride_y), ceil(W / stride_x), C * M]`, or
-        channels-first likewise. Channel `c * M + m` is channel `c` of `x` under its box `m`.
+        Tensor of Keras's backend, of `x`'s dtype, with shape
+        `[N, ceil(H / stride_y), ceil(W / stride_x), C * M]`, or channels-first likewise. Channel
+        `c * M + m` is channel `c` of `x` under its box `m`.
 
     Raises:
         ValueError: for a wrong rank, shape or option.
         TypeError: for a dtype not named above.
 
     Example:
-    >>> x = tf.random.normal([1, 64, 64, 1])
+    >>> x = keras.random.normal([1, 64, 64, 1])
     >>> boxes = [[[-10.5, -10.5, 10.5, 10.5], [-3.0, -20.0, 4.0, 0.0]]]
     >>> tf_boxconv.box_conv2d(x, boxes).shape
     TensorShape([1, 64, 64, 2])
@@ -80,14 +79,10 @@ def box_conv2d(
     normalization = standardize_normalization(normalization)
     data_format = standardize_data_format(data_format)
     implementation = standardize_implementation(implementation)
-    if implementation == "portable" or stock_ops_scope.is_active():
+    native = backends.native
+    if implementation == "portable" or native is None or stock_ops_scope.is_active():
         return box_conv2d_overlap(x, boxes, strides, normalization, data_format, name)
-    with tf.name_scope(name or "box_conv2d"):
+    with keras.name_scope(name or "box_conv2d"):
         x = convert_images(x)
-        return compiled_ops.box_conv_box_conv2d(
-            input=x,
-            boxes=convert_boxes(boxes, x, data_format),
-            strides=strides,
-            normalization=normalization or "none",
-            data_format="NHWC" if data_format == "channels_last" else "NCHW",
-        )
+        boxes = convert_boxes(boxes, x, data_format)
+        return native.box_conv2d(x, boxes, strides, normalization, data_format)

@@ -1,13 +1,17 @@
-"""A scope in which models are traced for export: stock ops only, boxes as constants."""
+"""A scope in which models are traced for export: stock ops only, boxes as constants.
+
+Exports are TensorFlow's affair: within the scope Keras's backend is TensorFlow.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 _active = contextvars.ContextVar("tf_boxconv_stock_ops_scope", default=False)
 
@@ -28,12 +32,28 @@ def stock_ops_scope() -> Iterator[None]:
 
 def is_active() -> bool:
     """Whether the caller runs inside `stock_ops_scope`."""
-    return _active.get()
+    # Other backends' compilers need not look into context variables.
+    return keras.config.backend() == "tensorflow" and _active.get()
 
 
-def current_value(compute: Callable[[], tf.Tensor]) -> tf.Tensor | np.ndarray:
-    """What `compute` returns; inside the scope its present value, a constant."""
+def current_value(compute: Callable):
+    """What `compute()` returns; inside the scope its present value, a constant."""
     if not is_active():
         return compute()
+    import tensorflow as tf
+
     with tf.init_scope():
         return np.array(compute())
+
+
+def folded(compute: Callable[..., Sequence], boxes) -> list:
+    """What `compute(boxes)` returns; inside the scope, where boxes are known, constants."""
+    if not is_active():
+        return compute(boxes)
+    import tensorflow as tf
+
+    values = tf.get_static_value(boxes)
+    if values is None:
+        return compute(boxes)
+    with tf.init_scope():
+        return [ops.convert_to_numpy(value) for value in compute(ops.convert_to_tensor(values))]

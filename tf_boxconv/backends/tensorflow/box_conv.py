@@ -1,4 +1,4 @@
-"""Gradients of the compiled ops, first and second order.
+"""The compiled box convolution and its gradients, first and second order.
 
 With `out = B(boxes) x`, linear in `x`, the gradient op returns `B(boxes)^T g` and the four edge
 gradients, which are bilinear in `x` and `g`. Differentiating the first needs only the two compiled
@@ -9,8 +9,30 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_boxconv.backends.tensorflow.library import compiled_ops
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
-from tf_boxconv.ops.library import compiled_ops
+
+
+def box_conv2d(
+    x: tf.Tensor,
+    boxes: tf.Tensor,
+    strides: tuple[int, int],
+    normalization: str | None,
+    data_format: str,
+) -> tf.Tensor:
+    """The operator on tensors and arguments that `tf_boxconv.box_conv2d` has checked."""
+    return compiled_ops.box_conv_box_conv2d(
+        input=x,
+        boxes=boxes,
+        strides=strides,
+        normalization=normalization or "none",
+        data_format=layout(data_format),
+    )
+
+
+def layout(data_format: str) -> str:
+    """TensorFlow's name for a Keras data format."""
+    return "NHWC" if data_format == "channels_last" else "NCHW"
 
 
 def _attributes(op: tf.Operation) -> dict:

@@ -1,0 +1,52 @@
+"""Where the compiled libraries are, and what was built. Loading them is each backend's own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+# Names another op library to load in place of the package's own, such as one that Bazel built.
+LIBRARY_VARIABLE = "TF_BOXCONV_LIBRARY"
+
+FOLDER = Path(__file__).resolve().parents[1] / "lib"
+OWN_OP_LIBRARY = FOLDER / "libtf_boxconv_ops.so"
+OP_LIBRARY = Path(os.path.abspath(os.environ.get(LIBRARY_VARIABLE) or OWN_OP_LIBRARY))
+# Core alone, for frameworks other than TensorFlow.
+CORE_LIBRARY = FOLDER / "libtf_boxconv_core.so"
+
+
+class LibraryUnavailable(ImportError):
+    """A compiled library is missing or cannot be loaded; the message says what to run."""
+
+
+def library_path() -> str:
+    """Returns the path of the op library: the package's own, or what `TF_BOXCONV_LIBRARY` says.
+
+    A program without this package loads it by itself, with `tf.load_op_library(path)` in Python or
+    `TF_LoadLibrary` in C, before it loads a SavedModel that has box layers in it.
+    """
+    return str(OP_LIBRARY)
+
+
+def build_info() -> dict[str, str | None]:
+    """Returns what the compiled libraries were built for and with.
+
+    `"tensorflow"` is the version of TensorFlow, or None if the op library was built without it.
+    `"cuda"` is the version of the CUDA compiler, or None if there are no GPU kernels: TensorFlow
+    then places these ops on the CPU.
+    """
+    try:
+        info = json.loads(OP_LIBRARY.with_name("build_info.json").read_text())
+        return {"tensorflow": info["tensorflow"], "cuda": info.get("cuda")}
+    except (OSError, ValueError, KeyError):
+        return {"tensorflow": None, "cuda": None}
+
+
+def missing(library: Path) -> LibraryUnavailable:
+    """What to raise where `library`, one of the package's own, does not exist."""
+    return LibraryUnavailable(
+        f"tf_boxconv's compiled library is missing: {library} does not exist. In a checkout run "
+        "`pip install -e .`; else run `pip install --force-reinstall --no-deps tf_boxconv` with "
+        "the framework installed."
+    )

@@ -1,0 +1,57 @@
+"""Loads the op library into TensorFlow, once a process."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_boxconv.backends.library import (
+    LIBRARY_VARIABLE,
+    OP_LIBRARY,
+    OWN_OP_LIBRARY,
+    LibraryUnavailable,
+    build_info,
+    missing,
+)
+
+_UNSET_VARIABLE = f"Unset {LIBRARY_VARIABLE} to load tf_boxconv's own library."
+
+
+def load_library():
+    """Loads the op library and returns the module with its generated Python wrappers.
+
+    Raises:
+        LibraryUnavailable: if the library is not built or was built for another TensorFlow.
+    """
+    if not OP_LIBRARY.exists():
+        if OP_LIBRARY != OWN_OP_LIBRARY:
+            raise LibraryUnavailable(
+                f"{LIBRARY_VARIABLE} names {OP_LIBRARY}, which does not exist. {_UNSET_VARIABLE}"
+            )
+        raise missing(OP_LIBRARY)
+    try:
+        ops = tf.load_op_library(str(OP_LIBRARY))
+    except tf.errors.OpError as error:
+        raise LibraryUnavailable(_explain(error)) from error
+    if not hasattr(ops, "box_conv_box_conv2d"):
+        # TensorFlow gives an empty module when another file has registered these ops before.
+        raise LibraryUnavailable(
+            "the ops of tf_boxconv were already registered from another copy of its library than "
+            f"{OP_LIBRARY}. Load only one copy in a process: `import tf_boxconv` loads its own."
+        )
+    return ops
+
+
+def _explain(error: Exception) -> str:
+    built_for = build_info()["tensorflow"] or "an unknown version"
+    message = f"tf_boxconv's compiled library {OP_LIBRARY} cannot be loaded: {error}\n"
+    if built_for != tf.__version__:
+        message += f"It was built for TensorFlow {built_for}; this is TensorFlow {tf.__version__}. "
+    if OP_LIBRARY != OWN_OP_LIBRARY:
+        return message + _UNSET_VARIABLE
+    return message + (
+        "Build it for the TensorFlow installed here: run `pip install -e .` in a checkout, else "
+        "`pip install --force-reinstall --no-deps --no-cache-dir tf_boxconv`."
+    )
+
+
+compiled_ops = load_library()

@@ -1,0 +1,56 @@
+"""The compiled integral image as a custom operator of PyTorch, and its gradient."""
+
+from __future__ import annotations
+
+import torch
+
+from tf_boxconv.backends.torch.library import call, problem_of
+from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
+
+
+def integral_image(x: torch.Tensor, data_format: str, dtype: str) -> torch.Tensor:
+    """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them."""
+    if x.device.type != "cpu":
+        return integral_image_cumsum(x, data_format, dtype)
+    return _integral_image(x, data_format, dtype)
+
+
+@torch.library.custom_op("tf_boxconv::integral_image", mutates_args=(), device_types="cpu")
+def _integral_image(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
+    x = x.contiguous()
+    table = _empty_table(x, layout, dtype)
+    call("integral_image", problem_of(x, layout), int(dtype == "float32"), x, table)
+    return table
+
+
+@_integral_image.register_fake
+def _empty_table(x, layout, dtype) -> torch.Tensor:
+    batch, *sizes = x.shape
+    rows, columns = _axes(layout)
+    shape = [batch, *(s + (i in (rows, columns)) for i, s in enumerate(sizes, 1))]
+    return x.new_empty(shape, dtype=getattr(torch, dtype))
+
+
+def _axes(layout: str) -> tuple[int, int]:
+    return (1, 2) if layout == "channels_last" else (2, 3)
+
+
+def _keep(ctx, inputs, output) -> None:
+    x, ctx.layout, _ = inputs
+    ctx.dtype = x.dtype
+
+
+def _gradient(ctx, table_grad: torch.Tensor):
+    """Each pixel is in every entry below and to the right of it: sum the table from that corner."""
+    axes = _axes(ctx.layout)
+
+    def without_border(table):
+        return table[:, 1:, 1:] if ctx.layout == "channels_last" else table[:, :, 1:, 1:]
+
+    dtype = str(table_grad.dtype).removeprefix("torch.")
+    flipped = without_border(table_grad).flip(axes)
+    sums = _integral_image(flipped, ctx.layout, dtype)
+    return without_border(sums).flip(axes).to(ctx.dtype), None, None
+
+
+_integral_image.register_autograd(_gradient, setup_context=_keep)

@@ -1,0 +1,80 @@
+"""Calls core's C interface with PyTorch's tensors."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import torch
+
+from tf_boxconv.backends.library import CORE_LIBRARY, LibraryUnavailable, missing
+
+# In the order of custom_ops/core/box_conv_c.h.
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_LAYOUTS = ("channels_last", "channels_first")
+_NORMALIZATIONS = ("none", "area", "valid")
+
+
+class _Problem(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("batch", "height", "width", "channels")),
+        *((name, ctypes.c_int64) for name in ("boxes_per_channel", "stride_y", "stride_x")),
+        *((name, ctypes.c_int32) for name in ("layout", "normalization", "dtype")),
+    ]
+
+
+def _load() -> ctypes.CDLL:
+    if not CORE_LIBRARY.exists():
+        raise missing(CORE_LIBRARY)
+    try:
+        library = ctypes.CDLL(str(CORE_LIBRARY))
+    except OSError as error:
+        raise LibraryUnavailable(f"{CORE_LIBRARY} cannot be loaded: {error}") from error
+    problem, pointer, number = ctypes.POINTER(_Problem), ctypes.c_void_p, ctypes.c_int32
+    for name, arguments in (
+        ("forward", [pointer, pointer, pointer]),
+        ("backward", [pointer, pointer, pointer, pointer, pointer]),
+        ("integral_image", [number, pointer, pointer]),
+    ):
+        function = getattr(library, f"boxconv_host_{name}")
+        function.argtypes = [problem, *arguments, number]
+        function.restype = ctypes.c_char_p
+    return library
+
+
+_library = _load()
+
+
+def problem_of(
+    x: torch.Tensor,
+    layout: str,
+    boxes_per_channel: int = 0,
+    strides: Sequence[int] = (1, 1),
+    normalization: str = "none",
+) -> _Problem:
+    """The problem of images `x`, whose elements lie in memory as their shape says."""
+    batch, *sizes = x.shape
+    height, width, channels = sizes if layout == "channels_last" else (*sizes[1:], sizes[0])
+    return _Problem(
+        batch,
+        height,
+        width,
+        channels,
+        boxes_per_channel,
+        *strides,
+        _LAYOUTS.index(layout),
+        _NORMALIZATIONS.index(normalization),
+        _DTYPES.index(x.dtype),
+    )
+
+
+def call(name: str, problem: _Problem, *arguments: torch.Tensor | int) -> None:
+    """Calls `boxconv_host_<name>` on as many threads as PyTorch's own operators use.
+
+    Tensors are contiguous and on the CPU. Other threads of Python go on meanwhile.
+    """
+    values = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
+    function = getattr(_library, f"boxconv_host_{name}")
+    error = function(ctypes.byref(problem), *values, torch.get_num_threads())
+    if error is not None:
+        raise RuntimeError(f"tf_boxconv: {error.decode()}")
