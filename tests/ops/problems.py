@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import tensorflow as tf
 
+from tests.backend import dtype_name, tensor, to_float64
 from tests.boxes import random_box
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -18,9 +18,9 @@ SMALLEST = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    x: tf.Tensor
+    x: object
     boxes: np.ndarray
-    output_grad: tf.Tensor
+    output_grad: object
     strides: tuple[int, int]
     normalization: str | None
     data_format: str
@@ -35,7 +35,7 @@ class Problem:
 
     @property
     def dtype(self) -> str:
-        return self.x.dtype.name
+        return dtype_name(self.x)
 
 
 def problem_of(x, boxes, output_grad, dtype, strides, normalization, data_format) -> Problem:
@@ -43,9 +43,9 @@ def problem_of(x, boxes, output_grad, dtype, strides, normalization, data_format
     if data_format == "channels_last":
         x, output_grad = np.moveaxis(x, 1, -1), np.moveaxis(output_grad, 1, -1)
     return Problem(
-        x=tf.cast(tf.constant(x), dtype),
+        x=tensor(x, dtype),
         boxes=boxes.astype(np.float64 if dtype == "float64" else np.float32),
-        output_grad=tf.cast(tf.constant(output_grad), dtype),
+        output_grad=tensor(output_grad, dtype),
         strides=strides,
         normalization=normalization,
         data_format=data_format,
@@ -65,10 +65,6 @@ def random_problem(seed: int, dtype: str) -> Problem:
     x, g = rng.normal(rng.normal(), 1, (n, c, height, width)), rng.normal(size=out)
     normalization = [None, "area", "valid"][rng.integers(0, 3)]
     return problem_of(x, boxes, g, dtype, strides, normalization, data_format)
-
-
-def to_float64(x) -> np.ndarray:
-    return tf.cast(x, tf.float64).numpy()
 
 
 def assert_close(actual, expected, magnitude, dtype: str) -> None:

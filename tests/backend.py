@@ -1,0 +1,69 @@
+"""Keras's backend of this test run, and what tests need of each: gradients, above all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import pytest
+
+BACKEND = keras.config.backend()
+tensorflow_only = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason=f"of TensorFlow alone; Keras's backend is {BACKEND}"
+)
+
+
+def tensor(x, dtype: str | None = None):
+    """A tensor of the backend."""
+    return keras.ops.convert_to_tensor(x, dtype=dtype)
+
+
+def to_float64(x) -> np.ndarray:
+    """Any tensor as a float64 array."""
+    if hasattr(x, "detach"):
+        x = x.detach()
+    return keras.ops.convert_to_numpy(keras.ops.cast(x, "float64"))
+
+
+def dtype_name(x) -> str:
+    return keras.backend.standardize_dtype(x.dtype)
+
+
+def value_and_gradients(function: Callable, arguments: Sequence, output_grad=None):
+    """`function(*arguments)` and the gradients of `<output, output_grad>` to each argument.
+
+    Without `output_grad` the output is a scalar, or counts as the sum of its elements. Functions of
+    gradients may be given in turn. The output may depend on none of an argument: that is zeros.
+    """
+    return _BY_BACKEND[BACKEND](function, arguments, output_grad)
+
+
+def _tensorflow(function, arguments, output_grad):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        out = function(*arguments)
+    return out, tape.gradient(out, arguments, output_grad, unconnected_gradients="zero")
+
+
+def _jax(function, arguments, output_grad):
+    import jax
+
+    out, pull = jax.vjp(function, *arguments)
+    return out, list(pull(jax.numpy.ones_like(out) if output_grad is None else output_grad))
+
+
+def _torch(function, arguments, output_grad):
+    import torch
+
+    arguments = [a if a.requires_grad else a.detach().requires_grad_() for a in arguments]
+    out = function(*arguments)
+    grad = torch.ones_like(out) if output_grad is None else output_grad
+    return out, list(
+        torch.autograd.grad(out, arguments, grad, create_graph=True, materialize_grads=True)
+    )
+
+
+_BY_BACKEND = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
