@@ -1,0 +1,88 @@
+"""Trains the pose network from given weights on given pictures, under the backend in force.
+
+`benchmarks.backends` runs it, once for each backend of Keras, with `KERAS_BACKEND` set:
+
+    KERAS_BACKEND=jax python -m benchmarks.backend_training FOLDER --steps 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from examples.pose import heatmaps, models
+from examples.pose.datasets.stick_figures import figure
+
+NUM_JOINTS = 14
+IMAGE_SIZE = 96
+BATCH = 16
+WEIGHTS, PICTURES = "start.weights.h5", "pictures.npz"
+
+
+def prepare(folder: Path, width: int, batches: int = 8) -> None:
+    """Writes what all start from: random weights, and drawn figures with their joints."""
+    keras.utils.set_random_seed(0)
+    network(width).save_weights(folder / WEIGHTS)
+    drawn = [figure.draw_figure(0, "train", index, IMAGE_SIZE) for index in range(batches * BATCH)]
+    joints = [np.column_stack([d.joints, np.ones(NUM_JOINTS)]) for d in drawn]
+    np.savez(
+        folder / PICTURES,
+        images=np.stack([d.image for d in drawn]).astype(np.float32),
+        joints=np.stack(joints).astype(np.float32),
+        width=width,
+    )
+
+
+def network(width: int) -> keras.Model:
+    """The pose network of boxes."""
+    return models.pose_net(num_joints=NUM_JOINTS, image_size=IMAGE_SIZE, width=width)
+
+
+class Training:
+    """A network and the pictures that it sees, a batch after the other."""
+
+    def __init__(self, folder: Path, jit_compile: bool | str = "auto"):
+        with np.load(folder / PICTURES) as pictures:
+            self._images, self._joints = pictures["images"], pictures["joints"]
+            self.model = network(int(pictures["width"]))
+        self.model.load_weights(folder / WEIGHTS)
+        self.model.compile(
+            keras.optimizers.Adam(1e-3),
+            loss=heatmaps.HeatmapCrossEntropy(),
+            jit_compile=jit_compile,
+        )
+        self._step = 0
+
+    def step(self) -> float:
+        """Trains on the next batch; returns its loss."""
+        start = self._step * BATCH % len(self._images)
+        self._step += 1
+        self.model.reset_metrics()  # Keras would return the mean of all steps.
+        batch = slice(start, start + BATCH)
+        return float(self.model.train_on_batch(self._images[batch], self._joints[batch]))
+
+
+def main() -> None:
+    """Prints the losses of all steps and the median of a step's seconds, as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.backend_training")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=100)
+    args = parser.parse_args()
+    training = Training(args.folder)
+    losses, seconds = [], []
+    for _ in range(args.steps):
+        start = time.perf_counter()
+        losses.append(training.step())
+        seconds.append(time.perf_counter() - start)
+    jit = bool(training.model.jit_compile)
+    found = {"losses": losses, "seconds": float(np.median(seconds)), "jit_compile": jit}
+    print("RESULT" + json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The pose network trained by every backend of Keras, and by TensorFlow with and without XLA.
+
+    python -m benchmarks.backends
+
+All start from the same weights and see the same pictures in the same order, so that losses must
+agree up to rounding, which training amplifies. Backends that are not installed are left out. With
+and without XLA, TensorFlow takes steps by turns in one process; each backend has a process of its
+own, so that their times are only a rough comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rich.table
+
+from benchmarks import machine, timing, workers
+from benchmarks.tables import console
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def train(backend: str, folder: Path, steps: int) -> dict:
+    """What `benchmarks.backend_training` finds under a backend."""
+    command = [sys.executable, "-m", "benchmarks.backend_training", str(folder)]
+    done = subprocess.run(
+        [*command, "--steps", str(steps)],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    for line in done.stdout.splitlines():
+        if line.startswith("RESULT"):
+            return json.loads(line.removeprefix("RESULT"))
+    sys.exit(f"{backend} failed:\n{done.stderr[-3000:]}")
+
+
+def train_with_and_without_xla(folder: Path, steps: int) -> dict[str, dict[str, list[float]]]:
+    """Losses and seconds of each step with XLA and without, by turns. Runs in a worker."""
+    import time
+
+    from benchmarks.backend_training import Training
+
+    trainings = {"without XLA": Training(folder, False), "XLA": Training(folder, True)}
+    found = {name: {"losses": [], "seconds": []} for name in trainings}
+    for i in range(steps):
+        # The order alternates: what the one leaves in caches is the other's in turn.
+        for name in list(trainings)[:: 1 if i % 2 else -1]:
+            start = time.perf_counter()
+            found[name]["losses"].append(trainings[name].step())
+            found[name]["seconds"].append(time.perf_counter() - start)
+    assert trainings["XLA"].model.jit_compile and not trainings["without XLA"].model.jit_compile
+    return found
+
+
+def difference(losses: list[float], of: list[float]) -> float:
+    """The largest difference of two losses at the same step, relative to the second."""
+    return float(np.max(np.abs(np.array(losses) - of) / np.abs(of)))
+
+
+def backends_table(found: dict[str, dict]) -> rich.table.Table:
+    """One row a backend; the first is what the others are compared with."""
+    table = rich.table.Table(title="the pose network under Keras's backends")
+    table.add_column("backend")
+    for name in ("steps", "first loss", "last loss", "largest difference", "ms / step"):
+        table.add_column(name, justify="right")
+    first = next(iter(found.values()))["losses"]
+    for name, result in found.items():
+        losses = result["losses"]
+        table.add_row(
+            name,
+            str(len(losses)),
+            f"{losses[0]:.5f}",
+            f"{losses[-1]:.5f}",
+            f"{difference(losses, first):.1e}",
+            f"{result['seconds'] * 1e3:.0f}",
+        )
+    return table
+
+
+def xla_table(found: dict[str, dict[str, list[float]]]) -> rich.table.Table:
+    """TensorFlow with and without XLA; the first step, which compiles, is not timed."""
+    table = rich.table.Table(title="the pose network under TensorFlow, jit_compile")
+    table.add_column("")
+    for name in ("steps", "last loss", "largest difference", "ms / step", "x without XLA"):
+        table.add_column(name, justify="right")
+    base = found["without XLA"]
+    for name, result in found.items():
+        seconds = result["seconds"][1:]
+        table.add_row(
+            name,
+            str(len(result["losses"])),
+            f"{result['losses'][-1]:.5f}",
+            f"{difference(result['losses'], base['losses']):.1e}",
+            f"{timing.spread(np.array(seconds) * 1e3):.0f}",
+            f"{timing.ratio(seconds, base['seconds'][1:]):.2f}",
+        )
+    return table
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Trains and prints two tables."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.backends",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--steps", type=int, default=100, help="of each backend (100)")
+    add("--xla_steps", type=int, default=50, help="with and without XLA (50)")
+    add("--width", type=int, default=32, help="channels at the highest resolution (32)")
+    add("--output", type=Path, help="a file for all losses (.json)")
+    args = parser.parse_args(argv)
+    description = machine.describe()
+    console.print(machine.summary(description), markup=False)
+    threads = workers.default_threads()
+    with tempfile.TemporaryDirectory() as name, workers.Worker(threads) as worker:
+        folder = Path(name)
+        from benchmarks import backend_training
+
+        worker.call(backend_training.prepare, folder, args.width)
+        xla = worker.call(train_with_and_without_xla, folder, args.xla_steps)
+        console.print(xla_table(xla))
+        installed = [b for b in BACKENDS if importlib.util.find_spec(b)]
+        found = {backend: train(backend, folder, args.steps) for backend in installed}
+        console.print(backends_table(found))
+    if args.output:
+        machine.write_report(args.output, description, {"xla": xla, "backends": found})
+
+
+if __name__ == "__main__":
+    main()
