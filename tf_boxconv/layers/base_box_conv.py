@@ -18,6 +18,7 @@ from tf_boxconv.ops.arguments import (
     standardize_strides,
 )
 from tf_boxconv.ops.box_conv import box_conv2d
+from tf_boxconv.ops.library import has_xla
 
 # Box weights are stored as pixels / (COORDINATE_SCALE * max_size), so that one step of an optimizer
 # moves an edge by about learning_rate * COORDINATE_SCALE * max_size pixels (Adam; plain gradient
@@ -68,8 +69,8 @@ class BaseBoxConv2D(keras.layers.Layer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.implementation = standardize_implementation(implementation)
-        # The compiled operator has no XLA kernel: `jit_compile="auto"` must not choose XLA.
-        self.supports_jit = self.implementation == "portable"
+        # `jit_compile="auto"` must not choose XLA where that does not know the compiled operator.
+        self.supports_jit = has_xla or self.implementation == "portable"
         self._scale = None
 
     @property

@@ -12,6 +12,8 @@ import tensorflow as tf
 LIBRARY_VARIABLE = "TF_BOXCONV_LIBRARY"
 
 _OWN_LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "libtf_boxconv_ops.so"
+# How XLA compiles the ops, for whichever op library is loaded.
+_XLA_LIBRARY = _OWN_LIBRARY.with_name("libtf_boxconv_xla.so")
 _UNSET_VARIABLE = f"Unset {LIBRARY_VARIABLE} to load tf_boxconv's own library."
 _LIBRARY = Path(os.path.abspath(os.environ.get(LIBRARY_VARIABLE) or _OWN_LIBRARY))
 
@@ -26,16 +28,18 @@ def library_path() -> str:
 
 
 def build_info() -> dict[str, str | None]:
-    """Returns what the op library was built for and with.
+    """Returns what the libraries were built for and with.
 
-    `"tensorflow"` is the version of TensorFlow. `"cuda"` is that of the CUDA compiler, or None if
-    the library has no GPU kernels: TensorFlow then places these ops on the CPU.
+    `"tensorflow"`, `"jax"` and `"torch"` are the versions of the frameworks, None where there was
+    none. `"xla_ffi"` is the version of the interface by which XLA, that of TensorFlow and of JAX,
+    calls the kernels, None if it cannot. `"cuda"` is the version of the CUDA compiler, or None if
+    there are no GPU kernels: TensorFlow then places these ops on the CPU.
     """
     try:
         info = json.loads(_LIBRARY.with_name("build_info.json").read_text())
-        return {"tensorflow": info["tensorflow"], "cuda": info.get("cuda")}
-    except (OSError, ValueError, KeyError):
-        return {"tensorflow": None, "cuda": None}
+    except (OSError, ValueError):
+        info = {}
+    return {name: info.get(name) for name in ("tensorflow", "jax", "torch", "xla_ffi", "cuda")}
 
 
 def load_library():
@@ -67,12 +71,30 @@ def load_library():
     return ops
 
 
-def _explain(error: Exception) -> str:
+def load_xla_library() -> bool:
+    """Makes XLA know the ops, if the package has a library for that; call it before any XLA runs.
+
+    Returns:
+        Whether there is one. Without it `jit_compile=True` fails on the compiled ops.
+
+    Raises:
+        ImportError: if it was built for another TensorFlow.
+    """
+    if not _XLA_LIBRARY.exists():
+        return False
+    try:
+        tf.load_library(str(_XLA_LIBRARY))
+    except tf.errors.OpError as error:
+        raise ImportError(_explain(error, _XLA_LIBRARY)) from error
+    return True
+
+
+def _explain(error: Exception, library: Path = _LIBRARY) -> str:
     built_for = build_info()["tensorflow"] or "an unknown version"
-    message = f"tf_boxconv's compiled library {_LIBRARY} cannot be loaded: {error}\n"
+    message = f"tf_boxconv's compiled library {library} cannot be loaded: {error}\n"
     if built_for != tf.__version__:
         message += f"It was built for TensorFlow {built_for}; this is TensorFlow {tf.__version__}. "
-    if _LIBRARY != _OWN_LIBRARY:
+    if library not in (_OWN_LIBRARY, _XLA_LIBRARY):
         return message + _UNSET_VARIABLE
     return message + (
         "Build it for the TensorFlow installed here: run `pip install -e .` in a checkout, else "
@@ -81,3 +103,4 @@ def _explain(error: Exception) -> str:
 
 
 compiled_ops = load_library()
+has_xla = load_xla_library()
