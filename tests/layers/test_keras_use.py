@@ -165,9 +165,10 @@ def test_jit_is_chosen_where_xla_knows_the_ops(name, has_xla, monkeypatch):
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
     assert plain.jit_compile is True  # so that the check above means something
-    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
-        model.compile("sgd", "mse", jit_compile=True)
-    assert model.jit_compile is False
+    if not has_xla:
+        with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+            model.compile("sgd", "mse", jit_compile=True)
+        assert model.jit_compile is False
 
 
 @everywhere

@@ -1,0 +1,1 @@
+"""The compiled operators in the terms of one framework each."""
