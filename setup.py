@@ -1,11 +1,19 @@
-"""Builds the compiled op against the installed TensorFlow; all else is in pyproject.toml.
+"""Builds the compiled libraries for the installed frameworks; all else is in pyproject.toml.
+
+| installed | built |
+| --- | --- |
+| TensorFlow | its ops, how its XLA compiles them, and core with handlers for JAX |
+| JAX alone | core with handlers |
+| PyTorch alone | core |
 
 CMake does the building. `pip install .` builds in an isolated environment, in which the installed
-TensorFlow is hidden, so its flags are asked of a fresh interpreter outside that environment.
+frameworks are hidden, so a fresh interpreter outside that environment is asked about them.
 """
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,40 +24,112 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 
-# TensorFlow prints to stdout on some machines while it is imported, hence the marked line.
+# A framework prints to stdout on some machines while it is imported, hence the marked line.
+ASK = """
+import importlib.util, json
+def folders(package):
+    spec = importlib.util.find_spec(package)
+    return list(spec.submodule_search_locations or []) if spec else []
+answer = {{}}
+{question}
+print("ANSWER" + json.dumps(answer))
+"""
 ASK_TENSORFLOW = """
-import importlib.util, json, tensorflow as tf
-nvidia = importlib.util.find_spec("nvidia")
-print("FLAGS" + json.dumps({
-    "nvidia": list(nvidia.submodule_search_locations) if nvidia else [],
-    "tensorflow": tf.__version__,
+import tensorflow as tf
+answer.update({
+    "version": tf.__version__,
     "has_cuda": tf.test.is_built_with_cuda(),
+    "include": tf.sysconfig.get_include(),
     "compile": tf.sysconfig.get_compile_flags(),
     "link": tf.sysconfig.get_link_flags(),
-}))
+})
+"""
+ASK_JAX = """
+import jax
+answer.update({
+    "version": jax.__version__,
+    "has_cuda": bool(folders("jax_cuda12_plugin") or folders("jax_cuda13_plugin")),
+    "include": jax.ffi.include_dir(),
+})
+"""
+ASK_TORCH = """
+import torch
+answer.update({"version": torch.__version__, "has_cuda": torch.version.cuda is not None})
 """
 
 
-def tensorflow_flags() -> dict:
-    """Returns version, compile flags and link flags of the installed TensorFlow."""
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    answers = []
-    # The second try sees PYTHONPATH: there `pip install --no-build-isolation` may find TensorFlow.
-    for env in (environment, {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}):
-        answer = subprocess.run(
-            [sys.executable, "-c", ASK_TENSORFLOW], env=env, capture_output=True, text=True
+@dataclasses.dataclass(frozen=True)
+class Frameworks:
+    """What is installed: of each framework what it said of itself, or None."""
+
+    tensorflow: dict | None
+    jax: dict | None
+    torch: dict | None
+    nvidia: list[str]  # folders of PyPI's packages of CUDA
+
+    @property
+    def has_cuda(self) -> bool:
+        """Whether any of them could run CUDA kernels."""
+        found = (self.tensorflow, self.jax, self.torch)
+        return any(framework["has_cuda"] for framework in found if framework)
+
+    @property
+    def ffi_include(self) -> str:
+        """Where the headers of XLA's foreign function interface are, or nothing.
+
+        TensorFlow's, if there are two: its XLA takes no handler built for a newer interface than
+        its own, while JAX takes older ones.
+        """
+        framework = self.tensorflow or self.jax
+        return framework["include"] if framework else ""
+
+
+def find_frameworks() -> Frameworks:
+    """Asks what is installed, and stops if nothing is that could call the kernels."""
+    errors = {}
+    found = {}
+    questions = {"TensorFlow": ASK_TENSORFLOW, "JAX": ASK_JAX, "PyTorch": ASK_TORCH}
+    for name, question in questions.items():
+        found[name], errors[name] = ask(question)
+    if not any(found.values()):
+        said = "\n".join(f"  {name}: {error}" for name, error in errors.items())
+        raise SystemExit(
+            "tf_boxconv compiles for the frameworks that are installed and found none of "
+            "TensorFlow, JAX and PyTorch. First run `pip install 'tensorflow>=2.21,<2.22'` (or "
+            "tensorflow-cpu), `pip install jax` or `pip install torch`. If your installer builds "
+            "in an environment of its own (uv, build), pass --no-build-isolation with setuptools, "
+            f"cmake and ninja installed.\n{sys.executable} said:\n{said}"
         )
-        answers.append(answer.stderr.strip().splitlines()[-1:] or [""])
-        for line in answer.stdout.splitlines():
-            if line.startswith("FLAGS"):
-                return json.loads(line.removeprefix("FLAGS"))
-    raise SystemExit(
-        "tf_boxconv compiles against an installed TensorFlow and found none: run "
-        "`pip install 'tensorflow>=2.21,<2.22'` (or tensorflow-cpu) first. If your installer "
-        "builds in an environment of its own (uv, build), pass --no-build-isolation with "
-        f"setuptools, cmake and ninja installed.\n{sys.executable} said: {answers[0][0]}"
-    )
+    for name, answer in found.items():
+        state = answer["version"] if answer else f"not found ({errors[name]})"
+        print(f"tf_boxconv: {name} {state}")
+    nvidia, _ = ask('answer["folders"] = folders("nvidia")')
+    return Frameworks(*found.values(), nvidia["folders"] if nvidia else [])
+
+
+def ask(question: str) -> tuple[dict | None, str]:
+    """What a fresh interpreter answers, or None and the last line of what it complained of."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    isolated = {k: v for k, v in environment.items() if k != "PYTHONPATH"}
+    complaint = ""
+    # The second try sees PYTHONPATH: there `pip install --no-build-isolation` may find a framework.
+    for env in (isolated, environment):
+        code = ASK.format(question=question)
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        complaint = complaint or "".join(done.stderr.strip().splitlines()[-1:])
+        for line in done.stdout.splitlines():
+            if line.startswith("ANSWER"):
+                return json.loads(line.removeprefix("ANSWER")), ""
+    return None, complaint
+
+
+def ffi_version(include: str) -> str | None:
+    """The version of XLA's foreign function interface that headers define."""
+    if not include:
+        return None
+    text = (Path(include) / "xla" / "ffi" / "api" / "c_api.h").read_text()
+    numbers = (re.search(rf"#define XLA_FFI_API_{part} (\d+)", text) for part in ("MAJOR", "MINOR"))
+    return ".".join(number[1] for number in numbers)
 
 
 def cuda_environment(nvidia_packages: list[str]) -> dict[str, str]:
@@ -67,14 +147,14 @@ def cuda_environment(nvidia_packages: list[str]) -> dict[str, str]:
     return environment
 
 
-def cuda_choice(tensorflow_has_cuda: bool) -> str:
+def cuda_choice(framework_has_cuda: bool) -> str:
     """`BOXCONV_CUDA` of the environment (ON, OFF), or AUTO: if nvcc works.
 
-    A TensorFlow without CUDA could never run the kernels: AUTO then spares the minutes they take.
+    Frameworks without CUDA could never run the kernels: AUTO then spares the minutes they take.
     """
     choice = os.environ.get("BOXCONV_CUDA", "AUTO")
-    if choice == "AUTO" and not tensorflow_has_cuda:
-        print("tf_boxconv: CUDA kernels are NOT built: this TensorFlow has no CUDA itself")
+    if choice == "AUTO" and not framework_has_cuda:
+        print("tf_boxconv: CUDA kernels are NOT built: no installed framework has CUDA itself")
         return "OFF"
     return choice
 
@@ -85,42 +165,50 @@ def built_cuda_version(build: Path) -> str | None:
     return version.read_text().strip() or None if version.exists() else None
 
 
-class BuildLibrary(build_ext):
-    """Puts `libtf_boxconv_ops.so` and `build_info.json` into `tf_boxconv/lib`."""
+class BuildLibraries(build_ext):
+    """Puts the libraries and `build_info.json`, which says what they are, into `tf_boxconv/lib`."""
 
     def build_extension(self, ext: Extension) -> None:
         """Configures and builds custom_ops with CMake."""
-        flags = tensorflow_flags()
+        frameworks = find_frameworks()
+        tensorflow = frameworks.tensorflow or {"version": None, "compile": [], "link": []}
         library = Path(self.build_lib).resolve() / "tf_boxconv" / "lib"
         library.mkdir(parents=True, exist_ok=True)
         build = Path(self.build_temp).resolve() / "cmake"
-        environment = cuda_environment(flags["nvidia"])
+        environment = cuda_environment(frameworks.nvidia)
         subprocess.run(
             [
                 *("cmake", "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
-                f"-DBOXCONV_TF_COMPILE_FLAGS={' '.join(flags['compile'])}",
-                f"-DBOXCONV_TF_LINK_FLAGS={' '.join(flags['link'])}",
-                f"-DBOXCONV_CUDA={cuda_choice(flags['has_cuda'])}",
+                f"-DBOXCONV_TF_COMPILE_FLAGS={' '.join(tensorflow['compile'])}",
+                f"-DBOXCONV_TF_LINK_FLAGS={' '.join(tensorflow['link'])}",
+                f"-DBOXCONV_FFI_INCLUDE={frameworks.ffi_include}",
+                f"-DBOXCONV_CUDA={cuda_choice(frameworks.has_cuda)}",
             ],
             env=environment,
             check=True,
         )
         subprocess.run(["cmake", "--build", build], env=environment, check=True)
-        info = {"tensorflow": flags["tensorflow"], "cuda": built_cuda_version(build)}
+        info = {
+            "tensorflow": tensorflow["version"],
+            "jax": frameworks.jax["version"] if frameworks.jax else None,
+            "torch": frameworks.torch["version"] if frameworks.torch else None,
+            "xla_ffi": ffi_version(frameworks.ffi_include),
+            "cuda": built_cuda_version(build),
+        }
         (library / "build_info.json").write_text(json.dumps(info) + "\n")
 
     def copy_extensions_to_source(self) -> None:
-        """Puts the library beside the sources, which `pip install -e .` makes importable."""
+        """Puts the libraries beside the sources, which `pip install -e .` makes importable."""
         built = Path(self.build_lib) / "tf_boxconv" / "lib"
         shutil.copytree(built, ROOT / "tf_boxconv" / "lib", dirs_exist_ok=True)
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Names the library as CMake does: it is loaded by TensorFlow, not by Python."""
-        return str(Path("tf_boxconv", "lib", "libtf_boxconv_ops.so"))
+        """Names the library that there always is as CMake does: Python does not import it."""
+        return str(Path("tf_boxconv", "lib", "libtf_boxconv_core.so"))
 
 
 setup(
-    ext_modules=[Extension("tf_boxconv.lib.tf_boxconv_ops", sources=[])],
-    cmdclass={"build_ext": BuildLibrary},
+    ext_modules=[Extension("tf_boxconv.lib.tf_boxconv_core", sources=[])],
+    cmdclass={"build_ext": BuildLibraries},
 )

@@ -2,6 +2,7 @@
 #include "core/box_conv_c.h"
 #include "core/box_conv_c_problem.h"
 #include "core/host_threads.h"
+#include "core/huge_pages.h"
 
 namespace boxconv {
 namespace {
@@ -18,8 +19,12 @@ extern "C" {
 const char* boxconv_host_forward(const boxconv_problem* p, const void* input, const void* boxes,
                                  void* output, int32_t threads) {
   return boxconv::with_types(p, [&](auto types) {
+    const auto problem = boxconv::problem_of(*p);
+    const auto size =
+        problem.batch * problem.out_height() * problem.out_width() * problem.out_channels();
+    boxconv::advise_huge_pages(output, size * sizeof(IMAGE));
     return boxconv::text(boxconv::box_conv_forward(
-        boxconv::problem_of(*p), static_cast<const IMAGE*>(input), static_cast<const BOX*>(boxes),
+        problem, static_cast<const IMAGE*>(input), static_cast<const BOX*>(boxes),
         static_cast<IMAGE*>(output), boxconv::on_threads(threads)));
   });
 }
@@ -28,8 +33,11 @@ const char* boxconv_host_backward(const boxconv_problem* p, const void* input, c
                                   const void* output_grad, void* input_grad, void* boxes_grad,
                                   int32_t threads) {
   return boxconv::with_types(p, [&](auto types) {
+    const auto problem = boxconv::problem_of(*p);
+    const auto size = problem.batch * problem.height * problem.width * problem.channels;
+    boxconv::advise_huge_pages(input_grad, size * sizeof(IMAGE));
     return boxconv::text(boxconv::box_conv_backward(
-        boxconv::problem_of(*p), static_cast<const IMAGE*>(input), static_cast<const BOX*>(boxes),
+        problem, static_cast<const IMAGE*>(input), static_cast<const BOX*>(boxes),
         static_cast<const IMAGE*>(output_grad), static_cast<IMAGE*>(input_grad),
         static_cast<BOX*>(boxes_grad), boxconv::on_threads(threads)));
   });

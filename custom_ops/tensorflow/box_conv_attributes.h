@@ -31,18 +31,18 @@ class BoxConvAttributes {
     return read_layout(context, &prototype_.layout);
   }
 
-  absl::Status problem(const tensorflow::Tensor& input, const tensorflow::Tensor& boxes,
+  absl::Status problem(const tensorflow::TensorShape& input, const tensorflow::TensorShape& boxes,
                        BoxConvProblem* problem) const {
     ImageDims dims;
     TF_RETURN_IF_ERROR(read_image_dims(input, prototype_.layout, &dims));
     if (boxes.dims() != 3 || boxes.dim_size(2) != 4) {
       return tensorflow::errors::InvalidArgument("`boxes` must have shape [C, M, 4], got ",
-                                                 boxes.shape().DebugString());
+                                                 boxes.DebugString());
     }
     if (boxes.dim_size(0) != dims.channels) {
       return tensorflow::errors::InvalidArgument(
-          "`boxes` must have one row per channel of `input`, got boxes ",
-          boxes.shape().DebugString(), " and input ", input.shape().DebugString());
+          "`boxes` must have one row per channel of `input`, got boxes ", boxes.DebugString(),
+          " and input ", input.DebugString());
     }
     *problem = prototype_;
     problem->batch = dims.batch;
@@ -63,12 +63,12 @@ inline tensorflow::TensorShape output_shape(const BoxConvProblem& p) {
 
 // What the kernels of every device check of the upstream gradient.
 inline absl::Status check_output_grad(const BoxConvProblem& problem,
-                                      const tensorflow::Tensor& output_grad) {
+                                      const tensorflow::TensorShape& output_grad) {
   const tensorflow::TensorShape shape = output_shape(problem);
-  if (output_grad.shape() == shape) return absl::OkStatus();
+  if (output_grad == shape) return absl::OkStatus();
   return tensorflow::errors::InvalidArgument("`output_grad` must have the output's shape ",
                                              shape.DebugString(), ", got ",
-                                             output_grad.shape().DebugString());
+                                             output_grad.DebugString());
 }
 
 }  // namespace boxconv

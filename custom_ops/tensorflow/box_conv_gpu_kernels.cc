@@ -24,7 +24,7 @@ class BoxConv2DGpuOp : public OpKernel {
     using Core = typename CoreType<T>::type;
     const Tensor &input = context->input(0), &boxes = context->input(1);
     BoxConvProblem problem;
-    OP_REQUIRES_OK(context, attributes_.problem(input, boxes, &problem));
+    OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, output_shape(problem), &output));
     if (output->NumElements() == 0) return;
@@ -55,8 +55,8 @@ class BoxConv2DGradGpuOp : public OpKernel {
     const Tensor &input = context->input(0), &boxes = context->input(1);
     const Tensor& output_grad = context->input(2);
     BoxConvProblem problem;
-    OP_REQUIRES_OK(context, attributes_.problem(input, boxes, &problem));
-    OP_REQUIRES_OK(context, check_output_grad(problem, output_grad));
+    OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
+    OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
     Tensor *input_grad = nullptr, *boxes_grad = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, input.shape(), &input_grad));
     OP_REQUIRES_OK(context, context->allocate_output(1, boxes.shape(), &boxes_grad));

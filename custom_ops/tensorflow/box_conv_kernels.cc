@@ -21,7 +21,7 @@ class BoxConv2DOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor &input = context->input(0), &boxes = context->input(1);
     BoxConvProblem problem;
-    OP_REQUIRES_OK(context, attributes_.problem(input, boxes, &problem));
+    OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
     Tensor* output = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, output_shape(problem), &output));
     advise_huge_pages(*output);
@@ -45,8 +45,8 @@ class BoxConv2DGradOp : public OpKernel {
     const Tensor &input = context->input(0), &boxes = context->input(1);
     const Tensor& output_grad = context->input(2);
     BoxConvProblem problem;
-    OP_REQUIRES_OK(context, attributes_.problem(input, boxes, &problem));
-    OP_REQUIRES_OK(context, check_output_grad(problem, output_grad));
+    OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
+    OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
     Tensor *input_grad = nullptr, *boxes_grad = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, input.shape(), &input_grad));
     OP_REQUIRES_OK(context, context->allocate_output(1, boxes.shape(), &boxes_grad));

@@ -21,7 +21,7 @@ class IntegralImageGpuOp : public tensorflow::OpKernel {
     using Core = typename CoreType<T>::type;
     const Tensor& input = context->input(0);
     ImageDims dims;
-    OP_REQUIRES_OK(context, read_image_dims(input, layout_, &dims));
+    OP_REQUIRES_OK(context, read_image_dims(input.shape(), layout_, &dims));
     Tensor* table = nullptr;
     OP_REQUIRES_OK(
         context,

@@ -18,7 +18,7 @@ class IntegralImageOp : public tensorflow::OpKernel {
   void Compute(tensorflow::OpKernelContext* context) override {
     const Tensor& input = context->input(0);
     ImageDims dims;
-    OP_REQUIRES_OK(context, read_image_dims(input, layout_, &dims));
+    OP_REQUIRES_OK(context, read_image_dims(input.shape(), layout_, &dims));
     Tensor* table = nullptr;
     OP_REQUIRES_OK(
         context,

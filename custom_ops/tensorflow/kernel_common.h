@@ -2,15 +2,11 @@
 #ifndef BOXCONV_TENSORFLOW_KERNEL_COMMON_H_
 #define BOXCONV_TENSORFLOW_KERNEL_COMMON_H_
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
-#include <cstdint>
 #include <string>
 
 #include "core/box_conv.h"
+#include "core/huge_pages.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace boxconv {
@@ -39,19 +35,9 @@ typename CoreType<T>::type* core_data(tensorflow::Tensor* tensor) {
   return reinterpret_cast<typename CoreType<T>::type*>(tensor->flat<T>().data());
 }
 
-// Asks for huge pages under a large tensor that is about to be written. TensorFlow's allocator gets
-// such tensors from the system afresh each time, and the page faults of 4 KiB pages take longer
-// than the kernel itself. Only advice: where it is not taken, nothing else changes.
+// For a tensor that is about to be written.
 inline void advise_huge_pages(const tensorflow::Tensor& tensor) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
-  // glibc's malloc reuses what is smaller than 32 MiB.
-  if (tensor.TotalBytes() < (std::size_t{32} << 20)) return;
-  const auto data = reinterpret_cast<std::uintptr_t>(tensor.tensor_data().data());
-  const std::uintptr_t begin = (data + kHugePage - 1) / kHugePage * kHugePage;
-  const std::uintptr_t end = (data + tensor.TotalBytes()) / kHugePage * kHugePage;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
+  advise_huge_pages(tensor.tensor_data().data(), tensor.TotalBytes());
 }
 
 // Spreads core's units over the threads that TensorFlow gives its own kernels. Neighbouring units
@@ -83,11 +69,11 @@ struct ImageDims {
   Index batch = 0, height = 0, width = 0, channels = 0;
 };
 
-inline absl::Status read_image_dims(const tensorflow::Tensor& input, Layout layout,
+inline absl::Status read_image_dims(const tensorflow::TensorShape& input, Layout layout,
                                     ImageDims* dims) {
   if (input.dims() != 4) {
     return tensorflow::errors::InvalidArgument("`input` must have rank 4, got shape ",
-                                               input.shape().DebugString());
+                                               input.DebugString());
   }
   const bool first = layout == Layout::kChannelsFirst;
   *dims = {input.dim_size(0), input.dim_size(first ? 2 : 1), input.dim_size(first ? 3 : 2),

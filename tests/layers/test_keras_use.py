@@ -14,7 +14,7 @@ from tests.layers.cases import (
     make,
     random_boxes,
 )
-from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D, base_box_conv
 
 everywhere = pytest.mark.parametrize("name", LAYERS)
 both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
@@ -150,22 +150,25 @@ def test_integer_images_are_converted(name, dtype):
 
 
 @everywhere
-def test_jit_is_never_chosen(name, monkeypatch):
+@pytest.mark.parametrize("has_xla", [True, False])
+def test_jit_is_chosen_where_xla_knows_the_ops(name, has_xla, monkeypatch):
+    monkeypatch.setattr(base_box_conv, "has_xla", has_xla)
     layer = make(name)
-    assert not layer.supports_jit
+    assert layer.supports_jit == has_xla
     inputs = keras.Input((9, 11, 8))
     model = keras.Model(inputs, layer(inputs))
     # Keras chooses XLA where it sees a device that is not a CPU.
     device = tf.config.PhysicalDevice(name="/physical_device:GPU:0", device_type="GPU")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [device])
     model.compile("sgd", "mse")
-    assert model.jit_compile is False
+    assert model.jit_compile is has_xla
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
     assert plain.jit_compile is True  # so that the check above means something
-    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
-        model.compile("sgd", "mse", jit_compile=True)
-    assert model.jit_compile is False
+    if not has_xla:
+        with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+            model.compile("sgd", "mse", jit_compile=True)
+        assert model.jit_compile is False
 
 
 @everywhere

@@ -12,7 +12,9 @@ LIBRARY_VARIABLE = "TF_BOXCONV_LIBRARY"
 FOLDER = Path(__file__).resolve().parents[1] / "lib"
 OWN_OP_LIBRARY = FOLDER / "libtf_boxconv_ops.so"
 OP_LIBRARY = Path(os.path.abspath(os.environ.get(LIBRARY_VARIABLE) or OWN_OP_LIBRARY))
-# Core alone, for frameworks other than TensorFlow.
+# How TensorFlow's XLA compiles the ops, for whichever op library is loaded.
+XLA_LIBRARY = FOLDER / "libtf_boxconv_xla.so"
+# Core alone, for frameworks other than TensorFlow, and for XLA.
 CORE_LIBRARY = FOLDER / "libtf_boxconv_core.so"
 
 
@@ -32,15 +34,16 @@ def library_path() -> str:
 def build_info() -> dict[str, str | None]:
     """Returns what the compiled libraries were built for and with.
 
-    `"tensorflow"` is the version of TensorFlow, or None if the op library was built without it.
-    `"cuda"` is the version of the CUDA compiler, or None if there are no GPU kernels: TensorFlow
-    then places these ops on the CPU.
+    `"tensorflow"`, `"jax"` and `"torch"` are the versions of the frameworks, None where there was
+    none. `"xla_ffi"` is the version of the interface by which XLA, that of TensorFlow and of JAX,
+    calls the kernels, None if it cannot. `"cuda"` is the version of the CUDA compiler, or None if
+    there are no GPU kernels: TensorFlow then places these ops on the CPU.
     """
     try:
         info = json.loads(OP_LIBRARY.with_name("build_info.json").read_text())
-        return {"tensorflow": info["tensorflow"], "cuda": info.get("cuda")}
-    except (OSError, ValueError, KeyError):
-        return {"tensorflow": None, "cuda": None}
+    except (OSError, ValueError):
+        info = {}
+    return {name: info.get(name) for name in ("tensorflow", "jax", "torch", "xla_ffi", "cuda")}
 
 
 def missing(library: Path) -> LibraryUnavailable:

@@ -2,8 +2,9 @@
 
 from tf_boxconv.backends.tensorflow.box_conv import box_conv2d
 from tf_boxconv.backends.tensorflow.integral_image import integral_image
+from tf_boxconv.backends.tensorflow.library import has_xla
 
-# The compiled ops have no XLA kernels: `jit_compile="auto"` must not choose XLA.
-SUPPORTS_JIT = False
+# `jit_compile="auto"` must not choose XLA where that does not know the compiled ops.
+SUPPORTS_JIT = has_xla
 
 __all__ = ["SUPPORTS_JIT", "box_conv2d", "integral_image"]

@@ -1,6 +1,8 @@
-"""Loads the op library into TensorFlow, once a process."""
+"""Loads the op library into TensorFlow, and how XLA compiles its ops; once a process."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -8,6 +10,7 @@ from tf_boxconv.backends.library import (
     LIBRARY_VARIABLE,
     OP_LIBRARY,
     OWN_OP_LIBRARY,
+    XLA_LIBRARY,
     LibraryUnavailable,
     build_info,
     missing,
@@ -41,12 +44,30 @@ def load_library():
     return ops
 
 
-def _explain(error: Exception) -> str:
+def load_xla_library() -> bool:
+    """Makes XLA know the ops, if the package has a library for that; call it before any XLA runs.
+
+    Returns:
+        Whether there is one. Without it `jit_compile=True` fails on the compiled ops.
+
+    Raises:
+        LibraryUnavailable: if it was built for another TensorFlow.
+    """
+    if not XLA_LIBRARY.exists():
+        return False
+    try:
+        tf.load_library(str(XLA_LIBRARY))
+    except tf.errors.OpError as error:
+        raise LibraryUnavailable(_explain(error, XLA_LIBRARY)) from error
+    return True
+
+
+def _explain(error: Exception, library: Path = OP_LIBRARY) -> str:
     built_for = build_info()["tensorflow"] or "an unknown version"
-    message = f"tf_boxconv's compiled library {OP_LIBRARY} cannot be loaded: {error}\n"
+    message = f"tf_boxconv's compiled library {library} cannot be loaded: {error}\n"
     if built_for != tf.__version__:
         message += f"It was built for TensorFlow {built_for}; this is TensorFlow {tf.__version__}. "
-    if OP_LIBRARY != OWN_OP_LIBRARY:
+    if library not in (OWN_OP_LIBRARY, XLA_LIBRARY):
         return message + _UNSET_VARIABLE
     return message + (
         "Build it for the TensorFlow installed here: run `pip install -e .` in a checkout, else "
@@ -55,3 +76,4 @@ def _explain(error: Exception) -> str:
 
 
 compiled_ops = load_library()
+has_xla = load_xla_library()

@@ -1,0 +1,243 @@
+// How XLA compiles BoxConv>BoxConv2D, BoxConv>BoxConv2DGrad and BoxConv>IntegralImage.
+//
+// On the CPU, and on GPUs if this is built with CUDA, as calls of the handlers in ffi/. Elsewhere
+// (TPUs), and everywhere if the environment says TF_BOXCONV_XLA=portable when the first of these
+// ops is compiled, by XLA's own operations.
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "ffi/box_conv_ffi.h"
+#include "tensorflow/box_conv_attributes.h"
+#include "tensorflow/box_conv_xla_portable.h"
+#include "tensorflow/compiler/tf2xla/xla_compiler.h"
+#include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
+#include "tensorflow/compiler/tf2xla/xla_op_registry.h"
+#include "tensorflow/kernel_common.h"
+#include "xla/ffi/api/ffi.h"
+#include "xla/hlo/builder/xla_builder.h"
+#include "xla/shape_util.h"
+
+namespace xla::ffi {
+const XLA_FFI_Api* GetXlaFfiApi();  // in libtensorflow_cc
+}
+
+namespace boxconv {
+namespace {
+
+using tensorflow::TensorShape;
+using tensorflow::XlaOpKernelContext;
+using tensorflow::errors::InvalidArgument;
+using tensorflow::errors::Unimplemented;
+
+constexpr char kForward[] = "tf_boxconv_forward", kBackward[] = "tf_boxconv_backward",
+               kIntegralImage[] = "tf_boxconv_integral_image";
+
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kForward, "Host", tf_boxconv_forward_host);
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kBackward, "Host", tf_boxconv_backward_host);
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kIntegralImage, "Host",
+                         tf_boxconv_integral_image_host);
+#ifdef BOXCONV_HAS_CUDA
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kForward, "CUDA", tf_boxconv_forward_cuda);
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kBackward, "CUDA", tf_boxconv_backward_cuda);
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kIntegralImage, "CUDA",
+                         tf_boxconv_integral_image_cuda);
+constexpr bool kHasCuda = true;
+#else
+constexpr bool kHasCuda = false;
+#endif
+
+bool portable_is_forced() {
+  static const bool forced = [] {
+    const char* choice = std::getenv("TF_BOXCONV_XLA");
+    return choice != nullptr && std::strcmp(choice, "portable") == 0;
+  }();
+  return forced;
+}
+
+bool has_handler(XlaOpKernelContext* context) {
+  if (portable_is_forced()) return false;
+  const std::string& device = context->compiler()->options().device_type.type_string();
+  return device == tensorflow::DEVICE_CPU_XLA_JIT ||
+         (kHasCuda && device == tensorflow::DEVICE_GPU_XLA_JIT);
+}
+
+// An array that XLA computes with. The size of a batch may be known only when the program runs
+// (after tf.boolean_mask, say): XLA then gives it the room of the largest, and `size` is the true
+// one. Beyond it lies anything.
+class Array {
+ public:
+  // Fails if another axis has a size like that.
+  static absl::Status read(XlaOpKernelContext* context, int input, const char* name, Array* array) {
+    TF_ASSIGN_OR_RETURN(const xla::Shape shape, context->InputXlaShape(input));
+    array->op_ = context->Input(input);
+    array->type_ = shape.element_type();
+    for (int axis = 0; axis < static_cast<int>(shape.dimensions().size()); ++axis) {
+      array->shape_.AddDim(shape.dimensions(axis));
+      if (!shape.is_dynamic_dimension(axis)) continue;
+      if (axis != 0 || shape.dimensions().size() != 4) {
+        return Unimplemented(
+            "XLA compiles box convolutions of batches whose size depends on values (as after "
+            "tf.boolean_mask), but `",
+            name, "` has another axis like that: ", shape.ToString(),
+            ". Give that axis a fixed size, or do not compile this function with XLA.");
+      }
+      array->size_ = xla::GetDimensionSize(array->op_, axis);
+      array->op_ = xla::RemoveDynamicDimension(array->op_, axis);
+    }
+    return absl::OkStatus();
+  }
+
+  xla::XlaOp op() const { return op_; }
+  xla::PrimitiveType type() const { return type_; }
+  const TensorShape& shape() const { return shape_; }
+
+  // With zeros for images beyond the true size.
+  xla::XlaOp masked() const {
+    if (!size_.valid()) return op_;
+    const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, shape_.dim_sizes());
+    return xla::Select(xla::Lt(xla::Iota(op_.builder(), indices, 0), size_), op_,
+                       xla::ZerosLike(op_));
+  }
+
+  // `result` with a batch of the true size.
+  xla::XlaOp with_size(xla::XlaOp result) const {
+    return size_.valid() ? xla::SetDimensionSize(result, size_, 0) : result;
+  }
+
+ private:
+  xla::XlaOp op_, size_;
+  xla::PrimitiveType type_;
+  TensorShape shape_;
+};
+
+xla::Shape row_major(xla::PrimitiveType type, const TensorShape& shape) {
+  return xla::ShapeUtil::MakeShapeWithDescendingLayout(type, shape.dim_sizes());
+}
+
+xla::Shape row_major(const Array& array) { return row_major(array.type(), array.shape()); }
+
+std::string data_format_text(Layout layout) {
+  return layout == Layout::kChannelsFirst ? "data_format = \"NCHW\"" : "data_format = \"NHWC\"";
+}
+
+// The attributes in MLIR's words.
+std::string attributes_text(const BoxConvProblem& p) {
+  const char* normalization = p.normalization == Normalization::kNone   ? "none"
+                              : p.normalization == Normalization::kArea ? "area"
+                                                                        : "valid";
+  return absl::StrCat("{strides = array<i64: ", p.stride_y, ", ", p.stride_x,
+                      ">, normalization = \"", normalization, "\", ", data_format_text(p.layout),
+                      "}");
+}
+
+xla::XlaOp call_handler(const char* name, const std::vector<xla::XlaOp>& operands,
+                        const std::vector<xla::Shape>& operand_shapes, const xla::Shape& result,
+                        const std::string& attributes) {
+  return xla::CustomCallWithLayout(operands[0].builder(), name, operands, result, operand_shapes,
+                                   attributes, /*has_side_effect=*/false,
+                                   /*output_operand_aliasing=*/{}, /*literal=*/nullptr,
+                                   xla::CustomCallSchedule::SCHEDULE_NONE,
+                                   xla::CustomCallApiVersion::API_VERSION_TYPED_FFI);
+}
+
+class BoxConv2DXlaOp : public tensorflow::XlaOpKernel {
+ public:
+  explicit BoxConv2DXlaOp(tensorflow::OpKernelConstruction* context)
+      : tensorflow::XlaOpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.read(context));
+  }
+
+  void Compile(XlaOpKernelContext* context) override {
+    Array input, boxes;
+    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
+    OP_REQUIRES_OK(context, Array::read(context, 1, "boxes", &boxes));
+    BoxConvProblem problem;
+    OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
+    const xla::XlaOp output =
+        has_handler(context)
+            ? call_handler(kForward, {input.op(), boxes.op()}, {row_major(input), row_major(boxes)},
+                           row_major(input.type(), output_shape(problem)), attributes_text(problem))
+            : PortableBoxConv(problem, boxes.type(), boxes.op()).forward(input.op(), input.type());
+    context->SetOutput(0, input.with_size(output));
+  }
+
+ private:
+  BoxConvAttributes attributes_;
+};
+
+class BoxConv2DGradXlaOp : public tensorflow::XlaOpKernel {
+ public:
+  explicit BoxConv2DGradXlaOp(tensorflow::OpKernelConstruction* context)
+      : tensorflow::XlaOpKernel(context) {
+    OP_REQUIRES_OK(context, attributes_.read(context));
+  }
+
+  void Compile(XlaOpKernelContext* context) override {
+    Array input, boxes, output_grad;
+    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
+    OP_REQUIRES_OK(context, Array::read(context, 1, "boxes", &boxes));
+    OP_REQUIRES_OK(context, Array::read(context, 2, "output_grad", &output_grad));
+    BoxConvProblem problem;
+    OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
+    OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
+    // Boxes' gradients are sums over the batch.
+    const xla::XlaOp x = input.masked(), grad = output_grad.masked();
+    xla::XlaOp input_grad, boxes_grad;
+    if (has_handler(context)) {
+      const xla::Shape result =
+          xla::ShapeUtil::MakeTupleShape({row_major(input), row_major(boxes)});
+      const xla::XlaOp both =
+          call_handler(kBackward, {x, boxes.op(), grad},
+                       {row_major(input), row_major(boxes), row_major(output_grad)}, result,
+                       attributes_text(problem));
+      input_grad = xla::GetTupleElement(both, 0);
+      boxes_grad = xla::GetTupleElement(both, 1);
+    } else {
+      std::tie(input_grad, boxes_grad) =
+          PortableBoxConv(problem, boxes.type(), boxes.op()).backward(x, grad, input.type());
+    }
+    context->SetOutput(0, input.with_size(input_grad));
+    context->SetOutput(1, boxes_grad);
+  }
+
+ private:
+  BoxConvAttributes attributes_;
+};
+
+class IntegralImageXlaOp : public tensorflow::XlaOpKernel {
+ public:
+  explicit IntegralImageXlaOp(tensorflow::OpKernelConstruction* context)
+      : tensorflow::XlaOpKernel(context) {
+    OP_REQUIRES_OK(context, read_layout(context, &layout_));
+  }
+
+  void Compile(XlaOpKernelContext* context) override {
+    Array input;
+    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
+    ImageDims dims;
+    OP_REQUIRES_OK(context, read_image_dims(input.shape(), layout_, &dims));
+    const xla::PrimitiveType type = context->output_xla_type(0);
+    const xla::Shape result = row_major(
+        type, image_shape(layout_, {dims.batch, dims.height + 1, dims.width + 1, dims.channels}));
+    const xla::XlaOp table =
+        has_handler(context)
+            ? call_handler(kIntegralImage, {input.op()}, {row_major(input)}, result,
+                           absl::StrCat("{", data_format_text(layout_), "}"))
+            : portable_integral_image({dims.batch, dims.height, dims.width, dims.channels, layout_},
+                                      input.op(), type);
+    context->SetOutput(0, input.with_size(table));
+  }
+
+ private:
+  Layout layout_;
+};
+
+REGISTER_XLA_OP(Name("BoxConv>BoxConv2D"), BoxConv2DXlaOp);
+REGISTER_XLA_OP(Name("BoxConv>BoxConv2DGrad"), BoxConv2DGradXlaOp);
+REGISTER_XLA_OP(Name("BoxConv>IntegralImage"), IntegralImageXlaOp);
+
+}  // namespace
+}  // namespace boxconv

@@ -1,0 +1,216 @@
+// Box convolution, its gradient and integral images in XLA's own operations, for devices without a
+// kernel of ours: one channel's response is Ay X Ax^T, where Ay[i, j] is how much of pixel row j
+// the box covers at output row i, and Ax likewise for columns.
+#ifndef BOXCONV_TENSORFLOW_BOX_CONV_XLA_PORTABLE_H_
+#define BOXCONV_TENSORFLOW_BOX_CONV_XLA_PORTABLE_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "core/box_conv.h"
+#include "xla/hlo/builder/lib/arithmetic.h"
+#include "xla/hlo/builder/lib/constants.h"
+#include "xla/hlo/builder/xla_builder.h"
+#include "xla/shape_util.h"
+
+namespace boxconv {
+
+using Axes = std::vector<std::int64_t>;
+
+inline xla::XlaOp sum_over(xla::XlaOp values, xla::PrimitiveType type, const Axes& axes) {
+  xla::XlaBuilder* builder = values.builder();
+  return xla::Reduce(values, xla::Zero(builder, type),
+                     xla::CreateScalarAddComputation(type, builder), axes);
+}
+
+// Sums products over `contracted` axes, side by side for each index of the `batch` axes. Axes of
+// the result are the batch's, then what is left of `a`, then what is left of `b`.
+inline xla::XlaOp dot(xla::XlaOp a, const Axes& batch_a, const Axes& contracted_a, xla::XlaOp b,
+                      const Axes& batch_b, const Axes& contracted_b) {
+  xla::DotDimensionNumbers numbers;
+  for (const auto axis : batch_a) numbers.add_lhs_batch_dimensions(axis);
+  for (const auto axis : batch_b) numbers.add_rhs_batch_dimensions(axis);
+  for (const auto axis : contracted_a) numbers.add_lhs_contracting_dimensions(axis);
+  for (const auto axis : contracted_b) numbers.add_rhs_contracting_dimensions(axis);
+  // Accelerators would multiply in bfloat16.
+  xla::PrecisionConfig precision;
+  precision.add_operand_precision(xla::PrecisionConfig::HIGHEST);
+  precision.add_operand_precision(xla::PrecisionConfig::HIGHEST);
+  return xla::DotGeneral(a, b, numbers, &precision);
+}
+
+// The normalised overlaps along one axis and their derivatives to either edge, each
+// [C, M, outputs, size].
+struct OverlapMatrices {
+  xla::XlaOp overlap, d_low, d_high;
+};
+
+// In operations on arrays of `type`, which boxes have.
+class PortableBoxConv {
+ public:
+  PortableBoxConv(const BoxConvProblem& problem, xla::PrimitiveType type, xla::XlaOp boxes)
+      : p_(problem), type_(type), builder_(boxes.builder()) {
+    // Empty and inverted boxes, and ones with a NaN, have no effect.
+    const xla::XlaOp valid =
+        xla::And(xla::Gt(edge(boxes, 2), edge(boxes, 0)), xla::Gt(edge(boxes, 3), edge(boxes, 1)));
+    rows_ = matrices(edge(boxes, 0), edge(boxes, 2), valid, p_.height, p_.stride_y);
+    columns_ = matrices(edge(boxes, 1), edge(boxes, 3), valid, p_.width, p_.stride_x);
+  }
+
+  xla::XlaOp forward(xla::XlaOp input, xla::PrimitiveType output_type) const {
+    // [C, N, W, M, H'], then [C, M, N, H', W'].
+    const xla::XlaOp responses = dot(planes(input), {0}, {2}, rows_.overlap, {0}, {3});
+    const xla::XlaOp output = dot(responses, {0, 3}, {2}, columns_.overlap, {0, 1}, {3});
+    return xla::ConvertElementType(to_output_layout(output), output_type);
+  }
+
+  // The gradients with respect to the input and to the boxes.
+  std::pair<xla::XlaOp, xla::XlaOp> backward(xla::XlaOp input, xla::XlaOp output_grad,
+                                             xla::PrimitiveType input_type) const {
+    const xla::XlaOp x = planes(input);
+    const xla::XlaOp grad = from_output_layout(output_grad);
+    // The upstream gradient spread along rows and along columns: [C, M, N, H', W], [C, M, N, W',
+    // H].
+    const xla::XlaOp along_rows = dot(grad, {0, 1}, {4}, columns_.overlap, {0, 1}, {2});
+    const xla::XlaOp along_columns = dot(grad, {0, 1}, {3}, rows_.overlap, {0, 1}, {2});
+    // [C, N, W, H]
+    const xla::XlaOp input_grad = dot(along_rows, {0}, {1, 3}, rows_.overlap, {0}, {1, 2});
+    // What either matrix's entries weigh: [C, M, H', H] and [C, M, W', W].
+    const xla::XlaOp of_rows = dot(along_rows, {0}, {2, 4}, x, {0}, {1, 3});
+    const xla::XlaOp of_columns = dot(along_columns, {0}, {2, 4}, x, {0}, {1, 2});
+    const auto edge_grad = [&](xla::XlaOp derivative, xla::XlaOp weights) {
+      return xla::Reshape(sum_over(derivative * weights, type_, {2, 3}),
+                          {p_.channels, p_.boxes_per_channel, 1});
+    };
+    const xla::XlaOp boxes_grad =
+        xla::ConcatInDim(builder_,
+                         {edge_grad(rows_.d_low, of_rows), edge_grad(columns_.d_low, of_columns),
+                          edge_grad(rows_.d_high, of_rows), edge_grad(columns_.d_high, of_columns)},
+                         2);
+    const Axes to_input = channels_first() ? Axes{1, 0, 3, 2} : Axes{1, 3, 2, 0};
+    return {xla::ConvertElementType(xla::Transpose(input_grad, to_input), input_type), boxes_grad};
+  }
+
+ private:
+  bool channels_first() const { return p_.layout == Layout::kChannelsFirst; }
+
+  // [C, N, H, W] of images.
+  xla::XlaOp planes(xla::XlaOp images) const {
+    const Axes axes = channels_first() ? Axes{1, 0, 2, 3} : Axes{3, 0, 1, 2};
+    return xla::Transpose(xla::ConvertElementType(images, type_), axes);
+  }
+
+  // [C, M, N, H', W'] in the place of outputs, and back.
+  xla::XlaOp to_output_layout(xla::XlaOp values) const {
+    const Index n = p_.batch, h = p_.out_height(), w = p_.out_width(), c = p_.out_channels();
+    return channels_first() ? xla::Reshape(xla::Transpose(values, {2, 0, 1, 3, 4}), {n, c, h, w})
+                            : xla::Reshape(xla::Transpose(values, {2, 3, 4, 0, 1}), {n, h, w, c});
+  }
+  xla::XlaOp from_output_layout(xla::XlaOp outputs) const {
+    const Index n = p_.batch, h = p_.out_height(), w = p_.out_width();
+    const Index c = p_.channels, m = p_.boxes_per_channel;
+    outputs = xla::ConvertElementType(outputs, type_);
+    return channels_first()
+               ? xla::Transpose(xla::Reshape(outputs, {n, c, m, h, w}), {1, 2, 0, 3, 4})
+               : xla::Transpose(xla::Reshape(outputs, {n, h, w, c, m}), {3, 4, 0, 1, 2});
+  }
+
+  // One coordinate of all boxes: [C, M].
+  xla::XlaOp edge(xla::XlaOp boxes, Index i) const {
+    return xla::Reshape(xla::SliceInDim(boxes, i, i + 1, 1, 2),
+                        {p_.channels, p_.boxes_per_channel});
+  }
+
+  xla::XlaOp number(double value) const {
+    return xla::ConvertElementType(xla::ConstantR0<double>(builder_, value), type_);
+  }
+
+  OverlapMatrices matrices(xla::XlaOp low, xla::XlaOp high, xla::XlaOp valid, Index size,
+                           Index stride) const {
+    const Index outputs = (size + stride - 1) / stride;
+    const Axes full = {p_.channels, p_.boxes_per_channel, outputs, size};
+    const auto of_boxes = [&](xla::XlaOp values) {
+      return xla::BroadcastInDim(values, full, {0, 1});
+    };
+    const auto of_outputs = [&](xla::XlaOp values) {
+      return xla::BroadcastInDim(values, full, {0, 1, 2});
+    };
+    const auto where = [&](xla::XlaOp condition, xla::XlaOp values) {
+      return xla::Select(condition, values, xla::ZerosLike(values));
+    };
+    // Integer differences first: the coordinates then stay exact however large the plane.
+    const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, {outputs, size});
+    const xla::XlaOp first = xla::Iota(builder_, indices, 0),
+                     second = xla::Iota(builder_, indices, 1);
+    const xla::XlaOp offset = xla::BroadcastInDim(
+        xla::ConvertElementType(
+            second - first * xla::ConstantR0<std::int32_t>(builder_, static_cast<int>(stride)),
+            type_),
+        full, {2, 3});
+    const xla::XlaOp begin = offset - number(0.5), end = offset + number(0.5);
+    const xla::XlaOp low_edge = of_boxes(low), high_edge = of_boxes(high);
+    xla::XlaOp overlap =
+        xla::Clamp(number(0.0), xla::Min(end, high_edge) - xla::Max(begin, low_edge), number(1.0));
+    const xla::XlaOp one = xla::Broadcast(number(1.0), full);
+    // The pixel that an edge enters as the box grows.
+    xla::XlaOp d_low =
+        xla::Neg(where(xla::And(xla::Lt(begin, low_edge), xla::Le(low_edge, end)), one));
+    xla::XlaOp d_high = where(xla::And(xla::Le(begin, high_edge), xla::Lt(high_edge, end)), one);
+    if (p_.normalization == Normalization::kArea) {
+      const xla::XlaOp inverse = of_boxes(inverse_of(high - low));
+      overlap = overlap * inverse;
+      d_low = d_low * inverse + overlap * inverse;
+      d_high = d_high * inverse - overlap * inverse;
+    } else if (p_.normalization == Normalization::kValid) {
+      const xla::XlaOp inverse = of_outputs(inverse_of(sum_over(overlap, type_, {3})));
+      overlap = overlap * inverse;
+      d_low = (d_low - overlap * of_outputs(sum_over(d_low, type_, {3}))) * inverse;
+      d_high = (d_high - overlap * of_outputs(sum_over(d_high, type_, {3}))) * inverse;
+    }
+    const xla::XlaOp kept = of_boxes(valid);
+    return {where(kept, overlap), where(kept, d_low), where(kept, d_high)};
+  }
+
+  // Of an extent; 0 where that is 0. So thin a box that its inverse overflows also has sums of
+  // zero, which must not meet an infinity.
+  xla::XlaOp inverse_of(xla::XlaOp extent) const {
+    const double largest = type_ == xla::F64 ? 1e300 : 1e30;
+    const xla::XlaOp inverse = xla::Min(number(1.0) / extent, number(largest));
+    return xla::Select(xla::Gt(extent, number(0.0)), inverse, xla::ZerosLike(inverse));
+  }
+
+  const BoxConvProblem p_;
+  const xla::PrimitiveType type_;
+  xla::XlaBuilder* const builder_;
+  OverlapMatrices rows_, columns_;
+};
+
+// The summed-area table, summed in double.
+inline xla::XlaOp portable_integral_image(const IntegralImageProblem& problem, xla::XlaOp input,
+                                          xla::PrimitiveType table_type) {
+  xla::XlaBuilder* builder = input.builder();
+  const xla::XlaOp zero = xla::Zero(builder, xla::F64);
+  const xla::XlaComputation add = xla::CreateScalarAddComputation(xla::F64, builder);
+  xla::XlaOp table = xla::ConvertElementType(input, xla::F64);
+  const int first = problem.layout == Layout::kChannelsFirst ? 2 : 1;
+  const std::int64_t sizes[] = {problem.height, problem.width};
+  for (int i = 0; i < 2; ++i) {
+    // Entry i of a line is the window of all before i; zeros stand before the line's begin.
+    xla::PaddingConfig padding = xla::MakeNoPaddingConfig(4);
+    padding.mutable_dimensions(first + i)->set_edge_padding_low(1);
+    table = xla::Pad(table, zero, padding);
+    const std::int64_t length = sizes[i] + 1;
+    Axes window(4, 1), ones(4, 1);
+    window[first + i] = length;
+    std::vector<std::pair<std::int64_t, std::int64_t>> outside(4, {0, 0});
+    outside[first + i] = {length - 1, 0};
+    table =
+        xla::ReduceWindowWithGeneralPadding(table, zero, add, window, ones, ones, ones, outside);
+  }
+  return xla::ConvertElementType(table, table_type);
+}
+
+}  // namespace boxconv
+
+#endif  // BOXCONV_TENSORFLOW_BOX_CONV_XLA_PORTABLE_H_
