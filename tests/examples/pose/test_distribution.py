@@ -60,6 +60,7 @@ def assert_same_training(run, alone):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_two_workers_train_as_one_does(alone, tmp_path):
     run = RunFolder(tmp_path)
     arguments = command(tmp_path, "--strategy", "multiworker")
@@ -68,6 +69,7 @@ def test_two_workers_train_as_one_does(alone, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_two_devices_train_as_one_does(alone, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_BOXCONV_TEST_DEVICES", "2")
     subprocess.run(command(tmp_path, "--strategy", "mirrored"), check=True)
@@ -75,6 +77,7 @@ def test_two_devices_train_as_one_does(alone, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
     alone, tmp_path, monkeypatch, capfd
 ):
