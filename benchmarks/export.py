@@ -52,7 +52,7 @@ def measure(
     Returns:
         A result for each format, and for each format that could not be run, why.
     """
-    network = RunFolder(run).load_model() if run else models.pose_net("box", 14, image_size, width)
+    network = _network(run, image_size, width)
     pictures = smooth_pictures(PICTURES, network.input_shape[1])
     expected = network(pictures).numpy()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,6 +73,12 @@ def measure(
         seconds = timing.interleaved(calls, rounds, "export formats")
     found = {name: Result(errors[name], sizes[name], seconds[name]) for name in runs}
     return found, missing
+
+
+def _network(run: str | None, image_size: int, width: int | None) -> keras.Model:
+    if run:
+        return RunFolder(run).load_model()
+    return models.inference_model(models.build(models.DEFAULT, image_size=image_size, width=width))
 
 
 def smooth_pictures(count: int, size: int) -> np.ndarray:

@@ -57,19 +57,22 @@ class ModelResult:
 def measure(
     kernel_sizes: list[int],
     image_size: int,
-    width: int,
+    width: int | None,
     rounds: int,
     settings: tuple[Setting, ...] = SETTINGS,
+    model: str = models.DEFAULT,
 ) -> dict[str, ModelResult]:
     """Times the box network and one twin for each kernel size. Runs in a worker."""
-    build = {BOXES: {"kind": "box"}}
+    contexts = {BOXES: {"context": "box"}}
     for size in kernel_sizes:
-        build[f"depthwise {size}x{size}"] = {"kind": "depthwise", "kernel_size": size}
+        contexts[f"depthwise {size}x{size}"] = {"context": "depthwise", "kernel_size": size}
     networks = {
-        name: models.pose_net(
-            num_joints=NUM_JOINTS, image_size=image_size, width=width, **arguments
+        name: models.inference_model(
+            models.build(
+                model, num_joints=NUM_JOINTS, image_size=image_size, width=width, **context
+            )
         )
-        for name, arguments in build.items()
+        for name, context in contexts.items()
     }
     calls = {
         (name, setting): _call(network, setting, image_size)
@@ -146,15 +149,22 @@ def main(argv: list[str] | None = None) -> None:
     add("--rounds", type=int, default=9, help="rounds over all networks (9)")
     add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
     add("--kernel_sizes", type=int, nargs="+", default=[3, 7, 15], help="of the twins (3 7 15)")
-    add("--image_size", type=int, default=96, help="pixels, a multiple of 16 (96)")
-    add("--width", type=int, default=32, help="channels at the highest resolution (32)")
+    add("--image_size", type=int, default=96, help="pixels (96)")
+    add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="which network")
+    add("--width", type=int, help="channels, where they are fewest (the network's own)")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
     description = machine.describe()
     console.print(machine.summary(description), markup=False)
-    console.print(f"{args.rounds} rounds, images of {args.image_size} pixels, width {args.width}")
+    console.print(f"{args.rounds} rounds, {args.model}, images of {args.image_size} pixels")
     results = workers.in_fresh_process(
-        args.threads, measure, args.kernel_sizes, args.image_size, args.width, args.rounds
+        args.threads,
+        measure,
+        args.kernel_sizes,
+        args.image_size,
+        args.width,
+        args.rounds,
+        model=args.model,
     )
     console.print(table_of(results, args.threads))
     if args.output:

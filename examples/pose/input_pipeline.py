@@ -214,10 +214,19 @@ def warp_targets(
     return tf.concat([joints, weights[..., None]], axis=-1)
 
 
-def jitter_colours(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Varies brightness, contrast and tint of images `[N, H, W, 3]`; values stay in 0 to 255."""
-    draws = tf.random.stateless_uniform((2, tf.shape(images)[0], 1, 1, 3), seed, -1.0, 1.0)
-    common, single = tf.unstack(draws)
+def colour_draws(count: int, seed: tf.Tensor) -> tf.Tensor:
+    """Draws how `jitter_colours` varies some images: float32 `[count, 2, 1, 1, 3]`, -1 to 1."""
+    return tf.random.stateless_uniform((count, 2, 1, 1, 3), seed, -1.0, 1.0)
+
+
+def jitter_colours(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Varies brightness, contrast and tint of images; values stay in 0 to 255.
+
+    Args:
+        images: `[N, H, W, 3]`.
+        draws: What `colour_draws` returned for N images.
+    """
+    common, single = tf.unstack(draws, axis=1)
     gain = (1 + GAIN) ** (0.75 * common[..., :1] + 0.25 * single)
     brightness = BRIGHTNESS * (0.75 * common[..., 1:2] + 0.25 * common[..., 2:])
     return tf.clip_by_value((images - GREY) * gain + GREY + brightness, 0.0, 255.0)
@@ -230,6 +239,8 @@ def training_batches(
     batch_size: int,
     steps: range,
     seed: int,
+    parts: range = range(1),
+    num_parts: int = 1,
 ) -> tf.data.Dataset:
     """Augmented training batches, each determined by `seed` and its step number alone.
 
@@ -242,17 +253,30 @@ def training_batches(
         batch_size: Images in a batch.
         steps: The numbers of the steps to make batches for.
         seed: Determines order and augmentation.
+        parts: Which parts of every batch to make, one after the other. The parts of a batch
+            together are the batch, however many they are.
+        num_parts: Into how many equal parts each batch is cut.
 
     Returns:
-        Batches (images float32 `[batch_size, image_size, image_size, 3]`, targets float32
-        `[batch_size, J, 3]`: x, y, weight).
+        For each step and each part (images float32 `[n, image_size, image_size, 3]`, targets
+        float32 `[n, J, 3]`: x, y, weight), with n = `batch_size / num_parts`.
+
+    Raises:
+        ValueError: `batch_size` is no multiple of `num_parts`.
     """
+    if batch_size % num_parts:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the number of replicas, {num_parts}, got "
+            f"{batch_size}."
+        )
+    part_size = batch_size // num_parts
     images, targets = tf.constant(photographs.images), tf.constant(photographs.targets)
     count = tf.constant(len(photographs), tf.int64)
     run_seed = tf.constant(seed, tf.int64)
 
-    def make_batch(step):
-        number = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+    def make_batch(step, part):
+        mine = part * part_size + tf.range(part_size, dtype=tf.int64)
+        number = step * batch_size + mine
         passes = number // count
         order_seed = tf.stack([tf.fill(passes.shape, run_seed), passes, passes], axis=-1)
         # tf.random.experimental.index_shuffle takes one seed only, and a batch may span two passes.
@@ -261,14 +285,19 @@ def training_batches(
         )
         geometry_seed = tf.stack([run_seed, 2 * step])
         colour_seed = tf.stack([run_seed, 2 * step + 1])
+        # Drawn for the whole batch, so that a part's share does not depend on how it is cut.
         affines = random_affines(batch_size, geometry_seed, photographs.size, image_size)
+        affines = tf.gather(affines, mine)
+        colours = tf.gather(colour_draws(batch_size, colour_seed), mine)
         batch = warp_images(tf.gather(images, index), affines, image_size)
         return (
-            jitter_colours(batch, colour_seed),
+            jitter_colours(batch, colours),
             warp_targets(tf.gather(targets, index), affines, image_size, flip_order),
         )
 
-    numbers = tf.data.Dataset.range(steps.start, steps.stop, steps.step)
+    numbers = tf.data.Dataset.range(steps.start, steps.stop, steps.step).flat_map(
+        lambda step: tf.data.Dataset.range(parts.start, parts.stop).map(lambda part: (step, part))
+    )
     return numbers.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 

@@ -1,15 +1,23 @@
-"""Multiply-adds of a model, counted layer by layer.
+"""Parameters and multiply-adds of the pose networks, counted layer by layer.
+
+    python -m examples.pose.model_cost --image_size 96 --kernel_size 7
 
 A convolution costs its kernel's size for every output; `DepthwiseBoxConv2D` costs
-`BOX_MULTIPLY_ADDS` for every output whatever the size of the box. As is usual, normalisation,
-activation, addition and resizing are not counted.
+`BOX_MULTIPLY_ADDS` for every output whatever the size of the box, much as a 3x3 kernel (9), which
+is also what it takes in time. As is usual, normalisation, activation, addition and resizing are not
+counted.
 """
 
+import argparse
 import math
+import sys
 
 import keras
+import rich.console
+import rich.table
 from keras import layers
 
+from examples.pose import command_line, models
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 # Per output: prefix sums down the columns and along the row (2), two interpolated prefix rows (4)
@@ -22,7 +30,7 @@ def multiply_adds(model: keras.Model) -> int:
     """Counts the multiply-adds of one image through a functional model with fixed image size.
 
     Args:
-        model: Made of the layers `examples.pose.models.pose_net` uses.
+        model: Made of the layers that `examples.pose.models` uses.
 
     Raises:
         TypeError: A layer with weights is of a type that this function does not know.
@@ -40,3 +48,32 @@ def _layer_multiply_adds(layer: keras.Layer) -> int:
     if layer.weights and not isinstance(layer, layers.BatchNormalization):
         raise TypeError(f"No rule to count multiply-adds of {type(layer).__name__} {layer.name!r}.")
     return 0
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Prints a table of all networks with each context."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pose.model_cost",
+        description="Parameters and multiply-adds of the pose networks.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--model", nargs="+", choices=tuple(models.MODELS), help="which (all)")
+    parser.add_argument("--image_size", type=int, default=96, help="pixels")
+    for name in ("width", "boxes", "kernel_size"):
+        parser.add_argument(f"--{name}", type=int, help="as in examples.pose.train")
+    arguments = vars(parser.parse_args(argv))
+    names = arguments.pop("model") or tuple(models.MODELS)
+    table = rich.table.Table(title=f"images of {arguments['image_size']} pixels")
+    for heading in ("model", "context", "parameters", "multiply-adds"):
+        table.add_column(heading, justify="left" if heading in ("model", "context") else "right")
+    for name in names:
+        for context in models.CONTEXTS:
+            model = models.build(name, context=context, **arguments)
+            cost = f"{multiply_adds(model) / 1e6:.1f} million"
+            table.add_row(name, context, f"{model.count_params():,}", cost)
+        table.add_section()
+    rich.console.Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

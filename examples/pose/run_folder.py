@@ -2,8 +2,8 @@
 
     runs/demo/
         config.json     every argument of the run, and the skeleton of its data set
-        model.keras     architecture and weights as of the last finished epoch
-        backup/         weights and optimiser state of the last finished epoch, for resuming
+        model.keras     the network as of the last finished epoch, ready for use
+        state.npz       weights, optimiser and step as of the last finished epoch, for resuming
         logs/           TensorBoard curves
         metrics.json    the result; its presence says that the run is finished
         evaluation-*.json    what `examples.pose.evaluate` measured later
@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 
 class RunFolderError(Exception):
@@ -58,7 +59,7 @@ class RunFolder:
         self.path = pathlib.Path(path)
         self.config_path = self.path / "config.json"
         self.model_path = self.path / "model.keras"
-        self.backup_path = self.path / "backup" / "state.weights.h5"
+        self.state_path = self.path / "state.npz"
         self.logs_path = self.path / "logs"
         self.metrics_path = self.path / "metrics.json"
 
@@ -101,6 +102,14 @@ class RunFolder:
         write_json(self.config_path, config)
 
     @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Lets the processes of one training in, one after the other."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".turn", "w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process; the lock ends with the process, however it ends.
 
@@ -116,10 +125,9 @@ class RunFolder:
             yield
 
     def save_model(self, model: keras.Model) -> None:
-        """Writes the architecture and weights of a functional model, without optimiser state."""
-        bare = keras.Model(model.inputs, model.outputs, name=model.name)  # Not compiled.
+        """Writes the architecture and weights of a functional model that is not compiled."""
         with whole_file(self.model_path) as temporary:
-            bare.save(temporary)
+            model.save(temporary)
 
     def load_model(self) -> keras.Model:
         """Returns the model as of the last finished epoch, not compiled.
@@ -134,25 +142,21 @@ class RunFolder:
             )
         return keras.models.load_model(self.model_path, compile=False)
 
-    def save_backup(self, model: keras.Model) -> None:
-        """Writes the weights and optimiser state of a compiled model."""
-        with whole_file(self.backup_path) as temporary:
-            model.save_weights(temporary)
+    def save_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Writes the arrays that a training resumes from."""
+        with whole_file(self.state_path) as temporary, open(temporary, "wb") as file:
+            # A name with slashes or blanks is no name of an argument.
+            names = json.dumps(list(state))
+            arrays = {f"array{i}": value for i, value in enumerate(state.values())}
+            np.savez(file, names=names, **arrays)
 
-    def restore_backup(self, model: keras.Model) -> int:
-        """Restores what `save_backup` wrote, if anything.
-
-        Args:
-            model: A compiled model of the same architecture.
-
-        Returns:
-            The number of optimiser steps the restored model has made; 0 without a backup.
-        """
-        if not self.backup_path.exists():
-            return 0
-        model.optimizer.build(model.trainable_variables)  # Slots must exist to be loaded.
-        model.load_weights(self.backup_path)
-        return int(model.optimizer.iterations.numpy())
+    def load_state(self) -> dict[str, np.ndarray] | None:
+        """Reads what `save_state` wrote, or None where there is nothing yet."""
+        if not self.state_path.exists():
+            return None
+        with np.load(self.state_path) as file:
+            names = json.loads(str(file["names"]))
+            return {name: file[f"array{i}"] for i, name in enumerate(names)}
 
     def _read(self, path: pathlib.Path) -> dict[str, Any]:
         if not path.exists():
@@ -160,24 +164,3 @@ class RunFolder:
                 f"{path} does not exist. Give a folder that `python -m examples.pose.train` wrote."
             )
         return json.loads(path.read_text(encoding="utf-8"))
-
-
-class SaveEveryEpoch(keras.callbacks.Callback):
-    """Saves the state to resume from and the model to predict with, at the end of each epoch.
-
-    Keras's `BackupAndRestore` overwrites its files in place and keeps the epoch apart from the
-    weights: a kill during the write loses the run, or resumes it at the wrong epoch. Here the
-    optimiser's step count, which is part of the one file, says how far the run has come.
-
-    Args:
-        run: Where to save.
-    """
-
-    def __init__(self, run: RunFolder):
-        super().__init__()
-        self.run = run
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes both files, each whole or not at all."""
-        self.run.save_model(self.model)
-        self.run.save_backup(self.model)

@@ -5,30 +5,41 @@
 
 A run that was stopped or killed goes on from its last finished epoch when the same command is given
 again, and ends as if nothing had happened: the batches depend on the seed and the step only.
+`examples.pose.launch` runs it in several processes, and starts them again should one die.
 """
 
 import argparse
+import contextlib
 import sys
+import time
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from examples.pose import (
-    command_line,
-    datasets,
-    evaluate,
-    heatmaps,
-    input_pipeline,
-    metrics,
-    models,
-)
+from examples.pose import command_line, datasets, evaluate, input_pipeline, metrics, models
 from examples.pose.datasets import Skeleton
+from examples.pose.distribution import STRATEGIES, Workers
 from examples.pose.input_pipeline import Photographs
-from examples.pose.run_folder import RunFolder, RunFolderError, SaveEveryEpoch, write_json
+from examples.pose.optimisation import PRECISIONS, Optimisation
+from examples.pose.run_folder import RunFolder, write_json
+from examples.pose.trainer import DivergedError, Trainer
 
-WARMUP_STEPS = 100
-# These say where things are, not what the run is: they may change between stop and resume.
-FREE_ARGUMENTS = ("data_dir", "prepared_dir")
+MODEL_ARGUMENTS = (
+    "context",
+    "boxes",
+    "kernel_size",
+    "image_size",
+    "width",
+    "depth",
+    "levels",
+    "stacks",
+    "stages",
+    "stride",
+)
+# These say where things are and who does them, not what the run is: they may change between stop
+# and resume.
+FREE_ARGUMENTS = ("data_dir", "prepared_dir", "strategy")
 
 
 def read_training_photographs(
@@ -45,26 +56,22 @@ def read_training_photographs(
     return input_pipeline.concatenate(parts), skeletons[0]
 
 
-def compile_model(model: keras.Model, skeleton: Skeleton, learning_rate: float, steps: int) -> None:
-    """Sets the loss, PCK@0.2 and Adam, whose rate rises for a little and then falls as a cosine.
-
-    Args:
-        model: A pose network.
-        skeleton: The joints it finds.
-        learning_rate: The highest rate.
-        steps: The length of the whole training.
-    """
-    warmup = min(WARMUP_STEPS, steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else learning_rate,
-        decay_steps=steps - warmup,
-        warmup_target=learning_rate if warmup else None,
-        warmup_steps=warmup,
+def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
+    """A trainer of the network that a run's arguments describe, with its first weights."""
+    keras.utils.set_random_seed(config["seed"])
+    arguments = {key: config[key] for key in MODEL_ARGUMENTS}
+    settings = Optimisation(
+        steps=config["epochs"] * config["steps_per_epoch"],
+        learning_rate=config["learning_rate"],
+        weight_decay=config["weight_decay"],
+        clip_norm=config["clip_norm"],
+        ema=config["ema"],
+        precision=config["precision"],
     )
-    model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
-        loss=heatmaps.HeatmapCrossEntropy(),
-        metrics=[metrics.PCK(skeleton.num_joints, skeleton.pck_reference)],
+    return Trainer(
+        lambda: models.build(config["model"], num_joints=num_joints, **arguments),
+        settings,
+        workers,
     )
 
 
@@ -74,6 +81,7 @@ def fit(
     train_photographs: Photographs,
     test_photographs: Photographs,
     skeleton: Skeleton,
+    workers: Workers,
 ) -> keras.Model:
     """Trains from the last finished epoch of the run, or from the start, to the last epoch.
 
@@ -83,47 +91,77 @@ def fit(
         train_photographs: What to train on.
         test_photographs: What to measure on after each epoch, letterboxed to the image size.
         skeleton: The joints.
+        workers: Where to train. The chief alone measures, writes and prints.
 
     Returns:
-        The trained model.
+        The trained model, ready for use.
+
+    Raises:
+        DivergedError: The loss is not finite or has exploded.
     """
-    keras.utils.set_random_seed(config["seed"])
-    model = models.pose_net(
-        config["model"],
-        num_joints=skeleton.num_joints,
-        image_size=config["image_size"],
-        width=config["width"],
-        kernel_size=config["kernel_size"],
+    trainer = make_trainer(config, skeleton.num_joints, workers)
+    epochs, epoch_steps = config["epochs"], config["steps_per_epoch"]
+    state = run.load_state()
+    if state is not None:
+        trainer.restore(state)
+    first_epoch = trainer.done // epoch_steps
+    say = print if workers.is_chief else lambda *_, **__: None
+    say(f"{trainer.inference.name}: {trainer.inference.count_params():,} parameters")
+    if first_epoch:
+        say(f"Resuming {run.path} after epoch {first_epoch} of {epochs}", flush=True)
+    batches = iter(
+        workers.distribute(
+            lambda parts, count: input_pipeline.training_batches(
+                train_photographs,
+                skeleton.flip_order,
+                config["image_size"],
+                config["batch_size"],
+                steps=range(trainer.done, epochs * epoch_steps),
+                seed=config["seed"],
+                parts=parts,
+                num_parts=count,
+            )
+        )
     )
-    epochs, steps_per_epoch = config["epochs"], config["steps_per_epoch"]
-    compile_model(model, skeleton, config["learning_rate"], epochs * steps_per_epoch)
-    done = run.restore_backup(model)
-    print(f"{model.name}: {model.count_params():,} parameters")
-    if done:
-        print(f"Resuming {run.path} after epoch {done // steps_per_epoch} of {epochs}")
-    if done < epochs * steps_per_epoch:
-        batches = input_pipeline.training_batches(
-            train_photographs,
-            skeleton.flip_order,
-            config["image_size"],
-            config["batch_size"],
-            steps=range(done, epochs * steps_per_epoch),
-            seed=config["seed"],
-        )
-        model.fit(
-            batches,
-            shuffle=False,
-            steps_per_epoch=steps_per_epoch,
-            initial_epoch=done // steps_per_epoch,
-            epochs=epochs,
-            validation_data=input_pipeline.plain_batches(test_photographs, config["batch_size"]),
-            callbacks=[
-                keras.callbacks.TensorBoard(run.logs_path, write_graph=False),
-                SaveEveryEpoch(run),
-            ],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    return model
+    curves = tf.summary.create_file_writer(str(run.logs_path)) if workers.is_chief else None
+    for epoch in range(first_epoch, epochs):
+        say(f"Epoch {epoch + 1}/{epochs}", flush=True)
+        start = time.monotonic()
+        try:
+            loss = trainer.run(batches, epoch_steps, _progress_bar(epoch_steps, workers))
+            speed = epoch_steps * config["batch_size"] / (time.monotonic() - start)
+            trainer.update_inference()
+            state = trainer.state()
+            if workers.is_chief:
+                pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
+                run.save_model(trainer.inference)
+                run.save_state(state)
+        except DivergedError as error:
+            raise DivergedError(_advice(error, run, epoch * epoch_steps)) from None
+        if workers.is_chief:
+            rate = trainer.learning_rate(trainer.done - 1)
+            say(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
+            with curves.as_default(step=trainer.done):
+                for name, value in [("loss", loss), ("pck", pck), ("learning_rate", rate)]:
+                    tf.summary.scalar(name, value)
+            curves.flush()
+    trainer.update_inference()
+    return trainer.inference
+
+
+def _progress_bar(steps: int, workers: Workers):
+    """What to call with the steps made and their loss: a bar on a terminal, nothing elsewhere."""
+    if not (workers.is_chief and sys.stdout.isatty()):
+        return lambda step, loss: None
+    bar = keras.utils.Progbar(steps, stateful_metrics=["loss"])
+    return lambda step, loss: bar.update(step, [("loss", loss)])
+
+
+def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
+    saved = "There is no checkpoint yet."
+    if run.state_path.exists():
+        saved = f"The last good checkpoint is that of step {saved_steps}, {run.state_path}."
+    return f"{error} {saved} Try a lower --learning_rate, or --clip_norm 1, in another --run."
 
 
 def train(config: dict[str, Any]) -> None:
@@ -134,13 +172,15 @@ def train(config: dict[str, Any]) -> None:
 
     Raises:
         RunFolderError: The run folder holds a run with other arguments, or is in use.
+        DivergedError: The loss is not finite or has exploded.
     """
     run = RunFolder(config["run"])
     names = config["dataset"].split("+")
-    with run.lock():
-        # A run with other arguments should be refused before any data is read.
-        arguments = {key: value for key, value in config.items() if key != "run"}
-        run.check(arguments, free=(*FREE_ARGUMENTS, "skeleton"))
+    # A run with other arguments should be refused before anything is waited for or read.
+    arguments = {key: value for key, value in config.items() if key != "run"}
+    run.check(arguments, free=(*FREE_ARGUMENTS, "skeleton"))
+    workers = Workers(config["strategy"])
+    with run.lock() if workers.is_chief else contextlib.nullcontext():
         if run.metrics is not None:
             print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
             metrics.print_table(run.metrics, f"{run.path} on {names[0]} test, with flip test")
@@ -149,20 +189,26 @@ def train(config: dict[str, Any]) -> None:
         places = config["data_dir"], config["prepared_dir"]
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
-        # First what would be missing last: an unknown test split should not cost a training.
-        test_photographs, skeleton = evaluate.read_test_photographs(names[0], image_size, *places)
-        train_photographs, train_skeleton = read_training_photographs(names, canvas, *places)
+        with run.turn():  # Data sets are prepared by one process.
+            # First what would be missing last: an unknown test split should not cost a training.
+            test_photographs, skeleton = evaluate.read_test_photographs(
+                names[0], image_size, *places
+            )
+            train_photographs, train_skeleton = read_training_photographs(names, canvas, *places)
         train_photographs = train_photographs[: config["limit_train"]]
-        run.begin({**arguments, "skeleton": skeleton.to_metadata()}, free=FREE_ARGUMENTS)
         shown = test_photographs[: config["validation_size"]]
-        print(f"Training on {len(train_photographs)} photographs, testing on {len(shown)} of them")
+        if workers.is_chief:
+            run.begin({**arguments, "skeleton": skeleton.to_metadata()}, free=FREE_ARGUMENTS)
+            print(f"Training on {len(train_photographs)} photographs, testing on {len(shown)}")
 
-        model = fit(run, config, train_photographs, shown, train_skeleton)
-        run.save_model(model)
-        result = evaluate.evaluate_joints(model, test_photographs, skeleton)
-        summary = {"epochs": config["epochs"], "parameters": model.count_params(), **result}
-        write_json(run.metrics_path, summary)
-        metrics.print_table(result, f"{run.path} on {names[0]} test, with flip test")
+        model = fit(run, config, train_photographs, shown, train_skeleton, workers)
+        if workers.is_chief:
+            run.save_model(model)
+            result = evaluate.evaluate_joints(model, test_photographs, skeleton)
+            summary = {"epochs": config["epochs"], "parameters": model.count_params(), **result}
+            write_json(run.metrics_path, summary)
+            metrics.print_table(result, f"{run.path} on {names[0]} test, with flip test")
+        workers.wait()
 
 
 def positive(text: str) -> int:
@@ -189,14 +235,8 @@ def make_parser() -> argparse.ArgumentParser:
         "the first one is the test",
     )
     command_line.add_data_arguments(parser)
-    add("--model", default="box", choices=models.KINDS, help="what gathers context in each block")
-    add("--kernel_size", type=positive, default=7, help="of the depthwise model's wide kernels")
-    add("--image_size", type=positive, default=96, help="pixels; a multiple of 16")
-    add("--width", type=positive, default=32, help="channels at the highest resolution")
-    add("--batch_size", type=positive, default=16, help="images a step")
-    add("--steps_per_epoch", type=positive, default=250, help="steps between two saves")
-    add("--epochs", type=positive, default=24, help="times steps_per_epoch is the training")
-    add("--learning_rate", type=float, default=2e-3, help="highest learning rate")
+    add_model_arguments(parser)
+    add_optimisation_arguments(parser)
     add("--seed", type=int, default=0, help="determines weights, order and augmentation")
     add("--limit_train", type=positive, help="use only so many training photographs")
     add(
@@ -205,15 +245,42 @@ def make_parser() -> argparse.ArgumentParser:
         default=200,
         help="test photographs to measure on after each epoch; the end measures on all",
     )
+    add("--strategy", default="none", choices=STRATEGIES, help="where to train")
     return parser
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `models.build` takes; None is the network's own default."""
+    add = parser.add_argument
+    add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="the kind of network")
+    add("--context", choices=models.CONTEXTS, help="what gathers context in each block")
+    add("--boxes", type=positive, help="boxes a channel, where the context is boxes")
+    add("--kernel_size", type=positive, help="of wide filters other than boxes")
+    add("--image_size", type=positive, default=96, help="pixels")
+    add("--width", type=positive, help="channels, where they are fewest")
+    add("--depth", type=positive, help="blocks in a row; for hourglass: halvings")
+    add("--levels", type=positive, help="halvings of u_net")
+    add("--stacks", type=positive, help="hourglasses")
+    add("--stages", type=positive, help="guesses of light, each of which sees the one before")
+    add("--stride", type=positive, help="image pixels a pixel of full_resolution, 2 or 4")
+
+
+def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what `Optimisation` takes, and the length of the training."""
+    add = parser.add_argument
+    add("--batch_size", type=positive, default=16, help="images a step, in all replicas together")
+    add("--steps_per_epoch", type=positive, default=250, help="steps between two saves")
+    add("--epochs", type=positive, default=24, help="times steps_per_epoch is the training")
+    add("--learning_rate", type=float, default=2e-3, help="highest learning rate")
+    add("--weight_decay", type=float, default=0.0, help="of kernels; boxes never decay")
+    add("--clip_norm", type=float, default=0.0, help="largest norm of the gradient; 0: any")
+    add("--ema", type=float, default=0.0, help="momentum of averaged weights; 0: not averaged")
+    add("--precision", default="float32", choices=PRECISIONS, help="Keras dtype policy")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Trains as the command line says."""
-    config = vars(make_parser().parse_args(argv))
-    if not config["learning_rate"] > 0:
-        raise RunFolderError(f"--learning_rate must be positive, got {config['learning_rate']}.")
-    train(config)
+    train(vars(make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from tests.examples.pose.tiny_run import IMAGE_SIZE, tiny_model
 
 
 def test_measures_every_format_or_says_why_not(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "ENCODER_BLOCKS", (0, 1, 0, 0))
-    monkeypatch.setattr(models, "DECODER_BLOCKS", (0, 0, 0))
+    monkeypatch.setattr(models, "DEFAULT", "full_resolution")
     results, missing = export.measure(None, image_size=16, width=4, rounds=2, threads=1)
     assert {*results, *missing} == set(export.NAMES) and not set(results) & set(missing)
     assert {"saved_model", "saved_model_portable"} <= set(results)

@@ -5,14 +5,16 @@ from benchmarks.tables import console
 from examples.pose import models
 
 
-def test_measures_networks_that_differ_in_their_wide_layers(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "ENCODER_BLOCKS", (0, 1, 0, 0))
-    monkeypatch.setattr(models, "DECODER_BLOCKS", (0, 0, 0))
+def test_measures_networks_that_differ_in_their_wide_layers(tmp_path):
     settings = (model.Setting(False, 1), model.Setting(True, 2))
-    results = model.measure([3], image_size=16, width=4, rounds=2, settings=settings)
+    results = model.measure(
+        [3], image_size=16, width=4, rounds=2, settings=settings, model="full_resolution"
+    )
     assert list(results) == [model.BOXES, "depthwise 3x3"]
     boxes, twin = results.values()
-    assert boxes.parameters == models.pose_net("box", image_size=16, width=4).count_params()
+    assert (
+        boxes.parameters == models.build("full_resolution", image_size=16, width=4).count_params()
+    )
     assert boxes.parameters < twin.parameters
     for result in results.values():
         assert list(result.seconds) == list(settings)

@@ -3,10 +3,12 @@
     python -m tests.examples.pose.drawn_figures train --run DIR ...
 
 The commands run as they are, in a process of their own that can be killed; `datasets.load` alone is
-replaced, so that nothing has to be prepared.
+replaced, so that nothing has to be prepared. `TF_BOXCONV_TEST_DEVICES` splits the CPU into so many
+devices.
 """
 
 import importlib
+import os
 import sys
 
 import numpy as np
@@ -31,6 +33,11 @@ def load(name, split, data_dir=None, prepared_dir=None):
 
 def main(arguments: list[str]) -> int:
     tf.config.experimental.enable_op_determinism()
+    devices = int(os.environ.get("TF_BOXCONV_TEST_DEVICES", "1"))
+    if devices > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration()] * devices
+        tf.config.set_logical_device_configuration(cpu, parts)
     datasets.load = load
     module = importlib.import_module(f"examples.pose.{arguments[0]}")
     return command_line.run(lambda: module.main(arguments[1:]))

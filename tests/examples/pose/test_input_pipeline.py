@@ -146,16 +146,17 @@ def test_joints_that_leave_the_image_are_masked():
 
 def test_colours_stay_colours():
     image = np.float32(np.random.default_rng(0).uniform(0, 255, (64, 4, 4, 3)))
-    jittered = pipeline.jitter_colours(image, (0, 1)).numpy()
+    jittered = pipeline.jitter_colours(image, pipeline.colour_draws(64, (0, 1))).numpy()
     assert jittered.min() >= 0 and jittered.max() <= 255
     assert np.abs(jittered - image).mean(axis=(1, 2, 3)).min() > 1
-    grey = pipeline.jitter_colours(np.full((64, 1, 1, 3), 127.5, np.float32), (0, 1))
+    draws = pipeline.colour_draws(64, (0, 1))
+    grey = pipeline.jitter_colours(np.full((64, 1, 1, 3), 127.5, np.float32), draws)
     assert np.abs(grey.numpy() - 127.5).max() <= pipeline.BRIGHTNESS + 1e-3
 
 
-def batches(steps, seed=5, data=None, batch_size=4):
+def batches(steps, seed=5, data=None, batch_size=4, **cut):
     dataset = pipeline.training_batches(
-        data or photographs(), ORDER, 32, batch_size, steps=steps, seed=seed
+        data or photographs(), ORDER, 32, batch_size, steps=steps, seed=seed, **cut
     )
     return [(images.numpy(), targets.numpy()) for images, targets in dataset]
 
@@ -170,6 +171,27 @@ def test_batches_depend_on_seed_and_step_only():
     assert np.abs(other[0][0] - whole[0][0]).mean() > 1
     for (first, _), (second, _) in itertools.pairwise(whole):
         assert np.abs(first - second).mean() > 1
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_parts_together_are_the_batch(count):
+    whole = batches(range(3, 6))
+    for part in range(count):
+        parts = batches(range(3, 6), parts=range(part, part + 1), num_parts=count)
+        share = slice(part * 4 // count, (part + 1) * 4 // count)
+        for (images, targets), (all_images, all_targets) in zip(parts, whole, strict=True):
+            np.testing.assert_array_equal(targets, all_targets[share])
+            np.testing.assert_array_equal(images, all_images[share])
+    several = batches(range(3, 6), parts=range(2), num_parts=count)
+    assert len(several) == 6
+    np.testing.assert_array_equal(
+        np.concatenate([several[2][0], several[3][0]]), whole[1][0][: 8 // count]
+    )
+
+
+def test_a_batch_is_cut_into_equal_parts_only():
+    with pytest.raises(ValueError, match=r"`batch_size`.*replicas, 3, got 4"):
+        batches(range(1), num_parts=3)
 
 
 def test_every_pass_shows_every_photograph_once_in_a_new_order():

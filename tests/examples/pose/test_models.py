@@ -5,31 +5,59 @@ import pytest
 from examples.pose import model_cost, models
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
+# Small networks of each kind, and how many wide filters they have.
+SMALL = {
+    "light": {"width": 6, "depth": 2, "stages": 2},
+    "u_net": {"width": 4, "depth": 2, "levels": 3},
+    "full_resolution": {"width": 6, "depth": 2, "stride": 4},
+    "hourglass": {"width": 6, "depth": 2, "stacks": 2},
+}
+OUTPUTS = {"light": 2, "hourglass": 2}
+WIDE_FILTERS = {
+    "light": 2,
+    "u_net": 1 + 2 + 2,  # encoder levels 1 and 2, two decoder levels
+    "full_resolution": 2,
+    "hourglass": 1 + 2 * ((3 + 3 + 1) + 1),  # stem; a level: beside, down, up; bottom; end
+}
 
-@pytest.fixture(scope="module")
-def twins():
-    return {kind: models.pose_net(kind, image_size=32, width=8) for kind in models.KINDS}
+
+def small(name, **arguments):
+    return models.build(name, image_size=32, **SMALL[name], **arguments)
 
 
 def wide_layers(model):
     return [layer for layer in model.layers if layer.name.endswith("_far")]
 
 
-@pytest.mark.parametrize("kind", models.KINDS)
-def test_contract(twins, kind):
-    model = twins[kind]
-    images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
-    logits = model(images)
-    assert logits.shape == (2, 16, 16, 14) and logits.dtype == "float32"
-    assert np.all(np.isfinite(logits)) and np.ptp(logits) > 0
-    assert model.output_shape == (None, 16, 16, 14)
+def images(count=2):
+    return np.random.default_rng(0).uniform(0, 255, (count, 32, 32, 3)).astype(np.float32)
 
 
-def test_twins_differ_in_the_wide_layers_only(twins):
-    box, depthwise = twins["box"], twins["depthwise"]
+def outputs(model):
+    made = model(images())
+    return made if isinstance(made, list) else [made]
+
+
+@pytest.mark.parametrize("context", models.CONTEXTS)
+@pytest.mark.parametrize("name", models.MODELS)
+def test_contract(name, context):
+    model = small(name, context=context)
+    made = outputs(model)
+    assert len(made) == OUTPUTS.get(name, 1)
+    for logits in made:
+        assert logits.shape == (2, 16, 16, 14) and logits.dtype == "float32"
+        assert np.all(np.isfinite(logits)) and np.ptp(logits) > 0
+    assert len(wide_layers(model)) == WIDE_FILTERS[name]
+    last = models.inference_model(model)
+    assert last.output_shape == (None, 16, 16, 14)
+    np.testing.assert_array_equal(last(images()), made[-1])
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_twins_differ_in_the_wide_layers_only(name):
+    box, depthwise = small(name), small(name, context="depthwise")
     assert [layer.name for layer in box.layers] == [layer.name for layer in depthwise.layers]
     boxes, kernels = wide_layers(box), wide_layers(depthwise)
-    assert len(boxes) == sum(models.ENCODER_BLOCKS) + sum(models.DECODER_BLOCKS) > 0
     assert all(isinstance(layer, DepthwiseBoxConv2D) for layer in boxes)
     assert all(layer.kernel_size == (7, 7) for layer in kernels)
     for one, other in zip(box.layers, depthwise.layers, strict=True):
@@ -38,25 +66,65 @@ def test_twins_differ_in_the_wide_layers_only(twins):
         assert one.output.shape == other.output.shape
     channels = sum(layer.output.shape[-1] for layer in boxes)
     assert depthwise.count_params() - box.count_params() == channels * (7 * 7 - 4)
+    values = sum(np.prod(layer.output.shape[1:]) for layer in boxes)
+    gap = model_cost.multiply_adds(depthwise) - model_cost.multiply_adds(box)
+    assert gap == values * (49 - model_cost.BOX_MULTIPLY_ADDS)
 
 
-def test_kernel_size_reaches_the_twin():
-    model = models.pose_net("depthwise", image_size=32, width=8, kernel_size=5)
-    assert {layer.kernel_size for layer in wide_layers(model)} == {(5, 5)}
+@pytest.mark.parametrize("name", models.MODELS)
+def test_filter_arguments_reach_every_block(name):
+    for context in ("depthwise", "dense"):
+        kernels = wide_layers(small(name, context=context, kernel_size=5))
+        assert {layer.kernel_size for layer in kernels} == {(5, 5)}
+    spread = wide_layers(small(name, context="dilated", kernel_size=9))
+    assert {(layer.kernel_size, layer.dilation_rate) for layer in spread} == {((3, 3), (4, 4))}
+    boxes = wide_layers(small(name, boxes=3))
+    assert {layer.depth_multiplier for layer in boxes} == {3}
 
 
-def test_all_weights_learn(twins):
+@pytest.mark.parametrize("name", models.MODELS)
+def test_size_arguments_change_the_network(name):
+    sizes = {None: small(name).count_params()}
+    for argument, value in SMALL[name].items():
+        if argument != "stride":  # The stem alone knows it.
+            larger = {**SMALL[name], argument: 2 * value if argument == "depth" else value + 1}
+            if argument == "stages":
+                larger |= {"depth": 3, "stages": 3}
+            sizes[argument] = models.build(name, image_size=64, **larger).count_params()
+    assert all(size > sizes[None] for argument, size in sizes.items() if argument), sizes
+
+
+def test_full_resolution_keeps_its_plane():
+    for stride, side in ((2, 16), (4, 8)):
+        model = models.build("full_resolution", image_size=32, width=4, depth=2, stride=stride)
+        planes = {layer.output.shape[1:3] for layer in wide_layers(model)}
+        assert planes == {(side, side)} and model.output_shape == (None, 16, 16, 14)
+
+
+@pytest.mark.parametrize("name,head", [("hourglass", "stack0"), ("light", "stage0")])
+def test_each_guess_sees_the_one_before(name, head):
+    model = small(name)
+    first, second = (np.asarray(output) for output in outputs(model))
+    kernel = model.get_layer(f"{head}_heatmaps").kernel
+    kernel.assign(3 * kernel)
+    changed_first, changed_second = (np.asarray(output) for output in outputs(model))
+    assert np.abs(changed_first - first).max() > 0.5 * np.abs(first).max()
+    assert np.abs(changed_second - second).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_all_weights_learn(name):
     """No part of the network is cut off from the loss."""
-    model = twins["box"]
+    model = small(name)
     before = [weight.numpy() for weight in model.trainable_weights]
-    model.compile(keras.optimizers.Adam(1e-2), "mse")
-    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
-    model.fit(images, np.random.default_rng(1).normal(size=(4, 16, 16, 14)), verbose=0)
+    model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs))
+    targets = np.random.default_rng(1).normal(size=(4, 16, 16, 14))
+    model.fit(images(4), [targets] * len(model.outputs), verbose=0)
     for weight, old in zip(model.trainable_weights, before, strict=True):
         assert np.any(weight.numpy() != old), weight.path
 
 
-def test_multiply_adds(twins):
+def test_multiply_adds():
     image = keras.Input((8, 6, 3))
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(image)  # 4x3 outputs
     x = keras.layers.BatchNormalization()(x)
@@ -65,9 +133,6 @@ def test_multiply_adds(twins):
     model = keras.Model(image, keras.layers.Conv2D(7, 1)(x))
     expected = 12 * (4 * 3 * 9 + 4 * 25 + 8 * model_cost.BOX_MULTIPLY_ADDS + 8 * 7)
     assert model_cost.multiply_adds(model) == expected
-    gap = model_cost.multiply_adds(twins["depthwise"]) - model_cost.multiply_adds(twins["box"])
-    outputs = sum(np.prod(layer.output.shape[1:]) for layer in wide_layers(twins["box"]))
-    assert gap == outputs * (49 - model_cost.BOX_MULTIPLY_ADDS)
 
 
 def test_multiply_adds_refuses_layers_it_does_not_know():
@@ -76,14 +141,33 @@ def test_multiply_adds_refuses_layers_it_does_not_know():
         model_cost.multiply_adds(model)
 
 
+def test_model_cost_prints_every_model(capsys):
+    model_cost.main(["--image_size", "32", "--width", "4", "--kernel_size", "3"])
+    printed = capsys.readouterr().out
+    for name in models.MODELS:
+        for context in models.CONTEXTS:
+            model = models.build(name, context=context, image_size=32, width=4, kernel_size=3)
+            assert f"{model.count_params():,}" in printed
+        assert name in printed
+
+
 @pytest.mark.parametrize(
     "arguments,message",
     [
-        ({"kind": "boxes"}, r"`kind`.*'box'.*'boxes'"),
-        ({"image_size": 40}, r"`image_size`.*multiple of 16.*40"),
-        ({"image_size": 0}, r"`image_size`.*multiple of 16.*0"),
+        ({"name": "resnet"}, r"`name`.*'u_net'.*'resnet'"),
+        ({"context": "boxes"}, r"`context`.*'box'.*'boxes'"),
+        ({"boxes": 0}, r"`boxes`.*positive integer.*0"),
+        ({"kernel_size": 4}, r"`kernel_size`.*odd.*4"),
+        ({"width": 0}, r"`width`.*positive integer.*0"),
+        ({"image_size": 40, "name": "u_net"}, r"`image_size`.*multiple of 16.*40"),
+        ({"image_size": 0, "name": "u_net"}, r"`image_size`.*multiple of 16.*0"),
+        ({"levels": 6, "name": "u_net"}, r"`levels`.*2 to 5.*6"),
+        ({"depth": 3, "stages": 2, "name": "light"}, r"`depth`.*`stages`, 2, got 3"),
+        ({"stride": 3, "name": "full_resolution"}, r"`stride`.*2 or 4.*3"),
+        ({"stacks": 2, "name": "u_net"}, r"'u_net'.*no `stacks`.*'levels'"),
+        ({"image_size": 48, "name": "hourglass"}, r"`image_size`.*multiple of 32.*48"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        models.pose_net(**arguments)
+        models.build(**arguments)

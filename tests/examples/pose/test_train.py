@@ -2,22 +2,23 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
-from examples.pose import metrics, train
+from examples.pose import train
 from examples.pose.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[3]
 ARGUMENTS = [
     *("--epochs", "3", "--steps_per_epoch", "12", "--batch_size", "4"),
-    *("--image_size", "32", "--width", "8"),
+    *("--model", "full_resolution", "--image_size", "32", "--width", "8", "--depth", "2"),
+    *("--ema", "0.9", "--weight_decay", "0.01", "--clip_norm", "1"),
 ]
 
 
@@ -77,6 +78,19 @@ def test_killed_in_mid_epoch_it_resumes_and_ends_the_same(whole_run, tmp_path):
     ours, theirs = RunFolder(run).load_model(), RunFolder(whole).load_model()
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    ours, theirs = RunFolder(run).load_state(), RunFolder(whole).load_state()
+    assert ours.keys() == theirs.keys() and ours["step"] == theirs["step"] == 36
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_training_that_diverges_stops_and_says_where(tmp_path):
+    output = finish("train", tmp_path, *ARGUMENTS, "--learning_rate", "1e30", code=1)
+    assert "Traceback" not in output
+    assert re.search(
+        r"diverged at step \d+: .*loss.* learning rate \d.*There is no checkpoint yet", output
+    ), output
+    assert not (tmp_path / "state.npz").exists() and not (tmp_path / "metrics.json").exists()
 
 
 def test_killed_before_the_first_save_it_starts_anew(tmp_path):
@@ -129,19 +143,26 @@ def test_a_missing_data_set_is_one_clear_error(tmp_path):
     assert "Traceback" not in process.stderr
 
 
-@pytest.mark.parametrize("bad", [["--epochs", "0"], ["--model", "dense"], ["--batch_size", "x"]])
+@pytest.mark.parametrize(
+    "bad", [["--epochs", "0"], ["--model", "dense"], ["--context", "boxes"], ["--batch_size", "x"]]
+)
 def test_bad_arguments(bad, capsys):
     with pytest.raises(SystemExit):
         train.main(["--run", "unused", *bad])
     assert bad[0].lstrip("-") in capsys.readouterr().err
 
 
-def test_compile_model_sets_what_fit_needs():
-    inputs = keras.Input((32, 32, 3))
-    model = keras.Model(inputs, keras.layers.Conv2D(14, 1, strides=2)(inputs))
-    from examples.pose.datasets import LSP_SKELETON
-
-    train.compile_model(model, LSP_SKELETON, 1e-3, steps=200)
-    rates = [float(model.optimizer._learning_rate(step)) for step in (0, 20, 110, 200)]
-    assert rates[0] < rates[1] == pytest.approx(1e-3) and rates[1] > rates[2] > rates[3] >= 0
-    assert any(isinstance(m, metrics.PCK) for m in model._compile_metrics._user_metrics)
+@pytest.mark.parametrize(
+    "bad,message",
+    [
+        (["--learning_rate", "0"], "`learning_rate` must be positive, got 0"),
+        (["--ema", "1"], "`ema` must be from 0 to below 1, got 1"),
+        (["--clip_norm", "-1"], "`clip_norm` must not be negative, got -1"),
+        (["--stacks", "2"], "'full_resolution' takes no `stacks`"),
+        (["--strategy", "multiworker"], "TF_CONFIG"),
+    ],
+)
+def test_arguments_that_make_no_training(bad, message, tmp_path):
+    process = start("train", tmp_path / "run", *ARGUMENTS, *bad)
+    output, _ = process.communicate()
+    assert process.returncode == 1 and message in output and "Traceback" not in output, output

@@ -1,0 +1,131 @@
+"""The pose example's training batches: images a second, beside what a network takes of them.
+
+    python -m benchmarks.input_pipeline
+
+Batches are made as in training, from generated photographs held in memory, and thrown away; then
+the networks train on one batch over and over. All take turns, round after round, on the same
+threads. Where the first figure is many times the others, a training waits for its network and not
+for its images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rich.table
+import tensorflow as tf
+
+from benchmarks import machine, timing, workers
+from benchmarks.tables import console, threads_text
+from examples.pose import input_pipeline, models
+from examples.pose.datasets import LSP_SKELETON
+from examples.pose.distribution import Workers
+from examples.pose.optimisation import Optimisation
+from examples.pose.trainer import Trainer
+
+PIPELINE = "batches"
+PHOTOGRAPHS = 256
+# The pipeline prefetches: single batches that were ready would look free.
+STEPS = 8
+FOREVER = 2**40
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What is fed."""
+
+    image_size: int
+    batch: int
+
+
+def photographs(size: Size) -> input_pipeline.Photographs:
+    """Noise with joints, as large as the training holds its photographs."""
+    side = round(size.image_size * input_pipeline.CANVAS_SCALE)
+    rng = np.random.default_rng(0)
+    return input_pipeline.Photographs(
+        images=rng.integers(0, 256, (PHOTOGRAPHS, side, side, 3), dtype=np.uint8),
+        joints=rng.uniform(0, side - 1, (PHOTOGRAPHS, 14, 2)).astype(np.float32),
+        labelled=np.ones((PHOTOGRAPHS, 14), bool),
+        affines=np.tile(np.float32([[1, 0, 0], [0, 1, 0]]), (PHOTOGRAPHS, 1, 1)),
+    )
+
+
+def measure(size: Size, names: tuple[str, ...], rounds: int) -> dict[str, list[float]]:
+    """Seconds that `STEPS` batches take, to make and to train each network on. Runs in a worker."""
+    data = photographs(size)
+    calls = {PIPELINE: _pipeline_call(data, size)}
+    first = next(iter(_batches(data, size)))
+    for name in names:
+        calls[name] = _training_call(name, size, first)
+    return timing.interleaved(calls, rounds, "pipeline and networks")
+
+
+def _batches(data: input_pipeline.Photographs, size: Size) -> tf.data.Dataset:
+    order = LSP_SKELETON.flip_order
+    return input_pipeline.training_batches(
+        data, order, size.image_size, size.batch, range(FOREVER), seed=0
+    )
+
+
+def _pipeline_call(data: input_pipeline.Photographs, size: Size) -> Callable[[], object]:
+    # A new iterator each time, so that nothing is ready when the clock starts and nothing is made
+    # while another candidate runs.
+    dataset = _batches(data, size).take(STEPS)
+    return lambda: list(dataset)
+
+
+def _training_call(
+    name: str, size: Size, batch: tuple[tf.Tensor, tf.Tensor]
+) -> Callable[[], object]:
+    trainer = Trainer(
+        lambda: models.build(name, image_size=size.image_size),
+        Optimisation(steps=FOREVER, learning_rate=1e-6),
+        Workers(),
+    )
+    return lambda: trainer.run(iter([batch] * STEPS), STEPS)
+
+
+def table_of(results: dict[str, list[float]], size: Size, threads: int) -> rich.table.Table:
+    """One row for the pipeline and one a network."""
+    title = f"images of {size.image_size} pixels, batches of {size.batch}, {threads_text(threads)}"
+    table = rich.table.Table(title=title)
+    for heading in ("", "images a second", "time as a part of the pipeline's"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, seconds in results.items():
+        speed = timing.spread(STEPS * size.batch / np.array(seconds))
+        part = timing.ratio(seconds, results[PIPELINE])
+        table.add_row(name, f"{speed:,.0f}", f"{part:.1f}")
+    return table
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures in a fresh process and prints the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.input_pipeline",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, default=9, help="rounds over all (9)")
+    add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
+    add("--models", nargs="+", default=list(models.MODELS), help="networks (all)")
+    add("--image_size", type=int, default=96, help="pixels (96)")
+    add("--batch_size", type=int, default=16, help="images in a batch (16)")
+    add("--output", type=Path, help="a file for all samples (.json)")
+    args = parser.parse_args(argv)
+    description = machine.describe()
+    console.print(machine.summary(description), markup=False)
+    size = Size(args.image_size, args.batch_size)
+    results = workers.in_fresh_process(args.threads, measure, size, tuple(args.models), args.rounds)
+    console.print(table_of(results, size, args.threads))
+    if args.output:
+        content = {"threads": args.threads, **dataclasses.asdict(size), "seconds": results}
+        machine.write_report(args.output, description, content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The pose networks, all built by `build`.
+
+>>> model = build("u_net", context="box", width=32)
+
+Every network takes images `[N, image_size, image_size, 3]`, values 0 to 255, and puts out float32
+heatmap logits `[N, image_size/2, image_size/2, num_joints]`. Some put out several, the best last:
+all are trained, and `inference_model` keeps the last only.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from examples.pose.models.blocks import CONTEXTS, Context
+from examples.pose.models.full_resolution import full_resolution
+from examples.pose.models.hourglass import hourglass
+from examples.pose.models.light import light
+from examples.pose.models.u_net import u_net
+
+MODELS: dict[str, Callable[..., keras.Model]] = {
+    "light": light,
+    "u_net": u_net,
+    "full_resolution": full_resolution,
+    "hourglass": hourglass,
+}
+DEFAULT = "u_net"
+CONTEXT_ARGUMENTS = ("boxes", "kernel_size")
+
+__all__ = ["CONTEXTS", "DEFAULT", "MODELS", "arguments_of", "build", "inference_model"]
+
+
+def arguments_of(name: str) -> dict[str, Any]:
+    """The arguments that `build` takes for one network, with their defaults.
+
+    Raises:
+        ValueError: There is no such network.
+    """
+    if name not in MODELS:
+        raise ValueError(f"`name` must be one of {tuple(MODELS)}, got {name!r}.")
+    own = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(MODELS[name]).parameters.values()
+        if parameter.name != "context"
+    }
+    shared = Context()
+    return {
+        "context": shared.kind,
+        **{argument: getattr(shared, argument) for argument in CONTEXT_ARGUMENTS},
+        **own,
+    }
+
+
+def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
+    """Builds a pose network.
+
+    Args:
+        name: One of `MODELS`.
+        **arguments: Any of `arguments_of(name)`; None stands for the network's own default.
+            `context` is one of `CONTEXTS`, `boxes` and `kernel_size` are those of
+            `examples.pose.models.blocks.Context`, and the function in `MODELS` describes the rest.
+
+    Returns:
+        A model from images to heatmap logits, with one output or several.
+
+    Raises:
+        ValueError: There is no such network, it does not take one of the arguments, or one is out
+            of its range.
+    """
+    known = arguments_of(name)
+    given = {key: value for key, value in arguments.items() if value is not None}
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise ValueError(
+            f"The model {name!r} takes no `{unknown[0]}`; it takes {', '.join(map(repr, known))}."
+        )
+    context = Context(
+        given.pop("context", known["context"]),
+        **{key: given.pop(key) for key in CONTEXT_ARGUMENTS if key in given},
+    )
+    return MODELS[name](context, **given)
+
+
+def inference_model(model: keras.Model) -> keras.Model:
+    """The same network, sharing its weights, with its last output only."""
+    return keras.Model(model.inputs[0], model.outputs[-1], name=model.name)

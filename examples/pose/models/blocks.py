@@ -1,0 +1,139 @@
+"""What the pose networks are made of: filters of four kinds, blocks around them, stem and heads.
+
+A network is built of one *context*, the kind of filter that gathers what is around a pixel:
+
+* `"box"`: boxes, with a 3x3 depthwise kernel beside them for detail
+* `"depthwise"`: a large depthwise kernel in the boxes' place
+* `"dilated"`: a 3x3 depthwise kernel whose taps are spread over the large kernel's size
+* `"dense"`: a plain convolution, every channel to every channel, in place of both
+
+Nothing else differs between networks that differ in their context only, so that these can be
+compared. All of it is Keras layers, which run on every backend.
+"""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from tf_boxconv.layers import DepthwiseBoxConv2D
+
+CONTEXTS = ("box", "depthwise", "dilated", "dense")
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """How the blocks of a network look around.
+
+    Attributes:
+        kind: One of `CONTEXTS`.
+        boxes: Boxes a channel. The other kinds have one filter a channel and ignore it.
+        kernel_size: Side, in pixels of the plane it works on, of the wide filters other than
+            boxes; odd. Boxes ignore it.
+
+    Raises:
+        ValueError: An attribute is out of its range.
+    """
+
+    kind: str = "box"
+    boxes: int = 1
+    kernel_size: int = 7
+
+    def __post_init__(self):
+        if self.kind not in CONTEXTS:
+            raise ValueError(f"`context` must be one of {CONTEXTS}, got {self.kind!r}.")
+        require_positive(boxes=self.boxes)
+        if self.kernel_size < 3 or self.kernel_size % 2 == 0:
+            raise ValueError(
+                f"`kernel_size` must be an odd number from 3 up, got {self.kernel_size}."
+            )
+
+    def filter(self, x, name: str):
+        """Filters `x` `[N, H, W, C]`: `[N, H, W, F]`, with F at least C.
+
+        For `"dense"` F is C. The other kinds give a small filter's C channels, then the wide
+        filters' C, or C for each box.
+        """
+        if self.kind == "dense":
+            return layers.Conv2D(
+                x.shape[-1], self.kernel_size, padding="same", use_bias=False, name=f"{name}_far"
+            )(x)
+        near = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_near")(x)
+        return layers.Concatenate(name=f"{name}_both")([near, self._wide(f"{name}_far")(x)])
+
+    def _wide(self, name: str) -> keras.Layer:
+        if self.kind == "box":
+            return DepthwiseBoxConv2D(self.boxes, name=name)
+        common = {"padding": "same", "use_bias": False, "name": name}
+        if self.kind == "depthwise":
+            return layers.DepthwiseConv2D(self.kernel_size, **common)
+        return layers.DepthwiseConv2D(3, dilation_rate=self.kernel_size // 2, **common)
+
+
+def require_positive(**arguments: int) -> None:
+    """Raises a `ValueError` that names the first argument that is no positive integer."""
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
+
+
+def require_multiple(image_size: int, of: int) -> None:
+    """Raises a `ValueError` where a network could not halve the image as often as it has to."""
+    if image_size < of or image_size % of:
+        raise ValueError(f"`image_size` must be a multiple of {of}, got {image_size}.")
+
+
+def image_input(image_size: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input, values 0 to 255, and what it is after scaling to some -2 to 2."""
+    image = keras.Input((image_size, image_size, 3), name="image")
+    return image, layers.Rescaling(1 / 64, offset=-127.5 / 64, name="normalise")(image)
+
+
+def norm(x, name: str):
+    """Batch normalisation."""
+    # The default momentum would average over more steps than a short training has.
+    return layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
+
+
+def convolution(x, filters: int, name: str, kernel_size: int = 1, strides: int = 1):
+    """A convolution, normalised, with ReLU."""
+    x = layers.Conv2D(
+        filters, kernel_size, strides=strides, padding="same", use_bias=False, name=name
+    )(x)
+    return layers.ReLU(name=f"{name}_relu")(norm(x, name))
+
+
+def mixing_block(x, context: Context, name: str):
+    """A residual block: filters on every channel, and a 1x1 convolution that mixes them."""
+    y = context.filter(x, name)
+    y = layers.Conv2D(x.shape[-1], 1, use_bias=False, name=f"{name}_mix")(y)
+    y = layers.Add(name=f"{name}_add")([x, norm(y, name)])
+    return layers.ReLU(name=f"{name}_relu")(y)
+
+
+def bottleneck_block(x, context: Context, filters: int, name: str):
+    """A residual block whose filters work on half of its channels.
+
+    1x1 convolution to `filters / 2` channels, filters, 1x1 convolution to `filters`; where `x` has
+    another number of channels, a 1x1 convolution brings it to `filters` on its way around.
+    """
+    y = convolution(x, max(filters // 2, 1), f"{name}_reduce")
+    y = context.filter(y, name)
+    y = layers.ReLU(name=f"{name}_filters_relu")(norm(y, f"{name}_filters"))
+    y = norm(layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_expand")(y), name)
+    if x.shape[-1] != filters:
+        x = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_around")(x)
+        x = norm(x, f"{name}_around")
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def heatmaps(x, num_joints: int, name: str):
+    """Logits of one heatmap a joint, float32 under every policy."""
+    return layers.Conv2D(num_joints, 1, dtype="float32", name=name)(x)
+
+
+def enlarge(x, times: int, name: str):
+    """`x` itself where `times` is 1, else `x` enlarged bilinearly."""
+    if times == 1:
+        return x
+    return layers.UpSampling2D(times, interpolation="bilinear", dtype=x.dtype, name=name)(x)

@@ -1,0 +1,76 @@
+"""The optimizer of a training: its rate over time, decay, averaging and precision."""
+
+import dataclasses
+
+import keras
+
+WARMUP_STEPS = 100
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Weight decay pulls box edges together until nothing is left of a box, and means nothing to what
+# only shifts or scales a channel. A pattern is searched for in a weight's name.
+UNDECAYED = ("boxes", "gamma", "beta", "bias")
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimisation:
+    """How a network is trained.
+
+    Attributes:
+        steps: The length of the whole training.
+        learning_rate: The highest rate; it rises for a little and then falls as a cosine.
+        weight_decay: The part of each kernel that a step takes away, at a learning rate of 1.
+            Boxes, biases and normalisations do not decay.
+        clip_norm: The largest norm of the gradient of all weights together; 0: any.
+        ema: The momentum of the running average of all weights, which is what is evaluated and
+            saved; 0: the weights as they are.
+        precision: One of `PRECISIONS`, the Keras dtype policy. Weights, boxes, heatmaps and the
+            loss are float32 in all.
+
+    Raises:
+        ValueError: An attribute is out of its range.
+    """
+
+    steps: int
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    precision: str = "float32"
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"`steps` must be at least 1, got {self.steps}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"`learning_rate` must be positive, got {self.learning_rate}.")
+        for name in ("weight_decay", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"`ema` must be from 0 to below 1, got {self.ema}.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"`precision` must be one of {PRECISIONS}, got {self.precision!r}.")
+
+    @property
+    def schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
+        """The learning rate of each step."""
+        warmup = min(WARMUP_STEPS, self.steps // 10)
+        return keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else self.learning_rate,
+            decay_steps=self.steps - warmup,
+            warmup_target=self.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+
+    def optimizer(self, variables: list[keras.Variable]) -> keras.optimizers.Optimizer:
+        """An optimizer built on these weights. Clipping is not its part but the training step's."""
+        optimizer = keras.optimizers.AdamW(
+            self.schedule,
+            weight_decay=self.weight_decay,
+            use_ema=self.ema > 0,
+            ema_momentum=self.ema,
+        )
+        optimizer.exclude_from_weight_decay(var_names=list(UNDECAYED))
+        if self.precision == "mixed_float16":
+            optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+        optimizer.build(variables)
+        return optimizer

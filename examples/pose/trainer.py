@@ -1,0 +1,218 @@
+"""The training loop: steps on one or many replicas, averaged weights, a state that resumes exactly.
+
+It is a loop of its own because `keras.Model.fit` (Keras 3.15) cannot run under
+`MultiWorkerMirroredStrategy`: it takes a batch that is spread over workers for a tensor, and fails
+with "Attempt to convert a value (PerReplica...) with an unsupported type". One loop serves one
+process and many, so that what one does the others do.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from examples.pose import heatmaps, metrics, models
+from examples.pose.datasets import Skeleton
+from examples.pose.distribution import Workers
+from examples.pose.input_pipeline import Photographs, plain_batches
+from examples.pose.optimisation import Optimisation
+from examples.pose.run_folder import RunFolderError
+
+CHECK_STEPS = 10  # The loss is looked at every so many steps: looking waits for the device.
+# A network that knows nothing, and says so, has a loss of log(cells) a heatmap. One that has
+# learned anything is below; a mean so many times as large is on its way to infinity.
+EXPLOSION = 3.0
+
+
+class DivergedError(RunFolderError):
+    """The loss has become NaN, infinite or huge; the message says when, and what to do."""
+
+
+class Trainer:
+    """A network, its optimizer, and the steps they have made together.
+
+    Attributes:
+        model: The network that is trained, on every replica, under the policy of `settings`.
+        inference: The same network in float32 with one output, on this process alone. It holds the
+            weights to evaluate and to save as of the last `update_inference`.
+        done: The number of steps made.
+
+    Args:
+        build: Makes the network; called twice, both times under the seed as it stands.
+        settings: How to train it.
+        workers: Where to train it.
+    """
+
+    def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers: Workers):
+        self.settings = settings
+        self.workers = workers
+        self.done = 0
+        self.inference = models.inference_model(build())
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(settings.precision)
+        try:
+            with workers.strategy.scope():
+                self.model = build()
+                self._synchronise_norms()
+                self._optimizer = settings.optimizer(self.model.trainable_variables)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        self._loss = heatmaps.HeatmapCrossEntropy()
+        self._largest_loss = EXPLOSION * math.log(math.prod(self.inference.output_shape[1:3]))
+        self._step = tf.function(self._distributed_step)
+        self._decode = tf.function(
+            lambda images: heatmaps.decode(self.inference(images, training=False))[0],
+            reduce_retracing=True,
+        )
+
+    def run(
+        self,
+        batches: Iterator[Sequence[tf.Tensor]],
+        steps: int,
+        report: Callable[[int, float], None] = lambda step, loss: None,
+    ) -> float:
+        """Makes some steps.
+
+        Args:
+            batches: Iterator over the batches of `Workers.distribute`, from step `done` on.
+            steps: How many.
+            report: Called every few steps with the steps made in this run, and the mean loss of
+                the last few.
+
+        Returns:
+            The mean loss of the last output over all the steps.
+
+        Raises:
+            DivergedError: The loss is not finite or has exploded.
+        """
+        losses, waiting = [], []
+        for number in range(1, steps + 1):
+            waiting.append(self._step(*next(batches)))
+            self.done += 1
+            if number % CHECK_STEPS == 0 or number == steps:
+                recent = [float(loss) for loss in waiting]
+                waiting.clear()
+                self._require_convergence(recent)
+                losses.extend(recent)
+                report(number, float(np.mean(recent)))
+        return float(np.mean(losses))
+
+    def _require_convergence(self, losses: list[float]) -> None:
+        mean = np.mean(losses)
+        if np.isfinite(mean) and mean <= self._largest_loss:
+            return
+        bad = next((i for i, loss in enumerate(losses) if not np.isfinite(loss)), len(losses) - 1)
+        step = self.done - len(losses) + bad
+        what = f"loss {losses[bad]:.4g}"
+        if np.isfinite(mean):
+            what = f"mean loss {mean:.4g} over {len(losses)} steps, more than any guess would have"
+        raise DivergedError(
+            f"The training diverged at step {step + 1}: {what}, learning rate "
+            f"{self.learning_rate(step):.3g}."
+        )
+
+    def learning_rate(self, step: int | None = None) -> float:
+        """The learning rate of a step, or of the next one."""
+        return float(self.settings.schedule(self.done if step is None else step))
+
+    def _synchronise_norms(self) -> None:
+        """Lets batch normalisation see the whole batch where replicas share one."""
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = self.workers.replicas > 1
+
+    def _distributed_step(self, images, targets):
+        losses = self.workers.strategy.run(self._replica_step, args=(images, targets))
+        return self.workers.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def _replica_step(self, images, targets):
+        """One step on a replica's part of the batch; returns its part of the last output's loss."""
+        context = tf.distribute.get_replica_context()
+        # The loss is a mean over labelled joints, and each part of the batch has its own number.
+        labelled = tf.maximum(tf.reduce_sum(targets[..., 2]), 1.0)
+        share = labelled / context.all_reduce(tf.distribute.ReduceOp.SUM, labelled)
+        with tf.GradientTape() as tape:
+            outputs = tf.nest.flatten(self.model(images, training=True))
+            losses = [share * self._loss(targets, output) for output in outputs]
+            scaled = self._optimizer.scale_loss(tf.add_n(losses))
+        variables = [variable.value for variable in self.model.trainable_variables]
+        gradients = tape.gradient(scaled, variables)
+        # Keras clips, and looks for infinities, in each replica's own gradients before it adds
+        # them: replicas would disagree. Added here first, they are the same everywhere.
+        if self.workers.replicas > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if self.settings.clip_norm:
+            limit = self._optimizer.scale_loss(self.settings.clip_norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, limit)
+        # Keras adds them up once more.
+        gradients = [gradient / self.workers.replicas for gradient in gradients]
+        self._optimizer.apply(gradients, self.model.trainable_variables)
+        return losses[-1]
+
+    def update_inference(self) -> None:
+        """Copies the weights, or their running averages, to `inference`."""
+        own = [variable.numpy() for variable in self.model.trainable_variables]
+        if self.settings.ema:
+            self._optimizer.finalize_variable_values(self.model.trainable_variables)
+        averaged = {variable.path: variable.numpy() for variable in self.model.variables}
+        if self.settings.ema:
+            for variable, value in zip(self.model.trainable_variables, own, strict=True):
+                variable.assign(value)
+        for variable in self.inference.variables:
+            value = averaged[variable.path]
+            # Keras takes the average before constraints act.
+            if variable.constraint is not None:
+                value = variable.constraint(value)
+            variable.assign(value)
+
+    def measure(self, photographs: Photographs, skeleton: Skeleton, batch_size: int) -> float:
+        """PCK@0.2 of `inference` in pixels of its images, without flip test."""
+        pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
+        for images, targets in plain_batches(photographs, batch_size):
+            pck.update_joints(self._decode(images), targets[..., :2], targets[..., 2] > 0)
+        return float(pck.result())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next steps depend on, the batches aside, by name.
+
+        Raises:
+            DivergedError: Something in it is not finite.
+        """
+        state = {name: variable.numpy() for name, variable in self._variables().items()}
+        for name, value in state.items():
+            if not np.all(np.isfinite(value)):
+                raise DivergedError(
+                    f"The training diverged: {name} is not finite after step {self.done}, "
+                    f"learning rate {self.learning_rate(self.done - 1):.3g}."
+                )
+        return {"step": np.int64(self.done), **state}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes back to what `state` returned for a training of the same arguments.
+
+        Raises:
+            RunFolderError: `state` is that of another network or optimizer.
+        """
+        variables = self._variables()
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        found = {name: np.shape(value) for name, value in state.items() if name != "step"}
+        if "step" not in state or shapes != found:
+            names = [n for n in {**shapes, **found} if shapes.get(n) != found.get(n)] or ["step"]
+            raise RunFolderError(
+                f"The saved state is of another training: {names[0]} has shape "
+                f"{found.get(names[0])} there, {shapes.get(names[0])} here."
+            )
+        with self.workers.strategy.scope():
+            for name, variable in variables.items():
+                variable.assign(state[name])
+        self.done = int(state["step"])
+
+    def _variables(self) -> dict[str, keras.Variable]:
+        named = {f"weight {v.path}": v for v in self.model.variables}
+        # A path begins with the optimizer's name, which Keras numbers anew for each one.
+        return named | {
+            f"optimizer {i} {v.path.rpartition('/')[2]}": v
+            for i, v in enumerate(self._optimizer.variables)
+        }
