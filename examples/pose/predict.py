@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group(
         "examples of a data set", "instead of pictures: predictions beside the truth, on one page"
     )
-    group.add_argument("--dataset", choices=sorted(datasets.BUILDERS), help="the data set")
+    group.add_argument("--dataset", choices=datasets.NAMES, help="the data set")
     group.add_argument("--split", default="test", help="the split (default: %(default)s)")
     group.add_argument(
         "--count", type=int, default=9, help="how many examples (default: %(default)s)"
