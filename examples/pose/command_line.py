@@ -10,7 +10,9 @@ from examples.pose.run_folder import RunFolderError
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--data_dir` and `--prepared_dir`."""
     parser.add_argument(
-        "--data_dir", default=None, help="folder that holds the official lsp and lspet folders"
+        "--data_dir",
+        default=None,
+        help="folder that holds the data sets' official folders or archives",
     )
     parser.add_argument(
         "--prepared_dir",

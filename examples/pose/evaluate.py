@@ -1,12 +1,17 @@
-"""Measures a trained pose model: PCK@0.2 overall and per joint, its size, its cost, its speed.
+"""Measures a trained pose model: joints found, overall and per joint, its size, cost and speed.
 
     python -m examples.pose.evaluate --run runs/demo
 
 evaluates on the test split of the data set the run was trained for, and writes what it prints as
-`evaluation-DATASET.json` into the run folder.
+`evaluation-DATASET.json` into the run folder, with pictures of the curve and of the joints. Every
+data set is measured by PCK@0.2; those that tell the size of heads (MPII Human Pose) by PCKh@0.5 as
+well, and those that tell what it needs (COCO) by COCO's own evaluation, with the predictions in
+COCO's format as `evaluation-DATASET-coco-results.json`.
 """
 
 import argparse
+import json
+import pathlib
 import statistics
 import sys
 import time
@@ -14,51 +19,114 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import rich.console
 import rich.table
 import tensorflow as tf
 
-from examples.pose import command_line, datasets, heatmaps, input_pipeline, metrics, model_cost
+from examples.pose import (
+    coco_evaluation,
+    command_line,
+    datasets,
+    heatmaps,
+    input_pipeline,
+    metrics,
+    model_cost,
+    plots,
+)
 from examples.pose.datasets import Skeleton
 from examples.pose.input_pipeline import Photographs
-from examples.pose.run_folder import RunFolder, write_json
+from examples.pose.run_folder import RunFolder, whole_file, write_json
 
 BATCH_SIZE = 16  # Where no gradient is taken the batch size decides about speed only.
 TIMED_BATCH_SIZES = (1, 16)
 TIMED_SECONDS = 4.0
+# Joints of MPII Human Pose that its official mean leaves out.
+UNCOUNTED_BY_PCKH = ("pelvis", "thorax")
+
+
+def predict_people(
+    model: keras.Model,
+    photographs: Photographs,
+    skeleton: Skeleton,
+    flip_test: bool = True,
+    decoding: str = "quarter",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicts the joints of everybody in a data set.
+
+    Args:
+        model: Maps images to heatmap logits.
+        photographs: What to predict, letterboxed to the model's image size.
+        skeleton: The joints.
+        flip_test: Whether to average over each photograph and its mirror image.
+        decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
+
+    Returns:
+        joints: float32 `[n, J, 2]`, in pixels of the original photographs.
+        scores: float32 `[n, J]`.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def predict(images):
+        flip_order = skeleton.flip_order if flip_test else None
+        return heatmaps.decode(heatmaps.predict_heatmaps(model, images, flip_order), decoding)
+
+    parts = []
+    for start in range(0, len(photographs), BATCH_SIZE):
+        images = photographs.images[start : start + BATCH_SIZE]
+        parts.append(predict(tf.cast(images, tf.float32)))
+    joints, scores = (tf.concat(part, axis=0) for part in zip(*parts, strict=True))
+    return _to_original(photographs, joints), scores.numpy()
+
+
+def _to_original(photographs: Photographs, joints) -> np.ndarray:
+    """Maps joints `[n, J, 2]` from pixels of the squares to the original photographs'."""
+    to_original = input_pipeline.invert_affine(tf.constant(photographs.affines))
+    return input_pipeline.transform_points(to_original, tf.convert_to_tensor(joints)).numpy()
 
 
 def evaluate_joints(
-    model: keras.Model, photographs: Photographs, skeleton: Skeleton, flip_test: bool = True
+    model: keras.Model,
+    photographs: Photographs,
+    skeleton: Skeleton,
+    flip_test: bool = True,
+    decoding: str = "quarter",
+    coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
-    """Measures PCK@0.2 in pixels of the original photographs.
+    """Measures, in pixels of the original photographs, what the data set has the labels for.
+
+    That is PCK@0.2; PCKh@0.5 where the size of heads is known, of the people that are well apart
+    from others, as the official evaluation of MPII Human Pose does; and COCO's ten numbers.
 
     Args:
         model: Maps images to heatmap logits.
         photographs: What to measure on, letterboxed to the model's image size.
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
+        decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
+        coco: Collects the people, for a caller who wants more of them than the numbers.
 
     Returns:
-        `examples.pose.metrics.summary` of the measurement.
+        `examples.pose.metrics.summary` of PCK and, if measured, PCKh, and `coco`, the ten numbers.
     """
-
-    @tf.function(reduce_retracing=True)
-    def predict(images):
-        flip_order = skeleton.flip_order if flip_test else None
-        return heatmaps.decode(heatmaps.predict_heatmaps(model, images, flip_order))[0]
-
+    predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
+    true, labelled = _to_original(photographs, photographs.joints), photographs.labelled
     pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
-    to_original = input_pipeline.invert_affine(tf.constant(photographs.affines))
-    for start in range(0, len(photographs), BATCH_SIZE):
-        batch, back = photographs[start : start + BATCH_SIZE], to_original[start:][:BATCH_SIZE]
-        predicted = predict(tf.cast(batch.images, tf.float32))
-        pck.update_joints(
-            input_pipeline.transform_points(back, predicted),
-            input_pipeline.transform_points(back, tf.constant(batch.joints)),
-            tf.constant(batch.labelled),
-        )
-    return metrics.summary(pck, skeleton.joint_names)
+    pck.update_joints(predicted, true, labelled)
+    result = metrics.summary(pck, skeleton.joint_names)
+    person = photographs.person
+    if "head_box" in person:
+        middle = [j for j, name in enumerate(skeleton.joint_names) if name in UNCOUNTED_BY_PCKH]
+        pckh = metrics.PCKh(skeleton.num_joints, excluded=middle)
+        apart = person["is_single"][:, None] if "is_single" in person else True
+        sizes = metrics.head_sizes(person["head_box"])
+        pckh.update_joints(predicted, true, labelled & apart, sizes)
+        result |= metrics.summary(pckh, skeleton.joint_names)
+    if coco_evaluation.applies(skeleton, person):
+        coco = coco or coco_evaluation.CocoAP()
+        coco.update_people(true, photographs.visibility, person, predicted, scores)
+        result["coco"] = coco.numbers()
+    return result
 
 
 def seconds_per_image(model: keras.Model, image_size: int, batch_size: int) -> float:
@@ -92,11 +160,49 @@ def evaluate_cost(model: keras.Model, image_size: int) -> dict[str, Any]:
 
 
 def read_test_photographs(
-    name: str, image_size: int, data_dir: str | None, prepared_dir: str | None
+    name: str,
+    image_size: int,
+    data_dir: str | None,
+    prepared_dir: str | None,
+    skeleton: Skeleton | None = None,
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the test split of a data set, letterboxed to what a model sees."""
-    dataset, skeleton = datasets.load(name, "test", data_dir, prepared_dir)
-    return input_pipeline.read_photographs(dataset, image_size, f"reading {name} test"), skeleton
+    """Reads the split of a data set to measure on, letterboxed to what a model sees.
+
+    With a `skeleton` its joints are those that are wanted, in place of the data set's own.
+    """
+    split = datasets.evaluation_split(name)
+    dataset, own = datasets.load(name, split, data_dir, prepared_dir)
+    dataset = datasets.with_joints(dataset, own, skeleton or own)
+    photographs = input_pipeline.read_photographs(dataset, image_size, f"reading {name} {split}")
+    return photographs, skeleton or own
+
+
+def print_results(result: Mapping[str, Any], title: str) -> None:
+    """Prints a table for each of the metrics that `evaluate_joints` has measured."""
+    for name in ("pck", "pckh"):
+        if name in result:
+            metrics.print_table(result, title, name)
+    if "coco" in result:
+        coco_evaluation.print_table(result["coco"], f"{title}, COCO evaluation, %")
+
+
+def write_results(
+    stem: pathlib.Path, result: Mapping[str, Any], coco: coco_evaluation.CocoAP
+) -> None:
+    """Writes the pictures of a measurement and, for COCO, its results file.
+
+    Args:
+        stem: What the files' names begin with.
+        result: What `evaluate_joints` returned.
+        coco: The people it has collected, if any.
+    """
+    for name in ("pck", "pckh"):
+        if name in result:
+            plots.write(plots.draw_curve(result, name), pathlib.Path(f"{stem}-{name}-curve.png"))
+            plots.write(plots.draw_joints(result, name), pathlib.Path(f"{stem}-{name}-joints.png"))
+    if coco.results:
+        with whole_file(pathlib.Path(f"{stem}-coco-results.json")) as temporary:
+            temporary.write_text(json.dumps(coco.results), encoding="utf-8")
 
 
 def print_cost(cost: Mapping[str, Any]) -> None:
@@ -126,6 +232,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no_flip_test", action="store_true", help="run each photograph once, not mirrored as well"
     )
+    parser.add_argument(
+        "--decoding",
+        default="quarter",
+        choices=heatmaps.DECODINGS,
+        help="how joints are read from the heatmaps",
+    )
     return parser
 
 
@@ -141,17 +253,20 @@ def main(argv: list[str] | None = None) -> None:
         config["image_size"],
         arguments.data_dir or config["data_dir"],
         arguments.prepared_dir or config["prepared_dir"],
+        Skeleton.from_metadata(config["skeleton"]),
     )
-    if skeleton.joint_names != tuple(config["skeleton"]["joint_names"]):
-        raise ValueError(f"--dataset {name} has other joints than {arguments.run} was trained for.")
-    result = evaluate_joints(model, photographs, skeleton, not arguments.no_flip_test)
+    how = {"flip_test": not arguments.no_flip_test, "decoding": arguments.decoding}
+    coco = coco_evaluation.CocoAP()
+    result = evaluate_joints(model, photographs, skeleton, **how, coco=coco)
     cost = evaluate_cost(model, config["image_size"])
-    metrics.print_table(result, f"{run.path}, {config['model']} model, on {name} test")
+    split = datasets.evaluation_split(name)
+    print_results(result, f"{run.path}, {config['model']} model, on {name} {split}")
     print_cost(cost)
-    path = run.path / f"evaluation-{name}.json"
-    flip_test = not arguments.no_flip_test
-    write_json(path, {"dataset": name, "flip_test": flip_test, **result, **cost})
-    print(f"Written to {path}")
+    stem = run.path / f"evaluation-{name.replace('/', '-')}"
+    write_results(stem, result, coco)
+    path = pathlib.Path(f"{stem}.json")
+    write_json(path, {"dataset": name, "split": split, **how, **result, **cost})
+    print(f"Written to {path}, with pictures beside it")
 
 
 if __name__ == "__main__":

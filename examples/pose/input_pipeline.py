@@ -8,7 +8,7 @@ that a resumed run sees what an uninterrupted one would have seen.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import rich.progress
@@ -82,12 +82,17 @@ class Photographs:
         joints: float32 `[n, J, 2]`, in pixels of the squares; anywhere where not labelled.
         labelled: bool `[n, J]`.
         affines: float32 `[n, 2, 3]`, map pixels of the original photographs to the squares'.
+        visibility: uint8 `[n, J]`, see `pose_features`; None where only `labelled` is known.
+        person: What the data set says more of each person, arrays `[n, ...]` by name, in pixels of
+            the original photographs; see `pose_features`.
     """
 
     images: np.ndarray
     joints: np.ndarray
     labelled: np.ndarray
     affines: np.ndarray
+    visibility: np.ndarray | None = None
+    person: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -104,11 +109,15 @@ class Photographs:
 
     @property
     def fields(self) -> tuple[np.ndarray, ...]:
-        """The arrays in the order of the attributes."""
+        """The arrays that training needs, in the order of the attributes."""
         return self.images, self.joints, self.labelled, self.affines
 
     def __getitem__(self, key: slice) -> "Photographs":
-        return Photographs(*(field[key] for field in self.fields))
+        return Photographs(
+            *(field[key] for field in self.fields),
+            visibility=None if self.visibility is None else self.visibility[key],
+            person={name: values[key] for name, values in self.person.items()},
+        )
 
 
 def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> Photographs:
@@ -127,21 +136,28 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
         image, affine = letterbox(example["image"], size)
         image = tf.cast(tf.round(tf.clip_by_value(image, 0, 255)), tf.uint8)
         joints = transform_points(affine, tf.cast(example["joints"], tf.float32))
-        return image, joints, example["visibility"] > 0, affine
+        visibility = example["visibility"]
+        arrays = image, joints, visibility > 0, affine
+        return arrays, visibility, example.get("person", {})
 
     squares = dataset.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
     count = int(dataset.cardinality())
     progress = rich.progress.track(
         squares.as_numpy_iterator(), description=description, total=count if count > 0 else None
     )
-    fields = tuple(zip(*progress, strict=True))
-    if not fields:
+    rows = list(progress)
+    if not rows:
         raise ValueError(f"The data set to read is empty ({description}).")
-    return Photographs(*(np.stack(field) for field in fields))
+    arrays, visibility, person = zip(*rows, strict=True)
+    return Photographs(
+        *(np.stack(field) for field in zip(*arrays, strict=True)),
+        visibility=np.stack(visibility),
+        person={name: np.stack([p[name] for p in person]) for name in person[0]},
+    )
 
 
 def concatenate(parts: Sequence[Photographs]) -> Photographs:
-    """Joins data sets that hold squares of one size."""
+    """Joins data sets that hold squares of one size; what they say more of people is left out."""
     fields = zip(*(part.fields for part in parts), strict=True)
     return Photographs(*(np.concatenate(field) for field in fields))
 

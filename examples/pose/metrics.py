@@ -1,19 +1,27 @@
-"""PCK, the percentage of correct keypoints, overall and per joint.
+"""How many joints are found: PCK and PCKh, overall, per joint, and over a range of tolerances.
 
-A joint is found when its error is under `alpha` times the distance between two reference joints of
-the same person (left shoulder and right hip). Only labelled joints count, and only in people whose
-two reference joints are labelled, since without them there is nothing to measure by.
+A joint is found when its error is under a part `alpha` of a length of the same person: in PCK the
+distance between two reference joints (of LSP left shoulder and right hip), in PCKh the head's size.
+Only labelled joints count, and only in people whose length is known, since without it there is
+nothing to measure by.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import rich.console
 import rich.table
 import tensorflow as tf
 
 from examples.pose import heatmaps
+
+# A curve of PCK has a point for each hundredth of the length that errors are measured by.
+CURVE_STEP = 0.01
+# PCKh's head size is this part of the diagonal of the head's rectangle, as in the official
+# evaluation of MPII Human Pose.
+HEAD_SIZE = 0.6
 
 
 def found_joints(
@@ -36,16 +44,86 @@ def found_joints(
         found: bool `[N, J]`.
         counted: bool `[N, J]`; includes every found joint.
     """
-    first, second = reference
-    size = tf.norm(true[:, first] - true[:, second], axis=-1)
-    measurable = labelled[:, first] & labelled[:, second]
+    size, measurable = _reference_lengths(true, labelled, reference)
     counted = labelled & measurable[:, None]
     found = tf.norm(predicted - true, axis=-1) < alpha * size[:, None]
     return found & counted, counted
 
 
+def _reference_lengths(true, labelled, reference) -> tuple[tf.Tensor, tf.Tensor]:
+    """The lengths `[N]` between two reference joints, and bool `[N]` whether they are known."""
+    first, second = reference
+    size = tf.norm(true[:, first] - true[:, second], axis=-1)
+    return size, labelled[:, first] & labelled[:, second]
+
+
+def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
+    """The lengths `[N]` that PCKh measures by, of `head_box` `[N, 4]`; 0 where there is no box."""
+    return HEAD_SIZE * tf.norm(head_boxes[..., 2:] - head_boxes[..., :2], axis=-1)
+
+
+class FoundJoints(keras.metrics.Metric):
+    """Counts the joints found within each of a range of tolerances (abstract).
+
+    The largest tolerance, `alpha`, is the one that `result` and `per_joint` tell of. All values are
+    from 0 to 100, and NaN when no joint counted.
+
+    Args:
+        num_joints: J.
+        alpha: The largest tolerance, as a part of the person's length.
+        excluded: Indices of joints that `result`, `curve` and `auc` leave out.
+    """
+
+    def __init__(self, num_joints: int, alpha: float, excluded: Sequence[int] = (), **kwargs):
+        super().__init__(**kwargs)
+        self.num_joints = num_joints
+        self.alpha = alpha
+        self.excluded = tuple(excluded)
+        steps = max(1, round(alpha / CURVE_STEP))
+        self.thresholds = np.linspace(0.0, alpha, steps + 1, dtype=np.float32)
+        self.found = self.add_weight(
+            shape=(steps + 1, num_joints), initializer="zeros", name="found"
+        )
+        self.counted = self.add_weight(shape=(num_joints,), initializer="zeros", name="counted")
+
+    def _add(self, errors, lengths, counted, inclusive: bool) -> None:
+        """Adds errors `[N, J]` of people whose lengths are `[N]`, where `counted` `[N, J]`."""
+        tolerances = self.thresholds[:, None, None] * lengths[:, None]
+        found = (errors <= tolerances if inclusive else errors < tolerances) & counted
+        self.found.assign_add(tf.reduce_sum(tf.cast(found, self.dtype), axis=1))
+        self.counted.assign_add(tf.reduce_sum(tf.cast(counted, self.dtype), axis=0))
+
+    def result(self):
+        """Returns the part of all joints seen that was found within `alpha`, from 0 to 100."""
+        return self.curve()[-1]
+
+    def per_joint(self) -> tf.Tensor:
+        """The same for each joint, `[J]`; NaN for a joint that never counted."""
+        return 100 * tf.convert_to_tensor(self.found)[-1] / tf.convert_to_tensor(self.counted)
+
+    def curve(self) -> tf.Tensor:
+        """The same for each of `thresholds`, `[T]`."""
+        kept = tf.constant([j not in self.excluded for j in range(self.num_joints)], self.dtype)
+        found = tf.linalg.matvec(tf.convert_to_tensor(self.found), kept)
+        return 100 * found / tf.reduce_sum(tf.convert_to_tensor(self.counted) * kept)
+
+    def auc(self) -> tf.Tensor:
+        """The mean height of the curve from 0 to `alpha`, between its points a straight line."""
+        curve = self.curve()
+        return tf.reduce_mean((curve[1:] + curve[:-1]) / 2)
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "num_joints": self.num_joints,
+            "alpha": self.alpha,
+            "excluded": self.excluded,
+        }
+
+
 @keras.saving.register_keras_serializable(package="pose")
-class PCK(keras.metrics.Metric):
+class PCK(FoundJoints):
     """PCK over all the joints seen since the last reset, from 0 to 100.
 
     `update_state` takes `y_true` `[N, J, 3]` (x and y in image pixels, and 1 where labelled, else
@@ -56,6 +134,7 @@ class PCK(keras.metrics.Metric):
         num_joints: J.
         reference: The indices of the two joints whose distance sets the tolerance.
         alpha: The tolerance as a part of that distance.
+        excluded: Indices of joints that count for themselves only.
     """
 
     def __init__(
@@ -63,15 +142,12 @@ class PCK(keras.metrics.Metric):
         num_joints: int,
         reference: Sequence[int],
         alpha: float = 0.2,
+        excluded: Sequence[int] = (),
         name: str = "pck",
         **kwargs,
     ):
-        super().__init__(name=name, **kwargs)
-        self.num_joints = num_joints
+        super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
         self.reference = tuple(reference)
-        self.alpha = alpha
-        self.found = self.add_weight(shape=(num_joints,), initializer="zeros", name="found")
-        self.counted = self.add_weight(shape=(num_joints,), initializer="zeros", name="counted")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch of targets and heatmap logits; there are no sample weights here."""
@@ -80,70 +156,116 @@ class PCK(keras.metrics.Metric):
 
     def update_joints(self, predicted, true, labelled) -> None:
         """Adds people by their joints; the arguments are those of `found_joints`."""
-        found, counted = found_joints(predicted, true, labelled, self.reference, self.alpha)
-        self.found.assign_add(tf.reduce_sum(tf.cast(found, self.dtype), axis=0))
-        self.counted.assign_add(tf.reduce_sum(tf.cast(counted, self.dtype), axis=0))
-
-    def result(self):
-        """Returns PCK over all joints seen, from 0 to 100."""
-        return 100 * tf.reduce_sum(self.found) / tf.reduce_sum(self.counted)
-
-    def per_joint(self) -> tf.Tensor:
-        """PCK of each joint, `[J]`; NaN for a joint that never counted."""
-        return 100 * tf.convert_to_tensor(self.found) / tf.convert_to_tensor(self.counted)
+        lengths, measurable = _reference_lengths(true, labelled, self.reference)
+        errors = tf.norm(predicted - true, axis=-1)
+        self._add(errors, lengths, labelled & measurable[:, None], inclusive=False)
 
     def get_config(self):
         """Returns the arguments of the constructor."""
-        return {
-            **super().get_config(),
-            "num_joints": self.num_joints,
-            "reference": self.reference,
-            "alpha": self.alpha,
-        }
+        return {**super().get_config(), "reference": self.reference}
 
 
-def summary(pck: PCK, joint_names: Sequence[str]) -> dict[str, Any]:
-    """What a `PCK` has measured, as JSON values: None stands for a joint that never counted."""
+@keras.saving.register_keras_serializable(package="pose")
+class PCKh(FoundJoints):
+    """PCKh, measured by the size of the head, as the official evaluation of MPII Human Pose does.
+
+    `update_state` takes as `y_true` a pair of targets `[N, J, 3]` and head sizes `[N]`, see
+    `head_sizes`, and as `y_pred` heatmap logits. An error that equals the tolerance is found.
+
+    Args:
+        num_joints: J.
+        alpha: The tolerance as a part of the head size.
+        excluded: Indices of joints that count for themselves only: of MPII Human Pose pelvis and
+            thorax, which the official mean leaves out.
+    """
+
+    def __init__(
+        self,
+        num_joints: int,
+        alpha: float = 0.5,
+        excluded: Sequence[int] = (),
+        name: str = "pckh",
+        **kwargs,
+    ):
+        super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch of targets, head sizes and heatmap logits; there are no sample weights."""
+        targets, sizes = y_true
+        joints, _ = heatmaps.decode(y_pred)
+        self.update_joints(joints, targets[..., :2], targets[..., 2] > 0, sizes)
+
+    def update_joints(self, predicted, true, labelled, sizes) -> None:
+        """Adds people by their joints.
+
+        Args:
+            predicted: `[N, J, 2]`, in the same pixels as `true`.
+            true: `[N, J, 2]`.
+            labelled: bool `[N, J]`.
+            sizes: `[N]`, the head sizes, in these pixels too; 0 where unknown.
+        """
+        sizes = tf.convert_to_tensor(sizes, tf.float32)
+        errors = tf.norm(predicted - true, axis=-1)
+        self._add(errors, sizes, labelled & (sizes > 0)[:, None], inclusive=True)
+
+
+def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:
+    """What a `PCK` or `PCKh` has measured, as JSON values: None where no joint counted."""
 
     def number(value):
-        return None if tf.math.is_nan(value) else round(float(value), 2)
+        return None if np.isnan(value) else round(float(value), 2)
 
+    name = metric.name
     return {
-        "pck": number(pck.result()),
-        "pck_per_joint": {
-            name: number(value) for name, value in zip(joint_names, pck.per_joint(), strict=True)
+        name: number(metric.result()),
+        f"{name}_per_joint": {
+            joint: number(value)
+            for joint, value in zip(joint_names, metric.per_joint(), strict=True)
         },
-        "joints_counted": int(tf.reduce_sum(pck.counted)),
+        f"{name}_auc": number(metric.auc()),
+        f"{name}_curve": {
+            "thresholds": [round(float(t), 6) for t in metric.thresholds],
+            name: [number(value) for value in metric.curve().numpy()],
+        },
+        f"{name}_joints_counted": int(tf.reduce_sum(metric.counted)),
     }
 
 
-def print_table(result: Mapping[str, Any], title: str) -> None:
+def heading(name: str) -> str:
+    """What a metric is called in tables and pictures."""
+    return {"pck": "PCK@0.2", "pckh": "PCKh@0.5"}[name]
+
+
+def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> None:
     """Prints a `summary`; a joint's left and right sides share a line.
 
     Args:
         result: What `summary` returned.
         title: The line above the table.
+        name: The metric's.
     """
 
     def cell(value):
         return "-" if value is None else f"{value:.1f}"
 
     table = rich.table.Table(title=title, title_justify="left")
-    table.add_column("PCK@0.2")
-    for heading in ("left", "right", "both"):
-        table.add_column(heading, justify="right")
-    joints = dict(result["pck_per_joint"])
+    table.add_column(heading(name))
+    for side in ("left", "right", "both"):
+        table.add_column(side, justify="right")
+    joints = dict(result[f"{name}_per_joint"])
     while joints:
-        name, value = joints.popitem()
-        side, _, part = name.partition("_")
+        joint, value = joints.popitem()
+        side, _, part = joint.partition("_")
         other = {"left": "right", "right": "left"}.get(side)
         if other is None or f"{other}_{part}" not in joints:
-            table.add_row(name.replace("_", " "), "", "", cell(value))
+            table.add_row(joint.replace("_", " "), "", "", cell(value))
             continue
         sides = {side: value, other: joints.pop(f"{other}_{part}")}
         known = [v for v in sides.values() if v is not None]
         mean = sum(known) / len(known) if known else None
         table.add_row(part, cell(sides["left"]), cell(sides["right"]), cell(mean))
     table.add_section()
-    table.add_row("all joints", "", "", cell(result["pck"]), style="bold")
+    table.add_row("all joints", "", "", cell(result[name]), style="bold")
+    if f"{name}_auc" in result:  # Runs that were finished earlier have none.
+        table.add_row("area under the curve", "", "", cell(result[f"{name}_auc"]))
     rich.console.Console().print(table)

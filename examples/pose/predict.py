@@ -14,7 +14,7 @@ import rich.console
 import rich.table
 import rich.text
 
-from examples.pose import command_line, datasets, drawing, metrics
+from examples.pose import command_line, datasets, drawing, heatmaps, metrics
 from examples.pose.images import ImageError, is_image_name, read_image, write_image
 from examples.pose.predictor import load_predictor
 from examples.pose.run_folder import RunFolder, RunFolderError, write_json
@@ -168,10 +168,15 @@ def _parser() -> argparse.ArgumentParser:
         default=0.5,
         help="joints that score less, of 0 to 1, are drawn as uncertain (default: %(default)s)",
     )
+    parser.add_argument(
+        "--decoding",
+        choices=heatmaps.DECODINGS,
+        help="how joints are read from the heatmaps of a run folder's model (default: quarter)",
+    )
     group = parser.add_argument_group(
         "examples of a data set", "instead of pictures: predictions beside the truth, on one page"
     )
-    group.add_argument("--dataset", choices=sorted(datasets.BUILDERS), help="the data set")
+    group.add_argument("--dataset", choices=datasets.NAMES, help="the data set")
     group.add_argument("--split", default="test", help="the split (default: %(default)s)")
     group.add_argument(
         "--count", type=int, default=9, help="how many examples (default: %(default)s)"
@@ -193,7 +198,7 @@ def main(argv=None) -> None:
     if Path(arguments.output).suffix and not is_image_name(arguments.output):
         parser.error(f"--output {arguments.output}: must be a folder, or end in .png or .jpg")
     try:
-        predictor = load_predictor(arguments.model)
+        predictor = load_predictor(arguments.model, arguments.decoding)
         run = _run_on_dataset if arguments.dataset else _run_on_files
         run(predictor, arguments)
     except (PredictError, RunFolderError, ImageError, OSError) as error:

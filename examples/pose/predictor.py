@@ -37,6 +37,7 @@ class PosePredictor:
             does: a little more accurate, at twice the cost.
         portable: answers by stock TensorFlow operations only, so that what is traced runs without
             the operator library.
+        decoding: how joints are read from the heatmaps, see `heatmaps.decode`.
     """
 
     def __init__(
@@ -46,16 +47,20 @@ class PosePredictor:
         skeleton: Skeleton,
         flip_test: bool = False,
         portable: bool = False,
+        decoding: str = "quarter",
     ):
         self.model = model
         self.image_size = image_size
         self.skeleton = skeleton
         self.flip_test = flip_test
         self.portable = portable
+        self.decoding = decoding
 
     def with_portable(self, portable: bool) -> "PosePredictor":
         """The same predictor by the other kind of operations, or by these."""
-        return PosePredictor(self.model, self.image_size, self.skeleton, self.flip_test, portable)
+        return PosePredictor(
+            self.model, self.image_size, self.skeleton, self.flip_test, portable, self.decoding
+        )
 
     @functools.cached_property
     def predict_images(self):
@@ -118,7 +123,7 @@ class PosePredictor:
         flip_order = self.skeleton.flip_order if self.flip_test else None
         with stock_ops_scope() if self.portable else contextlib.nullcontext():
             logits = heatmaps.predict_heatmaps(self.model, squares, flip_order)
-        joints, scores = heatmaps.decode(logits)
+        joints, scores = heatmaps.decode(logits, self.decoding)
         to_picture = input_pipeline.invert_affine(affines)
         return {"joints": input_pipeline.transform_points(to_picture, joints), "scores": scores}
 
@@ -144,24 +149,35 @@ class SavedModelPredictor:
         return answer["joints"][0].numpy(), answer["scores"][0].numpy()
 
 
-def load_predictor(path) -> PosePredictor | SavedModelPredictor:
+def load_predictor(path, decoding: str | None = None) -> PosePredictor | SavedModelPredictor:
     """Loads the model of a run folder, with flip test, or a SavedModel exported from one.
 
+    Args:
+        path: the run folder or SavedModel.
+        decoding: see `PosePredictor`. A SavedModel has its own, and takes no other.
+
     Raises:
-        RunFolderError: `path` is neither, or nothing has been trained in the run folder yet.
+        RunFolderError: `path` is neither, or nothing has been trained in the run folder yet; or
+            `decoding` is given for a SavedModel.
     """
     path = Path(path)
     if (path / "saved_model.pb").is_file():
+        if decoding is not None:
+            raise RunFolderError(
+                f"{path} is a SavedModel, which reads joints in its own way: `decoding` must be "
+                f"left out, got {decoding!r}."
+            )
         return SavedModelPredictor(path)
-    return load_run(path, flip_test=True)
+    return load_run(path, flip_test=True, decoding=decoding or "quarter")
 
 
-def load_run(path, flip_test: bool = False) -> PosePredictor:
+def load_run(path, flip_test: bool = False, decoding: str = "quarter") -> PosePredictor:
     """Loads the model of a run folder.
 
     Args:
         path: the run folder.
         flip_test: see `PosePredictor`.
+        decoding: see `PosePredictor`.
 
     Raises:
         RunFolderError: `path` is not a run folder, or nothing has been trained in it yet.
@@ -169,7 +185,9 @@ def load_run(path, flip_test: bool = False) -> PosePredictor:
     run = RunFolder(path)
     config = run.config
     skeleton = Skeleton.from_metadata(config["skeleton"])
-    return PosePredictor(run.load_model(), config["image_size"], skeleton, flip_test)
+    return PosePredictor(
+        run.load_model(), config["image_size"], skeleton, flip_test, decoding=decoding
+    )
 
 
 def _decode(encoded):

@@ -6,7 +6,7 @@
         state.npz       weights, optimiser and step as of the last finished epoch, for resuming
         logs/           TensorBoard curves
         metrics.json    the result; its presence says that the run is finished
-        evaluation-*.json    what `examples.pose.evaluate` measured later
+        evaluation-*.json    what `examples.pose.evaluate` measured later, and its pictures, *.png
 
 Every file is written under a temporary name and renamed when complete, so that a process killed at
 any moment leaves either the old file or the new one, never half of one.

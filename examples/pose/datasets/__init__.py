@@ -12,18 +12,47 @@ import os
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from examples.pose.datasets.coco_keypoints import coco_keypoints_dataset_builder
+from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
+from examples.pose.datasets.flic import flic_examples
+from examples.pose.datasets.flic.flic_examples import FLIC_SKELETON
+from examples.pose.datasets.joint_mapping import with_joints
 from examples.pose.datasets.lsp import lsp_dataset_builder
 from examples.pose.datasets.lspet import lspet_dataset_builder
+from examples.pose.datasets.mpii import mpii_dataset_builder
+from examples.pose.datasets.mpii.mpii_dataset_builder import MPII_SKELETON
 from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
 from examples.pose.datasets.stick_figures import stick_figures_dataset_builder
 
 BUILDERS: dict[str, type[tfds.core.GeneratorBasedBuilder]] = {
+    "coco_keypoints": coco_keypoints_dataset_builder.Builder,
     "lsp": lsp_dataset_builder.Builder,
     "lspet": lspet_dataset_builder.Builder,
+    "mpii": mpii_dataset_builder.Builder,
     "stick_figures": stick_figures_dataset_builder.Builder,
 }
+NAMES = tuple(sorted([*BUILDERS, *flic_examples.CONFIGS]))
 
-__all__ = ["BUILDERS", "LSP_SKELETON", "Skeleton", "load"]
+# The split to measure on, where that is not `test`.
+_EVALUATION_SPLITS = {"coco_keypoints": "validation", "mpii": "validation"}
+
+__all__ = [
+    "BUILDERS",
+    "COCO_SKELETON",
+    "FLIC_SKELETON",
+    "LSP_SKELETON",
+    "MPII_SKELETON",
+    "NAMES",
+    "Skeleton",
+    "evaluation_split",
+    "load",
+    "with_joints",
+]
+
+
+def evaluation_split(name: str) -> str:
+    """The split of a data set to measure on: one whose joints are published."""
+    return _EVALUATION_SPLITS.get(name, "test")
 
 
 def load(
@@ -39,10 +68,10 @@ def load(
     prepare again.
 
     Args:
-        name: `"lsp"`, `"lspet"` or `"stick_figures"`.
-        split: `"train"` or `"test"` (`lspet` has `"train"` only), or any `tfds` slice of them such
-            as `"train[:10%]"`.
-        data_dir: Folder that holds the data set's own folder or zip file, for example `lsp/` or
+        name: One of `NAMES`.
+        split: `"train"`, or what `evaluation_split(name)` says (`lspet` has `"train"` only), or any
+            `tfds` slice of them such as `"train[:10%]"`.
+        data_dir: Folder that holds the data set's own folder or archives, for example `lsp/` or
             `lsp_dataset.zip`. Not needed for `"stick_figures"`, nor where the official address can
             be reached.
         prepared_dir: Where `tfds` keeps the prepared records. Default: where `tfds` always does,
@@ -56,9 +85,12 @@ def load(
         ValueError: If there is no such data set or split, or one of its files is broken.
         FileNotFoundError: If the data set is neither in `data_dir` nor can be downloaded.
     """
-    if name not in BUILDERS:
-        raise ValueError(f"`name` must be one of {sorted(BUILDERS)}, got {name!r}.")
-    builder = BUILDERS[name](data_dir=prepared_dir)
+    if name not in NAMES:
+        raise ValueError(f"`name` must be one of {list(NAMES)}, got {name!r}.")
+    if name in BUILDERS:
+        builder = BUILDERS[name](data_dir=prepared_dir)
+    else:
+        builder = tfds.builder(flic_examples.CONFIGS[name], data_dir=prepared_dir)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
             manual_dir=data_dir and os.path.abspath(os.path.expanduser(data_dir)),
@@ -66,4 +98,6 @@ def load(
         )
     )
     dataset = builder.as_dataset(split=split, shuffle_files=False)
+    if name not in BUILDERS:
+        return flic_examples.convert(dataset), FLIC_SKELETON
     return dataset, Skeleton.from_metadata(builder.info.metadata)

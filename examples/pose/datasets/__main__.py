@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Draws examples of a pose data set, with their skeletons, on one page. "
         "Orange is the person's right, blue the left; hollow joints are occluded.",
     )
-    parser.add_argument("name", choices=sorted(datasets.BUILDERS), help="the data set")
+    parser.add_argument("name", choices=datasets.NAMES, help="the data set")
     parser.add_argument("--output", required=True, help="picture to write, for example grid.png")
     parser.add_argument("--split", default="train", help="the split (default: %(default)s)")
     parser.add_argument(

@@ -14,12 +14,19 @@ from examples.pose.datasets import __main__ as command
 from examples.pose.datasets import pose_features
 from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
 
+_SKELETONS = [
+    LSP_SKELETON,
+    datasets.MPII_SKELETON,
+    datasets.COCO_SKELETON,
+    datasets.FLIC_SKELETON,
+]
 _DUMMY_DATA = pathlib.Path(__file__).parent / "lsp" / "dummy_data"
 
 
 @pytest.mark.parametrize("name", ["coco", "LSP", ""])
 def test_unknown_name_lists_the_names(name):
-    with pytest.raises(ValueError, match=r"must be one of \['lsp', 'lspet', 'stick_figures'\]"):
+    names = ["coco_keypoints", "flic", "lsp", "lspet", "mpii", "stick_figures"]
+    with pytest.raises(ValueError, match="must be one of .*" + ".*".join(names)):
         datasets.load(name, "train")
 
 
@@ -55,31 +62,63 @@ def test_relative_data_dir(tmp_path, monkeypatch):
 def test_all_builders_are_registered_and_share_the_features(tmp_path, name):
     builder = tfds.builder(name, data_dir=tmp_path)
     assert isinstance(builder, datasets.BUILDERS[name])
-    assert repr(builder.info.features) == repr(pose_features.pose_features())
-    assert Skeleton.from_metadata(builder.info.metadata) == LSP_SKELETON
+    skeleton = Skeleton.from_metadata(builder.info.metadata)
+    expected = {"mpii": datasets.MPII_SKELETON, "coco_keypoints": datasets.COCO_SKELETON}
+    assert skeleton == expected.get(name, LSP_SKELETON)
+    features = builder.info.features
+    person = list(features["person"]) if "person" in features else []
+    assert repr(features) == repr(pose_features.pose_features(skeleton, person))
     assert builder.info.description
     assert builder.info.citation
 
 
-def test_skeleton():
-    names = LSP_SKELETON.joint_names
-    assert LSP_SKELETON.num_joints == len(set(names)) == 14
-    assert [names[i] for i in LSP_SKELETON.pck_reference] == ["left_shoulder", "right_hip"]
-    for left, right in LSP_SKELETON.flip_pairs:
+@pytest.mark.parametrize("skeleton", _SKELETONS, ids=lambda s: str(s.num_joints))
+def test_skeleton(skeleton):
+    names = skeleton.joint_names
+    assert skeleton.num_joints == len(set(names))
+    # PCK is measured along a diagonal of the torso.
+    sides = [names[i].split("_") for i in skeleton.pck_reference]
+    assert {side for side, _ in sides} == {"left", "right"}
+    assert [part for _, part in sides] == ["shoulder", "hip"]
+    for left, right in skeleton.flip_pairs:
         assert {names[left].split("_")[0], names[right].split("_")[0]} == {"left", "right"}
         assert names[left].split("_")[1] == names[right].split("_")[1]
     # Mirroring swaps all but the joints in the middle, and twice is no change.
-    order = LSP_SKELETON.flip_order
-    assert [names[i] for i in range(14) if order[i] == i] == ["neck", "head_top"]
-    assert [order[i] for i in order] == list(range(14))
-    # The limbs connect all joints, and their mirror images are the same limbs.
-    limbs = {frozenset(limb) for limb in LSP_SKELETON.limbs}
+    order = skeleton.flip_order
+    middle = {"neck", "head_top", "pelvis", "thorax", "nose"}
+    still = {name for i, name in enumerate(names) if order[i] == i}
+    assert still == middle & set(names)
+    assert [order[i] for i in order] == list(range(skeleton.num_joints))
+    # The limbs connect all joints (but FLIC's face is apart from its body), and their mirror images
+    # are the same limbs.
+    limbs = {frozenset(limb) for limb in skeleton.limbs}
     assert {frozenset(order[i] for i in limb) for limb in limbs} == limbs
-    reached, grown = set(), {0}
+    reached, grown = set(), {names.index("right_hip")}
     while reached != grown:
         reached = grown
         grown = reached | {j for limb in limbs if limb & reached for j in limb}
-    assert reached == set(range(14))
+    face = {"nose", "left_eye", "right_eye"} if skeleton == datasets.FLIC_SKELETON else set()
+    assert {names[i] for i in reached} == set(names) - face
+
+
+def test_lsp_skeleton():
+    names = LSP_SKELETON.joint_names
+    assert LSP_SKELETON.num_joints == 14
+    assert [names[i] for i in LSP_SKELETON.pck_reference] == ["left_shoulder", "right_hip"]
+
+
+def test_crop_person():
+    image = np.arange(6 * 8 * 3).reshape(6, 8, 3)
+    part, origin = pose_features.crop_person(image, (1.5, 2.0, 4.2, 5.0))
+    np.testing.assert_array_equal(part, image[2:5, 1:5])
+    assert origin.tolist() == [1, 2] and origin.dtype == np.float32
+    whole, origin = pose_features.crop_person(image, (-9, -9, 99, 99))
+    np.testing.assert_array_equal(whole, image)
+    assert origin.tolist() == [0, 0]
+    for outside in [(20, 20, 30, 30), (-30, -30, -20, -20), (3, 3, 3, 3)]:
+        part, origin = pose_features.crop_person(image, outside)
+        x, y = origin.astype(int)
+        np.testing.assert_array_equal(part, image[y : y + 1, x : x + 1])
 
 
 def test_skeleton_survives_json():
@@ -98,6 +137,17 @@ def test_command_draws_a_page(tmp_path, capsys):
     assert str(output) in capsys.readouterr().out
     assert command.main([*arguments, "--no_labels"]) == 0
     assert (np.asarray(Image.open(output)) != drawn).any()
+
+
+@pytest.mark.parametrize("name", ["mpii", "coco_keypoints"])
+def test_command_draws_the_other_data_sets(tmp_path, name):
+    arguments = [name, "--data_dir", str(_DUMMY_DATA.parents[1] / name / "dummy_data")]
+    arguments += ["--split", datasets.evaluation_split(name), "--prepared_dir", str(tmp_path)]
+    pages = []
+    for labels in ([], ["--no_labels"]):
+        assert command.main([*arguments, "--output", str(tmp_path / "a.png"), *labels]) == 0
+        pages.append(np.asarray(Image.open(tmp_path / "a.png")).astype(int))
+    assert np.abs(pages[0] - pages[1]).max() > 100
 
 
 def test_command_reports_errors_in_one_line(tmp_path, capsys):

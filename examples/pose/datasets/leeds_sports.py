@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-import textwrap
 import zipfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import requests
 import tensorflow_datasets as tfds
 from etils import epath
 
 from examples.pose.datasets import pose_features
+from examples.pose.datasets.official_files import DownloadError, Root, download
 
 LABELS_FILE = "joints.mat"
-
-# A folder on any file system that epath knows, or the inside of a zip file. Both offer `/`,
-# `exists`, `iterdir`, `name`, `read_bytes` and `open`.
-Root = epath.Path | zipfile.Path
 
 MANUAL_DOWNLOAD_INSTRUCTIONS = """
 Put the data set into the manual folder, as the folder `{name}/` (with `images/` and `joints.mat`
@@ -57,7 +52,7 @@ def find_root(dl_manager: tfds.download.DownloadManager, name: str, url: str) ->
             return open_zip(manual_dir / f"{name}_dataset.zip")
         searched = f"It is not in {manual_dir}"
     try:
-        return open_zip(_download(dl_manager, url))
+        return open_zip(download(dl_manager, url))
     except DownloadError as error:
         raise FileNotFoundError(
             f"The data set {name!r} was not found. {searched}. Expected there: the folder "
@@ -65,21 +60,6 @@ def find_root(dl_manager: tfds.download.DownloadManager, name: str, url: str) ->
             f"`{name}_dataset.zip`. Downloading {url} failed too ({error}). Get the zip file "
             "elsewhere and pass the folder it is in as `data_dir` (tfds calls it `manual_dir`)."
         ) from None
-
-
-class DownloadError(Exception):
-    """The official zip file could not be downloaded."""
-
-
-def _download(dl_manager: tfds.download.DownloadManager, url: str) -> epath.Path:
-    """Downloads a file; whatever goes wrong becomes a `DownloadError`."""
-    try:
-        # tfds tries for minutes. Without a network, or the file, this says so within seconds.
-        requests.head(url, timeout=10, allow_redirects=True).raise_for_status()
-        return epath.Path(dl_manager.download(url))
-    except Exception as error:
-        reason = textwrap.shorten(str(error), 100, placeholder="...")
-        raise DownloadError(f"{type(error).__name__}: {reason}") from None
 
 
 def open_zip(path: epath.PathLike) -> zipfile.Path:

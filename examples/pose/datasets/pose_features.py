@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,7 +102,27 @@ LSP_SKELETON = Skeleton(
 )
 
 
-def pose_features(skeleton: Skeleton = LSP_SKELETON) -> tfds.features.FeaturesDict:
+# What a data set may say of the person beyond the joints: name, shape, type. All places and lengths
+# are in pixels of `image`, like `joints`; 0 stands for what is not known.
+_PERSON_FEATURES: dict[str, tuple[tuple[int, ...], type]] = {
+    # Where the top left pixel of `image` is in the original photograph: `image` is then a part of
+    # it around one of several people, and `joints + origin` are places in the photograph.
+    "origin": ((2,), np.float32),
+    "box": ((4,), np.float32),  # Around the person: (x_min, y_min, x_max, y_max).
+    "head_box": ((4,), np.float32),  # Around the head, likewise.
+    "centre": ((2,), np.float32),  # Roughly the person's middle.
+    "scale": ((), np.float32),  # The person's height in units of 200 pixels.
+    "area": ((), np.float64),  # Square pixels that the person covers.
+    "is_crowd": ((), np.bool_),  # Whether the label stands for a group.
+    "is_single": ((), np.bool_),  # Whether the person is well apart from others.
+    "image_id": ((), np.int64),  # The photograph's number in the data set.
+    "person_id": ((), np.int64),  # The person's number in the data set, or in the photograph.
+}
+
+
+def pose_features(
+    skeleton: Skeleton = LSP_SKELETON, person: Sequence[str] = ()
+) -> tfds.features.FeaturesDict:
     """Features of one example: one photograph of one person.
 
     * `image`: uint8 `[height, width, 3]`, stored as JPEG; every image has its own size.
@@ -111,15 +131,46 @@ def pose_features(skeleton: Skeleton = LSP_SKELETON) -> tfds.features.FeaturesDi
     * `visibility`: uint8 `[num_joints]`: 0 not labelled (to be masked), 1 labelled but hidden
       behind something, 2 labelled and visible. COCO counts in the same way.
     * `id`: the name of the image in its data set, without extension.
+    * `person`, only in data sets that say more of the person: some of `_PERSON_FEATURES` above.
+
+    Args:
+        skeleton: The joints.
+        person: Names of the person's features that the data set has.
     """
-    return tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-            "joints": tfds.features.Tensor(shape=(skeleton.num_joints, 2), dtype=np.float32),
-            "visibility": tfds.features.Tensor(shape=(skeleton.num_joints,), dtype=np.uint8),
-            "id": tfds.features.Text(),
-        }
+    features = {
+        "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+        "joints": tfds.features.Tensor(shape=(skeleton.num_joints, 2), dtype=np.float32),
+        "visibility": tfds.features.Tensor(shape=(skeleton.num_joints,), dtype=np.uint8),
+        "id": tfds.features.Text(),
+    }
+    if person:
+        features["person"] = {name: _person_feature(name) for name in person}
+    return tfds.features.FeaturesDict(features)
+
+
+def _person_feature(name: str) -> tfds.features.Tensor:
+    shape, dtype = _PERSON_FEATURES[name]
+    return tfds.features.Tensor(shape=shape, dtype=dtype)
+
+
+def crop_person(image: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the part around a person out of a photograph of several.
+
+    Args:
+        image: `[height, width, 3]`.
+        box: `(x_min, y_min, x_max, y_max)`, edges in pixels of `image`; parts outside are left out.
+
+    Returns:
+        The part, of at least one pixel, and its `origin`, float32 `[2]`: the place (x, y) in
+        `image` of its top left pixel.
+    """
+    height, width = image.shape[:2]
+    left, top = (
+        int(np.clip(np.floor(box[i]), 0, side - 1)) for i, side in ((0, width), (1, height))
     )
+    right, bottom = (int(np.ceil(min(box[i], side))) for i, side in ((2, width), (3, height)))
+    part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    return part, np.array([left, top], np.float32)
 
 
 def pose_metadata(skeleton: Skeleton = LSP_SKELETON) -> tfds.core.MetadataDict:

@@ -1,23 +1,33 @@
-"""Writes the tiny stand-ins for `lsp` and `lspet` that their tests read, with drawn figures.
+"""Writes the tiny stand-ins for photographs and labels that the tests read, with drawn figures.
 
 python -m examples.pose.datasets.write_dummy_data
 """
 
 from __future__ import annotations
 
+import io
+import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.io
+from PIL import Image
 
-from examples.pose.datasets.pose_features import NOT_LABELLED, VISIBLE
+from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
+from examples.pose.datasets.mpii.mpii_dataset_builder import MPII_SKELETON
+from examples.pose.datasets.pose_features import LSP_SKELETON, NOT_LABELLED, VISIBLE
 from examples.pose.datasets.stick_figures.figure import Figure, draw_figure
 
 _IMAGE_SIZE = 40
+_PEOPLE_SIZE = 64  # Of each figure where an image holds several.
 
 
-def _write(folder: pathlib.Path, figures: list[Figure], joints: np.ndarray, digits: int) -> None:
-    """Writes one data set in the official layout."""
+def _write_leeds(
+    folder: pathlib.Path, figures: list[Figure], joints: np.ndarray, digits: int
+) -> None:
+    """Writes one of the Leeds Sports Pose data sets in the official layout."""
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     for number, figure in enumerate(figures, start=1):
@@ -25,9 +35,9 @@ def _write(folder: pathlib.Path, figures: list[Figure], joints: np.ndarray, digi
     scipy.io.savemat(folder / "joints.mat", {"joints": joints}, do_compression=True)
 
 
-def _figures(cut_off: bool, count: int) -> list[Figure]:
+def _figures(cut_off: bool, count: int, size: int = _IMAGE_SIZE) -> list[Figure]:
     """Draws figures with hidden joints, of which some (or none) are outside the image."""
-    figures = (draw_figure(0, "dummy", index, _IMAGE_SIZE) for index in range(1000))
+    figures = (draw_figure(0, "dummy", index, size) for index in range(1000))
     wanted = (
         figure
         for figure in figures
@@ -44,20 +54,178 @@ def _labels(figures: list[Figure]) -> tuple[np.ndarray, np.ndarray]:
     return np.where(visibility[..., None] == NOT_LABELLED, 0, joints), visibility
 
 
+def _write_row(path: pathlib.Path, figures: Sequence[Figure]) -> None:
+    """Writes figures side by side as one JPEG file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    row = np.concatenate([figure.image for figure in figures], axis=1)
+    Image.fromarray(row).save(file, "JPEG", quality=85)
+    path.write_bytes(file.getvalue())
+
+
+def _places(figure: Figure, column: int) -> dict[str, tuple[np.ndarray, int]]:
+    """Place, from 0, and visibility of the joints of a figure, the first in its row being 0."""
+    joints = figure.joints.astype(np.float64) + (column * _PEOPLE_SIZE, 0)
+    labels = zip(joints, figure.visibility, strict=True)
+    return dict(zip(LSP_SKELETON.joint_names, labels, strict=True))
+
+
+def _structs(records: list[dict[str, Any]]) -> Any:
+    """A struct array as MATLAB writes it: fields that a record lacks are empty."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    array = np.empty((1, len(records)), dtype=[(name, object) for name in names])
+    for index, record in enumerate(records):
+        for name in names:
+            array[0, index][name] = record.get(name, np.zeros((0, 0)))
+    return array if records else np.zeros((0, 0))
+
+
+def _mpii_point(number: int, place: np.ndarray, visible: Any = None) -> dict[str, Any]:
+    point = {"x": place[0] + 1, "y": place[1] + 1, "id": number}
+    return point if visible is None else {**point, "is_visible": visible}
+
+
+def _mpii_place(column: int) -> dict[str, Any]:
+    """The fields that say where a person is; also those of `test` have them."""
+    return {
+        "scale": _PEOPLE_SIZE / 200,
+        "objpos": {"x": (column + 0.5) * _PEOPLE_SIZE, "y": 0.4 * _PEOPLE_SIZE},
+    }
+
+
+def _mpii_person(figure: Figure, column: int, limit: int | None = None) -> dict[str, Any]:
+    """An `annorect` with the figure's joints, or the first few of them only."""
+    known = _places(figure, column)
+    for name, side in (("pelvis", "hip"), ("thorax", "shoulder")):
+        ends = [known[f"{left_or_right}_{side}"] for left_or_right in ("left", "right")]
+        known[name] = ((ends[0][0] + ends[1][0]) / 2, min(ends[0][1], ends[1][1]))
+    points = []
+    for number, name in enumerate(MPII_SKELETON.joint_names):
+        place, visibility = known[name]
+        if visibility == NOT_LABELLED:
+            continue
+        # As in the official file: a number, text, or for the head nothing at all.
+        flag: Any = int(visibility == VISIBLE)
+        flag = str(flag) if number % 2 else flag
+        points.append(_mpii_point(number, place, None if name in ("neck", "head_top") else flag))
+    neck, head = known["neck"][0], known["head_top"][0]
+    low, high = np.minimum(neck, head) - 4, np.maximum(neck, head) + 4
+    return {
+        **dict(zip(("x1", "y1", "x2", "y2"), [*(low + 1), *(high + 1)], strict=True)),
+        **_mpii_place(column),
+        "annopoints": {"point": _structs(points[:limit])},
+    }
+
+
+def _write_mpii(folder: pathlib.Path) -> None:
+    """Writes images and annotations with each shape of struct that the official file has."""
+    figures = _figures(cut_off=False, count=8, size=_PEOPLE_SIZE)
+    head_only = dict.fromkeys(("x1", "y1", "x2", "y2"), 5.0)
+    images = [  # Figures, annorect, single_person, video, img_train.
+        (figures[:1], [_mpii_person(figures[0], 0)], [1], 1, 1),
+        (figures[1:3], [_mpii_person(f, i) for i, f in enumerate(figures[1:3])], [2], 2, 1),
+        # One labelled joint; and beside it a person of whom nothing but the head is labelled.
+        (figures[3:4], [_mpii_person(figures[3], 0, limit=1), head_only], [], 3, 1),
+        (figures[4:5], [], [], 4, 1),  # Nobody.
+        (figures[5:6], [_mpii_person(figures[5], 0)], [1], 10, 1),  # Of a video for validation.
+        (figures[6:8], [_mpii_place(0), _mpii_place(1)], [1, 2], 20, 0),
+    ]
+    single = np.empty((len(images), 1), object)
+    annolist = []
+    for index, (drawn, people, apart, video, _) in enumerate(images):
+        name = f"{index + 1:09d}.jpg"
+        _write_row(folder / "images" / name, drawn)
+        annolist.append(
+            {"image": {"name": name}, "annorect": _structs(people), "vidx": float(video)}
+        )
+        single[index, 0] = np.array(apart, float)[:, np.newaxis]
+    release = {
+        "annolist": _structs(annolist),
+        "img_train": np.array([[float(image[-1]) for image in images]]),
+        "version": "12",
+        "single_person": single,
+    }
+    path = folder / "mpii_human_pose_v1_u12_1.mat"
+    scipy.io.savemat(path, {"RELEASE": release}, do_compression=True)
+
+
+def _coco_person(figure: Figure, column: int, number: int, image: int) -> dict[str, Any]:
+    known = _places(figure, column)
+    neck, head = known["neck"], known["head_top"]
+    middle = (neck[0] + head[0]) / 2
+    sideways = (head[0] - neck[0])[::-1] * (1, -1) / 4
+    known["nose"] = (middle, VISIBLE)
+    for name, amount in (("eye", 0.5), ("ear", 1.0)):
+        known[f"left_{name}"] = (middle + amount * sideways, VISIBLE)
+        known[f"right_{name}"] = (middle - amount * sideways, NOT_LABELLED)
+    keypoints: list[float] = []
+    for name in COCO_SKELETON.joint_names:
+        place, visibility = known[name]
+        place = np.zeros(2) if visibility == NOT_LABELLED else np.round(place)
+        keypoints += [*map(int, place), int(visibility)]
+    labelled = np.array(keypoints).reshape(-1, 3)
+    labelled = labelled[labelled[:, 2] > 0, :2]
+    low, size = labelled.min(0) - 3.5, np.ptp(labelled, axis=0) + 7
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": 1,
+        "iscrowd": 0,
+        "area": round(0.5 * float(size[0] * size[1]), 2),
+        "bbox": [*map(float, low), *map(float, size)],
+        "num_keypoints": len(labelled),
+        "keypoints": keypoints,
+        "segmentation": [],
+    }
+
+
+def _write_coco(folder: pathlib.Path) -> None:
+    """Writes photographs of two people, one, and nobody with labelled joints."""
+    figures = _figures(cut_off=False, count=6, size=_PEOPLE_SIZE)
+    for split, (first, second, third) in (("train", figures[:3]), ("val", figures[3:])):
+        start = 100 if split == "train" else 200
+        rows = [(first, second), (third,), (second,)]
+        people = [
+            _coco_person(first, 0, start * 10 + 1, start + 1),
+            _coco_person(second, 1, start * 10 + 2, start + 1),
+            _coco_person(third, 0, start * 10 + 3, start + 2),
+            {
+                **_coco_person(second, 0, start * 10 + 4, start + 3),
+                "iscrowd": 1,
+                "num_keypoints": 0,
+                "keypoints": [0] * 51,
+            },
+        ]
+        images = []
+        for number, row in enumerate(rows, start=start + 1):
+            name = f"{number:012d}.jpg"
+            _write_row(folder / f"{split}2017" / name, row)
+            size = {"height": _PEOPLE_SIZE, "width": _PEOPLE_SIZE * len(row)}
+            images.append({"id": number, "file_name": name, **size})
+        category = {"id": 1, "name": "person", "keypoints": list(COCO_SKELETON.joint_names)}
+        content = {"images": images, "annotations": people, "categories": [category]}
+        path = folder / "annotations" / f"person_keypoints_{split}2017.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+
 def main() -> None:
-    """Writes both data sets beside their builders."""
+    """Writes the data sets beside their builders."""
     here = pathlib.Path(__file__).parent
     figures = _figures(cut_off=False, count=4)
     joints, visibility = _labels(figures)
     third = visibility != VISIBLE  # Occluded.
     labels = np.concatenate([joints, third[..., np.newaxis]], axis=-1).transpose(2, 1, 0)
-    _write(here / "lsp/dummy_data/lsp", figures, labels, digits=4)
+    _write_leeds(here / "lsp/dummy_data/lsp", figures, labels, digits=4)
 
     figures = _figures(cut_off=True, count=3)
     joints, visibility = _labels(figures)
     third = visibility != NOT_LABELLED  # Labelled.
     labels = np.concatenate([joints, third[..., np.newaxis]], axis=-1).transpose(1, 2, 0)
-    _write(here / "lspet/dummy_data/lspet", figures, labels, digits=5)
+    _write_leeds(here / "lspet/dummy_data/lspet", figures, labels, digits=5)
+
+    _write_mpii(here / "mpii/dummy_data/mpii")
+    _write_coco(here / "coco_keypoints/dummy_data/coco")
 
 
 if __name__ == "__main__":

@@ -141,3 +141,98 @@ def test_flip_test_is_the_mean_over_both_images():
     one_sided = tf.one_hot([[0]], 14)[:, None] * tf.ones((1, 4, 4, 1))
     merged = heatmaps.predict_heatmaps(lambda x, training: one_sided, image, ORDER)
     np.testing.assert_allclose(merged[0, 0, 0], [0.5 * (j in (0, 5)) for j in range(14)])
+
+
+def gaussian_logits(joints, size=48, sigma=1.5):
+    """Log heatmaps in float64, written out anew, of joints `[N, J, 2]` in pixels."""
+    cells = np.arange(size) * 2 + 0.5  # Where the cells' centres are, in pixels.
+    squares = [(cells - joints[..., axis, None].astype(float)) ** 2 / 4 for axis in (0, 1)]
+    logits = -(squares[1][..., :, None] + squares[0][..., None, :]) / (2 * sigma**2)
+    return np.moveaxis(logits, 1, -1).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [1.5, 2.5])
+def test_dark_finds_the_top_of_a_gaussian(sigma):
+    joints = np.random.default_rng(0).uniform(16, 78, (20, 14, 2)).astype(np.float32)
+    decoded, _ = heatmaps.decode(gaussian_logits(joints, sigma=sigma), "dark")
+    np.testing.assert_allclose(decoded, joints, atol=0.02)
+
+
+def test_decodings_differ_as_they_should():
+    joints = np.random.default_rng(1).uniform(16, 78, (40, 14, 2)).astype(np.float32)
+    logits = gaussian_logits(joints)
+    errors = {}
+    for decoding in heatmaps.DECODINGS:
+        decoded, scores = heatmaps.decode(logits, decoding)
+        errors[decoding] = np.abs(decoded - joints)
+        np.testing.assert_allclose(scores, heatmaps.decode(logits)[1], rtol=1e-6)
+    # A cell is two pixels wide. A uniform place in it is half a pixel from its middle in the mean,
+    # a quarter of a pixel from the middle of its half.
+    assert errors["peak"].max() <= 1 + 1e-3 and errors["quarter"].max() <= 0.5 + 1e-3
+    np.testing.assert_allclose(errors["peak"].mean(), 0.5, atol=0.05)
+    np.testing.assert_allclose(errors["quarter"].mean(), 0.25, atol=0.03)
+    assert errors["dark"].mean() < 0.01
+
+
+def test_dark_sees_through_noise_that_moves_the_peak():
+    joints = np.random.default_rng(2).uniform(16, 78, (40, 14, 2)).astype(np.float32)
+    logits = gaussian_logits(joints, sigma=2.5)
+    noisy = logits + np.random.default_rng(3).normal(0, 0.1, logits.shape).astype(np.float32)
+    errors = {
+        decoding: np.linalg.norm(heatmaps.decode(noisy, decoding)[0] - joints, axis=-1).mean()
+        for decoding in heatmaps.DECODINGS
+    }
+    assert errors["dark"] < 0.6 * errors["quarter"] and errors["dark"] < 0.6 * errors["peak"]
+
+
+def test_dark_by_hand():
+    """One Newton step on the logarithm of the blurred probabilities, in float64."""
+    logits = np.random.default_rng(4).normal(size=(1, 12, 15, 1))
+    logits += (
+        8
+        * np.exp(-((np.arange(12)[:, None] - 5) ** 2 + (np.arange(15) - 7) ** 2) / 6)[
+            None, ..., None
+        ]
+    )
+    p = np.exp(logits[0, ..., 0])
+    p /= p.sum()
+    offsets = np.arange(-5, 6)
+    kernel = np.exp(-(offsets**2) / (2 * 1.5**2))
+    kernel /= kernel.sum()
+    padded = np.pad(p, 5)
+    blurred = sum(
+        kernel[i] * kernel[j] * padded[i : i + 12, j : j + 15] for i in range(11) for j in range(11)
+    )
+    f = np.log(blurred)
+    y, x = np.unravel_index(p.argmax(), p.shape)
+    gradient = [(f[y, x + 1] - f[y, x - 1]) / 2, (f[y + 1, x] - f[y - 1, x]) / 2]
+    dxy = (f[y + 1, x + 1] - f[y + 1, x - 1] - f[y - 1, x + 1] + f[y - 1, x - 1]) / 4
+    hessian = [
+        [f[y, x + 1] - 2 * f[y, x] + f[y, x - 1], dxy],
+        [dxy, f[y + 1, x] - 2 * f[y, x] + f[y - 1, x]],
+    ]
+    expected = [x, y] - np.linalg.solve(hessian, gradient)
+    assert np.abs(expected - [x, y]).max() < 1  # Else the step would have been cut short.
+    decoded, _ = heatmaps.decode(logits, "dark")
+    np.testing.assert_allclose(decoded[0, 0], expected * 2 + 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("cell", [(0, 0), (0, 47), (47, 20), (20, 0)])
+def test_dark_leaves_a_peak_at_the_border(cell):
+    logits = np.full((1, 48, 48, 1), -5.0, np.float32)
+    logits[(0, *cell, 0)] = 5
+    joints, _ = heatmaps.decode(logits, "dark")
+    np.testing.assert_array_equal(joints[0, 0], heatmaps.to_pixels(np.array(cell[::-1])))
+
+
+def test_dark_leaves_what_is_no_hill():
+    ridge = np.zeros((1, 9, 9, 1), np.float32)
+    for logits in (ridge, np.full_like(ridge, -np.inf)):
+        joints, _ = heatmaps.decode(logits, "dark")
+        assert np.isfinite(joints).all()
+    assert heatmaps.decode(tf.zeros((0, 48, 48, 14)), "dark")[0].shape == (0, 14, 2)
+
+
+def test_unknown_decoding():
+    with pytest.raises(ValueError, match=r"`decoding` must be one of .*'dark'.*, got 'soft'"):
+        heatmaps.decode(np.zeros((1, 4, 4, 1)), "soft")

@@ -1,3 +1,6 @@
+import itertools
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -93,10 +96,16 @@ def result():
 
 
 def test_summary_holds_json_values(result):
+    curve = result.pop("pck_curve")
+    assert json.loads(json.dumps(curve)) == curve
+    assert curve["thresholds"] == pytest.approx([0.01 * k for k in range(21)])
+    # Three of the four that count are where they should be, but an error of 0 is not under 0.
+    assert curve["pck"] == [0.0] + 20 * [75.0]
     assert result == {
         "pck": 75.0,
         "pck_per_joint": {"left_x": 50.0, "right_x": 100.0, "y": None},
-        "joints_counted": 4,
+        "pck_auc": round(75 * 39 / 40, 2),
+        "pck_joints_counted": 4,
     }
 
 
@@ -114,4 +123,86 @@ def test_table_shows_every_joint(result, capsys):
         "x": ["50.0", "100.0", "75.0"],
         "y": ["", "", "-"],
         "all joints": ["", "", "75.0"],
+        "area under the curve": ["", "", "73.1"],
     }
+
+
+def test_curve_and_area_by_hand():
+    # Errors of 0.05, 0.105 and 0.155 of the length of 10, and one beyond all tolerances.
+    errors = [(0, 0, 0.5, 0), (0, 1, 0, 1.05), (0, 2, -1.55, 0), (1, 0, 5, 0)]
+    labelled = ALL.copy()
+    labelled[1, 2] = False
+    metric = pck(moved(*errors), labelled=labelled)  # Joint 1 of the second is exact.
+    curve = metric.curve().numpy()
+    # At each hundredth: how many of five have a smaller error.
+    expected = [0] + [1] * 5 + [2] * 5 + [3] * 5 + [4] * 5
+    # The errors are told in float32: that of 0.05 is not under the tolerance of 0.05.
+    np.testing.assert_allclose(curve, 100 * np.array(expected) / 5, rtol=1e-6)
+    trapezia = sum((a + b) / 2 for a, b in itertools.pairwise(expected)) / 20
+    np.testing.assert_allclose(metric.auc(), 100 * trapezia / 5, rtol=1e-6)
+    np.testing.assert_allclose(metric.result(), 80)
+
+
+def test_auc_bounds():
+    np.testing.assert_allclose(pck(TRUE + 50).auc(), 0)
+    perfect = metrics.PCKh(3)
+    perfect.update_joints(tf.constant(TRUE), tf.constant(TRUE), tf.constant(ALL), [10.0, 10.0])
+    np.testing.assert_allclose(perfect.auc(), 100)
+    assert len(perfect.thresholds) == 51 and perfect.thresholds[-1] == 0.5
+
+
+def test_excluded_joints_count_for_themselves_only():
+    metric = pck(moved((0, 2, 50, 0), (1, 2, 50, 0)), excluded=(2,))
+    assert metric.result() == 100 and metric.auc() > 95
+    np.testing.assert_allclose(metric.per_joint(), [100, 100, 0])
+
+
+def test_head_size_is_sixty_percent_of_the_diagonal():
+    boxes = np.float32([[10, 20, 13, 24], [0, 0, 0, 0]])
+    np.testing.assert_allclose(metrics.head_sizes(boxes), [3.0, 0.0])
+
+
+def test_pckh_by_hand():
+    # Head boxes of 30 x 40 pixels and of 6 x 8: sizes 30 and 6, tolerances 15 and 3.
+    sizes = metrics.head_sizes(np.float32([[0, 0, 30, 40], [5, 5, 11, 13]]))
+    metric = metrics.PCKh(3)
+    predicted = moved((0, 0, 15, 0), (0, 1, 15.1, 0), (1, 0, 2.9, 0), (1, 2, 0, 3.1))
+    metric.update_joints(tf.constant(predicted), tf.constant(TRUE), tf.constant(ALL), sizes)
+    # 15 pixels are found, for the official evaluation takes an error of the tolerance itself.
+    np.testing.assert_allclose(metric.per_joint(), [100, 50, 50])
+    np.testing.assert_allclose(metric.result(), 100 * 4 / 6, rtol=1e-6)
+
+
+def test_pckh_needs_a_head_and_labels():
+    labelled = ALL.copy()
+    labelled[0, 2] = False
+    metric = metrics.PCKh(3)
+    metric.update_joints(
+        tf.constant(TRUE), tf.constant(TRUE), tf.constant(labelled), np.float32([5, 0])
+    )
+    assert metric.counted.numpy().tolist() == [1, 1, 0]
+    nobody = metrics.PCKh(3)
+    nobody.update_joints(tf.constant(TRUE), tf.constant(TRUE), tf.constant(ALL), [0.0, 0.0])
+    assert np.isnan(nobody.result()) and np.isnan(nobody.auc())
+    assert metrics.summary(nobody, ["a", "b", "c"])["pckh"] is None
+
+
+def test_pckh_reads_heatmaps_and_survives_saving():
+    true = np.random.default_rng(0).uniform(8, 50, (4, 14, 2)).astype(np.float32)
+    targets = np.concatenate([true, np.ones((4, 14, 1), np.float32)], axis=-1)
+    logits = tf.math.log(heatmaps.gaussian_heatmaps(tf.constant(targets), 32, 32) + 1e-9)
+    metric = metrics.PCKh(14, alpha=0.5, excluded=(6, 7))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert (again.num_joints, again.alpha, tuple(again.excluded)) == (14, 0.5, (6, 7))
+    again.update_state((targets, np.full(4, 3.0, np.float32)), logits)
+    assert again.result() == 100
+    again.reset_state()
+    again.update_state((targets, np.full(4, 1e-4, np.float32)), logits)
+    assert again.result() == 0
+
+
+def test_table_of_pckh(capsys):
+    metric = metrics.PCKh(3)
+    metric.update_joints(tf.constant(TRUE), tf.constant(TRUE), tf.constant(ALL), [5.0, 5.0])
+    metrics.print_table(metrics.summary(metric, ["a", "b", "c"]), "a title", "pckh")
+    assert "PCKh@0.5" in capsys.readouterr().out

@@ -232,3 +232,26 @@ def test_real_photographs(run_folder, folder):
     photos = sorted((DATA_DIR / "coco_mini" / "images").glob("*.jpg"))[:4]
     run(run_folder, *map(str, photos), "--output", "poses")
     assert len(os.listdir("poses")) == 4
+
+
+def test_decoding_is_chosen(run_folder, folder):
+    save("a.png", 400, 500)
+    places = {}
+    for decoding in ("peak", "quarter", "dark"):
+        run(run_folder, "a.png", "--output", "o.png", "--json", "o.json", "--decoding", decoding)
+        (image,) = json.loads(Path("o.json").read_text())["images"]
+        places[decoding] = np.array(image["joints"])
+    run(run_folder, "a.png", "--output", "o.png", "--json", "o.json")
+    (image,) = json.loads(Path("o.json").read_text())["images"]
+    np.testing.assert_array_equal(image["joints"], places["quarter"])
+    # A heatmap's cell is two of the network's 32 pixels wide, which are 500 of the picture's.
+    offsets = np.abs(places["quarter"] - places["peak"])
+    assert 0 < offsets.max() <= 0.25 * 2 * 500 / 32 + 1e-3
+    assert np.abs(places["dark"] - places["quarter"]).max() > 1
+
+
+def test_a_saved_model_takes_no_decoding(run_folder, folder):
+    Path("model/assets").mkdir(parents=True)
+    Path("model/saved_model.pb").touch()
+    message = fails("model", "a.png", "--output", "out.png", "--decoding", "dark")
+    assert "`decoding` must be left out, got 'dark'" in message

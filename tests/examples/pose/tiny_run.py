@@ -9,7 +9,7 @@ from tf_boxconv import layers
 IMAGE_SIZE = 32
 
 
-def tiny_model() -> keras.Model:
+def tiny_model(num_joints: int = 14) -> keras.Model:
     keras.utils.set_random_seed(1)
     inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
@@ -17,12 +17,14 @@ def tiny_model() -> keras.Model:
     x = keras.layers.BatchNormalization()(x)
     x = layers.DepthwiseBoxConv2D(2)(x)
     x = keras.layers.Dropout(0.5)(x)
-    return keras.Model(inputs, keras.layers.Conv2D(14, 1, kernel_initializer="he_normal")(x))
+    return keras.Model(
+        inputs, keras.layers.Conv2D(num_joints, 1, kernel_initializer="he_normal")(x)
+    )
 
 
-def write_tiny_run(path):
+def write_tiny_run(path, skeleton=LSP_SKELETON, **config):
     """Writes the run folder and returns its path."""
     run = RunFolder(path)
-    run.begin({"image_size": IMAGE_SIZE, "skeleton": LSP_SKELETON.to_metadata()})
-    run.save_model(tiny_model())
+    run.begin({"image_size": IMAGE_SIZE, "skeleton": skeleton.to_metadata(), **config})
+    run.save_model(tiny_model(skeleton.num_joints))
     return path

@@ -1,0 +1,1 @@
+"""COCO keypoints 2017."""

@@ -1,0 +1,80 @@
+"""Turns the examples of `tfds`'s own data set `flic` into those of the other data sets here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from examples.pose.datasets.pose_features import NOT_LABELLED, VISIBLE, Skeleton
+
+# Which of tfds's configurations a name stands for: 5,003 frames, or 20,928.
+CONFIGS = {"flic": "flic/small", "flic/small": "flic/small", "flic/full": "flic/full"}
+
+# The eleven labelled ones of the data set's 29 places for joints, and their places.
+_PLACES = {
+    "left_shoulder": 0,
+    "left_elbow": 1,
+    "left_wrist": 2,
+    "right_shoulder": 3,
+    "right_elbow": 4,
+    "right_wrist": 5,
+    "left_hip": 6,
+    "right_hip": 9,
+    "left_eye": 12,
+    "right_eye": 13,
+    "nose": 16,
+}
+
+FLIC_SKELETON = Skeleton(
+    joint_names=tuple(_PLACES),
+    flip_pairs=((0, 3), (1, 4), (2, 5), (6, 7), (8, 9)),
+    limbs=((0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (0, 6), (3, 7), (6, 7), (8, 10), (9, 10)),
+    # The other diagonal of the torso than with LSP.
+    pck_reference=(3, 6),
+)
+
+# The part of a frame that is kept is a square around the torso's box, so many times as large.
+_CROP_SIZE = 3.0
+
+
+def convert(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Converts the examples of `tfds.load("flic")`, one by one.
+
+    Joints count from 0 instead of 1, and the frame is cut down to the part around the person whose
+    joints are labelled, as in the data sets here. Nothing in the data set says whether a joint is
+    hidden: labelled ones are visible.
+
+    Args:
+        dataset: Examples with `image`, `xcoords`, `ycoords`, `torsobox`, `moviename`, `currframe`.
+
+    Returns:
+        Examples of `pose_features(FLIC_SKELETON, ("origin", "box"))`; the box is the torso's.
+    """
+    return dataset.map(_convert, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _convert(example: dict[str, Any]) -> dict[str, Any]:
+    image = example["image"]
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    y_min, x_min, y_max, x_max = tf.unstack(example["torsobox"] * tf.tile(sides, [2]))
+    box = tf.stack([x_min, y_min, x_max, y_max])
+    half = _CROP_SIZE / 2 * tf.maximum(y_max - y_min, x_max - x_min)
+    middle = tf.stack([y_min + y_max, x_min + x_max]) / 2
+    low = tf.clip_by_value(tf.floor(middle - half), 0, sides - 1)
+    high = tf.clip_by_value(tf.math.ceil(middle + half), low + 1, sides)
+    top, left = tf.unstack(tf.cast(low, tf.int32))
+    bottom, right = tf.unstack(tf.cast(high, tf.int32))
+    origin = low[::-1]
+
+    places = tf.stack([example["xcoords"], example["ycoords"]], axis=-1)
+    joints = tf.cast(tf.gather(places, list(_PLACES.values())), tf.float32) - 1 - origin
+    labelled = tf.reduce_all(tf.math.is_finite(joints), axis=-1)
+    frame = tf.strings.as_string(tf.cast(example["currframe"], tf.int64), width=8, fill="0")
+    return {
+        "image": image[top:bottom, left:right],
+        "joints": tf.where(labelled[:, None], joints, 0.0),
+        "visibility": tf.where(labelled, tf.constant(VISIBLE, tf.uint8), NOT_LABELLED),
+        "id": tf.strings.join([example["moviename"], frame], "-"),
+        "person": {"origin": origin, "box": box - tf.tile(origin, [2])},
+    }

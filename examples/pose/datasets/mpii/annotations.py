@@ -1,0 +1,162 @@
+"""Reads `mpii_human_pose_v1_u12_1.mat`, whose structs come in every shape MATLAB can write.
+
+A field of one element is that element, one of several an array, and an empty one an empty array;
+fields that nobody in an image has are missing. Numbers are numbers or, now and then, text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from examples.pose.datasets.official_files import Root
+from examples.pose.datasets.pose_features import OCCLUDED, VISIBLE
+
+NUM_JOINTS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """What the file says of one person. Places are (x, y), counted from 0; 0 where unknown.
+
+    Attributes:
+        number: Which of the image's people, from 1, as `single_person` counts.
+        joints: float64 `[16, 2]`.
+        visibility: uint8 `[16]`, see `pose_features`.
+        head_box: float64 `[4]`, the head's rectangle (x_min, y_min, x_max, y_max).
+        centre: float64 `[2]`, `objpos`.
+        scale: The person's height in units of 200 pixels; 0 if the file has no place for it.
+        is_single: Whether `single_person` lists it: well apart from the image's other people.
+    """
+
+    number: int
+    joints: np.ndarray
+    visibility: np.ndarray
+    head_box: np.ndarray
+    centre: np.ndarray
+    scale: float
+    is_single: bool
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any joint is labelled."""
+        return bool(self.visibility.any())
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """What the file says of one image.
+
+    Attributes:
+        number: Its place in the file, from 1.
+        name: Its file name.
+        video: Number of the video it was taken from; 0 if the file does not say.
+        is_train: Whether its joints are published.
+        people: Everybody in it that the file mentions.
+    """
+
+    number: int
+    name: str
+    video: int
+    is_train: bool
+    people: list[Person]
+
+
+def read(path: Root) -> list[Photograph]:
+    """Reads all annotations.
+
+    Args:
+        path: The official .mat file.
+
+    Raises:
+        ValueError: If it cannot be read, or is not the official file.
+    """
+    data = path.read_bytes()
+    try:
+        release = tfds.core.lazy_imports.scipy.io.loadmat(
+            io.BytesIO(data), struct_as_record=False, squeeze_me=True
+        )["RELEASE"]
+        images = _elements(release.annolist)
+        is_train = np.atleast_1d(release.img_train)
+        single = _single_people(release, len(images))
+    except Exception as error:  # scipy raises whatever its reader meets in another file.
+        raise ValueError(
+            f"{path} is not the MATLAB file with the struct `RELEASE` of MPII Human Pose: {error!r}"
+        ) from None
+    if len(is_train) != len(images):
+        raise ValueError(
+            f"{path}: `img_train` has {len(is_train)} entries for {len(images)} images."
+        )
+    return [
+        Photograph(
+            number=index + 1,
+            name=str(_field(image.image, "name")),
+            video=int(_number(image, "vidx")),
+            is_train=bool(is_train[index]),
+            people=[
+                _person(rectangle, number, number in single[index])
+                for number, rectangle in enumerate(_elements(_field(image, "annorect")), start=1)
+            ],
+        )
+        for index, image in enumerate(images)
+    ]
+
+
+def _single_people(release: Any, count: int) -> list[set[int]]:
+    """For each image the numbers of the people that are well apart from the others."""
+    lists = np.atleast_1d(release.single_person)
+    # A file of one image is squeezed to that image's own list.
+    lists = [release.single_person] if count == 1 else lists
+    if len(lists) != count:
+        raise ValueError(f"`single_person` has {len(lists)} entries for {count} images")
+    return [{int(number) for number in np.atleast_1d(numbers).ravel()} for numbers in lists]
+
+
+def _person(rectangle: Any, number: int, is_single: bool) -> Person:
+    joints, visibility = np.zeros((NUM_JOINTS, 2)), np.zeros(NUM_JOINTS, np.uint8)
+    for point in _elements(_field(_field(rectangle, "annopoints"), "point")):
+        joint = int(_number(point, "id", missing=-1))
+        place = _place(point)
+        if 0 <= joint < NUM_JOINTS and place is not None:
+            joints[joint] = place
+            # The head's two joints carry no flag: they come from its rectangle.
+            seen = _number(point, "is_visible", missing=1.0)
+            visibility[joint] = VISIBLE if seen else OCCLUDED
+    corners = np.array([_number(rectangle, n, missing=np.nan) for n in ("x1", "y1", "x2", "y2")])
+    centre = _place(_field(rectangle, "objpos"))
+    return Person(
+        number=number,
+        joints=joints,
+        visibility=visibility,
+        head_box=np.zeros(4) if np.isnan(corners).any() else corners - 1,
+        centre=np.zeros(2) if centre is None else centre,
+        scale=0.0 if centre is None else _number(rectangle, "scale"),
+        is_single=is_single,
+    )
+
+
+def _place(struct: Any) -> np.ndarray | None:
+    """The fields `x` and `y`, which count from 1, as a place that counts from 0."""
+    x, y = (_number(struct, name, missing=np.nan) for name in ("x", "y"))
+    return None if np.isnan(x) or np.isnan(y) else np.array([x - 1, y - 1])
+
+
+def _field(struct: Any, name: str) -> Any:
+    """A field of a struct, or None if the struct, the field or its value is missing."""
+    value = getattr(struct, name, None)
+    return None if isinstance(value, np.ndarray) and value.size == 0 else value
+
+
+def _number(struct: Any, name: str, missing: float = 0.0) -> float:
+    """A field that holds one number, as a number or as text."""
+    value = _field(struct, name)
+    return missing if value is None else float(np.ravel(value)[0])
+
+
+def _elements(value: Any) -> list[Any]:
+    """The structs of a field that holds none, one or several."""
+    return [] if value is None else list(np.ravel(np.array(value, dtype=object)))

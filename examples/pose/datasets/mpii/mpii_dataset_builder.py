@@ -1,0 +1,156 @@
+"""MPII Human Pose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from examples.pose.datasets import official_files, pose_features
+from examples.pose.datasets.mpii import annotations
+from examples.pose.datasets.official_files import Part, Root
+
+MPII_SKELETON = pose_features.Skeleton(
+    # The order of the data set's own joint numbers. Its "upper neck" is the neck of the other data
+    # sets.
+    joint_names=(
+        "right_ankle",
+        "right_knee",
+        "right_hip",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "pelvis",
+        "thorax",
+        "neck",
+        "head_top",
+        "right_wrist",
+        "right_elbow",
+        "right_shoulder",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+    ),
+    flip_pairs=((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
+    limbs=(
+        (0, 1),
+        (1, 2),
+        (2, 6),
+        (6, 3),
+        (3, 4),
+        (4, 5),
+        (6, 7),
+        (7, 8),
+        (8, 9),
+        (10, 11),
+        (11, 12),
+        (12, 7),
+        (7, 13),
+        (13, 14),
+        (14, 15),
+    ),
+    pck_reference=(13, 2),
+)
+
+_HOMEPAGE = "http://human-pose.mpi-inf.mpg.de"
+_SERVER = "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr"
+_LABELS = Part(
+    path="mpii_human_pose_v1_u12_2/mpii_human_pose_v1_u12_1.mat",
+    archive="mpii_human_pose_v1_u12_2.zip",
+    url=f"{_SERVER}/mpii_human_pose_v1_u12_2.zip",
+)
+_IMAGES = Part(
+    path="images",
+    archive="mpii_human_pose_v1.tar.gz",
+    url=f"{_SERVER}/mpii_human_pose_v1.tar.gz",
+)
+_FOLDERS = ("mpii", "mpii_human_pose_v1", "")
+_PERSON = ("origin", "head_box", "centre", "scale", "is_single", "image_id", "person_id")
+
+# The training images of every so many-th video are the split `validation`.
+_VALIDATION_VIDEOS = 10
+# The part of a photograph that is kept is a square around the person, so many times the person's
+# height, with its middle so many pixels per scale below `objpos`, which sits high on the body.
+_CROP_SIZE = 1.25
+_CROP_SHIFT = 15.0
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """MPII Human Pose: one example a labelled person; the joints of `test` are not published."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    Put the data set into the manual folder, as the folder `mpii/` with `images/` and
+    `mpii_human_pose_v1_u12_1.mat` in it, or with the official `{_IMAGES.archive}` (12.9 GB) and
+    `{_LABELS.archive}`. The official addresses {_IMAGES.url} and {_LABELS.url} are tried when they
+    are not there. The data set may be used for research, not commercially.
+    """
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=pose_features.pose_features(MPII_SKELETON, _PERSON),
+            metadata=pose_features.pose_metadata(MPII_SKELETON),
+            homepage=_HOMEPAGE,
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        labels = official_files.find_part(dl_manager, _FOLDERS, _LABELS)
+        images = official_files.find_part(dl_manager, _FOLDERS, _IMAGES)
+        photographs = annotations.read(labels)
+        splits: dict[str, list[annotations.Photograph]] = {
+            "train": [],
+            "validation": [],
+            "test": [],
+        }
+        for photograph in photographs:
+            if not photograph.is_train:
+                splits["test"].append(photograph)
+            elif photograph.video % _VALIDATION_VIDEOS == 0:
+                splits["validation"].append(photograph)
+            else:
+                splits["train"].append(photograph)
+        return {
+            name: self._generate_examples(images, labels, split) for name, split in splits.items()
+        }
+
+    def _generate_examples(
+        self, images: Root, labels: Root, photographs: list[annotations.Photograph]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for photograph in photographs:
+            people = [p for p in photograph.people if p.labelled or not photograph.is_train]
+            # Without a place, nobody could be told from the others in the photograph.
+            people = [p for p in people if p.scale > 0]
+            if not people:
+                continue
+            image = official_files.read_rgb(images / photograph.name, labels)
+            for person in people:
+                name = photograph.name.rpartition(".")[0]
+                yield f"{name}_{person.number}", _example(image, name, photograph, person)
+
+
+def _example(
+    image: np.ndarray, name: str, photograph: annotations.Photograph, person: annotations.Person
+) -> dict[str, Any]:
+    middle = person.centre + (0, _CROP_SHIFT * person.scale)
+    half = _CROP_SIZE * 100 * person.scale
+    part, origin = pose_features.crop_person(image, [*(middle - half), *(middle + half)])
+    labelled = person.visibility[:, np.newaxis] != pose_features.NOT_LABELLED
+    head_box = person.head_box - np.tile(origin, 2) if person.head_box.any() else person.head_box
+    return {
+        "image": part,
+        "joints": np.where(labelled, person.joints - origin, 0).astype(np.float32),
+        "visibility": person.visibility,
+        "id": name,
+        "person": {
+            "origin": origin,
+            "head_box": head_box.astype(np.float32),
+            "centre": (person.centre - origin).astype(np.float32),
+            "scale": person.scale,
+            "is_single": person.is_single,
+            "image_id": photograph.number,
+            "person_id": person.number,
+        },
+    }

@@ -1,0 +1,244 @@
+"""Measuring: what `evaluate` says against COCO's own evaluation, and its files."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from examples.pose import coco_evaluation, datasets, evaluate, input_pipeline, metrics, plots
+from examples.pose.datasets import __file__ as _datasets_file
+from tests.examples.pose import people
+from tests.examples.pose.tiny_run import write_tiny_run
+
+_DUMMY = {
+    name: _datasets_file.replace("__init__.py", f"{name}/dummy_data")
+    for name in ("mpii", "coco_keypoints", "lsp")
+}
+SOURCES = {"drawn": people.drawn_coco, "coco_mini": people.coco_mini}
+
+
+@pytest.fixture(params=SOURCES)
+def sample(request):
+    if request.param == "coco_mini" and not people.COCO_MINI.is_dir():
+        pytest.skip("no photographs here")
+    return SOURCES[request.param]()
+
+
+def official_numbers(folder, annotations, images, joints, scores):
+    """COCO's evaluation of files, called by itself."""
+    truth = {
+        "images": [
+            {"id": a["image_id"], "height": i.shape[0], "width": i.shape[1]}
+            for a, i in zip(annotations, images, strict=True)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    results = [
+        {
+            "image_id": annotation["image_id"],
+            "category_id": 1,
+            "keypoints": np.column_stack([places, np.ones(17)]).ravel().tolist(),
+            "score": float(np.mean(score)),
+        }
+        for annotation, places, score in zip(annotations, joints, scores, strict=True)
+    ]
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "results.json").write_text(json.dumps(results))
+    coco = COCO(str(folder / "truth.json"))
+    evaluation = COCOeval(coco, coco.loadRes(str(folder / "results.json")), "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats
+
+
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_coco_numbers_are_cocos_own(sample, noise, tmp_path):
+    annotations, images = sample
+    photographs = people.photographs_of(annotations, images)
+    model, _ = people.told_model(photographs, noise)
+    coco = coco_evaluation.CocoAP()
+    result = evaluate.evaluate_joints(
+        model, photographs, datasets.COCO_SKELETON, False, "dark", coco
+    )
+    # Joints in the photographs' pixels, worked out here.
+    joints, scores = evaluate.predict_people(
+        model, photographs, datasets.COCO_SKELETON, False, "dark"
+    )
+    expected = official_numbers(tmp_path, annotations, images, joints, scores)
+    assert 0.1 < expected[0] < 1  # The sample tells good from bad.
+    for (name, got), want in zip(result["coco"].items(), expected, strict=True):
+        assert name in coco_evaluation.NUMBERS
+        if want < 0:
+            assert got is None
+        else:
+            assert got == pytest.approx(want, abs=1e-6), name
+    np.testing.assert_allclose(coco.result(), expected[0], atol=1e-6)
+    # The results file is one that COCO's evaluation reads, with the same outcome.
+    evaluate.write_results(tmp_path / "evaluation", result, coco)
+    truth = COCO(str(tmp_path / "truth.json"))
+    found = truth.loadRes(str(tmp_path / "evaluation-coco-results.json"))
+    evaluation = COCOeval(truth, found, "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    np.testing.assert_allclose(evaluation.stats, expected, atol=1e-6)
+
+
+def test_predictions_are_in_the_photographs_pixels(sample):
+    annotations, images = sample
+    photographs = people.photographs_of(annotations, images)
+    model, answers = people.told_model(photographs, noise=1.0)
+    joints, scores = evaluate.predict_people(
+        model, photographs, datasets.COCO_SKELETON, False, "dark"
+    )
+    assert joints.shape == (len(images), 17, 2) and scores.shape == (len(images), 17)
+    tested = 0
+    for i, image in enumerate(images):
+        # The photograph's longer side fills the square; pixel centres are half a pixel inside.
+        height, width = image.shape[:2]
+        sides = np.array([width, height])
+        scaled = np.maximum(np.round(sides * 64 / sides.max()), 1)
+        before = (64 - scaled.astype(int)) // 2
+        expected = (answers[i] + 0.5 - before) * sides / scaled - 0.5
+        # Where the smoothing reaches beyond the border, joints lean away from it a little.
+        inside = ((answers[i] > 11) & (answers[i] < 52)).all(axis=-1)
+        tolerance = 0.02 * sides.max() / 64
+        tested += np.count_nonzero(inside)
+        np.testing.assert_allclose(joints[i][inside], expected[inside], atol=tolerance)
+    assert tested > 30
+
+
+def test_pck_of_a_model_that_is_told():
+    annotations, images = people.drawn_coco(count=30)
+    photographs = people.photographs_of(annotations, images)
+    model, _ = people.told_model(photographs, noise=0.0)
+    result = evaluate.evaluate_joints(model, photographs, datasets.COCO_SKELETON, False, "dark")
+    assert result["pck"] > 99 and result["pck_auc"] > 90
+    assert "pckh" not in result  # No heads.
+    order = {}
+    for decoding in ("peak", "quarter", "dark"):
+        measured = evaluate.evaluate_joints(
+            model, photographs, datasets.COCO_SKELETON, False, decoding
+        )
+        order[decoding] = measured["pck_auc"]
+    assert order["peak"] < order["quarter"] < order["dark"]
+
+
+def test_other_data_sets_have_no_coco_numbers():
+    assert not coco_evaluation.applies(datasets.COCO_SKELETON, {"origin": 0})
+    everything = dict.fromkeys(coco_evaluation.NEEDED)
+    assert coco_evaluation.applies(datasets.COCO_SKELETON, everything)
+    assert not coco_evaluation.applies(datasets.MPII_SKELETON, everything)
+
+
+def test_coco_metric_starts_afresh():
+    metric = coco_evaluation.CocoAP()
+    assert np.isnan(metric.result())
+    annotations, images = people.drawn_coco(count=3)
+    photographs = people.photographs_of(annotations, images)
+    y_true = {
+        "joints": np.array([np.reshape(a["keypoints"], (17, 3))[:, :2] for a in annotations]),
+        "visibility": photographs.visibility,
+        "person": photographs.person,
+    }
+    metric.update_state(y_true, {"predicted": y_true["joints"], "scores": np.ones((3, 17))})
+    assert float(metric.result()) == pytest.approx(1)
+    metric.reset_state()
+    assert metric.numbers() == dict.fromkeys(coco_evaluation.NUMBERS)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+
+
+def _run(tmp_path, name, skeleton, *arguments):
+    run = write_tiny_run(
+        tmp_path / "run", skeleton, dataset=name, model="box", data_dir=None, prepared_dir=None
+    )
+    places = ["--data_dir", _DUMMY[name], "--prepared_dir", str(tmp_path / "prepared")]
+    evaluate.main(["--run", str(run), *places, *arguments])
+    return run, json.loads((run / f"evaluation-{name}.json").read_text())
+
+
+def test_command_on_mpii(tmp_path, quick, capsys):
+    run, result = _run(tmp_path, "mpii", datasets.MPII_SKELETON, "--decoding", "dark")
+    printed = capsys.readouterr().out
+    assert "PCK@0.2" in printed and "PCKh@0.5" in printed and "COCO" not in printed
+    assert result["split"] == "validation" and result["decoding"] == "dark"
+    assert result["pckh_joints_counted"] == 16  # All joints of the one person there.
+    assert set(result["pckh_per_joint"]) == set(datasets.MPII_SKELETON.joint_names)
+    pictures = sorted(path.name for path in run.glob("*.png"))
+    assert pictures == [
+        f"evaluation-mpii-{m}-{p}.png" for m in ("pck", "pckh") for p in ("curve", "joints")
+    ]
+    for name in pictures:
+        assert np.ptp(np.asarray(Image.open(run / name))) > 200
+    assert not list(run.glob("*coco-results*"))
+
+
+def test_pckh_measures_people_that_are_well_apart(tmp_path):
+    """By hand from the labels: the mean leaves out pelvis and thorax, and one of the two people."""
+    dataset, skeleton = datasets.load("mpii", "train", _DUMMY["mpii"], tmp_path)
+    photographs = input_pipeline.read_photographs(dataset, 64, "reading")
+    model, _ = people.told_model(photographs, noise=5.0)
+    result = evaluate.evaluate_joints(model, photographs, skeleton, False, "quarter")
+    predicted, _ = evaluate.predict_people(model, photographs, skeleton, False, "quarter")
+    found = counted = 0
+    for i, example in enumerate(dataset.as_numpy_iterator()):
+        person = example["person"]
+        diagonal = np.hypot(*(person["head_box"][2:] - person["head_box"][:2]))
+        for j, name in enumerate(skeleton.joint_names):
+            if name in ("pelvis", "thorax") or not person["is_single"]:
+                continue
+            if example["visibility"][j] == 0:
+                continue
+            counted += 1
+            error = np.hypot(*(predicted[i, j] - example["joints"][j]))
+            found += error <= 0.5 * 0.6 * diagonal
+    assert 0 < found < counted
+    assert result["pckh"] == pytest.approx(100 * found / counted, abs=0.01)
+
+
+def test_command_on_coco(tmp_path, quick, capsys):
+    run, result = _run(tmp_path, "coco_keypoints", datasets.COCO_SKELETON)
+    assert set(result["coco"]) == set(coco_evaluation.NUMBERS)
+    printed = capsys.readouterr().out
+    for title in coco_evaluation.NUMBERS.values():
+        assert title in printed
+    results = json.loads((run / "evaluation-coco_keypoints-coco-results.json").read_text())
+    assert sorted(r["image_id"] for r in results) == [201, 201, 202]
+
+
+def test_another_data_set_than_the_run_was_trained_on(tmp_path, quick):
+    run = write_tiny_run(
+        tmp_path / "run", dataset="lsp", model="box", data_dir=None, prepared_dir=None
+    )
+    places = ["--data_dir", _DUMMY["mpii"], "--prepared_dir", str(tmp_path / "prepared")]
+    evaluate.main(["--run", str(run), "--dataset", "mpii", *places])
+    result = json.loads((run / "evaluation-mpii.json").read_text())
+    assert set(result["pckh_per_joint"]) == set(datasets.LSP_SKELETON.joint_names)
+    assert result["pckh_joints_counted"] == 14
+
+
+def test_pictures_show_what_was_measured():
+    result = {
+        "pck": 40.0,
+        "pck_auc": 20.0,
+        "pck_per_joint": {"left_hip": 60.0, "right_hip": 20.0, "neck": None},
+        "pck_curve": {"thresholds": [0.0, 0.1, 0.2], "pck": [0.0, 20.0, 40.0]},
+    }
+    (axes,) = plots.draw_curve(result, "pck").axes
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[0, 0], [0.1, 20], [0.2, 40]])
+    assert "PCK@0.2 40.0" in axes.get_title() and "20.0" in axes.get_title()
+    (axes,) = plots.draw_joints(result, "pck").axes
+    assert [bar.get_width() for bar in axes.patches] == [60, 20, 0]
+    assert [text.get_text() for text in axes.texts] == ["60.0", "20.0", "-"]
+    nobody = metrics.PCK(3, (0, 1))
+    empty = metrics.summary(nobody, ["a", "b", "c"])
+    assert plots.draw_curve(empty, "pck") and plots.draw_joints(empty, "pck")

@@ -1,0 +1,94 @@
+"""What the callback writes, read back."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tf_boxconv import visualize
+from tf_boxconv.layers import DepthwiseBoxConv2D
+
+
+def _model():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 2)),
+            DepthwiseBoxConv2D(2, name="first"),
+            keras.layers.Conv2D(3, 1),
+            DepthwiseBoxConv2D(1, name="second"),
+        ]
+    )
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    return model
+
+
+def _fit(model, *callbacks, epochs=2):
+    images = np.random.default_rng(0).normal(size=(24, 12, 12, 2)).astype(np.float32)
+    targets = np.ones((24, 12, 12, 3), np.float32)
+    model.fit(images, targets, batch_size=4, epochs=epochs, verbose=0, callbacks=[*callbacks])
+
+
+def _events(folder):
+    (path,) = folder.glob("boxes/events*")
+    found = {}
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+        for value in event.summary.value:
+            found[value.tag, event.step] = tf.make_ndarray(value.tensor)
+    return found
+
+
+def test_tensorboard_gets_pictures_and_histograms(tmp_path):
+    model = _model()
+    _fit(model, visualize.BoxLogger(tmp_path))
+    events = _events(tmp_path)
+    for layer in ("first", "second"):
+        for step in (0, 1):
+            for name in ("height", "width", "middle_y", "middle_x"):
+                assert (f"boxes/{layer}/{name}", step) in events
+            width, height, png, *_ = events[f"boxes/{layer}", step]
+            assert tf.io.decode_png(png).shape == (int(height), int(width), 3)
+    # The last histogram holds the boxes as they are now: left edge, right edge, count.
+    buckets = events["boxes/first/height", 1]
+    heights = visualize.box_sizes(model.get_layer("first"))[..., 0]
+    assert buckets[:, 2].sum() == heights.size
+    np.testing.assert_allclose([buckets[0, 0], buckets[-1, 1]], [heights.min(), heights.max()])
+
+
+def test_animation_has_a_frame_for_the_start_and_every_few_batches(tmp_path):
+    path = tmp_path / "new" / "boxes.gif"
+    _fit(_model(), visualize.BoxLogger(animation=path, every=4))
+    with Image.open(path) as animation:
+        assert animation.format == "GIF"
+        assert animation.n_frames == 1 + 12 // 4
+        frames = []
+        for index in range(animation.n_frames):
+            animation.seek(index)
+            frames.append(np.asarray(animation.convert("RGB")).astype(int))
+    assert np.abs(frames[0] - frames[-1]).max() > 50  # The boxes move.
+    assert [p.name for p in path.parent.iterdir()] == ["boxes.gif"]
+
+
+def test_one_frame_an_epoch_by_default(tmp_path):
+    _fit(_model(), visualize.BoxLogger(animation=tmp_path / "boxes.gif"), epochs=3)
+    with Image.open(tmp_path / "boxes.gif") as animation:
+        assert animation.n_frames == 4
+
+
+def test_layers_are_chosen_by_name(tmp_path):
+    _fit(_model(), visualize.BoxLogger(tmp_path, layers=["second"]), epochs=1)
+    assert {tag.split("/")[1] for tag, _ in _events(tmp_path)} == {"second"}
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match=r"`animation` must be a path that ends in \.gif"):
+        visualize.BoxLogger(animation="boxes.mp4")
+    with pytest.raises(ValueError, match="`every` must be at least 1"):
+        visualize.BoxLogger(every=0)
+    with pytest.raises(ValueError, match=r"`layers` must be among \['first', 'second'\]"):
+        _fit(_model(), visualize.BoxLogger(layers=["third"]))
+    plain = keras.Sequential([keras.Input((12, 12, 2)), keras.layers.Conv2D(3, 1)])
+    plain.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="`model` must have box layers"):
+        _fit(plain, visualize.BoxLogger())

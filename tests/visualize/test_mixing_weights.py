@@ -1,0 +1,80 @@
+"""Finding the 1x1 convolution behind a box layer."""
+
+import keras
+import numpy as np
+import pytest
+
+from examples.pose.models import pose_net
+from tf_boxconv import description, visualize
+from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
+
+
+def _image(data_format="channels_last"):
+    return keras.Input((8, 8, 6) if data_format == "channels_last" else (6, 8, 8))
+
+
+def test_a_layer_that_mixes_by_itself():
+    layer = BoxConv2D(5, 2)
+    layer(np.zeros((1, 8, 8, 3)))
+    np.testing.assert_array_equal(visualize.mixing_weights(layer), np.asarray(layer.kernel))
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_behind_a_concatenation(data_format):
+    image = _image(data_format)
+    boxes = DepthwiseBoxConv2D(2, data_format=data_format)
+    axis = -1 if data_format == "channels_last" else 1
+    x = keras.layers.Concatenate(axis=axis)([image, boxes(image), image])
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(axis=axis)(x))
+    convolution = keras.layers.Conv2D(4, 1, data_format=data_format)
+    keras.Model(image, convolution(x))
+    kernel = np.asarray(convolution.kernel)[0, 0]
+    assert kernel.shape == (24, 4)
+    np.testing.assert_array_equal(visualize.mixing_weights(boxes), kernel[6:18])
+
+
+def test_nested_concatenations():
+    image = _image()
+    boxes = DepthwiseBoxConv2D(1)
+    x = keras.layers.Concatenate()([image, boxes(image)])
+    x = keras.layers.Concatenate()([keras.layers.ReLU()(image), x])
+    convolution = keras.layers.Conv2D(4, 1)
+    keras.Model(image, convolution(x))
+    kernel = np.asarray(convolution.kernel)[0, 0]
+    np.testing.assert_array_equal(visualize.mixing_weights(boxes), kernel[12:18])
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        keras.layers.Conv2D(4, 3),
+        keras.layers.Conv2D(6, 1, groups=2),
+        keras.layers.DepthwiseConv2D(1),
+        keras.layers.Concatenate(axis=1),
+        keras.layers.AveragePooling2D(2),
+    ],
+)
+def test_what_does_not_mix_channels_by_1x1(following):
+    image = _image()
+    boxes = DepthwiseBoxConv2D()
+    x = boxes(image)
+    x = following([x, x]) if isinstance(following, keras.layers.Concatenate) else following(x)
+    keras.Model(image, keras.layers.Conv2D(2, 3)(x))
+    assert visualize.mixing_weights(boxes) is None
+
+
+def test_a_layer_on_its_own():
+    layer = DepthwiseBoxConv2D()
+    layer(np.zeros((1, 8, 8, 3)))
+    assert visualize.mixing_weights(layer) is None
+
+
+def test_every_box_layer_of_the_pose_net():
+    model = pose_net(image_size=32, width=8)
+    layers = list(description.box_layers(model))
+    assert len(layers) == 11
+    for layer in layers:
+        channels = layer.boxes.shape[0]
+        mix = model.get_layer(layer.name.replace("_far", "_mix"))
+        kernel = np.asarray(mix.kernel)[0, 0]
+        np.testing.assert_array_equal(visualize.mixing_weights(layer), kernel[channels:])

@@ -1,0 +1,95 @@
+"""The effective receptive field against models whose field is known, and finite differences."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_boxconv import visualize
+from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
+
+
+def _model(layer, size=(13, 15), channels=1, data_format="channels_last"):
+    shape = (*size, channels) if data_format == "channels_last" else (channels, *size)
+    image = keras.Input(shape)
+    return keras.Model(image, layer(image))
+
+
+def test_one_box_is_its_kernel():
+    layer = DepthwiseBoxConv2D(1)
+    model = _model(layer)
+    layer.set_boxes([[[-2.3, -1.0, 1.2, 3.6]]])
+    images = np.random.default_rng(0).normal(size=(3, 13, 15, 1))
+    field = visualize.effective_receptive_field(model, images)
+    kernel = visualize.effective_kernels(layer)[..., 0, 0]
+    expected = np.zeros((13, 15))
+    ry, rx = kernel.shape[0] // 2, kernel.shape[1] // 2
+    expected[6 - ry : 7 + ry, 7 - rx : 8 + rx] = kernel
+    np.testing.assert_allclose(field, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("channel", [None, 1])
+def test_channels(data_format, channel):
+    layer = BoxConv2D(4, 2, data_format=data_format)
+    model = _model(layer, channels=3, data_format=data_format)
+    layer.set_boxes(np.random.default_rng(0).uniform([-3, -3, 0, 0], [0, 0, 3, 3], (3, 2, 4)))
+    images = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))
+    field = visualize.effective_receptive_field(model, images, channel, data_format)
+    kernels = np.stack([visualize.effective_kernel(layer, f) for f in range(4)])
+    kernel = kernels.sum(0) if channel is None else kernels[channel]
+    expected = np.zeros((13, 15))
+    ry, rx = kernel.shape[0] // 2, kernel.shape[1] // 2
+    expected[6 - ry : 7 + ry, 7 - rx : 8 + rx] = np.abs(kernel).sum(-1)
+    np.testing.assert_allclose(field, expected, atol=1e-5)
+
+
+def test_a_model_that_depends_on_its_input():
+    """Finite differences in place of the gradient, one value of an image at a time."""
+    inputs = keras.Input((6, 7, 2))
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="tanh")(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    model = keras.Model(inputs, DepthwiseBoxConv2D()(x))
+    model.layers[-1].set_boxes(np.tile([-1.7, -0.6, 1.1, 2.2], (4, 1, 1)))
+    images = np.random.default_rng(0).normal(size=(2, 6, 7, 2)).astype(np.float32)
+    expected, step = np.zeros((6, 7)), 1e-2
+    for image in images:
+        moves = step * np.eye(image.size, dtype=np.float32).reshape(-1, *image.shape)
+        ends = [
+            np.asarray(model(image + sign * moves, training=False))[:, 3, 3].sum(axis=-1)
+            for sign in (1, -1)
+        ]
+        slopes = np.abs(ends[0] - ends[1]).reshape(image.shape) / (2 * step)
+        expected += slopes.sum(axis=-1) / len(images)
+    field = visualize.effective_receptive_field(model, images)
+    np.testing.assert_allclose(field, expected, atol=2e-3 * expected.max())
+    assert np.count_nonzero(expected) > 10
+
+
+def test_an_output_that_sees_nothing():
+    layer = DepthwiseBoxConv2D(1)
+    model = _model(layer)
+    layer.set_boxes([[[1.0, 1.0, 0.0, 0.0]]])
+    assert not visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1))).any()
+
+
+def test_errors_name_the_argument():
+    model = _model(DepthwiseBoxConv2D(1))
+    with pytest.raises(ValueError, match=r"`inputs` must be a 4D batch .*\[13, 15, 1\]"):
+        visualize.effective_receptive_field(model, np.ones((13, 15, 1)))
+    with pytest.raises(ValueError, match="`channel` must be from 0 to 0, got 1"):
+        visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), channel=1)
+    with pytest.raises(ValueError, match="`data_format` must be"):
+        visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), data_format="NHWC")
+    flat = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match="`model` must give 4D outputs"):
+        visualize.effective_receptive_field(flat, np.ones((1, 4, 4, 1)))
+
+
+def test_other_backends_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(NotImplementedError, match="'jax'"):
+        visualize.effective_receptive_field(_model_on_tensorflow, np.ones((1, 4, 4, 1)))
+
+
+def _model_on_tensorflow(images, training=False):
+    return images

@@ -1,0 +1,82 @@
+"""Finds the weights by which a network mixes the responses of boxes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+
+# Layers that leave channels where they are; what they do to a channel's scale is not followed.
+_UNMIXED = (
+    layers.Activation,
+    layers.BatchNormalization,
+    layers.Dropout,
+    layers.ReLU,
+    layers.SpatialDropout2D,
+)
+
+
+def own_mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
+    """The weights of a layer that mixes by itself, `BoxConv2D`; None for others."""
+    kernel = getattr(layer, "kernel", None)
+    return None if kernel is None else np.asarray(ops.convert_to_numpy(kernel), np.float64)
+
+
+def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
+    """The weights of the 1x1 convolution that mixes a layer's boxes, where there is one.
+
+    They are a `BoxConv2D`'s own, or those of the first 1x1 `Conv2D` that follows the layer in a
+    functional model, also behind a concatenation along the channels, a normalization, an
+    activation or a dropout. The scale that a normalization gives a channel is not part of them.
+
+    Args:
+        layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
+
+    Returns:
+        float64 `[channels * depth_multiplier, filters]`; None if nothing of this kind follows.
+    """
+    own = own_mixing_weights(layer)
+    if own is not None:
+        return own
+    channels = int(np.prod(layer.boxes.shape[:2]))
+    found = _follow(layer, channel_axis=3 if layer.data_format == "channels_last" else 1)
+    if found is None:
+        return None
+    convolution, start = found
+    kernel = np.asarray(ops.convert_to_numpy(convolution.kernel), np.float64)
+    return kernel[0, 0, start : start + channels]
+
+
+def _follow(layer: keras.Layer, channel_axis: int) -> tuple[layers.Conv2D, int] | None:
+    """The 1x1 convolution that follows, and where the layer's channels begin in its input."""
+    start = 0
+    visited = set()
+    while layer not in visited:
+        visited.add(layer)
+        for node in layer._outbound_nodes:
+            following = node.operation
+            if isinstance(following, layers.Conv2D) and following.kernel_size == (1, 1):
+                return (following, start) if following.groups == 1 else None
+            if isinstance(following, layers.Concatenate) and _axis(following) == channel_axis:
+                start += _channels_before(layer, node, channel_axis)
+            elif not isinstance(following, _UNMIXED):
+                continue
+            layer = following
+            break
+    return None
+
+
+def _axis(concatenation: layers.Concatenate) -> int:
+    return concatenation.axis % 4
+
+
+def _channels_before(layer: keras.Layer, node, channel_axis: int) -> int:
+    """How many channels a concatenation has before those of `layer`."""
+    before = 0
+    for tensor in node.input_tensors:
+        if tensor._keras_history.operation is layer:
+            return before
+        before += tensor.shape[channel_axis]
+    raise ValueError(f"'{layer.name}' is no input of '{node.operation.name}'.")
