@@ -40,7 +40,7 @@ def prepare(folder: Path, width: int, batches: int = 8) -> None:
 
 def network(width: int) -> keras.Model:
     """The pose network of boxes."""
-    return models.pose_net(num_joints=NUM_JOINTS, image_size=IMAGE_SIZE, width=width)
+    return models.build("u_net", num_joints=NUM_JOINTS, image_size=IMAGE_SIZE, width=width)
 
 
 class Training:

@@ -4,7 +4,8 @@ A network that sees images `[N, S, S, 3]` puts out logits `[N, S/2, S/2, J]`. Th
 cells of one map is the probability of finding that joint in each cell. Cell `(i, j)` is centred on
 image pixel `(x, y) = (2*j + 0.5, 2*i + 0.5)`, where pixel (0, 0) is the centre of the top left one.
 
-Everything here is made of stock TensorFlow operations, and works in graphs and in SavedModels.
+All but the loss, which trains under every backend of Keras, is made of stock TensorFlow operations
+and works in graphs and in SavedModels.
 """
 
 import math
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 STRIDE = 2  # Image pixels per heatmap cell.
 SCORE_RADIUS = 4  # A joint's score is the probability within this many cells of its peak.
@@ -30,7 +32,7 @@ def to_pixels(cells):
     return cells * STRIDE + (STRIDE - 1) / 2
 
 
-def gaussian(centres: tf.Tensor, length: int | tf.Tensor, sigma: float) -> tf.Tensor:
+def gaussian(centres, length, sigma: float):
     """A sampled Gaussian along one axis that sums to one.
 
     Args:
@@ -41,8 +43,8 @@ def gaussian(centres: tf.Tensor, length: int | tf.Tensor, sigma: float) -> tf.Te
     Returns:
         `centres.shape + [length]`.
     """
-    cells = tf.cast(tf.range(length), centres.dtype)
-    return tf.nn.softmax(-tf.square(cells - centres[..., None]) / (2 * sigma**2), axis=-1)
+    cells = ops.cast(ops.arange(length, dtype="int32"), centres.dtype)
+    return ops.softmax(-ops.square(cells - centres[..., None]) / (2 * sigma**2), axis=-1)
 
 
 def gaussian_heatmaps(
@@ -87,15 +89,16 @@ class HeatmapCrossEntropy(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """Computes the loss of a batch."""
-        shape = tf.shape(y_pred)
+        _, height, width, _ = ops.shape(y_pred)
         weights = y_true[..., 2]
-        x = gaussian(to_cells(y_true[..., 0]), shape[2], self.sigma)
-        y = gaussian(to_cells(y_true[..., 1]), shape[1], self.sigma)
+        x = gaussian(to_cells(y_true[..., 0]), width, self.sigma)
+        y = gaussian(to_cells(y_true[..., 1]), height, self.sigma)
         # The targets are separable: their maps need not be made.
-        expected = tf.einsum("njh,nhjw,njw->nj", y, tf.einsum("nhwj->nhjw", y_pred), x)
-        losses = tf.reduce_logsumexp(y_pred, axis=(1, 2)) - expected
-        counted = tf.maximum(tf.reduce_sum(weights), 1.0)
-        return tf.reduce_sum(losses * weights) / counted
+        rows = ops.einsum("njh,nhjw->njw", y, ops.transpose(y_pred, (0, 1, 3, 2)))
+        expected = ops.sum(rows * x, axis=-1)
+        losses = ops.logsumexp(y_pred, axis=(1, 2)) - expected
+        counted = ops.maximum(ops.sum(weights), 1.0)
+        return ops.sum(losses * weights) / counted
 
     def get_config(self):
         """Returns the arguments of the constructor."""
