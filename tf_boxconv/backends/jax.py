@@ -1,57 +1,19 @@
-"""JAX: the compiled operators as calls from XLA, with gradients, vmap and sharding.
-
-An operator has four layers, the outermost first:
-- `jax.custom_vjp`: gradients of first and second order;
-- `custom_vmap`: axes that `jax.vmap` maps become leading axes of the arrays, which the compiled
-  handlers loop over;
-- the choice by platform: stock operations where there is no handler (TPU);
-- `custom_partitioning`: how arrays are cut over devices. Images and channels stay where they are.
-"""
+"""JAX: the compiled operators, with gradients of first and second order."""
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
 import functools
-import math
 import operator
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_batching import custom_vmap
-from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
 
-LIBRARY = Path(__file__).resolve().parents[1] / "lib" / "libtf_boxconv_core.so"
+from tf_boxconv.backends import jax_calls
+from tf_boxconv.backends.jax_calls import Options
+
 FLOAT_TYPES = ("float16", "bfloat16", "float32", "float64")
-_TARGETS = ("forward", "backward", "integral_image")
-# The library's name for a platform, and JAX's.
-_PLATFORMS = {"host": "cpu", "cuda": "cuda"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Options:
-    """The attributes of a handler."""
-
-    strides: tuple[int, int]
-    normalization: str
-    data_format: str
-
-    @property
-    def channels_first(self) -> bool:
-        return self.data_format == "NCHW"
-
-    def attributes(self) -> dict:
-        return {**dataclasses.asdict(self), "strides": np.array(self.strides, np.int64)}
-
-    def output_shape(self, x, boxes) -> tuple[int, ...]:
-        *leading, n, h, w, c = _to_channels_last(x.shape, self.channels_first)
-        size = (-(-length // s) for length, s in zip((h, w), self.strides, strict=True))
-        shape = (*leading, n, *size, c * boxes.shape[-2])
-        return _from_channels_last(shape, self.channels_first)
 
 
 def box_conv2d(
@@ -84,7 +46,7 @@ def box_conv2d(
         ValueError: for a wrong rank, shape or option.
         TypeError: for a dtype not named above.
     """
-    options = _Options(
+    options = Options(
         _standardize_strides(strides),
         _standardize_normalization(normalization),
         _standardize_data_format(data_format),
@@ -113,7 +75,7 @@ def integral_image(x, data_format: str = "channels_last", dtype=None) -> jax.Arr
         ValueError: for a wrong rank or option, or float64 without `jax_enable_x64`.
         TypeError: for a dtype not named above.
     """
-    options = _Options((1, 1), "none", _standardize_data_format(data_format))
+    options = Options((1, 1), "none", _standardize_data_format(data_format))
     x = _convert_images(x)
     dtype = jnp.dtype(dtype or ("float64" if x.dtype == "float64" else "float32")).name
     if dtype not in ("float32", "float64"):
@@ -175,7 +137,7 @@ def _convert_images(x) -> jax.Array:
     return x
 
 
-def _convert_boxes(boxes, x: jax.Array, options: _Options) -> jax.Array:
+def _convert_boxes(boxes, x: jax.Array, options: Options) -> jax.Array:
     dtype = "float64" if x.dtype == "float64" else "float32"
     typed = hasattr(boxes, "dtype")
     boxes = jnp.asarray(boxes) if typed else jnp.asarray(boxes, dtype)
@@ -199,286 +161,25 @@ def _convert_boxes(boxes, x: jax.Array, options: _Options) -> jax.Array:
     return boxes.astype(dtype)
 
 
-def _to_channels_last(axes: Sequence, channels_first: bool) -> tuple:
-    """What is said of each axis of images, in the order [..., N, H, W, C]."""
-    *leading, n, a, b, c = axes
-    return (*leading, n, b, c, a) if channels_first else (*leading, n, a, b, c)
-
-
-def _from_channels_last(axes: Sequence, channels_first: bool) -> tuple:
-    *leading, n, h, w, c = axes
-    return (*leading, n, c, h, w) if channels_first else (*leading, n, h, w, c)
-
-
-# The library.
-
-
-def _load_library() -> ctypes.CDLL:
-    if not LIBRARY.exists():
-        raise ImportError(
-            f"tf_boxconv's compiled library is missing: {LIBRARY} does not exist. In a checkout run "
-            "`pip install -e .`; else run `pip install --force-reinstall --no-deps tf_boxconv` with "
-            "JAX installed."
-        )
-    library = ctypes.CDLL(str(LIBRARY))
-    if not hasattr(library, "tf_boxconv_forward_host"):
-        raise ImportError(
-            f"{LIBRARY} was built without JAX. Build it again with JAX installed: run `pip install "
-            "-e .` in a checkout, else `pip install --force-reinstall --no-deps --no-cache-dir "
-            "tf_boxconv`."
-        )
-    return library
-
-
-def _register_handlers(library: ctypes.CDLL) -> list[str]:
-    """Makes XLA know the handlers; returns the platforms that they are for."""
-    platforms = []
-    for suffix, platform in _PLATFORMS.items():
-        if not hasattr(library, f"tf_boxconv_forward_{suffix}"):
-            continue
-        for target in _TARGETS:
-            handler = jax.ffi.pycapsule(getattr(library, f"tf_boxconv_{target}_{suffix}"))
-            name = "CUDA" if platform == "cuda" else platform
-            jax.ffi.register_ffi_target(f"tf_boxconv_{target}", handler, platform=name)
-        platforms.append(platform)
-    return platforms
-
-
-_NATIVE_PLATFORMS = _register_handlers(_load_library())
-
-
-# What one device computes. Arrays may have leading axes, the same of all.
-
-
-def _local_forward(options: _Options, x, boxes):
-    out = jax.ShapeDtypeStruct(options.output_shape(x, boxes), x.dtype)
-    return jax.ffi.ffi_call("tf_boxconv_forward", out)(x, boxes, **options.attributes())
-
-
-def _local_backward(options: _Options, x, boxes, output_grad):
-    call = jax.ffi.ffi_call("tf_boxconv_backward", (_like(x), _like(boxes)))
-    return tuple(call(x, boxes, output_grad, **options.attributes()))
-
-
-def _local_table(options: _Options, dtype: str, x):
-    *leading, n, h, w, c = _to_channels_last(x.shape, options.channels_first)
-    shape = _from_channels_last((*leading, n, h + 1, w + 1, c), options.channels_first)
-    call = jax.ffi.ffi_call("tf_boxconv_integral_image", jax.ShapeDtypeStruct(shape, dtype))
-    return call(x, data_format=options.data_format)
-
-
-def _like(array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)
-
-
-# The same by stock operations.
-
-
-def _portable_forward(options: _Options, x, boxes):
-    # Here, because it brings Keras along.
-    from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
-
-    return box_conv2d_overlap(
-        x,
-        boxes,
-        options.strides,
-        None if options.normalization == "none" else options.normalization,
-        "channels_first" if options.channels_first else "channels_last",
-    )
-
-
-def _portable_backward(options: _Options, x, boxes, output_grad):
-    _, gradients = jax.vjp(functools.partial(_portable_forward, options), x, boxes)
-    return gradients(output_grad)
-
-
-def _portable_table(options: _Options, dtype: str, x):
-    # Without 64-bit types there are no wider sums than the table's own.
-    wide = "float64" if jax.config.jax_enable_x64 else "float32"
-    axes = (-2, -1) if options.channels_first else (-3, -2)
-    padding = [(int(i - x.ndim in axes), 0) for i in range(x.ndim)]
-    table = jnp.pad(x.astype(wide), padding)
-    for axis in axes:
-        table = jnp.cumsum(table, axis)
-    return table.astype(dtype)
-
-
-# Sharding. Planes are whole on a device; images, channels and leading axes may be cut.
-
-
-class _Cut:
-    """The mesh axes that images, with their leading axes, and channels are cut over."""
-
-    def __init__(self, options: _Options, mesh, x):
-        self._options = options
-        self._mesh = mesh
-        spec = (*x.sharding.spec, *[None] * (x.ndim - len(x.sharding.spec)))
-        names = [
-            name if length % _devices(mesh, name) == 0 else None
-            for name, length in zip(spec, x.shape, strict=True)
-        ]
-        *self.leading, self.images, _, _, self.channels = _to_channels_last(
-            names, options.channels_first
-        )
-
-    def of_images(self) -> NamedSharding:
-        axes = (*self.leading, self.images, None, None, self.channels)
-        return self._sharding(_from_channels_last(axes, self._options.channels_first))
-
-    def of_boxes(self) -> NamedSharding:
-        return self._sharding((*self.leading, self.channels, None, None))
-
-    def _sharding(self, axes) -> NamedSharding:
-        return NamedSharding(self._mesh, PartitionSpec(*axes))
-
-
-def _devices(mesh, name) -> int:
-    names = () if name is None else name if isinstance(name, tuple) else (name,)
-    return math.prod(mesh.shape[n] for n in names)
-
-
-# What axes have in common, for Shardy. Each letter is a factor of the axes it stands for.
-
-# Factors that no device may have a part of only, in the order in which rules name them.
-_WHOLE = ("h", "w", "m", "e", "i", "j")
-
-
-def _rules(options: _Options, operand) -> tuple[str, str, str, str]:
-    """The axes of images, boxes, outputs and tables."""
-    leading = [f"l{i}" for i in range(operand.rank - 4)]
-
-    def of_images(*axes):
-        return " ".join(_from_channels_last((*leading, *axes), options.channels_first))
-
-    return (
-        of_images("n", "h", "w", "c"),
-        " ".join((*leading, "c", "m", "e")),
-        of_images("n", "i", "j", "(c m)"),
-        of_images("n", "i", "j", "c"),
-    )
-
-
-def _forward_rule(options: _Options, mesh, operands, results):
-    images, boxes, outputs, _ = _rules(options, operands[0])
-    whole = {"need_replication_factors": _WHOLE}
-    return f"{images}, {boxes} -> {outputs}", whole
-
-
-def _backward_rule(options: _Options, mesh, operands, results):
-    images, boxes, outputs, _ = _rules(options, operands[0])
-    whole = {"need_replication_factors": _WHOLE}
-    return f"{images}, {boxes}, {outputs} -> {images}, {boxes}", whole
-
-
-def _table_rule(options: _Options, dtype: str, mesh, operands, results):
-    images, _, _, tables = _rules(options, operands[0])
-    return f"{images} -> {tables}", {"need_replication_factors": ("h", "w", "i", "j")}
-
-
-def _partition_forward(options: _Options, mesh, arguments, result):
-    cut = _Cut(options, mesh, arguments[0])
-    local = functools.partial(_local_forward, options)
-    return mesh, local, cut.of_images(), (cut.of_images(), cut.of_boxes())
-
-
-def _partition_backward(options: _Options, mesh, arguments, results):
-    cut = _Cut(options, mesh, arguments[0])
-
-    def local(x, boxes, output_grad):
-        input_grad, boxes_grad = _local_backward(options, x, boxes, output_grad)
-        if cut.images is not None:
-            boxes_grad = jax.lax.psum(boxes_grad, cut.images)
-        return input_grad, boxes_grad
-
-    of_arguments = (cut.of_images(), cut.of_boxes(), cut.of_images())
-    return mesh, local, (cut.of_images(), cut.of_boxes()), of_arguments
-
-
-def _partition_table(options: _Options, dtype: str, mesh, arguments, result):
-    cut = _Cut(options, mesh, arguments[0])
-    local = functools.partial(_local_table, options, dtype)
-    return mesh, local, cut.of_images(), (cut.of_images(),)
-
-
-def _partitioned(function: Callable, statics: int, partition: Callable, rule: Callable):
-    partitioned = custom_partitioning(function, static_argnums=tuple(range(statics)))
-    partitioned.def_partition(partition=partition, sharding_rule=rule)
-    return partitioned
-
-
-_partitioned_forward = _partitioned(_local_forward, 1, _partition_forward, _forward_rule)
-_partitioned_backward = _partitioned(_local_backward, 1, _partition_backward, _backward_rule)
-_partitioned_table = _partitioned(_local_table, 2, _partition_table, _table_rule)
-
-
-# The choice by platform, and vmap. A mapped axis becomes the first of the leading axes.
-
-
-def _call(native: Callable, portable: Callable) -> Callable:
-    """A function of arrays with equal leading axes; `portable` maps over these by itself.
-
-    It is compiled, so that it is traced once for each kind of arguments.
-    """
-
-    def by_platform(*arrays):
-        mapped = portable
-        for _ in range(arrays[0].ndim - 4):
-            mapped = jax.vmap(mapped)
-        branches = dict.fromkeys(_NATIVE_PLATFORMS, native)
-        return jax.lax.platform_dependent(*arrays, default=mapped, **branches)
-
-    function = custom_vmap(by_platform)
-
-    @function.def_vmap
-    def _rule(size, is_mapped, *arrays):
-        arrays = [
-            array if has_axis else jnp.broadcast_to(array, (size, *array.shape))
-            for array, has_axis in zip(arrays, is_mapped, strict=True)
-        ]
-        out = function(*arrays)
-        return out, jax.tree.map(lambda _: True, out)
-
-    return jax.jit(function)
-
-
-def _bound(function: Callable, *statics) -> Callable:
-    return lambda *arrays: function(*statics, *arrays)
-
-
-@functools.cache
-def _forward(options: _Options) -> Callable:
-    return _call(_bound(_partitioned_forward, options), _bound(_portable_forward, options))
-
-
-@functools.cache
-def _backward(options: _Options) -> Callable:
-    return _call(_bound(_partitioned_backward, options), _bound(_portable_backward, options))
-
-
-@functools.cache
-def _table_call(options: _Options, dtype: str) -> Callable:
-    statics = (options, dtype)
-    return _call(_bound(_partitioned_table, *statics), _bound(_portable_table, *statics))
-
-
-# Gradients. With `out = B(boxes) x`, linear in `x`, the gradient is `B(boxes)^T g` and the four edge
-# gradients, which are bilinear in `x` and `g`. Differentiating the first needs only the two compiled
-# operators again; differentiating the edge gradients is rare and goes through stock operations.
+# Gradients. With `out = B(boxes) x`, linear in `x`, the gradient is `B(boxes)^T g` and the four
+# edge gradients, which are bilinear in `x` and `g`. Differentiating the first needs only the two
+# compiled operators again; differentiating the edge gradients is rare and goes through stock
+# operations.
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _box_conv(options: _Options, x, boxes):
-    return _forward(options)(x, boxes)
+def _box_conv(options: Options, x, boxes):
+    return jax_calls.forward(options)(x, boxes)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _box_conv_grad(options: _Options, x, boxes, output_grad):
-    return _backward(options)(x, boxes, output_grad)
+def _box_conv_grad(options: Options, x, boxes, output_grad):
+    return jax_calls.backward(options)(x, boxes, output_grad)
 
 
-def _second_gradient(options: _Options, arrays, of_gradients):
+def _second_gradient(options: Options, arrays, of_gradients):
     """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
-    x, boxes, output_grad = arrays
+    _, boxes, output_grad = arrays
     of_input_grad, of_boxes_grad = of_gradients
     # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients, with
     # the vector in the place of the image.
@@ -497,11 +198,11 @@ def _second_gradient(options: _Options, arrays, of_gradients):
     )
 
 
-def _through_edge_gradients(options: _Options, arrays, of_boxes_grad):
+def _through_edge_gradients(options: Options, arrays, of_boxes_grad):
     """Gradients of `<of_boxes_grad, edge gradients>` by stock operations."""
 
     def edge_gradients(x, boxes, output_grad):
-        _, gradient = jax.vjp(lambda b: _portable_forward(options, x, b), boxes)
+        _, gradient = jax.vjp(lambda b: jax_calls.portable_forward(options, x, b), boxes)
         return gradient(output_grad)[0]
 
     _, gradients = jax.vjp(edge_gradients, *arrays)
@@ -518,16 +219,16 @@ _box_conv_grad.defvjp(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _table(options: _Options, dtype: str, x):
-    return _table_call(options, dtype)(x)
+def _table(options: Options, dtype: str, x):
+    return jax_calls.table(options, dtype)(x)
 
 
-def _table_forward(options: _Options, dtype: str, x):
+def _table_forward(options: Options, dtype: str, x):
     # A scalar carries the dtype.
     return _table(options, dtype, x), jnp.zeros((), x.dtype)
 
 
-def _table_gradient(options: _Options, dtype: str, scalar, table_grad):
+def _table_gradient(options: Options, dtype: str, scalar, table_grad):
     """Each pixel is in every entry below and to the right of it: sum the table from that corner."""
     axes = (2, 3) if options.channels_first else (1, 2)
     inner = tuple(slice(1, None) if axis in axes else slice(None) for axis in range(4))
