@@ -68,6 +68,14 @@ def gradients_of(function):
     return jax.value_and_grad(function, (0, 1))
 
 
+# A call of XLA's to a handler, as compiled programs have it.
+CALL = 'custom_call_target="tf_boxconv_'
+
+
+def compiled_text(function, *arguments):
+    return jax.jit(function).lower(*arguments).compile().as_text()
+
+
 def assert_equal_trees(actual, expected, tolerance=1e-10):
     actual, expected = jax.tree.leaves(actual), jax.tree.leaves(expected)
     for a, e in zip(actual, expected, strict=True):
@@ -128,7 +136,7 @@ def test_against_the_reference(dtype):
 
 
 def test_gradients():
-    expected = gradients_of(expected_loss)(X, BOXES)
+    expected = jax.jit(gradients_of(expected_loss))(X, BOXES)
     for function in (loss, jax.checkpoint(loss), jax.jit(loss)):
         assert_equal_trees(gradients_of(function)(X, BOXES), expected)
     donating = jax.jit(gradients_of(loss), donate_argnums=(0, 1))
@@ -136,9 +144,9 @@ def test_gradients():
 
 
 def test_second_order():
-    expected = gradients_of(penalty_of(expected_loss))(X, BOXES)
-    assert_equal_trees(gradients_of(penalty_of(loss))(X, BOXES), expected)
-    assert_equal_trees(jax.jit(gradients_of(penalty_of(jax.checkpoint(loss))))(X, BOXES), expected)
+    expected = jax.jit(gradients_of(penalty_of(expected_loss)))(X, BOXES)
+    for function in (loss, jax.checkpoint(loss)):
+        assert_equal_trees(jax.jit(gradients_of(penalty_of(function)))(X, BOXES), expected)
 
 
 def test_third_order_of_the_input():
@@ -148,7 +156,7 @@ def test_third_order_of_the_input():
         def norm(x):
             return jnp.sum(jax.grad(lambda x: jnp.sum(loss(x, BOXES) ** 2))(x) ** 2)
 
-        return jax.grad(lambda x: jnp.sum(jax.grad(norm)(x) ** 3))
+        return jax.jit(jax.grad(lambda x: jnp.sum(jax.grad(norm)(x) ** 3)))
 
     assert_equal_trees(third(loss)(X), third(expected_loss)(X))
 
@@ -168,15 +176,15 @@ def test_vmap(axes, what):
         array if axis is None else np.stack([array, 1.3 * array, 0.7 * array], axis)
         for array, axis in zip((X, BOXES), axes, strict=True)
     )
-    actual = jax.jit(jax.vmap(wrap(loss), axes))(x, boxes)
-    assert_equal_trees(actual, jax.vmap(wrap(expected_loss), axes)(x, boxes))
+    actual, expected = (jax.jit(jax.vmap(wrap(f), axes))(x, boxes) for f in (loss, expected_loss))
+    assert_equal_trees(actual, expected)
 
 
 def test_vmap_of_vmap():
     x, boxes = np.stack([X, X + 1]), np.stack([BOXES, 0.7 * BOXES, 1.1 * BOXES])
 
     def both(f):
-        return jax.vmap(jax.vmap(gradients_of(f), (0, None)), (None, 0))
+        return jax.jit(jax.vmap(jax.vmap(gradients_of(f), (0, None)), (None, 0)))
 
     assert_equal_trees(both(loss)(x, boxes), both(expected_loss)(x, boxes))
 
@@ -184,14 +192,14 @@ def test_vmap_of_vmap():
 def test_gradient_of_vmap_and_per_example_gradients_are_native():
     """vmap must not fall back to a loop of XLA's over single calls."""
     per_example = jax.vmap(jax.grad(lambda b, x: loss(x[None], b)), (None, 0))
-    text = jax.jit(per_example).lower(BOXES, X).compile().as_text()
-    assert text.count('custom_call_target="tf_boxconv_backward"') == 1
+    text = compiled_text(per_example, BOXES, X)
+    assert text.count(CALL + "backward") == 1
     assert "while(" not in text
-    expected = jax.vmap(jax.grad(lambda b, x: expected_loss(x[None], b)), (None, 0))(BOXES, X)
-    assert_equal_trees(per_example(BOXES, X), expected)
+    expected = jax.vmap(jax.grad(lambda b, x: expected_loss(x[None], b)), (None, 0))
+    assert_equal_trees(jax.jit(per_example)(BOXES, X), jax.jit(expected)(BOXES, X))
 
     def total(f):
-        return jax.grad(lambda b, x: jnp.sum(jax.vmap(lambda x: f(x[None], b))(x)))
+        return jax.jit(jax.grad(lambda b, x: jnp.sum(jax.vmap(lambda x: f(x[None], b))(x))))
 
     assert_equal_trees(total(loss)(BOXES, X), total(expected_loss)(BOXES, X))
 
@@ -207,8 +215,8 @@ def sharded(array, *spec):
 
 
 def collectives(function, *arguments):
-    text = jax.jit(function).lower(*arguments).compile().as_text()
-    assert "tf_boxconv" in text
+    text = compiled_text(function, *arguments)
+    assert CALL in text
     return {name: n for name in COLLECTIVES if (n := len(re.findall(rf" {name}(-start)?\(", text)))}
 
 
@@ -235,6 +243,21 @@ def test_data_parallel(data_format):
     assert set(found) == {"all-reduce"}
     shapes = (out.sharding.shard_shape(out.shape) for out in (to_x, to_boxes))
     assert list(shapes) == [(2, *x.shape[1:]), BOXES.shape]
+
+
+def test_shard_map():
+    """Gradients of what is the same on all devices are summed over them, of second order too."""
+
+    def by_device(function):
+        return jax.shard_map(
+            function, mesh=MESH, in_specs=(P("data"), P()), out_specs=(P("data"), P())
+        )
+
+    for function in (loss, penalty_of(loss)):
+        gradient = jax.jit(jax.grad(function, (0, 1)))
+        halves = [gradient(half, BOXES) for half in (X[:2], X[2:])]
+        expected = np.concatenate([half[0] for half in halves]), halves[0][1] + halves[1][1]
+        assert_equal_trees(jax.jit(by_device(gradient))(X, BOXES), expected)
 
 
 def test_channels_may_be_sharded():
@@ -313,8 +336,8 @@ def test_platforms_without_a_handler(monkeypatch):
         function.cache_clear()
     x = np.stack([X, X + 1])
     function = jax.jit(jax.vmap(gradients_of(loss), (0, None)))
-    assert "tf_boxconv" not in function.lower(x, BOXES).compile().as_text()
-    expected = jax.vmap(gradients_of(expected_loss), (0, None))(x, BOXES)
+    assert CALL not in compiled_text(function, x, BOXES)
+    expected = jax.jit(jax.vmap(gradients_of(expected_loss), (0, None)))(x, BOXES)
     assert_equal_trees(function(x, BOXES), expected)
     for data_format in ("channels_last", "channels_first"):
         table = integral_image(X, data_format)

@@ -196,7 +196,7 @@ from tests.ops.test_xla import compiled, hlo_of
 boxes = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3)
 text = hlo_of(lambda x: tf_boxconv.box_conv2d(x, boxes), tf.zeros([1, 5, 6, 3]))
 assert "custom-call" not in text and "dot(" in text, text
-for seed in range(4000, 4012):
+for seed in range(4000, 4008):
     check_against_reference(compiled(tf_boxconv.box_conv2d), random_problem(seed, sys.argv[1]))
 
 # A derivative on a pixel border is that of the growing box; empty boxes and ones with a NaN count

@@ -52,7 +52,8 @@ def box_conv2d(
         _standardize_data_format(data_format),
     )
     x = _convert_images(x)
-    return _box_conv(options, x, _convert_boxes(boxes, x, options))
+    boxes = _convert_boxes(boxes, x, options)
+    return _box_conv(options, *jax_calls.equally_varied(x, boxes))
 
 
 def integral_image(x, data_format: str = "channels_last", dtype=None) -> jax.Array:

@@ -107,8 +107,8 @@ _NATIVE_PLATFORMS = _register_handlers(_load_library())
 
 
 def _local_forward(options: Options, x, boxes):
-    out = jax.ShapeDtypeStruct(options.output_shape(x, boxes), x.dtype)
-    return jax.ffi.ffi_call("tf_boxconv_forward", out)(x, boxes, **options.attributes())
+    call = jax.ffi.ffi_call("tf_boxconv_forward", _like(x, options.output_shape(x, boxes)))
+    return call(x, boxes, **options.attributes())
 
 
 def _local_backward(options: Options, x, boxes, output_grad):
@@ -119,12 +119,38 @@ def _local_backward(options: Options, x, boxes, output_grad):
 def _local_table(options: Options, dtype: str, x):
     *leading, n, h, w, c = _to_channels_last(x.shape, options.channels_first)
     shape = _from_channels_last((*leading, n, h + 1, w + 1, c), options.channels_first)
-    call = jax.ffi.ffi_call("tf_boxconv_integral_image", jax.ShapeDtypeStruct(shape, dtype))
+    call = jax.ffi.ffi_call("tf_boxconv_integral_image", _like(x, shape, dtype))
     return call(x, data_format=options.data_format)
 
 
-def _like(array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+def _like(array, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
+    """What a call returns; in a `shard_map`, varied over devices as `array` is."""
+    kind, varied = jax.typeof(array), {}
+    if _varying(array):
+        varied["manual_axis_type"] = kind.manual_axis_type
+        varied["sharding"] = NamedSharding(kind.sharding.mesh, PartitionSpec())
+    return jax.ShapeDtypeStruct(
+        array.shape if shape is None else shape, dtype or array.dtype, **varied
+    )
+
+
+def _varying(array) -> frozenset[str]:
+    kind = getattr(jax.typeof(array), "manual_axis_type", None)  # new in JAX 0.10
+    return frozenset(kind.varying) if kind else frozenset()
+
+
+def equally_varied(*arrays) -> list[jax.Array]:
+    """The arrays, each of them regarded as varied over all devices that any is in a `shard_map`.
+
+    Autodiff then sums gradients over those devices for the arrays that were the same on all.
+    """
+    axes = frozenset().union(*(_varying(array) for array in arrays))
+    return [
+        jax.lax.pcast(array, tuple(missing), to="varying")
+        if (missing := axes - _varying(array))
+        else array
+        for array in arrays
+    ]
 
 
 # The same by stock operations.
