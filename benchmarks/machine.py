@@ -12,7 +12,14 @@ from benchmarks import workers
 
 # The widest first.
 _INSTRUCTION_SETS = ("avx512f", "avx2", "avx", "sse4_2")
-_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def describe() -> dict[str, str]:

@@ -21,15 +21,17 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 class Worker:
     """A process in which TensorFlow, OpenCV and NumPy use `threads` threads; ends with its `with`.
 
-    It keeps its state from call to call. Functions, arguments and results travel by pickle.
+    It keeps its state from call to call. Functions, arguments and results travel by pickle. It has
+    `environment` beside that of this process.
     """
 
-    def __init__(self, threads: int):
+    def __init__(self, threads: int, environment: dict[str, str] | None = None):
         self.threads = threads
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(threads,))
         # BLAS reads these while it is loaded, before any code of ours runs in the process.
-        with _environment(dict.fromkeys(_THREAD_VARIABLES, str(threads))):
+        variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
+        with _environment({**variables, **(environment or {})}):
             self.call(os.getpid)
 
     def call(self, function: Callable[..., Result], *args, **kwargs) -> Result:

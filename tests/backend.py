@@ -51,8 +51,13 @@ def _tensorflow(function, arguments, output_grad):
 def _jax(function, arguments, output_grad):
     import jax
 
-    out, pull = jax.vjp(function, *arguments)
-    return out, list(pull(jax.numpy.ones_like(out) if output_grad is None else output_grad))
+    # Compiled, as anyone runs JAX: step by step each operation would be compiled on its own.
+    @jax.jit
+    def compiled(*arguments):
+        out, pull = jax.vjp(function, *arguments)
+        return out, list(pull(jax.numpy.ones_like(out) if output_grad is None else output_grad))
+
+    return compiled(*arguments)
 
 
 def _torch(function, arguments, output_grad):

@@ -1,8 +1,13 @@
 """What every test run needs of the backend that `KERAS_BACKEND` names."""
 
+import os
+
 import keras
 
 if keras.config.backend() == "jax":
+    # Two devices, over which arrays can be sharded.
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=2".strip()
     import jax
 
     # Without it JAX has no float64, against which all is tested.

@@ -233,8 +233,12 @@ Error with_table_types(const AnyBuffer& input, const AnyBuffer& table, const Cal
   }
 }
 
-inline Error check_box_type(const AnyBuffer& input, const AnyBuffer& boxes) {
-  const bool wide = input.element_type() == DataType::F64;
+inline Error check_types(const AnyBuffer& input, const AnyBuffer& boxes) {
+  const DataType type = input.element_type();
+  const bool wide = type == DataType::F64;
+  if (!wide && type != DataType::F32 && type != DataType::F16 && type != DataType::BF16) {
+    return bad_input_type(input);
+  }
   return check("boxes", boxes, wide ? DataType::F64 : DataType::F32, dims_of(boxes));
 }
 
@@ -244,7 +248,7 @@ inline Error read_forward(const AnyBuffer& input, const AnyBuffer& boxes, const 
                           std::string_view data_format, BoxConvProblems* problems) {
   BOXCONV_RETURN_IF_ERROR(
       read_problems(input, boxes, strides, normalization, data_format, problems));
-  BOXCONV_RETURN_IF_ERROR(check_box_type(input, boxes));
+  BOXCONV_RETURN_IF_ERROR(check_types(input, boxes));
   return check("output", output, input.element_type(), problems->output_dims());
 }
 
@@ -256,7 +260,7 @@ inline Error read_backward(const AnyBuffer& input, const AnyBuffer& boxes,
                            BoxConvProblems* problems) {
   BOXCONV_RETURN_IF_ERROR(
       read_problems(input, boxes, strides, normalization, data_format, problems));
-  BOXCONV_RETURN_IF_ERROR(check_box_type(input, boxes));
+  BOXCONV_RETURN_IF_ERROR(check_types(input, boxes));
   const DataType type = input.element_type();
   BOXCONV_RETURN_IF_ERROR(check("output_grad", output_grad, type, problems->output_dims()));
   BOXCONV_RETURN_IF_ERROR(check("input_grad", input_grad, type, dims_of(input)));

@@ -1,0 +1,91 @@
+"""The operator and a training step, compiled by XLA, beside the same without.
+
+    python -m benchmarks.compiled
+
+Needs TensorFlow and JAX. All calls take turns in one process, round after round; figures are
+medians with quartiles, and ratios of medians beside their budgets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import rich.table
+
+from benchmarks import machine, timing, workers
+from benchmarks.acceptance.budget import Check, all_kept, at_least, table_of
+from benchmarks.cases import FORWARD, FORWARD_BACKWARD, PASSES
+from benchmarks.compiled import operator, training
+from benchmarks.compiled.operator import JAX, JAX_STOCK, TF, TF_JIT, Key
+from benchmarks.suites import STANDARD
+from benchmarks.tables import console
+
+SIZE = 31
+MODEL = {"batch": 8, "size": 48, "channels": 64}
+
+
+def checks(times: dict[Key, list[float]], steps: dict[str, list[float]]) -> list[Check]:
+    """The budgets, and beside them what has none."""
+
+    def ratio(pass_name: str, one: str, other: str) -> float:
+        return timing.ratio(times[pass_name, one], times[pass_name, other]).middle
+
+    return [
+        Check(
+            "training step, XLA / plain",
+            timing.ratio(steps[training.XLA], steps[training.PLAIN]).middle,
+            1.05,
+        ),
+        *(Check(f"{name}, {TF_JIT} / {TF}", ratio(name, TF_JIT, TF)) for name in PASSES),
+        Check(f"{FORWARD}, {JAX} / {TF}", ratio(FORWARD, JAX, TF)),
+        Check(f"{FORWARD_BACKWARD}, {JAX} / {TF}", ratio(FORWARD_BACKWARD, JAX, TF), 1.2),
+        at_least(f"{FORWARD}, {JAX_STOCK} / {JAX}", ratio(FORWARD, JAX_STOCK, JAX), 5),
+        at_least(
+            f"{FORWARD_BACKWARD}, {JAX_STOCK} / {JAX}", ratio(FORWARD_BACKWARD, JAX_STOCK, JAX), 5
+        ),
+    ]
+
+
+def times_table(times: dict[Key, list[float]], steps: dict[str, list[float]]) -> rich.table.Table:
+    """Milliseconds of each."""
+    table = rich.table.Table(title=f"{STANDARD}, box {SIZE}; training step of {MODEL}")
+    for column in ("pass", "by", "ms"):
+        table.add_column(column)
+    rows = [*times.items(), *((("training step", name), s) for name, s in steps.items())]
+    for (what, name), seconds in rows:
+        table.add_row(what, name, f"{timing.spread([1e3 * s for s in seconds]):.2f}")
+    return table
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measures in fresh processes, prints the tables and returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compiled",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--rounds", type=int, default=15, help="rounds of what is timed (15)")
+    add("--strict", action="store_true", help="exit with 1 if a budget is missed")
+    add("--output", type=Path, help="a file for all samples (.json)")
+    args = parser.parse_args(argv)
+    description = machine.describe()
+    console.print(machine.summary(description), markup=False)
+    # JAX's threads are as many as there are processors.
+    threads = workers.default_threads()
+    with workers.Worker(threads, operator.ENVIRONMENT) as worker:
+        times = worker.call(operator.measure, STANDARD, SIZE, args.rounds)
+    steps = workers.in_fresh_process(threads, training.measure, **MODEL, rounds=args.rounds)
+    console.print(times_table(times, steps))
+    found = checks(times, steps)
+    console.print(table_of("compiled", [found]))
+    if args.output:
+        samples = {f"{pass_name}, {name}": s for (pass_name, name), s in times.items()}
+        machine.write_report(args.output, description, {"operator": samples, "training": steps})
+    return 1 if args.strict and not all_kept([found]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""JAX: the compiled operators as calls from XLA, with gradients, vmap and sharding."""
+
+from tf_boxconv.backends.jax.box_conv import box_conv2d
+from tf_boxconv.backends.jax.integral_image import integral_image
+
+SUPPORTS_JIT = True
+
+__all__ = ["SUPPORTS_JIT", "box_conv2d", "integral_image"]

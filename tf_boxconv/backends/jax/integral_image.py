@@ -1,0 +1,47 @@
+"""The compiled integral image on JAX arrays, and its gradient."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from tf_boxconv.backends.jax import calls
+from tf_boxconv.backends.jax.box_conv import layout
+from tf_boxconv.backends.jax.handlers import Options
+
+
+def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
+    """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them.
+
+    Raises:
+        ValueError: for a float64 table without `jax_enable_x64`.
+    """
+    if dtype == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError(
+            "`dtype` float64 needs jax.config.update('jax_enable_x64', True). "
+            f"Received: dtype={dtype}"
+        )
+    return _table(Options((1, 1), "none", layout(data_format)), dtype, x)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _table(options: Options, dtype: str, x):
+    return calls.table(options, dtype)(x)
+
+
+def _table_forward(options: Options, dtype: str, x):
+    # A scalar carries the dtype.
+    return _table(options, dtype, x), jnp.zeros((), x.dtype)
+
+
+def _table_gradient(options: Options, dtype: str, scalar, table_grad):
+    """Each pixel is in every entry below and to the right of it: sum the table from that corner."""
+    axes = (2, 3) if options.channels_first else (1, 2)
+    inner = tuple(slice(1, None) if axis in axes else slice(None) for axis in range(4))
+    sums = _table(options, dtype, jnp.flip(table_grad[inner], axes))
+    return (jnp.flip(sums[inner], axes).astype(scalar.dtype),)
+
+
+_table.defvjp(_table_forward, _table_gradient)

@@ -1,0 +1,47 @@
+"""Registers core's handlers with JAX's XLA."""
+
+from __future__ import annotations
+
+import ctypes
+
+import jax
+
+from tf_boxconv.backends.library import CORE_LIBRARY, LibraryUnavailable, missing
+
+_TARGETS = ("forward", "backward", "integral_image")
+# The library's name for a platform, and JAX's.
+_PLATFORMS = {"host": "cpu", "cuda": "cuda"}
+
+
+def _load_library() -> ctypes.CDLL:
+    if not CORE_LIBRARY.exists():
+        raise missing(CORE_LIBRARY)
+    try:
+        library = ctypes.CDLL(str(CORE_LIBRARY))
+    except OSError as error:
+        raise LibraryUnavailable(f"{CORE_LIBRARY} cannot be loaded: {error}") from error
+    if not hasattr(library, "tf_boxconv_forward_host"):
+        raise LibraryUnavailable(
+            f"{CORE_LIBRARY} was built without JAX. Build it again with JAX installed: run `pip "
+            "install -e .` in a checkout, else `pip install --force-reinstall --no-deps "
+            "--no-cache-dir tf_boxconv`."
+        )
+    return library
+
+
+def _register_handlers(library: ctypes.CDLL) -> list[str]:
+    """Makes XLA know the handlers; returns the platforms that they are for."""
+    platforms = []
+    for suffix, platform in _PLATFORMS.items():
+        if not hasattr(library, f"tf_boxconv_forward_{suffix}"):
+            continue
+        for target in _TARGETS:
+            handler = jax.ffi.pycapsule(getattr(library, f"tf_boxconv_{target}_{suffix}"))
+            name = "CUDA" if platform == "cuda" else platform
+            jax.ffi.register_ffi_target(f"tf_boxconv_{target}", handler, platform=name)
+        platforms.append(platform)
+    return platforms
+
+
+# Where XLA can call the handlers, by JAX's names.
+NATIVE_PLATFORMS = _register_handlers(_load_library())

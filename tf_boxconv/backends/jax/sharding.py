@@ -1,0 +1,129 @@
+"""How arrays are cut over devices.
+
+Planes are whole on one device; images, channels and leading axes may be cut. Nothing but the sums
+of boxes' gradients travels.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.sharding import NamedSharding, PartitionSpec
+
+from tf_boxconv.backends.jax.handlers import (
+    Options,
+    call_backward,
+    call_forward,
+    call_table,
+    from_channels_last,
+    to_channels_last,
+)
+
+
+class _Cut:
+    """The mesh axes that images, with their leading axes, and channels are cut over."""
+
+    def __init__(self, options: Options, mesh, x):
+        self._options = options
+        self._mesh = mesh
+        spec = (*x.sharding.spec, *[None] * (x.ndim - len(x.sharding.spec)))
+        names = [
+            name if length % _devices(mesh, name) == 0 else None
+            for name, length in zip(spec, x.shape, strict=True)
+        ]
+        *self.leading, self.images, _, _, self.channels = to_channels_last(
+            names, options.channels_first
+        )
+
+    def of_images(self) -> NamedSharding:
+        axes = (*self.leading, self.images, None, None, self.channels)
+        return self._sharding(from_channels_last(axes, self._options.channels_first))
+
+    def of_boxes(self) -> NamedSharding:
+        return self._sharding((*self.leading, self.channels, None, None))
+
+    def _sharding(self, axes) -> NamedSharding:
+        return NamedSharding(self._mesh, PartitionSpec(*axes))
+
+
+def _devices(mesh, name) -> int:
+    names = () if name is None else name if isinstance(name, tuple) else (name,)
+    return math.prod(mesh.shape[n] for n in names)
+
+
+# What axes have in common, for Shardy. Each letter is a factor of the axes it stands for.
+
+# Factors that no device may have a part of only, in the order in which rules name them.
+_WHOLE = ("h", "w", "m", "e", "i", "j")
+
+
+def _rules(options: Options, operand) -> tuple[str, str, str, str]:
+    """The axes of images, boxes, outputs and tables."""
+    leading = [f"l{i}" for i in range(operand.rank - 4)]
+
+    def of_images(*axes):
+        return " ".join(from_channels_last((*leading, *axes), options.channels_first))
+
+    return (
+        of_images("n", "h", "w", "c"),
+        " ".join((*leading, "c", "m", "e")),
+        of_images("n", "i", "j", "(c m)"),
+        of_images("n", "i", "j", "c"),
+    )
+
+
+def _forward_rule(options: Options, mesh, operands, results):
+    images, boxes, outputs, _ = _rules(options, operands[0])
+    whole = {"need_replication_factors": _WHOLE}
+    return f"{images}, {boxes} -> {outputs}", whole
+
+
+def _backward_rule(options: Options, mesh, operands, results):
+    images, boxes, outputs, _ = _rules(options, operands[0])
+    whole = {"need_replication_factors": _WHOLE}
+    return f"{images}, {boxes}, {outputs} -> {images}, {boxes}", whole
+
+
+def _table_rule(options: Options, dtype: str, mesh, operands, results):
+    images, _, _, tables = _rules(options, operands[0])
+    return f"{images} -> {tables}", {"need_replication_factors": ("h", "w", "i", "j")}
+
+
+def _partition_forward(options: Options, mesh, arguments, result):
+    cut = _Cut(options, mesh, arguments[0])
+    local = functools.partial(call_forward, options)
+    return mesh, local, cut.of_images(), (cut.of_images(), cut.of_boxes())
+
+
+def _partition_backward(options: Options, mesh, arguments, results):
+    cut = _Cut(options, mesh, arguments[0])
+
+    def local(x, boxes, output_grad):
+        input_grad, boxes_grad = call_backward(options, x, boxes, output_grad)
+        if cut.images is not None:
+            boxes_grad = jax.lax.psum(boxes_grad, cut.images)
+        return input_grad, boxes_grad
+
+    of_arguments = (cut.of_images(), cut.of_boxes(), cut.of_images())
+    return mesh, local, (cut.of_images(), cut.of_boxes()), of_arguments
+
+
+def _partition_table(options: Options, dtype: str, mesh, arguments, result):
+    cut = _Cut(options, mesh, arguments[0])
+    local = functools.partial(call_table, options, dtype)
+    return mesh, local, cut.of_images(), (cut.of_images(),)
+
+
+def _partitioned(function: Callable, statics: int, partition: Callable, rule: Callable):
+    partitioned = custom_partitioning(function, static_argnums=tuple(range(statics)))
+    partitioned.def_partition(partition=partition, sharding_rule=rule)
+    return partitioned
+
+
+forward = _partitioned(call_forward, 1, _partition_forward, _forward_rule)
+backward = _partitioned(call_backward, 1, _partition_backward, _backward_rule)
+table = _partitioned(call_table, 2, _partition_table, _table_rule)
