@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -49,15 +50,20 @@ def _tensorflow(function, arguments, output_grad):
 
 
 def _jax(function, arguments, output_grad):
+    return _compiled_by_jax(function)(arguments, output_grad)
+
+
+@functools.lru_cache(maxsize=4)
+def _compiled_by_jax(function):
+    """Compiled, as anyone runs JAX: step by step each operation would be compiled on its own."""
     import jax
 
-    # Compiled, as anyone runs JAX: step by step each operation would be compiled on its own.
     @jax.jit
-    def compiled(*arguments):
+    def compiled(arguments, output_grad):
         out, pull = jax.vjp(function, *arguments)
         return out, list(pull(jax.numpy.ones_like(out) if output_grad is None else output_grad))
 
-    return compiled(*arguments)
+    return compiled
 
 
 def _torch(function, arguments, output_grad):

@@ -78,7 +78,7 @@ def tensorflow_ops():
 def by_tensorflow(problem):
     import tensorflow as tf
 
-    arguments = {"input": np.asarray(problem.x), "boxes": problem.boxes}
+    arguments = {"input": tf.constant(np.asarray(problem.x)), "boxes": tf.constant(problem.boxes)}
     attributes = {
         "strides": problem.strides,
         "normalization": problem.normalization or "none",

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import tf_boxconv
-from tests.backend import tensor, to_float64, value_and_gradients
+from tests.backend import BACKEND, tensor, to_float64, value_and_gradients
 from tests.ops.problems import random_problem
 from tests.ops.test_box_conv import central_differences
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
@@ -32,7 +32,7 @@ def second_order(operator, problem, through):
 
 @pytest.mark.parametrize("through", [("input",), ("boxes",), ("input", "boxes")])
 def test_second_order_of_random_problems(through):
-    for seed in range(2000, 2012):
+    for seed in range(2000, 2004 if BACKEND == "jax" else 2012):
         problem = random_problem(seed, "float64")
         actual = second_order(tf_boxconv.box_conv2d, problem, through)
         expected = second_order(box_conv2d_overlap, problem, through)

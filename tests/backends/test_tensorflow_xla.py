@@ -8,16 +8,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from tf_boxconv.ops.library import has_xla
 
 import tf_boxconv
+from tests.backend import tensorflow_only
 from tests.ops.problems import DTYPES, random_problem
-from tests.ops.test_box_conv import value_and_gradients
+from tests.ops.test_box_conv import run
 from tests.ops.test_box_conv_gradients import second_order
+from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
-pytestmark = pytest.mark.skipif(not has_xla, reason="built without XLA")
+tf = pytest.importorskip("tensorflow")
+pytestmark = [
+    tensorflow_only,
+    pytest.mark.skipif(not backends.native_supports_jit(), reason="built without XLA"),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 # Each problem takes XLA a second or so.
@@ -44,8 +48,8 @@ def assert_same_bits(actual, expected):
 def test_same_bits_as_without_xla(dtype):
     for seed in SEEDS:
         problem = random_problem(seed, dtype)
-        expected = value_and_gradients(tf_boxconv.box_conv2d, problem)
-        actual = under_xla(value_and_gradients, tf_boxconv.box_conv2d, problem)
+        expected = run(tf_boxconv.box_conv2d, problem)
+        actual = under_xla(run, tf_boxconv.box_conv2d, problem)
         for a, e in zip(actual, expected, strict=True):
             assert_same_bits(a, e)
 
