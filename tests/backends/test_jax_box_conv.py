@@ -231,6 +231,14 @@ def test_shard_map():
     assert_equal_trees(by_device(loss)(X, BOXES), jax.grad(loss, (0, 1))(X, BOXES))
 
 
+@pytest.mark.parametrize(("channels", "per_channel"), [(6, 1), (1, 2), (1, 1)])
+def test_data_parallel_with_one_box_or_channel(channels, per_channel):
+    x, boxes = X[..., :channels], BOXES[:channels, :per_channel]
+    arguments = sharded(x, "data"), sharded(boxes)
+    assert_equal_trees(jax.jit(gradients_of(loss))(*arguments), gradients_of(loss)(x, boxes))
+    assert set(collectives(gradients_of(loss), *arguments)) == {"all-reduce"}
+
+
 def test_channels_may_be_sharded():
     expected = gradients_of(loss)(X, BOXES)
     arguments = sharded(X, None, None, None, "data"), sharded(BOXES, "data")

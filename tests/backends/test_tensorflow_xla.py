@@ -195,7 +195,7 @@ import numpy as np, tensorflow as tf, tf_boxconv
 from tests import reference
 from tests.ops.problems import random_problem
 from tests.ops.test_box_conv import check_against_reference
-from tests.ops.test_xla import compiled, hlo_of
+from tests.backends.test_tensorflow_xla import compiled, hlo_of
 
 boxes = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3)
 text = hlo_of(lambda x: tf_boxconv.box_conv2d(x, boxes), tf.zeros([1, 5, 6, 3]))

@@ -61,35 +61,36 @@ def _devices(mesh, name) -> int:
 _WHOLE = ("h", "w", "m", "e", "i", "j")
 
 
-def _rules(options: Options, operand) -> tuple[str, str, str, str]:
-    """The axes of images, boxes, outputs and tables."""
-    leading = [f"l{i}" for i in range(operand.rank - 4)]
+def _axes_of(options: Options, images_type, *channels: str) -> list[str]:
+    """For each kind of channels, the axes of the images that have them."""
+    leading = [f"l{i}" for i in range(images_type.rank - 4)]
+    names = [(*leading, "n", "h", "w", channels[0])]
+    names += [(*leading, "n", "i", "j", channel) for channel in channels[1:]]
+    return [" ".join(from_channels_last(axes, options.channels_first)) for axes in names]
 
-    def of_images(*axes):
-        return " ".join(from_channels_last((*leading, *axes), options.channels_first))
 
-    return (
-        of_images("n", "h", "w", "c"),
-        " ".join((*leading, "c", "m", "e")),
-        of_images("n", "i", "j", "(c m)"),
-        of_images("n", "i", "j", "c"),
-    )
+def _box_conv_axes(options: Options, images_type, boxes_type) -> list[str]:
+    """The axes of images, outputs and boxes."""
+    *leading, channels, multiplier, _ = boxes_type.shape
+    # Shardy takes no product in which a factor is 1.
+    product = "c" if multiplier == 1 else "m" if channels == 1 else "(c m)"
+    boxes = " ".join((*(f"l{i}" for i in range(len(leading))), "c", "m", "e"))
+    return [*_axes_of(options, images_type, "c", product), boxes]
 
 
 def _forward_rule(options: Options, mesh, operands, results):
-    images, boxes, outputs, _ = _rules(options, operands[0])
-    whole = {"need_replication_factors": _WHOLE}
-    return f"{images}, {boxes} -> {outputs}", whole
+    images, outputs, boxes = _box_conv_axes(options, *operands)
+    return f"{images}, {boxes} -> {outputs}", {"need_replication_factors": _WHOLE}
 
 
 def _backward_rule(options: Options, mesh, operands, results):
-    images, boxes, outputs, _ = _rules(options, operands[0])
-    whole = {"need_replication_factors": _WHOLE}
-    return f"{images}, {boxes}, {outputs} -> {images}, {boxes}", whole
+    images, outputs, boxes = _box_conv_axes(options, *operands[:2])
+    rule = f"{images}, {boxes}, {outputs} -> {images}, {boxes}"
+    return rule, {"need_replication_factors": _WHOLE}
 
 
 def _table_rule(options: Options, dtype: str, mesh, operands, results):
-    images, _, _, tables = _rules(options, operands[0])
+    images, tables = _axes_of(options, operands[0], "c", "c")
     return f"{images} -> {tables}", {"need_replication_factors": ("h", "w", "i", "j")}
 
 
