@@ -1,13 +1,18 @@
 # Two commands for a fresh machine with Python 3.10-3.13, a C++17 compiler and make:
 #   make demo   trains, evaluates, draws and exports a pose model with box convolutions
 #   make test   runs all tests
-# Both install what they need into .venv and build the op on first use.
+# Both install what they need into .venv and build the op on first use. On the other backends of Keras:
+#   make backends-test   installs JAX and PyTorch, and runs the operators' and layers' tests on them
 
 PYTHON ?= python3
 VENV ?= .venv
 # tensorflow-cpu is the small package; on machines that it is not made for, or for a GPU, say
 # `make demo TENSORFLOW=tensorflow`.
 TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
+# What pip installs of PyTorch: PyPI's needs gigabytes. A small one is had by
+# `pip install torch --index-url https://download.pytorch.org/whl/cpu` in .venv, before.
+TORCH ?= torch>=2.6
+JAX ?= jax>=0.10,<0.11
 DEMO_RUN ?= runs/demo
 DEMO_FLAGS ?=
 # A module's tests stay together, for they share what they set up.
@@ -24,13 +29,33 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test bazel-test install lint format gpu-check clean
+.PHONY: demo test backends-test support-table bazel-test install lint format gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
 
 test: install
 	$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+
+# What runs on every backend.
+BACKEND_TESTS = tests/ops tests/layers tests/backends tests/test_constraints.py \
+	tests/test_initializers.py
+define backend_tests
+KERAS_BACKEND=$(1) $(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
+	--junitxml=build/tests/$(1).xml $(BACKEND_TESTS)
+endef
+
+backends-test: install
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(JAX)"
+	$(BIN)/python -c "import torch" 2>/dev/null || \
+		$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(call backend_tests,jax)
+	$(call backend_tests,torch)
+
+# The README's table of what runs where.
+support-table: backends-test
+	$(call backend_tests,tensorflow)
+	$(BIN)/python -m tests.support_table build/tests/tensorflow.xml build/tests/jax.xml build/tests/torch.xml
 
 # The op library as TensorFlow ModelServer's build makes it, offline with Debian's bazel-bootstrap, and
 # the operators' tests on it.

@@ -6,6 +6,9 @@ All start from the same weights and see the same pictures in the same order, so 
 agree up to rounding, which training amplifies. Backends that are not installed are left out. With
 and without XLA, TensorFlow takes steps by turns in one process; each backend has a process of its
 own, so that their times are only a rough comparison.
+
+The network has boxes and 1x1 convolutions alone unless `--context` says otherwise: XLA's depthwise
+convolutions and interpolation on processors are a few times slower than TensorFlow's own.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ import rich.table
 from benchmarks import machine, timing, workers
 from benchmarks.tables import console
 
+# Of examples.pose.models, which brings Keras along.
+CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -116,6 +121,7 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--steps", type=int, default=100, help="of each backend (100)")
     add("--xla_steps", type=int, default=50, help="with and without XLA (50)")
+    add("--context", choices=CONTEXTS, default="pure_box", help="of the network (pure_box)")
     add("--width", type=int, default=32, help="channels at the highest resolution (32)")
     add("--output", type=Path, help="a file for all losses (.json)")
     args = parser.parse_args(argv)
@@ -126,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
         folder = Path(name)
         from benchmarks import backend_training
 
-        worker.call(backend_training.prepare, folder, args.width)
+        worker.call(backend_training.prepare, folder, args.context, args.width)
         xla = worker.call(train_with_and_without_xla, folder, args.xla_steps)
         console.print(xla_table(xla))
         installed = [b for b in BACKENDS if importlib.util.find_spec(b)]

@@ -3,6 +3,9 @@
 A network is built of one *context*, the kind of filter that gathers what is around a pixel:
 
 * `"box"`: boxes, with a 3x3 depthwise kernel beside them for detail
+* `"pure_box"`: boxes, with two small boxes beside them in the kernel's place; enlarging is the work
+  of boxes as well. XLA, which compiles for JAX and under `jit_compile=True`, is slow at depthwise
+  convolutions and bilinear interpolation on processors, and has none to compile here
 * `"depthwise"`: a large depthwise kernel in the boxes' place
 * `"dilated"`: a 3x3 depthwise kernel whose taps are spread over the large kernel's size
 * `"dense"`: a plain convolution, every channel to every channel, in place of both
@@ -18,7 +21,9 @@ from keras import layers
 
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
-CONTEXTS = ("box", "depthwise", "dilated", "dense")
+CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
+# The small boxes of "pure_box", in pixels: how far from the pixel their edges may begin, and go.
+NEAR_BOXES, NEAR_SIZE = 2, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +63,35 @@ class Context:
             return layers.Conv2D(
                 x.shape[-1], self.kernel_size, padding="same", use_bias=False, name=f"{name}_far"
             )(x)
-        near = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_near")(x)
-        return layers.Concatenate(name=f"{name}_both")([near, self._wide(f"{name}_far")(x)])
+        near, far = self._near(f"{name}_near")(x), self._wide(f"{name}_far")(x)
+        return layers.Concatenate(name=f"{name}_both")([near, far])
+
+    def enlarge(self, x, times: int, name: str):
+        """`x` itself where `times` is 1, else `x` enlarged bilinearly."""
+        if times == 1:
+            return x
+        method = "nearest" if self.kind == "pure_box" else "bilinear"
+        x = layers.UpSampling2D(times, interpolation=method, dtype=x.dtype, name=name)(x)
+        if self.kind != "pure_box":
+            return x
+        # The mean over a box of the size of one pixel before: exactly what interpolates bilinearly.
+        half = times / 2
+        boxes = keras.initializers.Constant([-half, -half, half, half])
+        return DepthwiseBoxConv2D(
+            normalization="valid",
+            boxes_initializer=boxes,
+            trainable=False,
+            dtype=x.dtype,
+            name=f"{name}_smooth",
+        )(x)
+
+    def _near(self, name: str) -> keras.Layer:
+        if self.kind == "pure_box":
+            return DepthwiseBoxConv2D(NEAR_BOXES, max_size=NEAR_SIZE, name=name)
+        return layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=name)
 
     def _wide(self, name: str) -> keras.Layer:
-        if self.kind == "box":
+        if self.kind in ("box", "pure_box"):
             return DepthwiseBoxConv2D(self.boxes, name=name)
         common = {"padding": "same", "use_bias": False, "name": name}
         if self.kind == "depthwise":
@@ -130,10 +159,3 @@ def bottleneck_block(x, context: Context, filters: int, name: str):
 def heatmaps(x, num_joints: int, name: str):
     """Logits of one heatmap a joint, float32 under every policy."""
     return layers.Conv2D(num_joints, 1, dtype="float32", name=name)(x)
-
-
-def enlarge(x, times: int, name: str):
-    """`x` itself where `times` is 1, else `x` enlarged bilinearly."""
-    if times == 1:
-        return x
-    return layers.UpSampling2D(times, interpolation="bilinear", dtype=x.dtype, name=name)(x)

@@ -44,5 +44,5 @@ def full_resolution(
     for i in range(depth):
         x = blocks.mixing_block(x, context, f"block{i}")
     logits = blocks.heatmaps(x, num_joints, "heatmaps")
-    logits = blocks.enlarge(logits, stride // 2, "enlarged")
+    logits = context.enlarge(logits, stride // 2, "enlarged")
     return keras.Model(image, logits, name=f"full_resolution_{context.kind}")

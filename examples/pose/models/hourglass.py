@@ -48,7 +48,7 @@ def hourglass(
         features = blocks.bottleneck_block(features, context, width, f"{name}_block")
         features = blocks.convolution(features, width, f"{name}_features")
         heatmaps = blocks.heatmaps(features, num_joints, f"{name}_heatmaps")
-        outputs.append(blocks.enlarge(heatmaps, STEM_STRIDE // 2, f"{name}_enlarged"))
+        outputs.append(context.enlarge(heatmaps, STEM_STRIDE // 2, f"{name}_enlarged"))
         if stack + 1 < stacks:
             again = [
                 layers.Conv2D(width, 1, name=f"{name}_features_again")(features),

@@ -51,7 +51,7 @@ def light(
         for i in range(depth // stages):
             x = blocks.mixing_block(x, context, f"{name}_block{i}")
         heatmaps = blocks.heatmaps(x, num_joints, f"{name}_heatmaps")
-        outputs.append(blocks.enlarge(heatmaps, STRIDE // 2, f"{name}_enlarged"))
+        outputs.append(context.enlarge(heatmaps, STRIDE // 2, f"{name}_enlarged"))
         if stage + 1 < stages:
             guess = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_guess")(heatmaps)
             x = layers.Add(name=f"{name}_add")([x, blocks.norm(guess, f"{name}_guess")])

@@ -55,9 +55,7 @@ def u_net(
         name = f"decoder{level}"
         # Fewer channels first, then larger: the same result at a quarter of the cost.
         x = layers.Conv2D(encoded[level].shape[-1], 1, use_bias=False, name=f"{name}_narrow")(x)
-        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_up")(
-            blocks.norm(x, name)
-        )
+        x = context.enlarge(blocks.norm(x, name), 2, f"{name}_up")
         x = layers.Add(name=f"{name}_add")([x, encoded[level]])
         x = layers.ReLU(name=f"{name}_relu")(x)
         x = blocks.mixing_block(x, context, f"{name}_block0")

@@ -1,0 +1,55 @@
+"""The README's table of what runs on which backend of Keras, from what tests ran.
+
+    make support-table
+
+runs the tests with `--junitxml` on each backend and calls this on the files.
+"""
+
+from __future__ import annotations
+
+import collections
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+# Beginnings of test modules' names; the first that fits counts.
+ROWS = {
+    "tests.ops.test_box_conv_gradients": "gradients of gradients",
+    "tests.ops.test_box_conv_bad_input": "bad input",
+    "tests.ops.test_box_conv": "`box_conv2d`: values and gradients",
+    "tests.ops.test_integral_image": "`integral_image`, with gradients",
+    "tests.layers.test_across_backends": "files of one backend on the others",
+    "tests.layers.test_saving": "layers: saving",
+    "tests.layers.test_training": "layers: training",
+    "tests.layers": "layers: all else",
+    "tests.test_": "initializer, constraint",
+    "tests.backends.test_tensorflow_xla": "`jit_compile=True` (XLA)",
+    "tests.backends": "the backend's own: graphs; jit, vmap, sharding; `torch.compile`",
+}
+
+
+def counts(path: Path) -> collections.Counter:
+    """How many tests of each row passed; raises if one failed."""
+    passed = collections.Counter()
+    for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            raise SystemExit(f"{path}: {case.get('classname')}::{case.get('name')} failed")
+        if case.find("skipped") is None:
+            name = case.get("classname")
+            row = next((row for row in ROWS if name.startswith(row)), None)
+            passed[row] += 1
+    return passed
+
+
+def table(files: list[Path]) -> str:
+    """Markdown; a file is named after its backend."""
+    found = {path.stem: counts(path) for path in files}
+    lines = ["tests passed | " + " | ".join(found), "--- | " + " | ".join("---" for _ in found)]
+    for row, label in ROWS.items():
+        cells = [str(passed[row] or "-") for passed in found.values()]
+        lines.append(f"{label} | " + " | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+if __name__ == "__main__":
+    print(table([Path(name) for name in sys.argv[1:]]))
