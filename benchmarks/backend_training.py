@@ -22,8 +22,8 @@ from examples.pose.optimisation import Optimisation
 NUM_JOINTS = 14
 IMAGE_SIZE = 96
 BATCH = 16
-# Of a training that begins as these do. At higher rates training itself magnifies rounding: a change
-# of all weights by 1e-7 then changes losses by 3e-4 within 50 steps, as XLA does.
+# Of a training that begins as these do. At higher rates training itself magnifies rounding: to
+# change all weights by 1e-7 then changes losses by 3e-4 within 50 steps, as XLA does.
 STEPS, LEARNING_RATE = 1000, 3e-4
 WEIGHTS, PICTURES = "start.weights.h5", "pictures.npz"
 
