@@ -2,6 +2,7 @@
 
     python -m examples.pose.train --dataset stick_figures --run runs/demo
     python -m examples.pose.train --dataset lsp+lspet --data_dir DIR --run runs/lsp_box
+    python -m examples.pose.train --dataset mpii+coco_keypoints --data_dir DIR --run runs/mixed
 
 A run that was stopped or killed goes on from its last finished epoch when the same command is given
 again, and ends as if nothing had happened: the batches depend on the seed and the step only.
@@ -25,24 +26,32 @@ from examples.pose import (
 from examples.pose.datasets import Skeleton
 from examples.pose.input_pipeline import Photographs
 from examples.pose.run_folder import RunFolder, RunFolderError, SaveEveryEpoch, write_json
+from tf_boxconv.visualize import BoxLogger
 
 WARMUP_STEPS = 100
-# These say where things are, not what the run is: they may change between stop and resume.
-FREE_ARGUMENTS = ("data_dir", "prepared_dir")
+# These say where things are and what is shown, not what the run is: they may change between stop
+# and resume.
+FREE_ARGUMENTS = ("data_dir", "prepared_dir", "log_boxes")
 
 
 def read_training_photographs(
     names: list[str], size: int, data_dir: str | None, prepared_dir: str | None
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the training splits of data sets with the same joints, letterboxed to one size."""
-    parts, skeletons = [], []
+    """Reads the training splits of data sets, letterboxed to one size, with the first one's joints.
+
+    Raises:
+        ValueError: A data set has none of the joints of the first.
+    """
+    parts, target = [], None
     for name in names:
         dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir)
+        target = target or skeleton
+        try:
+            dataset = datasets.with_joints(dataset, skeleton, target)
+        except ValueError as error:
+            raise ValueError(f"--dataset joins {names[0]} and {name}. {error}") from None
         parts.append(input_pipeline.read_photographs(dataset, size, f"reading {name} train"))
-        skeletons.append(skeleton)
-        if skeleton != skeletons[0]:
-            raise ValueError(f"--dataset joins {names[0]} and {name}, whose joints differ.")
-    return input_pipeline.concatenate(parts), skeletons[0]
+    return input_pipeline.concatenate(parts), target
 
 
 def compile_model(model: keras.Model, skeleton: Skeleton, learning_rate: float, steps: int) -> None:
@@ -120,10 +129,19 @@ def fit(
             callbacks=[
                 keras.callbacks.TensorBoard(run.logs_path, write_graph=False),
                 SaveEveryEpoch(run),
+                *box_loggers(run, config),
             ],
             verbose=1 if sys.stdout.isatty() else 2,
         )
     return model
+
+
+def box_loggers(run: RunFolder, config: dict[str, Any]) -> list[keras.callbacks.Callback]:
+    """The callback that shows the boxes of a box model in training, where that is wanted."""
+    if not config.get("log_boxes") or config["model"] != "box":
+        return []
+    every = max(1, config["steps_per_epoch"] // 10)
+    return [BoxLogger(run.logs_path, run.path / "boxes.gif", every=every)]
 
 
 def train(config: dict[str, Any]) -> None:
@@ -137,13 +155,15 @@ def train(config: dict[str, Any]) -> None:
     """
     run = RunFolder(config["run"])
     names = config["dataset"].split("+")
+    split = datasets.evaluation_split(names[0])
+    title = f"{run.path} on {names[0]} {split}, with flip test"
     with run.lock():
         # A run with other arguments should be refused before any data is read.
         arguments = {key: value for key, value in config.items() if key != "run"}
         run.check(arguments, free=(*FREE_ARGUMENTS, "skeleton"))
         if run.metrics is not None:
             print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
-            metrics.print_table(run.metrics, f"{run.path} on {names[0]} test, with flip test")
+            evaluate.print_results(run.metrics, title)
             return
 
         places = config["data_dir"], config["prepared_dir"]
@@ -162,7 +182,7 @@ def train(config: dict[str, Any]) -> None:
         result = evaluate.evaluate_joints(model, test_photographs, skeleton)
         summary = {"epochs": config["epochs"], "parameters": model.count_params(), **result}
         write_json(run.metrics_path, summary)
-        metrics.print_table(result, f"{run.path} on {names[0]} test, with flip test")
+        evaluate.print_results(result, title)
 
 
 def positive(text: str) -> int:
@@ -185,8 +205,8 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--dataset",
         default="stick_figures",
-        help=f"one or several of {', '.join(datasets.BUILDERS)}, joined by '+'; the test split of "
-        "the first one is the test",
+        help=f"one or several of {', '.join(datasets.NAMES)}, joined by '+'; the first one has "
+        "the joints to find, and the split to test on",
     )
     command_line.add_data_arguments(parser)
     add("--model", default="box", choices=models.KINDS, help="what gathers context in each block")
@@ -204,6 +224,11 @@ def make_parser() -> argparse.ArgumentParser:
         type=positive,
         default=200,
         help="test photographs to measure on after each epoch; the end measures on all",
+    )
+    parser.add_argument(
+        "--log_boxes",
+        action="store_true",
+        help="show the boxes in TensorBoard each epoch, and in boxes.gif when training ends",
     )
     return parser
 
