@@ -2,6 +2,7 @@
 
     python -m examples.pose.train --dataset stick_figures --run runs/demo
     python -m examples.pose.train --dataset lsp+lspet --data_dir DIR --run runs/lsp_box
+    python -m examples.pose.train --dataset mpii+coco_keypoints --data_dir DIR --run runs/mixed
 
 A run that was stopped or killed goes on from its last finished epoch when the same command is given
 again, and ends as if nothing had happened: the batches depend on the seed and the step only.
@@ -17,13 +18,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from examples.pose import command_line, datasets, evaluate, input_pipeline, metrics, models
+from examples.pose import command_line, datasets, evaluate, input_pipeline, models
 from examples.pose.datasets import Skeleton
 from examples.pose.distribution import STRATEGIES, Workers
 from examples.pose.input_pipeline import Photographs
+from examples.pose.models.blocks import BOX_CONTEXTS
 from examples.pose.optimisation import PRECISIONS, Optimisation
 from examples.pose.run_folder import RunFolder, write_json
 from examples.pose.trainer import DivergedError, Trainer
+from tf_boxconv.visualize import BoxLogger
 
 MODEL_ARGUMENTS = (
     "context",
@@ -37,23 +40,29 @@ MODEL_ARGUMENTS = (
     "stages",
     "stride",
 )
-# These say where things are and who does them, not what the run is: they may change between stop
-# and resume.
-FREE_ARGUMENTS = ("data_dir", "prepared_dir", "strategy")
+# These say where things are, who does them and what is shown, not what the run is: they may change
+# between stop and resume.
+FREE_ARGUMENTS = ("data_dir", "prepared_dir", "strategy", "log_boxes")
 
 
 def read_training_photographs(
     names: list[str], size: int, data_dir: str | None, prepared_dir: str | None
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the training splits of data sets with the same joints, letterboxed to one size."""
-    parts, skeletons = [], []
+    """Reads the training splits of data sets, letterboxed to one size, with the first one's joints.
+
+    Raises:
+        ValueError: A data set has none of the joints of the first.
+    """
+    parts, target = [], None
     for name in names:
         dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir)
+        target = target or skeleton
+        try:
+            dataset = datasets.with_joints(dataset, skeleton, target)
+        except ValueError as error:
+            raise ValueError(f"--dataset joins {names[0]} and {name}. {error}") from None
         parts.append(input_pipeline.read_photographs(dataset, size, f"reading {name} train"))
-        skeletons.append(skeleton)
-        if skeleton != skeletons[0]:
-            raise ValueError(f"--dataset joins {names[0]} and {name}, whose joints differ.")
-    return input_pipeline.concatenate(parts), skeletons[0]
+    return input_pipeline.concatenate(parts), target
 
 
 def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
@@ -124,11 +133,16 @@ def fit(
         )
     )
     curves = tf.summary.create_file_writer(str(run.logs_path)) if workers.is_chief else None
+    boxes = keras.callbacks.CallbackList(
+        box_loggers(run, config) if workers.is_chief else [], model=trainer.model
+    )
+    boxes.on_train_begin()
     for epoch in range(first_epoch, epochs):
         say(f"Epoch {epoch + 1}/{epochs}", flush=True)
         start = time.monotonic()
         try:
-            loss = trainer.run(batches, epoch_steps, _progress_bar(epoch_steps, workers))
+            progress = _progress_bar(epoch_steps, workers)
+            loss = trainer.run(batches, epoch_steps, progress, boxes.on_train_batch_end)
             speed = epoch_steps * config["batch_size"] / (time.monotonic() - start)
             trainer.update_inference()
             state = trainer.state()
@@ -145,6 +159,8 @@ def fit(
                 for name, value in [("loss", loss), ("pck", pck), ("learning_rate", rate)]:
                     tf.summary.scalar(name, value)
             curves.flush()
+        boxes.on_epoch_end(epoch)
+    boxes.on_train_end()
     trainer.update_inference()
     return trainer.inference
 
@@ -164,6 +180,14 @@ def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
     return f"{error} {saved} Try a lower --learning_rate, or --clip_norm 1, in another --run."
 
 
+def box_loggers(run: RunFolder, config: dict[str, Any]) -> list[keras.callbacks.Callback]:
+    """The callback that shows the boxes of a box model in training, where that is wanted."""
+    if not config.get("log_boxes") or config["context"] not in BOX_CONTEXTS:
+        return []
+    every = max(1, config["steps_per_epoch"] // 10)
+    return [BoxLogger(run.logs_path, run.path / "boxes.gif", every=every)]
+
+
 def train(config: dict[str, Any]) -> None:
     """Trains and measures one run, from where it stands to its end.
 
@@ -176,6 +200,8 @@ def train(config: dict[str, Any]) -> None:
     """
     run = RunFolder(config["run"])
     names = config["dataset"].split("+")
+    split = datasets.evaluation_split(names[0])
+    title = f"{run.path} on {names[0]} {split}, with flip test"
     # A run with other arguments should be refused before anything is waited for or read.
     arguments = {key: value for key, value in config.items() if key != "run"}
     run.check(arguments, free=(*FREE_ARGUMENTS, "skeleton"))
@@ -183,7 +209,7 @@ def train(config: dict[str, Any]) -> None:
     with run.lock() if workers.is_chief else contextlib.nullcontext():
         if run.metrics is not None:
             print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
-            metrics.print_table(run.metrics, f"{run.path} on {names[0]} test, with flip test")
+            evaluate.print_results(run.metrics, title)
             return
 
         places = config["data_dir"], config["prepared_dir"]
@@ -207,7 +233,7 @@ def train(config: dict[str, Any]) -> None:
             result = evaluate.evaluate_joints(model, test_photographs, skeleton)
             summary = {"epochs": config["epochs"], "parameters": model.count_params(), **result}
             write_json(run.metrics_path, summary)
-            metrics.print_table(result, f"{run.path} on {names[0]} test, with flip test")
+            evaluate.print_results(result, title)
         workers.wait()
 
 
@@ -231,8 +257,8 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--dataset",
         default="stick_figures",
-        help=f"one or several of {', '.join(datasets.BUILDERS)}, joined by '+'; the test split of "
-        "the first one is the test",
+        help=f"one or several of {', '.join(datasets.NAMES)}, joined by '+'; the first one has "
+        "the joints to find, and the split to test on",
     )
     command_line.add_data_arguments(parser)
     add_model_arguments(parser)
@@ -246,6 +272,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="test photographs to measure on after each epoch; the end measures on all",
     )
     add("--strategy", default="none", choices=STRATEGIES, help="where to train")
+    parser.add_argument(
+        "--log_boxes",
+        action="store_true",
+        help="show the boxes in TensorBoard each epoch, and in boxes.gif when training ends",
+    )
     return parser
 
 

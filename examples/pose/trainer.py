@@ -72,6 +72,7 @@ class Trainer:
         batches: Iterator[Sequence[tf.Tensor]],
         steps: int,
         report: Callable[[int, float], None] = lambda step, loss: None,
+        after_step: Callable[[int], None] = lambda number: None,
     ) -> float:
         """Makes some steps.
 
@@ -80,6 +81,7 @@ class Trainer:
             steps: How many.
             report: Called every few steps with the steps made in this run, and the mean loss of
                 the last few.
+            after_step: Called after every step with the number of steps made in this run.
 
         Returns:
             The mean loss of the last output over all the steps.
@@ -91,6 +93,7 @@ class Trainer:
         for number in range(1, steps + 1):
             waiting.append(self._step(*next(batches)))
             self.done += 1
+            after_step(number)
             if number % CHECK_STEPS == 0 or number == steps:
                 recent = [float(loss) for loss in waiting]
                 waiting.clear()

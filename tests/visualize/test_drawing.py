@@ -109,7 +109,7 @@ def test_pixels(layer):
     pixels = drawing.to_pixels(visualize.draw_boxes(layer, None), dpi=50)
     assert pixels.shape == (220, 210, 3) and pixels.dtype == np.uint8
     blue = np.array(to_rgb("#1f6fb4")) * 255
-    near = np.abs(pixels - (255 * 0.6 + blue * 0.4)).max(axis=-1) < 40
+    near = np.abs(pixels - (255 * 0.63 + blue * 0.37)).max(axis=-1) < 25
     assert near.sum() > 50
 
 

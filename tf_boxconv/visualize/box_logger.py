@@ -149,7 +149,7 @@ class BoxLogger(keras.callbacks.Callback):
             grid.ravel(), self._shown, boxes, weights, everywhere, strict=False
         ):
             size = drawing.plane_size(layer)
-            drawing.draw_boxes_into(axes, layer_boxes, size, layer_weights, limit=100)
+            drawing.draw_boxes_into(axes, layer_boxes, size, layer_weights)
             reach = 1.05 * max(max(size) / 2, np.abs(all_boxes).max())
             axes.set_xlim(-reach, reach)
             axes.set_ylim(reach, -reach)

@@ -26,7 +26,7 @@ def new_figure(width: float, height: float) -> matplotlib.figure.Figure:
 
 
 def draw_boxes(
-    layer: BaseBoxConv2D, weights: np.ndarray | str | None = "mixing", limit: int = 200
+    layer: BaseBoxConv2D, weights: np.ndarray | str | None = "mixing", limit: int = 40
 ) -> matplotlib.figure.Figure:
     """Draws a layer's boxes where they lie around the output pixel.
 
@@ -69,7 +69,7 @@ def draw_boxes_into(
     boxes: np.ndarray,
     size: tuple[float, float],
     weights: np.ndarray | None,
-    limit: int = 200,
+    limit: int = 40,
 ) -> None:
     """Draws boxes `[channels, depth_multiplier, 4]` into axes; see `draw_boxes`."""
     from matplotlib.patches import Rectangle
@@ -82,10 +82,11 @@ def draw_boxes_into(
         )
     # The sort is stable: where all count alike the first ones come first. The strongest on top.
     shown = np.argsort(-strengths, kind="stable")[:limit][::-1]
-    strengths = strengths / max(strengths.max(initial=0.0), np.finfo(float).tiny)
+    low, high = strengths.min(initial=np.inf), strengths.max(initial=0.0)
     for index in shown:
         y_min, x_min, y_max, x_max = boxes[index]
-        opacity = 0.05 + 0.85 * strengths[index] ** 2 if weights is not None else 0.4
+        share = (strengths[index] - low) / (high - low) if high > low else 0.6
+        opacity = 0.05 + 0.9 * share**2
         axes.add_patch(
             Rectangle(
                 (x_min, y_min),

@@ -22,6 +22,7 @@ from keras import layers
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
+BOX_CONTEXTS = ("box", "pure_box")
 # The small boxes of "pure_box", in pixels: how far from the pixel their edges may begin, and go.
 NEAR_BOXES, NEAR_SIZE = 2, 5
 
@@ -91,7 +92,7 @@ class Context:
         return layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=name)
 
     def _wide(self, name: str) -> keras.Layer:
-        if self.kind in ("box", "pure_box"):
+        if self.kind in BOX_CONTEXTS:
             return DepthwiseBoxConv2D(self.boxes, name=name)
         common = {"padding": "same", "use_bias": False, "name": name}
         if self.kind == "depthwise":

@@ -41,10 +41,8 @@ def _frame(seed):
     return image, places
 
 
-@pytest.fixture(scope="module")
-def official(tmp_path_factory):
-    """The unpacked official archive, with two training frames and one for testing."""
-    root = tmp_path_factory.mktemp("flic")
+def write_official(root):
+    """Writes the unpacked official archive, with two training frames and one for testing."""
     fields = ["poselet_hit_idx", "moviename", "coords", "filepath", "imgdims", "currframe"]
     fields += ["torsobox", "istrain", "istest"]
     examples = np.empty((1, 3), dtype=[(field, object) for field in fields])
@@ -63,6 +61,12 @@ def official(tmp_path_factory):
         for field, value in zip(fields, values, strict=True):
             examples[0, i][field] = value
     scipy.io.savemat(root / "FLIC" / "examples.mat", {"examples": examples})
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    root = tmp_path_factory.mktemp("flic")
+    write_official(root)
     return root
 
 

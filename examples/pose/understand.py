@@ -1,0 +1,146 @@
+"""Draws what a box network has learned: boxes, kernels, sizes, its effective receptive field.
+
+    python -m examples.pose.train --dataset stick_figures --run runs/demo --epochs 4 --log_boxes
+    python -m examples.pose.understand --run runs/demo
+
+writes into the folder `understanding` of the run. The pictures are explained in
+docs/understanding.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import keras
+import matplotlib.figure
+import numpy as np
+
+from examples.pose import command_line, evaluate, plots
+from examples.pose.datasets import Skeleton
+from examples.pose.run_folder import RunFolder, RunFolderError, whole_file
+from tf_boxconv import description, visualize
+from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+from tf_boxconv.visualize import drawing
+
+INPUTS = 64  # Photographs that the receptive field is averaged over.
+COLUMNS = 4
+
+
+def draw_all_boxes(box_layers: list[BaseBoxConv2D]) -> matplotlib.figure.Figure:
+    """One page with the boxes of every layer, darker where what mixes them weighs them more."""
+    rows = -(-len(box_layers) // COLUMNS)
+    figure = drawing.new_figure(3.0 * COLUMNS, 3.2 * rows)
+    grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    for axes, layer in zip(grid, box_layers, strict=False):
+        drawing.draw_boxes_into(
+            axes,
+            drawing.boxes_array(layer),
+            drawing.plane_size(layer),
+            drawing.box_weights(layer),
+        )
+        axes.set_title(layer.name, fontsize=9)
+        axes.set_xlabel("")
+    for axes in grid[len(box_layers) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def strongest_filter(mixing: np.ndarray) -> int:
+    """The filter that weighs boxes most."""
+    return int(np.argmax(np.linalg.norm(mixing, axis=0)))
+
+
+def draw_strongest_kernel(layer: BaseBoxConv2D) -> matplotlib.figure.Figure:
+    """The kernel of the filter that weighs a layer's boxes most."""
+    mixing = visualize.mixing_weights(layer)
+    if mixing is None:
+        raise RunFolderError(f"Nothing mixes the boxes of layer {layer.name!r}.")
+    index = strongest_filter(mixing)
+    figure = visualize.draw_kernel(visualize.effective_kernel(layer, index, mixing))
+    figure.axes[0].set_title(f"{layer.name}, filter {index}", fontsize=9)
+    return figure
+
+
+def draw(
+    model: keras.Model, images: np.ndarray, layer_name: str | None = None
+) -> dict[str, matplotlib.figure.Figure]:
+    """Draws everything there is to see of a model.
+
+    Args:
+        model: A pose network with box layers.
+        images: `[n, S, S, 3]`, values 0 to 255, to measure the receptive field on.
+        layer_name: The layer to show the kernel and the histograms of; None takes the one whose
+            boxes are largest beside their plane.
+
+    Returns:
+        Figures by the names of their files.
+
+    Raises:
+        RunFolderError: The model has no box layers, or none of this name.
+    """
+    box_layers = list(description.box_layers(model))
+    names = [layer.name for layer in box_layers]
+    if not box_layers:
+        raise RunFolderError(f"The model {model.name!r} has no box layers.")
+    if layer_name is not None and layer_name not in names:
+        raise RunFolderError(f"--layer must be one of {', '.join(names)}, got {layer_name}.")
+    layer = max(box_layers, key=_relative_size)
+    if layer_name is not None:
+        layer = box_layers[names.index(layer_name)]
+    histograms = visualize.draw_histograms(layer)
+    histograms.suptitle(layer.name, fontsize=10)
+    field = visualize.effective_receptive_field(
+        model, images.astype(np.float32), data_format="channels_last"
+    )
+    return {
+        "boxes": draw_all_boxes(box_layers),
+        "kernel": draw_strongest_kernel(layer),
+        "histograms": histograms,
+        "receptive_field": visualize.draw_receptive_field(field),
+    }
+
+
+def _relative_size(layer: BaseBoxConv2D) -> float:
+    return float(np.mean(visualize.box_sizes(layer) / drawing.plane_size(layer)))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pose.understand",
+        description="Draws what a box network has learned.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--run", required=True, help="folder that train wrote")
+    parser.add_argument("--output", help="folder to write; None means understanding/ in the run")
+    parser.add_argument("--layer", help="layer to show kernel and histograms of; None chooses one")
+    command_line.add_data_arguments(parser)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draws as the command line says."""
+    arguments = make_parser().parse_args(argv)
+    run = RunFolder(arguments.run)
+    config = run.config
+    photographs, _ = evaluate.read_test_photographs(
+        config["dataset"].split("+")[0],
+        config["image_size"],
+        arguments.data_dir or config["data_dir"],
+        arguments.prepared_dir or config["prepared_dir"],
+        Skeleton.from_metadata(config["skeleton"]),
+    )
+    figures = draw(run.load_model(), photographs.images[:INPUTS], arguments.layer)
+    folder = Path(arguments.output) if arguments.output else run.path / "understanding"
+    for name, figure in figures.items():
+        plots.write(figure, folder / f"{name}.png")
+        print(f"Drawn: {folder / f'{name}.png'}")
+    animation = run.path / "boxes.gif"
+    if animation.exists():
+        with whole_file(folder / animation.name) as temporary:
+            temporary.write_bytes(animation.read_bytes())
+        print(f"Copied: {folder / animation.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,66 @@
+"""`understand` as a command, and the pictures it draws of a box network."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from examples.pose import command_line, datasets, train, understand
+from examples.pose.datasets.pose_features import LSP_SKELETON
+from examples.pose.models import pose_net
+from examples.pose.run_folder import RunFolder
+from tests.examples.pose import drawn_figures
+from tf_boxconv import description, visualize
+from tf_boxconv.visualize import BoxLogger
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "load", drawn_figures.load)
+    run = RunFolder(tmp_path / "run")
+    config = {"dataset": "stick_figures", "image_size": 32, "data_dir": None, "prepared_dir": None}
+    run.begin({**config, "skeleton": LSP_SKELETON.to_metadata()})
+    run.save_model(pose_net(image_size=32, width=8))
+    return run
+
+
+def test_command_writes_pictures(run, tmp_path, capsys):
+    (run.path / "boxes.gif").write_bytes(b"an animation")
+    understand.main(["--run", str(run.path)])
+    folder = run.path / "understanding"
+    names = ["boxes.png", "histograms.png", "kernel.png", "receptive_field.png"]
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*names, "boxes.gif"])
+    printed = capsys.readouterr().out
+    for name in names:
+        assert np.ptp(np.asarray(Image.open(folder / name).convert("L"))) > 100
+        assert str(folder / name) in printed
+    understand.main(["--run", str(run.path), "--output", str(tmp_path / "elsewhere")])
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 5
+
+
+def test_the_strongest_filter_of_the_layer_is_drawn(run):
+    model = run.load_model()
+    layer = list(description.box_layers(model))[2]
+    mixing = visualize.mixing_weights(layer)
+    index = int(np.argmax((mixing**2).sum(axis=0)))
+    axes = understand.draw_strongest_kernel(layer).axes[0]
+    assert axes.get_title() == f"{layer.name}, filter {index}"
+    kernel = visualize.effective_kernel(layer, index, mixing).sum(axis=-1)
+    np.testing.assert_allclose(axes.images[0].get_array(), kernel)
+
+
+def test_errors_are_clear(run, capsys):
+    assert command_line.run(lambda: understand.main(["--run", str(run.path), "--layer", "x"])) == 1
+    assert "--layer must be one of encoder" in capsys.readouterr().err
+    run.save_model(pose_net("depthwise", image_size=32, width=8))
+    assert command_line.run(lambda: understand.main(["--run", str(run.path)])) == 1
+    assert "has no box layers" in capsys.readouterr().err
+
+
+def test_training_logs_boxes_where_that_is_wanted(tmp_path):
+    run = RunFolder(tmp_path)
+    config = {"log_boxes": True, "context": "box", "steps_per_epoch": 250}
+    (logger,) = train.box_loggers(run, config)
+    assert isinstance(logger, BoxLogger)
+    assert (logger.animation, logger.every) == (tmp_path / "boxes.gif", 25)
+    assert train.box_loggers(run, {**config, "log_boxes": False}) == []
+    assert train.box_loggers(run, {**config, "context": "depthwise"}) == []
