@@ -23,7 +23,7 @@ from benchmarks.suites import STANDARD
 from benchmarks.tables import console
 
 SIZE = 31
-MODEL = {"batch": 8, "size": 48, "channels": 64}
+MODEL = {"batch": 8, "size": 48, "channels": 64, "blocks": 4}
 
 
 def checks(times: dict[Key, list[float]], steps: dict[str, list[float]]) -> list[Check]:

@@ -12,7 +12,9 @@ from tf_boxconv.layers import BoxBottleneck
 PLAIN, XLA = "plain", "XLA"
 
 
-def measure(batch: int, size: int, channels: int, rounds: int) -> dict[str, list[float]]:
+def measure(
+    batch: int, size: int, channels: int, blocks: int, rounds: int
+) -> dict[str, list[float]]:
     """Seconds of a step of Adam on a stack of residual box blocks, round by round, by turns.
 
     Runs in a worker.
@@ -23,8 +25,8 @@ def measure(batch: int, size: int, channels: int, rounds: int) -> dict[str, list
     calls = {}
     for name, jit_compile in ((PLAIN, False), (XLA, True)):
         keras.utils.set_random_seed(0)
-        blocks = [BoxBottleneck() for _ in range(4)]
-        model = keras.Sequential([keras.Input((size, size, channels)), *blocks])
+        stack = [BoxBottleneck() for _ in range(blocks)]
+        model = keras.Sequential([keras.Input((size, size, channels)), *stack])
         model.compile(keras.optimizers.Adam(1e-4), "mse", jit_compile=jit_compile)
         calls[name] = lambda model=model: model.train_on_batch(x, y)
     return timing.interleaved(calls, rounds, "training steps")
