@@ -22,7 +22,7 @@ from examples.pose import command_line, datasets, evaluate, input_pipeline, mode
 from examples.pose.datasets import Skeleton
 from examples.pose.distribution import STRATEGIES, Workers
 from examples.pose.input_pipeline import Photographs
-from examples.pose.models.blocks import BOX_CONTEXTS
+from examples.pose.models.blocks import BOX_CONTEXTS, Context
 from examples.pose.optimisation import PRECISIONS, Optimisation
 from examples.pose.run_folder import RunFolder, write_json
 from examples.pose.trainer import DivergedError, Trainer
@@ -182,7 +182,8 @@ def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
 
 def box_loggers(run: RunFolder, config: dict[str, Any]) -> list[keras.callbacks.Callback]:
     """The callback that shows the boxes of a box model in training, where that is wanted."""
-    if not config.get("log_boxes") or config["context"] not in BOX_CONTEXTS:
+    context = config["context"] or Context().kind
+    if not config.get("log_boxes") or context not in BOX_CONTEXTS:
         return []
     every = max(1, config["steps_per_epoch"] // 10)
     return [BoxLogger(run.logs_path, run.path / "boxes.gif", every=every)]
