@@ -1,6 +1,6 @@
 # Two commands for a fresh machine with Python 3.10-3.13, a C++17 compiler and make:
 #   make demo   trains, evaluates, draws and exports a pose model with box convolutions
-#   make test   runs all tests
+#   make test   runs the tests
 # Both install what they need into .venv and build the op on first use. On the other backends of Keras:
 #   make backends-test   installs JAX and PyTorch, and runs the operators' and layers' tests on them
 
@@ -29,13 +29,16 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test backends-test support-table bazel-test install lint format gpu-check clean
+.PHONY: demo test long-test backends-test support-table bazel-test install lint format gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
 
 test: install
-	$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
+
+long-test: install
+	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 
 # What runs on every backend.
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/test_constraints.py \

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from examples.pose.models import pose_net
+from examples.pose import models
 from tf_boxconv import description, visualize
 from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
@@ -70,7 +70,7 @@ def test_a_layer_on_its_own():
 
 
 def test_every_box_layer_of_the_pose_net():
-    model = pose_net(image_size=32, width=8)
+    model = models.build("u_net", image_size=32, width=8)
     layers = list(description.box_layers(model))
     assert len(layers) == 11
     for layer in layers:

@@ -59,7 +59,7 @@ def assert_same_training(run, alone):
     assert json.loads((Path(run) / "metrics.json").read_text())["epochs"] == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_two_workers_train_as_one_does(alone, tmp_path):
     run = RunFolder(tmp_path)
@@ -68,7 +68,7 @@ def test_two_workers_train_as_one_does(alone, tmp_path):
     assert_same_training(tmp_path, alone)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_two_devices_train_as_one_does(alone, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_BOXCONV_TEST_DEVICES", "2")
@@ -76,7 +76,7 @@ def test_two_devices_train_as_one_does(alone, tmp_path, monkeypatch):
     assert_same_training(tmp_path, alone)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
     alone, tmp_path, monkeypatch, capfd

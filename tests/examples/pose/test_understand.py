@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.pose import command_line, datasets, train, understand
+from examples.pose import command_line, datasets, models, train, understand
 from examples.pose.datasets.pose_features import LSP_SKELETON
-from examples.pose.models import pose_net
 from examples.pose.run_folder import RunFolder
 from tests.examples.pose import drawn_figures
 from tf_boxconv import description, visualize
@@ -19,7 +18,7 @@ def run(tmp_path, monkeypatch):
     run = RunFolder(tmp_path / "run")
     config = {"dataset": "stick_figures", "image_size": 32, "data_dir": None, "prepared_dir": None}
     run.begin({**config, "skeleton": LSP_SKELETON.to_metadata()})
-    run.save_model(pose_net(image_size=32, width=8))
+    run.save_model(models.build("u_net", image_size=32, width=8))
     return run
 
 
@@ -51,7 +50,7 @@ def test_the_strongest_filter_of_the_layer_is_drawn(run):
 def test_errors_are_clear(run, capsys):
     assert command_line.run(lambda: understand.main(["--run", str(run.path), "--layer", "x"])) == 1
     assert "--layer must be one of encoder" in capsys.readouterr().err
-    run.save_model(pose_net("depthwise", image_size=32, width=8))
+    run.save_model(models.build("u_net", context="depthwise", image_size=32, width=8))
     assert command_line.run(lambda: understand.main(["--run", str(run.path)])) == 1
     assert "has no box layers" in capsys.readouterr().err
 
