@@ -40,6 +40,18 @@ def value_and_gradients(function: Callable, arguments: Sequence, output_grad=Non
     return _BY_BACKEND[BACKEND](function, arguments, output_grad)
 
 
+def layer_gradients(loss, layer, x, **call_arguments):
+    """Gradients of `loss(layer(x))` to `x` and each of the layer's trainable weights."""
+    fixed = [variable.value for variable in layer.non_trainable_variables]
+
+    def function(x, *weights):
+        out, _ = layer.stateless_call(list(weights), fixed, x, **call_arguments)
+        return loss(out)
+
+    weights = [tensor(variable.value) for variable in layer.trainable_variables]
+    return value_and_gradients(function, [tensor(x), *weights])[1]
+
+
 def _tensorflow(function, arguments, output_grad):
     import tensorflow as tf
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.backend import dtype_name, tensor, to_float64
 from tf_boxconv import constraints
 from tf_boxconv.constraints import BoxConstraint
 
@@ -38,6 +39,15 @@ def test_valid_boxes_come_back_bit_for_bit():
 )
 def test_repairs(box, wanted):
     np.testing.assert_allclose(project(box, max_size=(10, 20)), wanted, atol=1e-5)
+
+
+def test_float64_stays_float64():
+    """Boxes that are kept and boxes that are repaired."""
+    box = np.array([[0.1, -0.7, 5.3, 2.9], [0.3, 0.1, 0.4, 77.7]])
+    got = BoxConstraint(max_size=10)(tensor(box))
+    assert dtype_name(got) == "float64"
+    wanted = [box[0], [0.35 - 0.5, 0.1, 0.35 + 0.5, 10]]
+    np.testing.assert_allclose(to_float64(got), wanted, rtol=1e-14)
 
 
 def test_nan_stays_nan_and_does_not_spread_to_other_axes_or_boxes():

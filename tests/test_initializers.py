@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.backend import dtype_name, to_float64
 from tf_boxconv import initializers
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
@@ -53,9 +54,9 @@ def test_seeds():
     assert len(np.unique(draw(max_size=9, seed=3).reshape(-1, 4), axis=0)) == 256
     # As with Keras's own: an integer repeats at every call, a generator goes on.
     repeats = RandomBoxes(max_size=9, seed=3)
-    np.testing.assert_array_equal(repeats((2, 1, 4)), repeats((2, 1, 4)))
+    np.testing.assert_array_equal(to_float64(repeats((2, 1, 4))), to_float64(repeats((2, 1, 4))))
     goes_on = RandomBoxes(max_size=9, seed=keras.random.SeedGenerator(3))
-    assert np.any(goes_on((2, 1, 4)) != goes_on((2, 1, 4)))
+    assert np.any(to_float64(goes_on((2, 1, 4))) != to_float64(goes_on((2, 1, 4))))
 
 
 def test_without_a_seed_the_global_seed_decides():
@@ -69,7 +70,10 @@ def test_without_a_seed_the_global_seed_decides():
 def test_float64_and_zero_channels():
     boxes = RandomBoxes(max_size=9, seed=0)((0, 2, 4), dtype="float64")
     assert boxes.shape == (0, 2, 4)
-    assert keras.backend.standardize_dtype(boxes.dtype) == "float64"
+    assert dtype_name(boxes) == "float64"
+    # Drawn in float64, not in float32 and widened.
+    boxes = to_float64(RandomBoxes(max_size=9, seed=0)((50, 2, 4), dtype="float64"))
+    assert np.mean(boxes == boxes.astype(np.float32)) < 0.01
 
 
 @pytest.mark.parametrize("seed", [None, 7, keras.random.SeedGenerator(7)])
@@ -80,14 +84,16 @@ def test_serialization(seed):
     assert isinstance(revived, RandomBoxes)
     assert keras.initializers.serialize(revived) == config
     if seed is not None:
-        np.testing.assert_array_equal(revived((5, 2, 4)), initializer((5, 2, 4)))
+        np.testing.assert_array_equal(*(to_float64(i((5, 2, 4))) for i in (revived, initializer)))
 
 
 def test_with_max_size_binds_a_copy_once_and_keeps_the_seed():
     free = RandomBoxes(seed=2)
     bound = free.with_max_size((30, 40))
     assert free.max_size is None
-    np.testing.assert_array_equal(bound((3, 2, 4)), draw((3, 2, 4), max_size=(30, 40), seed=2))
+    np.testing.assert_array_equal(
+        to_float64(bound((3, 2, 4))), draw((3, 2, 4), max_size=(30, 40), seed=2)
+    )
     assert bound.with_max_size((8, 8)) is bound
 
 
@@ -95,7 +101,7 @@ def test_get():
     assert isinstance(initializers.get("random_boxes"), RandomBoxes)
     assert isinstance(initializers.get("zeros"), keras.initializers.Zeros)
     array = np.ones((1, 1, 4), np.float32)
-    np.testing.assert_array_equal(initializers.get(array)((1, 1, 4), "float32"), array)
+    np.testing.assert_array_equal(to_float64(initializers.get(array)((1, 1, 4), "float32")), array)
 
 
 def test_bad_arguments():

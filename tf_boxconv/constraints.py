@@ -71,7 +71,8 @@ class BoxConstraint(keras.constraints.Constraint):
 
         # Clipping comes first, so that a box with an infinite edge has a centre.
         near_low, near_high = ops.clip(low, -limit, limit), ops.clip(high, -limit, limit)
-        half = ops.maximum(near_high - near_low, self.min_size) / 2
+        # Not `maximum`, which gives float32 for float64 on PyTorch (Keras 3.15).
+        half = ops.clip(near_high - near_low, self.min_size, 2 * limit) / 2
         centre = ops.clip((near_low + near_high) / 2, half - limit, limit - half)
         return ops.where(keep, low, centre - half), ops.where(keep, high, centre + half)
 

@@ -1,11 +1,11 @@
 """BoxBottleneck: a Keras layer, and the residual block that its docstring describes."""
 
-import keras
 import numpy as np
 import pytest
 from keras.src import testing
 
 from tests import reference
+from tests.backend import to_float64
 from tests.layers.cases import DATA_FORMATS, image_shape, images, random_boxes
 from tf_boxconv.layers import BoxBottleneck
 
@@ -67,10 +67,10 @@ def test_against_the_reference(data_format, training):
 
     channel = 3 if data_format == "channels_last" else 1
     inputs = np.moveaxis(x, channel, -1).astype(np.float64)
-    reduced = np.maximum(batch_norm(inputs @ layer.kernel.numpy(), layer.reduce_norm), 0)
-    responses = reference.box_conv2d(reduced, keras.ops.convert_to_numpy(layer.boxes))
+    reduced = np.maximum(batch_norm(inputs @ to_float64(layer.kernel), layer.reduce_norm), 0)
+    responses = reference.box_conv2d(reduced, to_float64(layer.boxes))
     wanted = np.maximum(inputs + batch_norm(responses, layer.box_norm), 0)
-    got = np.moveaxis(keras.ops.convert_to_numpy(layer(x, training=training)), channel, -1)
+    got = np.moveaxis(to_float64(layer(x, training=training)), channel, -1)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -78,9 +78,9 @@ def test_dropout_drops_context_in_training_only():
     x = images((2, 9, 9, 8))
     layer = BoxBottleneck(rate=0.5, activation=None)
     layer.build(x.shape)
-    context = keras.ops.convert_to_numpy(layer(x, training=True)) - x
+    context = to_float64(layer(x, training=True)) - x
     assert 0.4 < np.mean(context == 0) < 0.6
-    context = keras.ops.convert_to_numpy(layer(x, training=False)) - x
+    context = to_float64(layer(x, training=False)) - x
     assert np.mean(context == 0) < 0.01
 
 

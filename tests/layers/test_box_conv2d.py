@@ -6,6 +6,7 @@ import pytest
 from keras.src import testing
 
 from tests import reference
+from tests.backend import dtype_name, to_float64
 from tests.layers.cases import DATA_FORMATS, image_shape, images, random_boxes
 from tf_boxconv.layers import BoxConv2D
 
@@ -73,9 +74,11 @@ def test_against_the_reference(data_format, strides, normalization, dtype, toler
     boxes = boxes if dtype == "float64" else boxes.astype(np.float32)
     responses = reference.box_conv2d(x, boxes, strides, normalization, data_format)
     channel = 3 if data_format == "channels_last" else 1
-    mixed = np.moveaxis(responses, channel, -1) @ layer.kernel.numpy() + layer.bias.numpy()
-    got = np.moveaxis(keras.ops.convert_to_numpy(layer(x)), channel, -1)
-    assert got.dtype == dtype
+    kernel, bias = to_float64(layer.kernel), to_float64(layer.bias)
+    mixed = np.moveaxis(responses, channel, -1) @ kernel + bias
+    out = layer(x)
+    assert dtype_name(out) == dtype
+    got = np.moveaxis(to_float64(out), channel, -1)
     np.testing.assert_allclose(got, mixed, rtol=tolerance, atol=tolerance)
 
 
@@ -90,7 +93,7 @@ def test_a_conv2d_of_ones_is_one_box():
     plain = keras.layers.Conv2D(4, (3, 5), padding="same", use_bias=False)
     plain.build(x.shape)
     plain.kernel.assign(np.tile(weights, (3, 5, 1, 1)))
-    np.testing.assert_allclose(layer(x), plain(x), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(to_float64(layer(x)), to_float64(plain(x)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("strides", [1, 2, (3, 2)])

@@ -13,6 +13,7 @@ from tf_boxconv import constraints as box_constraints
 from tf_boxconv import initializers as box_initializers
 from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
+    dtype_name,
     standardize_data_format,
     standardize_implementation,
     standardize_normalization,
@@ -92,7 +93,7 @@ class BaseBoxConv2D(keras.layers.Layer):
                 pixels, relative to the centre of the output pixel.
         """
         self._check_built("set_boxes")
-        boxes = ops.cast(boxes, self._boxes.dtype)
+        boxes = ops.convert_to_tensor(boxes, self._boxes.dtype)
         if tuple(boxes.shape) != tuple(self._boxes.shape):
             raise ValueError(
                 "`boxes` must have shape [channels, depth_multiplier, 4], here "
@@ -112,16 +113,22 @@ class BaseBoxConv2D(keras.layers.Layer):
 
     def _check_built(self, name):
         if self._scale is None:
+            # PyTorch, where layers are modules, puts a message of its own in this one's place.
             raise AttributeError(f"You must build the layer before accessing `{name}`.")
 
+    # By the tensors' own operators: several of Keras's, `ops.maximum` and `ops.matmul` among them,
+    # give float32 for float64 on backends other than TensorFlow (Keras 3.15).
+
     def _to_pixels(self, stored):
-        return ops.multiply(stored, self._scale_array(stored.dtype))
+        stored = ops.convert_to_tensor(stored)
+        return stored * self._scale_tensor(stored)
 
     def _to_stored(self, pixels):
-        return ops.divide(pixels, self._scale_array(pixels.dtype))
+        pixels = ops.convert_to_tensor(pixels)
+        return pixels / self._scale_tensor(pixels)
 
-    def _scale_array(self, dtype):
-        return np.array(self._scale * 2, dtype=keras.backend.standardize_dtype(dtype))
+    def _scale_tensor(self, like):
+        return ops.convert_to_tensor(self._scale * 2, dtype_name(like))
 
     def _build_boxes(self, input_shape):
         """Creates the box weight for an input of this shape; returns the number of channels."""
@@ -261,7 +268,8 @@ class BaseBoxConv2D(keras.layers.Layer):
         super().load_own_variables(store)
         if saved_scale is not None and tuple(np.array(saved_scale)) != self._scale:
             ratio = np.tile(np.array(saved_scale) / self._scale, 2)
-            self._boxes.assign(ops.multiply(self._boxes, ops.cast(ratio, self._boxes.dtype)))
+            boxes = ops.convert_to_tensor(self._boxes)
+            self._boxes.assign(boxes * ops.convert_to_tensor(ratio, self._boxes.dtype))
 
     def get_config(self):
         """Returns the arguments of the constructor."""

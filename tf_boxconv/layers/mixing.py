@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from keras import ops
 
 
@@ -11,9 +13,14 @@ def mix_channels(inputs, kernel, data_format):
     TensorFlow's convolution does not run in the `"channels_first"` layout on the CPU; there this
     is one matrix product a batch item, and no transposition.
     """
+    kernel = ops.convert_to_tensor(kernel)
+    channels, filters = kernel.shape
+    # Not `ops.tensordot` and `ops.matmul`, which give float32 for float64 on PyTorch (Keras 3.15).
     if data_format == "channels_last":
-        return ops.tensordot(inputs, kernel, axes=1)
-    batch, channels, height, width = ops.shape(inputs)
+        *leading, _ = ops.shape(inputs)
+        # With one unknown, converters to other runtimes need no arithmetic on shapes.
+        pixels = ops.reshape(inputs, (-1 if channels else math.prod(leading), channels))
+        return ops.reshape(pixels @ kernel, (*leading, filters))
+    batch, _, height, width = ops.shape(inputs)
     planes = ops.reshape(inputs, (batch, channels, height * width))
-    mixed = ops.matmul(ops.transpose(kernel), planes)
-    return ops.reshape(mixed, (batch, kernel.shape[1], height, width))
+    return ops.reshape(ops.transpose(kernel) @ planes, (batch, filters, height, width))

@@ -1,0 +1,130 @@
+"""Layers in what is TensorFlow's alone: graphs, XLA, `tf.data`, SavedModels."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_boxconv
+from tests.backend import tensorflow_only
+from tests.layers.cases import DATA_FORMATS, LAYERS, image_shape, images, make, random_boxes
+from tf_boxconv import backends
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = tensorflow_only
+
+everywhere = pytest.mark.parametrize("name", LAYERS)
+
+
+def box_ops(function, *specs):
+    """The compiled box ops in a function's graph."""
+    operations = tf.function(function).get_concrete_function(*specs).graph.get_operations()
+    return [op.type for op in operations if op.type.startswith("BoxConv>")]
+
+
+def test_portable_operator_has_stock_ops_only():
+    boxes = [[[-1.0, -1.0, 1.0, 1.0]] * 2] * 3
+    spec = tf.TensorSpec([None, None, None, 3])
+    for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
+        found = box_ops(
+            lambda x, i=implementation: tf_boxconv.box_conv2d(x, boxes, implementation=i), spec
+        )
+        assert found == ops
+
+
+@everywhere
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+def test_portable_layers_have_stock_ops_only(name, data_format):
+    spec = tf.TensorSpec(image_shape(data_format))
+    for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
+        layer = make(name, data_format=data_format, implementation=implementation)
+        layer.build(spec.shape)
+        assert box_ops(layer, spec) == ops
+
+
+@everywhere
+def test_gradients_with_a_tape(name):
+    """To the layer's variables themselves, in a graph as eagerly."""
+    x = tf.constant(images(image_shape("channels_last")))
+    layer = make(name)
+    layer.build(x.shape)
+
+    def gradients():
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.reduce_sum(tf.sin(layer(x)))
+            penalty = y + tf.reduce_sum(inner.gradient(y, x) ** 2)
+        return outer.gradient(penalty, [v.value for v in layer.trainable_variables])
+
+    found = gradients()
+    assert all(np.any(gradient != 0) for gradient in found)
+    for gradient, traced in zip(found, tf.function(gradients)(), strict=True):
+        np.testing.assert_allclose(traced, gradient, rtol=1e-4, atol=1e-4)
+
+
+@everywhere
+@pytest.mark.parametrize("has_xla", [True, False])
+def test_jit_is_chosen_where_xla_knows_the_ops(name, has_xla, monkeypatch):
+    monkeypatch.setattr(backends.native, "SUPPORTS_JIT", has_xla)
+    layer = make(name)
+    assert layer.supports_jit == has_xla
+    inputs = keras.Input((9, 11, 8))
+    model = keras.Model(inputs, layer(inputs))
+    # Keras chooses XLA where it sees a device that is not a CPU.
+    device = tf.config.PhysicalDevice(name="/physical_device:GPU:0", device_type="GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [device])
+    model.compile("sgd", "mse")
+    assert model.jit_compile is has_xla
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    plain.compile("sgd", "mse")
+    assert plain.jit_compile is True  # so that the check above means something
+    if not has_xla:
+        with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+            model.compile("sgd", "mse", jit_compile=True)
+        assert model.jit_compile is False
+
+
+@everywhere
+def test_portable_layers_compile_with_xla(name):
+    x = images(image_shape("channels_last"))
+    layer = make(name, implementation="portable")
+    expected = layer(x)
+    assert layer.supports_jit
+    np.testing.assert_allclose(
+        tf.function(layer, jit_compile=True)(tf.constant(x)), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_fit_takes_a_dataset():
+    """Boxes move as they do with the same batches from arrays."""
+    x, y = images((8, 12, 12, 3)), images((8, 12, 12, 6), seed=1)
+    boxes = []
+    for arguments in (
+        {"x": tf.data.Dataset.from_tensors((x, y)).repeat(5)},
+        {"x": x, "y": y, "epochs": 5},
+    ):
+        layer = DepthwiseBoxConv2D(2)
+        model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+        layer.set_boxes(random_boxes(3, 2))
+        model.compile(keras.optimizers.Adam(0.03), "mse")
+        model.fit(**arguments, verbose=0)
+        boxes.append(layer.boxes)
+    assert np.max(np.abs(boxes[0] - random_boxes(3, 2))) > 0.5
+    np.testing.assert_allclose(boxes[0], boxes[1], atol=1e-3)
+
+
+def test_export_to_a_saved_model(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((None, None, 8)),
+            BoxBottleneck(max_size=10),
+            BoxConv2D(4, max_size=10),
+            DepthwiseBoxConv2D(2, max_size=10),
+        ]
+    )
+    model.export(tmp_path / "exported", verbose=False)
+    served = tf.saved_model.load(tmp_path / "exported")
+    for shape in ((2, 9, 11, 8), (1, 20, 3, 8)):
+        x = images(shape)
+        np.testing.assert_allclose(served.serve(x), model(x), rtol=1e-5, atol=1e-5)

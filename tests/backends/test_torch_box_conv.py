@@ -1,0 +1,291 @@
+"""The operators as PyTorch's own: registered, differentiated, compiled, in any memory layout."""
+
+import concurrent.futures
+
+import keras
+import numpy as np
+import pytest
+
+import tf_boxconv
+from tests import reference
+from tests.backend import BACKEND, to_float64
+from tests.layers.cases import LAYERS, images, make
+from tests.ops.problems import DTYPES
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
+
+if BACKEND != "torch":
+    pytest.skip(f"of PyTorch alone; Keras's backend is {BACKEND}", allow_module_level=True)
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+X = np.random.default_rng(0).normal(size=(2, 7, 9, 3))
+# No edge on a pixel border for any stride: derivatives have one value each.
+BOXES = np.random.default_rng(1).uniform(0.6, 4, (3, 2, 4)) * [-1, -1, 1, 1]
+OPTIONS = [
+    {"strides": (1, 1), "normalization": "area", "data_format": "channels_last"},
+    {"strides": (2, 1), "normalization": "valid", "data_format": "channels_first"},
+    {"strides": (1, 3), "normalization": None, "data_format": "channels_last"},
+]
+options_of_all_kinds = pytest.mark.parametrize("options", OPTIONS)
+operators = torch.ops.tf_boxconv
+
+
+@pytest.fixture
+def threads():
+    """Sets PyTorch's number of threads; the test's end sets it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def problem(data_format="channels_last", dtype=torch.float64):
+    """Images and boxes that ask for gradients."""
+    x = X if data_format == "channels_last" else np.moveaxis(X, -1, 1)
+    boxes = torch.tensor(BOXES, dtype=torch.promote_types(dtype, torch.float32))
+    return torch.tensor(x, dtype=dtype).requires_grad_(), boxes.requires_grad_()
+
+
+def value_and_gradients(function, *arguments):
+    """What `function` returns, and the gradients of the sum of its sine."""
+    out = function(*arguments)
+    return out, *torch.autograd.grad(torch.sin(out).sum(), arguments)
+
+
+def assert_same_bits(actual, expected):
+    for a, e in zip(actual, expected, strict=True):
+        assert torch.equal(a, e) and a.dtype == e.dtype
+
+
+# What PyTorch asks of an operator.
+
+
+@pytest.mark.parametrize(("options", "dtype"), zip(OPTIONS + OPTIONS[:1], DTYPES, strict=True))
+def test_operators_are_registered_as_they_should_be(options, dtype):
+    """Schemas, shapes by themselves, gradients, and all of it as traced with unknown sizes."""
+    x, boxes = problem(options["data_format"], getattr(torch, dtype))
+    last = list(options["strides"]), options["normalization"] or "none", options["data_format"]
+    out = operators.box_conv2d(x, boxes, *last)
+    grad = torch.randn_like(out).requires_grad_()
+    torch.library.opcheck(operators.box_conv2d.default, (x, boxes, *last))
+    torch.library.opcheck(operators.box_conv2d_grad.default, (x, boxes, grad, *last))
+    for table_dtype in ("float32", "float64"):
+        torch.library.opcheck(
+            operators.integral_image.default, (x, options["data_format"], table_dtype)
+        )
+
+
+@options_of_all_kinds
+def test_numeric_gradients_of_both_orders(options):
+    def function(x, boxes):
+        return tf_boxconv.box_conv2d(x, boxes, **options)
+
+    arguments = problem(options["data_format"])
+    assert torch.autograd.gradcheck(function, arguments)
+    assert torch.autograd.gradgradcheck(function, arguments)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_numeric_gradients_of_the_integral_image(data_format):
+    x, _ = problem(data_format)
+    assert torch.autograd.gradcheck(lambda x: tf_boxconv.integral_image(x, data_format), x)
+    assert torch.autograd.gradgradcheck(lambda x: tf_boxconv.integral_image(x, data_format), x)
+
+
+# torch.compile. It runs a C++ compiler, which takes minutes on a busy machine.
+
+compiles = pytest.mark.timeout(900)
+
+
+@compiles
+@options_of_all_kinds
+def test_operator_compiles_whole(options):
+    """In one graph, with its gradients, for another size as well."""
+
+    def function(x, boxes):
+        return 2 * tf_boxconv.box_conv2d(torch.tanh(x), boxes, **options)
+
+    compiled = torch.compile(function, fullgraph=True)
+    x, boxes = problem(options["data_format"])
+    for batch in (x, x.detach()[:1].repeat(3, 1, 1, 1).requires_grad_()):
+        actual = value_and_gradients(compiled, batch, boxes)
+        expected = value_and_gradients(function, batch, boxes)
+        for a, e in zip(actual, expected, strict=True):
+            torch.testing.assert_close(a, e, rtol=1e-10, atol=1e-10)
+
+
+@compiles
+def test_model_compiles_whole():
+    """In one graph, with gradients to every weight."""
+    model = keras.Sequential(
+        [
+            keras.Input((9, 11, 8)),
+            BoxBottleneck(),
+            BoxConv2D(5, 3, strides=2, activation="relu"),
+            DepthwiseBoxConv2D(2, data_format="channels_first"),
+        ]
+    )
+    # As in inference: Keras's own batch normalization cannot be traced in training.
+    x = torch.tensor(images((2, 9, 11, 8)), requires_grad=True)
+    weights = [variable.value for variable in model.trainable_variables]
+
+    def results(function):
+        out = function(x)
+        return out, *torch.autograd.grad(torch.sin(out).sum(), [x, *weights])
+
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for actual, expected in zip(results(compiled), results(model), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@compiles
+def test_compiled_training_is_as_without():
+    """`compile(jit_compile=True)`, which is `torch.compile` of Keras's step."""
+    x, y = images((4, 9, 11, 8)), images((4, 5, 6, 10), seed=1)
+    boxes, traced = [], torch._dynamo.utils.counters["stats"]
+    for jit_compile in (False, True):
+        traced.clear()
+        keras.utils.set_random_seed(0)
+        layers = [BoxConv2D(5, 3, strides=2), DepthwiseBoxConv2D(2)]
+        model = keras.Sequential([keras.Input(x.shape[1:]), *layers])
+        model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=jit_compile)
+        assert model.jit_compile is jit_compile
+        before = [to_float64(layer.boxes) for layer in layers]
+        model.fit(x, y, epochs=3, verbose=0)
+        boxes.append([to_float64(layer.boxes) for layer in layers])
+        assert (traced["unique_graphs"] > 0) is jit_compile
+    for first, eager, compiled in zip(before, *boxes, strict=True):
+        assert np.any(eager != first)
+        np.testing.assert_allclose(compiled, eager, rtol=1e-4, atol=1e-4)
+
+
+# Memory.
+
+
+class Record(TorchDispatchMode):
+    """The operators that run inside, with their arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Notes the call and makes it."""
+        self.calls.append((function, args))
+        return function(*args, **(kwargs or {}))
+
+
+def permuted(x, data_format):
+    """`x` with equal values and shape, in memory the other way round."""
+    there, back = ((0, 3, 1, 2), (0, 2, 3, 1))[:: 1 if data_format == "channels_last" else -1]
+    return x.permute(there).contiguous().permute(back)
+
+
+@options_of_all_kinds
+def test_memory_of_the_other_format_is_not_copied(options):
+    """As Keras's convolutions give it, and as PyTorch's `channels_last` memory format is."""
+    x, boxes = problem(options["data_format"])
+    other = permuted(x.detach(), options["data_format"]).requires_grad_()
+    assert not other.is_contiguous()
+    if options["data_format"] == "channels_first":
+        assert other.is_contiguous(memory_format=torch.channels_last)
+    with Record() as record, torch.no_grad():
+        tf_boxconv.box_conv2d(other, boxes, **options)
+    ran = [str(function) for function, _ in record.calls]
+    assert set(ran) == {"aten.permute.default", "tf_boxconv.box_conv2d.default"}
+    (given,) = [args[0] for f, args in record.calls if f is operators.box_conv2d.default]
+    assert given.is_contiguous() and given.data_ptr() == other.data_ptr()
+
+    def function(x, boxes):
+        return tf_boxconv.box_conv2d(x, boxes, **options)
+
+    expected = value_and_gradients(function, x, boxes)
+    for a, e in zip(value_and_gradients(function, other, boxes), expected, strict=True):
+        assert a.shape == e.shape
+        torch.testing.assert_close(a, e, rtol=1e-12, atol=1e-12)
+
+
+@options_of_all_kinds
+def test_memory_in_no_order_at_all(options):
+    """Every other pixel of larger images, mirrored boxes, an upstream gradient without memory."""
+    x, boxes = problem(options["data_format"])
+    large = torch.full([2 * s for s in x.shape], torch.nan, dtype=x.dtype)
+    large[::2, ::2, ::2, ::2] = x.detach()
+    strided = large[::2, ::2, ::2, ::2].requires_grad_()
+    turned = boxes.detach().mT.contiguous().mT.requires_grad_()
+    assert not strided.is_contiguous() and not turned.is_contiguous()
+
+    def function(x, boxes):
+        return tf_boxconv.box_conv2d(x, boxes, **options)
+
+    assert_same_bits(
+        value_and_gradients(function, strided, turned), value_and_gradients(function, x, boxes)
+    )
+    (expanded,) = torch.autograd.grad(function(strided, turned).sum(), [turned])
+    ones = torch.ones_like(function(x, boxes))
+    (expected,) = torch.autograd.grad(function(x, boxes), [boxes], ones)
+    assert_same_bits([expanded], [expected])
+
+
+# Threads.
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 40, 33, 20, 2), (1, 300, 1200, 9, 1), (7, 5, 6, 70, 1)], ids=str
+)
+@pytest.mark.parametrize("normalization", ["area", "valid"])
+def test_same_bits_on_any_number_of_threads(shape, normalization, threads):
+    *shape, per_channel = shape
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.normal(size=shape), dtype=torch.float32, requires_grad=True)
+    boxes = np.sort(rng.uniform(-20, 20, (shape[-1], per_channel, 2, 2)), axis=2)
+    boxes = torch.tensor(boxes.reshape(shape[-1], per_channel, 4), dtype=torch.float32)
+    results = []
+    for number in (1, 2, 4):
+        threads(number)
+        out = tf_boxconv.box_conv2d(x, boxes.requires_grad_(), normalization=normalization)
+        results.append([out, *torch.autograd.grad(out, [x, boxes], out)])
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
+
+
+def test_calls_from_many_threads():
+    x, boxes = problem(dtype=torch.float32)
+
+    def results(_):
+        return value_and_gradients(tf_boxconv.box_conv2d, x, boxes)
+
+    expected = results(0)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for found in pool.map(results, range(32)):
+            assert_same_bits(found, expected)
+
+
+# Layers.
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_modules(name):
+    """Their weights are PyTorch's parameters, which its own optimizers move."""
+    layer = make(name)
+    x = torch.tensor(images((2, 9, 11, 8)))
+    layer(x)
+    parameters = [p for p in layer.parameters() if p.requires_grad]
+    assert len(parameters) == len(layer.trainable_variables)
+    before = to_float64(layer.boxes)
+    optimizer = torch.optim.Adam(parameters, 0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (layer(x) ** 2).mean().backward()
+        optimizer.step()
+    assert np.abs(to_float64(layer.boxes) - before).max() > 0.5
+
+
+def test_values_are_those_of_the_reference():
+    """Through `torch.nn.functional` neighbours, without Keras between."""
+    x, boxes = problem("channels_first")
+    out = torch.nn.functional.relu(tf_boxconv.box_conv2d(x, boxes, data_format="channels_first"))
+    wanted = np.maximum(
+        reference.box_conv2d(np.moveaxis(X, -1, 1), BOXES, data_format="channels_first"), 0
+    )
+    np.testing.assert_allclose(out.detach(), wanted, atol=1e-12)

@@ -1,0 +1,73 @@
+"""Models that one backend saves and others load; `test_across_backends.py` runs it in processes."""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tests.layers.cases import images
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
+
+FRAMEWORKS = ("tensorflow", "jax", "torch")
+BACKEND = keras.config.backend()
+
+# Sizes of planes that a model is built for, and batches that it is asked about.
+MODELS = {
+    "fixed": ((9, 11), [(3, 9, 11, 8)]),
+    "dynamic": ((None, None), [(3, 9, 11, 8), (1, 30, 4, 8), (2, 1, 1, 8)]),
+}
+
+
+def trained_model(name: str) -> keras.Model:
+    """A model of all three layers after a few steps, with weights that no initializer gives."""
+    size, _ = MODELS[name]
+    max_size = (10, 12) if None in size else None
+    inputs = keras.Input((*size, 8))
+    x = BoxBottleneck(4, max_size=max_size, name="bottleneck")(inputs)
+    x = BoxConv2D(5, 3, strides=2, activation="relu", max_size=max_size, name="full")(x)
+    x = DepthwiseBoxConv2D(
+        2, normalization="valid", use_bias=True, max_size=max_size, name="depthwise"
+    )(x)
+    model = keras.Model(inputs, x)
+    model.compile(keras.optimizers.Adam(0.02), "mse")
+    x, y = images((4, 9, 11, 8), seed=1), images((4, 5, 6, 10), seed=2)
+    for _ in range(4):
+        model.train_on_batch(x, y)
+    return model
+
+
+def outputs_of(model: keras.Model, name: str) -> list[np.ndarray]:
+    """What a model makes of the batches of its name."""
+    return [model.predict(images(shape), verbose=0) for shape in MODELS[name][1]]
+
+
+def save(folder: Path) -> None:
+    """Saves each model, and what it gives."""
+    for name in MODELS:
+        model = trained_model(name)
+        model.save(folder / f"{name}-{BACKEND}.keras")
+        np.savez(folder / f"{name}-{BACKEND}.npz", *outputs_of(model, name))
+
+
+def load(folder: Path) -> None:
+    """Loads every model of the folder, and saves what it gives under this backend."""
+    for file in folder.glob("*.keras"):
+        name = file.stem.split("-")[0]
+        model = keras.models.load_model(file)
+        np.savez(folder / f"{file.stem}-in-{BACKEND}.npz", *outputs_of(model, name))
+
+
+def use_alone(folder: Path) -> None:
+    """Trains, saves and loads with no framework imported but the backend."""
+    model = trained_model("fixed")
+    model.save(folder / "model.keras")
+    loaded = keras.models.load_model(folder / "model.keras")
+    for saved, again in zip(*(outputs_of(m, "fixed") for m in (model, loaded)), strict=True):
+        np.testing.assert_array_equal(saved, again)
+    imported = [name for name in FRAMEWORKS if sys.modules.get(name) is not None]
+    assert imported == [BACKEND], imported
+
+
+if __name__ == "__main__":
+    {"save": save, "load": load, "use_alone": use_alone}[sys.argv[1]](Path(sys.argv[2]))
