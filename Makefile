@@ -66,7 +66,8 @@ bazel-test: install
 	PYTHON_BIN_PATH=$(abspath $(BIN)/python) bazel test $(BAZEL_FLAGS) \
 		:all :libtf_boxconv_ops.so :build_info
 	TF_BOXCONV_LIBRARY=$(abspath bazel-bin/libtf_boxconv_ops.so) \
-		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops
+		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops \
+		tests/backends/test_tensorflow_library.py
 
 install: $(VENV)/.installed $(LIBRARY)
 
