@@ -1,16 +1,13 @@
 """Trains the pose network from given weights on given pictures, under the backend in force.
 
-`benchmarks.backends` runs it, once for each backend of Keras, with `KERAS_BACKEND` set:
-
-    KERAS_BACKEND=jax python -m benchmarks.backend_training FOLDER --steps 100
+`benchmarks.backends` has it run by a worker of each backend of Keras.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -74,22 +71,27 @@ class Training:
         return float(self.model.train_on_batch(self._images[batch], self._joints[batch]))
 
 
-def main() -> None:
-    """Prints the losses of all steps and the median of a step's seconds, as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.backend_training")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=100)
-    args = parser.parse_args()
-    training = Training(args.folder)
+def train(folder: Path, steps: int) -> dict[str, Any]:
+    """The losses of all steps and the median of a step's seconds. Runs in a worker."""
+    training = Training(folder)
     losses, seconds = [], []
-    for _ in range(args.steps):
+    for _ in range(steps):
         start = time.perf_counter()
         losses.append(training.step())
         seconds.append(time.perf_counter() - start)
     jit = bool(training.model.jit_compile)
-    found = {"losses": losses, "seconds": float(np.median(seconds)), "jit_compile": jit}
-    print("RESULT" + json.dumps(found))
+    return {"losses": losses, "seconds": float(np.median(seconds)), "jit_compile": jit}
 
 
-if __name__ == "__main__":
-    main()
+def train_with_and_without_xla(folder: Path, steps: int) -> dict[str, dict[str, list[float]]]:
+    """Losses and seconds of each step with XLA and without, by turns. Runs in a worker."""
+    trainings = {"without XLA": Training(folder, False), "XLA": Training(folder, True)}
+    found = {name: {"losses": [], "seconds": []} for name in trainings}
+    for i in range(steps):
+        # The order alternates: what the one leaves in caches is the other's in turn.
+        for name in list(trainings)[:: 1 if i % 2 else -1]:
+            start = time.perf_counter()
+            found[name]["losses"].append(trainings[name].step())
+            found[name]["seconds"].append(time.perf_counter() - start)
+    assert trainings["XLA"].model.jit_compile and not trainings["without XLA"].model.jit_compile
+    return found

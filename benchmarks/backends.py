@@ -13,57 +13,18 @@ convolutions and interpolation on processors are a few times slower than TensorF
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import rich.table
 
-from benchmarks import machine, timing, workers
+from benchmarks import backend_training, command_line, machine, timing, workers
 from benchmarks.tables import console
+from examples.pose import models
 
-# Of examples.pose.models, which brings Keras along.
-CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
 BACKENDS = ("tensorflow", "jax", "torch")
-
-
-def train(backend: str, folder: Path, steps: int) -> dict:
-    """What `benchmarks.backend_training` finds under a backend."""
-    command = [sys.executable, "-m", "benchmarks.backend_training", str(folder)]
-    done = subprocess.run(
-        [*command, "--steps", str(steps)],
-        env={**os.environ, "KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-    )
-    for line in done.stdout.splitlines():
-        if line.startswith("RESULT"):
-            return json.loads(line.removeprefix("RESULT"))
-    sys.exit(f"{backend} failed:\n{done.stderr[-3000:]}")
-
-
-def train_with_and_without_xla(folder: Path, steps: int) -> dict[str, dict[str, list[float]]]:
-    """Losses and seconds of each step with XLA and without, by turns. Runs in a worker."""
-    import time
-
-    from benchmarks.backend_training import Training
-
-    trainings = {"without XLA": Training(folder, False), "XLA": Training(folder, True)}
-    found = {name: {"losses": [], "seconds": []} for name in trainings}
-    for i in range(steps):
-        # The order alternates: what the one leaves in caches is the other's in turn.
-        for name in list(trainings)[:: 1 if i % 2 else -1]:
-            start = time.perf_counter()
-            found[name]["losses"].append(trainings[name].step())
-            found[name]["seconds"].append(time.perf_counter() - start)
-    assert trainings["XLA"].model.jit_compile and not trainings["without XLA"].model.jit_compile
-    return found
 
 
 def difference(losses: list[float], of: list[float]) -> float:
@@ -111,32 +72,31 @@ def xla_table(found: dict[str, dict[str, list[float]]]) -> rich.table.Table:
     return table
 
 
+def _worker(backend: str) -> workers.Worker:
+    return workers.Worker(workers.default_threads(), {"KERAS_BACKEND": backend})
+
+
 def main(argv: list[str] | None = None) -> None:
     """Trains and prints two tables."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.backends",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.make_parser("backends", __doc__)
     add = parser.add_argument
     add("--steps", type=int, default=100, help="of each backend (100)")
     add("--xla_steps", type=int, default=50, help="with and without XLA (50)")
-    add("--context", choices=CONTEXTS, default="pure_box", help="of the network (pure_box)")
+    add("--context", choices=models.CONTEXTS, default="pure_box", help="of the network (pure_box)")
     add("--width", type=int, default=32, help="channels at the highest resolution (32)")
     add("--output", type=Path, help="a file for all losses (.json)")
     args = parser.parse_args(argv)
-    description = machine.describe()
-    console.print(machine.summary(description), markup=False)
-    threads = workers.default_threads()
-    with tempfile.TemporaryDirectory() as name, workers.Worker(threads) as worker:
+    description = command_line.print_machine()
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        from benchmarks import backend_training
-
-        worker.call(backend_training.prepare, folder, args.context, args.width)
-        xla = worker.call(train_with_and_without_xla, folder, args.xla_steps)
+        with _worker(BACKENDS[0]) as worker:
+            worker.call(backend_training.prepare, folder, args.context, args.width)
+            xla = worker.call(backend_training.train_with_and_without_xla, folder, args.xla_steps)
         console.print(xla_table(xla))
-        installed = [b for b in BACKENDS if importlib.util.find_spec(b)]
-        found = {backend: train(backend, folder, args.steps) for backend in installed}
+        found = {}
+        for backend in filter(importlib.util.find_spec, BACKENDS):
+            with _worker(backend) as worker:
+                found[backend] = worker.call(backend_training.train, folder, args.steps)
         console.print(backends_table(found))
     if args.output:
         machine.write_report(args.output, description, {"xla": xla, "backends": found})

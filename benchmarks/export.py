@@ -10,7 +10,6 @@ is not installed is left out, and said.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import tempfile
 from pathlib import Path
@@ -21,7 +20,7 @@ import rich.table
 import tensorflow as tf
 
 import tf_boxconv
-from benchmarks import machine, timing, workers
+from benchmarks import command_line, machine, timing, workers
 from benchmarks.export_runtimes import RUNTIMES
 from benchmarks.tables import console, threads_text
 from examples.pose import models
@@ -142,11 +141,7 @@ def write_json(
 
 def main(argv: list[str] | None = None) -> None:
     """Measures in a fresh process and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.make_parser("export", __doc__)
     add = parser.add_argument
     add("--run", help="run folder of a trained network (default: one with random weights)")
     add("--rounds", type=int, default=9, help="rounds over all formats (9)")
@@ -155,8 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--width", type=int, default=32, help="without --run: channels at the top (32)")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
-    description = machine.describe()
-    console.print(machine.summary(description), markup=False)
+    description = command_line.print_machine()
     results, missing = workers.in_fresh_process(
         args.threads, measure, args.run, args.image_size, args.width, args.rounds, args.threads
     )

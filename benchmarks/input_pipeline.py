@@ -10,7 +10,6 @@ for its images.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import rich.table
 import tensorflow as tf
 
-from benchmarks import machine, timing, workers
+from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
 from examples.pose import input_pipeline, models
 from examples.pose.datasets import LSP_SKELETON
@@ -104,11 +103,7 @@ def table_of(results: dict[str, list[float]], size: Size, threads: int) -> rich.
 
 def main(argv: list[str] | None = None) -> None:
     """Measures in a fresh process and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.input_pipeline",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.make_parser("input_pipeline", __doc__)
     add = parser.add_argument
     add("--rounds", type=int, default=9, help="rounds over all (9)")
     add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
@@ -117,8 +112,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--batch_size", type=int, default=16, help="images in a batch (16)")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
-    description = machine.describe()
-    console.print(machine.summary(description), markup=False)
+    description = command_line.print_machine()
     size = Size(args.image_size, args.batch_size)
     results = workers.in_fresh_process(args.threads, measure, size, tuple(args.models), args.rounds)
     console.print(table_of(results, size, args.threads))

@@ -10,7 +10,6 @@ its rivals are compiled functions of stock TensorFlow ops.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ctypes
 import dataclasses
@@ -21,7 +20,7 @@ from pathlib import Path
 import rich.table
 import tensorflow as tf
 
-from benchmarks import machine, workers
+from benchmarks import command_line, workers
 from benchmarks.cases import FORWARD, PASSES, Candidate, Case, random_boxes
 from benchmarks.rivals import RIVALS, Inputs
 from benchmarks.suites import OTHER_SHAPES, STANDARD
@@ -101,14 +100,10 @@ def _return_freed_memory() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.make_parser("memory", __doc__)
     parser.add_argument("--threads", type=int, default=workers.default_threads())
     args = parser.parse_args(argv)
-    console.print(machine.summary(machine.describe()), markup=False)
+    command_line.print_machine()
     table = rich.table.Table(title=f"memory beyond tensors, {threads_text(args.threads)}")
     for name in ("case", "operator", *(f"{name}, MiB" for name in PASSES), "budget, MiB"):
         table.add_column(name, justify="right" if "MiB" in name else "left")

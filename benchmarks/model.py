@@ -9,7 +9,6 @@ as a multiple of the box network's.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import rich.table
 import tensorflow as tf
 
-from benchmarks import machine, timing, workers
+from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
 from examples.pose import heatmaps, model_cost, models
 
@@ -140,11 +139,7 @@ def write_json(
 
 def main(argv: list[str] | None = None) -> None:
     """Measures in a fresh process and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.model",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.make_parser("model", __doc__)
     add = parser.add_argument
     add("--rounds", type=int, default=9, help="rounds over all networks (9)")
     add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
@@ -154,8 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--width", type=int, help="channels, where they are fewest (the network's own)")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
-    description = machine.describe()
-    console.print(machine.summary(description), markup=False)
+    description = command_line.print_machine()
     console.print(f"{args.rounds} rounds, {args.model}, images of {args.image_size} pixels")
     results = workers.in_fresh_process(
         args.threads,

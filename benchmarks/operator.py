@@ -12,10 +12,9 @@ process of its own.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from benchmarks import machine, measure, plots, results, rivals, workers
+from benchmarks import command_line, measure, plots, results, rivals, workers
 from benchmarks.cases import PASSES
 from benchmarks.suites import SUITES, Suite
 from benchmarks.tables import console, print_run
@@ -34,10 +33,9 @@ def run_suite(name: str, suite: Suite, threads: int, rounds: int) -> list[result
 
 def main(argv: list[str] | None = None) -> None:
     """Measures, prints the machine and the tables, and writes files and pictures."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.operator",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_line.make_parser(
+        "operator",
+        __doc__,
         epilog="suites:\n" + "\n".join(f"  {name}: {s.title}" for name, s in SUITES.items()),
     )
     add = parser.add_argument
@@ -53,8 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--output", type=Path, help="folder for results.json, results.csv and the pictures")
     args = parser.parse_args(argv)
 
-    description = machine.describe()
-    console.print(machine.summary(description), markup=False)
+    description = command_line.print_machine()
     console.print(f"{args.rounds} rounds. {rivals.SKIP_RULE}", style="dim", markup=False)
     if args.output:
         args.output.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,6 @@ whole test split, each photograph once, without its mirror image.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import rich.table
 import tensorflow as tf
 
 import tf_boxconv
+from benchmarks.command_line import make_parser
 from benchmarks.export_runtimes import LiteRT
 from benchmarks.tables import console
 from examples.pose import command_line, datasets, evaluate, input_pipeline
@@ -66,11 +66,7 @@ def _pck(model, photographs: Photographs, skeleton) -> float:
 
 def main(argv: list[str] | None = None) -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.quantized_pose",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("quantized_pose", __doc__)
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
     parser.add_argument("--calibration", type=int, default=200, help="photographs (200)")
     parser.add_argument("--limit", type=int, help="test photographs (all)")
@@ -78,10 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     run = RunFolder(args.run)
     name, size = run.config["dataset"].split("+")[0], run.config["image_size"]
-    places = (
-        args.data_dir or run.config["data_dir"],
-        args.prepared_dir or run.config["prepared_dir"],
-    )
+    places = command_line.data_places(args, run.config)
     dataset, _ = datasets.load(name, "train", *places)
     calibration = input_pipeline.read_photographs(dataset, size, f"reading {name} train")
     test, skeleton = evaluate.read_test_photographs(name, size, *places)

@@ -10,13 +10,12 @@ ratios of medians over rounds in which all took turns.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 import time
 from pathlib import Path
 
-from benchmarks import machine
+from benchmarks import command_line, machine
 from benchmarks.acceptance import memory, precision, ratios, shapes, threads
 from benchmarks.acceptance.budget import Check, all_kept, table_of
 from benchmarks.tables import console
@@ -32,11 +31,7 @@ SECTIONS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Measures, prints the tables and returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.acceptance",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.make_parser("acceptance", __doc__)
     add = parser.add_argument
     add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="what to measure (all)")
     add("--rounds", type=int, default=15, help="rounds of what is timed (15)")
@@ -45,8 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--output", type=Path, help="a file for all figures (.json)")
     args = parser.parse_args(argv)
 
-    description = machine.describe()
-    console.print(machine.summary(description), markup=False)
+    description = command_line.print_machine()
     runs = [_run(number, args.only, args.rounds) for number in range(1, args.runs + 1)]
     for name in args.only:
         console.print(table_of(name, [run[name] for run in runs]))

@@ -8,13 +8,12 @@ medians with quartiles, and ratios of medians beside their budgets.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 import rich.table
 
-from benchmarks import machine, timing, workers
+from benchmarks import command_line, machine, timing, workers
 from benchmarks.acceptance.budget import Check, all_kept, at_least, table_of
 from benchmarks.cases import FORWARD, FORWARD_BACKWARD, PASSES
 from benchmarks.compiled import operator, training
@@ -61,18 +60,13 @@ def times_table(times: dict[Key, list[float]], steps: dict[str, list[float]]) ->
 
 def main(argv: list[str] | None = None) -> int:
     """Measures in fresh processes, prints the tables and returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compiled",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line.make_parser("compiled", __doc__)
     add = parser.add_argument
     add("--rounds", type=int, default=15, help="rounds of what is timed (15)")
     add("--strict", action="store_true", help="exit with 1 if a budget is missed")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
-    description = machine.describe()
-    console.print(machine.summary(description), markup=False)
+    description = command_line.print_machine()
     # JAX's threads are as many as there are processors.
     threads = workers.default_threads()
     with workers.Worker(threads, operator.ENVIRONMENT) as worker:

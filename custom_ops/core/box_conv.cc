@@ -69,13 +69,14 @@ InstructionSet chosen_instruction_set() {
 #define BOXCONV_DISPATCH(call) (baseline::call)
 #endif
 
-// Nanoseconds that a unit takes, roughly: ParallelFor splits work by it. Measured on one core of an
-// x86-64 server with AVX2, per pixel and channel: reading the input, and then each box.
-Index unit_cost(const BoxConvProblem& p, const baseline::WorkUnits& units, double input_cost,
-                double box_cost) {
+// What the normalization "valid" takes besides, in the backward pass.
+constexpr PixelCost kValidExtentCost{0.3, 5.0};
+
+// Nanoseconds that a unit takes, roughly: ParallelFor splits work by it.
+Index unit_cost(const BoxConvProblem& p, const baseline::WorkUnits& units, PixelCost cost) {
   const double pixels = static_cast<double>(units.rows().length() * units.columns().length()) *
                         static_cast<double>(units.block());
-  return static_cast<Index>(pixels * (input_cost + box_cost * p.boxes_per_channel)) + 1;
+  return cost.of(pixels, p.boxes_per_channel);
 }
 
 template <typename Units>
@@ -131,7 +132,7 @@ Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* box
   const BoxReach reach = baseline::reach_of(p, boxes, /*backward=*/false);
   const baseline::WorkUnits units = baseline::forward_work(p, reach);
   return run_units(
-      units.count(), unit_cost(p, units, 0.3, 0.6), parallel_for, [&](Index begin, Index end) {
+      units.count(), unit_cost(p, units, kForwardCost), parallel_for, [&](Index begin, Index end) {
         return BOXCONV_DISPATCH(forward_units(p, input, boxes, reach, output, begin, end));
       });
 }
@@ -140,15 +141,15 @@ template <typename T, typename TBox>
 Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* boxes,
                          const T* output_grad, T* input_grad, TBox* boxes_grad,
                          const ParallelFor& parallel_for) {
-  const Index edges = p.out_channels() * 4;
+  const Index edges = p.boxes_size();
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
-  if (p.batch * p.height * p.width * p.channels == 0) return Status::kOk;
+  if (p.input_size() == 0) return Status::kOk;
   const BoxReach reach = baseline::reach_of(p, boxes, /*backward=*/true);
   const baseline::WorkUnits units = baseline::backward_work(p, reach);
   EdgeGradientParts main(p.batch * units.tiles(), edges);
   if (!main.ok()) return Status::kOutOfMemory;
   Status status = run_units(
-      units.count(), unit_cost(p, units, 0.6, 1.5), parallel_for, [&](Index begin, Index end) {
+      units.count(), unit_cost(p, units, kBackwardCost), parallel_for, [&](Index begin, Index end) {
         return BOXCONV_DISPATCH(backward_units(p, input, boxes, reach, output_grad, input_grad,
                                                main.data(), begin, end));
       });
@@ -160,7 +161,7 @@ Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* bo
   const baseline::WorkUnits forward = baseline::forward_work(p, forward_reach);
   EdgeGradientParts extent(p.batch * forward.tiles(), edges);
   if (!extent.ok()) return Status::kOutOfMemory;
-  status = run_units(forward.count(), unit_cost(p, forward, 0.3, 5.0), parallel_for,
+  status = run_units(forward.count(), unit_cost(p, forward, kValidExtentCost), parallel_for,
                      [&](Index begin, Index end) {
                        return BOXCONV_DISPATCH(valid_extent_units(
                            p, input, boxes, forward_reach, output_grad, extent.data(), begin, end));

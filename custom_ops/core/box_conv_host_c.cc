@@ -20,9 +20,7 @@ const char* boxconv_host_forward(const boxconv_problem* p, const void* input, co
                                  void* output, int32_t threads) {
   return boxconv::with_types(p, [&](auto types) {
     const auto problem = boxconv::problem_of(*p);
-    const auto size =
-        problem.batch * problem.out_height() * problem.out_width() * problem.out_channels();
-    boxconv::advise_huge_pages(output, size * sizeof(IMAGE));
+    boxconv::advise_huge_pages(output, problem.output_size() * sizeof(IMAGE));
     return boxconv::text(boxconv::box_conv_forward(
         problem, static_cast<const IMAGE*>(input), static_cast<const BOX*>(boxes),
         static_cast<IMAGE*>(output), boxconv::on_threads(threads)));
@@ -34,8 +32,7 @@ const char* boxconv_host_backward(const boxconv_problem* p, const void* input, c
                                   int32_t threads) {
   return boxconv::with_types(p, [&](auto types) {
     const auto problem = boxconv::problem_of(*p);
-    const auto size = problem.batch * problem.height * problem.width * problem.channels;
-    boxconv::advise_huge_pages(input_grad, size * sizeof(IMAGE));
+    boxconv::advise_huge_pages(input_grad, problem.input_size() * sizeof(IMAGE));
     return boxconv::text(boxconv::box_conv_backward(
         problem, static_cast<const IMAGE*>(input), static_cast<const BOX*>(boxes),
         static_cast<const IMAGE*>(output_grad), static_cast<IMAGE*>(input_grad),

@@ -5,6 +5,7 @@
 
 #include "core/box_conv.h"
 #include "core/huge_pages.h"
+#include "ffi/bindings.h"
 #include "ffi/ffi_problem.h"
 #include "ffi/pool_parallel_for.h"
 #include "xla/ffi/api/ffi.h"
@@ -16,11 +17,9 @@ namespace {
 using xla::ffi::Result;
 using xla::ffi::ThreadPool;
 
-// Nanoseconds that one of the problems takes, roughly: box_conv.cc has these costs.
-Index problem_cost(const BoxConvProblem& p, double input_cost, double box_cost) {
-  const double pixels =
-      static_cast<double>(p.batch * p.channels) * static_cast<double>(p.height * p.width);
-  return static_cast<Index>(pixels * (input_cost + box_cost * p.boxes_per_channel)) + 1;
+// Nanoseconds that one of the problems takes, roughly.
+Index problem_cost(const BoxConvProblem& p, PixelCost cost) {
+  return cost.of(static_cast<double>(p.input_size()), p.boxes_per_channel);
 }
 
 // Runs one(i) for each of `count` problems, side by side: each may be too small for two threads.
@@ -36,9 +35,9 @@ Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for,
   return to_ffi(ok ? Status::kOk : Status::kOutOfMemory);
 }
 
-Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output, ThreadPool pool,
+Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
               Span<const std::int64_t> strides, std::string_view normalization,
-              std::string_view data_format) {
+              std::string_view data_format, ThreadPool pool) {
   BoxConvProblems all;
   BOXCONV_RETURN_IF_ERROR(
       read_forward(input, boxes, *output, strides, normalization, data_format, &all));
@@ -51,18 +50,18 @@ Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output, Thread
     const auto* edges = static_cast<const TBox*>(boxes.untyped_data());
     auto* results = static_cast<T*>(output->untyped_data());
     return for_each_problem(
-        all.count, problem_cost(all.each, 0.3, 0.6), parallel_for, [&](Index i) {
-          return box_conv_forward(all.each, images + i * all.input_size(),
-                                  edges + i * all.boxes_size(), results + i * all.output_size(),
-                                  parallel_for);
+        all.count, problem_cost(all.each, kForwardCost), parallel_for, [&](Index i) {
+          return box_conv_forward(all.each, images + i * all.each.input_size(),
+                                  edges + i * all.each.boxes_size(),
+                                  results + i * all.each.output_size(), parallel_for);
         });
   });
 }
 
 Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
-               Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad, ThreadPool pool,
+               Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
                Span<const std::int64_t> strides, std::string_view normalization,
-               std::string_view data_format) {
+               std::string_view data_format, ThreadPool pool) {
   BoxConvProblems all;
   BOXCONV_RETURN_IF_ERROR(read_backward(input, boxes, output_grad, *input_grad, *boxes_grad,
                                         strides, normalization, data_format, &all));
@@ -77,11 +76,11 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
     auto* to_images = static_cast<T*>(input_grad->untyped_data());
     auto* to_edges = static_cast<TBox*>(boxes_grad->untyped_data());
     return for_each_problem(
-        all.count, problem_cost(all.each, 0.6, 1.5), parallel_for, [&](Index i) {
-          return box_conv_backward(all.each, images + i * all.input_size(),
-                                   edges + i * all.boxes_size(), upstream + i * all.output_size(),
-                                   to_images + i * all.input_size(),
-                                   to_edges + i * all.boxes_size(), parallel_for);
+        all.count, problem_cost(all.each, kBackwardCost), parallel_for, [&](Index i) {
+          return box_conv_backward(
+              all.each, images + i * all.each.input_size(), edges + i * all.each.boxes_size(),
+              upstream + i * all.each.output_size(), to_images + i * all.each.input_size(),
+              to_edges + i * all.each.boxes_size(), parallel_for);
         });
   });
 }
@@ -91,23 +90,7 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
 }  // namespace boxconv
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_forward_host, boxconv::ffi::forward,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Attr<xla::ffi::Span<const std::int64_t>>("strides")
-                                  .Attr<std::string_view>("normalization")
-                                  .Attr<std::string_view>("data_format"));
+                              boxconv::ffi::forward_binding().Ctx<xla::ffi::ThreadPool>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_backward_host, boxconv::ffi::backward,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Attr<xla::ffi::Span<const std::int64_t>>("strides")
-                                  .Attr<std::string_view>("normalization")
-                                  .Attr<std::string_view>("data_format"));
+                              boxconv::ffi::backward_binding().Ctx<xla::ffi::ThreadPool>());

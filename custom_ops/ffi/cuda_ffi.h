@@ -20,11 +20,16 @@ inline Error to_ffi(const CudaStatus& status) {
   return Error::Internal(std::string("box convolution on the GPU: ") + status.error());
 }
 
-// Memory that XLA takes back, for what is queued later, as soon as `scratch` dies.
-inline Error allocate_workspace(xla::ffi::ScratchAllocator* scratch, std::size_t bytes,
-                                void** workspace) {
+// As much memory as size_of(problem, &bytes) says. XLA takes it back, for what is queued later, as
+// soon as `scratch` dies.
+template <typename Problem>
+Error allocate_workspace(xla::ffi::ScratchAllocator* scratch,
+                         CudaStatus (*size_of)(const Problem&, std::size_t*),
+                         const Problem& problem, void** workspace) {
   constexpr std::size_t kAlignment = 256;  // more than XLA can be asked for
   *workspace = nullptr;
+  std::size_t bytes = 0;
+  BOXCONV_RETURN_IF_ERROR(to_ffi(size_of(problem, &bytes)));
   if (bytes == 0) return Error::Success();
   const auto memory = scratch->Allocate(bytes + kAlignment);
   if (!memory.has_value()) {

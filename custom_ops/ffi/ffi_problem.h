@@ -73,11 +73,6 @@ struct BoxConvProblems {
     if (!first) dims.push_back(each.out_channels());
     return dims;
   }
-  Index input_size() const { return each.batch * each.height * each.width * each.channels; }
-  Index output_size() const {
-    return each.batch * each.out_height() * each.out_width() * each.out_channels();
-  }
-  Index boxes_size() const { return each.out_channels() * 4; }
 };
 
 inline Error read_layout(std::string_view data_format, Layout* layout) {

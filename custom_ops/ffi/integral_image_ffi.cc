@@ -1,6 +1,7 @@
 // Handler of the integral image on the CPU.
 #include "core/box_conv.h"
 #include "core/huge_pages.h"
+#include "ffi/bindings.h"
 #include "ffi/box_conv_ffi.h"
 #include "ffi/ffi_problem.h"
 #include "ffi/pool_parallel_for.h"
@@ -10,8 +11,8 @@ namespace boxconv {
 namespace ffi {
 namespace {
 
-Error table_of(AnyBuffer input, xla::ffi::Result<AnyBuffer> table, xla::ffi::ThreadPool pool,
-               std::string_view data_format) {
+Error table_of(AnyBuffer input, xla::ffi::Result<AnyBuffer> table, std::string_view data_format,
+               xla::ffi::ThreadPool pool) {
   IntegralImageProblem problem;
   BOXCONV_RETURN_IF_ERROR(read_integral_image(input, *table, data_format, &problem));
   advise_huge_pages(table->untyped_data(), table->size_bytes());
@@ -29,8 +30,4 @@ Error table_of(AnyBuffer input, xla::ffi::Result<AnyBuffer> table, xla::ffi::Thr
 }  // namespace boxconv
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_integral_image_host, boxconv::ffi::table_of,
-                              xla::ffi::Ffi::Bind()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Attr<std::string_view>("data_format"));
+                              boxconv::ffi::integral_image_binding().Ctx<xla::ffi::ThreadPool>());

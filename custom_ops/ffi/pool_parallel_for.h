@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/box_conv.h"
+#include "core/unit_blocks.h"
 
 namespace boxconv {
 
@@ -52,11 +53,8 @@ class SharedBlocks {
 template <typename Pool>
 ParallelFor pool_parallel_for(Pool* pool) {
   return [pool](Index total, Index cost, const std::function<void(Index, Index)>& body) {
-    constexpr Index kShortestBlock = 20000;  // nanoseconds; waking a thread takes about as long
     const Index threads = std::max(Index{1}, static_cast<Index>(pool->num_threads()));
-    // Neighbouring units share cache lines and fetch each other's memory: one block a thread.
-    const Index share = (total + threads - 1) / threads;
-    const Index block = std::max(share, kShortestBlock / cost + 1);
+    const Index block = units_per_block(total, cost, threads);
     if (block >= total) return body(0, total);
     const auto blocks = std::make_shared<SharedBlocks>(total, block, body);
     const Index helpers = (total + block - 1) / block - 1;

@@ -2,11 +2,11 @@
 #ifndef BOXCONV_TENSORFLOW_KERNEL_COMMON_H_
 #define BOXCONV_TENSORFLOW_KERNEL_COMMON_H_
 
-#include <algorithm>
 #include <string>
 
 #include "core/box_conv.h"
 #include "core/huge_pages.h"
+#include "core/unit_blocks.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace boxconv {
@@ -40,14 +40,11 @@ inline void advise_huge_pages(const tensorflow::Tensor& tensor) {
   advise_huge_pages(tensor.tensor_data().data(), tensor.TotalBytes());
 }
 
-// Spreads core's units over the threads that TensorFlow gives its own kernels. Neighbouring units
-// share cache lines and fetch each other's memory, so each thread gets one block of them.
+// Spreads core's units over the threads that TensorFlow gives its own kernels.
 inline ParallelFor parallel_for(tensorflow::OpKernelContext* context) {
   auto* workers = context->device()->tensorflow_cpu_worker_threads()->workers;
   return [workers](Index total, Index cost, const std::function<void(Index, Index)>& body) {
-    constexpr Index kShortestBlock = 20000;  // nanoseconds; waking a thread takes about as long
-    const Index share = (total + workers->NumThreads() - 1) / workers->NumThreads();
-    const Index block = std::max(share, kShortestBlock / cost + 1);
+    const Index block = units_per_block(total, cost, workers->NumThreads());
     workers->ParallelFor(total, tensorflow::thread::ThreadPool::SchedulingParams::Fixed(block),
                          body);
   };

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from examples.pose.run_folder import RunFolderError
 
@@ -18,6 +19,16 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--prepared_dir",
         default=None,
         help="where prepared records are kept; None means ~/tensorflow_datasets",
+    )
+
+
+def data_places(
+    arguments: argparse.Namespace, config: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    """`data_dir` and `prepared_dir` for a trained run: as asked for now, else as in training."""
+    return (
+        arguments.data_dir or config["data_dir"],
+        arguments.prepared_dir or config["prepared_dir"],
     )
 
 

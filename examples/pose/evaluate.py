@@ -251,8 +251,7 @@ def main(argv: list[str] | None = None) -> None:
     photographs, skeleton = read_test_photographs(
         name,
         config["image_size"],
-        arguments.data_dir or config["data_dir"],
-        arguments.prepared_dir or config["prepared_dir"],
+        *command_line.data_places(arguments, config),
         Skeleton.from_metadata(config["skeleton"]),
     )
     how = {"flip_test": not arguments.no_flip_test, "decoding": arguments.decoding}

@@ -5,9 +5,9 @@
         model.keras     the network as of the last finished epoch, ready for use
         state.npz       weights, optimiser and step as of the last finished epoch, for resuming
         logs/           TensorBoard curves
-    boxes.gif       the boxes while they were trained (`train --log_boxes`)
-    understanding/  pictures of what was learned (`examples.pose.understand`)
         metrics.json    the result; its presence says that the run is finished
+        boxes.gif       the boxes while they were trained (`train --log_boxes`)
+        understanding/  pictures of what was learned (`examples.pose.understand`)
         evaluation-*.json    what `examples.pose.evaluate` measured later, and its pictures, *.png
 
 Every file is written under a temporary name and renamed when complete, so that a process killed at

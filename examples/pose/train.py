@@ -11,6 +11,7 @@ again, and ends as if nothing had happened: the batches depend on the seed and t
 
 import argparse
 import contextlib
+import json
 import sys
 import time
 from typing import Any
@@ -32,6 +33,7 @@ MODEL_ARGUMENTS = (
     "context",
     "boxes",
     "kernel_size",
+    "box_options",
     "image_size",
     "width",
     "depth",
@@ -238,6 +240,17 @@ def train(config: dict[str, Any]) -> None:
         workers.wait()
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """Parses a JSON object of the command line."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"must be a JSON object such as '{{}}', got {text!r}")
+    return value
+
+
 def positive(text: str) -> int:
     """Parses a positive integer of the command line."""
     value = int(text)
@@ -288,6 +301,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add("--context", choices=models.CONTEXTS, help="what gathers context in each block")
     add("--boxes", type=positive, help="boxes a channel, where the context is boxes")
     add("--kernel_size", type=positive, help="of wide filters other than boxes")
+    add(
+        "--box_options",
+        type=json_object,
+        help="arguments of DepthwiseBoxConv2D, as in '{\"normalization\": \"valid\"}'",
+    )
     add("--image_size", type=positive, default=96, help="pixels")
     add("--width", type=positive, help="channels, where they are fewest")
     add("--depth", type=positive, help="blocks in a row; for hourglass: halvings")

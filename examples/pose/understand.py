@@ -126,8 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     photographs, _ = evaluate.read_test_photographs(
         config["dataset"].split("+")[0],
         config["image_size"],
-        arguments.data_dir or config["data_dir"],
-        arguments.prepared_dir or config["prepared_dir"],
+        *command_line.data_places(arguments, config),
         Skeleton.from_metadata(config["skeleton"]),
     )
     figures = draw(run.load_model(), photographs.images[:INPUTS], arguments.layer)

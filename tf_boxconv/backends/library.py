@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 from pathlib import Path
@@ -53,3 +54,17 @@ def missing(library: Path) -> LibraryUnavailable:
         "`pip install -e .`; else run `pip install --force-reinstall --no-deps tf_boxconv` with "
         "the framework installed."
     )
+
+
+def load_core_library() -> ctypes.CDLL:
+    """Loads core, of which JAX and PyTorch take what they need.
+
+    Raises:
+        LibraryUnavailable: if it is not built or cannot be loaded.
+    """
+    if not CORE_LIBRARY.exists():
+        raise missing(CORE_LIBRARY)
+    try:
+        return ctypes.CDLL(str(CORE_LIBRARY))
+    except OSError as error:
+        raise LibraryUnavailable(f"{CORE_LIBRARY} cannot be loaded: {error}") from error

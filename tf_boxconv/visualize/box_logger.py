@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tf_boxconv.exporting import output
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.visualize import drawing
 from tf_boxconv.visualize.kernels import box_offsets, box_sizes, boxes_array
@@ -122,10 +122,7 @@ class BoxLogger(keras.callbacks.Callback):
         palette = frames[-1].quantize(64)
         frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
         durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_FRAME_MILLISECONDS]
-        self.animation.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.animation.with_name(f".partial-{self.animation.name}")
-        with contextlib.ExitStack() as stack:
-            stack.callback(lambda: temporary.unlink(missing_ok=True))
+        with output.whole(self.animation, overwrite=True) as temporary:
             frames[0].save(
                 temporary,
                 format="GIF",
@@ -134,7 +131,6 @@ class BoxLogger(keras.callbacks.Callback):
                 duration=durations,
                 loop=0,
             )
-            os.replace(temporary, self.animation)
 
     def _draw_frame(self, title, boxes, weights) -> np.ndarray:
         columns = min(self.columns, len(self._shown))

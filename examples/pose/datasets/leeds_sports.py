@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from examples.pose.datasets import pose_features
+from examples.pose.datasets import official_files, pose_features
 from examples.pose.datasets.official_files import DownloadError, Root, download
 
 LABELS_FILE = "joints.mat"
@@ -64,14 +64,7 @@ def find_root(dl_manager: tfds.download.DownloadManager, name: str, url: str) ->
 
 def open_zip(path: epath.PathLike) -> zipfile.Path:
     """Returns the place inside a zip file that holds `joints.mat`: its top, or one folder down."""
-    try:
-        root = zipfile.Path(zipfile.ZipFile(epath.Path(path).open("rb")))
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            f"{os.fspath(path)} is not a complete zip file ({error}). Remove it and get it again."
-        ) from None
-    folders = sorted((entry for entry in root.iterdir() if entry.is_dir()), key=lambda e: e.name)
-    for folder in (root, *folders):
+    for folder in official_files.top_folders(official_files.open_zip(path)):
         if (folder / LABELS_FILE).exists():
             return folder
     raise ValueError(f"{os.fspath(path)} holds no {LABELS_FILE}: is it the official zip file?")

@@ -13,17 +13,9 @@ import tensorflow_datasets as tfds
 from examples.pose import datasets
 from examples.pose.datasets import leeds_sports
 
+pytestmark = pytest.mark.usefixtures("no_network")
+
 _HERE = pathlib.Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    """Nothing here may reach for the network: the tests are the same with and without one."""
-
-    def refuse(*args, **kwargs):
-        raise requests.ConnectionError("no network in tests")
-
-    monkeypatch.setattr(requests.Session, "request", refuse)
 
 
 @pytest.fixture(params=["lsp", "lspet"])

@@ -97,12 +97,7 @@ def _open_archive(
     if archive.is_dir():  # Downloads stand in for unpacked folders in the tests of tfds.
         root = archive
     elif part.archive.endswith(".zip"):
-        try:
-            root = zipfile.Path(zipfile.ZipFile(archive.open("rb")))
-        except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"{archive} is not a complete zip file ({error}). Remove it and get it again."
-            ) from None
+        root = open_zip(archive)
     else:
         try:
             root = epath.Path(dl_manager.extract(archive))
@@ -116,12 +111,31 @@ def _open_archive(
     return found
 
 
+def open_zip(path: epath.PathLike) -> zipfile.Path:
+    """Returns the inside of a zip file.
+
+    Raises:
+        ValueError: If it is no complete zip file.
+    """
+    try:
+        return zipfile.Path(zipfile.ZipFile(epath.Path(path).open("rb")))
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{os.fspath(path)} is not a complete zip file ({error}). Remove it and get it again."
+        ) from None
+
+
+def top_folders(root: Root) -> list[Root]:
+    """`root` itself and the folders in it, by name: an archive may begin with one of its own."""
+    folders = sorted((entry for entry in root.iterdir() if entry.is_dir()), key=lambda e: e.name)
+    return [root, *folders]
+
+
 def _inside(root: Root, path: str) -> Root | None:
     """`path` at `root` or one folder down, or its last name there; None if it is in neither."""
     if not root.is_dir():
         return None
-    folders = sorted((entry for entry in root.iterdir() if entry.is_dir()), key=lambda e: e.name)
-    for folder in (root, *folders):
+    for folder in top_folders(root):
         for candidate in (folder / path, folder / path.rpartition("/")[2]):
             if candidate.exists():
                 return candidate

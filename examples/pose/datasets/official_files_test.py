@@ -15,17 +15,9 @@ from PIL import Image
 from examples.pose import datasets
 from examples.pose.datasets import official_files
 
+pytestmark = pytest.mark.usefixtures("no_network")
+
 _HERE = pathlib.Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    """Nothing here may reach for the network: the tests are the same with and without one."""
-
-    def refuse(*args, **kwargs):
-        raise requests.ConnectionError("no network in tests")
-
-    monkeypatch.setattr(requests.Session, "request", refuse)
 
 
 def _zip(source, archive, prefix=""):

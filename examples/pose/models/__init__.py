@@ -26,7 +26,7 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "hourglass": hourglass,
 }
 DEFAULT = "u_net"
-CONTEXT_ARGUMENTS = ("boxes", "kernel_size")
+CONTEXT_ARGUMENTS = ("boxes", "kernel_size", "box_options")
 
 __all__ = ["CONTEXTS", "DEFAULT", "MODELS", "arguments_of", "build", "inference_model"]
 
@@ -58,7 +58,7 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
     Args:
         name: One of `MODELS`.
         **arguments: Any of `arguments_of(name)`; None stands for the network's own default.
-            `context` is one of `CONTEXTS`, `boxes` and `kernel_size` are those of
+            `context` is one of `CONTEXTS`, `boxes`, `kernel_size` and `box_options` are those of
             `examples.pose.models.blocks.Context`, and the function in `MODELS` describes the rest.
 
     Returns:

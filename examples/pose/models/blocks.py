@@ -15,6 +15,8 @@ compared. All of it is Keras layers, which run on every backend.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import layers
@@ -36,6 +38,8 @@ class Context:
         boxes: Boxes a channel. The other kinds have one filter a channel and ignore it.
         kernel_size: Side, in pixels of the plane it works on, of the wide filters other than
             boxes; odd. Boxes ignore it.
+        box_options: Arguments of `DepthwiseBoxConv2D` that differ from its defaults, in the wide
+            filters. The other kinds ignore them.
 
     Raises:
         ValueError: An attribute is out of its range.
@@ -44,6 +48,7 @@ class Context:
     kind: str = "box"
     boxes: int = 1
     kernel_size: int = 7
+    box_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.kind not in CONTEXTS:
@@ -93,7 +98,7 @@ class Context:
 
     def _wide(self, name: str) -> keras.Layer:
         if self.kind in BOX_CONTEXTS:
-            return DepthwiseBoxConv2D(self.boxes, name=name)
+            return DepthwiseBoxConv2D(self.boxes, name=name, **self.box_options)
         common = {"padding": "same", "use_bias": False, "name": name}
         if self.kind == "depthwise":
             return layers.DepthwiseConv2D(self.kernel_size, **common)

@@ -12,6 +12,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from tf_boxconv.backends.attributes import attribute_of, layout_of
 from tf_boxconv.backends.jax import calls
 from tf_boxconv.backends.jax.handlers import Options, equally_varied
 
@@ -29,13 +30,8 @@ def box_conv2d(
     arrays sharded over devices by images or channels; like every `jax.custom_vjp` function it has
     no forward-mode derivative.
     """
-    options = Options(strides, normalization or "none", layout(data_format))
+    options = Options(strides, attribute_of(normalization), layout_of(data_format))
     return _box_conv(options, *equally_varied(x, boxes))
-
-
-def layout(data_format: str) -> str:
-    """The handlers' name for a Keras data format."""
-    return "NHWC" if data_format == "channels_last" else "NCHW"
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -16,10 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from tf_boxconv.backends.attributes import data_format_of, normalization_of
 from tf_boxconv.backends.jax import sharding
 from tf_boxconv.backends.jax.handlers import Options
 from tf_boxconv.backends.jax.library import NATIVE_PLATFORMS
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
 
 
 def portable_forward(options: Options, x, boxes):
@@ -28,8 +30,8 @@ def portable_forward(options: Options, x, boxes):
         x,
         boxes,
         options.strides,
-        None if options.normalization == "none" else options.normalization,
-        "channels_first" if options.channels_first else "channels_last",
+        normalization_of(options.normalization),
+        data_format_of(options.data_format),
     )
 
 
@@ -41,11 +43,7 @@ def _portable_backward(options: Options, x, boxes, output_grad):
 def _portable_table(options: Options, dtype: str, x):
     # Without 64-bit types there are no wider sums than the table's own.
     wide = "float64" if jax.config.jax_enable_x64 else "float32"
-    axes = (-2, -1) if options.channels_first else (-3, -2)
-    padding = [(int(i - x.ndim in axes), 0) for i in range(x.ndim)]
-    table = jnp.pad(x.astype(wide), padding)
-    for axis in axes:
-        table = jnp.cumsum(table, axis)
+    table = integral_image_cumsum(x, data_format_of(options.data_format), wide)
     return table.astype(dtype)
 
 

@@ -7,8 +7,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from tf_boxconv.backends.attributes import layout_of
 from tf_boxconv.backends.jax import calls
-from tf_boxconv.backends.jax.box_conv import layout
 from tf_boxconv.backends.jax.handlers import Options
 
 
@@ -23,7 +23,7 @@ def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
             "`dtype` float64 needs jax.config.update('jax_enable_x64', True). "
             f"Received: dtype={dtype}"
         )
-    return _table(Options((1, 1), "none", layout(data_format)), dtype, x)
+    return _table(Options((1, 1), "none", layout_of(data_format)), dtype, x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -6,7 +6,7 @@ import ctypes
 
 import jax
 
-from tf_boxconv.backends.library import CORE_LIBRARY, LibraryUnavailable, missing
+from tf_boxconv.backends.library import CORE_LIBRARY, LibraryUnavailable, load_core_library
 
 _TARGETS = ("forward", "backward", "integral_image")
 # The library's name for a platform, and JAX's.
@@ -14,12 +14,7 @@ _PLATFORMS = {"host": "cpu", "cuda": "cuda"}
 
 
 def _load_library() -> ctypes.CDLL:
-    if not CORE_LIBRARY.exists():
-        raise missing(CORE_LIBRARY)
-    try:
-        library = ctypes.CDLL(str(CORE_LIBRARY))
-    except OSError as error:
-        raise LibraryUnavailable(f"{CORE_LIBRARY} cannot be loaded: {error}") from error
+    library = load_core_library()
     if not hasattr(library, "tf_boxconv_forward_host"):
         raise LibraryUnavailable(
             f"{CORE_LIBRARY} was built without JAX. Build it again with JAX installed: run `pip "

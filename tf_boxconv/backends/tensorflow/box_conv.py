@@ -9,6 +9,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_boxconv.backends.attributes import (
+    attribute_of,
+    data_format_of,
+    layout_of,
+    normalization_of,
+)
 from tf_boxconv.backends.tensorflow.library import compiled_ops
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 
@@ -25,14 +31,9 @@ def box_conv2d(
         input=x,
         boxes=boxes,
         strides=strides,
-        normalization=normalization or "none",
-        data_format=layout(data_format),
+        normalization=attribute_of(normalization),
+        data_format=layout_of(data_format),
     )
-
-
-def layout(data_format: str) -> str:
-    """TensorFlow's name for a Keras data format."""
-    return "NHWC" if data_format == "channels_last" else "NCHW"
 
 
 def _attributes(op: tf.Operation) -> dict:
@@ -79,8 +80,6 @@ def _box_conv2d_second_gradient(
 
 def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) -> list[tf.Tensor]:
     """Gradients of `<of_boxes_grad, edge gradients>` by the stock-op path."""
-    normalization = _text(attributes["normalization"])
-    data_format = _text(attributes["data_format"])
     inputs = [x, boxes, output_grad]
     with tf.GradientTape() as outer:
         outer.watch(inputs)
@@ -90,8 +89,8 @@ def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) ->
                 x,
                 boxes,
                 [int(s) for s in attributes["strides"]],
-                None if normalization == "none" else normalization,
-                "channels_last" if data_format == "NHWC" else "channels_first",
+                normalization_of(_text(attributes["normalization"])),
+                data_format_of(_text(attributes["data_format"])),
             )
         edge_gradients = inner.gradient(out, boxes, output_gradients=output_grad)
         weighted = tf.reduce_sum(edge_gradients * of_boxes_grad)

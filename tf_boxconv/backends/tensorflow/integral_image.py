@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_boxconv.backends.tensorflow.box_conv import layout
+from tf_boxconv.backends.attributes import layout_of
 from tf_boxconv.backends.tensorflow.library import compiled_ops
 
 
 def integral_image(x: tf.Tensor, data_format: str, dtype: str) -> tf.Tensor:
     """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them."""
     return compiled_ops.box_conv_integral_image(
-        input=x, TTable=tf.as_dtype(dtype), data_format=layout(data_format)
+        input=x, TTable=tf.as_dtype(dtype), data_format=layout_of(data_format)
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
+from tf_boxconv.backends.attributes import attribute_of, normalization_of
 from tf_boxconv.backends.torch.library import call, problem_of
 from tf_boxconv.backends.torch.memory_layout import in_memory_order
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
@@ -26,7 +27,7 @@ def box_conv2d(
     if x.device.type != "cpu":
         return box_conv2d_overlap(x, boxes, strides, normalization, data_format)
     x, layout, restore = in_memory_order(x, data_format)
-    return restore(_box_conv2d(x, boxes, list(strides), normalization or "none", layout))
+    return restore(_box_conv2d(x, boxes, list(strides), attribute_of(normalization), layout))
 
 
 @torch.library.custom_op("tf_boxconv::box_conv2d", mutates_args=(), device_types="cpu")
@@ -120,9 +121,7 @@ def _through_edge_gradients(tensors, of_boxes_grad, strides, normalization, layo
             for t in tensors
         ]
         x, boxes, output_grad = aliases
-        out = box_conv2d_overlap(
-            x, boxes, strides, None if normalization == "none" else normalization, layout
-        )
+        out = box_conv2d_overlap(x, boxes, strides, normalization_of(normalization), layout)
         (edges,) = torch.autograd.grad(out, boxes, output_grad, create_graph=True)
         return torch.autograd.grad(
             edges, aliases, of_boxes_grad, create_graph=again, materialize_grads=True

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from tf_boxconv.backends.library import CORE_LIBRARY, LibraryUnavailable, missing
+from tf_boxconv.backends.library import load_core_library
 
 # In the order of custom_ops/core/box_conv_c.h.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -24,12 +24,7 @@ class _Problem(ctypes.Structure):
 
 
 def _load() -> ctypes.CDLL:
-    if not CORE_LIBRARY.exists():
-        raise missing(CORE_LIBRARY)
-    try:
-        library = ctypes.CDLL(str(CORE_LIBRARY))
-    except OSError as error:
-        raise LibraryUnavailable(f"{CORE_LIBRARY} cannot be loaded: {error}") from error
+    library = load_core_library()
     problem, pointer, number = ctypes.POINTER(_Problem), ctypes.c_void_p, ctypes.c_int32
     for name, arguments in (
         ("forward", [pointer, pointer, pointer]),

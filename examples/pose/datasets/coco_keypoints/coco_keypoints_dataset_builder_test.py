@@ -21,12 +21,8 @@ class CocoKeypointsTest(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory):
-    builder = coco_keypoints_dataset_builder.Builder(data_dir=tmp_path_factory.mktemp("prepared"))
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=_DUMMY_DATA)
-    )
-    return builder
+def builder(prepare):
+    return prepare(coco_keypoints_dataset_builder.Builder, _DUMMY_DATA)
 
 
 @pytest.mark.parametrize("split,name", [("train", "train2017"), ("validation", "val2017")])

@@ -23,12 +23,8 @@ class MpiiTest(tfds.testing.DatasetBuilderTestCase):
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory):
-    builder = mpii_dataset_builder.Builder(data_dir=tmp_path_factory.mktemp("prepared"))
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=_DUMMY_DATA)
-    )
-    return builder
+def builder(prepare):
+    return prepare(mpii_dataset_builder.Builder, _DUMMY_DATA)
 
 
 def _examples(builder, split):

@@ -1,0 +1,52 @@
+// What each handler takes and gives, the same on every platform; what a platform's handlers take
+// from XLA besides, its threads or its stream, is bound after that.
+#ifndef BOXCONV_FFI_BINDINGS_H_
+#define BOXCONV_FFI_BINDINGS_H_
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace boxconv {
+namespace ffi {
+
+template <typename Binding>
+auto with_box_conv_attributes(Binding&& binding) {
+  return std::forward<Binding>(binding)
+      .template Attr<xla::ffi::Span<const std::int64_t>>("strides")
+      .template Attr<std::string_view>("normalization")
+      .template Attr<std::string_view>("data_format");
+}
+
+// (input, boxes), (output).
+inline auto forward_binding() {
+  return with_box_conv_attributes(xla::ffi::Ffi::Bind()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>());
+}
+
+// (input, boxes, output_grad), (input_grad, boxes_grad).
+inline auto backward_binding() {
+  return with_box_conv_attributes(xla::ffi::Ffi::Bind()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>());
+}
+
+// (input), (table).
+inline auto integral_image_binding() {
+  return xla::ffi::Ffi::Bind()
+      .Arg<xla::ffi::AnyBuffer>()
+      .Ret<xla::ffi::AnyBuffer>()
+      .Attr<std::string_view>("data_format");
+}
+
+}  // namespace ffi
+}  // namespace boxconv
+
+#endif  // BOXCONV_FFI_BINDINGS_H_
