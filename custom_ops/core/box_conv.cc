@@ -13,18 +13,19 @@
 namespace boxconv {
 
 // Defined in kernel_units.cc, once per instruction set.
-#define DECLARE_KERNELS(ISA)                                                                    \
-  namespace ISA {                                                                               \
-  template <typename T, typename TBox>                                                          \
-  bool forward_units(const BoxConvProblem&, const T*, const TBox*, BoxReach, T*, Index, Index); \
-  template <typename T, typename TBox>                                                          \
-  bool backward_units(const BoxConvProblem&, const T*, const TBox*, BoxReach, const T*, T*,     \
-                      double*, Index, Index);                                                   \
-  template <typename T, typename TBox>                                                          \
-  bool valid_extent_units(const BoxConvProblem&, const T*, const TBox*, BoxReach, const T*,     \
-                          double*, Index, Index);                                               \
-  template <typename T, typename TTable>                                                        \
-  bool integral_image_units(const IntegralImageProblem&, const T*, TTable*, Index, Index);      \
+#define DECLARE_KERNELS(ISA)                                                                      \
+  namespace ISA {                                                                                 \
+  template <typename T, typename TBox>                                                            \
+  bool forward_units(const BoxConvProblem&, const T*, const TBox*, const UnitCut&, T*, Index,     \
+                     Index);                                                                      \
+  template <typename T, typename TBox>                                                            \
+  bool backward_units(const BoxConvProblem&, const T*, const TBox*, const UnitCut&, const T*, T*, \
+                      double*, Index, Index);                                                     \
+  template <typename T, typename TBox>                                                            \
+  bool valid_extent_units(const BoxConvProblem&, const T*, const TBox*, const UnitCut&, const T*, \
+                          double*, Index, Index);                                                 \
+  template <typename T, typename TTable>                                                          \
+  bool integral_image_units(const IntegralImageProblem&, const T*, TTable*, Index, Index);        \
   }
 DECLARE_KERNELS(baseline)
 #ifdef BOXCONV_HAS_X86
@@ -68,6 +69,21 @@ InstructionSet chosen_instruction_set() {
 #else
 #define BOXCONV_DISPATCH(call) (baseline::call)
 #endif
+
+// A block of channels is half a cache line of floats: a whole one wastes less, but its planes push
+// each other out of second-level caches of 512 KiB. Machines with AVX-512 have larger ones, and
+// vectors of whole lines.
+template <typename T>
+Index channels_at_once() {
+  using V = typename baseline::PlaneType<T>::type;
+  const bool lines = chosen_instruction_set() == InstructionSet::kAvx512;
+  return lines ? baseline::kCacheLine / static_cast<Index>(sizeof(V)) : 8;
+}
+
+template <typename T, typename TBox>
+UnitCut unit_cut(const BoxConvProblem& p, const TBox* boxes, bool backward) {
+  return {baseline::reach_of(p, boxes, backward), channels_at_once<T>()};
+}
 
 // What the normalization "valid" takes besides, in the backward pass.
 constexpr PixelCost kValidExtentCost{0.3, 5.0};
@@ -129,11 +145,11 @@ template <typename T, typename TBox>
 Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* boxes, T* output,
                         const ParallelFor& parallel_for) {
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
-  const BoxReach reach = baseline::reach_of(p, boxes, /*backward=*/false);
-  const baseline::WorkUnits units = baseline::forward_work(p, reach);
+  const UnitCut cut = unit_cut<T>(p, boxes, /*backward=*/false);
+  const baseline::WorkUnits units = baseline::forward_work(p, cut);
   return run_units(
       units.count(), unit_cost(p, units, kForwardCost), parallel_for, [&](Index begin, Index end) {
-        return BOXCONV_DISPATCH(forward_units(p, input, boxes, reach, output, begin, end));
+        return BOXCONV_DISPATCH(forward_units(p, input, boxes, cut, output, begin, end));
       });
 }
 
@@ -144,27 +160,27 @@ Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* bo
   const Index edges = p.boxes_size();
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;
-  const BoxReach reach = baseline::reach_of(p, boxes, /*backward=*/true);
-  const baseline::WorkUnits units = baseline::backward_work(p, reach);
+  const UnitCut cut = unit_cut<T>(p, boxes, /*backward=*/true);
+  const baseline::WorkUnits units = baseline::backward_work(p, cut);
   EdgeGradientParts main(p.batch * units.tiles(), edges);
   if (!main.ok()) return Status::kOutOfMemory;
   Status status = run_units(
       units.count(), unit_cost(p, units, kBackwardCost), parallel_for, [&](Index begin, Index end) {
-        return BOXCONV_DISPATCH(backward_units(p, input, boxes, reach, output_grad, input_grad,
-                                               main.data(), begin, end));
+        return BOXCONV_DISPATCH(
+            backward_units(p, input, boxes, cut, output_grad, input_grad, main.data(), begin, end));
       });
   if (status != Status::kOk) return status;
   main.add_to(boxes_grad);
   if (p.normalization != Normalization::kValid || edges == 0) return Status::kOk;
 
-  const BoxReach forward_reach = baseline::reach_of(p, boxes, /*backward=*/false);
-  const baseline::WorkUnits forward = baseline::forward_work(p, forward_reach);
+  const UnitCut forward_cut = unit_cut<T>(p, boxes, /*backward=*/false);
+  const baseline::WorkUnits forward = baseline::forward_work(p, forward_cut);
   EdgeGradientParts extent(p.batch * forward.tiles(), edges);
   if (!extent.ok()) return Status::kOutOfMemory;
   status = run_units(forward.count(), unit_cost(p, forward, kValidExtentCost), parallel_for,
                      [&](Index begin, Index end) {
                        return BOXCONV_DISPATCH(valid_extent_units(
-                           p, input, boxes, forward_reach, output_grad, extent.data(), begin, end));
+                           p, input, boxes, forward_cut, output_grad, extent.data(), begin, end));
                      });
   if (status == Status::kOk) extent.add_to(boxes_grad);
   return status;

@@ -109,17 +109,16 @@ class BackwardKernel {
   bool ok() const { return ok_; }
 
   // Input gradient of a unit, and its part of the edge gradients of its boxes, which it adds. Asks
-  // for some memory meanwhile, during the first half of the channels and during the second.
+  // for some memory meanwhile.
   void run(const WorkUnit& unit, const T* image, const T* image_output_grad,
-           const Prefetcher& first_half, const Prefetcher& second_half, T* image_grad,
-           double* boxes_grad) const {
+           const PrefetchQueue& wanted, T* image_grad, double* boxes_grad) const {
+    prefetcher_ = Prefetcher();
     const ImageShape shape{p_.height, p_.width, p_.channels, p_.layout};
     load_planes(shape, image, unit.rows, unit.columns, unit.channels, inputs_, row_step_,
                 plane_step_);
     load_gradients(unit, image_output_grad);
     for (Index c = 0; c < unit.channels.count; ++c) {
-      if (c == 0) prefetcher_ = first_half;
-      if (c == unit.channels.count / 2) prefetcher_ = second_half;
+      if (const auto* next = wanted.begins_at(c, unit.channels.count)) prefetcher_ = *next;
       bool first = true;
       for (Index m = 0; m < p_.boxes_per_channel; ++m) {
         const Index i = c * p_.boxes_per_channel + m;
@@ -204,7 +203,8 @@ class BackwardKernel {
                     padded_width(unit.source_columns.count), strip_, lines);
       windows.along(along, strip_, lines, unit.source_columns.count, slid_, columns, &prefetcher_);
       clear(slid_ + columns * lines, (padded_width(columns) - columns) * lines);
-      strip_to_rows(slid_, lines, padded_width(columns), row_sums_ + row * row_step_, row_step_);
+      strip_to_rows(slid_, lines, padded_width(columns), row_sums_ + row * row_step_, row_step_,
+                    lines);
     }
   }
 
@@ -322,9 +322,9 @@ inline double* part_of(const BoxConvProblem& p, const WorkUnits& units, const Wo
 // Computes units [begin, end): their part of input_grad, and of the edge gradients in parts, which
 // come filled with zeros. Returns false when memory ran out.
 template <typename T, typename TBox>
-bool backward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, BoxReach reach,
+bool backward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, const UnitCut& cut,
                     const T* output_grad, T* input_grad, double* parts, Index begin, Index end) {
-  const WorkUnits units = backward_work(p, reach);
+  const WorkUnits units = backward_work(p, cut);
   const BackwardKernel<T, TBox> kernel(p, boxes, units);
   if (!kernel.ok()) return false;
   const ImageShape in{p.height, p.width, p.channels, p.layout};
@@ -333,22 +333,20 @@ bool backward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, 
     const WorkUnit unit = units.at(i), next = units.at(smaller(i + 1, end - 1));
     T* result = input_grad + unit.image * in.size();
     // As in the forward kernel, but the next block has two inputs.
-    Prefetcher first_half, second_half;
+    PrefetchQueue wanted;
     if (begins_line<T>(unit.channels)) {
-      const Span top{unit.rows.first, unit.rows.count / 2};
-      const Span bottom{top.first + top.count, unit.rows.count - top.count};
-      first_half = pixel_prefetcher(in, result, top, unit.columns, unit.channels);
-      second_half = pixel_prefetcher(in, result, bottom, unit.columns, unit.channels);
-    } else {
-      first_half = pixel_prefetcher(
+      wanted.add(pixel_prefetcher(in, result, unit.rows, unit.columns, unit.channels));
+    }
+    if (ends_line<T>(unit.channels, p.channels)) {
+      wanted.add(pixel_prefetcher(
           out, output_grad + next.image * out.size(),
           {next.source_rows.first / p.stride_y, next.source_rows.count / p.stride_y},
-          {0, out.width}, out_channels(p, next));
-      second_half = pixel_prefetcher(in, input + next.image * in.size(), next.rows, next.columns,
-                                     next.channels);
+          {0, out.width}, out_channels(p, next)));
+      wanted.add(pixel_prefetcher(in, input + next.image * in.size(), next.rows, next.columns,
+                                  next.channels));
     }
-    kernel.run(unit, input + unit.image * in.size(), output_grad + unit.image * out.size(),
-               first_half, second_half, result, part_of(p, units, unit, parts));
+    kernel.run(unit, input + unit.image * in.size(), output_grad + unit.image * out.size(), wanted,
+               result, part_of(p, units, unit, parts));
   }
   return true;
 }
@@ -356,16 +354,17 @@ bool backward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, 
 // The rest of the edge gradients with "valid": units [begin, end) of the forward kernel, and parts
 // likewise.
 template <typename T, typename TBox>
-bool valid_extent_units(const BoxConvProblem& p, const T* input, const TBox* boxes, BoxReach reach,
-                        const T* output_grad, double* parts, Index begin, Index end) {
-  const WorkUnits units = forward_work(p, reach);
+bool valid_extent_units(const BoxConvProblem& p, const T* input, const TBox* boxes,
+                        const UnitCut& cut, const T* output_grad, double* parts, Index begin,
+                        Index end) {
+  const WorkUnits units = forward_work(p, cut);
   const ForwardKernel<T, TBox> kernel(p, boxes, units);
   if (!kernel.ok()) return false;
   const Index in_size = p.height * p.width * p.channels;
   const Index out_size = p.out_height() * p.out_width() * p.out_channels();
   for (Index i = begin; i < end; ++i) {
     const WorkUnit unit = units.at(i);
-    kernel.respond(unit, input + unit.image * in_size, Prefetcher());
+    kernel.respond(unit, input + unit.image * in_size, PrefetchQueue());
     add_valid_extent_gradients(p, kernel, unit, output_grad + unit.image * out_size,
                                part_of(p, units, unit, parts));
   }

@@ -24,9 +24,9 @@ class ForwardKernel {
     const Index source_rows = units.rows().source_length();
     const Index source_columns = units.columns().source_length();
     const Index sum_rows = (units.rows().length() - 1) * p.stride_y + 1;
-    const Index sum_columns = (units.columns().length() - 1) * p.stride_x + 1;
+    const Index columns = units.columns().length();
     const Index group_rows = rounded_up(units.rows().length(), kGroupRows<V>);
-    plane_step_ = apart(larger(source_rows * row_step_, group_rows * sum_columns));
+    plane_step_ = apart(larger(source_rows, group_rows) * row_step_);
     const bool in_place = p.boxes_per_channel == 1;
     const Index responses = in_place ? 0 : units.block() * p.boxes_per_channel;
     const auto planes_piece = memory_.claim<V>(units.block() * plane_step_);
@@ -35,7 +35,9 @@ class ForwardKernel {
     const auto strip_piece = memory_.claim<V>(kGroupRows<V> * row_step_);
     const auto suffix_piece =
         memory_.claim<V>(PlaneWindows<V>::suffix_size(larger(source_rows, source_columns)));
-    const auto factors_piece = memory_.claim<V>(sum_columns);
+    const auto slid_piece =
+        memory_.claim<V>(kGroupRows<V> * larger(row_step_, padded_width(columns) * p.stride_x));
+    const auto factors_piece = memory_.claim<V>(columns);
     ok_ = memory_.allocate();
     if (!ok_) return;
     planes_ = memory_.data(planes_piece);
@@ -43,6 +45,7 @@ class ForwardKernel {
     responses_ = in_place ? planes_ : memory_.data(responses_piece);
     sums_ = memory_.data(sums_piece);
     strip_ = memory_.data(strip_piece);
+    slid_ = memory_.data(slid_piece);
     suffix_ = memory_.data(suffix_piece);
     factors_ = memory_.data(factors_piece);
   }
@@ -50,12 +53,13 @@ class ForwardKernel {
   bool ok() const { return ok_; }
 
   // Computes the responses of a unit's boxes into scratch, and asks for some memory meanwhile.
-  void respond(const WorkUnit& unit, const T* image, const Prefetcher& prefetcher) const {
-    prefetcher_ = prefetcher;
+  void respond(const WorkUnit& unit, const T* image, const PrefetchQueue& wanted) const {
+    prefetcher_ = Prefetcher();
     const ImageShape shape{p_.height, p_.width, p_.channels, p_.layout};
     load_planes(shape, image, unit.source_rows, unit.source_columns, unit.channels, planes_,
                 row_step_, plane_step_);
     for (Index c = 0; c < unit.channels.count; ++c) {
+      if (const auto* next = wanted.begins_at(c, unit.channels.count)) prefetcher_ = *next;
       for (Index m = 0; m < p_.boxes_per_channel; ++m) {
         const Index i = c * p_.boxes_per_channel + m;
         respond(unit, box(unit, i), planes_ + c * plane_step_, responses_ + i * plane_step_);
@@ -66,12 +70,9 @@ class ForwardKernel {
   // Stores them.
   void store(const WorkUnit& unit, T* image) const {
     const ImageShape shape{p_.out_height(), p_.out_width(), p_.out_channels(), p_.layout};
-    for (Index row = 0; row < unit.rows.count; row += kGroupRows<V>) {
-      const Index left = unit.rows.count - row;
-      store_strips(shape, responses_ + row * sum_columns(unit), plane_step_,
-                   p_.stride_x * group_lines<V>(row, unit.rows.count),
-                   {unit.rows.first + row, smaller(kGroupRows<V>, left)}, unit.columns,
-                   out_channels(p_, unit), image);
+    for (Index row = 0; row < unit.rows.count; ++row) {
+      store_row(shape, responses_ + row * row_step_, plane_step_, unit.rows.first + row,
+                unit.columns, out_channels(p_, unit), image);
     }
   }
 
@@ -81,10 +82,7 @@ class ForwardKernel {
 
   // The response of a unit's box i at its output row and column.
   V response(const WorkUnit& unit, Index i, Index row, Index column) const {
-    const Index group = row / kGroupRows<V> * kGroupRows<V>;
-    return responses_[i * plane_step_ + group * sum_columns(unit) +
-                      column * p_.stride_x * group_lines<V>(group, unit.rows.count) +
-                      (row - group)];
+    return responses_[i * plane_step_ + row * row_step_ + column];
   }
 
  private:
@@ -94,11 +92,10 @@ class ForwardKernel {
     return (unit.columns.count - 1) * p_.stride_x + 1;
   }
 
-  // Responses are strips, one for each group of rows.
   void respond(const WorkUnit& unit, const BoxEdges& box, const V* plane, V* responses) const {
     const Index columns = sum_columns(unit);
     if (box.empty) {
-      clear(responses, rounded_up(unit.rows.count, kLanes<V>) * columns);
+      clear(responses, unit.rows.count * row_step_);
       return;
     }
     const PlaneWindows<V> windows(suffix_);
@@ -114,26 +111,24 @@ class ForwardKernel {
                  &prefetcher_);
     for (Index row = 0; row < unit.rows.count; row += kGroupRows<V>) {
       const Index lines = group_lines<V>(row, unit.rows.count);
-      V* strip = responses + row * columns;
       rows_to_strip(sums_ + row * p_.stride_y * row_step_, p_.stride_y * row_step_,
                     unit.rows.count - row, width, strip_, lines);
-      windows.along(along, strip_, lines, unit.source_columns.count, strip, columns, &prefetcher_);
-      if (p_.normalization == Normalization::kValid) {
-        apply_valid_factors(unit, box, row, lines, strip);
-      }
+      windows.along(along, strip_, lines, unit.source_columns.count, slid_, columns, &prefetcher_);
+      strip_to_rows(slid_, lines * p_.stride_x, padded_width(unit.columns.count),
+                    responses + row * row_step_, row_step_, lines);
     }
+    if (p_.normalization == Normalization::kValid) apply_valid_factors(unit, box, responses);
   }
 
   // With "valid", each output has a factor of its own, the product of its row's and its column's.
-  void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, Index row, Index lines,
-                           V* strip) const {
-    const Index columns = sum_columns(unit);
-    for (Index x = 0; x < columns; ++x) {
-      factors_[x] = column_factor<V>(p_, box, unit.columns.first * p_.stride_x + x);
+  void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, V* responses) const {
+    for (Index x = 0; x < unit.columns.count; ++x) {
+      factors_[x] = column_factor<V>(p_, box, (unit.columns.first + x) * p_.stride_x);
     }
-    for (Index i = 0; i < smaller(lines, unit.rows.count - row); ++i) {
-      const V factor = row_factor<V>(p_, box, (unit.rows.first + row + i) * p_.stride_y);
-      for (Index x = 0; x < columns; ++x) strip[x * lines + i] *= factor * factors_[x];
+    for (Index y = 0; y < unit.rows.count; ++y) {
+      const V factor = row_factor<V>(p_, box, (unit.rows.first + y) * p_.stride_y);
+      V* row = responses + y * row_step_;
+      for (Index x = 0; x < unit.columns.count; ++x) row[x] *= factor * factors_[x];
     }
   }
 
@@ -144,14 +139,14 @@ class ForwardKernel {
   Scratch memory_;
   bool ok_;
   mutable Prefetcher prefetcher_;
-  V *planes_, *responses_, *sums_, *strip_, *suffix_, *factors_;
+  V *planes_, *responses_, *sums_, *strip_, *slid_, *suffix_, *factors_;
 };
 
 // Computes units [begin, end). Returns false when memory ran out.
 template <typename T, typename TBox>
-bool forward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, BoxReach reach,
+bool forward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, const UnitCut& cut,
                    T* output, Index begin, Index end) {
-  const WorkUnits units = forward_work(p, reach);
+  const WorkUnits units = forward_work(p, cut);
   const ForwardKernel<T, TBox> kernel(p, boxes, units);
   if (!kernel.ok()) return false;
   const ImageShape in{p.height, p.width, p.channels, p.layout};
@@ -160,14 +155,17 @@ bool forward_units(const BoxConvProblem& p, const T* input, const TBox* boxes, B
     const WorkUnit unit = units.at(i), next = units.at(smaller(i + 1, end - 1));
     const T* image = input + unit.image * in.size();
     T* result = output + unit.image * out.size();
-    // Neighbouring blocks share cache lines. The first of those asks for the lines of its output
-    // while it computes, the last for those of the next block's input.
-    const Prefetcher prefetcher =
-        begins_line<T>(out_channels(p, unit))
-            ? pixel_prefetcher(out, result, unit.rows, unit.columns, out_channels(p, unit))
-            : pixel_prefetcher(in, input + next.image * in.size(), next.source_rows,
-                               next.source_columns, next.channels);
-    kernel.respond(unit, image, prefetcher);
+    // Neighbouring blocks may share cache lines. The first to touch those of the output asks for
+    // them while it computes, the last for those of the next block's input.
+    PrefetchQueue wanted;
+    if (begins_line<T>(out_channels(p, unit))) {
+      wanted.add(pixel_prefetcher(out, result, unit.rows, unit.columns, out_channels(p, unit)));
+    }
+    if (ends_line<T>(unit.channels, p.channels)) {
+      wanted.add(pixel_prefetcher(in, input + next.image * in.size(), next.source_rows,
+                                  next.source_columns, next.channels));
+    }
+    kernel.respond(unit, image, wanted);
     kernel.store(unit, result);
   }
   return true;

@@ -6,13 +6,13 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-#define INSTANTIATE(T, TBox)                                                                       \
-  template bool forward_units<T, TBox>(const BoxConvProblem&, const T*, const TBox*, BoxReach, T*, \
-                                       Index, Index);                                              \
-  template bool backward_units<T, TBox>(const BoxConvProblem&, const T*, const TBox*, BoxReach,    \
-                                        const T*, T*, double*, Index, Index);                      \
-  template bool valid_extent_units<T, TBox>(const BoxConvProblem&, const T*, const TBox*,          \
-                                            BoxReach, const T*, double*, Index, Index);
+#define INSTANTIATE(T, TBox)                                                                  \
+  template bool forward_units<T, TBox>(const BoxConvProblem&, const T*, const TBox*,          \
+                                       const UnitCut&, T*, Index, Index);                     \
+  template bool backward_units<T, TBox>(const BoxConvProblem&, const T*, const TBox*,         \
+                                        const UnitCut&, const T*, T*, double*, Index, Index); \
+  template bool valid_extent_units<T, TBox>(const BoxConvProblem&, const T*, const TBox*,     \
+                                            const UnitCut&, const T*, double*, Index, Index);
 INSTANTIATE(Half, float)
 INSTANTIATE(BFloat16, float)
 INSTANTIATE(float, float)

@@ -9,6 +9,7 @@
 #include "core/lanes.h"
 #include "core/platform.h"
 #include "core/sliding_window.h"
+#include "core/transpose.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
@@ -30,7 +31,9 @@ BOXCONV_HOST_DEVICE Index apart(Index values) { return values + 16; }
 template <typename V>
 class PlaneWindows {
  public:
-  static Index suffix_size(Index length) { return WindowSlider<V, 2>::suffix_size(length); }
+  static Index suffix_size(Index length) {
+    return WindowSlider<V, kGroupRows<V>>::suffix_size(length);
+  }
   explicit PlaneWindows(V* suffix) : pair_(suffix), single_(suffix) {}
 
   // Row i of `out` becomes the window's sums at output i < count, down the columns of a plane of
@@ -57,42 +60,37 @@ class PlaneWindows {
   }
 
  private:
-  WindowSlider<V, 2> pair_;
-  WindowSlider<V, 1> single_;
+  WindowSlider<V, kGroupRows<V>> pair_;
+  WindowSlider<V, kLanes<V>> single_;
 };
 
 // Makes a strip of `lines` rows, `step` values apart. Of those only the first `count` exist; the
-// last stands in for the others. Writes whole vectors of pixels.
+// last stands in for the others. Widths are whole vectors of pixels.
 template <typename V>
 void rows_to_strip(const V* rows, Index step, Index count, Index width, V* strip, Index lines) {
+  if (count >= lines) {
+    transpose(rows, step, lines, width, strip, lines);
+    return;
+  }
   constexpr Index n = kLanes<V>;
+  V tile[n * n];
   for (Index line = 0; line < lines; line += n) {
-    if (line + n <= count) {
-      for (Index x = 0; x < width; x += n) {
-        transpose_tile(rows + line * step + x, step, strip + x * lines + line, lines);
-      }
-      continue;
-    }
-    V tile[n * n];
     for (Index x = 0; x < width; x += n) {
       for (Index i = 0; i < n; ++i) {
         const V* row = rows + smaller(line + i, count - 1) * step + x;
         store_vector<V>(load_vector(row), tile + i * n);
       }
-      transpose_tile(tile, n, strip + x * lines + line, lines);
+      transpose_tile<n>(tile, n, strip + x * lines + line, lines);
     }
   }
 }
 
-// The way back; writes all `lines` rows.
+// The way back: rows of `width` pixels, which are pixel_step values apart in the strip. Writes all
+// `lines` rows.
 template <typename V>
-void strip_to_rows(const V* strip, Index lines, Index width, V* rows, Index step) {
-  constexpr Index n = kLanes<V>;
-  for (Index line = 0; line < lines; line += n) {
-    for (Index x = 0; x < width; x += n) {
-      transpose_tile(strip + x * lines + line, lines, rows + line * step + x, step);
-    }
-  }
+void strip_to_rows(const V* strip, Index pixel_step, Index width, V* rows, Index step,
+                   Index lines) {
+  transpose(strip, pixel_step, width, lines, rows, step);
 }
 
 }  // namespace BOXCONV_ISA

@@ -30,6 +30,24 @@ class Prefetcher {
   Index step_ = 0;
 };
 
+// Prefetchers that take turns: each has its share of a unit's channels.
+class PrefetchQueue {
+ public:
+  void add(const Prefetcher& prefetcher) { turns_[count_++] = prefetcher; }
+
+  // The prefetcher for the channels from `channel` on, of `channels`; null if it has begun already.
+  const Prefetcher* begins_at(Index channel, Index channels) const {
+    for (int i = 0; i < count_; ++i) {
+      if (channel == i * channels / count_) return &turns_[i];
+    }
+    return nullptr;
+  }
+
+ private:
+  Prefetcher turns_[3];
+  int count_ = 0;
+};
+
 }  // namespace BOXCONV_ISA
 }  // namespace boxconv
 

@@ -9,6 +9,14 @@
 #include "core/platform.h"
 
 namespace boxconv {
+
+// What the cut depends on besides the problem: how far boxes reach, and how many channels are taken
+// at once. The same for all instruction sets.
+struct UnitCut {
+  BoxReach reach;
+  Index channels;
+};
+
 namespace BOXCONV_ISA {
 
 struct Span {
@@ -60,10 +68,12 @@ class Bands {
 
 class WorkUnits {
  public:
-  // `planes` is how many planes of scratch a channel takes.
-  WorkUnits(const BoxConvProblem& p, const Bands& rows, const Bands& columns, Index planes)
+  // `block` is how many channels a unit may have, and `planes` how many planes of scratch a channel
+  // takes.
+  WorkUnits(const BoxConvProblem& p, const Bands& rows, const Bands& columns, Index block,
+            Index planes)
       : channels_(p.channels), rows_(rows), columns_(columns) {
-    block_ = block_size(p, planes);
+    block_ = block_size(p, block, planes);
     blocks_ = block_ > 0 ? (channels_ + block_ - 1) / block_ : 0;
     count_ = p.batch * tiles() * blocks_;
   }
@@ -88,14 +98,11 @@ class WorkUnits {
   }
 
  private:
-  Index block_size(const BoxConvProblem& p, Index planes) const {
+  // Tall boxes on large planes take fewer channels, for they must not take too much scratch.
+  Index block_size(const BoxConvProblem& p, Index block, Index planes) const {
     if (p.layout == Layout::kChannelsFirst) return smaller(1, p.channels);
-    // Eight channels of a channels-last image are half a cache line of floats; sixteen waste less
-    // of each line, but their planes push each other out of the second-level cache, which costs
-    // more. Tall boxes on large planes take fewer, for they must not take too much scratch.
-    constexpr Index kBlock = 8, kScratchValues = Index{3} << 20;
+    constexpr Index kScratchValues = Index{3} << 20;
     const Index values = rows_.source_length() * columns_.source_length() * planes;
-    Index block = kBlock;
     while (block > 1 && block * values > kScratchValues) block /= 2;
     return smaller(block, p.channels);
   }
@@ -105,20 +112,22 @@ class WorkUnits {
   Index block_, blocks_, count_;
 };
 
-// Tiles of large planes stay in the last-level cache, small planes in the second level's.
-constexpr Index kSmallestRows = 64, kSmallestColumns = 512;
+// Tiles of large planes stay in the second-level cache or near it.
+constexpr Index kSmallestRows = 128, kSmallestColumns = 128;
 
-inline WorkUnits forward_work(const BoxConvProblem& p, BoxReach reach) {
+inline WorkUnits forward_work(const BoxConvProblem& p, const UnitCut& cut) {
+  const BoxReach& reach = cut.reach;
   return WorkUnits(
       p, Bands(p.out_height(), p.stride_y, reach.top, reach.bottom, p.height, kSmallestRows),
       Bands(p.out_width(), p.stride_x, reach.left, reach.right, p.width, kSmallestColumns),
-      1 + p.boxes_per_channel);
+      cut.channels, 1 + p.boxes_per_channel);
 }
 
-inline WorkUnits backward_work(const BoxConvProblem& p, BoxReach reach) {
+inline WorkUnits backward_work(const BoxConvProblem& p, const UnitCut& cut) {
+  const BoxReach& reach = cut.reach;
   return WorkUnits(p, Bands(p.height, 1, reach.top, reach.bottom, p.height, kSmallestRows),
                    Bands(p.width, 1, reach.left, reach.right, p.width, kSmallestColumns),
-                   1 + p.boxes_per_channel);
+                   cut.channels, 1 + p.boxes_per_channel);
 }
 
 }  // namespace BOXCONV_ISA
