@@ -120,9 +120,13 @@ class PosePredictor:
             tf.TensorSpec([2, 3], tf.float32),
         )
         squares, affines = tf.map_fn(to_square, pictures, fn_output_signature=square_specs)
+        # TensorFlow's convolutions by oneDNN, its default on processors with AVX-512, give an empty
+        # batch the shape of their input (2.21): a black square stands in.
+        count = tf.shape(squares)[0]
+        squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
         flip_order = self.skeleton.flip_order if self.flip_test else None
         with stock_ops_scope() if self.portable else contextlib.nullcontext():
-            logits = heatmaps.predict_heatmaps(self.model, squares, flip_order)
+            logits = heatmaps.predict_heatmaps(self.model, squares, flip_order)[:count]
         joints, scores = heatmaps.decode(logits, self.decoding)
         to_picture = input_pipeline.invert_affine(affines)
         return {"joints": input_pipeline.transform_points(to_picture, joints), "scores": scores}

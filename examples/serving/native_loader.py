@@ -66,9 +66,10 @@ def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dic
         check=False,
     )
     if done.returncode:
-        raise LoaderError(
-            f"{Path(program).name} ended with exit code {done.returncode}: {done.stderr[-3000:]}"
-        )
+        # Its own message is the last; TensorFlow may have logged much before it.
+        own = done.stderr.rpartition("\nerror: ")
+        said = "".join(own[1:]).lstrip() if own[1] else done.stderr[-3000:]
+        raise LoaderError(f"{Path(program).name} ended with exit code {done.returncode}: {said}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
