@@ -1,6 +1,6 @@
-"""Trains a network in several settings, all else alike, and compares what they find.
+r"""Trains a network in several settings, all else alike, and compares what they find.
 
-    python -m examples.pose.ablation context boxes --runs runs/ablation -- \\
+    python -m examples.pose.ablation context boxes --runs runs/ablation -- \
         --dataset lsp+lspet --data_dir DIR --model light --image_size 128 --epochs 8
 
 What follows `--` are arguments of `examples.pose.train`, for all settings. Each setting is trained
@@ -24,7 +24,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich.console
-import rich.markup
 import rich.progress
 
 from examples.pose import command_line, model_cost, train
@@ -64,6 +63,9 @@ def _random_boxes(**options) -> dict:
 # The first of each study: what all others differ from in one thing.
 DEFAULT = Setting("boxes")
 
+# Side of the planes of `light` on images of 128 pixels, which some settings are made for.
+PLANE = 32
+
 STUDIES: dict[str, tuple[Setting, ...]] = {
     "context": (
         DEFAULT,
@@ -86,9 +88,181 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
     ),
     "initializer": (
         DEFAULT,
-        Setting("at first 8 pixels or less", _boxes_with(boxes_initializer=_random_boxes(max_size=12))),
-        Setting("at first 4 pixels or more", _boxes_with(boxes_initializer=_random_boxes(min_size=4))),
-        Setting("never moved", _boxes_with(trainable=False)),
+        Setting(
+            "boxes at first up to 12 pixels",
+            _boxes_with(boxes_initializer=_random_boxes(max_size=12)),
+        ),
+        Setting(
+            "boxes at first from 4 pixels",
+            _boxes_with(boxes_initializer=_random_boxes(min_size=4)),
+        ),
+        Setting("boxes never moved", _boxes_with(trainable=False)),
+    ),
+    # A unit of the stored weights is `max_size` pixels, which is the plane by default.
+    "coordinate_scale": (
+        DEFAULT,
+        *(
+            Setting(
+                f"coordinates in units of {name} plane{plural}",
+                _boxes_with(max_size=size, boxes_initializer=_random_boxes(max_size=PLANE)),
+            )
+            for name, plural, size in (("a quarter of the", "", PLANE // 4), ("4", "s", PLANE * 4))
+        ),
     ),
     "constraint": (DEFAULT, Setting("unconstrained", _boxes_with(boxes_constraint=None))),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: a setting and a seed."""
+
+    setting: Setting
+    seed: int
+    folder: Path
+
+    def command(self, common: Sequence[str]) -> list[str]:
+        """What trains it."""
+        own = ("--run", str(self.folder), "--seed", str(self.seed))
+        return [*TRAIN, *common, *own, *self.setting.arguments]
+
+
+def runs_of(studies: Iterable[str], seeds: int, folder: Path) -> list[Run]:
+    """The runs of some studies, those of one seed after those of another; none of them twice."""
+    settings = dict.fromkeys(setting for name in studies for setting in STUDIES[name])
+    return [
+        Run(setting, seed, folder / setting.folder_name / f"seed{seed}")
+        for seed in range(seeds)
+        for setting in settings
+    ]
+
+
+def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
+    """Makes the runs, `jobs` at a time, each on its share of the processors.
+
+    Raises:
+        RunFolderError: Runs failed; the message names them, and what the first one printed last.
+    """
+    processors = sorted(os.sched_getaffinity(0))
+    shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+    for job in range(jobs):
+        shares.put(set(processors[job::jobs]) or set(processors))
+
+    def make(run: Run) -> str | None:
+        share = shares.get()
+        try:
+            return _make_run(run.command(common), run.folder / "train.log", share)
+        finally:
+            shares.put(share)
+
+    failures = {}
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        made = zip(runs, pool.map(make, runs), strict=True)
+        for run, failure in rich.progress.track(
+            made, "training", total=len(runs), console=console, disable=not console.is_terminal
+        ):
+            if failure is not None:
+                failures[str(run.folder)] = failure
+    if failures:
+        names = ", ".join(failures)
+        raise RunFolderError(
+            f"{len(failures)} runs failed: {names}\n{next(iter(failures.values()))}"
+        )
+
+
+def _make_run(command: Sequence[str], log: Path, processors: set[int]) -> str | None:
+    """Trains in a process of its own; returns the end of what it printed if it failed."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a", encoding="utf-8") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        # Long before TensorFlow counts them.
+        os.sched_setaffinity(process.pid, processors)
+        code = process.wait()
+    return None if code == 0 else log.read_text(encoding="utf-8")[-2000:]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What the runs of one setting found.
+
+    Attributes:
+        pck: PCK@0.2 of each seed, in percent.
+        parameters: Of the network.
+        multiply_adds: Of the network, for one image.
+    """
+
+    pck: tuple[float, ...]
+    parameters: int
+    multiply_adds: int
+
+
+def result_of(runs: Sequence[Run]) -> Result:
+    """Reads the finished runs of one setting."""
+    folders = [RunFolder(run.folder) for run in runs]
+    model = folders[0].load_model()
+    return Result(
+        tuple(folder.metrics["pck"] for folder in folders),
+        model.count_params(),
+        model_cost.multiply_adds(model),
+    )
+
+
+def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
+    """One study as rows of text, the headings first."""
+    rows = [[study, "PCK@0.2", "lowest to highest", "parameters", "multiply-adds"]]
+    for setting in STUDIES[study]:
+        found = results[setting]
+        rows.append(
+            [
+                setting.name,
+                f"{statistics.mean(found.pck):.1f}",
+                f"{min(found.pck):.1f} to {max(found.pck):.1f}",
+                f"{found.parameters:,}",
+                f"{found.multiply_adds / 1e6:.1f} million",
+            ]
+        )
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table in Markdown, numbers to the right."""
+    ruler = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ruler, *rows[1:])) + "\n"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.pose.ablation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("studies", nargs="+", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
+    add("--runs", required=True, type=Path, help="folder for all runs, and results.md")
+    add("--seeds", type=train.positive, default=3, help="trainings of each setting (3)")
+    add("--jobs", type=train.positive, default=1, help="trainings at a time (1)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command `python -m examples.pose.ablation`."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    split = argv.index("--") if "--" in argv else len(argv)
+    parser = make_parser()
+    arguments, common = parser.parse_args(argv[:split]), argv[split + 1 :]
+    for name in OWN_ARGUMENTS:
+        if any(each == name or each.startswith(f"{name}=") for each in common):
+            parser.error(f"`{name}` is given by this command to each training")
+    runs = runs_of(arguments.studies, arguments.seeds, arguments.runs)
+    make_runs(runs, common, arguments.jobs)
+    settings = dict.fromkeys(run.setting for run in runs)
+    results = {s: result_of([run for run in runs if run.setting == s]) for s in settings}
+    tables = [markdown(table_of(study, results)) for study in arguments.studies]
+    with whole_file(arguments.runs / "results.md") as temporary:
+        temporary.write_text("\n".join(tables), encoding="utf-8")
+    console.print("\n".join(tables), markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,88 @@
+"""`examples.pose.ablation`: settings that networks take, runs, tables, failures."""
+
+import json
+import sys
+
+import pytest
+
+from examples.pose import ablation, models, train
+from examples.pose.ablation import Run, Setting
+from examples.pose.run_folder import RunFolder, RunFolderError
+
+COMMON = [
+    *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
+    *("--model", "light", "--image_size", "32", "--width", "8", "--depth", "2"),
+]
+SETTINGS = {
+    setting.folder_name: setting for study in ablation.STUDIES.values() for setting in study
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+def test_settings_build_networks_that_differ_from_the_first(setting):
+    def network(extra):
+        config = vars(train.make_parser().parse_args(["--run", "x", *COMMON, *extra]))
+        arguments = {key: config[key] for key in train.MODEL_ARGUMENTS}
+        return models.build(config["model"], **arguments)
+
+    model = network(setting.arguments)
+    if setting != ablation.DEFAULT:
+        default = network(())
+        assert json.dumps(model.get_config()) != json.dumps(default.get_config())
+
+
+def test_runs_are_made_once_for_studies_that_share_a_setting(tmp_path):
+    runs = ablation.runs_of(["context", "boxes"], 2, tmp_path)
+    folders = [run.folder for run in runs]
+    count = len({*ablation.STUDIES["context"], *ablation.STUDIES["boxes"]})
+    assert len(folders) == len(set(folders)) == 2 * count
+    assert {run.seed for run in runs[:count]} == {0}  # one seed is whole before the next
+
+
+def test_folder_names_tell_settings_apart():
+    settings = {s for study in ablation.STUDIES.values() for s in study}
+    assert len({setting.folder_name for setting in settings}) == len(settings)
+
+
+@pytest.fixture
+def small_study(monkeypatch):
+    """Two settings, trained on drawn figures."""
+    study = (ablation.DEFAULT, Setting("depthwise 3x3", ("--context", "depthwise")))
+    monkeypatch.setitem(ablation.STUDIES, "small", study)
+    command = (sys.executable, "-m", "tests.examples.pose.drawn_figures", "train")
+    monkeypatch.setattr(ablation, "TRAIN", command)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    return "small"
+
+
+def test_command_trains_and_tables_mean_and_spread(small_study, tmp_path, capsys):
+    command = [small_study, "--runs", str(tmp_path), "--seeds", "2", "--jobs", "2", "--", *COMMON]
+    ablation.main(command)
+    found = {
+        name: [RunFolder(tmp_path / name / f"seed{seed}").metrics for seed in (0, 1)]
+        for name in ("boxes", "depthwise_3x3")
+    }
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert lines[0].startswith("| small | PCK@0.2 |")
+    for line, results in zip(lines[2:], found.values(), strict=True):
+        pck = [result["pck"] for result in results]
+        assert f"| {sum(pck) / 2:.1f} | {min(pck):.1f} to {max(pck):.1f} |" in line
+        assert f"| {results[0]['parameters']:,} |" in line
+    assert lines[0] in capsys.readouterr().out
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.json")}
+    ablation.main(command)  # finished runs are not made again
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.json")} == before
+
+
+def test_failed_runs_are_named_with_what_they_said(small_study, tmp_path):
+    runs = [Run(Setting("bad", ("--image_size", "30")), 0, tmp_path / "bad")]
+    with pytest.raises(RunFolderError, match=r"1 runs failed: .*bad(?s:.*)multiple of 4"):
+        ablation.make_runs(runs, COMMON, 1)
+
+
+@pytest.mark.parametrize("argument", ["--run", "--seed=3"])
+def test_arguments_of_its_own_are_refused(argument, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        ablation.main(["boxes", "--runs", str(tmp_path), "--", argument, "1"])
+    assert "is given by this command" in capsys.readouterr().err
