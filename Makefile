@@ -29,7 +29,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test long-test backends-test support-table bazel-test install lint format gpu-check clean
+.PHONY: demo test long-test backends-test without-tensorflow-test support-table bazel-test install lint format gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -54,6 +54,19 @@ backends-test: install
 		$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(call backend_tests,jax)
 	$(call backend_tests,torch)
+
+# An installation with JAX and without TensorFlow, from nothing, and tests in it.
+WITHOUT_TENSORFLOW = build/without_tensorflow
+WITHOUT_TENSORFLOW_TESTS ?= tests/ops tests/layers/test_box_conv2d.py tests/layers/test_saving.py
+without-tensorflow-test:
+	rm -rf $(WITHOUT_TENSORFLOW) && mkdir -p $(WITHOUT_TENSORFLOW)
+	git ls-files -z | xargs -0 cp --parents -t $(WITHOUT_TENSORFLOW)
+	$(PYTHON) -m venv $(WITHOUT_TENSORFLOW)/.venv
+	cd $(WITHOUT_TENSORFLOW) && .venv/bin/pip install --quiet --disable-pip-version-check "$(JAX)" \
+		&& .venv/bin/pip install --quiet --disable-pip-version-check -e ".[test]" \
+		&& ! .venv/bin/python -c "import tensorflow" 2>/dev/null \
+		&& KERAS_BACKEND=jax .venv/bin/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
+			$(WITHOUT_TENSORFLOW_TESTS)
 
 # The README's table of what runs where.
 support-table: backends-test

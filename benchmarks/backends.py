@@ -97,6 +97,12 @@ def main(argv: list[str] | None = None) -> None:
         for backend in filter(importlib.util.find_spec, BACKENDS):
             with _worker(backend) as worker:
                 found[backend] = worker.call(backend_training.train, folder, args.steps)
+        # What rounding alone does to losses.
+        rounding = backend_training.ROUNDING
+        with _worker(BACKENDS[0]) as worker:
+            found[f"{BACKENDS[0]}, weights changed by {rounding:g}"] = worker.call(
+                backend_training.train, folder, args.steps, rounding
+            )
         console.print(backends_table(found))
     if args.output:
         machine.write_report(args.output, description, {"xla": xla, "backends": found})

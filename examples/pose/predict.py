@@ -1,5 +1,6 @@
 """Finds the pose in pictures, or in examples of a data set, and draws it.
 
+python -m examples.pose.predict photo.jpg --output pose.png
 python -m examples.pose.predict --model runs/demo photo.jpg --output pose.png
 python -m examples.pose.predict --model runs/demo *.jpg --output poses/ --json poses.json
 python -m examples.pose.predict --model runs/demo --dataset stick_figures --output grid.png
@@ -19,6 +20,8 @@ from examples.pose.images import ImageError, is_image_name, read_image, write_im
 from examples.pose.predictor import load_predictor
 from examples.pose.run_folder import RunFolder, RunFolderError, write_json
 
+# The run folder of the weights that come along; its README is their card.
+PRETRAINED = Path(__file__).parent / "pretrained" / "stick_figures"
 # Smaller pictures are enlarged to this many pixels on their longer side before a pose is drawn.
 DRAWING_SIZE = 384
 GRID_DRAWING_SIZE = 224
@@ -152,7 +155,10 @@ def _parser() -> argparse.ArgumentParser:
         "images", nargs="*", metavar="IMAGE", help="picture of one person that fills most of it"
     )
     parser.add_argument(
-        "--model", required=True, help="run folder of a trained model, or exported SavedModel"
+        "--model",
+        default=PRETRAINED,
+        help="run folder of a trained model, or exported SavedModel (default: the weights in "
+        "examples/pose/pretrained, which have seen drawn figures and no photograph)",
     )
     parser.add_argument(
         "--output",

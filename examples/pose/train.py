@@ -304,7 +304,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--box_options",
         type=json_object,
-        help="arguments of DepthwiseBoxConv2D, as in '{\"normalization\": \"valid\"}'",
+        help='arguments of DepthwiseBoxConv2D, as in \'{"normalization": "valid"}\'',
     )
     add("--image_size", type=positive, default=96, help="pixels")
     add("--width", type=positive, help="channels, where they are fewest")

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from examples.pose import datasets, drawing, predict
+from examples.pose import datasets, drawing, metrics, predict
 from examples.pose.datasets.pose_features import LSP_SKELETON
+from examples.pose.datasets.stick_figures import figure
 from examples.pose.images import read_image
 from examples.pose.predictor import load_run
 from tests.data_folder import DATA_DIR
@@ -105,6 +106,23 @@ def test_joints_are_in_the_picture_as_it_is_shown(run_folder, folder):
     tagged, upright = json.loads(Path("out.json").read_text())["images"]
     assert (tagged["height"], tagged["width"]) == (60, 40)
     assert tagged["joints"] == upright["joints"]
+
+
+def test_without_a_model_the_weights_that_come_along_find_drawn_figures(folder):
+    drawn = [figure.draw_figure(7, "test", index, 150) for index in range(12)]
+    names = [f"{index}.png" for index in range(len(drawn))]
+    for name, each in zip(names, drawn, strict=True):
+        Image.fromarray(np.asarray(each.image, np.uint8)).save(name)
+    predict.main([*names, "--output", "poses", "--json", "poses.json"])
+    answers = json.loads(Path("poses.json").read_text())["images"]
+    found, counted = metrics.found_joints(
+        np.array([answer["joints"] for answer in answers]),
+        np.array([each.joints for each in drawn]),
+        np.ones((len(drawn), LSP_SKELETON.num_joints), bool),
+        LSP_SKELETON.pck_reference,
+    )
+    assert np.sum(found) > 0.6 * np.sum(counted)
+    assert len(list(Path("poses").iterdir())) == len(drawn)
 
 
 def test_a_folder_gets_a_picture_for_each(run_folder, folder):
