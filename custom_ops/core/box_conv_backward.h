@@ -173,7 +173,11 @@ class BackwardKernel {
                double* boxes_grad) const {
     const BoxEdges mirror = backward_box(box);
     const double scale = constant_scale<V>(p_, box);
-    if (p_.normalization == Normalization::kValid) apply_valid_factors(unit, box, gradients);
+    if (p_.normalization == Normalization::kValid) {
+      // The upstream gradient lies at the pixels of the input.
+      apply_valid_factors(p_, box, unit.source_rows, unit.source_columns, {1, 1}, factors_,
+                          gradients, row_step_);
+    }
     sum_along_rows(unit, mirror, scale, gradients);
 
     const PlaneWindows<V> windows(suffix_);
@@ -252,18 +256,6 @@ class BackwardKernel {
     const Index row = rows.first * row_step_;
     return dot(sums_ + row + (begin + shift - unit.source_columns.first), input + row + begin,
                row_step_, rows.count, end - begin);
-  }
-
-  void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, V* gradients) const {
-    const Span &rows = unit.source_rows, &columns = unit.source_columns;
-    for (Index x = 0; x < columns.count; ++x) {
-      factors_[x] = column_factor<V>(p_, box, columns.first + x);
-    }
-    for (Index y = 0; y < rows.count; ++y) {
-      const V factor = row_factor<V>(p_, box, rows.first + y);
-      V* row = gradients + y * row_step_;
-      for (Index x = 0; x < columns.count; ++x) row[x] *= factor * factors_[x];
-    }
   }
 
   const BoxConvProblem& p_;

@@ -14,6 +14,27 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
+// Pixels from one row to the next, and from one column to the next.
+struct Strides {
+  Index y, x;
+};
+
+// With "valid", each response has a factor of its own, the product of its row's and its column's:
+// values[y * row_step + x] *= that of the response at row rows.first + y and column columns.first +
+// x, counted in strides. `factors` has room for the columns.
+template <typename V>
+void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, Span rows, Span columns,
+                         Strides strides, V* factors, V* values, Index row_step) {
+  for (Index x = 0; x < columns.count; ++x) {
+    factors[x] = column_factor<V>(p, box, (columns.first + x) * strides.x);
+  }
+  for (Index y = 0; y < rows.count; ++y) {
+    const V factor = row_factor<V>(p, box, (rows.first + y) * strides.y);
+    V* row = values + y * row_step;
+    for (Index x = 0; x < columns.count; ++x) row[x] *= factor * factors[x];
+  }
+}
+
 template <typename T, typename TBox>
 class ForwardKernel {
  public:
@@ -117,18 +138,9 @@ class ForwardKernel {
       strip_to_rows(slid_, lines * p_.stride_x, padded_width(unit.columns.count),
                     responses + row * row_step_, row_step_, lines);
     }
-    if (p_.normalization == Normalization::kValid) apply_valid_factors(unit, box, responses);
-  }
-
-  // With "valid", each output has a factor of its own, the product of its row's and its column's.
-  void apply_valid_factors(const WorkUnit& unit, const BoxEdges& box, V* responses) const {
-    for (Index x = 0; x < unit.columns.count; ++x) {
-      factors_[x] = column_factor<V>(p_, box, (unit.columns.first + x) * p_.stride_x);
-    }
-    for (Index y = 0; y < unit.rows.count; ++y) {
-      const V factor = row_factor<V>(p_, box, (unit.rows.first + y) * p_.stride_y);
-      V* row = responses + y * row_step_;
-      for (Index x = 0; x < unit.columns.count; ++x) row[x] *= factor * factors_[x];
+    if (p_.normalization == Normalization::kValid) {
+      apply_valid_factors(p_, box, unit.rows, unit.columns, {p_.stride_y, p_.stride_x}, factors_,
+                          responses, row_step_);
     }
   }
 

@@ -60,11 +60,18 @@ def _random_boxes(**options) -> dict:
     return {"class_name": "tf_boxconv>RandomBoxes", "config": options}
 
 
+# Side of the planes of `light` on images of 128 pixels, which some settings are made for.
+PLANE = 32
+
+
+def _boxes_in_units_of(pixels: int) -> tuple[str, ...]:
+    """A unit of the stored weights is `max_size`; at first boxes are as large as ever."""
+    return _boxes_with(max_size=pixels, boxes_initializer=_random_boxes(max_size=PLANE))
+
+
 # The first of each study: what all others differ from in one thing.
 DEFAULT = Setting("boxes")
 
-# Side of the planes of `light` on images of 128 pixels, which some settings are made for.
-PLANE = 32
 
 STUDIES: dict[str, tuple[Setting, ...]] = {
     "context": (
@@ -98,16 +105,10 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         ),
         Setting("boxes never moved", _boxes_with(trainable=False)),
     ),
-    # A unit of the stored weights is `max_size` pixels, which is the plane by default.
     "coordinate_scale": (
         DEFAULT,
-        *(
-            Setting(
-                f"coordinates in units of {name} plane{plural}",
-                _boxes_with(max_size=size, boxes_initializer=_random_boxes(max_size=PLANE)),
-            )
-            for name, plural, size in (("a quarter of the", "", PLANE // 4), ("4", "s", PLANE * 4))
-        ),
+        Setting("coordinates in units of a quarter of the plane", _boxes_in_units_of(PLANE // 4)),
+        Setting("coordinates in units of 4 planes", _boxes_in_units_of(PLANE * 4)),
     ),
     "constraint": (DEFAULT, Setting("unconstrained", _boxes_with(boxes_constraint=None))),
 }
