@@ -22,7 +22,7 @@ from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
 from examples.pose import input_pipeline, models
 from examples.pose.datasets import LSP_SKELETON
-from examples.pose.distribution import Workers
+from examples.pose.distribution import make_workers
 from examples.pose.optimisation import Optimisation
 from examples.pose.trainer import Trainer
 
@@ -83,7 +83,7 @@ def _training_call(
     trainer = Trainer(
         lambda: models.build(name, image_size=size.image_size),
         Optimisation(steps=FOREVER, learning_rate=1e-6),
-        Workers(),
+        make_workers(),
     )
     return lambda: trainer.run(iter([batch] * STEPS), STEPS)
 

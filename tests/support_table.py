@@ -22,6 +22,7 @@ ROWS = {
     "tests.layers.test_saving": "layers: saving",
     "tests.layers.test_training": "layers: training",
     "tests.layers": "layers: all else",
+    "tests.visualize": "`visualize`",
     "tests.test_": "initializer, constraint",
     "tests.backends.test_tensorflow_xla": "`jit_compile=True` (XLA)",
     "tests.backends": "the backend's own: graphs; jit, vmap, sharding; `torch.compile`",

@@ -29,6 +29,7 @@ from examples.pose import (
     command_line,
     datasets,
     heatmaps,
+    inference,
     input_pipeline,
     metrics,
     model_cost,
@@ -65,16 +66,13 @@ def predict_people(
         joints: float32 `[n, J, 2]`, in pixels of the original photographs.
         scores: float32 `[n, J]`.
     """
-
-    @tf.function(reduce_retracing=True)
-    def predict(images):
-        flip_order = skeleton.flip_order if flip_test else None
-        return heatmaps.decode(heatmaps.predict_heatmaps(model, images, flip_order), decoding)
-
+    predict = inference.compiled(model)
+    flip_order = skeleton.flip_order if flip_test else None
     parts = []
     for start in range(0, len(photographs), BATCH_SIZE):
-        images = photographs.images[start : start + BATCH_SIZE]
-        parts.append(predict(tf.cast(images, tf.float32)))
+        images = photographs.images[start : start + BATCH_SIZE].astype(np.float32)
+        logits = heatmaps.predict_heatmaps(predict, images, flip_order)
+        parts.append(heatmaps.decode(logits, decoding))
     joints, scores = (tf.concat(part, axis=0) for part in zip(*parts, strict=True))
     return _to_original(photographs, joints), scores.numpy()
 
@@ -135,14 +133,14 @@ def seconds_per_image(model: keras.Model, image_size: int, batch_size: int) -> f
     Decoding and the flip test are not included.
     """
     images = tf.random.stateless_uniform((batch_size, image_size, image_size, 3), (0, 0), 0, 255)
-    run = tf.function(lambda batch: model(batch, training=False))
+    run = inference.compiled(model)
     for _ in range(3):
         run(images)
     times = []
     end = time.perf_counter() + TIMED_SECONDS
     while len(times) < 5 or time.perf_counter() < end:
         start = time.perf_counter()
-        run(images).numpy()
+        np.asarray(run(images))
         times.append(time.perf_counter() - start)
     return statistics.median(times) / batch_size
 

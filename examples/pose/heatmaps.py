@@ -5,11 +5,11 @@ cells of one map is the probability of finding that joint in each cell. Cell `(i
 image pixel `(x, y) = (2*j + 0.5, 2*i + 0.5)`, where pixel (0, 0) is the centre of the top left one.
 
 All but the loss, which trains under every backend of Keras, is made of stock TensorFlow operations
-and works in graphs and in SavedModels.
+and works in graphs and in SavedModels. It takes logits of other backends as NumPy arrays.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -215,20 +215,20 @@ def flip_heatmaps(logits: tf.Tensor, flip_order: Sequence[int]) -> tf.Tensor:
 
 
 def predict_heatmaps(
-    model: keras.Model, images: tf.Tensor, flip_order: Sequence[int] | None = None
+    predict: Callable, images: tf.Tensor, flip_order: Sequence[int] | None = None
 ) -> tf.Tensor:
     """Runs a pose network, averaged over each image and its mirror image if `flip_order` is given.
 
     Args:
-        model: Maps images to heatmap logits.
+        predict: Maps images to heatmap logits, see `examples.pose.inference`.
         images: `[N, S, S, 3]`, values 0 to 255.
         flip_order: `Skeleton.flip_order`; None runs the images as they are only.
 
     Returns:
         Heatmap logits `[N, S/2, S/2, J]`.
     """
-    logits = model(images, training=False)
+    logits = predict(images)
     if flip_order is None:
         return logits
-    mirrored = model(images[:, :, ::-1], training=False)
+    mirrored = predict(images[:, :, ::-1])
     return (logits + flip_heatmaps(mirrored, flip_order)) / 2

@@ -10,6 +10,7 @@ import functools
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -126,7 +127,8 @@ class PosePredictor:
         squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
         flip_order = self.skeleton.flip_order if self.flip_test else None
         with stock_ops_scope() if self.portable else contextlib.nullcontext():
-            logits = heatmaps.predict_heatmaps(self.model, squares, flip_order)[:count]
+            predict = functools.partial(self.model, training=False)
+            logits = heatmaps.predict_heatmaps(predict, squares, flip_order)[:count]
         joints, scores = heatmaps.decode(logits, self.decoding)
         to_picture = input_pipeline.invert_affine(affines)
         return {"joints": input_pipeline.transform_points(to_picture, joints), "scores": scores}
@@ -184,8 +186,15 @@ def load_run(path, flip_test: bool = False, decoding: str = "quarter") -> PosePr
         decoding: see `PosePredictor`.
 
     Raises:
-        RunFolderError: `path` is not a run folder, or nothing has been trained in it yet.
+        RunFolderError: `path` is not a run folder, nothing has been trained in it yet, or Keras
+            does not run on TensorFlow, which reads the pictures and is what is exported.
     """
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RunFolderError(
+            f"Set KERAS_BACKEND=tensorflow to predict or export, got {backend!r}: runs of every "
+            "backend load there."
+        )
     run = RunFolder(path)
     config = run.config
     skeleton = Skeleton.from_metadata(config["skeleton"])

@@ -3,7 +3,7 @@
 It is a loop of its own because `keras.Model.fit` (Keras 3.15) cannot run under
 `MultiWorkerMirroredStrategy`: it takes a batch that is spread over workers for a tensor, and fails
 with "Attempt to convert a value (PerReplica...) with an unsupported type". One loop serves one
-process and many, so that what one does the others do.
+process and many, on TensorFlow and on JAX, so that what one does the others do.
 """
 
 import math
@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from examples.pose import heatmaps, metrics, models
+from examples.pose import heatmaps, inference, metrics, models
 from examples.pose.datasets import Skeleton
-from examples.pose.distribution import Workers
 from examples.pose.input_pipeline import Photographs, plain_batches
 from examples.pose.optimisation import Optimisation
 from examples.pose.run_folder import RunFolderError
@@ -42,10 +40,10 @@ class Trainer:
     Args:
         build: Makes the network; called twice, both times under the seed as it stands.
         settings: How to train it.
-        workers: Where to train it.
+        workers: Where to train it, see `examples.pose.distribution`.
     """
 
-    def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers: Workers):
+    def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers):
         self.settings = settings
         self.workers = workers
         self.done = 0
@@ -53,23 +51,20 @@ class Trainer:
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(settings.precision)
         try:
-            with workers.strategy.scope():
+            with workers.scope():
                 self.model = build()
-                self._synchronise_norms()
                 self._optimizer = settings.optimizer(self.model.trainable_variables)
         finally:
             keras.config.set_dtype_policy(policy)
-        self._loss = heatmaps.HeatmapCrossEntropy()
         self._largest_loss = EXPLOSION * math.log(math.prod(self.inference.output_shape[1:3]))
-        self._step = tf.function(self._distributed_step)
-        self._decode = tf.function(
-            lambda images: heatmaps.decode(self.inference(images, training=False))[0],
-            reduce_retracing=True,
+        self._step = workers.compile_step(
+            self.model, self._optimizer, heatmaps.HeatmapCrossEntropy(), settings.clip_norm
         )
+        self._predict = inference.compiled(self.inference)
 
     def run(
         self,
-        batches: Iterator[Sequence[tf.Tensor]],
+        batches: Iterator[Sequence],
         steps: int,
         report: Callable[[int, float], None] = lambda step, loss: None,
         after_step: Callable[[int], None] = lambda number: None,
@@ -77,7 +72,7 @@ class Trainer:
         """Makes some steps.
 
         Args:
-            batches: Iterator over the batches of `Workers.distribute`, from step `done` on.
+            batches: Iterator over the batches of `workers.distribute`, from step `done` on.
             steps: How many.
             report: Called every few steps with the steps made in this run, and the mean loss of
                 the last few.
@@ -120,40 +115,6 @@ class Trainer:
         """The learning rate of a step, or of the next one."""
         return float(self.settings.schedule(self.done if step is None else step))
 
-    def _synchronise_norms(self) -> None:
-        """Lets batch normalisation see the whole batch where replicas share one."""
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = self.workers.replicas > 1
-
-    def _distributed_step(self, images, targets):
-        losses = self.workers.strategy.run(self._replica_step, args=(images, targets))
-        return self.workers.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
-
-    def _replica_step(self, images, targets):
-        """One step on a replica's part of the batch; returns its part of the last output's loss."""
-        context = tf.distribute.get_replica_context()
-        # The loss is a mean over labelled joints, and each part of the batch has its own number.
-        labelled = tf.maximum(tf.reduce_sum(targets[..., 2]), 1.0)
-        share = labelled / context.all_reduce(tf.distribute.ReduceOp.SUM, labelled)
-        with tf.GradientTape() as tape:
-            outputs = tf.nest.flatten(self.model(images, training=True))
-            losses = [share * self._loss(targets, output) for output in outputs]
-            scaled = self._optimizer.scale_loss(tf.add_n(losses))
-        variables = [variable.value for variable in self.model.trainable_variables]
-        gradients = tape.gradient(scaled, variables)
-        # Keras clips, and looks for infinities, in each replica's own gradients before it adds
-        # them: replicas would disagree. Added here first, they are the same everywhere.
-        if self.workers.replicas > 1:
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        if self.settings.clip_norm:
-            limit = self._optimizer.scale_loss(self.settings.clip_norm)
-            gradients, _ = tf.clip_by_global_norm(gradients, limit)
-        # Keras adds them up once more.
-        gradients = [gradient / self.workers.replicas for gradient in gradients]
-        self._optimizer.apply(gradients, self.model.trainable_variables)
-        return losses[-1]
-
     def update_inference(self) -> None:
         """Copies the weights, or their running averages, to `inference`."""
         own = [variable.numpy() for variable in self.model.trainable_variables]
@@ -174,7 +135,8 @@ class Trainer:
         """PCK@0.2 of `inference` in pixels of its images, without flip test."""
         pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
         for images, targets in plain_batches(photographs, batch_size):
-            pck.update_joints(self._decode(images), targets[..., :2], targets[..., 2] > 0)
+            joints, _ = heatmaps.decode(self._predict(images))
+            pck.update_joints(joints, targets[..., :2], targets[..., 2] > 0)
         return float(pck.result())
 
     def state(self) -> dict[str, np.ndarray]:
@@ -207,7 +169,7 @@ class Trainer:
                 f"The saved state is of another training: {names[0]} has shape "
                 f"{found.get(names[0])} there, {shapes.get(names[0])} here."
             )
-        with self.workers.strategy.scope():
+        with self.workers.scope():
             for name, variable in variables.items():
                 variable.assign(state[name])
         self.done = int(state["step"])

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from tests import reference
+from tests.backend import to_float64
 from tests.boxes import random_box
 from tf_boxconv import visualize
 from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
@@ -49,7 +50,7 @@ def test_kernels_are_the_responses_to_an_impulse(seed, normalization):
     plane = np.zeros((1, 2 * height + 1, 2 * width + 1, channels), np.float32)
     y, x = height, width
     plane[0, y, x] = 1
-    response = np.array(layer(plane)).reshape(*plane.shape[1:3], channels, multiplier)
+    response = to_float64(layer(plane)).reshape(*plane.shape[1:3], channels, multiplier)
     # Output (y - dy, x - dx) sees the impulse at (dy, dx) from itself.
     expected = response[y - ry : y + ry + 1, x - rx : x + rx + 1][::-1, ::-1]
     scale = np.abs(expected).max()
@@ -66,7 +67,7 @@ def test_a_conv2d_with_the_kernel_gives_what_the_layer_gives(normalization):
     layer = full(boxes(), normalization=normalization, use_bias=False)
     kernel = np.stack([visualize.effective_kernel(layer, f) for f in range(5)], axis=-1)
     images = np.random.default_rng(1).normal(size=(2, *SIZE, 3))
-    expected = np.asarray(layer(images.astype(np.float32)))
+    expected = to_float64(layer(images.astype(np.float32)))
     got = ops.conv(images.astype(np.float32), kernel.astype(np.float32), padding="same")
     np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
 

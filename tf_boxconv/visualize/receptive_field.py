@@ -39,7 +39,6 @@ def effective_receptive_field(
 
     Raises:
         ValueError: If input or output are not 4D, or there is no such channel.
-        NotImplementedError: With another Keras backend than TensorFlow.
     """
     data_format = data_format or keras.config.image_data_format()
     if data_format not in ("channels_last", "channels_first"):
@@ -67,20 +66,43 @@ def effective_receptive_field(
 
 def _input_gradient(model, inputs: np.ndarray, scalar) -> np.ndarray:
     """The gradient of the sum of `scalar(model(inputs))` with respect to the inputs."""
-    if keras.backend.backend() != "tensorflow":
-        raise NotImplementedError(
-            "effective_receptive_field takes its gradient by TensorFlow; the Keras backend is "
-            f"{keras.backend.backend()!r}."
-        )
+
+    def total(images):
+        # Items do not see each other in inference: the sum's gradient is each one's own.
+        return keras.ops.sum(scalar(model(images, training=False)))
+
+    gradient = _GRADIENTS[keras.backend.backend()](total, keras.ops.convert_to_tensor(inputs))
+    return np.zeros_like(inputs) if gradient is None else keras.ops.convert_to_numpy(gradient)
+
+
+def _tensorflow_gradient(total, images):
     import tensorflow as tf
 
-    images = tf.constant(inputs)
     with tf.GradientTape() as tape:
         tape.watch(images)
-        # Items do not see each other in inference: the sum's gradient is each one's own.
-        value = tf.reduce_sum(scalar(model(images, training=False)))
-    gradient = tape.gradient(value, images)
-    return np.zeros_like(inputs) if gradient is None else gradient.numpy()
+        value = total(images)
+    return tape.gradient(value, images)
+
+
+def _jax_gradient(total, images):
+    import jax
+
+    return jax.grad(total)(images)
+
+
+def _torch_gradient(total, images):
+    images = images.clone().requires_grad_()
+    value = total(images)
+    if value.requires_grad:
+        value.backward()
+    return images.grad
+
+
+_GRADIENTS = {
+    "tensorflow": _tensorflow_gradient,
+    "jax": _jax_gradient,
+    "torch": _torch_gradient,
+}
 
 
 def draw_receptive_field(field: np.ndarray) -> matplotlib.figure.Figure:

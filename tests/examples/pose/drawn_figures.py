@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -31,13 +32,20 @@ def load(name, split, data_dir=None, prepared_dir=None):
     return tf.data.Dataset.from_tensor_slices(examples), datasets.LSP_SKELETON
 
 
+def split_processor(devices: int) -> None:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_num_cpu_devices", devices)
+        return
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * devices
+    tf.config.set_logical_device_configuration(cpu, parts)
+
+
 def main(arguments: list[str]) -> int:
     tf.config.experimental.enable_op_determinism()
-    devices = int(os.environ.get("TF_BOXCONV_TEST_DEVICES", "1"))
-    if devices > 1:
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        parts = [tf.config.LogicalDeviceConfiguration()] * devices
-        tf.config.set_logical_device_configuration(cpu, parts)
+    split_processor(int(os.environ.get("TF_BOXCONV_TEST_DEVICES", "1")))
     datasets.load = load
     module = importlib.import_module(f"examples.pose.{arguments[0]}")
     return command_line.run(lambda: module.main(arguments[1:]))

@@ -1,7 +1,9 @@
 """Trainings in two worker processes, and one that loses a worker, against one process alone."""
 
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from examples.pose import launch
-from examples.pose.distribution import Workers
+from examples.pose.distribution import make_workers
 from examples.pose.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,6 +31,16 @@ def command(run, *arguments):
     return [sys.executable, "-m", module, "train", "--run", str(run), *ARGUMENTS, *arguments]
 
 
+needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is missing")
+BACKENDS = ["tensorflow", pytest.param("jax", marks=needs_jax)]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request):
+    """The Keras backend of the trainings."""
+    return request.param
+
+
 @pytest.fixture(autouse=True)
 def in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -36,11 +48,17 @@ def in_the_repository(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
 
 
+@pytest.fixture
+def on_backend(backend, monkeypatch):
+    """Lets the processes that a test starts run on the backend."""
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+
+
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(backend, tmp_path_factory):
     """The state of a training in one process."""
     run = tmp_path_factory.mktemp("runs") / "alone"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend}
     subprocess.run(command(run), cwd=ROOT, env=environment, check=True)
     return RunFolder(run).load_state()
 
@@ -61,7 +79,7 @@ def assert_same_training(run, alone):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_two_workers_train_as_one_does(alone, tmp_path):
+def test_two_workers_train_as_one_does(alone, on_backend, tmp_path):
     run = RunFolder(tmp_path)
     arguments = command(tmp_path, "--strategy", "multiworker")
     assert launch.launch(run, 2, arguments, max_restarts=0) == 0
@@ -70,7 +88,7 @@ def test_two_workers_train_as_one_does(alone, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_two_devices_train_as_one_does(alone, tmp_path, monkeypatch):
+def test_two_devices_train_as_one_does(alone, on_backend, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_BOXCONV_TEST_DEVICES", "2")
     subprocess.run(command(tmp_path, "--strategy", "mirrored"), check=True)
     assert_same_training(tmp_path, alone)
@@ -79,7 +97,7 @@ def test_two_devices_train_as_one_does(alone, tmp_path, monkeypatch):
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
-    alone, tmp_path, monkeypatch, capfd
+    alone, on_backend, tmp_path, monkeypatch, capfd
 ):
     run = RunFolder(tmp_path)
     started = []
@@ -106,6 +124,27 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
     printed = capfd.readouterr().out
     assert "was ended by signal 9. Starting all again" in printed and "Resuming" in printed
     assert_same_training(tmp_path, alone)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+@needs_jax
+def test_jax_goes_on_where_tensorflow_stopped(tmp_path, monkeypatch):
+    """A run's files are those of both, and so are the steps they make."""
+    runs = {name: tmp_path / name for name in ("tensorflow", "jax")}
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    first = RunFolder(runs["tensorflow"])
+    with subprocess.Popen(command(first.path)) as process:
+        while not first.state_path.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    stopped_after = first.load_state()["step"]
+    assert 0 < stopped_after < 15
+    shutil.copytree(first.path, runs["jax"])
+    for name, run in runs.items():
+        monkeypatch.setenv("KERAS_BACKEND", name)
+        subprocess.run(command(run), check=True)
+    assert_same_training(runs["jax"], RunFolder(runs["tensorflow"]).load_state())
 
 
 def quick(tmp_path, code):
@@ -152,6 +191,12 @@ if index == 0:
 
 def test_unknown_strategies_and_missing_configuration_are_refused():
     with pytest.raises(ValueError, match=r"`strategy`.*'multiworker'.*'horovod'"):
-        Workers("horovod")
+        make_workers("horovod")
     with pytest.raises(ValueError, match="TF_CONFIG"):
-        Workers("multiworker")
+        make_workers("multiworker")
+
+
+def test_other_backends_are_refused(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "torch")
+    with pytest.raises(ValueError, match="tensorflow and jax; KERAS_BACKEND is 'torch'"):
+        make_workers("none")

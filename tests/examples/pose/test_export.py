@@ -11,6 +11,7 @@ import tf_boxconv
 from examples.pose import export, heatmaps, input_pipeline
 from examples.pose import predictor as predictor_module
 from examples.pose.predictor import load_predictor, load_run
+from examples.pose.run_folder import RunFolderError
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
 from tf_boxconv.exporting import saved_model_graph
 
@@ -277,3 +278,9 @@ def test_command(run_folder, tmp_path, monkeypatch, capsys):
             export.main(bad_arguments)
         assert message in str(raised.value) and str(raised.value).startswith("error: ")
     assert not (tmp_path / "pose/2").exists()
+
+
+def test_another_backend_is_told_where_to_go(run_folder, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(RunFolderError, match=r"KERAS_BACKEND=tensorflow.*got 'jax'"):
+        load_run(run_folder)

@@ -139,7 +139,7 @@ def test_flip_test_is_the_mean_over_both_images():
     assert plain[0, 0, 0, 0] == 1 and merged[0, 0, 0, 0] == 1
     assert plain.shape == merged.shape == (1, 4, 4, 14)
     one_sided = tf.one_hot([[0]], 14)[:, None] * tf.ones((1, 4, 4, 1))
-    merged = heatmaps.predict_heatmaps(lambda x, training: one_sided, image, ORDER)
+    merged = heatmaps.predict_heatmaps(lambda x: one_sided, image, ORDER)
     np.testing.assert_allclose(merged[0, 0, 0], [0.5 * (j in (0, 5)) for j in range(14)])
 
 

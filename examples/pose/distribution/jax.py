@@ -1,0 +1,148 @@
+"""Training on JAX: `keras.distribution`. Variables are on all devices, batches are cut among them.
+
+A step is written as for one device and the whole batch; XLA divides the work, adds up the gradients
+and lets batch normalisation see all of the batch.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import jax
+import keras
+import tensorflow as tf
+from jax import numpy as jnp
+from jax.experimental import multihost_utils
+
+from examples.pose import distribution
+
+
+class Workers:
+    """The devices of a training, and which of them are this process's.
+
+    Attributes:
+        replicas: How many there are, in all processes.
+        is_chief: Whether this process is the one that writes files and prints.
+
+    Args:
+        name: One of `distribution.STRATEGIES`.
+    """
+
+    def __init__(self, name: str):
+        # TensorFlow makes the batches, and would take all of the memory that JAX needs.
+        tf.config.set_visible_devices([], "GPU")
+        if name == "multiworker":
+            configuration = distribution.cluster_configuration()
+            addresses = configuration["cluster"]["worker"]
+            keras.distribution.initialize(
+                ",".join(addresses), len(addresses), configuration["task"]["index"]
+            )
+        devices = keras.distribution.list_devices()
+        self._distribution = keras.distribution.DataParallel(
+            devices=devices[:1] if name == "none" else devices, auto_shard_dataset=False
+        )
+        self.replicas = self._distribution.device_mesh.devices.size
+        self.is_chief = jax.process_index() == 0
+        self._cut, self._everywhere = self._shardings()
+
+    def _shardings(self) -> tuple[jax.sharding.Sharding, jax.sharding.Sharding]:
+        """How batches and variables lie on the devices."""
+        mesh = self._distribution.device_mesh.backend_mesh
+        if self.replicas == 1:  # Keras leaves variables where they are, as if there were no mesh.
+            single = jax.sharding.SingleDeviceSharding(mesh.devices.item())
+            return single, single
+        cut = jax.sharding.PartitionSpec(self._distribution.batch_dim_name)
+        return (
+            jax.sharding.NamedSharding(mesh, cut),
+            jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()),
+        )
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Where variables are created and assigned on all devices."""
+        return self._distribution.scope()
+
+    def distribute(self, make_batches: Callable[[range, int], tf.data.Dataset]) -> Iterator:
+        """The batches, each cut among the devices.
+
+        Args:
+            make_batches: `make_batches(parts, count)` makes, for every batch and in this order,
+                the parts of these numbers out of `count` equal ones.
+        """
+        local = self.replicas // jax.process_count()
+        first = jax.process_index() * local
+        parts = make_batches(range(first, first + local), self.replicas)
+
+        def join(part):
+            part = part.reshape(-1, *part.shape[2:])
+            return jax.make_array_from_process_local_data(self._cut, part)
+
+        for batch in parts.batch(local).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            yield tuple(map(join, batch))
+
+    def compile_step(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: keras.losses.Loss,
+        clip_norm: float,
+    ) -> Callable:
+        """A training step on all devices.
+
+        Args:
+            model: What to train; all its outputs are, by the sum of their losses.
+            optimizer: Built on the trainable weights.
+            loss: A mean over what is labelled, `targets[..., 2]`.
+            clip_norm: The largest norm of the gradient of all weights together; 0: any.
+
+        Returns:
+            What to call with the images and the targets of a batch; it returns the loss of the last
+            output.
+        """
+        variables = (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            optimizer.variables,
+        )
+
+        def scaled(value, state):
+            mapping = list(zip(optimizer.variables, state, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                return optimizer.scale_loss(value)
+
+        def scaled_loss(trained, others, state, images, targets):
+            outputs, others = model.stateless_call(trained, others, images, training=True)
+            losses = [loss(targets, output) for output in jax.tree.leaves(outputs)]
+            return scaled(sum(losses), state), (others, losses[-1])
+
+        @jax.jit(out_shardings=self._everywhere)
+        def step(trained, others, state, images, targets):
+            gradients, (others, last) = jax.grad(scaled_loss, has_aux=True)(
+                trained, others, state, images, targets
+            )
+            if clip_norm:
+                gradients = _clip_by_global_norm(gradients, scaled(clip_norm, state))
+            trained, state = optimizer.stateless_apply(state, gradients, trained)
+            return (trained, others, state), last
+
+        def assigning_step(images, targets):
+            values = [[variable.value for variable in group] for group in variables]
+            # Where they are already, but for those that were assigned since: without, JAX compiles
+            # the step anew for values that are bound to no device.
+            values = jax.device_put(values, self._everywhere)
+            changed, last = step(*values, images, targets)
+            for group, new in zip(variables, changed, strict=True):
+                for variable, value in zip(group, new, strict=True):
+                    variable.assign(value)
+            return last
+
+        return assigning_step
+
+    def wait(self) -> None:
+        """Returns when all processes have called it: one that has gone is one that has failed."""
+        multihost_utils.sync_global_devices("the end of the training")
+
+
+def _clip_by_global_norm(gradients, limit):
+    """Scales gradients down to a norm of `limit` where theirs is larger."""
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
+    scale = limit / jnp.maximum(norm, limit)
+    return [gradient * scale for gradient in gradients]

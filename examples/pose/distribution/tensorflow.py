@@ -1,0 +1,120 @@
+"""Training on TensorFlow: `tf.distribute`."""
+
+import contextlib
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from examples.pose import distribution
+
+
+class Workers:
+    """The replicas of a training, and which of them are this process's.
+
+    Attributes:
+        replicas: How many there are, in all processes.
+        is_chief: Whether this process is the one that writes files and prints.
+
+    Args:
+        name: One of `distribution.STRATEGIES`.
+    """
+
+    def __init__(self, name: str):
+        self.is_chief = True
+        if name == "none":
+            self._strategy = tf.distribute.get_strategy()
+        elif name == "mirrored":
+            kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+            devices = [device.name for device in tf.config.list_logical_devices(kind)]
+            self._strategy = tf.distribute.MirroredStrategy(devices)
+        else:
+            distribution.cluster_configuration()
+            self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            resolver = self._strategy.cluster_resolver
+            self.is_chief = resolver.task_type in ("chief", None) or (
+                "chief" not in resolver.cluster_spec().jobs and resolver.task_id == 0
+            )
+        self.replicas = self._strategy.num_replicas_in_sync
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Where variables are created and assigned on all replicas."""
+        return self._strategy.scope()
+
+    def distribute(self, make_batches: Callable[[range, int], tf.data.Dataset]):
+        """A dataset that gives each replica its part of every batch.
+
+        Args:
+            make_batches: `make_batches(parts, count)` makes, for every batch and in this order,
+                the parts of these numbers out of `count` equal ones.
+        """
+
+        def make(context):
+            local = self.replicas // context.num_input_pipelines
+            first = context.input_pipeline_id * local
+            return make_batches(range(first, first + local), self.replicas)
+
+        return self._strategy.distribute_datasets_from_function(make)
+
+    def compile_step(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: keras.losses.Loss,
+        clip_norm: float,
+    ) -> Callable:
+        """A training step on all replicas.
+
+        Args:
+            model: What to train; all its outputs are, by the sum of their losses.
+            optimizer: Built on the trainable weights.
+            loss: A mean over what is labelled, `targets[..., 2]`.
+            clip_norm: The largest norm of the gradient of all weights together; 0: any.
+
+        Returns:
+            What to call with the images and the targets of a batch; it returns the loss of the last
+            output.
+        """
+        # Batch normalisation sees the whole batch where replicas share one.
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = self.replicas > 1
+
+        def replica_step(images, targets):
+            return self._replica_step(model, optimizer, loss, clip_norm, images, targets)
+
+        @tf.function
+        def step(images, targets):
+            losses = self._strategy.run(replica_step, args=(images, targets))
+            return self._strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+        return step
+
+    def _replica_step(self, model, optimizer, loss, clip_norm, images, targets):
+        """One step on a replica's part of the batch; returns its part of the last output's loss."""
+        context = tf.distribute.get_replica_context()
+        # The loss is a mean over labelled joints, and each part of the batch has its own number.
+        labelled = tf.maximum(tf.reduce_sum(targets[..., 2]), 1.0)
+        share = labelled / context.all_reduce(tf.distribute.ReduceOp.SUM, labelled)
+        with tf.GradientTape() as tape:
+            outputs = tf.nest.flatten(model(images, training=True))
+            losses = [share * loss(targets, output) for output in outputs]
+            scaled = optimizer.scale_loss(tf.add_n(losses))
+        variables = [variable.value for variable in model.trainable_variables]
+        gradients = tape.gradient(scaled, variables)
+        # Keras clips, and looks for infinities, in each replica's own gradients before it adds
+        # them: replicas would disagree. Added here first, they are the same everywhere.
+        if self.replicas > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, optimizer.scale_loss(clip_norm))
+        # Keras adds them up once more.
+        gradients = [gradient / self.replicas for gradient in gradients]
+        optimizer.apply(gradients, model.trainable_variables)
+        return losses[-1]
+
+    def wait(self) -> None:
+        """Returns when all workers have called it: one that has gone is one that has failed."""
+        if self.replicas > 1:
+            here = self._strategy.run(lambda: tf.constant(1.0))
+            self._strategy.reduce(tf.distribute.ReduceOp.SUM, here, axis=None)
