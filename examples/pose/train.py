@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from examples.pose import command_line, datasets, evaluate, input_pipeline, models
 from examples.pose.datasets import Skeleton
-from examples.pose.distribution import STRATEGIES, make_workers
+from examples.pose.distribution import STRATEGIES, Workers, make_workers
 from examples.pose.input_pipeline import Photographs
 from examples.pose.models.blocks import BOX_CONTEXTS, Context
 from examples.pose.optimisation import PRECISIONS, Optimisation
@@ -67,7 +67,7 @@ def read_training_photographs(
     return input_pipeline.concatenate(parts), target
 
 
-def make_trainer(config: dict[str, Any], num_joints: int, workers) -> Trainer:
+def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
     """A trainer of the network that a run's arguments describe, with its first weights."""
     keras.utils.set_random_seed(config["seed"])
     arguments = {key: config[key] for key in MODEL_ARGUMENTS}
@@ -92,7 +92,7 @@ def fit(
     train_photographs: Photographs,
     test_photographs: Photographs,
     skeleton: Skeleton,
-    workers,
+    workers: Workers,
 ) -> keras.Model:
     """Trains from the last finished epoch of the run, or from the start, to the last epoch.
 
@@ -167,7 +167,7 @@ def fit(
     return trainer.inference
 
 
-def _progress_bar(steps: int, workers):
+def _progress_bar(steps: int, workers: Workers):
     """What to call with the steps made and their loss: a bar on a terminal, nothing elsewhere."""
     if not (workers.is_chief and sys.stdout.isatty()):
         return lambda step, loss: None

@@ -14,6 +14,7 @@ import numpy as np
 
 from examples.pose import heatmaps, inference, metrics, models
 from examples.pose.datasets import Skeleton
+from examples.pose.distribution import Workers
 from examples.pose.input_pipeline import Photographs, plain_batches
 from examples.pose.optimisation import Optimisation
 from examples.pose.run_folder import RunFolderError
@@ -40,10 +41,10 @@ class Trainer:
     Args:
         build: Makes the network; called twice, both times under the seed as it stands.
         settings: How to train it.
-        workers: Where to train it, see `examples.pose.distribution`.
+        workers: Where to train it.
     """
 
-    def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers):
+    def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers: Workers):
         self.settings = settings
         self.workers = workers
         self.done = 0

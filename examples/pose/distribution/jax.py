@@ -17,25 +17,14 @@ from examples.pose import distribution
 
 
 class Workers:
-    """The devices of a training, and which of them are this process's.
-
-    Attributes:
-        replicas: How many there are, in all processes.
-        is_chief: Whether this process is the one that writes files and prints.
-
-    Args:
-        name: One of `distribution.STRATEGIES`.
-    """
+    """`distribution.Workers` on JAX; `name` is one of `distribution.STRATEGIES`."""
 
     def __init__(self, name: str):
         # TensorFlow makes the batches, and would take all of the memory that JAX needs.
         tf.config.set_visible_devices([], "GPU")
         if name == "multiworker":
-            configuration = distribution.cluster_configuration()
-            addresses = configuration["cluster"]["worker"]
-            keras.distribution.initialize(
-                ",".join(addresses), len(addresses), configuration["task"]["index"]
-            )
+            addresses, index = distribution.cluster()
+            keras.distribution.initialize(",".join(addresses), len(addresses), index)
         devices = keras.distribution.list_devices()
         self._distribution = keras.distribution.DataParallel(
             devices=devices[:1] if name == "none" else devices, auto_shard_dataset=False
@@ -57,16 +46,11 @@ class Workers:
         )
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """Where variables are created and assigned on all devices."""
+        """See `distribution.Workers`."""
         return self._distribution.scope()
 
     def distribute(self, make_batches: Callable[[range, int], tf.data.Dataset]) -> Iterator:
-        """The batches, each cut among the devices.
-
-        Args:
-            make_batches: `make_batches(parts, count)` makes, for every batch and in this order,
-                the parts of these numbers out of `count` equal ones.
-        """
+        """See `distribution.Workers`."""
         local = self.replicas // jax.process_count()
         first = jax.process_index() * local
         parts = make_batches(range(first, first + local), self.replicas)
@@ -78,25 +62,8 @@ class Workers:
         for batch in parts.batch(local).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             yield tuple(map(join, batch))
 
-    def compile_step(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        loss: keras.losses.Loss,
-        clip_norm: float,
-    ) -> Callable:
-        """A training step on all devices.
-
-        Args:
-            model: What to train; all its outputs are, by the sum of their losses.
-            optimizer: Built on the trainable weights.
-            loss: A mean over what is labelled, `targets[..., 2]`.
-            clip_norm: The largest norm of the gradient of all weights together; 0: any.
-
-        Returns:
-            What to call with the images and the targets of a batch; it returns the loss of the last
-            output.
-        """
+    def compile_step(self, model, optimizer, loss, clip_norm) -> Callable:
+        """See `distribution.Workers`."""
         variables = (
             model.trainable_variables,
             model.non_trainable_variables,
@@ -137,7 +104,7 @@ class Workers:
         return assigning_step
 
     def wait(self) -> None:
-        """Returns when all processes have called it: one that has gone is one that has failed."""
+        """See `distribution.Workers`."""
         multihost_utils.sync_global_devices("the end of the training")
 
 

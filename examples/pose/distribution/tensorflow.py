@@ -10,15 +10,7 @@ from examples.pose import distribution
 
 
 class Workers:
-    """The replicas of a training, and which of them are this process's.
-
-    Attributes:
-        replicas: How many there are, in all processes.
-        is_chief: Whether this process is the one that writes files and prints.
-
-    Args:
-        name: One of `distribution.STRATEGIES`.
-    """
+    """`distribution.Workers` on TensorFlow; `name` is one of `distribution.STRATEGIES`."""
 
     def __init__(self, name: str):
         self.is_chief = True
@@ -29,7 +21,7 @@ class Workers:
             devices = [device.name for device in tf.config.list_logical_devices(kind)]
             self._strategy = tf.distribute.MirroredStrategy(devices)
         else:
-            distribution.cluster_configuration()
+            distribution.cluster()
             self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
             resolver = self._strategy.cluster_resolver
             self.is_chief = resolver.task_type in ("chief", None) or (
@@ -38,16 +30,11 @@ class Workers:
         self.replicas = self._strategy.num_replicas_in_sync
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """Where variables are created and assigned on all replicas."""
+        """See `distribution.Workers`."""
         return self._strategy.scope()
 
     def distribute(self, make_batches: Callable[[range, int], tf.data.Dataset]):
-        """A dataset that gives each replica its part of every batch.
-
-        Args:
-            make_batches: `make_batches(parts, count)` makes, for every batch and in this order,
-                the parts of these numbers out of `count` equal ones.
-        """
+        """See `distribution.Workers`."""
 
         def make(context):
             local = self.replicas // context.num_input_pipelines
@@ -56,25 +43,8 @@ class Workers:
 
         return self._strategy.distribute_datasets_from_function(make)
 
-    def compile_step(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        loss: keras.losses.Loss,
-        clip_norm: float,
-    ) -> Callable:
-        """A training step on all replicas.
-
-        Args:
-            model: What to train; all its outputs are, by the sum of their losses.
-            optimizer: Built on the trainable weights.
-            loss: A mean over what is labelled, `targets[..., 2]`.
-            clip_norm: The largest norm of the gradient of all weights together; 0: any.
-
-        Returns:
-            What to call with the images and the targets of a batch; it returns the loss of the last
-            output.
-        """
+    def compile_step(self, model, optimizer, loss, clip_norm) -> Callable:
+        """See `distribution.Workers`."""
         # Batch normalisation sees the whole batch where replicas share one.
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
@@ -114,7 +84,7 @@ class Workers:
         return losses[-1]
 
     def wait(self) -> None:
-        """Returns when all workers have called it: one that has gone is one that has failed."""
+        """See `distribution.Workers`."""
         if self.replicas > 1:
             here = self._strategy.run(lambda: tf.constant(1.0))
             self._strategy.reduce(tf.distribute.ReduceOp.SUM, here, axis=None)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from examples.pose import launch
-from examples.pose.distribution import make_workers
+from examples.pose.distribution import cluster, make_workers
 from examples.pose.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -194,6 +194,16 @@ def test_unknown_strategies_and_missing_configuration_are_refused():
         make_workers("horovod")
     with pytest.raises(ValueError, match="TF_CONFIG"):
         make_workers("multiworker")
+
+
+@pytest.mark.parametrize(
+    ("kind", "index", "expected"), [("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)]
+)
+def test_a_chief_comes_before_the_workers(monkeypatch, kind, index, expected):
+    jobs = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
+    task = {"type": kind, "index": index}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": jobs, "task": task}))
+    assert cluster() == (["a:1", "b:1", "c:1"], expected)
 
 
 def test_other_backends_are_refused(monkeypatch):
