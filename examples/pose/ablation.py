@@ -5,7 +5,8 @@ r"""Trains a network in several settings, all else alike, and compares what they
 
 What follows `--` are arguments of `examples.pose.train`, for all settings. Each setting is trained
 once for each seed, in a run folder of its own; started again, the command goes on where it was, and
-runs that are finished are not made again. The tables are printed and written to `results.md`.
+runs that are finished are not made again. The tables are printed and written to `results.md`, and a
+picture of each study, `STUDY.png`, shows how the networks came there.
 
 Several runs may go on side by side (`--jobs`), each on its own share of the processors.
 """
@@ -23,10 +24,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import matplotlib.figure
 import rich.console
 import rich.progress
 
-from examples.pose import command_line, model_cost, train
+from examples.pose import command_line, model_cost, plots, train
+from examples.pose.models.blocks import BOX_CONTEXTS
 from examples.pose.run_folder import RunFolder, RunFolderError, whole_file
 
 TRAIN = (sys.executable, "-m", "examples.pose.train")
@@ -46,6 +49,12 @@ class Setting:
     def folder_name(self) -> str:
         """The name as part of a folder's."""
         return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether its network is one of boxes, as it is unless told otherwise."""
+        given = dict(zip(self.arguments, self.arguments[1:], strict=False))
+        return given.get("--context", BOX_CONTEXTS[0]) in BOX_CONTEXTS
 
 
 def _wide(kind: str, kernel_size: int) -> tuple[str, ...]:
@@ -69,7 +78,11 @@ def _boxes_in_units_of(pixels: int) -> tuple[str, ...]:
     return _boxes_with(max_size=pixels, boxes_initializer=_random_boxes(max_size=PLANE))
 
 
-# The first of each study: what all others differ from in one thing.
+def _blocks(depth: int, width: int, *arguments: str) -> tuple[str, ...]:
+    return "--depth", str(depth), "--width", str(width), *arguments
+
+
+# The first of each study but "blocks": what all others differ from in one thing.
 DEFAULT = Setting("boxes")
 
 
@@ -83,6 +96,13 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("3x3 spread over 15x15", _wide("dilated", 15)),
         Setting("dense 3x3", _wide("dense", 3)),
         Setting("boxes alone", ("--context", "pure_box")),
+    ),
+    # Pairs of `light`. The kernels have no fewer parameters and multiply-adds than the boxes.
+    "blocks": (
+        Setting("2 blocks, boxes", _blocks(2, 160, "--boxes", "2")),
+        Setting("2 blocks, depthwise 7x7", _blocks(2, 184, "--context", "depthwise")),
+        Setting("3 blocks, boxes", _blocks(3, 136)),
+        Setting("3 blocks, depthwise 7x7", _blocks(3, 128, "--context", "depthwise")),
     ),
     "boxes": (
         DEFAULT,
@@ -190,21 +210,29 @@ class Result:
         pck: PCK@0.2 of each seed, in percent.
         parameters: Of the network.
         multiply_adds: Of the network, for one image.
+        steps: The ends of the epochs.
+        progress: PCK@0.2 there on the photographs that training shows, without flip test, mean over
+            the seeds.
     """
 
     pck: tuple[float, ...]
     parameters: int
     multiply_adds: int
+    steps: tuple[int, ...]
+    progress: tuple[float, ...]
 
 
 def result_of(runs: Sequence[Run]) -> Result:
     """Reads the finished runs of one setting."""
     folders = [RunFolder(run.folder) for run in runs]
     model = folders[0].load_model()
+    curves = [folder.curve("pck") for folder in folders]
     return Result(
         tuple(folder.metrics["pck"] for folder in folders),
         model.count_params(),
         model_cost.multiply_adds(model),
+        tuple(curves[0]),
+        tuple(statistics.mean(curve[step] for curve in curves) for step in curves[0]),
     )
 
 
@@ -229,6 +257,14 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Rows of text as a table in Markdown, numbers to the right."""
     ruler = ["---"] + ["---:"] * (len(rows[0]) - 1)
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ruler, *rows[1:])) + "\n"
+
+
+def picture_of(study: str, results: dict[Setting, Result]) -> matplotlib.figure.Figure:
+    """PCK over the steps of training, of each setting; dashed where there are no boxes."""
+    return plots.draw_progress(
+        {s.name: (results[s].steps, results[s].progress) for s in STUDIES[study]},
+        dashed=[s.name for s in STUDIES[study] if not s.has_boxes],
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -262,6 +298,8 @@ def main(argv: list[str] | None = None) -> None:
     tables = [markdown(table_of(study, results)) for study in arguments.studies]
     with whole_file(arguments.runs / "results.md") as temporary:
         temporary.write_text("\n".join(tables), encoding="utf-8")
+    for study in arguments.studies:
+        plots.write(picture_of(study, results), arguments.runs / f"{study}.png")
     console.print("\n".join(tables), markup=False)
 
 

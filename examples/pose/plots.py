@@ -1,7 +1,7 @@
-"""Pictures of what `examples.pose.evaluate` has measured: the curve of PCK, and a bar a joint."""
+"""Pictures of what was measured: PCK over its tolerance, by joint, and while networks train."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib.figure
@@ -64,6 +64,26 @@ def draw_joints(result: Mapping[str, Any], name: str) -> matplotlib.figure.Figur
     axes.set_xlim(0, 108)
     axes.invert_yaxis()
     axes.set_xlabel("found, %")
+    return figure
+
+
+def draw_progress(
+    runs: Mapping[str, tuple[Sequence[int], Sequence[float]]], dashed: Collection[str] = ()
+) -> matplotlib.figure.Figure:
+    """PCK of networks in training.
+
+    Args:
+        runs: Steps and PCK@0.2 in percent, by the network's name.
+        dashed: Names of those whose lines are dashed.
+    """
+    figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, (steps, values) in runs.items():
+        axes.plot(steps, values, label=name, linestyle="--" if name in dashed else "-")
+    axes.set_xlabel("steps")
+    axes.set_ylabel(f"{metrics.heading('pck')} in training, without flip test, %")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     return figure
 
 

@@ -24,6 +24,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.util import tensor_util
 
 
 class RunFolderError(Exception):
@@ -74,6 +76,16 @@ class RunFolder:
     def metrics(self) -> dict[str, Any] | None:
         """The result of a finished run, or None while it is unfinished."""
         return self._read(self.metrics_path) if self.metrics_path.exists() else None
+
+    def curve(self, name: str) -> dict[int, float]:
+        """One of the curves that `train` wrote for TensorBoard: values by step."""
+        events = event_accumulator.EventAccumulator(
+            str(self.logs_path), size_guidance={event_accumulator.TENSORS: 0}
+        )
+        events.Reload()
+        return {
+            e.step: float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(name)
+        }
 
     def check(self, config: Mapping[str, Any], free: Sequence[str] = ()) -> None:
         """Checks that the folder holds no run, or one of this configuration.

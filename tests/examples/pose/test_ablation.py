@@ -3,11 +3,14 @@
 import json
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from examples.pose import ablation, models, train
 from examples.pose.ablation import Run, Setting
-from examples.pose.run_folder import RunFolder, RunFolderError
+from examples.pose.run_folder import RunFolder, RunFolderError, write_json
 
 COMMON = [
     *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
@@ -29,6 +32,29 @@ def test_settings_build_networks_that_differ_from_the_first(setting):
     if setting != ablation.DEFAULT:
         default = network(())
         assert json.dumps(model.get_config()) != json.dumps(default.get_config())
+
+
+def test_box_settings_are_known():
+    without = {name for name, setting in SETTINGS.items() if not setting.has_boxes}
+    assert {"depthwise_7x7", "dense_3x3", "3_blocks_depthwise_7x7"} <= without
+    assert not {"boxes", "boxes_alone", "3_blocks_boxes", "sum"} & without
+
+
+def test_pictures_show_means_over_seeds(tmp_path, monkeypatch):
+    setting = Setting("one")
+    runs = [Run(setting, seed, tmp_path / str(seed)) for seed in (0, 1)]
+    for run, values in zip(runs, ([10.0, 20.0], [30.0, 50.0]), strict=True):
+        folder = RunFolder(run.folder)
+        folder.save_model(models.build("light", image_size=16, width=4, depth=1))
+        write_json(folder.metrics_path, {"pck": values[-1]})
+        with tf.summary.create_file_writer(str(folder.logs_path)).as_default():
+            for step, value in enumerate(values):
+                tf.summary.scalar("pck", value, step=5 * (step + 1))
+    result = ablation.result_of(runs)
+    assert result.steps == (5, 10) and result.progress == (20.0, 35.0)
+    monkeypatch.setitem(ablation.STUDIES, "small", (setting,))
+    (axes,) = ablation.picture_of("small", {setting: result}).axes
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[5, 20], [10, 35]])
 
 
 def test_runs_are_made_once_for_studies_that_share_a_setting(tmp_path):
@@ -69,6 +95,8 @@ def test_command_trains_and_tables_mean_and_spread(small_study, tmp_path, capsys
         assert f"| {sum(pck) / 2:.1f} | {min(pck):.1f} to {max(pck):.1f} |" in line
         assert f"| {results[0]['parameters']:,} |" in line
     assert lines[0] in capsys.readouterr().out
+    with Image.open(tmp_path / "small.png") as picture:
+        assert min(picture.size) > 100
 
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.json")}
     ablation.main(command)  # finished runs are not made again
