@@ -111,6 +111,8 @@ class BoxLogger(keras.callbacks.Callback):
 
     def _take_frame(self) -> None:
         if self.animation is not None:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()  # On JAX the layers have no weights within an epoch.
             boxes = [boxes_array(layer) for layer in self._shown]
             weights = [drawing.box_weights(layer) for layer in self._shown]
             self._snapshots.append((f"{self._batches} steps", boxes, weights))
