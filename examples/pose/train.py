@@ -6,7 +6,8 @@
 
 A run that was stopped or killed goes on from its last finished epoch when the same command is given
 again, and ends as if nothing had happened: the batches depend on the seed and the step only.
-`examples.pose.launch` runs it in several processes, and starts them again should one die.
+`examples.pose.launch` runs it in several processes, and starts them again should one die. It trains
+on Keras's backends TensorFlow and JAX; what one began the other can go on with.
 """
 
 import argparse
