@@ -99,9 +99,9 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
     ),
     # Pairs of `light`. The kernels have no fewer parameters and multiply-adds than the boxes.
     "blocks": (
-        Setting("2 blocks, boxes", _blocks(2, 160, "--boxes", "2")),
+        Setting("2 blocks, boxes", _blocks(2, 160, "--context", "box", "--boxes", "2")),
         Setting("2 blocks, depthwise 7x7", _blocks(2, 184, "--context", "depthwise")),
-        Setting("3 blocks, boxes", _blocks(3, 136)),
+        Setting("3 blocks, boxes", _blocks(3, 136, "--context", "box")),
         Setting("3 blocks, depthwise 7x7", _blocks(3, 128, "--context", "depthwise")),
     ),
     "boxes": (
