@@ -24,8 +24,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from tensorboard.backend.event_processing import event_accumulator
-from tensorboard.util import tensor_util
 
 
 class RunFolderError(Exception):
@@ -79,6 +77,9 @@ class RunFolder:
 
     def curve(self, name: str) -> dict[int, float]:
         """One of the curves that `train` wrote for TensorBoard: values by step."""
+        from tensorboard.backend.event_processing import event_accumulator
+        from tensorboard.util import tensor_util
+
         events = event_accumulator.EventAccumulator(
             str(self.logs_path), size_guidance={event_accumulator.TENSORS: 0}
         )
