@@ -31,19 +31,10 @@ class Workers:
         )
         self.replicas = self._distribution.device_mesh.devices.size
         self.is_chief = jax.process_index() == 0
-        self._cut, self._everywhere = self._shardings()
-
-    def _shardings(self) -> tuple[jax.sharding.Sharding, jax.sharding.Sharding]:
-        """How batches and variables lie on the devices."""
         mesh = self._distribution.device_mesh.backend_mesh
-        if self.replicas == 1:  # Keras leaves variables where they are, as if there were no mesh.
-            single = jax.sharding.SingleDeviceSharding(mesh.devices.item())
-            return single, single
         cut = jax.sharding.PartitionSpec(self._distribution.batch_dim_name)
-        return (
-            jax.sharding.NamedSharding(mesh, cut),
-            jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()),
-        )
+        self._cut = jax.sharding.NamedSharding(mesh, cut)
+        self._everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
     def scope(self) -> contextlib.AbstractContextManager:
         """See `distribution.Workers`."""
@@ -92,8 +83,8 @@ class Workers:
 
         def assigning_step(images, targets):
             values = [[variable.value for variable in group] for group in variables]
-            # Where they are already, but for those that were assigned since: without, JAX compiles
-            # the step anew for values that are bound to no device.
+            # Where they are already, but for those that are new or were assigned since: without it
+            # JAX compiles the step anew for values that lie on no mesh.
             values = jax.device_put(values, self._everywhere)
             changed, last = step(*values, images, targets)
             for group, new in zip(variables, changed, strict=True):
