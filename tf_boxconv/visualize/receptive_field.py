@@ -91,11 +91,15 @@ def _jax_gradient(total, images):
 
 
 def _torch_gradient(total, images):
+    import torch
+
     images = images.clone().requires_grad_()
     value = total(images)
-    if value.requires_grad:
-        value.backward()
-    return images.grad
+    if not value.requires_grad:
+        return None
+    # Not `backward`, which would leave gradients in the model's weights.
+    (gradient,) = torch.autograd.grad(value, images, allow_unused=True)
+    return gradient
 
 
 _GRADIENTS = {
