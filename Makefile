@@ -42,7 +42,7 @@ long-test: install
 
 # What runs on every backend.
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test_constraints.py \
-	tests/test_initializers.py
+	tests/test_initializers.py tests/examples/pose/test_inference.py
 define backend_tests
 KERAS_BACKEND=$(1) $(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
 	--junitxml=build/tests/$(1).xml $(BACKEND_TESTS)

@@ -1,4 +1,4 @@
-"""Networks as compiled functions, on the backend that Keras runs on."""
+"""Networks as functions for prediction, on the backend that Keras runs on."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,9 @@ import keras
 
 
 def compiled(model: keras.Model) -> Callable:
-    """A network as a function that its backend compiles, for prediction.
+    """A network as a function for prediction, compiled where the backend compiles.
 
-    It sees the weights as they are when it is called.
+    PyTorch runs it as it is. It sees the weights as they are when it is called.
 
     Returns:
         A function from images, of NumPy or TensorFlow, to heatmap logits, a tensor that NumPy and
@@ -21,7 +21,7 @@ def compiled(model: keras.Model) -> Callable:
         return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
     if backend == "jax":
         return _compiled_by_jax(model)
-    return lambda images: keras.ops.convert_to_numpy(model(images, training=False))
+    return _without_gradients(model)
 
 
 def _compiled_by_jax(model: keras.Model) -> Callable:
@@ -37,5 +37,16 @@ def _compiled_by_jax(model: keras.Model) -> Callable:
         groups = model.trainable_variables, model.non_trainable_variables
         values = [[variable.value for variable in group] for group in groups]
         return np.asarray(run(*values, np.asarray(images)))
+
+    return predict
+
+
+def _without_gradients(model: keras.Model) -> Callable:
+    import numpy as np
+    import torch
+
+    def predict(images):
+        with torch.no_grad():
+            return keras.ops.convert_to_numpy(model(np.asarray(images), training=False))
 
     return predict
