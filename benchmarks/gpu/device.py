@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from benchmarks.gpu.library import GpuError
@@ -10,13 +12,24 @@ from benchmarks.gpu.library import GpuError
 class TorchDevice:
     """PyTorch's current GPU. Arrays are tensors of bytes."""
 
-    def __init__(self):
+    def __init__(self, pooled: bool = True):
+        if not pooled:
+            os.environ["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
         import torch
 
         if not torch.cuda.is_available():
             raise GpuError("PyTorch sees no CUDA GPU")
         self.torch = torch
         self.name = f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}"
+        self.architecture = "sm_{}{}".format(*torch.cuda.get_device_capability())
+
+    def free_bytes(self) -> int:
+        """Memory that is free."""
+        return self.torch.cuda.mem_get_info()[0]
+
+    def filled(self, size: int, byte: int):
+        """Some equal bytes."""
+        return self.empty(size).fill_(byte)
 
     def empty(self, size: int):
         """Some bytes, not initialised."""
@@ -55,15 +68,28 @@ class CupyDevice:
 
     torch = None
 
-    def __init__(self):
+    def __init__(self, pooled: bool = True):
         import cupy
 
         try:
             properties = cupy.cuda.runtime.getDeviceProperties(0)
         except cupy.cuda.runtime.CUDARuntimeError as error:
             raise GpuError(f"CuPy sees no CUDA GPU: {error}") from error
+        if not pooled:
+            cupy.cuda.set_allocator(None)
         self._cupy = cupy
         self.name = f"{properties['name'].decode()}, CuPy {cupy.__version__}"
+        self.architecture = f"sm_{properties['major']}{properties['minor']}"
+
+    def free_bytes(self) -> int:
+        """Memory that is free."""
+        return self._cupy.cuda.runtime.memGetInfo()[0]
+
+    def filled(self, size: int, byte: int):
+        """Some equal bytes."""
+        array = self.empty(size)
+        array.fill(byte)
+        return array
 
     def empty(self, size: int):
         """Some bytes, not initialised."""
@@ -96,15 +122,22 @@ class CupyDevice:
         return self._cupy.cuda.get_elapsed_time(start, end) / 1e3
 
 
-def find_device():
-    """The GPU, through the first package that is installed.
+def find_device(pooled: bool = True):
+    """The GPU, through the first package that is installed and sees it.
+
+    Args:
+        pooled: Whether arrays may come from the package's pool of memory, in which tools that
+            watch for accesses beyond an array's end, or to memory never written, see no arrays.
 
     Raises:
         GpuError: if there is no such package, or no GPU.
     """
+    problem = "neither PyTorch nor CuPy is installed: one of them brings device memory"
     for device in (TorchDevice, CupyDevice):
         try:
-            return device()
+            return device(pooled)
         except ImportError:
             continue
-    raise GpuError("neither PyTorch nor CuPy is installed: one of them brings device memory")
+        except GpuError as error:
+            problem = str(error)
+    raise GpuError(problem)

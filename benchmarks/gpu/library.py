@@ -46,24 +46,25 @@ def compilations() -> dict[str, list[str]]:
     return compilations
 
 
-def build(architecture: str = "native", line_info: bool = False) -> Path:
+def build(architecture: str) -> Path:
     """Compiles all sources side by side and links them; returns the library's path."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    library = BUILD / "libboxconv_cuda.so"
+    folder = BUILD / architecture
+    folder.mkdir(parents=True, exist_ok=True)
+    library = folder / "libboxconv_cuda.so"
     sources = [*CUSTOM_OPS.glob("core/*"), Path(__file__)]
     if library.exists() and library.stat().st_mtime > max(s.stat().st_mtime for s in sources):
         return library
     flags = ["-std=c++17", "-O3", "-DNDEBUG", f"-arch={architecture}", f"-I{CUSTOM_OPS}"]
-    flags += ["-Xcompiler", "-fPIC,-fvisibility=hidden"] + ["-lineinfo"] * line_info
+    flags += ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
     nvcc = find_nvcc()
     running = [
-        (name, subprocess.Popen([nvcc, *flags, "-c", *arguments, "-o", str(BUILD / name)]))
+        (name, subprocess.Popen([nvcc, *flags, "-c", *arguments, "-o", str(folder / name)]))
         for name, arguments in compilations().items()
     ]
     failed = [name for name, process in running if process.wait() != 0]
     if failed:
         raise GpuError(f"nvcc could not compile {', '.join(failed)}")
-    objects = [str(BUILD / name) for name, _ in running]
+    objects = [str(folder / name) for name, _ in running]
     link = [nvcc, "-shared", f"-arch={architecture}", "-cudart", "static", *objects]
     subprocess.run([*link, "-o", str(library)], check=True)
     return library

@@ -28,15 +28,17 @@ BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, c
   const PaddedInput<T, V> input = padded_input(call.forward, target);
   const int height = static_cast<int>(p.height);
   const Rows rows = rows_of_segment(window, height, columns.segment);
+  // The mirrored box's right edge is the box's left one.
+  const int to_x_min = shift_within(mirror.right), to_x_max = shift_within(mirror.left);
   LongSum<V> x_min, x_max;
   for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
     const auto raw = [&gradient, x](int y) { return gradient.at(y, x); };
-    slide_column<kSteps<T>>(window, height, rows, raw, sums.data + x * sums.pixel_step,
-                            sums.row_step, [&](int y, int n, const V* values) {
+    slide_column<kSteps<T>>(window, height, rows, raw, &sums.at(0, x), sums.row_step,
+                            [&](int y, int n, const V* values) {
                               BOXCONV_UNROLL for (int k = 0; k < kSteps<T>; ++k) {
                                 if (k >= n) continue;
-                                x_min.add(values[k] * input.at(y + k, x - mirror.right.offset));
-                                x_max.add(values[k] * input.at(y + k, x - mirror.left.offset));
+                                x_min.add(values[k] * input.at(y + k, x - to_x_min));
+                                x_max.add(values[k] * input.at(y + k, x - to_x_max));
                               }
                               x_min.fold();
                               x_max.fold();
@@ -174,8 +176,7 @@ __global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, 
                         forward.box_of_channel);
     EdgeGradients gradients;
     if (target.exists) {
-      const Plane<V> sums = buffer_plane(plan, forward.column_sums + unit * plan.unit_size(),
-                                         team.channel, p.height, p.width);
+      const Plane<V> sums = column_sums_plane(plan, forward.column_sums, unit, team.channel);
       sum_gradient_columns(call, team, target, columns_of_strip(plan, i % strips), sums,
                            &gradients);
     }
@@ -253,29 +254,41 @@ __global__ void __launch_bounds__(kMaxThreads) valid_extent_rows(BackwardCall<T,
       });
 }
 
-// Adds the records of the units [first_unit, first_unit + unit_count), in order, to the edge
-// gradients [boxes, 4]. A box of each channel, or, fused, all of them at once.
-BOXCONV_DEVICE Index boxes_of_call(const BoxConvPlan& plan) {
+// The boxes of each channel that a call is about: one, or, fused, all of them at once.
+BOXCONV_HOST_DEVICE Index boxes_of_call(const BoxConvPlan& plan) {
   return plan.fused ? plan.problem.boxes_per_channel : 1;
 }
 
-static __global__ void add_records(BoxConvPlan plan, Index first_unit, Index unit_count,
-                                   Index box_of_channel, const double* records, double* edges) {
+constexpr int kAddingThreads = 128;
+
+// Adds the records of the units [first_unit, first_unit + unit_count), always in the same order, to
+// the edge gradients [boxes, 4]. A block has a box, and each fourth thread one of its edges.
+static __global__ void __launch_bounds__(kAddingThreads)
+    add_records(BoxConvPlan plan, Index first_unit, Index unit_count, Index box_of_channel,
+                const double* records, double* edges) {
   const BoxConvProblem& p = plan.problem;
   const Index boxes = boxes_of_call(plan), slots = plan.slots_per_unit();
-  const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
-  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < p.channels * boxes * 4; i += threads) {
-    const Index edge = i % 4, m = i / 4 % boxes, channel = i / 4 / boxes;
-    const Index group = channel / plan.group, behind = group - first_unit % plan.groups;
+  const int thread = static_cast<int>(threadIdx.x), edge = thread % 4;
+  double* sums = dynamic_shared<double>();
+  for (Index i = blockIdx.x; i < p.channels * boxes; i += gridDim.x) {
+    const Index m = i % boxes, channel = i / boxes, group = channel / plan.group;
+    const Index behind = group - first_unit % plan.groups;
+    const Index unit = behind < 0 ? behind + plan.groups : behind;
+    const Index units = unit < unit_count ? (unit_count - unit + plan.groups - 1) / plan.groups : 0;
     double sum = 0;
-    for (Index unit = behind < 0 ? behind + plan.groups : behind; unit < unit_count;
-         unit += plan.groups) {
-      for (Index slot = unit * slots; slot < (unit + 1) * slots; ++slot) {
-        sum += records[((slot * boxes + m) * plan.group + channel % plan.group) * 4 + edge];
-      }
+    for (Index k = thread / 4; k < units * slots; k += kAddingThreads / 4) {
+      const Index slot = (unit + k / slots * plan.groups) * slots + k % slots;
+      sum += records[((slot * boxes + m) * plan.group + channel % plan.group) * 4 + edge];
     }
-    edges[(channel * p.boxes_per_channel + box_of_channel + m) * 4 + edge] += sum;
+    sums[thread] = sum;
+    for (int half = kAddingThreads / 2; half >= 4; half /= 2) {
+      __syncthreads();
+      if (thread < half) sums[thread] += sums[thread + half];
+    }
+    if (thread < 4) {
+      edges[(channel * p.boxes_per_channel + box_of_channel + m) * 4 + edge] += sums[thread];
+    }
+    __syncthreads();
   }
 }
 

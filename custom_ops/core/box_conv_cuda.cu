@@ -11,11 +11,15 @@ namespace {
 template <typename T, typename TBox>
 using Launcher = BOXCONV_ISA::BoxConvLauncher<T, TBox, CudaDevice>;
 
-CudaStatus too_long() { return CudaStatus("planes of more than 2^29 rows or columns"); }
+// Ok, or why the problem is not for these kernels.
+CudaStatus check(const BoxConvProblem& p) {
+  const bool fits = BOXCONV_ISA::planes_fit(p.height, p.width, p.out_channels());
+  return fits ? CudaStatus() : CudaStatus(BOXCONV_ISA::kPlanesTooLarge);
+}
 
 template <typename T, typename TBox>
 CudaStatus workspace_size(const BoxConvProblem& problem, bool backward, std::size_t* bytes) {
-  if (!BOXCONV_ISA::axes_fit(problem)) return too_long();
+  if (const CudaStatus status = check(problem); !status.ok()) return status;
   const CudaDevice device;
   if (!device.ok()) return device.status();
   *bytes = Launcher<T, TBox>(problem, device.limits(), backward).workspace_size();
@@ -37,7 +41,7 @@ CudaStatus box_conv_backward_cuda_workspace(const BoxConvProblem& problem, std::
 template <typename T, typename TBox>
 CudaStatus box_conv_forward_cuda(const BoxConvProblem& problem, const T* input, const TBox* boxes,
                                  T* output, void* workspace, void* stream) {
-  if (!BOXCONV_ISA::axes_fit(problem)) return too_long();
+  if (const CudaStatus status = check(problem); !status.ok()) return status;
   CudaDevice device(stream);
   if (!device.ok()) return device.status();
   Launcher<T, TBox>(problem, device.limits(), /*backward=*/false, workspace)
@@ -49,7 +53,7 @@ template <typename T, typename TBox>
 CudaStatus box_conv_backward_cuda(const BoxConvProblem& problem, const T* input, const TBox* boxes,
                                   const T* output_grad, T* input_grad, TBox* boxes_grad,
                                   void* workspace, void* stream) {
-  if (!BOXCONV_ISA::axes_fit(problem)) return too_long();
+  if (const CudaStatus status = check(problem); !status.ok()) return status;
   CudaDevice device(stream);
   if (!device.ok()) return device.status();
   Launcher<T, TBox>(problem, device.limits(), /*backward=*/true, workspace)

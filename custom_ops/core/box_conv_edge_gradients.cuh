@@ -43,11 +43,17 @@ template <typename T, typename V>
 struct PaddedInput {
   Plane<const T> plane;
   int height, width;
-  BOXCONV_DEVICE V at(Index y, Index x) const {
-    if (!inside(y, height) || !inside(x, width)) return 0;
-    return load_constant(&plane.at(static_cast<int>(y), static_cast<int>(x)));
+  BOXCONV_DEVICE V at(int y, int x) const {
+    if (static_cast<unsigned>(y) >= static_cast<unsigned>(height)) return 0;
+    if (static_cast<unsigned>(x) >= static_cast<unsigned>(width)) return 0;
+    return load_constant(&plane.at(y, x));
   }
 };
+
+// How far an edge is from its pixel, in 32 bits: beyond the longest axis all are outside alike.
+BOXCONV_DEVICE int shift_within(EdgeShift edge) {
+  return static_cast<int>(clamp_index(edge.offset, -kLongestAxis, kLongestAxis));
+}
 
 template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE PaddedInput<T, V> padded_input(const ForwardCall<T, TBox, V>& call,
@@ -61,11 +67,15 @@ BOXCONV_DEVICE PaddedInput<T, V> padded_input(const ForwardCall<T, TBox, V>& cal
 template <typename T, typename V>
 struct RowEdgeSink {
   PaddedInput<T, V> input;
-  Index first, to_y_min, to_y_max;
+  int first, to_y_min, to_y_max;
   LongSum<V> y_min, y_max;
 
-  BOXCONV_DEVICE void operator()(int line, int x, V sum) {
-    const Index y = first + line;
+  template <int kMost>
+  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) {
+    for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { add(line, x, sum); });
+  }
+  BOXCONV_DEVICE void add(int line, int x, V sum) {
+    const int y = first + line;
     y_min.add(sum * input.at(y - to_y_min, x));
     y_max.add(sum * input.at(y - to_y_max, x));
   }
@@ -84,7 +94,12 @@ BOXCONV_DEVICE RowEdgeSink<T, V> row_edge_sink(const ForwardCall<T, TBox, V>& ca
                                                const Target& target, Index first) {
   const BoxEdges mirror = backward_box(target.edges);
   // The mirrored box's lower edge is the box's upper one.
-  return {padded_input(call, target), first, mirror.bottom.offset, mirror.top.offset, {}, {}};
+  return {padded_input(call, target),
+          static_cast<int>(first),
+          shift_within(mirror.bottom),
+          shift_within(mirror.top),
+          {},
+          {}};
 }
 
 // Adds a box's part to the input gradient, and multiplies it with the input.
@@ -97,7 +112,11 @@ struct InputGradientSink {
   Index first;
   LongSum<V> responses;
 
-  BOXCONV_DEVICE void operator()(int line, int x, V sum) {
+  template <int kMost>
+  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) {
+    for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { add(line, x, sum); });
+  }
+  BOXCONV_DEVICE void add(int line, int x, V sum) {
     const int y = static_cast<int>(first) + line;
     responses.add(sum * load_constant(&input.plane.at(y, x)));
     if (!first_box) sum += sums_apart ? apart.at(y, x) : static_cast<V>(load(input_grad.at(y, x)));
@@ -130,7 +149,7 @@ BOXCONV_DEVICE InputGradientSink<T, V> input_gradient_sink(const BackwardCall<T,
   V* apart = plan.accumulate_apart ? call.apart + unit * plan.unit_size() : nullptr;
   return {padded_input(call.forward, target),
           input_plane(p, call.input_grad, target.image, target.channel),
-          buffer_plane(plan, apart, team.channel, p.height, p.width),
+          column_sums_plane(plan, apart, 0, team.channel),
           plan.accumulate_apart,
           box_of_channel == 0,
           box_of_channel == p.boxes_per_channel - 1,
@@ -149,7 +168,11 @@ struct ValidExtentSink {
   Index first;
   EdgeGradients gradients;
 
-  BOXCONV_DEVICE void operator()(int line, int x, V sum) {
+  template <int kMost>
+  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) {
+    for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { add(line, x, sum); });
+  }
+  BOXCONV_DEVICE void add(int line, int x, V sum) {
     if (p.stride_x > 1 && x % p.stride_x != 0) return;
     const int out_y = static_cast<int>(first) + line;
     const Index y = out_y * p.stride_y;

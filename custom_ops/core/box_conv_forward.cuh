@@ -63,13 +63,26 @@ struct ResponseSink {
   const V *row_factors, *column_factors;
   int first, stride_y, stride_x;
 
-  BOXCONV_DEVICE void operator()(int line, int x, V sum) const {
-    if (stride_x > 1 && x % stride_x != 0) return;
+  template <int kMost>
+  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) const {
+    if (stride_x == 1 && row_factors == nullptr) {
+      T* place = &output.at(first + at.line, at.x);
+      const Index step = static_cast<Index>(at.line_step) * output.row_step +
+                         static_cast<Index>(at.x_step) * output.pixel_step;
+      BOXCONV_UNROLL for (int k = 0; k < kMost; ++k) {
+        if (k < at.count) place[k * step] = Store<T>::from(sums[k]);
+      }
+    } else {
+      for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { store(line, x, sum); });
+    }
+  }
+  BOXCONV_DEVICE void store(int line, int x, V sum) const {
+    if (x % stride_x != 0) return;
     const int y = first + line;
     if (row_factors != nullptr) {
       sum *= row_factors[static_cast<Index>(y) * stride_y] * column_factors[x];
     }
-    output.at(y, stride_x > 1 ? x / stride_x : x) = Store<T>::from(sum);
+    output.at(y, x / stride_x) = Store<T>::from(sum);
   }
   BOXCONV_DEVICE void fold() const {}
 };
@@ -98,12 +111,12 @@ BOXCONV_DEVICE void sum_input_columns(const BoxConvPlan& plan, const Team& team,
   const Plane<const T> plane = input_plane(p, input, target.image, target.channel);
   for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
     const T* column = plane.data + x * plane.pixel_step;
-    const Index step = plane.row_step;
+    const int step = plane.row_step;
     const auto raw = [column, step](int y) {
-      return static_cast<V>(load_constant(column + y * step));
+      return static_cast<V>(load_constant(column + static_cast<Index>(y) * step));
     };
-    slide_column<kSteps<T>>(window, height, rows, raw, sums.data + x * sums.pixel_step,
-                            sums.row_step, [](int, int, const V*) {});
+    slide_column<kSteps<T>>(window, height, rows, raw, &sums.at(0, x), sums.row_step,
+                            [](int, int, const V*) {});
   }
 }
 
@@ -144,15 +157,15 @@ __global__ void __launch_bounds__(kMaxThreads) forward_columns(ForwardCall<T, TB
     const Index unit = i / strips;
     const Target target(plan, team, call.boxes, call.first_unit + unit, call.box_of_channel);
     if (!target.exists) continue;
-    const Plane<V> sums = buffer_plane(plan, call.column_sums + unit * plan.unit_size(),
-                                       team.channel, p.height, p.width);
+    const Plane<V> sums = column_sums_plane(plan, call.column_sums, unit, team.channel);
     sum_input_columns(plan, team, target, call.input, columns_of_strip(plan, i % strips), sums);
   }
 }
 
 // Sums along the rows of strips: rows first, first + 1, ... of those that are summed, `stride` rows
 // of the plane apart. A strip lies in shared memory, or, where no row fits there, in the workspace.
-// source(target, y, x, column sum) are the rows' values; kOverwrites: they are not the column sums.
+// source(target, y, x, column sum) are the rows' values; kOverwrites: they are not the column sums,
+// and `stride` is 1.
 // make_sink(target, unit of the chunk, first) says where sums along rows go, and done(sink, target,
 // unit, strip), called by all threads, ends a strip.
 template <typename T, bool kOverwrites, typename V, typename MakeTarget, typename Source,
@@ -170,23 +183,22 @@ BOXCONV_DEVICE void sum_row_strips(const BoxConvPlan& plan, const Team& team, In
     const Index unit = i / strips, first = i % strips * plan.strip_rows;
     const int lines = static_cast<int>(smaller(plan.strip_rows, row_count - first));
     const auto target = make_target(unit);
-    Plane<V> sums =
-        buffer_plane(plan, column_sums + unit * plan.unit_size(), team.channel, p.height, p.width);
+    Plane<V> sums = column_sums_plane(plan, column_sums, unit, team.channel);
     sums.data += first * stride * sums.row_step;
-    sums.row_step *= stride;
     const Plane<V> buffer = plan.rows_in_shared ? buffer_plane(plan, shared, team.channel,
                                                                plan.strip_rows, plan.row_step)
                                                 : sums;
+    const Index line_step = plan.rows_in_shared ? buffer.row_step : stride * sums.row_step;
     if (target.exists && (plan.rows_in_shared || kOverwrites)) {
       fill_lines(plan, team, buffer, lines, width, [&](int line, int x) {
-        const int y = static_cast<int>((first + line) * stride);
-        return source(target, y, x, sums.at(line, x));
+        const int below = static_cast<int>(line * stride), y = static_cast<int>(first * stride);
+        return source(target, y + below, x, sums.at(below, x));
       });
     }
     __syncthreads();
     auto sink = make_sink(target, unit, first);
     if (target.exists) {
-      rows.slide(target.window, buffer, buffer.row_step, lines, width, sink);
+      rows.slide(target.window, buffer, line_step, lines, width, sink);
     }
     __syncthreads();
     done(sink, target, unit, first / plan.strip_rows);

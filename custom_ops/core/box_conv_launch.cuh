@@ -29,9 +29,13 @@ class Workspace {
   std::size_t size_ = 0;
 };
 
-inline bool axes_fit(const BoxConvProblem& p) {
-  return p.height <= kLongestAxis && p.width <= kLongestAxis;
+// Whether 32 bits hold the positions and steps in planes of this size, of some channels.
+inline bool planes_fit(Index height, Index width, Index channels) {
+  return height <= kLongestAxis && width <= kLongestAxis &&
+         channels < kLongestRow / (width > 0 ? width : 1);
 }
+constexpr char kPlanesTooLarge[] =
+    "planes of more than 2^29 rows or columns, or rows of 2^30 values and more";
 
 template <typename T, typename TBox, typename Device>
 class BoxConvLauncher {
@@ -69,13 +73,12 @@ class BoxConvLauncher {
     ForwardCall<T, TBox, V> call = forward_call(input, boxes);
     call.output = output;
     if (plan_.fused) {
-      launch(device, fused_forward<T, TBox, V>, plan_.units(), call);
+      launch(device, fused_forward<T, TBox, V>, plan_.units(), plan_.shared_bytes, call);
       return;
     }
     for_each_chunk(call, [&](ForwardCall<T, TBox, V>& chunk) {
       sum_columns(device, chunk);
-      launch(device, forward_rows<T, TBox, V>, chunk.unit_count * plan_.row_strips(p.out_height()),
-             chunk);
+      launch_rows(device, forward_rows<T, TBox, V>, p.out_height(), chunk.unit_count, chunk);
     });
   }
 
@@ -95,11 +98,12 @@ class BoxConvLauncher {
                                   records_};
     if (plan_.fused) {
       clear_records(device);
-      launch(device, fused_backward<T, TBox, V>, plan_.parts * plan_.groups, call);
+      const Index blocks = plan_.parts * plan_.groups;
+      launch(device, fused_backward<T, TBox, V>, blocks, plan_.shared_bytes, call);
       if (p.normalization == Normalization::kValid) {
-        launch(device, fused_valid_extent<T, TBox, V>, plan_.parts * plan_.groups, call);
+        launch(device, fused_valid_extent<T, TBox, V>, blocks, plan_.shared_bytes, call);
       }
-      add(device, 0, plan_.parts * plan_.groups, 0);
+      add(device, 0, blocks, 0);
     } else {
       for_each_chunk(call.forward, [&](ForwardCall<T, TBox, V>&) { backward_chunk(device, call); });
     }
@@ -135,21 +139,31 @@ class BoxConvLauncher {
   }
 
   void sum_columns(Device& device, const ForwardCall<T, TBox, V>& chunk) const {
-    launch(device, forward_columns<T, TBox, V>,
-           chunk.unit_count * plan_.column_strips() * plan_.segments(), chunk);
+    launch_columns(device, forward_columns<T, TBox, V>, chunk.unit_count, 0, chunk);
+  }
+
+  // Columns are summed without shared memory, but for what their edge gradients take.
+  template <typename Kernel, typename Call>
+  void launch_columns(Device& device, Kernel kernel, Index units, int shared_bytes,
+                      const Call& call) const {
+    launch(device, kernel, units * plan_.column_strips() * plan_.segments(), shared_bytes, call);
+  }
+
+  template <typename Kernel, typename Call>
+  void launch_rows(Device& device, Kernel kernel, Index rows, Index units, const Call& call) const {
+    launch(device, kernel, units * plan_.row_strips(rows), plan_.shared_bytes, call);
   }
 
   void backward_chunk(Device& device, const BackwardCall<T, TBox, V>& call) const {
     const BoxConvProblem& p = plan_.problem;
-    const Index units = call.forward.unit_count, rows = units * plan_.row_strips(p.height);
+    const Index units = call.forward.unit_count;
     clear_records(device);
-    launch(device, gradient_rows<T, TBox, V>, rows, call);
-    launch(device, gradient_columns<T, TBox, V>, units * plan_.column_strips() * plan_.segments(),
-           call);
-    launch(device, input_gradient_rows<T, TBox, V>, rows, call);
+    launch_rows(device, gradient_rows<T, TBox, V>, p.height, units, call);
+    launch_columns(device, gradient_columns<T, TBox, V>, units, plan_.edge_sum_bytes(), call);
+    launch_rows(device, input_gradient_rows<T, TBox, V>, p.height, units, call);
     if (p.normalization == Normalization::kValid) {
       sum_columns(device, call.forward);
-      launch(device, valid_extent_rows<T, TBox, V>, units * plan_.row_strips(p.out_height()), call);
+      launch_rows(device, valid_extent_rows<T, TBox, V>, p.out_height(), units, call);
     }
     add(device, call.forward.first_unit, units, call.forward.box_of_channel);
   }
@@ -159,16 +173,18 @@ class BoxConvLauncher {
   }
 
   void add(Device& device, Index first_unit, Index units, Index box_of_channel) const {
-    const Index boxes = plan_.fused ? plan_.problem.boxes_per_channel : 1;
-    launch_simple(device, add_records, plan_.problem.channels * boxes * 4, plan_, first_unit, units,
+    const Index boxes = plan_.problem.channels * boxes_of_call(plan_);
+    device.launch(add_records, blocks(boxes), kAddingThreads,
+                  kAddingThreads * static_cast<int>(sizeof(double)), plan_, first_unit, units,
                   box_of_channel, static_cast<const double*>(records_), edges_);
   }
 
   int blocks(Index wanted) const { return static_cast<int>(smaller(wanted, limits_.max_blocks)); }
 
   template <typename Kernel, typename Call>
-  void launch(Device& device, Kernel kernel, Index units, const Call& call) const {
-    device.launch(kernel, blocks(units), plan_.threads(), plan_.shared_bytes, call);
+  void launch(Device& device, Kernel kernel, Index units, int shared_bytes,
+              const Call& call) const {
+    device.launch(kernel, blocks(units), plan_.threads(), shared_bytes, call);
   }
 
   template <typename Kernel, typename... Arguments>

@@ -28,11 +28,15 @@ constexpr int kSegmentRows = 64;
 
 // What plans depend on of a device.
 struct GpuLimits {
-  int shared_bytes = 48 << 10;  // of a block, opted in to
-  int max_threads = 512;        // of a block, a multiple of 32
-  int max_blocks = 1 << 20;     // of a launch; kernels loop over more units than that
+  int shared_bytes = 48 << 10;   // of a block, opted in to: all that there is but for what follows
+  int reserved_bytes = 1 << 10;  // of each block, by the system
+  int max_threads = 512;         // of a block, a multiple of 32
+  int max_blocks = 1 << 20;      // of a launch; kernels loop over more units than that
   Index chunk_bytes = Index{16} << 20;
   Index parts = 2048;  // blocks of the fused backward kernel that suffice to fill the device
+
+  // Of a block where two share a multiprocessor.
+  int half_of_shared_bytes() const { return (shared_bytes - reserved_bytes) / 2; }
 };
 
 struct BoxConvPlan {
@@ -52,6 +56,10 @@ struct BoxConvPlan {
 
   BOXCONV_HOST_DEVICE bool channels_last() const { return problem.layout == Layout::kChannelsLast; }
   BOXCONV_HOST_DEVICE int threads() const { return group * lanes; }
+  // Shared memory in which a block sums its threads' edge gradients.
+  BOXCONV_HOST_DEVICE int edge_sum_bytes() const {
+    return threads() * 4 * static_cast<int>(sizeof(double));
+  }
   // A unit is a group of channels of an image.
   BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
   BOXCONV_HOST_DEVICE Index column_strips() const { return (problem.width + lanes - 1) / lanes; }
@@ -86,6 +94,10 @@ class Planner {
   Planner(const BoxConvProblem& problem, const GpuLimits& limits, bool backward)
       : limits_(limits), backward_(backward) {
     plan_.problem = problem;
+    // The same memory, where threads that are neighbours find pixels that are.
+    if (problem.channels == 1 && problem.boxes_per_channel == 1) {
+      plan_.problem.layout = Layout::kChannelsFirst;
+    }
     plan_.row_step = static_cast<int>(problem.width | 1);
     plan_.accumulate_apart = backward && sizeof(T) < sizeof(V) && problem.boxes_per_channel > 1;
     if (plan_.accumulate_apart || !plan_fused()) plan_separate();
@@ -109,7 +121,7 @@ class Planner {
   // Edge gradients are summed over a block's threads in the place of its planes.
   Index plane_bytes(Index rows) const {
     const Index planes = rows * row_bytes();
-    const Index sums = backward_ ? plan_.threads() * 4 * static_cast<Index>(sizeof(double)) : 0;
+    const Index sums = backward_ ? plan_.edge_sum_bytes() : 0;
     return planes > sums ? planes : sums;
   }
   void set_shared_bytes(Index rows) {
@@ -144,7 +156,7 @@ class Planner {
         choose_lanes(lines, 256 < limits_.max_threads ? 256 : limits_.max_threads);
         if (plan_.threads() > limits_.max_threads) continue;
         if (plan_.threads() > 256 && group > 1) continue;
-        if (fits(p.height, group > 1 ? limits_.shared_bytes / 2 : limits_.shared_bytes)) {
+        if (fits(p.height, group > 1 ? limits_.half_of_shared_bytes() : limits_.shared_bytes)) {
           return use_fused();
         }
       }
@@ -174,7 +186,7 @@ class Planner {
     while (plan_.threads() > limits_.max_threads && plan_.lanes > 1) plan_.lanes /= 2;
     // As many rows as have threads, if they leave room for a second block; else what fits.
     int rows = plan_.channels_last() ? plan_.lanes : 32;
-    while (rows > 1 && !fits(rows, limits_.shared_bytes / 2)) rows /= 2;
+    while (rows > 1 && !fits(rows, limits_.half_of_shared_bytes())) rows /= 2;
     plan_.rows_in_shared = fits(rows, limits_.shared_bytes);
     plan_.strip_rows = plan_.rows_in_shared ? rows : plan_.lanes;
     set_shared_bytes(plan_.rows_in_shared ? rows : 0);

@@ -28,8 +28,10 @@ struct Team {
 template <typename T>
 struct Plane {
   T* data;
-  Index row_step, pixel_step;
-  BOXCONV_DEVICE T& at(int y, int x) const { return data[y * row_step + x * pixel_step]; }
+  int row_step, pixel_step;
+  BOXCONV_DEVICE T& at(int y, int x) const {
+    return data[static_cast<Index>(y) * row_step + static_cast<Index>(x) * pixel_step];
+  }
 };
 
 // A value that no kernel writes while this one runs, which lets the compiler read ahead of stores.
@@ -50,9 +52,10 @@ template <typename T>
 BOXCONV_DEVICE Plane<T> plane_of(Layout layout, T* data, Index image, Index height, Index width,
                                  Index channels, Index channel) {
   if (layout == Layout::kChannelsLast) {
-    return {data + image * height * width * channels + channel, width * channels, channels};
+    return {data + image * height * width * channels + channel, static_cast<int>(width * channels),
+            static_cast<int>(channels)};
   }
-  return {data + (image * channels + channel) * height * width, width, 1};
+  return {data + (image * channels + channel) * height * width, static_cast<int>(width), 1};
 }
 
 template <typename T>
@@ -69,9 +72,18 @@ BOXCONV_DEVICE Plane<T> output_plane(const BoxConvProblem& p, T* data, Index ima
 // A thread's channel of a buffer of `rows` rows for all of its block's channels.
 template <typename V>
 BOXCONV_DEVICE Plane<V> buffer_plane(const BoxConvPlan& plan, V* data, int channel, Index rows,
-                                     Index row_step) {
+                                     int row_step) {
   if (plan.channels_last()) return {data + channel, row_step * plan.group, plan.group};
   return {data + channel * rows * row_step, row_step, 1};
+}
+
+// A thread's channel of the column sums of a unit of the chunk, in the workspace.
+template <typename V>
+BOXCONV_DEVICE Plane<V> column_sums_plane(const BoxConvPlan& plan, V* column_sums, Index unit,
+                                          int channel) {
+  const BoxConvProblem& p = plan.problem;
+  return buffer_plane(plan, column_sums + unit * plan.unit_size(), channel, p.height,
+                      static_cast<int>(p.width));
 }
 
 // With "valid", the factors of a box's rows and columns, made beforehand for all boxes; else null.
@@ -128,8 +140,22 @@ BOXCONV_DEVICE GradientPlane<T, V> gradient_plane(const BoxConvProblem& p, const
           static_cast<int>(smaller(p.stride_x, longest))};
 }
 
-// Slides a window along the lines of a block's channels that lie in rows, in place. Each sum goes
-// to sink(line, x, sum), in a warp's turn such that neighbouring threads have neighbours in memory.
+// Sums that a thread hands on at once: `count` of them, at (line, x) and each time a step further.
+struct SumPlaces {
+  int line, x, line_step, x_step, count;
+};
+
+// What most takers of sums do with them: on_sum(line, x, sum).
+template <int kMost, typename V, typename OnSum>
+BOXCONV_DEVICE void for_each_sum(const SumPlaces& at, const V* sums, const OnSum& on_sum) {
+  BOXCONV_UNROLL for (int k = 0; k < kMost; ++k) {
+    if (k < at.count) on_sum(at.line + k * at.line_step, at.x + k * at.x_step, sums[k]);
+  }
+}
+
+// Slides a window along the lines of a block's channels that lie in rows, in place. Sums go to
+// sink.take(places, sums), in a warp's turn such that neighbouring threads have neighbours in
+// memory; after each bunch comes sink.fold().
 template <int kStepsAtOnce, typename V>
 struct RowSlider {
   const BoxConvPlan& plan;
@@ -143,16 +169,14 @@ struct RowSlider {
     const int in_warp = plan.channels_last() ? 0 : static_cast<int>(threadIdx.x) % kWarp;
     for (int line = team.lane; line - in_warp < lines; line += plan.lanes) {
       V* data = buffer.data + line * line_step;
-      const Index step = buffer.pixel_step;
-      const auto raw = [data, step](int x) { return data[x * step]; };
+      const int step = buffer.pixel_step;
+      const auto raw = [data, step](int x) { return data[static_cast<Index>(x) * step]; };
       const Line<V, decltype(raw)> pixels{width, line < lines ? width : 0, raw};
       const Slots<V, true> slots{data, step};
       Slider<kStepsAtOnce, true, V, decltype(raw)>(window, pixels, slots, 0, width)
           .slide([&](int x, int n, const V* sums) {
             if (plan.channels_last()) {
-              BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
-                if (k < n) sink(line, x + k, sums[k]);
-              }
+              sink.template take<kStepsAtOnce>(SumPlaces{line, x, 0, 1, n}, sums);
             } else {
               hand_over(in_warp, line - in_warp, lines, x, n, sums, sink);
             }
@@ -170,14 +194,16 @@ struct RowSlider {
     V* of_warp = stage + (threadIdx.x / kWarp) * (kWarp * kPadded);
     BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) of_warp[in_warp * kPadded + k] = sums[k];
     __syncwarp();
-    const int step = in_warp % kStepsAtOnce;
+    constexpr int kRows = kWarp / kStepsAtOnce;  // that a warp takes at once
+    const int step = in_warp % kStepsAtOnce, row = in_warp / kStepsAtOnce;
+    V taken[kStepsAtOnce];
     BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
-      const int row = (k * kWarp + in_warp) / kStepsAtOnce;
-      if (step < n && first + row < lines) {
-        sink(first + row, x + step, of_warp[row * kPadded + step]);
-      }
+      taken[k] = of_warp[(row + k * kRows) * kPadded + step];
     }
     __syncwarp();
+    const int rows_left = lines - first - row;
+    const int count = step < n && rows_left > 0 ? (rows_left + kRows - 1) / kRows : 0;
+    sink.template take<kStepsAtOnce>(SumPlaces{first + row, x + step, kRows, 0, count}, taken);
   }
 };
 
@@ -212,13 +238,13 @@ BOXCONV_DEVICE Rows rows_of_segment(const LineWindow<V>& window, int height, int
 // in `column`. Each bunch of sums also goes to see(y, n, sums).
 template <int kStepsAtOnce, typename V, typename Raw, typename See>
 BOXCONV_DEVICE void slide_column(const LineWindow<V>& window, int height, const Rows& rows,
-                                 const Raw& raw, V* column, Index step, See&& see) {
+                                 const Raw& raw, V* column, int step, See&& see) {
   const Line<V, Raw> line{height, height, raw};
   const Slots<V, false> slots{column, step};
   Slider<kStepsAtOnce, false, V, Raw>(window, line, slots, rows.begin, rows.end)
       .slide([&](int y, int n, const V* sums) {
         BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
-          if (k < n) column[(y + k) * step] = sums[k];
+          if (k < n) column[static_cast<Index>(y + k) * step] = sums[k];
         }
         see(y, n, sums);
       });

@@ -19,6 +19,7 @@ class CudaDevice {
     read(&limits_.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
     read(&processors, cudaDevAttrMultiProcessorCount, device);
     read(&cache_bytes, cudaDevAttrL2CacheSize, device);
+    read(&limits_.reserved_bytes, cudaDevAttrReservedSharedMemoryPerBlock, device);
     if (!ok()) return;
     // Some four blocks a multiprocessor, four times over, so that the last ones do not weigh.
     limits_.parts = Index{16} * processors;
@@ -50,7 +51,9 @@ class CudaDevice {
 
  private:
   void keep(cudaError_t error) {
+    if (error == cudaSuccess) return;
     if (ok()) error_ = error;
+    cudaGetLastError();  // or the next launch, of whoever's, would seem to have failed
   }
   void read(int* value, cudaDeviceAttr attribute, int device) {
     keep(cudaDeviceGetAttribute(value, attribute, device));

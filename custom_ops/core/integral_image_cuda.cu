@@ -10,17 +10,17 @@ namespace {
 template <typename T, typename TTable>
 using Launcher = BOXCONV_ISA::IntegralImageLauncher<T, TTable, CudaDevice>;
 
-bool too_long(const IntegralImageProblem& p) {
-  return p.height > BOXCONV_ISA::kLongestAxis || p.width > BOXCONV_ISA::kLongestAxis;
+// Ok, or why the problem is not for this kernel; a table has a row and a column more.
+CudaStatus check(const IntegralImageProblem& p) {
+  const bool fits = BOXCONV_ISA::planes_fit(p.height + 1, p.width + 1, p.channels);
+  return fits ? CudaStatus() : CudaStatus(BOXCONV_ISA::kPlanesTooLarge);
 }
-
-constexpr char kTooLong[] = "planes of more than 2^29 rows or columns";
 
 }  // namespace
 
 template <typename T, typename TTable>
 CudaStatus integral_image_cuda_workspace(const IntegralImageProblem& problem, std::size_t* bytes) {
-  if (too_long(problem)) return CudaStatus(kTooLong);
+  if (const CudaStatus status = check(problem); !status.ok()) return status;
   const CudaDevice device;
   if (!device.ok()) return device.status();
   *bytes = Launcher<T, TTable>(problem, device.limits()).workspace_size();
@@ -30,7 +30,7 @@ CudaStatus integral_image_cuda_workspace(const IntegralImageProblem& problem, st
 template <typename T, typename TTable>
 CudaStatus integral_image_cuda(const IntegralImageProblem& problem, const T* input, TTable* table,
                                void* workspace, void* stream) {
-  if (too_long(problem)) return CudaStatus(kTooLong);
+  if (const CudaStatus status = check(problem); !status.ok()) return status;
   CudaDevice device(stream);
   if (!device.ok()) return device.status();
   Launcher<T, TTable>(problem, device.limits(), workspace).run(device, input, table);

@@ -220,7 +220,7 @@ GpuLimits random_limits(std::mt19937& random) {
   const int shared[] = {700, 3000, 12000, 48 << 10};
   GpuLimits limits;
   limits.shared_bytes = shared[random() % 4];
-  limits.max_threads = random() % 4 ? 64 : 128;
+  limits.max_threads = random() % 4 ? 64 : random() % 2 ? 128 : 512;
   limits.max_blocks = 1 + random() % 40;
   limits.chunk_bytes = 1 + random() % 20000;
   limits.parts = 1 + random() % 5;

@@ -31,7 +31,10 @@ class NumpyDevice:
     torch = None
 
     def empty(self, size: int) -> np.ndarray:
-        return np.full(size, 255, np.uint8)
+        return self.filled(size, 255)
+
+    def filled(self, size: int, byte: int) -> np.ndarray:
+        return np.full(size, byte, np.uint8)
 
     def upload(self, array: np.ndarray) -> np.ndarray:
         return np.frombuffer(array.tobytes() or b"\0", np.uint8).copy()

@@ -1,6 +1,6 @@
 """The CUDA kernels on a GPU against the float64 reference, without TensorFlow or pytest.
 
-python -m tests.gpu.kernels [--problems N] [--small]
+python -m tests.gpu.kernels [--problems N] [--brief]
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Kernels:
         return decode(self.device.download(table), shape, dtype)
 
     def _nans(self, shape, dtype):
-        return self.device.upload(np.full(int(np.prod(shape)) * item_size(dtype), 255, np.uint8))
+        return self.device.filled(int(np.prod(shape)) * item_size(dtype), 255)
 
 
 def assert_close(what, actual, expected, magnitude, dtype):
@@ -88,10 +88,10 @@ def assert_close(what, actual, expected, magnitude, dtype):
         )
 
 
-def random_problem(rng: np.random.Generator, dtype: str, small: bool) -> Problem:
+def random_problem(rng: np.random.Generator, dtype: str, brief: bool) -> Problem:
     """Small planes mostly; at times ones that no multiprocessor's memory holds."""
     kind = rng.random()
-    longest = 30 if small or kind < 0.6 else (130 if kind < 0.9 else 700)
+    longest = 30 if brief or kind < 0.6 else (130 if kind < 0.9 else 700)
     most = 20 if longest < 700 else 3
     return Problem(
         batch=int(rng.integers(1, 4)),
@@ -151,6 +151,93 @@ def check_integral_image(kernels: Kernels, problem: Problem, stored, x) -> None:
         assert_close("table", table, expected, magnitude, "float32" if float32 else "float64")
 
 
+def large_problems(dtype: str) -> list[Problem]:
+    """Planes that no multiprocessor's memory holds, small enough for compute-sanitizer."""
+    return [
+        Problem(1, 175, 170, 5, dtype=dtype, normalization="valid"),
+        Problem(1, 260, 262, 1, 2, (2, 1), "area", "channels_first", dtype),
+    ]
+
+
+def check_large_problems(kernels: Kernels, dtypes=DTYPES) -> None:
+    for dtype in dtypes:
+        for problem in large_problems(dtype):
+            check_problem(kernels, np.random.default_rng(0), problem)
+    print("planes beyond shared memory agree with the reference", flush=True)
+
+
+def check_many_chunks(kernels: Kernels) -> None:
+    """Large planes, so many that their column sums pass through the workspace in turns."""
+    for layout in ("channels_last", "channels_first"):
+        problem = Problem(11, 510, 515, 4, data_format=layout)
+        check_problem(kernels, np.random.default_rng(1), problem)
+    print("planes that share a workspace in turns agree with the reference", flush=True)
+
+
+def check_wide_rows(kernels: Kernels, width: int = 70000) -> None:
+    """Rows that no multiprocessor's memory holds, against the same planes lying on their side.
+
+    Columns are summed by another kernel than rows are, and are tested with the rest.
+    """
+    rng = np.random.default_rng(2)
+    for layout, channels in (("channels_last", 9), ("channels_first", 2)):
+        wide = Problem(1, 3, width, channels, data_format=layout)
+        tall = Problem(1, width, 3, channels, data_format=layout)
+        turn = (0, 2, 1, 3) if layout == "channels_last" else (0, 1, 3, 2)
+        x, g = (rng.normal(1, 1, wide.input_shape).astype(np.float32) for _ in range(2))
+        boxes = np.float64([[[-1.25, -7 - 90 * c, 0.75, 30 + 500.5 * c]] for c in range(channels)])
+        lying = kernels.box_conv2d(
+            tall, np.transpose(x, turn), boxes[..., [1, 0, 3, 2]], np.transpose(g, turn)
+        )
+        out, input_grad, boxes_grad = kernels.box_conv2d(wide, x, boxes, g)
+        assert_close("wide rows", out, np.transpose(lying[0], turn), 10.0, "float32")
+        assert_close("input gradient", input_grad, np.transpose(lying[1], turn), 10.0, "float32")
+        expected = lying[2][..., [1, 0, 3, 2]]
+        assert_close("box gradient", boxes_grad, expected, float(3 * width), "float32")
+    print("rows beyond shared memory agree with columns", flush=True)
+
+
+def check_huge_plane(kernels: Kernels, side: int = 8192) -> None:
+    """A plane of ones: what a box of it holds is known."""
+    problem = Problem(1, side, side, 1)
+    ones = np.ones(problem.input_shape, np.float32)
+    box = np.float64([-50.25, -3000.5, 50.5, 20.75])
+    out, input_grad, _ = kernels.box_conv2d(problem, ones, box[None, None], ones)
+
+    def held(low, high):
+        i = np.arange(side)
+        return np.minimum(i + high, side - 0.5) - np.maximum(i + low, -0.5)
+
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    expected = np.outer(held(box[0], box[2]), held(box[1], box[3])) / area
+    assert_close("huge plane", out[0, ..., 0], expected, 1.0, "float32")
+    expected = np.outer(held(-box[2], -box[0]), held(-box[3], -box[1])) / area
+    assert_close("its input gradient", input_grad[0, ..., 0], expected, 1.0, "float32")
+    print(f"a plane of {side}x{side} is right", flush=True)
+
+
+def check_many_elements(kernels: Kernels, images: int = 8200) -> None:
+    """A tensor of more than 2^31 elements, where there is room: its first image and its last."""
+    device = kernels.device
+    problem = Problem(images, 64, 64, 64, dtype="bfloat16")
+    size = int(np.prod(problem.input_shape)) * 2
+    if device.free_bytes() < 2.5 * size:
+        print("no room for a tensor of more than 2^31 elements: NOT checked", flush=True)
+        return
+    x, out = device.filled(size, 0x3F), device.filled(size, 255)
+    boxes = np.tile(np.float32([-2.5, -2.5, 2.5, 2.5]), (problem.channels, 1, 1))
+    workspace = kernels.library.workspace("forward", problem)
+    kernels.library.forward(problem, workspace, x, device.upload(boxes), out)
+    one = Problem(1, 64, 64, 64, dtype="bfloat16")
+    image = size // images
+    value = decode(np.full(2, 0x3F, np.uint8), (1,), "bfloat16")[0]
+    expected = reference.box_conv2d(np.full(one.input_shape, value), boxes)
+    for name, part in (("first", out[:image]), ("last", out[-image:])):
+        found = decode(device.download(part), one.input_shape, "bfloat16")
+        assert_close(f"{name} image", found, expected, expected, "bfloat16")
+    print("a tensor of more than 2^31 elements is right", flush=True)
+
+
 def check_precision(kernels: Kernels) -> None:
     """Small and large boxes on a large bright plane with a spike."""
     rng = np.random.default_rng(0)
@@ -179,11 +266,11 @@ def check_extremes(kernels: Kernels, images: int = 70000) -> None:
             assert np.all(np.isfinite(result))
 
 
-def check_random_problems(kernels: Kernels, problems: int, small: bool) -> None:
+def check_random_problems(kernels: Kernels, problems: int, brief: bool) -> None:
     for dtype in DTYPES:
         for seed in range(problems):
             rng = np.random.default_rng(seed)
-            problem = random_problem(rng, dtype, small)
+            problem = random_problem(rng, dtype, brief)
             try:
                 check_problem(kernels, rng, problem)
             except AssertionError as error:
@@ -191,25 +278,36 @@ def check_random_problems(kernels: Kernels, problems: int, small: bool) -> None:
         print(f"{dtype}: {problems} random problems agree with the reference", flush=True)
 
 
-def run(problems: int, small: bool = False) -> None:
-    """Checks that many random problems of each type, and the special ones."""
-    device = find_device()
+def run(problems: int, brief: bool = False) -> None:
+    """Checks that many random problems of each type, and the special ones.
+
+    Args:
+        problems: How many of each type.
+        brief: Small ones and few special ones, each array in memory of its own, for tools that
+            slow kernels down a thousandfold.
+    """
+    device = find_device(pooled=not brief)
     print(f"GPU: {device.name}", flush=True)
-    kernels = Kernels(device, Library(build(), device))
-    check_random_problems(kernels, problems, small)
+    kernels = Kernels(device, Library(build(device.architecture), device))
+    check_random_problems(kernels, problems, brief)
+    check_large_problems(kernels)
     check_extremes(kernels)
-    if not small:
-        check_precision(kernels)
-        print("2048x2048 with mean 1000: within 1e-5 of the boxes' mean", flush=True)
+    if brief:
+        return
+    check_precision(kernels)
+    print("2048x2048 with mean 1000: within 1e-5 of the boxes' mean", flush=True)
+    for check in (check_many_chunks, check_wide_rows, check_huge_plane, check_many_elements):
+        check(kernels)
 
 
 def main() -> int:
+    """The command `python -m tests.gpu.kernels`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", type=int, default=100, help="for each type of images")
-    parser.add_argument("--small", action="store_true", help="no large planes")
+    parser.add_argument("--brief", action="store_true", help="small ones, for compute-sanitizer")
     arguments = parser.parse_args()
     try:
-        run(arguments.problems, arguments.small)
+        run(arguments.problems, arguments.brief)
     except GpuError as error:
         print(f"not run: {error}", file=sys.stderr)
         return 2

@@ -35,8 +35,11 @@ def test_kernels_emulated(tmp_path):
     """What runs on a GPU, on the CPU: the checks themselves, and the C interface."""
     device = emulated_library.NumpyDevice()
     emulated = kernels.Kernels(device, Library(emulated_library.build(tmp_path), device))
-    kernels.check_random_problems(emulated, problems=6, small=True)
+    kernels.check_random_problems(emulated, problems=6, brief=True)
+    kernels.check_large_problems(emulated, dtypes=("bfloat16",))
     kernels.check_extremes(emulated, images=50)
+    kernels.check_wide_rows(emulated, width=15000)
+    kernels.check_huge_plane(emulated, side=200)
     with pytest.raises(GpuError, match="strides must be positive"):
         emulated.library.workspace("forward", Problem(1, 2, 3, 4, strides=(0, 1)))
 
