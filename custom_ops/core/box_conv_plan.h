@@ -185,7 +185,7 @@ class Planner {
     plan_.lanes = (plan_.channels_last() ? 256 : 128) / plan_.group;
     while (plan_.threads() > limits_.max_threads && plan_.lanes > 1) plan_.lanes /= 2;
     // As many rows as have threads, if they leave room for a second block; else what fits.
-    int rows = plan_.channels_last() ? plan_.lanes : 32;
+    int rows = plan_.lanes;
     while (rows > 1 && !fits(rows, limits_.half_of_shared_bytes())) rows /= 2;
     plan_.rows_in_shared = fits(rows, limits_.shared_bytes);
     plan_.strip_rows = plan_.rows_in_shared ? rows : plan_.lanes;

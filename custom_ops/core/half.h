@@ -1,4 +1,5 @@
-// Storage types for IEEE binary16 and bfloat16, with conversions that compilers vectorise.
+// Storage types for IEEE binary16 and bfloat16, with conversions that compilers vectorise, and on a
+// GPU its own instructions, which round alike; of a NaN they keep that it is one.
 // They are bit-compatible with Eigen::half, Eigen::bfloat16 and the CUDA types.
 #ifndef BOXCONV_CORE_HALF_H_
 #define BOXCONV_CORE_HALF_H_
@@ -46,6 +47,11 @@ BOXCONV_HOST_DEVICE float load(BFloat16 value) {
 }
 
 BOXCONV_HOST_DEVICE float load(Half value) {
+#if defined(__CUDA_ARCH__)
+  float converted;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(converted) : "h"(value.bits));
+  return converted;
+#else
   const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
   const std::uint32_t magnitude = value.bits & 0x7fffu;
   // Rebias the exponent from 15 to 127; infinity and NaN have the largest one in either format.
@@ -58,6 +64,7 @@ BOXCONV_HOST_DEVICE float load(Half value) {
   std::uint32_t result = magnitude >= 0x7c00u ? special : normal;
   result = magnitude < 0x0400u ? subnormal : result;
   return bit_cast<float>(sign | result);
+#endif
 }
 
 template <typename T>
@@ -71,16 +78,27 @@ struct Store {  // float and double
 template <>
 struct Store<BFloat16> {
   BOXCONV_HOST_DEVICE static BFloat16 from(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    BFloat16 converted;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(converted.bits) : "f"(value));
+    return converted;
+#else
     const std::uint32_t bits = bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;  // nearest even
     const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
     return {static_cast<std::uint16_t>(is_nan ? 0x7fc0u | ((bits >> 16) & 0x8000u) : rounded)};
+#endif
   }
 };
 
 template <>
 struct Store<Half> {
   BOXCONV_HOST_DEVICE static Half from(float value) {
+#if defined(__CUDA_ARCH__)
+    Half converted;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(converted.bits) : "f"(value));
+    return converted;
+#else
     const std::uint32_t bits = bit_cast<std::uint32_t>(value);
     const std::uint32_t sign = (bits >> 16) & 0x8000u;
     const std::uint32_t magnitude = bits & 0x7fffffffu;
@@ -94,6 +112,7 @@ struct Store<Half> {
     result = magnitude >= 0x477ff000u ? 0x7c00u : result;  // 65520 and above round to infinity
     result = magnitude > 0x7f800000u ? 0x7e00u : result;   // NaN
     return {static_cast<std::uint16_t>(sign | result)};
+#endif
   }
 };
 
