@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -173,15 +174,19 @@ class BuildLibraries(build_ext):
         frameworks = find_frameworks()
         tensorflow = frameworks.tensorflow or {"version": None, "compile": [], "link": []}
         library = Path(self.build_lib).resolve() / "tf_boxconv" / "lib"
-        library.mkdir(parents=True, exist_ok=True)
+        # What an earlier build left there may be for other frameworks.
+        shutil.rmtree(library, ignore_errors=True)
+        library.mkdir(parents=True)
         build = Path(self.build_temp).resolve() / "cmake"
         environment = cuda_environment(frameworks.nvidia)
         subprocess.run(
             [
                 *("cmake", "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
+                # pip's is in a folder of its own each time, which CMake would remember.
+                f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja') or 'ninja'}",
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
-                f"-DBOXCONV_TF_COMPILE_FLAGS={' '.join(tensorflow['compile'])}",
-                f"-DBOXCONV_TF_LINK_FLAGS={' '.join(tensorflow['link'])}",
+                f"-DBOXCONV_TF_COMPILE_FLAGS={shlex.join(tensorflow['compile'])}",
+                f"-DBOXCONV_TF_LINK_FLAGS={shlex.join(tensorflow['link'])}",
                 f"-DBOXCONV_FFI_INCLUDE={frameworks.ffi_include}",
                 f"-DBOXCONV_CUDA={cuda_choice(frameworks.has_cuda)}",
             ],
@@ -200,8 +205,16 @@ class BuildLibraries(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         """Puts the libraries beside the sources, which `pip install -e .` makes importable."""
-        built = Path(self.build_lib) / "tf_boxconv" / "lib"
-        shutil.copytree(built, ROOT / "tf_boxconv" / "lib", dirs_exist_ok=True)
+        built = {path.name: path for path in (Path(self.build_lib) / "tf_boxconv/lib").iterdir()}
+        library = ROOT / "tf_boxconv" / "lib"
+        library.mkdir(exist_ok=True)
+        for name, path in built.items():
+            # Put in place whole: processes that have loaded the library of before go on with it.
+            shutil.copy2(path, library / f".{name}")
+            os.replace(library / f".{name}", library / name)
+        for old in library.iterdir():
+            if old.name not in built:
+                old.unlink()
 
     def get_ext_filename(self, fullname: str) -> str:
         """Names the library that there always is as CMake does: Python does not import it."""

@@ -1,6 +1,6 @@
 """Convolution with learnable boxes of any size at the price of a 3x3, for TensorFlow and Keras."""
 
-from tf_boxconv import constraints, initializers, layers
+from tf_boxconv import constraints, initializers, layers, visualize
 from tf_boxconv.backends.library import build_info, library_path
 from tf_boxconv.exporting import export
 from tf_boxconv.ops.box_conv import box_conv2d
@@ -17,4 +17,5 @@ __all__ = [
     "integral_image",
     "layers",
     "library_path",
+    "visualize",
 ]

@@ -32,9 +32,14 @@ def box_layers(model: keras.Model) -> Iterator[BaseBoxConv2D]:
             yield layer
 
 
+def layer_path(layer: BaseBoxConv2D) -> str:
+    """The name of a built box layer in its model, those of the layers it lies in before it."""
+    return layer._boxes.path.rsplit("/", 1)[0]
+
+
 def _describe_layer(layer: BaseBoxConv2D) -> dict[str, Any]:
     return {
-        "name": layer._boxes.path.rsplit("/", 1)[0],
+        "name": layer_path(layer),
         "type": type(layer).__name__,
         "strides": list(layer.strides),
         "normalization": layer.normalization,
@@ -42,5 +47,5 @@ def _describe_layer(layer: BaseBoxConv2D) -> dict[str, Any]:
         "implementation": layer.implementation,
         "max_size": [round(length / COORDINATE_SCALE) for length in layer.scale],
         "parameters": int(layer.count_params()),
-        "boxes": np.round(np.asarray(layer.boxes, np.float64), 5).tolist(),
+        "boxes": np.round(np.float64(keras.ops.convert_to_numpy(layer.boxes)), 5).tolist(),
     }

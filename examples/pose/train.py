@@ -145,7 +145,9 @@ def fit(
         start = time.monotonic()
         try:
             progress = _progress_bar(epoch_steps, workers)
-            loss = trainer.run(batches, epoch_steps, progress, boxes.on_train_batch_end)
+            loss = trainer.run(
+                batches, epoch_steps, progress, lambda made: boxes.on_train_batch_end(made - 1)
+            )
             speed = epoch_steps * config["batch_size"] / (time.monotonic() - start)
             trainer.update_inference()
             state = trainer.state()

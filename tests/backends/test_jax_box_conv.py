@@ -247,6 +247,23 @@ def test_channels_may_be_sharded():
     assert not collectives(jax.grad(loss, (0, 1)), *arguments)
 
 
+@pytest.mark.parametrize("spec", [P("data"), P(None, None, None, "data"), P()])
+def test_a_mesh_whose_axes_are_part_of_types(spec):
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    expected = jax.grad(loss, (0, 1))(X, BOXES), jax.grad(penalty_of(loss), (0, 1))(X, BOXES)
+    with jax.set_mesh(mesh):
+        x = jax.device_put(X, NamedSharding(mesh, spec))
+        boxes = jax.device_put(BOXES, NamedSharding(mesh, P()))
+        out = jax.jit(box_conv2d)(x, boxes)
+        assert jax.typeof(out).sharding.spec == P(*spec, *[None] * (4 - len(spec)))
+        assert "all-gather" not in compiled_text(box_conv2d, x, boxes)
+        actual = jax.jit(jax.grad(loss, (0, 1)))(x, boxes)
+        assert_equal_trees(actual, expected[0])
+        assert_equal_trees(jax.jit(jax.grad(penalty_of(loss), (0, 1)))(x, boxes), expected[1])
+        table = jax.jit(jax.grad(lambda x: jnp.sum(integral_image(x) ** 2)))(x)
+        assert jax.typeof(table).sharding.spec == jax.typeof(x).sharding.spec
+
+
 def test_sharded_planes_are_gathered():
     """Not fast, but right."""
     x = np.concatenate([X, X], 1)[:, :8]

@@ -80,3 +80,35 @@ def test_quantized_litert(quantize, tmp_path):
     actual, expected = run(x), built(x).numpy()
     assert np.float32 not in {d["dtype"] for d in run.interpreter.get_tensor_details()}
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_calibration_of_several_inputs(by_name, tmp_path):
+    """Arrays are in the model's order; in the alphabet's, each would be calibrated for another."""
+    first, second = keras.Input((8, 8, 1), name="zeta"), keras.Input((8, 8, 1), name="alpha")
+    filtered = [tf_boxconv.layers.DepthwiseBoxConv2D(1)(x) for x in (first, second)]
+    built = keras.Model([first, second], keras.layers.Concatenate()(filtered))
+    rng = np.random.default_rng(0)
+    large, small = (rng.uniform(0, high, (8, 8, 8, 1)).astype(np.float32) for high in (100, 1))
+    data = [{"zeta": large, "alpha": small} if by_name else [large, small]]
+    path = tmp_path / "model.tflite"
+    tf_boxconv.export(built, path, "litert", quantize="int8", representative_data=data)
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    details = litert.Interpreter(str(path)).get_input_details()
+    scales = {}
+    for name in ("zeta", "alpha"):
+        (scales[name],) = (d["quantization"][0] for d in details if name in d["name"])
+    assert scales["zeta"] == pytest.approx(100 / 255, rel=0.1)
+    assert scales["alpha"] == pytest.approx(1 / 255, rel=0.1)
+
+
+def test_integral_images_are_exported(tmp_path):
+    class Table(keras.layers.Layer):
+        def call(self, x):
+            return tf_boxconv.integral_image(x)
+
+    inputs = keras.Input((6, 7, 2), name="image")
+    built = keras.Model(inputs, Table()(inputs))
+    run = exported(built, tmp_path, "saved_model_portable")
+    x = np.random.default_rng(0).normal(size=(3, 6, 7, 2)).astype(np.float32)
+    np.testing.assert_allclose(run(x), built(x), atol=1e-5)

@@ -1,5 +1,6 @@
 """BoxBottleneck: a Keras layer, and the residual block that its docstring describes."""
 
+import keras
 import numpy as np
 import pytest
 from keras.src import testing
@@ -95,3 +96,30 @@ def test_parameter_count():
 def test_channels_that_do_not_divide():
     with pytest.raises(ValueError, match=r"divisible by `depth_multiplier`.*=4.*6 channels"):
         BoxBottleneck(4).build((None, 9, 9, 6))
+
+
+def test_a_frozen_block_stays_frozen_when_loaded(tmp_path):
+    inputs = keras.Input((6, 6, 4))
+    model = keras.Model(inputs, BoxBottleneck(2, name="block")(inputs))
+    model.get_layer("block").trainable = False
+    model.save(tmp_path / "frozen.keras")
+    x = images((3, 6, 6, 4))
+    for frozen in (
+        keras.models.load_model(tmp_path / "frozen.keras"),
+        keras.models.clone_model(model),
+    ):
+        block = frozen.get_layer("block")
+        assert not block.trainable_weights and not block.reduce_norm.trainable
+        before = [np.array(to_float64(w.value)) for w in block.non_trainable_weights]
+        frozen(x, training=True)
+        for old, weight in zip(before, block.non_trainable_weights, strict=True):
+            np.testing.assert_array_equal(to_float64(weight.value), old)
+    block.trainable = True
+    assert len(block.trainable_weights) == 6
+
+
+def test_a_policy_set_later():
+    layer = BoxBottleneck(2)
+    layer.dtype_policy = "mixed_bfloat16"
+    outputs = layer(images((2, 6, 6, 4)))
+    assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"

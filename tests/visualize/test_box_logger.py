@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tf_boxconv import visualize
-from tf_boxconv.layers import DepthwiseBoxConv2D
+from tf_boxconv.layers import BoxBottleneck, DepthwiseBoxConv2D
 
 
 def _model():
@@ -26,7 +26,7 @@ def _model():
 
 def _fit(model, *callbacks, epochs=2):
     images = np.random.default_rng(0).normal(size=(24, 12, 12, 2)).astype(np.float32)
-    targets = np.ones((24, 12, 12, 3), np.float32)
+    targets = np.ones((24, *model.output_shape[1:]), np.float32)
     model.fit(images, targets, batch_size=4, epochs=epochs, verbose=0, callbacks=[*callbacks])
 
 
@@ -79,6 +79,42 @@ def test_one_frame_an_epoch_by_default(tmp_path):
 def test_layers_are_chosen_by_name(tmp_path):
     _fit(_model(), visualize.BoxLogger(tmp_path, layers=["second"]), epochs=1)
     assert {tag.split("/")[1] for tag, _ in _events(tmp_path)} == {"second"}
+
+
+def test_layers_of_several_blocks_are_told_apart(tmp_path):
+    blocks = [BoxBottleneck(2, name=name) for name in ("near", "far")]
+    model = keras.Sequential([keras.Input((12, 12, 2)), *blocks])
+    model.compile("sgd", "mse")
+    _fit(model, visualize.BoxLogger(tmp_path / "all"), epochs=1)
+    tags = [tag for tag, _ in _events(tmp_path / "all") if tag.endswith("/height")]
+    assert sorted(tags) == ["boxes/far/box_conv/height", "boxes/near/box_conv/height"]
+    _fit(model, visualize.BoxLogger(tmp_path / "one", layers=["far/box_conv"]), epochs=1)
+    assert {tag.split("/")[1] for tag, _ in _events(tmp_path / "one")} == {"far"}
+    with pytest.raises(ValueError, match=r"among \['near/box_conv', 'far/box_conv'\]"):
+        _fit(model, visualize.BoxLogger(layers=["box_conv"]))
+
+
+@pytest.mark.skipif(keras.config.backend() == "torch", reason="Keras has no such steps there")
+def test_several_steps_an_execution(tmp_path):
+    model = _model()
+    model.compile("sgd", "mse", steps_per_execution=2)
+    logger = visualize.BoxLogger(animation=tmp_path / "boxes.gif", every=4, first_batch=100)
+    _fit(model, logger, epochs=2)
+    titles = [title for title, *_ in logger._snapshots]
+    assert titles == [f"{steps} steps" for steps in (100, 104, 108, 112)]
+
+
+def test_boxes_without_end_are_drawn(tmp_path):
+    model = _model()
+    boxes = np.array(model.get_layer("second").boxes)
+    boxes[0, 0] = [-np.inf, -1, np.inf, 1]
+    model.get_layer("second").set_boxes(boxes)
+    logger = visualize.BoxLogger(tmp_path, tmp_path / "boxes.gif")
+    logger.set_model(model)
+    logger.on_train_begin()
+    logger.on_epoch_end(0)
+    logger.on_train_end()
+    assert (tmp_path / "boxes.gif").exists()
 
 
 def test_wrong_arguments():

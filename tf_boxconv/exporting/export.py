@@ -80,7 +80,8 @@ def export(
         quantize: For `"litert"`: `"int8"` or `"uint8"` makes all arithmetic that of 8 bit integers,
             and inputs and outputs of that type. `None` keeps float32.
         representative_data: For `quantize`: some inputs as the model will meet them, an iterable of
-            arrays with a batch axis (a list of arrays for several inputs). A hundred images do.
+            arrays with a batch axis. For several inputs a list of arrays, in the order of
+            `model.inputs`, or a dict of them by name. A hundred images do.
         overwrite: Replaces what is there under `path`.
 
     Raises:
@@ -111,7 +112,12 @@ def export(
     signature = _input_signature(model, input_shape)
     options = {}
     if quantize is not None:
-        options = {"quantize": quantize, "representative_data": representative_data}
+        options = {
+            "quantize": quantize,
+            "representative_data": representative_data,
+            # A subclassed model has no `inputs`, and one input.
+            "input_names": [each.name for each in getattr(model, "inputs", None) or ()],
+        }
     # Only here: TensorFlow is needed by no one else.
     from tf_boxconv.exporting import saved_model as saved_models
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ def write(
     path: Path,
     quantize: str | None = None,
     representative_data: Iterable[Any] | None = None,
+    input_names: Sequence[str] = (),
 ) -> None:
-    """Converts a portable SavedModel."""
+    """Converts a portable SavedModel; `input_names` is the order of the inputs in the data."""
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(saved_model), signature_keys=[SIGNATURE]
     )
     if quantize is not None:
         specs = signature_inputs(tf.saved_model.load(str(saved_model)).signatures[SIGNATURE])
+        if {spec.name for spec in specs} == set(input_names):
+            specs.sort(key=lambda spec: input_names.index(spec.name))
         _require_fixed_sizes(specs)
         integer = tf.as_dtype(quantize)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -46,11 +49,13 @@ def _samples(representative_data: Iterable[Any], specs: list[tf.TensorSpec]):
     """What the converter's calibration wants: one example at a time, inputs by name."""
     count = 0
     for batch in representative_data:
+        if isinstance(batch, Mapping) and batch.keys() == {spec.name for spec in specs}:
+            batch = [batch[spec.name] for spec in specs]
         arrays = batch if isinstance(batch, (list, tuple)) else [batch]
         if len(arrays) != len(specs):
             raise ValueError(
                 f"`representative_data` must hold {len(specs)} array(s) an element, one for each "
-                f"input. Received: {len(arrays)}"
+                f"input ({', '.join(spec.name for spec in specs)}). Received: {len(arrays)}"
             )
         arrays = [np.asarray(a, s.dtype.as_numpy_dtype) for a, s in zip(arrays, specs, strict=True)]
         for array, spec in zip(arrays, specs, strict=True):

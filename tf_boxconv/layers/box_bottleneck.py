@@ -119,6 +119,9 @@ class BoxBottleneck(keras.layers.Layer):
         self.box_norm = self._batch_norm("box_norm")
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.supports_jit = self.box_conv.supports_jit
+        # They did not exist when `trainable` was set.
+        for layer in (self.box_conv, self.dropout, self.reduce_norm, self.box_norm):
+            layer.trainable = self.trainable
 
     def _batch_norm(self, name):
         return keras.layers.BatchNormalization(
@@ -171,7 +174,8 @@ class BoxBottleneck(keras.layers.Layer):
         reduced = self._activate(self.reduce_norm(reduced, training=training))
         context = self.box_norm(self.box_conv(reduced), training=training)
         context = self.dropout(context, training=training)
-        return self._activate(inputs + context)
+        # The layers within keep the policy that the block was made with.
+        return self._activate(inputs + ops.cast(context, self.compute_dtype))
 
     def _activate(self, x):
         return x if self.activation is None else self.activation(x)

@@ -39,7 +39,8 @@ def box_conv2d(
     The result is differentiable with respect to `x` and `boxes`; where an edge lies exactly on a
     pixel border, its derivative is the one in the direction in which the box grows. An empty or
     inverted box (`y_max <= y_min` or `x_max <= x_min`), or one with a NaN, gives 0 and zero
-    gradients. A NaN or infinity in `x` reaches only outputs whose box holds or touches its pixel.
+    gradients. With the compiled operator a NaN or infinity in `x` reaches only outputs whose box
+    holds or touches its pixel.
 
     The operator is that of Zhang, Halber and Rusinkiewicz, "Accelerating Large-Kernel Convolution
     Using Summed-Area Tables" (arXiv 1906.11367), with edges as in Burkov and Lempitsky, "Deep
@@ -58,7 +59,9 @@ def box_conv2d(
         name: A name for the operation.
         implementation: `"native"` runs the compiled operator. `"portable"` computes the same by
             Keras's own ops, slower, on every backend and device, so that the graph runs where the
-            compiled library is not at hand; it is differentiable to any order and in any mode.
+            compiled library is not at hand; it is differentiable to any order and in any mode. It
+            multiplies whole planes by matrices, so that a NaN or infinity in a plane reaches all of
+            its outputs.
 
     Returns:
         Tensor of Keras's backend, of `x`'s dtype, with shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from tf_boxconv import backends
+from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import convert_images, dtype_name, standardize_data_format
 from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
 
@@ -41,6 +42,6 @@ def integral_image(x, data_format: str | None = None, dtype=None, name: str | No
         dtype = keras.backend.standardize_dtype(dtype)
         if dtype not in ("float32", "float64"):
             raise TypeError(f"`dtype` must be float32 or float64. Received: dtype={dtype}")
-        if backends.native is None:
+        if backends.native is None or stock_ops_scope.is_active():
             return integral_image_cumsum(x, data_format, dtype)
         return backends.native.integral_image(x, data_format, dtype)

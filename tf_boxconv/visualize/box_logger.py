@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tf_boxconv.description import box_layers, layer_path
 from tf_boxconv.exporting import output
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.visualize import drawing
@@ -28,11 +30,14 @@ class BoxLogger(keras.callbacks.Callback):
         log_dir: Folder for TensorBoard's files; None logs nothing there.
         animation: Path of a .gif file to write when training ends; None writes none. It has a
             frame for the start, and one every `every` batches.
-        layers: Names of the box layers to show; None shows all in TensorBoard, and in the animation
-            as many as `columns * rows`, spread over the model.
+        layers: Names of the box layers to show, as in "block2/box_conv" for one within another
+            layer, or the last part alone if no other has it; None shows all in TensorBoard, and in
+            the animation as many as `columns * rows`, spread over the model.
         every: Batches between two frames of the animation; None makes one an epoch.
         columns: Layers beside each other in the animation.
         rows: Rows of layers in it.
+        first_batch: Batches that the model was trained with before, if a training goes on; the
+            animation's titles count from there.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class BoxLogger(keras.callbacks.Callback):
         every: int | None = None,
         columns: int = 3,
         rows: int = 2,
+        first_batch: int = 0,
     ):
         super().__init__()
         if animation is not None and Path(animation).suffix.lower() != ".gif":
@@ -55,18 +61,20 @@ class BoxLogger(keras.callbacks.Callback):
         self.every = every
         self.columns, self.rows = columns, rows
         self._writer = None
+        self.first_batch = first_batch
         self._snapshots: list[tuple[str, list[np.ndarray], list[np.ndarray | None]]] = []
-        self._batches = 0
+        self._batches, self._last_batch = first_batch, -1
 
     def on_train_begin(self, logs=None):
         """Finds the layers, and takes the first frame."""
-        self._layers = _chosen(self.model, self.layer_names)
+        self._layers = self._chosen_layers()
         self._shown = self._layers
         if self.layer_names is None:
             count = min(len(self._layers), self.columns * self.rows)
             places = np.linspace(0, len(self._layers) - 1, count).round().astype(int)
             self._shown = [self._layers[place] for place in places]
-        self._snapshots, self._batches = [], 0
+        self._snapshots = []
+        self._batches, self._last_batch = self.first_batch, -1
         if self.log_dir is not None:
             import tensorflow as tf
 
@@ -75,8 +83,11 @@ class BoxLogger(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Takes a frame every `every` batches."""
-        self._batches += 1
-        if self.every is not None and self._batches % self.every == 0:
+        # The batch's number in the epoch; with `steps_per_execution` it goes up by several.
+        started_anew = batch <= self._last_batch
+        made = batch + 1 if started_anew else batch - self._last_batch
+        before, self._batches, self._last_batch = self._batches, self._batches + made, batch
+        if self.every is not None and before // self.every != self._batches // self.every:
             self._take_frame()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -96,9 +107,9 @@ class BoxLogger(keras.callbacks.Callback):
                     ("middle_y", offsets[..., 0]),
                     ("middle_x", offsets[..., 1]),
                 ):
-                    tf.summary.histogram(f"boxes/{layer.name}/{name}", values)
+                    tf.summary.histogram(f"boxes/{self._name(layer)}/{name}", values)
                 picture = drawing.to_pixels(drawing.draw_boxes(layer), dpi=80)
-                tf.summary.image(f"boxes/{layer.name}", picture[None])
+                tf.summary.image(f"boxes/{self._name(layer)}", picture[None])
         self._writer.flush()
 
     def on_train_end(self, logs=None):
@@ -108,6 +119,24 @@ class BoxLogger(keras.callbacks.Callback):
             self._writer = None
         if self.animation is not None:
             self._write_animation()
+
+    def _name(self, layer: BaseBoxConv2D) -> str:
+        """The layer's name within the model, those of the layers it lies in before it."""
+        return layer_path(layer).removeprefix(f"{self.model.name}/")
+
+    def _chosen_layers(self) -> list[BaseBoxConv2D]:
+        found = list(box_layers(self.model))
+        if not found:
+            raise ValueError(f"`model` must have box layers, and '{self.model.name}' has none.")
+        if self.layer_names is None:
+            return found
+        whole = {self._name(layer): layer for layer in found}
+        counts = collections.Counter(layer.name for layer in found)
+        known = {layer.name: layer for layer in found if counts[layer.name] == 1} | whole
+        unknown = [name for name in self.layer_names if name not in known]
+        if unknown:
+            raise ValueError(f"`layers` must be among {list(whole)}, got {unknown}.")
+        return [known[name] for name in self.layer_names]
 
     def _take_frame(self) -> None:
         if self.animation is not None:
@@ -148,26 +177,11 @@ class BoxLogger(keras.callbacks.Callback):
         ):
             size = drawing.plane_size(layer)
             drawing.draw_boxes_into(axes, layer_boxes, size, layer_weights)
-            reach = 1.05 * max(max(size) / 2, np.abs(all_boxes).max())
+            far = np.abs(all_boxes)
+            reach = 1.05 * max(max(size) / 2, far[np.isfinite(far)].max(initial=0.0))
             axes.set_xlim(-reach, reach)
             axes.set_ylim(reach, -reach)
-            axes.set_title(layer.name, fontsize=8)
+            axes.set_title(self._name(layer), fontsize=8)
             axes.set_xlabel("")
         figure.suptitle(title, fontsize=10)
         return drawing.to_pixels(figure, dpi=70)
-
-
-def _chosen(model: keras.Model, names: Sequence[str] | None) -> list[BaseBoxConv2D]:
-    """The box layers of a model, or those of these names."""
-    from tf_boxconv.description import box_layers
-
-    found = list(box_layers(model))
-    if names is not None:
-        by_name = {layer.name: layer for layer in found}
-        unknown = [name for name in names if name not in by_name]
-        if unknown:
-            raise ValueError(f"`layers` must be among {list(by_name)}, got {unknown}.")
-        found = [by_name[name] for name in names]
-    if not found:
-        raise ValueError(f"`model` must have box layers, and '{model.name}' has none.")
-    return found

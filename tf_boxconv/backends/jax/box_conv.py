@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from tf_boxconv.backends.attributes import attribute_of, layout_of
 from tf_boxconv.backends.jax import calls
 from tf_boxconv.backends.jax.handlers import Options, equally_varied
+from tf_boxconv.backends.jax.sharding import without_explicit_axes
 
 
 def box_conv2d(
@@ -31,7 +32,8 @@ def box_conv2d(
     no forward-mode derivative.
     """
     options = Options(strides, attribute_of(normalization), layout_of(data_format))
-    return _box_conv(options, *equally_varied(x, boxes))
+    compute = without_explicit_axes(functools.partial(_box_conv, options), options, x)
+    return compute(*equally_varied(x, boxes))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from tf_boxconv.backends.attributes import layout_of
 from tf_boxconv.backends.jax import calls
 from tf_boxconv.backends.jax.handlers import Options
+from tf_boxconv.backends.jax.sharding import without_explicit_axes
 
 
 def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
@@ -23,7 +24,9 @@ def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
             "`dtype` float64 needs jax.config.update('jax_enable_x64', True). "
             f"Received: dtype={dtype}"
         )
-    return _table(Options((1, 1), "none", layout_of(data_format)), dtype, x)
+    options = Options((1, 1), "none", layout_of(data_format))
+    compute = without_explicit_axes(functools.partial(_table, options, dtype), options, x)
+    return compute(x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import jax
 from jax.experimental.custom_partitioning import custom_partitioning
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from tf_boxconv.backends.jax.handlers import (
     Options,
@@ -53,6 +53,19 @@ class _Cut:
 def _devices(mesh, name) -> int:
     names = () if name is None else name if isinstance(name, tuple) else (name,)
     return math.prod(mesh.shape[n] for n in names)
+
+
+def without_explicit_axes(function: Callable, options: Options, x) -> Callable:
+    """`function` of images and more, fit for a mesh whose axes are part of arrays' types.
+
+    That is what `jax.set_mesh(jax.make_mesh(...))` makes of arrays. Compiled calls know nothing of
+    such types: they are left to the compiler within, and the result is said to be cut as `x` is.
+    """
+    mesh = jax.typeof(x).sharding.mesh
+    if mesh.empty or AxisType.Explicit not in mesh.axis_types:
+        return function
+    out_sharding = _Cut(options, mesh, jax.typeof(x)).of_images().spec
+    return jax.sharding.auto_axes(function, out_sharding=out_sharding)
 
 
 # What axes have in common, for Shardy. Each letter is a factor of the axes it stands for.
