@@ -27,8 +27,8 @@ def data_places(
 ) -> tuple[str | None, str | None]:
     """`data_dir` and `prepared_dir` for a trained run: as asked for now, else as in training."""
     return (
-        arguments.data_dir or config["data_dir"],
-        arguments.prepared_dir or config["prepared_dir"],
+        arguments.data_dir or config.get("data_dir"),
+        arguments.prepared_dir or config.get("prepared_dir"),
     )
 
 

@@ -112,7 +112,7 @@ class Photographs:
         """The arrays that training needs, in the order of the attributes."""
         return self.images, self.joints, self.labelled, self.affines
 
-    def __getitem__(self, key: slice) -> "Photographs":
+    def __getitem__(self, key: slice | np.ndarray) -> "Photographs":
         return Photographs(
             *(field[key] for field in self.fields),
             visibility=None if self.visibility is None else self.visibility[key],
@@ -145,21 +145,24 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
     progress = rich.progress.track(
         squares.as_numpy_iterator(), description=description, total=count if count > 0 else None
     )
-    rows = list(progress)
+    rows = []
+
+    def take_images():
+        for (image, *arrays), visibility, person in progress:
+            rows.append((arrays, visibility, person))
+            yield image
+
+    # One array that grows: a list of images besides would take as much again.
+    images = np.fromiter(take_images(), np.dtype((np.uint8, (size, size, 3))))
     if not rows:
         raise ValueError(f"The data set to read is empty ({description}).")
     arrays, visibility, person = zip(*rows, strict=True)
     return Photographs(
+        images,
         *(np.stack(field) for field in zip(*arrays, strict=True)),
         visibility=np.stack(visibility),
         person={name: np.stack([p[name] for p in person]) for name in person[0]},
     )
-
-
-def concatenate(parts: Sequence[Photographs]) -> Photographs:
-    """Joins data sets that hold squares of one size; what they say more of people is left out."""
-    fields = zip(*(part.fields for part in parts), strict=True)
-    return Photographs(*(np.concatenate(field) for field in fields))
 
 
 def random_affines(count: int, seed: tf.Tensor, from_size: int, to_size: int) -> tf.Tensor:
@@ -286,7 +289,7 @@ def training_batches(
             f"{batch_size}."
         )
     part_size = batch_size // num_parts
-    images, targets = tf.constant(photographs.images), tf.constant(photographs.targets)
+    targets = tf.constant(photographs.targets)
     count = tf.constant(len(photographs), tf.int64)
     run_seed = tf.constant(seed, tf.int64)
 
@@ -305,7 +308,7 @@ def training_batches(
         affines = random_affines(batch_size, geometry_seed, photographs.size, image_size)
         affines = tf.gather(affines, mine)
         colours = tf.gather(colour_draws(batch_size, colour_seed), mine)
-        batch = warp_images(tf.gather(images, index), affines, image_size)
+        batch = warp_images(_take(photographs.images, index), affines, image_size)
         return (
             jitter_colours(batch, colours),
             warp_targets(tf.gather(targets, index), affines, image_size, flip_order),
@@ -315,6 +318,12 @@ def training_batches(
         lambda step: tf.data.Dataset.range(parts.start, parts.stop).map(lambda part: (step, part))
     )
     return numbers.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _take(array: np.ndarray, index: tf.Tensor) -> tf.Tensor:
+    """Rows of an array that stays where it is: TensorFlow would make copies of a constant."""
+    rows = tf.numpy_function(lambda i: array[i], [index], array.dtype, stateful=False)
+    return tf.ensure_shape(rows, (*index.shape, *array.shape[1:]))
 
 
 def plain_batches(photographs: Photographs, batch_size: int) -> tf.data.Dataset:

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -146,8 +147,14 @@ def main(argv: list[str] | None = None) -> int:
     return launch(RunFolder(training.run), own.workers, command, own.max_restarts)
 
 
-if __name__ == "__main__":
+def command() -> int:
+    """`main` as a process: a signal that ends it ends its workers too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        sys.exit(main())
+        return main()
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(command())

@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         "examples of a data set", "instead of pictures: predictions beside the truth, on one page"
     )
     group.add_argument("--dataset", choices=datasets.NAMES, help="the data set")
-    group.add_argument("--split", default="test", help="the split (default: %(default)s)")
+    group.add_argument("--split", help="the split (default: the one to measure on)")
     group.add_argument(
         "--count", type=int, default=9, help="how many examples (default: %(default)s)"
     )
@@ -231,9 +231,10 @@ def _run_on_dataset(predictor, arguments) -> None:
     # Where the data are is known to a run folder, but not to a SavedModel.
     run = RunFolder(arguments.model)
     known = run.config if run.config_path.exists() else {}
-    places = [getattr(arguments, name) or known.get(name) for name in ("data_dir", "prepared_dir")]
+    places = command_line.data_places(arguments, known)
+    split = arguments.split or datasets.evaluation_split(arguments.dataset)
     try:
-        dataset, skeleton = datasets.load(arguments.dataset, arguments.split, *places)
+        dataset, skeleton = datasets.load(arguments.dataset, split, *places)
     except ValueError as error:
         raise PredictError(error) from None
     if skeleton != predictor.skeleton:

@@ -117,14 +117,6 @@ class RunFolder:
         write_json(self.config_path, config)
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Lets the processes of one training in, one after the other."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".turn", "w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-
-    @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process; the lock ends with the process, however it ends.
 

@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from examples.pose import command_line, datasets, evaluate, input_pipeline, models
@@ -56,7 +57,7 @@ def read_training_photographs(
     Raises:
         ValueError: A data set has none of the joints of the first.
     """
-    parts, target = [], None
+    joined, target = None, None
     for name in names:
         dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir)
         target = target or skeleton
@@ -64,8 +65,11 @@ def read_training_photographs(
             dataset = datasets.with_joints(dataset, skeleton, target)
         except ValueError as error:
             raise ValueError(f"--dataset joins {names[0]} and {name}. {error}") from None
-        parts.append(input_pipeline.read_photographs(dataset, size, f"reading {name} train"))
-    return input_pipeline.concatenate(parts), target
+        # What they say more of people differs from one to the other.
+        dataset = dataset.map(lambda e: {key: e[key] for key in ("image", "joints", "visibility")})
+        joined = dataset if joined is None else joined.concatenate(dataset)
+    title = f"reading {'+'.join(names)} train"
+    return input_pipeline.read_photographs(joined, size, title), target
 
 
 def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
@@ -137,7 +141,7 @@ def fit(
     )
     curves = tf.summary.create_file_writer(str(run.logs_path)) if workers.is_chief else None
     boxes = keras.callbacks.CallbackList(
-        box_loggers(run, config) if workers.is_chief else [], model=trainer.model
+        box_loggers(run, config, trainer.done) if workers.is_chief else [], model=trainer.model
     )
     boxes.on_train_begin()
     for epoch in range(first_epoch, epochs):
@@ -185,13 +189,22 @@ def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
     return f"{error} {saved} Try a lower --learning_rate, or --clip_norm 1, in another --run."
 
 
-def box_loggers(run: RunFolder, config: dict[str, Any]) -> list[keras.callbacks.Callback]:
-    """The callback that shows the boxes of a box model in training, where that is wanted."""
+def box_loggers(
+    run: RunFolder, config: dict[str, Any], done: int
+) -> list[keras.callbacks.Callback]:
+    """The callback that shows the boxes of a box model in training, where that is wanted.
+
+    Args:
+        run: Where it writes.
+        config: The arguments of the run.
+        done: Steps made before; if these are all of them, nothing is left to be shown.
+    """
     context = config["context"] or Context().kind
-    if not config.get("log_boxes") or context not in BOX_CONTEXTS:
+    finished = done == config["epochs"] * config["steps_per_epoch"]
+    if not config.get("log_boxes") or context not in BOX_CONTEXTS or finished:
         return []
     every = max(1, config["steps_per_epoch"] // 10)
-    return [BoxLogger(run.logs_path, run.path / "boxes.gif", every=every)]
+    return [BoxLogger(run.logs_path, run.path / "boxes.gif", every=every, first_batch=done)]
 
 
 def train(config: dict[str, Any]) -> None:
@@ -221,13 +234,10 @@ def train(config: dict[str, Any]) -> None:
         places = config["data_dir"], config["prepared_dir"]
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
-        with run.turn():  # Data sets are prepared by one process.
-            # First what would be missing last: an unknown test split should not cost a training.
-            test_photographs, skeleton = evaluate.read_test_photographs(
-                names[0], image_size, *places
-            )
-            train_photographs, train_skeleton = read_training_photographs(names, canvas, *places)
-        train_photographs = train_photographs[: config["limit_train"]]
+        # First what would be missing last: an unknown test split should not cost a training.
+        test_photographs, skeleton = evaluate.read_test_photographs(names[0], image_size, *places)
+        train_photographs, train_skeleton = read_training_photographs(names, canvas, *places)
+        train_photographs = some_of(train_photographs, config["limit_train"])
         shown = test_photographs[: config["validation_size"]]
         if workers.is_chief:
             run.begin({**arguments, "skeleton": skeleton.to_metadata()}, free=FREE_ARGUMENTS)
@@ -241,6 +251,17 @@ def train(config: dict[str, Any]) -> None:
             write_json(run.metrics_path, summary)
             evaluate.print_results(result, title)
         workers.wait()
+
+
+def some_of(photographs: Photographs, limit: int | None) -> Photographs:
+    """At most so many photographs, from all over: data sets that are joined lie one after another.
+
+    None stands for all of them.
+    """
+    count = len(photographs)
+    if limit is None or limit >= count:
+        return photographs
+    return photographs[np.arange(limit) * count // limit]
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -281,7 +302,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_model_arguments(parser)
     add_optimisation_arguments(parser)
     add("--seed", type=int, default=0, help="determines weights, order and augmentation")
-    add("--limit_train", type=positive, help="use only so many training photographs")
+    add("--limit_train", type=positive, help="use only so many training photographs, from all over")
     add(
         "--validation_size",
         type=positive,
@@ -292,7 +313,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log_boxes",
         action="store_true",
-        help="show the boxes in TensorBoard each epoch, and in boxes.gif when training ends",
+        help="show the boxes in TensorBoard each epoch, and in boxes.gif when training ends, from "
+        "where it began or was last resumed",
     )
     return parser
 

@@ -2,7 +2,7 @@
 "use strict";
 
 const SIDE_COLORS = { right: "#ff951c", left: "#40acff", centre: "#faf6e8" };
-const UNCERTAIN = 0.3;
+const UNCERTAIN = 0.5; // As `examples.pose.predict` has it.
 
 function tile(parent, caption, width, height) {
   const figure = document.createElement("figure");

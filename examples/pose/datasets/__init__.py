@@ -7,10 +7,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from etils import epath
 
 from examples.pose.datasets.coco_keypoints import coco_keypoints_dataset_builder
 from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
@@ -55,6 +59,21 @@ def evaluation_split(name: str) -> str:
     return _EVALUATION_SPLITS.get(name, "test")
 
 
+def _builder(name: str, prepared_dir) -> tfds.core.DatasetBuilder:
+    if name in BUILDERS:
+        return BUILDERS[name](data_dir=prepared_dir)
+    return tfds.builder(flic_examples.CONFIGS[name], data_dir=prepared_dir)
+
+
+@contextlib.contextmanager
+def _preparing(folder: epath.Path) -> Iterator[None]:
+    """Lets processes that prepare the data set of a folder in, one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".preparing", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def load(
     name: str,
     split: str,
@@ -74,8 +93,8 @@ def load(
         data_dir: Folder that holds the data set's own folder or archives, for example `lsp/` or
             `lsp_dataset.zip`. Not needed for `"stick_figures"`, nor where the official address can
             be reached.
-        prepared_dir: Where `tfds` keeps the prepared records. Default: where `tfds` always does,
-            `~/tensorflow_datasets`.
+        prepared_dir: Where `tfds` keeps the prepared records, a folder of the file system. Default:
+            where `tfds` always does, `~/tensorflow_datasets`.
 
     Returns:
         A finite `tf.data.Dataset` of single, unbatched examples as `pose_features` describes them,
@@ -87,16 +106,16 @@ def load(
     """
     if name not in NAMES:
         raise ValueError(f"`name` must be one of {list(NAMES)}, got {name!r}.")
-    if name in BUILDERS:
-        builder = BUILDERS[name](data_dir=prepared_dir)
-    else:
-        builder = tfds.builder(flic_examples.CONFIGS[name], data_dir=prepared_dir)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=data_dir and os.path.abspath(os.path.expanduser(data_dir)),
-            try_download_gcs=False,
-        )
-    )
+    builder = _builder(name, prepared_dir)
+    if not builder.data_path.exists():
+        with _preparing(builder.data_path.parent):
+            builder = _builder(name, prepared_dir)  # Another process may have been faster.
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=data_dir and os.path.abspath(os.path.expanduser(data_dir)),
+                    try_download_gcs=False,
+                )
+            )
     dataset = builder.as_dataset(split=split, shuffle_files=False)
     if name not in BUILDERS:
         return flic_examples.convert(dataset), FLIC_SKELETON

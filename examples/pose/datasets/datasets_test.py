@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +35,15 @@ def test_unknown_name_lists_the_names(name):
 def test_unknown_split_lists_the_splits(tmp_path):
     with pytest.raises(ValueError, match=r"Should be one of.*train"):
         datasets.load("lsp", "validation", _DUMMY_DATA, tmp_path)
+
+
+def test_processes_prepare_one_after_the_other(tmp_path):
+    code = (
+        "import sys; from examples.pose import datasets as d; d.load('lsp', 'train', *sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, str(_DUMMY_DATA), str(tmp_path)]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
 
 
 def test_load_prepares_once_and_keeps_the_order(tmp_path):

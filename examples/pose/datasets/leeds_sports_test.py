@@ -104,7 +104,8 @@ def test_missing_data_set_is_one_clear_error(tmp_path, name, folder):
         assert part in message
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-    assert not list((tmp_path / "prepared" / name).iterdir())  # Nothing half-done stays behind.
+    # Nothing half-done stays behind.
+    assert [p.name for p in (tmp_path / "prepared" / name).iterdir()] == [".preparing"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "not an image"])

@@ -62,7 +62,8 @@ def find_part(
         searched = str(error).partition(". ")[0]
     else:
         for folder in folders:
-            found = _inside(manual_dir / folder, part.path)
+            # The manual folder itself may hold other data sets' folders.
+            found = _inside(manual_dir / folder, part.path, deep=folder != "")
             if found is not None:
                 return found
             if (manual_dir / folder / part.archive).exists():
@@ -131,11 +132,11 @@ def top_folders(root: Root) -> list[Root]:
     return [root, *folders]
 
 
-def _inside(root: Root, path: str) -> Root | None:
-    """`path` at `root` or one folder down, or its last name there; None if it is in neither."""
+def _inside(root: Root, path: str, deep: bool = True) -> Root | None:
+    """`path` in `root`, or `deep` one folder down, or its last name there; None if nowhere."""
     if not root.is_dir():
         return None
-    for folder in top_folders(root):
+    for folder in top_folders(root) if deep else [root]:
         for candidate in (folder / path, folder / path.rpartition("/")[2]):
             if candidate.exists():
                 return candidate

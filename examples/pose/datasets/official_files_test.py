@@ -33,11 +33,13 @@ def _ids(name, split, data_dir, prepared_dir):
     return [(e["id"], e["joints"].tolist(), e["image"].tolist()) for e in examples]
 
 
-@pytest.mark.parametrize("layout", ["archives", "archives beside", "folder itself"])
+@pytest.mark.parametrize("layout", ["archives", "archives beside", "folder itself", "beside lsp"])
 def test_mpii_layouts(tmp_path, layout):
     expected = _ids("mpii", "train", _HERE / "mpii" / "dummy_data", tmp_path / "a")
     data = tmp_path / "data"
     shutil.copytree(_HERE / "mpii" / "dummy_data", data)
+    if layout == "beside lsp":  # Which has a folder of images too.
+        (data / "lsp" / "images").mkdir(parents=True)
     if layout != "folder itself":
         folder = data / "mpii" if layout == "archives" else data
         labels = data / "mpii" / "mpii_human_pose_v1_u12_1.mat"

@@ -25,6 +25,9 @@ class Workers:
         if name == "multiworker":
             addresses, index = distribution.cluster()
             keras.distribution.initialize(",".join(addresses), len(addresses), index)
+            # Workers connect when they first add something up, and wait 30 s for each other then,
+            # no longer: now, before each reads its data in its own time.
+            multihost_utils.sync_global_devices("all workers are there")
         devices = keras.distribution.list_devices()
         self._distribution = keras.distribution.DataParallel(
             devices=devices[:1] if name == "none" else devices, auto_shard_dataset=False

@@ -177,6 +177,27 @@ def test_workers_that_die_without_progress_are_given_up(tmp_path, capfd):
     assert starts(capfd) == 3
 
 
+def test_workers_end_with_the_launcher(tmp_path):
+    """Ended by a signal, it leaves nobody behind who would keep the run folder."""
+    code = "(run / f'pid{index}').write_text(str(os.getpid())); time.sleep(60)"
+    launcher = f"""
+import sys
+from examples.pose import launch
+from examples.pose.run_folder import RunFolder
+launch.main = lambda: launch.launch(RunFolder({str(tmp_path)!r}), 2, {quick(tmp_path, code)!r}, 0)
+sys.exit(launch.command())
+"""
+    process = subprocess.Popen([sys.executable, "-c", launcher])
+    files = [tmp_path / "pid0", tmp_path / "pid1"]
+    while process.poll() is None and not all(f.exists() and f.read_text() for f in files):
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait() == 128 + signal.SIGTERM
+    for file in files:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(file.read_text()), 0)
+
+
 def test_progress_renews_patience(tmp_path, capfd):
     code = """
 count = len(list(run.glob('start*')))

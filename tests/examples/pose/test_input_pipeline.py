@@ -255,9 +255,6 @@ def test_read_photographs(capsys):
     np.testing.assert_array_equal(data.labelled, np.tile(np.arange(14) % 3 > 0, (3, 1)))
     np.testing.assert_allclose(data.joints[0], data.affines[0][:, 2] + np.c_[:14, :14])
     assert "reading" in capsys.readouterr().out
-    both = pipeline.concatenate([data, data[1:2]])
-    assert len(both) == 4
-    np.testing.assert_array_equal(both.images[3], data.images[1])
 
 
 def test_an_empty_data_set_is_an_error():

@@ -72,6 +72,17 @@ def test_a_mixed_run_from_start_to_end(places, tmp_path):
     assert result["pckh_joints_counted"] == 16  # MPII's validation split: one person.
 
 
+def test_some_of_all(places):
+    photographs, _ = train.read_training_photographs(["mpii", "lsp"], 40, *places)
+    few = train.some_of(photographs, 4)
+    places_in_all = [
+        next(i for i, image in enumerate(photographs.images) if np.array_equal(image, one))
+        for one in few.images
+    ]
+    assert places_in_all[0] < TRAINING_PEOPLE["mpii"] <= places_in_all[-1]
+    assert train.some_of(photographs, None) is photographs
+
+
 def test_nothing_in_common_is_named(places, monkeypatch):
     hand = Skeleton(("thumb", "palm"), (), ((0, 1),), (0, 1))
     load = datasets.load

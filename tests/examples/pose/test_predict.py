@@ -231,6 +231,15 @@ def test_command_in_a_process_of_its_own(run_folder, folder):
     assert os.listdir("out") == ["a_pose.png"]
 
 
+def test_the_split_to_measure_on_is_the_default(run_folder, folder, monkeypatch):
+    def load(name, split, *places):
+        raise ValueError(f"{split} of {name}")
+
+    monkeypatch.setattr(datasets, "load", load)
+    message = fails(run_folder, "--dataset", "mpii", "--output", "page.png")
+    assert message == "error: validation of mpii"
+
+
 @pytest.mark.parametrize("error", [FileNotFoundError, ValueError])
 def test_a_data_set_that_does_not_load_is_a_message(run_folder, folder, monkeypatch, error):
     def load(*arguments):
