@@ -109,6 +109,12 @@ def test_only_empty_boxes():
     assert visualize.effective_kernels(layer).tolist() == [[[[0.0]]]]
 
 
+def test_boxes_without_end_have_no_kernel():
+    layer = depthwise(np.array([[[-1.0, -np.inf, 1.0, 2.0]]]))
+    with pytest.raises(ValueError, match="`layer` must have boxes with an end"):
+        visualize.effective_kernels(layer)
+
+
 def test_sizes_and_offsets():
     layer = depthwise(np.array([[[-1.0, -2.0, 3.0, 0.5], [0.0, 0.0, 1.0, 2.0]]]))
     np.testing.assert_allclose(visualize.box_sizes(layer), [[[4, 2.5], [1, 2]]], rtol=1e-6)

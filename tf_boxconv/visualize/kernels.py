@@ -57,11 +57,16 @@ def effective_kernels(layer: BaseBoxConv2D) -> np.ndarray:
     Returns:
         float64 `[height, width, channels, depth_multiplier]`, both sides odd and as small as the
         boxes allow; the middle is the output pixel.
+
+    Raises:
+        ValueError: A box is infinite.
     """
     boxes = boxes_array(layer)
     low, high = boxes[..., :2], boxes[..., 2:]
     not_empty = (high > low).all(axis=-1)
     edges = np.abs(boxes[not_empty])  # Of empty boxes nothing is to be seen, however far they are.
+    if not np.isfinite(edges).all():
+        raise ValueError(f"`layer` must have boxes with an end, and one of '{layer.name}' has none.")
     reach = [edges[:, axis::2].max(initial=0.0) for axis in (0, 1)]
     rows, columns = (
         _overlaps(low[..., axis], high[..., axis], max(0, math.ceil(reach[axis] - 0.5)))
