@@ -66,7 +66,9 @@ def effective_kernels(layer: BaseBoxConv2D) -> np.ndarray:
     not_empty = (high > low).all(axis=-1)
     edges = np.abs(boxes[not_empty])  # Of empty boxes nothing is to be seen, however far they are.
     if not np.isfinite(edges).all():
-        raise ValueError(f"`layer` must have boxes with an end, and one of '{layer.name}' has none.")
+        raise ValueError(
+            f"`layer` must have boxes with an end, and one of '{layer.name}' has none."
+        )
     reach = [edges[:, axis::2].max(initial=0.0) for axis in (0, 1)]
     rows, columns = (
         _overlaps(low[..., axis], high[..., axis], max(0, math.ceil(reach[axis] - 0.5)))
