@@ -106,7 +106,7 @@ def test_several_steps_an_execution(tmp_path):
 
 def test_boxes_without_end_are_drawn(tmp_path):
     model = _model()
-    boxes = np.array(model.get_layer("second").boxes)
+    boxes = np.array(keras.ops.convert_to_numpy(model.get_layer("second").boxes))
     boxes[0, 0] = [-np.inf, -1, np.inf, 1]
     model.get_layer("second").set_boxes(boxes)
     logger = visualize.BoxLogger(tmp_path, tmp_path / "boxes.gif")
