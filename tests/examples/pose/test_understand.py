@@ -57,9 +57,12 @@ def test_errors_are_clear(run, capsys):
 
 def test_training_logs_boxes_where_that_is_wanted(tmp_path):
     run = RunFolder(tmp_path)
-    config = {"log_boxes": True, "context": "box", "steps_per_epoch": 250}
-    (logger,) = train.box_loggers(run, config)
+    config = {"log_boxes": True, "context": "box", "steps_per_epoch": 250, "epochs": 2}
+    (logger,) = train.box_loggers(run, config, done=250)
     assert isinstance(logger, BoxLogger)
     assert (logger.animation, logger.every) == (tmp_path / "boxes.gif", 25)
-    assert train.box_loggers(run, {**config, "log_boxes": False}) == []
-    assert train.box_loggers(run, {**config, "context": "depthwise"}) == []
+    assert logger.first_batch == 250
+    assert train.box_loggers(run, {**config, "log_boxes": False}, done=0) == []
+    assert train.box_loggers(run, {**config, "context": "depthwise"}, done=0) == []
+    # A training that was over, and only had to be measured, leaves the animation as it is.
+    assert train.box_loggers(run, config, done=500) == []
