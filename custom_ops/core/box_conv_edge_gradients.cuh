@@ -44,8 +44,7 @@ struct PaddedInput {
   Plane<const T> plane;
   int height, width;
   BOXCONV_DEVICE V at(int y, int x) const {
-    if (static_cast<unsigned>(y) >= static_cast<unsigned>(height)) return 0;
-    if (static_cast<unsigned>(x) >= static_cast<unsigned>(width)) return 0;
+    if (!inside(y, height) || !inside(x, width)) return 0;
     return load_constant(&plane.at(y, x));
   }
 };
