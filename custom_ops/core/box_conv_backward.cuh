@@ -1,4 +1,5 @@
-// Backward kernels. With g the upstream gradient and x the input, of one box of a channel:
+// Backward kernels for planes beyond shared memory. With g the upstream gradient and x the input,
+// of one box of a channel:
 //   - g summed down the columns, then along the rows, is its part of the input gradient; times x it
 //     is what growing any edge loses to normalization,
 //   - the column sums times x where a left or right edge lies are the gradients of x_min and x_max,
@@ -51,113 +52,6 @@ BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, c
 }
 
 template <typename T, typename TBox, typename V>
-class FusedBackward {
- public:
-  BOXCONV_DEVICE explicit FusedBackward(const BackwardCall<T, TBox, V>& call)
-      : call_(call), plan_(call.forward.plan), p_(plan_.problem), team_(plan_) {
-    V* planes = dynamic_shared<V>();
-    buffer_ = buffer_plane(plan_, planes, team_.channel, p_.height, plan_.row_step);
-    stage_ = planes + plan_.stage_begin;
-  }
-
-  // A box of each of a unit's channels.
-  BOXCONV_DEVICE void run(Index unit, Index m, double* records) const {
-    const Target target(plan_, team_, call_.forward.boxes, unit, m);
-    const int height = static_cast<int>(p_.height);
-    EdgeGradients gradients;
-    if (target.exists) load_gradient(target, m);
-    __syncthreads();
-    if (target.exists) {
-      auto sink = row_edge_sink(call_.forward, target, 0);
-      slide_rows(target, backward_box(target.edges), buffer_.row_step, height, sink);
-      if (!target.edges.empty) sink.add_to(&gradients);
-    }
-    __syncthreads();
-    if (target.exists) {
-      sum_gradient_columns(call_, team_, target, whole_columns(), buffer_, &gradients);
-    }
-    __syncthreads();
-    if (target.exists) {
-      auto sink = input_gradient_sink(call_, target, unit, 0, m, team_);
-      slide_rows(target, backward_box(target.edges), buffer_.row_step, height, sink);
-      sink.add_to(p_, target.edges, &gradients);
-    }
-    __syncthreads();
-    add_to_record(plan_, team_, gradients, records + m * plan_.group * 4);
-  }
-
-  // The rest of their edge gradients with "valid".
-  BOXCONV_DEVICE void run_valid_extent(Index unit, Index m, double* records) const {
-    const Target target(plan_, team_, call_.forward.boxes, unit, m);
-    if (target.exists) {
-      sum_input_columns(plan_, team_, target, call_.forward.input, whole_columns(), buffer_);
-    }
-    __syncthreads();
-    auto sink = valid_extent_sink(call_, target, 0);
-    if (target.exists) {
-      slide_rows(target, target.edges, p_.stride_y * buffer_.row_step,
-                 static_cast<int>(p_.out_height()), sink);
-    }
-    __syncthreads();
-    add_to_record(plan_, team_, target.edges.empty ? EdgeGradients() : sink.gradients,
-                  records + m * plan_.group * 4);
-  }
-
-  // Calls run(unit, box of the channel, records) for all that the block has.
-  template <typename Run>
-  BOXCONV_DEVICE void for_each(const Run& run) const {
-    const Index boxes = p_.boxes_per_channel;
-    for (Index slot = blockIdx.x; slot < plan_.parts * plan_.groups; slot += gridDim.x) {
-      double* records = call_.records + slot * boxes * plan_.group * 4;
-      for (Index image = slot / plan_.groups; image < p_.batch; image += plan_.parts) {
-        const Index unit = image * plan_.groups + slot % plan_.groups;
-        for (Index m = 0; m < boxes; ++m) run(unit, m, records);
-      }
-    }
-  }
-
- private:
-  BOXCONV_DEVICE Columns whole_columns() const {
-    return {0, static_cast<int>(p_.width), Columns::kWhole};
-  }
-
-  BOXCONV_DEVICE void load_gradient(const Target& target, Index m) const {
-    const auto gradient = gradient_plane(p_, call_.output_grad, call_.forward.factors, target.image,
-                                         target.out_channel);
-    fill_lines(plan_, team_, buffer_, static_cast<int>(p_.height), static_cast<int>(p_.width),
-               [&](int y, int x) { return gradient.at(y, x); });
-  }
-
-  template <typename Sink>
-  BOXCONV_DEVICE void slide_rows(const Target& target, const BoxEdges& box, Index line_step,
-                                 int lines, Sink& sink) const {
-    const RowSlider<kSteps<T>, V> rows{plan_, team_, stage_};
-    rows.slide(row_window<V>(p_, target, box), buffer_, line_step, lines,
-               static_cast<int>(p_.width), sink);
-  }
-
-  const BackwardCall<T, TBox, V>& call_;
-  const BoxConvPlan& plan_;
-  const BoxConvProblem& p_;
-  const Team team_;
-  Plane<V> buffer_;
-  V* stage_;
-};
-
-template <typename T, typename TBox, typename V>
-__global__ void __launch_bounds__(kMaxThreads) fused_backward(BackwardCall<T, TBox, V> call) {
-  const FusedBackward<T, TBox, V> kernel(call);
-  kernel.for_each([&](Index unit, Index m, double* records) { kernel.run(unit, m, records); });
-}
-
-template <typename T, typename TBox, typename V>
-__global__ void __launch_bounds__(kMaxThreads) fused_valid_extent(BackwardCall<T, TBox, V> call) {
-  const FusedBackward<T, TBox, V> kernel(call);
-  kernel.for_each(
-      [&](Index unit, Index m, double* records) { kernel.run_valid_extent(unit, m, records); });
-}
-
-template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE double* record_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
   const BoxConvPlan& plan = call.forward.plan;
   return call.records + (unit * plan.slots_per_unit() + strip) * plan.group * 4;
@@ -167,12 +61,11 @@ template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, TBox, V> call) {
   const ForwardCall<T, TBox, V>& forward = call.forward;
   const BoxConvPlan& plan = forward.plan;
-  const BoxConvProblem& p = plan.problem;
   const Team team(plan);
   const Index strips = plan.column_strips() * plan.segments();
   for (Index i = blockIdx.x; i < forward.unit_count * strips; i += gridDim.x) {
     const Index unit = i / strips;
-    const Target target(plan, team, forward.boxes, forward.first_unit + unit,
+    const Target target(plan, team.channel, forward.boxes, forward.first_unit + unit,
                         forward.box_of_channel);
     EdgeGradients gradients;
     if (target.exists) {
@@ -187,7 +80,8 @@ __global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, 
 template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE RowTarget<V> backward_target(const ForwardCall<T, TBox, V>& call, const Team& team,
                                             Index unit) {
-  const Target target(call.plan, team, call.boxes, call.first_unit + unit, call.box_of_channel);
+  const Target target(call.plan, team.channel, call.boxes, call.first_unit + unit,
+                      call.box_of_channel);
   return {target, row_window<V>(call.plan.problem, target, backward_box(target.edges))};
 }
 
@@ -240,7 +134,7 @@ __global__ void __launch_bounds__(kMaxThreads) valid_extent_rows(BackwardCall<T,
   sum_row_strips<T, false>(
       forward.plan, team, forward.unit_count, p.out_height(), p.stride_y, forward.column_sums,
       [&](Index unit) {
-        const Target target(forward.plan, team, forward.boxes, forward.first_unit + unit,
+        const Target target(forward.plan, team.channel, forward.boxes, forward.first_unit + unit,
                             forward.box_of_channel);
         return RowTarget<V>{target, row_window<V>(p, target, target.edges)};
       },
@@ -256,7 +150,7 @@ __global__ void __launch_bounds__(kMaxThreads) valid_extent_rows(BackwardCall<T,
 
 // The boxes of each channel that a call is about: one, or, fused, all of them at once.
 BOXCONV_HOST_DEVICE Index boxes_of_call(const BoxConvPlan& plan) {
-  return plan.fused ? plan.problem.boxes_per_channel : 1;
+  return plan.is_fused() ? plan.problem.boxes_per_channel : 1;
 }
 
 constexpr int kAddingThreads = 128;

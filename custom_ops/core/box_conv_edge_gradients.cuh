@@ -38,6 +38,17 @@ BOXCONV_DEVICE void add_to_record(const BoxConvPlan& plan, const Team& team,
   __syncthreads();
 }
 
+// What a box's edges lose to "area" as they grow, where responses times their upstream gradients
+// have this sum.
+BOXCONV_DEVICE void add_extent_terms(const BoxEdges& box, double responses,
+                                     EdgeGradients* gradients) {
+  const double by_height = responses / box.height, by_width = responses / box.width;
+  gradients->edge[0] += by_height;
+  gradients->edge[1] += by_width;
+  gradients->edge[2] -= by_height;
+  gradients->edge[3] -= by_width;
+}
+
 // Input pixels that may lie outside: zero there.
 template <typename T, typename V>
 struct PaddedInput {
@@ -128,13 +139,9 @@ struct InputGradientSink {
   BOXCONV_DEVICE void fold() { responses.fold(); }
   BOXCONV_DEVICE void add_to(const BoxConvProblem& p, const BoxEdges& box,
                              EdgeGradients* gradients) const {
-    if (p.normalization != Normalization::kArea || box.empty) return;
-    const double by_height = responses.total() / box.height;
-    const double by_width = responses.total() / box.width;
-    gradients->edge[0] += by_height;
-    gradients->edge[1] += by_width;
-    gradients->edge[2] -= by_height;
-    gradients->edge[3] -= by_width;
+    if (p.normalization == Normalization::kArea && !box.empty) {
+      add_extent_terms(box, responses.total(), gradients);
+    }
   }
 };
 

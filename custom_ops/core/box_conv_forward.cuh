@@ -1,4 +1,4 @@
-// Forward kernels: columns first, then rows.
+// Forward kernels for planes beyond shared memory: columns first, then rows.
 #ifndef BOXCONV_CORE_BOX_CONV_FORWARD_CUH_
 #define BOXCONV_CORE_BOX_CONV_FORWARD_CUH_
 
@@ -27,11 +27,11 @@ struct Target {
   BoxEdges edges = {};
 
   template <typename TBox>
-  BOXCONV_DEVICE Target(const BoxConvPlan& plan, const Team& team, const TBox* boxes, Index unit,
+  BOXCONV_DEVICE Target(const BoxConvPlan& plan, int channel_of_unit, const TBox* boxes, Index unit,
                         Index box_of_channel) {
     const BoxConvProblem& p = plan.problem;
     image = unit / plan.groups;
-    channel = unit % plan.groups * plan.group + team.channel;
+    channel = unit % plan.groups * plan.group + channel_of_unit;
     exists = channel < p.channels;
     out_channel = channel * p.boxes_per_channel + box_of_channel;
     edges.empty = true;
@@ -120,42 +120,16 @@ BOXCONV_DEVICE void sum_input_columns(const BoxConvPlan& plan, const Team& team,
   }
 }
 
-template <typename T, typename TBox, typename V>
-__global__ void __launch_bounds__(kMaxThreads) fused_forward(ForwardCall<T, TBox, V> call) {
-  const BoxConvPlan& plan = call.plan;
-  const BoxConvProblem& p = plan.problem;
-  const Team team(plan);
-  V* planes = dynamic_shared<V>();
-  const Plane<V> buffer = buffer_plane(plan, planes, team.channel, p.height, plan.row_step);
-  const RowSlider<kSteps<T>, V> rows{plan, team, planes + plan.stage_begin};
-  for (Index unit = blockIdx.x; unit < plan.units(); unit += gridDim.x) {
-    for (Index m = 0; m < p.boxes_per_channel; ++m) {
-      const Target target(plan, team, call.boxes, unit, m);
-      if (target.exists) {
-        sum_input_columns(plan, team, target, call.input,
-                          {0, static_cast<int>(p.width), Columns::kWhole}, buffer);
-      }
-      __syncthreads();
-      if (target.exists) {
-        const auto sink = response_sink(call, target, 0);
-        rows.slide(row_window<V>(p, target, target.edges), buffer, p.stride_y * buffer.row_step,
-                   static_cast<int>(p.out_height()), static_cast<int>(p.width), sink);
-      }
-      __syncthreads();
-    }
-  }
-}
-
 // Column sums of a strip of columns of a unit of the chunk.
 template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) forward_columns(ForwardCall<T, TBox, V> call) {
   const BoxConvPlan& plan = call.plan;
-  const BoxConvProblem& p = plan.problem;
   const Team team(plan);
   const Index strips = plan.column_strips() * plan.segments();
   for (Index i = blockIdx.x; i < call.unit_count * strips; i += gridDim.x) {
     const Index unit = i / strips;
-    const Target target(plan, team, call.boxes, call.first_unit + unit, call.box_of_channel);
+    const Target target(plan, team.channel, call.boxes, call.first_unit + unit,
+                        call.box_of_channel);
     if (!target.exists) continue;
     const Plane<V> sums = column_sums_plane(plan, call.column_sums, unit, team.channel);
     sum_input_columns(plan, team, target, call.input, columns_of_strip(plan, i % strips), sums);
@@ -226,7 +200,7 @@ __global__ void __launch_bounds__(kMaxThreads) forward_rows(ForwardCall<T, TBox,
   sum_row_strips<T, false>(
       call.plan, team, call.unit_count, p.out_height(), p.stride_y, call.column_sums,
       [&](Index unit) {
-        const Target target(call.plan, team, call.boxes, call.first_unit + unit,
+        const Target target(call.plan, team.channel, call.boxes, call.first_unit + unit,
                             call.box_of_channel);
         return RowTarget<V>{target, row_window<V>(p, target, target.edges)};
       },

@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "core/box_conv_backward.cuh"
+#include "core/box_conv_fused.cuh"
 #include "core/box_conv_plan.h"
 
 namespace boxconv {
@@ -50,12 +51,12 @@ class BoxConvLauncher {
     if (problem.normalization == Normalization::kValid) {
       factors_ = pieces.claim<V>(boxes * (problem.height + problem.width));
     }
-    const Index chunk_values = plan_.fused ? 0 : plan_.chunk * plan_.unit_size();
+    const Index chunk_values = plan_.is_fused() ? 0 : plan_.chunk * plan_.unit_size();
     column_sums_ = pieces.claim<V>(chunk_values);
     if (backward) {
       edges_ = pieces.claim<double>(boxes * 4);
-      record_count_ = plan_.fused ? plan_.parts * plan_.groups * problem.boxes_per_channel
-                                  : plan_.chunk * plan_.slots_per_unit();
+      record_count_ = plan_.is_fused() ? plan_.parts * plan_.groups * problem.boxes_per_channel
+                                       : plan_.chunk * plan_.slots_per_unit();
       record_count_ *= plan_.group * 4;
       records_ = pieces.claim<double>(record_count_);
       apart_ = pieces.claim<V>(plan_.accumulate_apart ? chunk_values : 0);
@@ -72,7 +73,7 @@ class BoxConvLauncher {
     make_factors(device, boxes);
     ForwardCall<T, TBox, V> call = forward_call(input, boxes);
     call.output = output;
-    if (plan_.fused) {
+    if (plan_.is_fused()) {
       launch(device, fused_forward<T, TBox, V>, plan_.units(), plan_.shared_bytes, call);
       return;
     }
@@ -96,13 +97,10 @@ class BoxConvLauncher {
     device.zero(edges_, static_cast<std::size_t>(boxes_values) * sizeof(double));
     BackwardCall<T, TBox, V> call{forward_call(input, boxes), output_grad, input_grad, apart_,
                                   records_};
-    if (plan_.fused) {
+    if (plan_.is_fused()) {
       clear_records(device);
       const Index blocks = plan_.parts * plan_.groups;
       launch(device, fused_backward<T, TBox, V>, blocks, plan_.shared_bytes, call);
-      if (p.normalization == Normalization::kValid) {
-        launch(device, fused_valid_extent<T, TBox, V>, blocks, plan_.shared_bytes, call);
-      }
       add(device, 0, blocks, 0);
     } else {
       for_each_chunk(call.forward, [&](ForwardCall<T, TBox, V>&) { backward_chunk(device, call); });

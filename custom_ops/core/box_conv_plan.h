@@ -1,9 +1,8 @@
 // How a problem is cut for a GPU: which kernels, blocks and workspace. Plain host code, decided
 // from shapes alone, since boxes stay on the device.
 //
-// Fused: a block takes the whole plane of a few channels of an image. Its column sums stay in
-// shared memory; the tensor is read, and the output written, once (columns are walked twice, the
-// second time from cache).
+// Fused: a block takes the whole planes of a few channels of an image into shared memory. The
+// tensor is read, and the output written, once.
 //
 // Separate: larger planes go through a workspace of column sums, a chunk of planes at a time, small
 // enough to stay in the second-level cache. Traffic to it is two reads of the input, a write and a
@@ -23,8 +22,21 @@ namespace boxconv {
 template <typename T>
 constexpr int kSteps = sizeof(T) > 4 ? 4 : 8;
 
+// Pixels of a line that a lane of the fused kernels has, for planes of V: odd, against bank
+// conflicts.
+template <typename V>
+constexpr int kChunk = sizeof(V) > 4 ? 17 : 33;
+// A warp has a line, with a pixel to spare.
+template <typename V>
+constexpr Index kLongestLine = 32 * kChunk<V> - 1;
+
 // Rows that a thread of the separate kernels does of a column, if windows are no higher.
 constexpr int kSegmentRows = 64;
+
+// Shared memory for a thread's part of the gradients of a box's edges.
+constexpr int kEdgeSumBytes = 4 * sizeof(double);
+// The most that a thread loads or stores at once.
+constexpr int kPacketBytes = 16;
 
 // What plans depend on of a device.
 struct GpuLimits {
@@ -39,12 +51,20 @@ struct GpuLimits {
   int half_of_shared_bytes() const { return (shared_bytes - reserved_bytes) / 2; }
 };
 
+// What the fused kernels have in shared memory besides planes, and where, in bytes.
+struct FusedMemory {
+  int added = 0;    // backward, of several boxes: the sum of their input gradients
+  int input = 0;    // backward: the input, in its own type
+  int windows = 0;  // of each channel
+  int end = 0;      // zero: the planes do not fit
+};
+
 struct BoxConvPlan {
   BoxConvProblem problem;
   int group = 1;     // channels of a block, a power of two
-  int lanes = 32;    // threads of each channel, a power of two; whole warps with channels first
+  int lanes = 32;    // threads of each channel, a power of two
   Index groups = 0;  // of an image
-  bool fused = false;
+  FusedMemory fused;
   int row_step = 0;    // pixels from row to row in shared memory: odd, against bank conflicts
   Index parts = 1;     // fused backward: blocks that share the images of a group
   Index chunk = 1;     // separate: units whose column sums are in the workspace at a time
@@ -55,11 +75,13 @@ struct BoxConvPlan {
   int stage_begin = 0;  // where in it, in values of planes, the transposing stages lie
 
   BOXCONV_HOST_DEVICE bool channels_last() const { return problem.layout == Layout::kChannelsLast; }
+  BOXCONV_HOST_DEVICE bool is_fused() const { return fused.end > 0; }
+  // Whether planes lie side by side in buffers, and neighbouring threads have neighbouring pixels;
+  // otherwise it is the channels of a pixel. Whole warps have a channel then, but for the fused.
+  BOXCONV_HOST_DEVICE bool is_planar() const { return is_fused() || !channels_last(); }
   BOXCONV_HOST_DEVICE int threads() const { return group * lanes; }
   // Shared memory in which a block sums its threads' edge gradients.
-  BOXCONV_HOST_DEVICE int edge_sum_bytes() const {
-    return threads() * 4 * static_cast<int>(sizeof(double));
-  }
+  BOXCONV_HOST_DEVICE int edge_sum_bytes() const { return threads() * kEdgeSumBytes; }
   // A unit is a group of channels of an image.
   BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
   BOXCONV_HOST_DEVICE Index column_strips() const { return (problem.width + lanes - 1) / lanes; }
@@ -74,7 +96,7 @@ struct BoxConvPlan {
   BOXCONV_HOST_DEVICE Index unit_size() const { return problem.height * problem.width * group; }
   // Where edge gradients are kept apart until they are summed in order.
   BOXCONV_HOST_DEVICE Index slots_per_unit() const {
-    if (fused) return 1;
+    if (is_fused()) return 1;
     const Index columns = column_strips() * segments(), rows = row_strips(problem.height);
     return columns > rows ? columns : rows;
   }
@@ -99,8 +121,7 @@ class Planner {
       plan_.problem.layout = Layout::kChannelsFirst;
     }
     plan_.row_step = static_cast<int>(problem.width | 1);
-    plan_.accumulate_apart = backward && sizeof(T) < sizeof(V) && problem.boxes_per_channel > 1;
-    if (plan_.accumulate_apart || !plan_fused()) plan_separate();
+    if (!plan_fused()) plan_separate();
     plan_.groups = (problem.channels + plan_.group - 1) / plan_.group;
     const Index groups = plan_.groups > 1 ? plan_.groups : 1;
     const Index share = (limits.parts + groups - 1) / groups;
@@ -137,49 +158,58 @@ class Planner {
            plane_bytes(rows) + stage_bytes() <= bytes;
   }
 
-  void choose_lanes(Index lines, int most) {
-    const int least = plan_.channels_last() ? 1 : 32;
-    int lanes = power_of_two_from(lines, most / plan_.group);
-    while (lanes * plan_.group < 32 || lanes < least) lanes *= 2;
-    plan_.lanes = lanes;
+  // Where a group of channels has what, or nothing where it does not fit.
+  FusedMemory fused_memory(int group, int threads) const {
+    const BoxConvProblem& p = plan_.problem;
+    if (p.height > kLongestLine<V> || p.width > kLongestLine<V>) return {};
+    const Index values = Index{group} * p.height * plan_.row_step;
+    const Index planes = values * static_cast<Index>(sizeof(V));
+    const Index sums = backward_ ? Index{threads} * kEdgeSumBytes : 0;
+    const auto rounded = [](Index bytes) { return (bytes + 7) / 8 * 8; };
+    const Index added = rounded(planes > sums ? planes : sums);
+    const Index input = added + (backward_ && p.boxes_per_channel > 1 ? rounded(planes) : 0);
+    const Index windows = input + (backward_ ? rounded(values * static_cast<Index>(sizeof(T))) : 0);
+    // Two windows of three positions and three weights.
+    const Index end = windows + 2 * group * rounded(Index{3 * sizeof(int) + 3 * sizeof(V)});
+    if (end > limits_.shared_bytes) return {};
+    return {static_cast<int>(added), static_cast<int>(input), static_cast<int>(windows),
+            static_cast<int>(end)};
+  }
+
+  // Threads for a block of so many bytes. The kernels' registers leave a multiprocessor 512, better
+  // in several blocks than in one.
+  int fused_threads(int bytes) const {
+    const int blocks =
+        (limits_.shared_bytes + limits_.reserved_bytes) / (bytes + limits_.reserved_bytes);
+    int threads = 32;
+    while (threads * 2 <= limits_.max_threads && threads * 2 * blocks <= 768) threads *= 2;
+    return threads;
   }
 
   bool plan_fused() {
     const BoxConvProblem& p = plan_.problem;
-    const Index lines = p.height > p.width ? p.height : p.width;
-    if (p.height > limits_.shared_bytes || p.width > limits_.shared_bytes) return false;
-    const int channels = power_of_two_from(p.channels, 16);
-    if (!plan_.channels_last()) {
-      // Several planes a block while they are small, at best two blocks a multiprocessor.
-      for (int group = channels < 8 ? channels : 8; group >= 1; group /= 2) {
-        plan_.group = group;
-        choose_lanes(lines, 256 < limits_.max_threads ? 256 : limits_.max_threads);
-        if (plan_.threads() > limits_.max_threads) continue;
-        if (plan_.threads() > 256 && group > 1) continue;
-        if (fits(p.height, group > 1 ? limits_.half_of_shared_bytes() : limits_.shared_bytes)) {
-          return use_fused();
-        }
-      }
-      return false;
-    }
-    // Whole sectors of channels, or halves.
-    const int most = channels < kSectorChannels ? channels : kSectorChannels;
-    for (int group = most; group >= 1 && group >= most / 2; group /= 2) {
+    // Channels last, whole sectors, or at least half a packet; channels first, small planes
+    // together.
+    const int packet = plan_.channels_last() ? kPacketBytes / static_cast<int>(sizeof(T)) : 1;
+    const int most = power_of_two_from(p.channels, plan_.channels_last() ? kSectorChannels : 8);
+    const int wanted = most < packet ? most : packet, least = wanted > 1 ? wanted / 2 : 1;
+    for (int group = most; group >= least; group /= 2) {
+      const FusedMemory memory = fused_memory(group, limits_.max_threads);
+      if (memory.end == 0) continue;
+      if (group > wanted && memory.end > limits_.shared_bytes / 4) continue;
       plan_.group = group;
-      choose_lanes(lines, limits_.max_threads);
-      if (fits(p.height, limits_.shared_bytes)) return use_fused();
+      plan_.lanes = fused_threads(memory.end) / group;
+      if (plan_.lanes == 0) continue;
+      plan_.fused = memory;
+      plan_.shared_bytes = memory.end;
+      return true;
     }
     return false;
   }
 
-  bool use_fused() {
-    plan_.fused = true;
-    set_shared_bytes(plan_.problem.height);
-    return true;
-  }
-
   void plan_separate() {
     const BoxConvProblem& p = plan_.problem;
+    plan_.accumulate_apart = backward_ && sizeof(T) < sizeof(V) && p.boxes_per_channel > 1;
     const int most = plan_.channels_last() ? kSectorChannels : 1;
     plan_.group = power_of_two_from(p.channels, most);
     plan_.lanes = (plan_.channels_last() ? 256 : 128) / plan_.group;
@@ -193,7 +223,7 @@ class Planner {
   }
 
   void plan_chunk() {
-    if (plan_.fused) return;
+    if (plan_.is_fused()) return;
     const Index bytes = plan_.unit_size() * static_cast<Index>(sizeof(V));
     const Index fitting = bytes > 0 ? limits_.chunk_bytes / bytes : 1, units = plan_.units();
     plan_.chunk = fitting < 1 ? 1 : (fitting < units ? fitting : units);

@@ -19,8 +19,8 @@ struct Team {
   int channel, lane;  // of plan.group, of plan.lanes
   BOXCONV_DEVICE explicit Team(const BoxConvPlan& plan) {
     const int thread = static_cast<int>(threadIdx.x);
-    channel = plan.channels_last() ? thread % plan.group : thread / plan.lanes;
-    lane = plan.channels_last() ? thread / plan.group : thread % plan.lanes;
+    channel = plan.is_planar() ? thread / plan.lanes : thread % plan.group;
+    lane = plan.is_planar() ? thread % plan.lanes : thread / plan.group;
   }
 };
 
@@ -207,9 +207,8 @@ struct RowSlider {
   }
 };
 
-// Some columns of a plane, and which segment of each, or kWhole.
+// Some columns of a plane, and which segment of each.
 struct Columns {
-  static constexpr int kWhole = -1;
   int begin, end, segment;
 };
 
@@ -228,7 +227,6 @@ struct Rows {
 
 template <typename V>
 BOXCONV_DEVICE Rows rows_of_segment(const LineWindow<V>& window, int height, int segment) {
-  if (segment == Columns::kWhole) return {0, height};
   const Index rows = window.middle > kSegmentRows ? window.middle : kSegmentRows;
   const Index begin = smaller(segment * rows, height);
   return {static_cast<int>(begin), static_cast<int>(smaller(begin + rows, height))};

@@ -23,6 +23,29 @@ constexpr int kSector = 32;       // bytes that DRAM and caches move at once
 constexpr int kMaxThreads = 512;  // of a block: leaves each thread 128 registers
 constexpr int kWarpsOfMaxBlock = kMaxThreads / kWarp;
 
+// The value that another lane of the warp has, and whether a condition holds in any; all lanes
+// call.
+template <typename V>
+BOXCONV_DEVICE V warp_value(V value, int lane) {
+  return __shfl_sync(0xffffffffu, value, lane);
+}
+BOXCONV_DEVICE bool warp_any(bool condition) { return __any_sync(0xffffffffu, condition) != 0; }
+
+// Bits in the other order: where tests of the same bits are far apart, this keeps the compiler from
+// storing their outcomes, which takes more instructions than testing again.
+BOXCONV_DEVICE std::uint64_t reversed_bits(std::uint64_t bits) { return __brevll(bits); }
+
+// Divides by multiplying with 2^32 / by, rounded up: exact for numbers and divisors of 16 bits.
+struct Divisor {
+  unsigned inverse;  // zero: by one
+  BOXCONV_DEVICE explicit Divisor(int by) : inverse(0xffffffffu / static_cast<unsigned>(by) + 1) {}
+  BOXCONV_DEVICE int quotient(int value) const {
+    const std::uint64_t product =
+        static_cast<std::uint64_t>(inverse) * static_cast<unsigned>(value);
+    return inverse == 0 ? value : static_cast<int>(product >> 32);
+  }
+};
+
 // The block's dynamic shared memory.
 template <typename V>
 BOXCONV_DEVICE V* dynamic_shared() {

@@ -135,7 +135,7 @@ Results emulated(const BoxConvProblem& p, const GpuLimits& limits, const std::ve
     } else {
       launcher.forward(device, input.data(), boxes.data(), output.data());
     }
-    ++(launcher.plan().fused            ? fused_problems
+    ++(launcher.plan().is_fused()       ? fused_problems
        : launcher.plan().rows_in_shared ? shared_row_problems
                                         : workspace_row_problems);
   }
@@ -213,6 +213,10 @@ BoxConvProblem random_problem(std::mt19937& random, Index longest) {
     p.height = 130 + random() % 100;
     p.width = 1 + random() % 9;
   }
+  if (random() % 4 == 0) {  // packets of pixels or channels
+    p.channels = 8 * (1 + random() % 2);
+    p.width = (p.width + 7) / 8 * 8;
+  }
   return p;
 }
 
@@ -225,6 +229,21 @@ GpuLimits random_limits(std::mt19937& random) {
   limits.chunk_bytes = 1 + random() % 20000;
   limits.parts = 1 + random() % 5;
   return limits;
+}
+
+// Lines about as long as some chunks of a warp's lanes.
+BoxConvProblem problem_of_chunks(std::mt19937& random, Index chunk, Index chunks) {
+  BoxConvProblem p;
+  const Index length = std::max<Index>(1, chunk * chunks - 2 + random() % 4);
+  const bool upright = random() % 2;
+  p.batch = 1;
+  p.height = upright ? length : 1 + random() % 4;
+  p.width = upright ? 1 + random() % 4 : length;
+  p.channels = 1 + random() % 6;
+  p.boxes_per_channel = 1 + random() % 2;
+  p.layout = random() % 2 ? Layout::kChannelsLast : Layout::kChannelsFirst;
+  p.normalization = static_cast<Normalization>(random() % 3);
+  return p;
 }
 
 Index outputs(const BoxConvProblem& p) {
@@ -358,6 +377,13 @@ int main() {
     check_integral_image<float, float>(random, random_limits(random));
     check_integral_image<Half, double>(random, random_limits(random));
     check_integral_image<double, double>(random, random_limits(random));
+  }
+  for (int i = 0; i < 36; ++i) {
+    const Index chunks = i % 6 == 0 ? 31 : i % 3 == 0 ? 7 : i % 6;
+    check_problem<float, float>(random, problem_of_chunks(random, boxconv::kChunk<float>, chunks),
+                                GpuLimits());
+    check_problem<double, double>(
+        random, problem_of_chunks(random, boxconv::kChunk<double>, chunks), GpuLimits());
   }
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
     check_precision(random, random_limits(random), layout);

@@ -60,7 +60,25 @@ class Block {
   void wait_for_block() { wait(State::kAtBlock); }
   void wait_for_warp() { wait(State::kAtWarp); }
 
+  // What the lanes of the running thread's warp bring, taken by body(their values).
+  template <typename V, typename Body>
+  auto exchange(V value, const Body& body) {
+    static_assert(sizeof(V) <= sizeof(Exchanged), "shuffles are of up to 8 bytes");
+    exchanged_.resize(fibres_.size());
+    Exchanged* of_warp = exchanged_.data() + running_ / kWarp * kWarp;
+    std::memcpy(of_warp + running_ % kWarp, &value, sizeof(V));
+    wait_for_warp();
+    const auto result = body([of_warp](int lane) {
+      V taken;
+      std::memcpy(&taken, of_warp + lane, sizeof(V));
+      return taken;
+    });
+    wait_for_warp();
+    return result;
+  }
+
  private:
+  using Exchanged = double;
   enum class State { kReady, kAtWarp, kAtBlock, kDone };
   struct Fibre {
     ucontext_t context;
@@ -144,6 +162,7 @@ class Block {
   bool backwards_ = false;
   std::vector<Fibre> fibres_;
   std::vector<std::unique_ptr<char[]>> stacks_;
+  std::vector<Exchanged> exchanged_;
   ucontext_t scheduler_;
   int running_ = 0;
 };
@@ -167,5 +186,22 @@ void launch(Kernel kernel, int blocks, int threads, std::size_t shared_bytes,
 
 inline void __syncthreads() { cuda_emulation::Block::current()->wait_for_block(); }
 inline void __syncwarp() { cuda_emulation::Block::current()->wait_for_warp(); }
+
+template <typename V>
+V __shfl_sync(unsigned, V value, int lane) {
+  return cuda_emulation::Block::current()->exchange(value, [&](auto of) { return of(lane); });
+}
+inline unsigned long long __brevll(unsigned long long bits) {
+  unsigned long long reversed = 0;
+  for (int i = 0; i < 64; ++i) reversed |= (bits >> i & 1) << (63 - i);
+  return reversed;
+}
+inline int __any_sync(unsigned, int condition) {
+  return cuda_emulation::Block::current()->exchange(condition, [](auto of) {
+    int any = 0;
+    for (int lane = 0; lane < cuda_emulation::kWarp; ++lane) any |= of(lane);
+    return any;
+  });
+}
 
 #endif  // BOXCONV_TESTS_CORE_CUDA_EMULATION_H_

@@ -1,0 +1,188 @@
+// Planes of a few channels in a block's shared memory, and the way there and back: 16 bytes at a
+// time where the tensor's shape allows, whichever its layout.
+#ifndef BOXCONV_CORE_BOX_CONV_TILE_CUH_
+#define BOXCONV_CORE_BOX_CONV_TILE_CUH_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "core/box_conv_planes.cuh"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// Neighbouring values of a tensor, which a thread reads or writes at once.
+template <typename T, int kCount>
+struct alignas(sizeof(T) * kCount) Packet {
+  T values[kCount];
+};
+template <typename T>
+constexpr int kPacket = kPacketBytes / static_cast<int>(sizeof(T));
+
+// Planes in shared memory: [channel, row, column], rows an odd number of values apart.
+template <typename V>
+struct Tile {
+  V* data;
+  int plane_size, row_step;
+  BOXCONV_DEVICE V& at(int channel, int y, int x) const {
+    return data[channel * plane_size + y * row_step + x];
+  }
+};
+
+// The planes of some channels of an image in a tensor.
+template <typename T>
+struct TensorPlanes {
+  T* data;  // the first pixel of the first channel
+  Index channel_step;
+  int pixel_step, channels, height, width;
+  bool channels_last;
+
+  BOXCONV_DEVICE bool is_aligned() const {
+    return reinterpret_cast<std::uintptr_t>(data) % kPacketBytes == 0;
+  }
+  // Whether packets of channels of a pixel, or of pixels of a row, make up the planes.
+  BOXCONV_DEVICE bool has_channel_packets() const {
+    return channels_last && channel_step == 1 && channels % kPacket<T> == 0 &&
+           pixel_step % kPacket<T> == 0 && is_aligned();
+  }
+  BOXCONV_DEVICE bool has_pixel_packets() const {
+    return !channels_last && width % kPacket<T> == 0 && channel_step % kPacket<T> == 0 &&
+           is_aligned();
+  }
+};
+
+// Those of up to `group` channels from `first` on, of a tensor that has `every` channels for each
+// of them; the planes are of the one at `offset`.
+template <typename T>
+BOXCONV_DEVICE TensorPlanes<T> tensor_planes(const BoxConvProblem& p, T* data, Index image,
+                                             Index height, Index width, Index first, int group,
+                                             Index every, Index offset) {
+  const bool channels_last = p.layout == Layout::kChannelsLast;
+  const Index channels = p.channels * every, plane = height * width;
+  const Index channel_step = channels_last ? 1 : plane, channel = first * every + offset;
+  return {data + image * channels * plane + channel * channel_step,
+          channel_step * every,
+          channels_last ? static_cast<int>(channels) : 1,
+          static_cast<int>(smaller(group, p.channels - first)),
+          static_cast<int>(height),
+          static_cast<int>(width),
+          channels_last};
+}
+
+// The first value of a packet in planes.
+struct PacketPlace {
+  int channel, y, x, pixel;
+};
+
+// How the threads of a block go through planes by packets, neighbours in memory side by side. T may
+// be const; Last is what tells whether channels are: a constant where packets need one.
+template <typename T, int kCount, typename Last>
+class PacketWalk {
+ public:
+  using Value = std::remove_const_t<T>;
+  static constexpr int kValues = kCount;
+
+  BOXCONV_DEVICE PacketWalk(const TensorPlanes<T>& planes, Last channels_last)
+      : p_(planes),
+        channels_last_(channels_last),
+        width_(channels_last ? planes.width : planes.width / kCount),
+        inner_(channels_last ? planes.channels / kCount : planes.height * width_),
+        count_(channels_last ? inner_ * planes.height * width_ : inner_ * planes.channels),
+        by_inner_(inner_),
+        by_width_(width_) {}
+
+  BOXCONV_DEVICE bool has(int i) const { return i < count_; }
+  BOXCONV_DEVICE PacketPlace place(int i) const {
+    const int quotient = by_inner_.quotient(i), rest = i - quotient * inner_;
+    const int packet = channels_last_ ? quotient : rest;
+    const int y = by_width_.quotient(packet), x = packet - y * width_;
+    return channels_last_ ? PacketPlace{rest * kCount, y, x, packet}
+                          : PacketPlace{quotient, y, x * kCount, packet * kCount};
+  }
+  BOXCONV_DEVICE Packet<Value, kCount> load(const PacketPlace& at) const {
+    return *reinterpret_cast<const Packet<Value, kCount>*>(address(at));
+  }
+  BOXCONV_DEVICE void store(const PacketPlace& at, const Packet<Value, kCount>& packet) const {
+    *reinterpret_cast<Packet<Value, kCount>*>(address(at)) = packet;
+  }
+  // Calls body(k, channel, y, x) for a packet's values.
+  template <typename Body>
+  BOXCONV_DEVICE void for_each_value(const PacketPlace& at, const Body& body) const {
+    BOXCONV_UNROLL for (int k = 0; k < kCount; ++k) {
+      if (channels_last_) {
+        body(k, at.channel + k, at.y, at.x);
+      } else {
+        body(k, at.channel, at.y, at.x + k);
+      }
+    }
+  }
+
+ private:
+  BOXCONV_DEVICE T* address(const PacketPlace& at) const {
+    if (kCount > 1 && channels_last_) {
+      return p_.data + static_cast<Index>(at.pixel) * p_.pixel_step + at.channel;
+    }
+    return p_.data + static_cast<Index>(at.pixel) * p_.pixel_step + at.channel * p_.channel_step;
+  }
+
+  const TensorPlanes<T>& p_;
+  const Last channels_last_;
+  const int width_, inner_, count_;  // in packets
+  const Divisor by_inner_, by_width_;
+};
+
+// Calls body(walk) with the largest packets that there are.
+template <typename T, typename Body>
+BOXCONV_DEVICE void by_packets(const TensorPlanes<T>& planes, const Body& body) {
+  if (planes.has_channel_packets()) {
+    body(PacketWalk<T, kPacket<T>, std::true_type>(planes, {}));
+  } else if (planes.has_pixel_packets()) {
+    body(PacketWalk<T, kPacket<T>, std::false_type>(planes, {}));
+  } else {
+    body(PacketWalk<T, 1, bool>(planes, planes.channels_last));
+  }
+}
+
+// Calls put(channel, y, x, value) for all values of planes, by all threads of a block.
+template <typename T, typename Put>
+BOXCONV_DEVICE void load_planes(const TensorPlanes<const T>& planes, const Put& put) {
+  constexpr int kAtOnce = 4;  // loads that do not wait for one another
+  by_packets(planes, [&](const auto& walk) {
+    const int threads = static_cast<int>(blockDim.x);
+    for (int i = static_cast<int>(threadIdx.x); walk.has(i); i += kAtOnce * threads) {
+      decltype(walk.load({})) packets[kAtOnce];
+      PacketPlace places[kAtOnce];
+      BOXCONV_UNROLL for (int n = 0; n < kAtOnce; ++n) {
+        places[n] = walk.place(i + n * threads);
+        if (walk.has(i + n * threads)) packets[n] = walk.load(places[n]);
+      }
+      BOXCONV_UNROLL for (int n = 0; n < kAtOnce; ++n) {
+        if (!walk.has(i + n * threads)) continue;
+        walk.for_each_value(places[n], [&](int k, int channel, int y, int x) {
+          put(channel, y, x, packets[n].values[k]);
+        });
+      }
+    }
+  });
+}
+
+// Makes all values of planes get(channel, y, x).
+template <typename T, typename Get>
+BOXCONV_DEVICE void store_planes(const TensorPlanes<T>& planes, const Get& get) {
+  by_packets(planes, [&](const auto& walk) {
+    const int threads = static_cast<int>(blockDim.x);
+    for (int i = static_cast<int>(threadIdx.x); walk.has(i); i += threads) {
+      const PacketPlace place = walk.place(i);
+      decltype(walk.load({})) packet;
+      walk.for_each_value(place, [&](int k, int channel, int y, int x) {
+        packet.values[k] = Store<T>::from(get(channel, y, x));
+      });
+      walk.store(place, packet);
+    }
+  });
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_BOX_CONV_TILE_CUH_
