@@ -52,12 +52,6 @@ BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, c
 }
 
 template <typename T, typename TBox, typename V>
-BOXCONV_DEVICE double* record_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
-  const BoxConvPlan& plan = call.forward.plan;
-  return call.records + (unit * plan.slots_per_unit() + strip) * plan.group * 4;
-}
-
-template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, TBox, V> call) {
   const ForwardCall<T, TBox, V>& forward = call.forward;
   const BoxConvPlan& plan = forward.plan;

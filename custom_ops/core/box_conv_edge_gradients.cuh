@@ -16,6 +16,13 @@ struct BackwardCall {
   double* records;  // edge gradients [slots, boxes of the call, group, 4], zero at first
 };
 
+// The record of a strip of a unit of the chunk.
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE double* record_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
+  const BoxConvPlan& plan = call.forward.plan;
+  return call.records + (unit * plan.slots_per_unit() + strip) * plan.group * 4;
+}
+
 // A thread's part of the gradients of its box's edges, in the order of a box.
 struct EdgeGradients {
   double edge[4] = {0, 0, 0, 0};

@@ -7,8 +7,8 @@
 #include <cstddef>
 
 #include "core/box_conv_backward.cuh"
-#include "core/box_conv_fused.cuh"
 #include "core/box_conv_plan.h"
+#include "core/box_conv_tile_kernels.cuh"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
@@ -74,12 +74,17 @@ class BoxConvLauncher {
     ForwardCall<T, TBox, V> call = forward_call(input, boxes);
     call.output = output;
     if (plan_.is_fused()) {
-      launch(device, fused_forward<T, TBox, V>, plan_.units(), plan_.shared_bytes, call);
+      launch(device, fused_forward<T, TBox, V>, plan_.units(), plan_.fused.end, call);
       return;
     }
     for_each_chunk(call, [&](ForwardCall<T, TBox, V>& chunk) {
       sum_columns(device, chunk);
-      launch_rows(device, forward_rows<T, TBox, V>, p.out_height(), chunk.unit_count, chunk);
+      if (plan_.is_tiled()) {
+        launch_rows(device, tiled_forward_rows<T, TBox, V>, p.out_height(), chunk.unit_count,
+                    chunk);
+      } else {
+        launch_rows(device, forward_rows<T, TBox, V>, p.out_height(), chunk.unit_count, chunk);
+      }
     });
   }
 
@@ -100,7 +105,7 @@ class BoxConvLauncher {
     if (plan_.is_fused()) {
       clear_records(device);
       const Index blocks = plan_.parts * plan_.groups;
-      launch(device, fused_backward<T, TBox, V>, blocks, plan_.shared_bytes, call);
+      launch(device, fused_backward<T, TBox, V>, blocks, plan_.fused.end, call);
       add(device, 0, blocks, 0);
     } else {
       for_each_chunk(call.forward, [&](ForwardCall<T, TBox, V>&) { backward_chunk(device, call); });
@@ -137,31 +142,48 @@ class BoxConvLauncher {
   }
 
   void sum_columns(Device& device, const ForwardCall<T, TBox, V>& chunk) const {
-    launch_columns(device, forward_columns<T, TBox, V>, chunk.unit_count, 0, chunk);
+    if (plan_.is_tiled()) {
+      launch_columns(device, tiled_forward_columns<T, TBox, V>, chunk.unit_count, 0, chunk);
+    } else {
+      launch_columns(device, forward_columns<T, TBox, V>, chunk.unit_count, 0, chunk);
+    }
   }
 
-  // Columns are summed without shared memory, but for what their edge gradients take.
+  // By lines, columns are summed without shared memory, but for what their edge gradients take.
   template <typename Kernel, typename Call>
   void launch_columns(Device& device, Kernel kernel, Index units, int shared_bytes,
                       const Call& call) const {
-    launch(device, kernel, units * plan_.column_strips() * plan_.segments(), shared_bytes, call);
+    launch(device, kernel, units * plan_.column_strips() * plan_.segments(),
+           plan_.is_tiled() ? plan_.column_tile.end : shared_bytes, call);
   }
 
   template <typename Kernel, typename Call>
   void launch_rows(Device& device, Kernel kernel, Index rows, Index units, const Call& call) const {
-    launch(device, kernel, units * plan_.row_strips(rows), plan_.shared_bytes, call);
+    launch(device, kernel, units * plan_.row_strips(rows),
+           plan_.is_tiled() ? plan_.row_tile.end : plan_.shared_bytes, call);
   }
 
   void backward_chunk(Device& device, const BackwardCall<T, TBox, V>& call) const {
     const BoxConvProblem& p = plan_.problem;
     const Index units = call.forward.unit_count;
+    const bool is_valid = p.normalization == Normalization::kValid;
     clear_records(device);
-    launch_rows(device, gradient_rows<T, TBox, V>, p.height, units, call);
-    launch_columns(device, gradient_columns<T, TBox, V>, units, plan_.edge_sum_bytes(), call);
-    launch_rows(device, input_gradient_rows<T, TBox, V>, p.height, units, call);
-    if (p.normalization == Normalization::kValid) {
+    if (plan_.is_tiled()) {
+      launch_rows(device, tiled_gradient_rows<T, TBox, V>, p.height, units, call);
+      launch_columns(device, tiled_gradient_columns<T, TBox, V>, units, 0, call);
+      launch_rows(device, tiled_input_gradient_rows<T, TBox, V>, p.height, units, call);
+    } else {
+      launch_rows(device, gradient_rows<T, TBox, V>, p.height, units, call);
+      launch_columns(device, gradient_columns<T, TBox, V>, units, plan_.edge_sum_bytes(), call);
+      launch_rows(device, input_gradient_rows<T, TBox, V>, p.height, units, call);
+    }
+    if (is_valid) {
       sum_columns(device, call.forward);
-      launch_rows(device, valid_extent_rows<T, TBox, V>, p.out_height(), units, call);
+      if (plan_.is_tiled()) {
+        launch_rows(device, tiled_valid_rows<T, TBox, V>, p.out_height(), units, call);
+      } else {
+        launch_rows(device, valid_extent_rows<T, TBox, V>, p.out_height(), units, call);
+      }
     }
     add(device, call.forward.first_unit, units, call.forward.box_of_channel);
   }

@@ -4,11 +4,14 @@
 // Fused: a block takes the whole planes of a few channels of an image into shared memory. The
 // tensor is read, and the output written, once.
 //
-// Separate: larger planes go through a workspace of column sums, a chunk of planes at a time, small
-// enough to stay in the second-level cache. Traffic to it is two reads of the input, a write and a
-// read of suffix sums, a write and a read of column sums, and a write of the output, whatever the
-// size of boxes and planes; traffic to memory is between one read and one write, where the chunk
-// stays cached, and all of that.
+// Tiled: larger planes go through a workspace of column sums, a chunk of planes at a time, small
+// enough to stay in the second-level cache: strips of whole columns first, then strips of whole
+// rows. Traffic to the cache is a read of the input, a write and a read of column sums, and a write
+// of the output; traffic to memory one read and one write, as far as the chunk stays cached.
+//
+// By lines, where a line is longer than a warp holds: the same workspace, a thread to a line.
+// Traffic to the cache has a second read of the input, and a write and a read of suffix sums,
+// besides.
 #ifndef BOXCONV_CORE_BOX_CONV_PLAN_H_
 #define BOXCONV_CORE_BOX_CONV_PLAN_H_
 
@@ -46,17 +49,21 @@ struct GpuLimits {
   int max_blocks = 1 << 20;      // of a launch; kernels loop over more units than that
   Index chunk_bytes = Index{16} << 20;
   Index parts = 2048;  // blocks of the fused backward kernel that suffice to fill the device
+  Index longest_line = Index{1} << 20;  // that warps sum, if they can: tests have shorter ones
 
   // Of a block where two share a multiprocessor.
   int half_of_shared_bytes() const { return (shared_bytes - reserved_bytes) / 2; }
 };
 
-// What the fused kernels have in shared memory besides planes, and where, in bytes.
-struct FusedMemory {
-  int added = 0;    // backward, of several boxes: the sum of their input gradients
-  int input = 0;    // backward: the input, in its own type
-  int windows = 0;  // of each channel
-  int end = 0;      // zero: the planes do not fit
+// Shared memory of a block of planes' regions: planes first, and what else there is, where, in
+// bytes.
+struct TilePlan {
+  int rows = 0, columns = 0;  // of a region, at most
+  int row_step = 0;           // pixels from row to row: odd, against bank conflicts
+  int added = 0;              // backward, of several boxes: the sum of their input gradients
+  int input = 0;              // backward: the input, in its own type
+  int windows = 0;            // of each channel
+  int end = 0;                // zero: does not fit
 };
 
 struct BoxConvPlan {
@@ -64,33 +71,43 @@ struct BoxConvPlan {
   int group = 1;     // channels of a block, a power of two
   int lanes = 32;    // threads of each channel, a power of two
   Index groups = 0;  // of an image
-  FusedMemory fused;
-  int row_step = 0;    // pixels from row to row in shared memory: odd, against bank conflicts
-  Index parts = 1;     // fused backward: blocks that share the images of a group
-  Index chunk = 1;     // separate: units whose column sums are in the workspace at a time
-  int strip_rows = 1;  // separate: rows summed by a block
-  bool rows_in_shared = true;     // separate: false where not even one row fits
-  bool accumulate_apart = false;  // input gradients of several boxes do not add up in a half type
-  int shared_bytes = 0;
-  int stage_begin = 0;  // where in it, in values of planes, the transposing stages lie
+  TilePlan fused, column_tile, row_tile;
+  Index parts = 1;  // fused backward: blocks that share the images of a group
+  Index chunk = 1;  // others: units whose sums are in the workspace at a time
+  // Others: whether input gradients of several boxes add up in the workspace.
+  bool accumulate_apart = false;
+  // By lines:
+  int row_step = 0;            // as of tiles
+  int strip_rows = 1;          // rows summed by a block
+  bool rows_in_shared = true;  // false where not even one row fits
+  int shared_bytes = 0;        // for rows
+  int stage_begin = 0;         // where in it, in values of planes, the transposing stages lie
 
   BOXCONV_HOST_DEVICE bool channels_last() const { return problem.layout == Layout::kChannelsLast; }
   BOXCONV_HOST_DEVICE bool is_fused() const { return fused.end > 0; }
+  BOXCONV_HOST_DEVICE bool is_tiled() const { return row_tile.end > 0; }
   // Whether planes lie side by side in buffers, and neighbouring threads have neighbouring pixels;
-  // otherwise it is the channels of a pixel. Whole warps have a channel then, but for the fused.
-  BOXCONV_HOST_DEVICE bool is_planar() const { return is_fused() || !channels_last(); }
+  // otherwise it is the channels of a pixel. By lines, a warp has one channel then.
+  BOXCONV_HOST_DEVICE bool is_planar() const {
+    return is_fused() || is_tiled() || !channels_last();
+  }
   BOXCONV_HOST_DEVICE int threads() const { return group * lanes; }
   // Shared memory in which a block sums its threads' edge gradients.
   BOXCONV_HOST_DEVICE int edge_sum_bytes() const { return threads() * kEdgeSumBytes; }
   // A unit is a group of channels of an image.
   BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
-  BOXCONV_HOST_DEVICE Index column_strips() const { return (problem.width + lanes - 1) / lanes; }
+  BOXCONV_HOST_DEVICE Index column_strips() const {
+    const Index columns = is_tiled() ? column_tile.columns : lanes;
+    return (problem.width + columns - 1) / columns;
+  }
   BOXCONV_HOST_DEVICE Index segments() const {
+    if (is_tiled()) return 1;
     return (problem.height + kSegmentRows - 1) / kSegmentRows;
   }
   // Strips of the rows that are summed: the output's, or, backward, all.
   BOXCONV_HOST_DEVICE Index row_strips(Index rows) const {
-    return (rows + strip_rows - 1) / strip_rows;
+    const int of_strip = is_tiled() ? row_tile.rows : strip_rows;
+    return (rows + of_strip - 1) / of_strip;
   }
   // Values of the column sums of a unit in the workspace.
   BOXCONV_HOST_DEVICE Index unit_size() const { return problem.height * problem.width * group; }
@@ -121,7 +138,7 @@ class Planner {
       plan_.problem.layout = Layout::kChannelsFirst;
     }
     plan_.row_step = static_cast<int>(problem.width | 1);
-    if (!plan_fused()) plan_separate();
+    if (!plan_fused() && !plan_tiled()) plan_lines();
     plan_.groups = (problem.channels + plan_.group - 1) / plan_.group;
     const Index groups = plan_.groups > 1 ? plan_.groups : 1;
     const Index share = (limits.parts + groups - 1) / groups;
@@ -158,27 +175,28 @@ class Planner {
            plane_bytes(rows) + stage_bytes() <= bytes;
   }
 
-  // Where a group of channels has what, or nothing where it does not fit.
-  FusedMemory fused_memory(int group, int threads) const {
-    const BoxConvProblem& p = plan_.problem;
-    if (p.height > kLongestLine<V> || p.width > kLongestLine<V>) return {};
-    const Index values = Index{group} * p.height * plan_.row_step;
-    const Index planes = values * static_cast<Index>(sizeof(V));
-    const Index sums = backward_ ? Index{threads} * kEdgeSumBytes : 0;
+  // Where a tile of a group of channels has what, or nothing where it does not fit.
+  TilePlan tile(int group, Index rows, Index columns, int threads, bool adds) const {
+    if (rows > kLongestLine<V> || columns > kLongestLine<V>) return {};
+    if (rows > limits_.longest_line || columns > limits_.longest_line) return {};
     const auto rounded = [](Index bytes) { return (bytes + 7) / 8 * 8; };
-    const Index added = rounded(planes > sums ? planes : sums);
-    const Index input = added + (backward_ && p.boxes_per_channel > 1 ? rounded(planes) : 0);
+    const Index row_step = columns | 1, values = group * rows * row_step;
+    const Index planes = rounded(values * static_cast<Index>(sizeof(V)));
+    const Index sums = backward_ ? Index{threads} * kEdgeSumBytes : 0;
+    const Index added = planes > sums ? planes : sums;
+    const Index input = added + (adds ? planes : 0);
     const Index windows = input + (backward_ ? rounded(values * static_cast<Index>(sizeof(T))) : 0);
     // Two windows of three positions and three weights.
     const Index end = windows + 2 * group * rounded(Index{3 * sizeof(int) + 3 * sizeof(V)});
     if (end > limits_.shared_bytes) return {};
-    return {static_cast<int>(added), static_cast<int>(input), static_cast<int>(windows),
+    return {static_cast<int>(rows),  static_cast<int>(columns), static_cast<int>(row_step),
+            static_cast<int>(added), static_cast<int>(input),   static_cast<int>(windows),
             static_cast<int>(end)};
   }
 
   // Threads for a block of so many bytes. The kernels' registers leave a multiprocessor 512, better
   // in several blocks than in one.
-  int fused_threads(int bytes) const {
+  int tile_threads(int bytes) const {
     const int blocks =
         (limits_.shared_bytes + limits_.reserved_bytes) / (bytes + limits_.reserved_bytes);
     int threads = 32;
@@ -193,21 +211,52 @@ class Planner {
     const int packet = plan_.channels_last() ? kPacketBytes / static_cast<int>(sizeof(T)) : 1;
     const int most = power_of_two_from(p.channels, plan_.channels_last() ? kSectorChannels : 8);
     const int wanted = most < packet ? most : packet, least = wanted > 1 ? wanted / 2 : 1;
+    const bool adds = backward_ && p.boxes_per_channel > 1;
     for (int group = most; group >= least; group /= 2) {
-      const FusedMemory memory = fused_memory(group, limits_.max_threads);
-      if (memory.end == 0) continue;
-      if (group > wanted && memory.end > limits_.shared_bytes / 4) continue;
+      const int bytes = tile(group, p.height, p.width, 0, adds).end;
+      if (bytes == 0 || (group > wanted && bytes > limits_.shared_bytes / 4)) continue;
+      const int threads = tile_threads(bytes);
+      const TilePlan fused = tile(group, p.height, p.width, threads, adds);
+      if (fused.end == 0 || group > threads) continue;
       plan_.group = group;
-      plan_.lanes = fused_threads(memory.end) / group;
-      if (plan_.lanes == 0) continue;
-      plan_.fused = memory;
-      plan_.shared_bytes = memory.end;
+      plan_.lanes = threads / group;
+      plan_.fused = fused;
       return true;
     }
     return false;
   }
 
-  void plan_separate() {
+  // The tile of the most rows or columns, a power of two, that leaves room for a second block.
+  template <typename Make>
+  TilePlan largest_tile(Index lines, const Make& make) const {
+    for (int count = power_of_two_from(lines, 64); count >= 1; count /= 2) {
+      const TilePlan made = make(count);
+      if (made.end > 0 && (made.end <= limits_.half_of_shared_bytes() || count == 1)) return made;
+    }
+    return {};
+  }
+
+  bool plan_tiled() {
+    const BoxConvProblem& p = plan_.problem;
+    const int most = power_of_two_from(p.channels, plan_.channels_last() ? kSectorChannels : 1);
+    const int threads = limits_.max_threads < 256 ? limits_.max_threads : 256;
+    for (int group = most < threads ? most : threads; group >= 1; group /= 2) {
+      const TilePlan columns = largest_tile(
+          p.width, [&](int count) { return tile(group, p.height, count, threads, false); });
+      const TilePlan rows = largest_tile(
+          p.height, [&](int count) { return tile(group, count, p.width, threads, false); });
+      if (columns.end == 0 || rows.end == 0) continue;
+      plan_.group = group;
+      plan_.lanes = threads / group;
+      plan_.column_tile = columns;
+      plan_.row_tile = rows;
+      plan_.accumulate_apart = backward_ && p.boxes_per_channel > 1;
+      return true;
+    }
+    return false;
+  }
+
+  void plan_lines() {
     const BoxConvProblem& p = plan_.problem;
     plan_.accumulate_apart = backward_ && sizeof(T) < sizeof(V) && p.boxes_per_channel > 1;
     const int most = plan_.channels_last() ? kSectorChannels : 1;

@@ -29,49 +29,56 @@ struct Tile {
   }
 };
 
-// The planes of some channels of an image in a tensor.
+// A rectangle of an image's pixels.
+struct Region {
+  int y, x, height, width;
+};
+
+// The pixels of a region in the planes of some channels of a tensor.
 template <typename T>
 struct TensorPlanes {
-  T* data;  // the first pixel of the first channel
-  Index channel_step;
+  T* data;  // the region's first pixel in the first channel
+  Index channel_step, row_step;
   int pixel_step, channels, height, width;
   bool channels_last;
 
   BOXCONV_DEVICE bool is_aligned() const {
     return reinterpret_cast<std::uintptr_t>(data) % kPacketBytes == 0;
   }
-  // Whether packets of channels of a pixel, or of pixels of a row, make up the planes.
+  // Whether packets of channels of a pixel, or of pixels of a row, make up the region.
   BOXCONV_DEVICE bool has_channel_packets() const {
     return channels_last && channel_step == 1 && channels % kPacket<T> == 0 &&
            pixel_step % kPacket<T> == 0 && is_aligned();
   }
   BOXCONV_DEVICE bool has_pixel_packets() const {
-    return !channels_last && width % kPacket<T> == 0 && channel_step % kPacket<T> == 0 &&
-           is_aligned();
+    return !channels_last && width % kPacket<T> == 0 && row_step % kPacket<T> == 0 &&
+           channel_step % kPacket<T> == 0 && is_aligned();
   }
 };
 
-// Those of up to `group` channels from `first` on, of a tensor that has `every` channels for each
-// of them; the planes are of the one at `offset`.
+// Those of up to `group` channels from `first` on, of a tensor of planes of height * width pixels
+// that has `every` channels for each of them; the planes are of the one at `offset`.
 template <typename T>
 BOXCONV_DEVICE TensorPlanes<T> tensor_planes(const BoxConvProblem& p, T* data, Index image,
-                                             Index height, Index width, Index first, int group,
-                                             Index every, Index offset) {
+                                             Index height, Index width, const Region& region,
+                                             Index first, int group, Index every, Index offset) {
   const bool channels_last = p.layout == Layout::kChannelsLast;
   const Index channels = p.channels * every, plane = height * width;
-  const Index channel_step = channels_last ? 1 : plane, channel = first * every + offset;
-  return {data + image * channels * plane + channel * channel_step,
+  const Index channel_step = channels_last ? 1 : plane, pixel_step = channels_last ? channels : 1;
+  const Index channel = first * every + offset, pixel = region.y * width + region.x;
+  return {data + image * channels * plane + channel * channel_step + pixel * pixel_step,
           channel_step * every,
-          channels_last ? static_cast<int>(channels) : 1,
+          width * pixel_step,
+          static_cast<int>(pixel_step),
           static_cast<int>(smaller(group, p.channels - first)),
-          static_cast<int>(height),
-          static_cast<int>(width),
+          region.height,
+          region.width,
           channels_last};
 }
 
 // The first value of a packet in planes.
 struct PacketPlace {
-  int channel, y, x, pixel;
+  int channel, y, x;
 };
 
 // How the threads of a block go through planes by packets, neighbours in memory side by side. T may
@@ -96,8 +103,7 @@ class PacketWalk {
     const int quotient = by_inner_.quotient(i), rest = i - quotient * inner_;
     const int packet = channels_last_ ? quotient : rest;
     const int y = by_width_.quotient(packet), x = packet - y * width_;
-    return channels_last_ ? PacketPlace{rest * kCount, y, x, packet}
-                          : PacketPlace{quotient, y, x * kCount, packet * kCount};
+    return channels_last_ ? PacketPlace{rest * kCount, y, x} : PacketPlace{quotient, y, x * kCount};
   }
   BOXCONV_DEVICE Packet<Value, kCount> load(const PacketPlace& at) const {
     return *reinterpret_cast<const Packet<Value, kCount>*>(address(at));
@@ -119,10 +125,8 @@ class PacketWalk {
 
  private:
   BOXCONV_DEVICE T* address(const PacketPlace& at) const {
-    if (kCount > 1 && channels_last_) {
-      return p_.data + static_cast<Index>(at.pixel) * p_.pixel_step + at.channel;
-    }
-    return p_.data + static_cast<Index>(at.pixel) * p_.pixel_step + at.channel * p_.channel_step;
+    const Index channel = kCount > 1 && channels_last_ ? at.channel : at.channel * p_.channel_step;
+    return p_.data + channel + at.y * p_.row_step + static_cast<Index>(at.x) * p_.pixel_step;
   }
 
   const TensorPlanes<T>& p_;
@@ -134,6 +138,7 @@ class PacketWalk {
 // Calls body(walk) with the largest packets that there are.
 template <typename T, typename Body>
 BOXCONV_DEVICE void by_packets(const TensorPlanes<T>& planes, const Body& body) {
+  if (planes.height == 0 || planes.width == 0) return;
   if (planes.has_channel_packets()) {
     body(PacketWalk<T, kPacket<T>, std::true_type>(planes, {}));
   } else if (planes.has_pixel_packets()) {

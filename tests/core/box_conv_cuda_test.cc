@@ -28,7 +28,8 @@ using boxconv::Normalization;
 using boxconv::baseline::BoxConvLauncher;
 using boxconv::baseline::IntegralImageLauncher;
 
-int failures = 0, fused_problems = 0, shared_row_problems = 0, workspace_row_problems = 0;
+int failures = 0, fused_problems = 0, tiled_problems = 0, shared_row_problems = 0,
+    workspace_row_problems = 0;
 
 void expect(bool ok, const char* what, double got, double want, double allowed) {
   if (ok) return;
@@ -136,6 +137,7 @@ Results emulated(const BoxConvProblem& p, const GpuLimits& limits, const std::ve
       launcher.forward(device, input.data(), boxes.data(), output.data());
     }
     ++(launcher.plan().is_fused()       ? fused_problems
+       : launcher.plan().is_tiled()     ? tiled_problems
        : launcher.plan().rows_in_shared ? shared_row_problems
                                         : workspace_row_problems);
   }
@@ -221,13 +223,14 @@ BoxConvProblem random_problem(std::mt19937& random, Index longest) {
 }
 
 GpuLimits random_limits(std::mt19937& random) {
-  const int shared[] = {700, 3000, 12000, 48 << 10};
+  const int shared[] = {700, 3000, 5000, 12000, 48 << 10};
   GpuLimits limits;
-  limits.shared_bytes = shared[random() % 4];
+  limits.shared_bytes = shared[random() % 5];
   limits.max_threads = random() % 4 ? 64 : random() % 2 ? 128 : 512;
   limits.max_blocks = 1 + random() % 40;
   limits.chunk_bytes = 1 + random() % 20000;
   limits.parts = 1 + random() % 5;
+  if (random() % 3 == 0) limits.longest_line = 1 + random() % 12;  // others are summed by lines
   return limits;
 }
 
@@ -364,7 +367,7 @@ void check_empty_problems() {
 
 int main() {
   std::mt19937 random(20190626);
-  for (int i = 0; i < 16; ++i) {
+  for (int i = 0; i < 24; ++i) {
     const Index longest = i % 4 == 0 ? 60 : 18;
     const auto problem = [&] { return random_problem(random, longest); };
     check_problem<float, float>(random, problem(), random_limits(random));
@@ -389,11 +392,14 @@ int main() {
     check_precision(random, random_limits(random), layout);
   }
   check_empty_problems();
-  for (const int problems : {fused_problems, shared_row_problems, workspace_row_problems}) {
+  for (const int problems :
+       {fused_problems, tiled_problems, shared_row_problems, workspace_row_problems}) {
     expect(problems > 20, "problems of each kind", problems, 20, 0);
   }
-  std::printf("CUDA kernels, emulated: %d fused, %d with rows in shared memory, %d without; ",
-              fused_problems, shared_row_problems, workspace_row_problems);
+  std::printf(
+      "CUDA kernels, emulated: %d fused, %d tiled, %d by lines, %d of them without shared memory; ",
+      fused_problems, tiled_problems, shared_row_problems + workspace_row_problems,
+      workspace_row_problems);
   std::printf("%d failures\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
