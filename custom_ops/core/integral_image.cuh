@@ -1,7 +1,13 @@
-// The integral-image kernel. A block has the planes of a few channels of an image, and goes through
-// them in tiles: a thread adds a column up from row to row in a register, then a thread adds those
-// sums up along a row, whose sum so far waits in the workspace while the block is at other tiles.
-// The input is read once and the table written once; all sums are double.
+// Integral images. A block goes through planes of a few channels in tiles: a thread adds a column
+// up from row to row in a register, then a thread adds those sums up along a row. All sums are
+// double.
+//
+// Where there are planes enough for a device, a block has whole ones; the sums along rows wait in
+// the workspace while it is at other tiles. The input is read once and the table written once.
+//
+// Where there are few, blocks have tiles: first each tile's sums of columns and of rows, a read of
+// the input; then what is above and left of each tile, by scans over those sums; then the tables,
+// with a second read.
 #ifndef BOXCONV_CORE_INTEGRAL_IMAGE_CUH_
 #define BOXCONV_CORE_INTEGRAL_IMAGE_CUH_
 
@@ -14,12 +20,17 @@ struct IntegralImagePlan {
   IntegralImageProblem problem;
   int group = 1, columns = 64, rows = 32;  // channels of a block, and its tile
   Index groups = 0;
-  int blocks = 0;
+  int blocks = 0;         // that have whole planes
+  bool by_tiles = false;  // or tiles of them
 
   BOXCONV_HOST_DEVICE bool channels_last() const { return problem.layout == Layout::kChannelsLast; }
   BOXCONV_HOST_DEVICE int threads() const { return group * columns; }
   // Odd, against bank conflicts.
   BOXCONV_HOST_DEVICE int row_step() const { return columns + 1; }
+  // A unit is the planes of a group of channels of an image.
+  BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
+  BOXCONV_HOST_DEVICE Index tiles_across() const { return (problem.width + columns - 1) / columns; }
+  BOXCONV_HOST_DEVICE Index tiles_down() const { return (problem.height + rows - 1) / rows; }
   int shared_bytes() const { return group * rows * row_step() * static_cast<int>(sizeof(double)); }
 };
 
@@ -40,15 +51,32 @@ IntegralImagePlan integral_image_plan(const IntegralImageProblem& p, const GpuLi
   plan.groups = (p.channels + plan.group - 1) / plan.group;
   // Blocks of several tiles along a row need workspace for row sums: no more than keep a GPU busy.
   const Index most = plan.columns < p.width ? limits.parts / 8 + 1 : limits.max_blocks;
-  plan.blocks = static_cast<int>(smaller(p.batch * plan.groups, most));
+  plan.blocks = static_cast<int>(smaller(plan.units(), most));
+  // A device has room for an eighth of the parts that make it busy for long.
+  plan.by_tiles = plan.units() < limits.parts / 8 && plan.tiles_across() * plan.tiles_down() > 1;
   return plan;
 }
+
+// What is beyond each tile: sums of each of its columns over the rows above, and the table's values
+// on its left border. Until they have been scanned, the tile's own sums of its columns and rows.
+struct TileBorders {
+  double *above, *left;  // [unit, tile down, channel, x], [unit, tile across, channel, y]
+
+  BOXCONV_DEVICE double* above_tile(const IntegralImagePlan& plan, Index unit, Index down,
+                                    int channel) const {
+    return above + ((unit * plan.tiles_down() + down) * plan.group + channel) * plan.problem.width;
+  }
+  BOXCONV_DEVICE double* left_of_tile(const IntegralImagePlan& plan, Index unit, Index across,
+                                      int channel) const {
+    return left +
+           ((unit * plan.tiles_across() + across) * plan.group + channel) * plan.problem.height;
+  }
+};
 
 template <typename T, typename TTable>
 class IntegralImageKernel {
  public:
-  BOXCONV_DEVICE IntegralImageKernel(const IntegralImagePlan& plan, const T* input,
-                                     double* row_sums, TTable* table)
+  BOXCONV_DEVICE IntegralImageKernel(const IntegralImagePlan& plan, const T* input, TTable* table)
       : plan_(plan),
         p_(plan.problem),
         input_(input),
@@ -57,36 +85,86 @@ class IntegralImageKernel {
     const int thread = static_cast<int>(threadIdx.x);
     channel_ = plan.channels_last() ? thread % plan.group : thread / plan.columns;
     lane_ = plan.channels_last() ? thread / plan.group : thread % plan.columns;
-    row_sums_ = row_sums + (blockIdx.x * plan.group + channel_) * p_.height;
   }
 
-  BOXCONV_DEVICE void run(Index unit) {
-    const Index image = unit / plan_.groups;
-    const Index channel = unit % plan_.groups * plan_.group + channel_;
-    exists_ = channel < p_.channels;
-    source_ = plane_of(p_.layout, input_, image, p_.height, p_.width, p_.channels, channel);
-    target_ = plane_of(p_.layout, table_, image, p_.height + 1, p_.width + 1, p_.channels, channel);
+  // Whole planes; row_sums are the block's, for each of its channels' rows.
+  BOXCONV_DEVICE void run(Index unit, double* row_sums) {
+    begin(unit);
     if (exists_) write_border();
+    row_sums += channel_ * p_.height;
     for (Index x = 0; x < p_.width; x += plan_.columns) {
       double column_sum = 0;
       for (Index y = 0; y < p_.height; y += plan_.rows) {
-        const int rows = static_cast<int>(smaller(plan_.rows, p_.height - y));
-        const int columns = static_cast<int>(smaller(plan_.columns, p_.width - x));
-        if (exists_ && lane_ < columns) add_down(x, y, rows, &column_sum);
+        const Region region = tile_at(x, y);
+        if (exists_ && lane_ < region.width) add_down(region, &column_sum);
         __syncthreads();
-        for (int row = lane_; exists_ && row < rows; row += plan_.columns) {
-          add_along(x, y, row, columns);
-        }
+        for_each_row(region, [&](int row) {
+          const double sum = add_along(region, row, x == 0 ? 0 : row_sums[y + row]);
+          if (x + region.width < p_.width) row_sums[y + row] = sum;
+        });
         __syncthreads();
-        if (exists_ && lane_ < columns) store(x, y, rows);
+        if (exists_ && lane_ < region.width) store(region);
       }
       __syncthreads();
     }
   }
 
+  // A tile's own sums of columns and of rows.
+  BOXCONV_DEVICE void sum_tile(Index unit, Index across, Index down, const TileBorders& borders) {
+    begin(unit);
+    const Region region = tile_at(across * plan_.columns, down * plan_.rows);
+    if (exists_ && lane_ < region.width) {
+      double sum = 0;
+      for (int row = 0; row < region.height; ++row) {
+        const double pixel = source(region, row);
+        tile(row, lane_) = pixel;
+        sum += pixel;
+      }
+      borders.above_tile(plan_, unit, down, channel_)[region.x + lane_] = sum;
+    }
+    __syncthreads();
+    double* sums = borders.left_of_tile(plan_, unit, across, channel_) + region.y;
+    for_each_row(region, [&](int row) { sums[row] = add_along(region, row, 0); });
+    __syncthreads();
+  }
+
+  // A tile of the table, between its borders.
+  BOXCONV_DEVICE void finish_tile(Index unit, Index across, Index down,
+                                  const TileBorders& borders) {
+    begin(unit);
+    if (exists_ && across == 0 && down == 0) write_border();
+    const Region region = tile_at(across * plan_.columns, down * plan_.rows);
+    if (exists_ && lane_ < region.width) {
+      double column_sum = borders.above_tile(plan_, unit, down, channel_)[region.x + lane_];
+      add_down(region, &column_sum);
+    }
+    __syncthreads();
+    const double* left = borders.left_of_tile(plan_, unit, across, channel_) + region.y;
+    for_each_row(region, [&](int row) { add_along(region, row, left[row]); });
+    __syncthreads();
+    if (exists_ && lane_ < region.width) store(region);
+    __syncthreads();
+  }
+
  private:
+  BOXCONV_DEVICE void begin(Index unit) {
+    const Index image = unit / plan_.groups;
+    const Index channel = unit % plan_.groups * plan_.group + channel_;
+    exists_ = channel < p_.channels;
+    source_ = plane_of(p_.layout, input_, image, p_.height, p_.width, p_.channels, channel);
+    target_ = plane_of(p_.layout, table_, image, p_.height + 1, p_.width + 1, p_.channels, channel);
+  }
+  BOXCONV_DEVICE Region tile_at(Index x, Index y) const {
+    return {static_cast<int>(y), static_cast<int>(x),
+            static_cast<int>(smaller(plan_.rows, p_.height - y)),
+            static_cast<int>(smaller(plan_.columns, p_.width - x))};
+  }
   BOXCONV_DEVICE double& tile(int row, int column) const {
     return tile_[(row * plan_.row_step() + column) * plan_.group + channel_];
+  }
+  // The pixel of this thread's column.
+  BOXCONV_DEVICE double source(const Region& region, int row) const {
+    return load_constant(&source_.at(region.y + row, region.x + lane_));
   }
 
   BOXCONV_DEVICE void write_border() const {
@@ -96,27 +174,31 @@ class IntegralImageKernel {
     }
   }
 
-  BOXCONV_DEVICE void add_down(Index x, Index y, int rows, double* column_sum) const {
-    for (int row = 0; row < rows; ++row) {
-      *column_sum +=
-          load_constant(&source_.at(static_cast<int>(y + row), static_cast<int>(x + lane_)));
+  BOXCONV_DEVICE void add_down(const Region& region, double* column_sum) const {
+    for (int row = 0; row < region.height; ++row) {
+      *column_sum += source(region, row);
       tile(row, lane_) = *column_sum;
     }
   }
 
-  BOXCONV_DEVICE void add_along(Index x, Index y, int row, int columns) const {
-    double sum = x == 0 ? 0 : row_sums_[y + row];
-    for (int column = 0; column < columns; ++column) {
+  // Calls body(row) for the rows of this thread.
+  template <typename Body>
+  BOXCONV_DEVICE void for_each_row(const Region& region, const Body& body) const {
+    for (int row = lane_; exists_ && row < region.height; row += plan_.columns) body(row);
+  }
+
+  // Returns the sum at the row's end.
+  BOXCONV_DEVICE double add_along(const Region& region, int row, double sum) const {
+    for (int column = 0; column < region.width; ++column) {
       sum += tile(row, column);
       tile(row, column) = sum;
     }
-    if (x + columns < p_.width) row_sums_[y + row] = sum;
+    return sum;
   }
 
-  BOXCONV_DEVICE void store(Index x, Index y, int rows) const {
-    for (int row = 0; row < rows; ++row) {
-      target_.at(static_cast<int>(y + row + 1), static_cast<int>(x + lane_ + 1)) =
-          static_cast<TTable>(tile(row, lane_));
+  BOXCONV_DEVICE void store(const Region& region) const {
+    for (int row = 0; row < region.height; ++row) {
+      target_.at(region.y + row + 1, region.x + lane_ + 1) = static_cast<TTable>(tile(row, lane_));
     }
   }
 
@@ -124,7 +206,7 @@ class IntegralImageKernel {
   const IntegralImageProblem& p_;
   const T* input_;
   TTable* table_;
-  double *tile_, *row_sums_;
+  double* tile_;
   int channel_, lane_;
   bool exists_ = false;
   Plane<const T> source_ = {};
@@ -134,9 +216,86 @@ class IntegralImageKernel {
 template <typename T, typename TTable>
 __global__ void __launch_bounds__(kMaxThreads)
     integral_image_planes(IntegralImagePlan plan, const T* input, double* row_sums, TTable* table) {
-  IntegralImageKernel<T, TTable> kernel(plan, input, row_sums, table);
-  const Index units = plan.problem.batch * plan.groups;
-  for (Index unit = blockIdx.x; unit < units; unit += gridDim.x) kernel.run(unit);
+  IntegralImageKernel<T, TTable> kernel(plan, input, table);
+  row_sums += blockIdx.x * plan.group * plan.problem.height;
+  for (Index unit = blockIdx.x; unit < plan.units(); unit += gridDim.x) kernel.run(unit, row_sums);
+}
+
+// Calls body(unit, tile across, tile down) for the tiles that a block has.
+template <typename Body>
+BOXCONV_DEVICE void for_each_tile(const IntegralImagePlan& plan, const Body& body) {
+  const Index across = plan.tiles_across(), tiles = across * plan.tiles_down();
+  for (Index i = blockIdx.x; i < plan.units() * tiles; i += gridDim.x) {
+    body(i / tiles, i % across, i % tiles / across);
+  }
+}
+
+template <typename T, typename TTable>
+__global__ void __launch_bounds__(kMaxThreads)
+    integral_image_tile_sums(IntegralImagePlan plan, const T* input, TileBorders borders) {
+  IntegralImageKernel<T, TTable> kernel(plan, input, nullptr);
+  for_each_tile(plan, [&](Index unit, Index across, Index down) {
+    kernel.sum_tile(unit, across, down, borders);
+  });
+}
+
+// Replaces `count` values, `step` apart, by the sums of those before.
+BOXCONV_DEVICE void sum_before_each(double* values, Index count, Index step) {
+  double sum = 0;
+  for (Index i = 0; i < count; ++i) {
+    const double value = values[i * step];
+    values[i * step] = sum;
+    sum += value;
+  }
+}
+
+// From tiles' own sums to those of all tiles above, and of all tiles to the left.
+static __global__ void integral_image_scan_tiles(IntegralImagePlan plan, TileBorders borders) {
+  const Index columns = plan.group * plan.problem.width, rows = plan.group * plan.problem.height;
+  const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
+  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+       i < plan.units() * (columns + rows); i += threads) {
+    const Index unit = i / (columns + rows), line = i % (columns + rows);
+    if (line < columns) {
+      sum_before_each(borders.above_tile(plan, unit, 0, 0) + line, plan.tiles_down(), columns);
+    } else {
+      sum_before_each(borders.left_of_tile(plan, unit, 0, 0) + (line - columns),
+                      plan.tiles_across(), rows);
+    }
+  }
+}
+
+// From sums of rows left of tiles to the tables' values there: a warp adds them up downwards.
+static __global__ void integral_image_scan_left(IntegralImagePlan plan, TileBorders borders) {
+  const Index height = plan.problem.height;
+  const Index lines = plan.units() * plan.tiles_across() * plan.group;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp,
+            warps = static_cast<int>(blockDim.x) / kWarp;
+  for (Index i = static_cast<Index>(blockIdx.x) * warps + threadIdx.x / kWarp; i < lines;
+       i += static_cast<Index>(gridDim.x) * warps) {
+    double* line = borders.left + i * height;
+    double before = 0;
+    for (Index y = 0; y < height; y += kWarp) {
+      double sum = y + lane < height ? line[y + lane] : 0;
+      for (int span = 1; span < kWarp; span *= 2) {
+        const double above = warp_value(sum, (lane - span) & (kWarp - 1));
+        if (lane >= span) sum += above;
+      }
+      sum += before;
+      if (y + lane < height) line[y + lane] = sum;
+      before = warp_value(sum, kWarp - 1);
+    }
+  }
+}
+
+template <typename T, typename TTable>
+__global__ void __launch_bounds__(kMaxThreads)
+    integral_image_tiles(IntegralImagePlan plan, const T* input, TileBorders borders,
+                         TTable* table) {
+  IntegralImageKernel<T, TTable> kernel(plan, input, table);
+  for_each_tile(plan, [&](Index unit, Index across, Index down) {
+    kernel.finish_tile(unit, across, down, borders);
+  });
 }
 
 // The borders of tables of images without pixels are all that there is of them.
@@ -145,25 +304,53 @@ class IntegralImageLauncher {
  public:
   IntegralImageLauncher(const IntegralImageProblem& problem, const GpuLimits& limits,
                         void* workspace = nullptr)
-      : plan_(integral_image_plan<T>(problem, limits)) {
+      : limits_(limits), plan_(integral_image_plan<T>(problem, limits)) {
     Workspace pieces(workspace);
-    const Index rows = plan_.columns < problem.width ? problem.height : 0;
-    row_sums_ = pieces.claim<double>(plan_.blocks * plan_.group * rows);
+    if (plan_.by_tiles) {
+      const Index planes = plan_.units() * plan_.group;
+      borders_.above = pieces.claim<double>(planes * plan_.tiles_down() * problem.width);
+      borders_.left = pieces.claim<double>(planes * plan_.tiles_across() * problem.height);
+    } else {
+      const Index rows = plan_.columns < problem.width ? problem.height : 0;
+      row_sums_ = pieces.claim<double>(plan_.blocks * plan_.group * rows);
+    }
     workspace_size_ = pieces.size();
   }
 
   std::size_t workspace_size() const { return workspace_size_; }
+  const IntegralImagePlan& plan() const { return plan_; }
 
   void run(Device& device, const T* input, TTable* table) const {
     const IntegralImageProblem& p = plan_.problem;
     if (p.batch * p.channels == 0) return;
-    device.launch(integral_image_planes<T, TTable>, plan_.blocks, plan_.threads(),
-                  plan_.shared_bytes(), plan_, input, row_sums_, table);
+    if (!plan_.by_tiles) {
+      device.launch(integral_image_planes<T, TTable>, plan_.blocks, plan_.threads(),
+                    plan_.shared_bytes(), plan_, input, row_sums_, table);
+      return;
+    }
+    const int tiles = blocks(plan_.units() * plan_.tiles_across() * plan_.tiles_down());
+    device.launch(integral_image_tile_sums<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
+                  plan_, input, borders_);
+    const Index lines = plan_.units() * plan_.group;
+    device.launch(integral_image_scan_tiles,
+                  blocks(lines * (p.width + p.height) / kScanThreads + 1), kScanThreads, 0, plan_,
+                  borders_);
+    device.launch(integral_image_scan_left,
+                  blocks(lines * plan_.tiles_across() / (kScanThreads / kWarp) + 1), kScanThreads,
+                  0, plan_, borders_);
+    device.launch(integral_image_tiles<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
+                  plan_, input, borders_, table);
   }
 
  private:
+  static constexpr int kScanThreads = 128;
+
+  int blocks(Index wanted) const { return static_cast<int>(smaller(wanted, limits_.max_blocks)); }
+
+  const GpuLimits limits_;
   const IntegralImagePlan plan_;
   double* row_sums_ = nullptr;
+  TileBorders borders_{nullptr, nullptr};
   std::size_t workspace_size_ = 0;
 };
 

@@ -29,7 +29,7 @@ using boxconv::baseline::BoxConvLauncher;
 using boxconv::baseline::IntegralImageLauncher;
 
 int failures = 0, fused_problems = 0, tiled_problems = 0, shared_row_problems = 0,
-    workspace_row_problems = 0;
+    workspace_row_problems = 0, tiled_tables = 0;
 
 void expect(bool ok, const char* what, double got, double want, double allowed) {
   if (ok) return;
@@ -324,7 +324,8 @@ void check_precision(std::mt19937& random, const GpuLimits& limits, Layout layou
 }
 
 template <typename T, typename TTable>
-void check_integral_image(std::mt19937& random, const GpuLimits& limits) {
+void check_integral_image(std::mt19937& random, GpuLimits limits) {
+  limits.parts = random() % 2 ? 1 : 2048;
   IntegralImageProblem p;
   p.batch = random() % 4;
   p.height = random() % 40;
@@ -340,7 +341,9 @@ void check_integral_image(std::mt19937& random, const GpuLimits& limits) {
   using Launcher = IntegralImageLauncher<T, TTable, EmulatedDevice>;
   auto workspace = garbage<char>(static_cast<Index>(Launcher(p, limits).workspace_size()) + 1);
   EmulatedDevice device;
-  Launcher(p, limits, workspace.data()).run(device, input.data(), table.data());
+  const Launcher launcher(p, limits, workspace.data());
+  launcher.run(device, input.data(), table.data());
+  if (launcher.plan().by_tiles) ++tiled_tables;
   const double allowed = sizeof(TTable) == 4 ? 1e-4 : 1e-10;
   for (Index i = 0; i < entries; ++i) {
     expect(std::abs(table[i] - want[i]) <= allowed, "table", table[i], want[i], allowed);
@@ -392,8 +395,8 @@ int main() {
     check_precision(random, random_limits(random), layout);
   }
   check_empty_problems();
-  for (const int problems :
-       {fused_problems, tiled_problems, shared_row_problems, workspace_row_problems}) {
+  for (const int problems : {fused_problems, tiled_problems, shared_row_problems,
+                             workspace_row_problems, tiled_tables}) {
     expect(problems > 20, "problems of each kind", problems, 20, 0);
   }
   std::printf(
