@@ -81,6 +81,7 @@ def main() -> int:
     right = subprocess.run([*TESTS, "--problems", "60"]).returncode == 0
     sanitized = sanitize()
     kept = [bandwidth.report(device, library), bandwidth.report_rivals(device, library)]
+    bandwidth.report_integral_images(device, library)
     budgets = "MISSED" if False in kept else "NOT all measured" if None in kept else "kept"
     print(
         f"\nresults {'right' if right else 'WRONG'}, compute-sanitizer {sanitized}, "

@@ -165,6 +165,24 @@ def report(device, library: Library) -> bool:
     return kept and worst <= BUDGET_127_OVER_3
 
 
+def report_integral_images(device, library: Library) -> None:
+    """Prints the bandwidth fractions of integral images, of many planes and of a single one."""
+    print("\nIntegral images, float32 to float32, against one copy:\n")
+    print("| images | layout | fraction |")
+    print("| --- " * 3 + "|")
+    for layout, (size, channels) in itertools.product(LAYOUTS, ((64, 64), (512, 64), (8192, 1))):
+        problem = problem_of(size, "float32", layout, channels)
+        tensors = tensors_of(device, problem)
+        table = device.empty(int(np.prod(problem.image_shape(size + 1, size + 1, channels))) * 4)
+        workspace = library.workspace("integral_image", problem, 1)
+        seconds = median_seconds(
+            device,
+            lambda made=(problem, True, workspace, tensors.x, table): library.integral_image(*made),
+        )
+        fraction = copy_seconds(device, tensors.x, tensors.out) / seconds
+        print(f"| {list(problem.input_shape)} | {layout} | {fraction:.2f} |")
+
+
 def report_rivals(device, library: Library) -> bool | None:
     """Prints times beside PyTorch's ops, float32, channels first, 64x64 planes.
 

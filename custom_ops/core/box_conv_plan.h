@@ -206,15 +206,14 @@ class Planner {
 
   bool plan_fused() {
     const BoxConvProblem& p = plan_.problem;
-    // Channels last, whole sectors, or at least half a packet; channels first, small planes
-    // together.
+    // Channels last, whole packets; small planes together.
     const int packet = plan_.channels_last() ? kPacketBytes / static_cast<int>(sizeof(T)) : 1;
     const int most = power_of_two_from(p.channels, plan_.channels_last() ? kSectorChannels : 8);
-    const int wanted = most < packet ? most : packet, least = wanted > 1 ? wanted / 2 : 1;
+    const int least = most < packet ? most : packet;
     const bool adds = backward_ && p.boxes_per_channel > 1;
     for (int group = most; group >= least; group /= 2) {
       const int bytes = tile(group, p.height, p.width, 0, adds).end;
-      if (bytes == 0 || (group > wanted && bytes > limits_.shared_bytes / 4)) continue;
+      if (bytes == 0 || (group > least && bytes > limits_.shared_bytes / 4)) continue;
       const int threads = tile_threads(bytes);
       const TilePlan fused = tile(group, p.height, p.width, threads, adds);
       if (fused.end == 0 || group > threads) continue;

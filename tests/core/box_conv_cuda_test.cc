@@ -234,6 +234,19 @@ GpuLimits random_limits(std::mt19937& random) {
   return limits;
 }
 
+// Planes that fit shared memory by strips only.
+BoxConvProblem problem_of_strips(std::mt19937& random, GpuLimits* limits) {
+  *limits = random_limits(random);
+  limits->shared_bytes = 8000;
+  limits->max_threads = 64;
+  limits->longest_line = GpuLimits().longest_line;
+  BoxConvProblem p = random_problem(random, 20);
+  p.height = 35 + random() % 25;
+  p.width = 35 + random() % 25;
+  p.channels = 1 + random() % 9;
+  return p;
+}
+
 // Lines about as long as some chunks of a warp's lanes.
 BoxConvProblem problem_of_chunks(std::mt19937& random, Index chunk, Index chunks) {
   BoxConvProblem p;
@@ -370,8 +383,8 @@ void check_empty_problems() {
 
 int main() {
   std::mt19937 random(20190626);
-  for (int i = 0; i < 24; ++i) {
-    const Index longest = i % 4 == 0 ? 60 : 18;
+  for (int i = 0; i < 16; ++i) {
+    const Index longest = i % 4 == 0 ? 40 : 18;
     const auto problem = [&] { return random_problem(random, longest); };
     check_problem<float, float>(random, problem(), random_limits(random));
     check_problem<double, double>(random, problem(), random_limits(random));
@@ -384,7 +397,14 @@ int main() {
     check_integral_image<Half, double>(random, random_limits(random));
     check_integral_image<double, double>(random, random_limits(random));
   }
-  for (int i = 0; i < 36; ++i) {
+  for (int i = 0; i < 10; ++i) {
+    GpuLimits limits;
+    const BoxConvProblem problem = problem_of_strips(random, &limits);
+    check_problem<float, float>(random, problem, limits);
+    check_problem<BFloat16, float>(random, problem, limits);
+    if (i % 4 == 0) check_containment(random, problem, limits);
+  }
+  for (int i = 0; i < 24; ++i) {
     const Index chunks = i % 6 == 0 ? 31 : i % 3 == 0 ? 7 : i % 6;
     check_problem<float, float>(random, problem_of_chunks(random, boxconv::kChunk<float>, chunks),
                                 GpuLimits());

@@ -152,10 +152,13 @@ def check_integral_image(kernels: Kernels, problem: Problem, stored, x) -> None:
 
 
 def large_problems(dtype: str) -> list[Problem]:
-    """Planes that no multiprocessor's memory holds, small enough for compute-sanitizer."""
+    """Planes that no multiprocessor's memory holds, and lines that no warp does, small enough for
+    compute-sanitizer."""
     return [
         Problem(1, 175, 170, 5, dtype=dtype, normalization="valid"),
         Problem(1, 260, 262, 1, 2, (2, 1), "area", "channels_first", dtype),
+        Problem(1, 1100, 4, 3, dtype=dtype, normalization="valid"),
+        Problem(1, 5, 1101, 2, 2, (1, 2), "area", "channels_first", dtype),
     ]
 
 
@@ -163,7 +166,7 @@ def check_large_problems(kernels: Kernels, dtypes=DTYPES) -> None:
     for dtype in dtypes:
         for problem in large_problems(dtype):
             check_problem(kernels, np.random.default_rng(0), problem)
-    print("planes beyond shared memory agree with the reference", flush=True)
+    print("planes beyond shared memory, and long lines, agree with the reference", flush=True)
 
 
 def check_many_chunks(kernels: Kernels) -> None:
