@@ -16,6 +16,7 @@
 #define BOXCONV_CORE_BOX_CONV_LINES_CUH_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "core/box_conv_plan.h"
 #include "core/box_conv_slide.cuh"
@@ -57,6 +58,13 @@ BOXCONV_DEVICE Bits pixel_bits(int begin, int end) {
   return (Bits{1} << high) - (Bits{1} << low);
 }
 
+// The pixel so many bytes on: steps in values would take one more instruction for each.
+template <typename V>
+BOXCONV_DEVICE V* stepped(V* pixel, int bytes) {
+  using Byte = std::conditional_t<std::is_const_v<V>, const char, char>;
+  return reinterpret_cast<V*>(reinterpret_cast<Byte*>(pixel) + bytes);
+}
+
 template <typename V>
 class LineScan {
  public:
@@ -64,14 +72,19 @@ class LineScan {
 
   BOXCONV_DEVICE LineScan(const ChunkPlace& place, const LineWindow<V>& window, V* line, int step,
                           int length, bool exists)
-      : at_(place), w_(window), line_(line), step_(step), length_(length), exists_(exists) {}
+      : at_(place),
+        w_(window),
+        line_(line),
+        step_(step * static_cast<int>(sizeof(V))),
+        length_(length),
+        exists_(exists) {}
 
   // Replaces the line by the window's sums. All lanes of a warp call it.
   BOXCONV_DEVICE void run() const {
     V pixels[kPixels];
-    const V* place = line_ + start() * step_;
+    const V* place = stepped(line_, start() * step_);
     const Bits own = pixels_at(start());
-    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place += step_) {
+    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place = stepped(place, step_)) {
       pixels[k] = own >> k & 1 ? *place : V{0};
     }
     if (warp_any(is_short())) {
@@ -190,8 +203,8 @@ class LineScan {
         own & ~pixel_bits<kPixels>(first, first + end) & ~pixel_bits<kPixels>(last, last + end);
     if (!warp_any(outside != 0)) return;
     const V value = w_.first < -1 && w_.last > 0 ? sums.line : V{0};
-    V* place = line_ + start() * step_;
-    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place += step_) {
+    V* place = stepped(line_, start() * step_);
+    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place = stepped(place, step_)) {
       if (outside >> k & 1) *place = value;
     }
   }
@@ -201,9 +214,9 @@ class LineScan {
     const bool has_middle = !kAnyShort || w_.middle > 0;
     const int output = start() - w_.first - 1;
     const Bits exist = pixels_at(output);
-    V* place = line_ + (output + kPixels - 1) * step_;
+    V* place = stepped(line_, (output + kPixels - 1) * step_);
     V suffix = kAnyShort ? sums.behind : V{0};
-    BOXCONV_UNROLL for (int k = kPixels - 1; k >= 0; --k, place -= step_) {
+    BOXCONV_UNROLL for (int k = kPixels - 1; k >= 0; --k, place = stepped(place, -step_)) {
       if (kAnyShort && sums.borders >> (k + 1) & 1) suffix = 0;
       suffix += pixels[k];
       V left = k >= sums.later ? sums.more : sums.fewer;
@@ -219,16 +232,16 @@ class LineScan {
     const int output = start() - w_.last;
     const Bits exist = pixels_at(output);
     const Bits stored = exist & ~pixel_bits<kPixels>(0, w_.middle - start());
-    V* place = line_ + output * step_;
+    V* place = stepped(line_, output * step_);
     V left[kPixels];
-    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place += step_) {
+    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place = stepped(place, step_)) {
       left[k] = kAnyShort && k >= sums.split ? sums.far : sums.near;
       if (stored >> k & 1) left[k] = *place;
     }
-    place = line_ + output * step_;
+    place = stepped(line_, output * step_);
     V prefix = kAnyShort ? sums.before : V{0};
     const Bits borders = kAnyShort ? reversed_bits(sums.borders) : 0;
-    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place += step_) {
+    BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place = stepped(place, step_)) {
       if (kAnyShort && borders >> (63 - k) & 1) prefix = 0;
       V sum = left[k] + w_.last_weight * pixels[k];
       if (has_middle) sum += w_.weight * prefix;
@@ -240,7 +253,8 @@ class LineScan {
   const ChunkPlace at_;
   const LineWindow<V> w_;
   V* const line_;
-  const int step_, length_;
+  const int step_;  // in bytes
+  const int length_;
   const bool exists_;
 };
 

@@ -38,8 +38,8 @@ struct Region {
 template <typename T>
 struct TensorPlanes {
   T* data;  // the region's first pixel in the first channel
-  Index channel_step, row_step;
-  int pixel_step, channels, height, width;
+  Index channel_step;
+  int row_step, pixel_step, channels, height, width;
   bool channels_last;
 
   BOXCONV_DEVICE bool is_aligned() const {
@@ -68,7 +68,7 @@ BOXCONV_DEVICE TensorPlanes<T> tensor_planes(const BoxConvProblem& p, T* data, I
   const Index channel = first * every + offset, pixel = region.y * width + region.x;
   return {data + image * channels * plane + channel * channel_step + pixel * pixel_step,
           channel_step * every,
-          width * pixel_step,
+          static_cast<int>(width * pixel_step),
           static_cast<int>(pixel_step),
           static_cast<int>(smaller(group, p.channels - first)),
           region.height,
@@ -81,29 +81,33 @@ struct PacketPlace {
   int channel, y, x;
 };
 
+// What the values of a packet are: channels of a pixel, pixels of a row, or a single value of
+// either.
+enum class Along { kChannels, kPixels, kLayout };
+
 // How the threads of a block go through planes by packets, neighbours in memory side by side. T may
-// be const; Last is what tells whether channels are: a constant where packets need one.
-template <typename T, int kCount, typename Last>
+// be const.
+template <typename T, int kCount, Along kAlong>
 class PacketWalk {
  public:
   using Value = std::remove_const_t<T>;
   static constexpr int kValues = kCount;
 
-  BOXCONV_DEVICE PacketWalk(const TensorPlanes<T>& planes, Last channels_last)
+  BOXCONV_DEVICE explicit PacketWalk(const TensorPlanes<T>& planes)
       : p_(planes),
-        channels_last_(channels_last),
-        width_(channels_last ? planes.width : planes.width / kCount),
-        inner_(channels_last ? planes.channels / kCount : planes.height * width_),
-        count_(channels_last ? inner_ * planes.height * width_ : inner_ * planes.channels),
+        width_(channels_last() ? planes.width : planes.width / kCount),
+        inner_(channels_last() ? planes.channels / kCount : planes.height * width_),
+        count_(channels_last() ? inner_ * planes.height * width_ : inner_ * planes.channels),
         by_inner_(inner_),
         by_width_(width_) {}
 
   BOXCONV_DEVICE bool has(int i) const { return i < count_; }
   BOXCONV_DEVICE PacketPlace place(int i) const {
     const int quotient = by_inner_.quotient(i), rest = i - quotient * inner_;
-    const int packet = channels_last_ ? quotient : rest;
+    const int packet = channels_last() ? quotient : rest;
     const int y = by_width_.quotient(packet), x = packet - y * width_;
-    return channels_last_ ? PacketPlace{rest * kCount, y, x} : PacketPlace{quotient, y, x * kCount};
+    return channels_last() ? PacketPlace{rest * kCount, y, x}
+                           : PacketPlace{quotient, y, x * kCount};
   }
   BOXCONV_DEVICE Packet<Value, kCount> load(const PacketPlace& at) const {
     return *reinterpret_cast<const Packet<Value, kCount>*>(address(at));
@@ -115,7 +119,7 @@ class PacketWalk {
   template <typename Body>
   BOXCONV_DEVICE void for_each_value(const PacketPlace& at, const Body& body) const {
     BOXCONV_UNROLL for (int k = 0; k < kCount; ++k) {
-      if (channels_last_) {
+      if (channels_last()) {
         body(k, at.channel + k, at.y, at.x);
       } else {
         body(k, at.channel, at.y, at.x + k);
@@ -124,13 +128,21 @@ class PacketWalk {
   }
 
  private:
+  BOXCONV_DEVICE bool channels_last() const {
+    return kAlong == Along::kLayout ? p_.channels_last : kAlong == Along::kChannels;
+  }
   BOXCONV_DEVICE T* address(const PacketPlace& at) const {
-    const Index channel = kCount > 1 && channels_last_ ? at.channel : at.channel * p_.channel_step;
-    return p_.data + channel + at.y * p_.row_step + static_cast<Index>(at.x) * p_.pixel_step;
+    const Index channel = kAlong == Along::kChannels ? at.channel : at.channel * p_.channel_step;
+    const Index column = kAlong == Along::kPixels ? at.x : product(at.x, p_.pixel_step);
+    return p_.data + channel + product(at.y, p_.row_step) + column;
+  }
+  // Of numbers that are not negative: one instruction.
+  BOXCONV_DEVICE static Index product(int a, int b) {
+    return static_cast<Index>(static_cast<std::uint64_t>(static_cast<unsigned>(a)) *
+                              static_cast<unsigned>(b));
   }
 
   const TensorPlanes<T>& p_;
-  const Last channels_last_;
   const int width_, inner_, count_;  // in packets
   const Divisor by_inner_, by_width_;
 };
@@ -140,11 +152,11 @@ template <typename T, typename Body>
 BOXCONV_DEVICE void by_packets(const TensorPlanes<T>& planes, const Body& body) {
   if (planes.height == 0 || planes.width == 0) return;
   if (planes.has_channel_packets()) {
-    body(PacketWalk<T, kPacket<T>, std::true_type>(planes, {}));
+    body(PacketWalk<T, kPacket<T>, Along::kChannels>(planes));
   } else if (planes.has_pixel_packets()) {
-    body(PacketWalk<T, kPacket<T>, std::false_type>(planes, {}));
+    body(PacketWalk<T, kPacket<T>, Along::kPixels>(planes));
   } else {
-    body(PacketWalk<T, 1, bool>(planes, planes.channels_last));
+    body(PacketWalk<T, 1, Along::kLayout>(planes));
   }
 }
 

@@ -17,10 +17,9 @@ class TileBlock {
   BOXCONV_DEVICE TileBlock(const ForwardCall<T, TBox, V>& call, const TilePlan& tile)
       : call_(call), plan_(call.plan), p_(plan_.problem), team_(plan_) {
     unsigned char* shared = dynamic_shared<unsigned char>();
-    const int plane = tile.rows * tile.row_step;
-    planes_ = {reinterpret_cast<V*>(shared), plane, tile.row_step};
-    added_ = {reinterpret_cast<V*>(shared + tile.added), plane, tile.row_step};
-    input_ = {reinterpret_cast<T*>(shared + tile.input), plane, tile.row_step};
+    planes_ = {reinterpret_cast<V*>(shared), tile.rows * tile.row_step, tile.row_step};
+    added_ = {reinterpret_cast<V*>(shared + tile.added), planes_.plane_size, tile.row_step};
+    input_ = {reinterpret_cast<T*>(shared + tile.input), planes_.plane_size, tile.row_step};
     windows_ = reinterpret_cast<LineWindow<V>*>(shared + tile.windows);
     stride_y_ = static_cast<int>(smaller(p_.stride_y, p_.height));
     stride_x_ = static_cast<int>(smaller(p_.stride_x, p_.width));
@@ -196,7 +195,7 @@ class TileBlock {
   BOXCONV_DEVICE Tile<V> workspace_tile(V* data, Index unit, const Region& region) const {
     if (data == nullptr) return {};
     const TensorPlanes<V> planes = sum_planes(data, unit, region, 1);
-    return {planes.data, static_cast<int>(planes.channel_step), static_cast<int>(planes.row_step)};
+    return {planes.data, static_cast<int>(planes.channel_step), planes.row_step};
   }
 
  private:
@@ -216,7 +215,7 @@ class TileBlock {
                                             int every) const {
     return {data + unit * plan_.unit_size() + region.y * p_.width + region.x,
             p_.height * p_.width,
-            p_.width * every,
+            static_cast<int>(p_.width * every),
             1,
             channels_,
             region.height,
