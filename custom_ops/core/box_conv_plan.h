@@ -45,7 +45,7 @@ constexpr int kPacketBytes = 16;
 struct GpuLimits {
   int shared_bytes = 48 << 10;   // of a block, opted in to: all that there is but for what follows
   int reserved_bytes = 1 << 10;  // of each block, by the system
-  int max_threads = 512;         // of a block, a multiple of 32
+  int max_threads = 512;         // of a block, a power of two from 32
   int max_blocks = 1 << 20;      // of a launch; kernels loop over more units than that
   Index chunk_bytes = Index{16} << 20;
   Index parts = 2048;  // blocks of the fused backward kernel that suffice to fill the device
@@ -179,6 +179,8 @@ class Planner {
   TilePlan tile(int group, Index rows, Index columns, int threads, bool adds) const {
     if (rows > kLongestLine<V> || columns > kLongestLine<V>) return {};
     if (rows > limits_.longest_line || columns > limits_.longest_line) return {};
+    // Threads find their values by numbers of 16 bits.
+    if (group * rows * columns + 4 * limits_.max_threads > 0xffff) return {};
     const auto rounded = [](Index bytes) { return (bytes + 7) / 8 * 8; };
     const Index row_step = columns | 1, values = group * rows * row_step;
     const Index planes = rounded(values * static_cast<Index>(sizeof(V)));

@@ -22,6 +22,7 @@ struct IntegralImagePlan {
   Index groups = 0;
   int blocks = 0;         // that have whole planes
   bool by_tiles = false;  // or tiles of them
+  Index bunch = 1;        // by tiles: units whose borders are in the workspace at a time
 
   BOXCONV_HOST_DEVICE bool channels_last() const { return problem.layout == Layout::kChannelsLast; }
   BOXCONV_HOST_DEVICE int threads() const { return group * columns; }
@@ -31,6 +32,10 @@ struct IntegralImagePlan {
   BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
   BOXCONV_HOST_DEVICE Index tiles_across() const { return (problem.width + columns - 1) / columns; }
   BOXCONV_HOST_DEVICE Index tiles_down() const { return (problem.height + rows - 1) / rows; }
+  BOXCONV_HOST_DEVICE Index tiles_of_unit() const { return tiles_across() * tiles_down(); }
+  BOXCONV_HOST_DEVICE bool has_channel(Index unit, Index channel_of_unit) const {
+    return unit % groups * group + channel_of_unit < problem.channels;
+  }
   int shared_bytes() const { return group * rows * row_step() * static_cast<int>(sizeof(double)); }
 };
 
@@ -41,7 +46,7 @@ IntegralImagePlan integral_image_plan(const IntegralImageProblem& p, const GpuLi
   const int sector = p.layout == Layout::kChannelsLast ? kSector / static_cast<int>(sizeof(T)) : 1;
   plan.group = plan_detail::power_of_two_from(p.channels, sector < 8 ? sector : 8);
   plan.columns = plan_detail::power_of_two_from(p.width, 128 / plan.group);
-  plan.rows = plan_detail::power_of_two_from(p.height, 128 / plan.group);
+  plan.rows = plan_detail::power_of_two_from(p.height, 256 / plan.group);
   const auto halve = [](int* value) {
     if (*value > 1) *value /= 2;
   };
@@ -49,29 +54,39 @@ IntegralImagePlan integral_image_plan(const IntegralImageProblem& p, const GpuLi
     halve(plan.rows > plan.columns ? &plan.rows : &plan.columns);
   }
   plan.groups = (p.channels + plan.group - 1) / plan.group;
-  // Blocks of several tiles along a row need workspace for row sums: no more than keep a GPU busy.
-  const Index most = plan.columns < p.width ? limits.parts / 8 + 1 : limits.max_blocks;
-  plan.blocks = static_cast<int>(smaller(plan.units(), most));
-  // A device has room for an eighth of the parts that make it busy for long.
-  plan.by_tiles = plan.units() < limits.parts / 8 && plan.tiles_across() * plan.tiles_down() > 1;
+  // What a device has room for at a time; a part is a sixteenth of a multiprocessor.
+  const Index resident = smaller(16, (limits.shared_bytes + limits.reserved_bytes) /
+                                         (plan.shared_bytes() + limits.reserved_bytes));
+  const Index most = larger(limits.parts / 16 * resident, 1), tiles = plan.tiles_of_unit();
+  // Blocks of several tiles along a row need workspace for row sums: no more than are resident.
+  plan.blocks =
+      static_cast<int>(smaller(plan.units(), plan.columns < p.width ? most : limits.max_blocks));
+  plan.by_tiles = tiles > 1 && plan.units() < most;
+  plan.bunch = larger(smaller(plan.units(), 4 * limits.parts / larger(tiles, 1)), 1);
   return plan;
 }
 
-// What is beyond each tile: sums of each of its columns over the rows above, and the table's values
-// on its left border. Until they have been scanned, the tile's own sums of its columns and rows.
+// What is beyond each tile of a bunch of units: sums of each of its columns over the rows above,
+// and the table's values on its left border. Until they have been scanned, the tile's own sums of
+// its columns and rows.
 struct TileBorders {
   double *above, *left;  // [unit, tile down, channel, x], [unit, tile across, channel, y]
+  Index first_unit, unit_count;
 
   BOXCONV_DEVICE double* above_tile(const IntegralImagePlan& plan, Index unit, Index down,
                                     int channel) const {
-    return above + ((unit * plan.tiles_down() + down) * plan.group + channel) * plan.problem.width;
+    const Index tile = (unit - first_unit) * plan.tiles_down() + down;
+    return above + (tile * plan.group + channel) * plan.problem.width;
   }
   BOXCONV_DEVICE double* left_of_tile(const IntegralImagePlan& plan, Index unit, Index across,
                                       int channel) const {
-    return left +
-           ((unit * plan.tiles_across() + across) * plan.group + channel) * plan.problem.height;
+    const Index tile = (unit - first_unit) * plan.tiles_across() + across;
+    return left + (tile * plan.group + channel) * plan.problem.height;
   }
 };
+
+// Values that a thread has at once, so that it need not wait for each.
+constexpr int kValuesAtOnce = 8;
 
 template <typename T, typename TTable>
 class IntegralImageKernel {
@@ -124,7 +139,11 @@ class IntegralImageKernel {
     }
     __syncthreads();
     double* sums = borders.left_of_tile(plan_, unit, across, channel_) + region.y;
-    for_each_row(region, [&](int row) { sums[row] = add_along(region, row, 0); });
+    for_each_row(region, [&](int row) {
+      double sum = 0;
+      for (int column = 0; column < region.width; ++column) sum += tile(row, column);
+      sums[row] = sum;
+    });
     __syncthreads();
   }
 
@@ -189,9 +208,15 @@ class IntegralImageKernel {
 
   // Returns the sum at the row's end.
   BOXCONV_DEVICE double add_along(const Region& region, int row, double sum) const {
-    for (int column = 0; column < region.width; ++column) {
-      sum += tile(row, column);
-      tile(row, column) = sum;
+    for (int column = 0; column < region.width; column += kValuesAtOnce) {
+      double values[kValuesAtOnce];
+      BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
+        values[k] = column + k < region.width ? tile(row, column + k) : 0;
+      }
+      BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
+        sum += values[k];
+        if (column + k < region.width) tile(row, column + k) = sum;
+      }
     }
     return sum;
   }
@@ -223,10 +248,11 @@ __global__ void __launch_bounds__(kMaxThreads)
 
 // Calls body(unit, tile across, tile down) for the tiles that a block has.
 template <typename Body>
-BOXCONV_DEVICE void for_each_tile(const IntegralImagePlan& plan, const Body& body) {
-  const Index across = plan.tiles_across(), tiles = across * plan.tiles_down();
-  for (Index i = blockIdx.x; i < plan.units() * tiles; i += gridDim.x) {
-    body(i / tiles, i % across, i % tiles / across);
+BOXCONV_DEVICE void for_each_tile(const IntegralImagePlan& plan, const TileBorders& borders,
+                                  const Body& body) {
+  const Index across = plan.tiles_across(), tiles = plan.tiles_of_unit();
+  for (Index i = blockIdx.x; i < borders.unit_count * tiles; i += gridDim.x) {
+    body(borders.first_unit + i / tiles, i % across, i % tiles / across);
   }
 }
 
@@ -234,29 +260,37 @@ template <typename T, typename TTable>
 __global__ void __launch_bounds__(kMaxThreads)
     integral_image_tile_sums(IntegralImagePlan plan, const T* input, TileBorders borders) {
   IntegralImageKernel<T, TTable> kernel(plan, input, nullptr);
-  for_each_tile(plan, [&](Index unit, Index across, Index down) {
+  for_each_tile(plan, borders, [&](Index unit, Index across, Index down) {
     kernel.sum_tile(unit, across, down, borders);
   });
 }
 
 // Replaces `count` values, `step` apart, by the sums of those before.
-BOXCONV_DEVICE void sum_before_each(double* values, Index count, Index step) {
+BOXCONV_DEVICE void sum_before_each(double* line, Index count, Index step) {
   double sum = 0;
-  for (Index i = 0; i < count; ++i) {
-    const double value = values[i * step];
-    values[i * step] = sum;
-    sum += value;
+  for (Index i = 0; i < count; i += kValuesAtOnce) {
+    double values[kValuesAtOnce];
+    BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
+      values[k] = i + k < count ? line[(i + k) * step] : 0;
+    }
+    BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
+      if (i + k < count) line[(i + k) * step] = sum;
+      sum += values[k];
+    }
   }
 }
 
 // From tiles' own sums to those of all tiles above, and of all tiles to the left.
 static __global__ void integral_image_scan_tiles(IntegralImagePlan plan, TileBorders borders) {
-  const Index columns = plan.group * plan.problem.width, rows = plan.group * plan.problem.height;
+  const Index width = plan.problem.width, height = plan.problem.height;
+  const Index columns = plan.group * width, rows = plan.group * height;
   const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
   for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-       i < plan.units() * (columns + rows); i += threads) {
-    const Index unit = i / (columns + rows), line = i % (columns + rows);
-    if (line < columns) {
+       i < borders.unit_count * (columns + rows); i += threads) {
+    const Index unit = borders.first_unit + i / (columns + rows), line = i % (columns + rows);
+    const bool is_column = line < columns;
+    if (!plan.has_channel(unit, is_column ? line / width : (line - columns) / height)) continue;
+    if (is_column) {
       sum_before_each(borders.above_tile(plan, unit, 0, 0) + line, plan.tiles_down(), columns);
     } else {
       sum_before_each(borders.left_of_tile(plan, unit, 0, 0) + (line - columns),
@@ -265,25 +299,35 @@ static __global__ void integral_image_scan_tiles(IntegralImagePlan plan, TileBor
   }
 }
 
-// From sums of rows left of tiles to the tables' values there: a warp adds them up downwards.
+// From sums of rows left of tiles to the table's values there: a warp adds them up downwards, a
+// lane having a few rows at a time.
 static __global__ void integral_image_scan_left(IntegralImagePlan plan, TileBorders borders) {
-  const Index height = plan.problem.height;
-  const Index lines = plan.units() * plan.tiles_across() * plan.group;
-  const int lane = static_cast<int>(threadIdx.x) % kWarp,
-            warps = static_cast<int>(blockDim.x) / kWarp;
-  for (Index i = static_cast<Index>(blockIdx.x) * warps + threadIdx.x / kWarp; i < lines;
-       i += static_cast<Index>(gridDim.x) * warps) {
+  const Index height = plan.problem.height, of_unit = plan.tiles_across() * plan.group;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int warps = static_cast<int>(blockDim.x) / kWarp;
+  for (Index i = static_cast<Index>(blockIdx.x) * warps + threadIdx.x / kWarp;
+       i < borders.unit_count * of_unit; i += static_cast<Index>(gridDim.x) * warps) {
+    if (!plan.has_channel(borders.first_unit + i / of_unit, i % plan.group)) continue;
     double* line = borders.left + i * height;
     double before = 0;
-    for (Index y = 0; y < height; y += kWarp) {
-      double sum = y + lane < height ? line[y + lane] : 0;
+    for (Index first = 0; first < height; first += kWarp * kValuesAtOnce) {
+      const Index y = first + lane * kValuesAtOnce;
+      double values[kValuesAtOnce], sum = 0;
+      BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
+        values[k] = y + k < height ? line[y + k] : 0;
+      }
+      BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) sum += values[k];
       for (int span = 1; span < kWarp; span *= 2) {
         const double above = warp_value(sum, (lane - span) & (kWarp - 1));
         if (lane >= span) sum += above;
       }
-      sum += before;
-      if (y + lane < height) line[y + lane] = sum;
-      before = warp_value(sum, kWarp - 1);
+      const double above = warp_value(sum, (lane - 1) & (kWarp - 1));
+      double until = before + (lane > 0 ? above : 0);
+      BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
+        until += values[k];
+        if (y + k < height) line[y + k] = until;
+      }
+      before += warp_value(sum, kWarp - 1);
     }
   }
 }
@@ -293,7 +337,7 @@ __global__ void __launch_bounds__(kMaxThreads)
     integral_image_tiles(IntegralImagePlan plan, const T* input, TileBorders borders,
                          TTable* table) {
   IntegralImageKernel<T, TTable> kernel(plan, input, table);
-  for_each_tile(plan, [&](Index unit, Index across, Index down) {
+  for_each_tile(plan, borders, [&](Index unit, Index across, Index down) {
     kernel.finish_tile(unit, across, down, borders);
   });
 }
@@ -307,9 +351,9 @@ class IntegralImageLauncher {
       : limits_(limits), plan_(integral_image_plan<T>(problem, limits)) {
     Workspace pieces(workspace);
     if (plan_.by_tiles) {
-      const Index planes = plan_.units() * plan_.group;
-      borders_.above = pieces.claim<double>(planes * plan_.tiles_down() * problem.width);
-      borders_.left = pieces.claim<double>(planes * plan_.tiles_across() * problem.height);
+      const Index planes = plan_.bunch * plan_.group;
+      above_ = pieces.claim<double>(planes * plan_.tiles_down() * problem.width);
+      left_ = pieces.claim<double>(planes * plan_.tiles_across() * problem.height);
     } else {
       const Index rows = plan_.columns < problem.width ? problem.height : 0;
       row_sums_ = pieces.claim<double>(plan_.blocks * plan_.group * rows);
@@ -328,29 +372,36 @@ class IntegralImageLauncher {
                     plan_.shared_bytes(), plan_, input, row_sums_, table);
       return;
     }
-    const int tiles = blocks(plan_.units() * plan_.tiles_across() * plan_.tiles_down());
-    device.launch(integral_image_tile_sums<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
-                  plan_, input, borders_);
-    const Index lines = plan_.units() * plan_.group;
-    device.launch(integral_image_scan_tiles,
-                  blocks(lines * (p.width + p.height) / kScanThreads + 1), kScanThreads, 0, plan_,
-                  borders_);
-    device.launch(integral_image_scan_left,
-                  blocks(lines * plan_.tiles_across() / (kScanThreads / kWarp) + 1), kScanThreads,
-                  0, plan_, borders_);
-    device.launch(integral_image_tiles<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
-                  plan_, input, borders_, table);
+    for (Index first = 0; first < plan_.units(); first += plan_.bunch) {
+      run_bunch(device, input, table,
+                {above_, left_, first, smaller(plan_.bunch, plan_.units() - first)});
+    }
   }
 
  private:
   static constexpr int kScanThreads = 128;
 
+  void run_bunch(Device& device, const T* input, TTable* table, const TileBorders& borders) const {
+    const IntegralImageProblem& p = plan_.problem;
+    const Index units = borders.unit_count, lines = units * plan_.group;
+    const int tiles = blocks(units * plan_.tiles_of_unit());
+    device.launch(integral_image_tile_sums<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
+                  plan_, input, borders);
+    device.launch(integral_image_scan_tiles,
+                  blocks(lines * (p.width + p.height) / kScanThreads + 1), kScanThreads, 0, plan_,
+                  borders);
+    device.launch(integral_image_scan_left,
+                  blocks(lines * plan_.tiles_across() / (kScanThreads / kWarp) + 1), kScanThreads,
+                  0, plan_, borders);
+    device.launch(integral_image_tiles<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
+                  plan_, input, borders, table);
+  }
+
   int blocks(Index wanted) const { return static_cast<int>(smaller(wanted, limits_.max_blocks)); }
 
   const GpuLimits limits_;
   const IntegralImagePlan plan_;
-  double* row_sums_ = nullptr;
-  TileBorders borders_{nullptr, nullptr};
+  double *row_sums_ = nullptr, *above_ = nullptr, *left_ = nullptr;
   std::size_t workspace_size_ = 0;
 };
 

@@ -298,22 +298,32 @@ void check_hostile(std::mt19937& random, const BoxConvProblem& p, const GpuLimit
   for (double entry : got.input_grad) expect(std::isfinite(entry), "finite gradient", entry, 0, 0);
 }
 
-// A NaN or infinity reaches what it reaches on the CPU, and nothing else.
+// A NaN or infinity, in the input or in the upstream gradient, reaches what it reaches on the CPU,
+// and nothing else.
 void check_containment(std::mt19937& random, const BoxConvProblem& p, const GpuLimits& limits) {
   std::vector<float> input(p.batch * p.height * p.width * p.channels), output_grad(outputs(p));
   fill(random, &input);
   fill(random, &output_grad);
-  input[random() % input.size()] = std::numeric_limits<float>::quiet_NaN();
-  input[random() % input.size()] = std::numeric_limits<float>::infinity();
   const auto boxes = random_boxes<float>(random, p, false);
-  std::vector<float> want(output_grad.size());
-  boxconv::box_conv_forward(p, input.data(), boxes.data(), want.data(), serial);
-  const Results got = emulated<float, float>(p, limits, input, boxes, output_grad);
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    expect(std::isfinite(got.output[i]) == std::isfinite(want[i]), "containment", got.output[i],
-           want[i], 0);
+  for (const bool upstream : {false, true}) {
+    auto spoilt_input = input, spoilt_grad = output_grad;
+    std::vector<float>& spoilt = upstream ? spoilt_grad : spoilt_input;
+    spoilt[random() % spoilt.size()] = std::numeric_limits<float>::quiet_NaN();
+    spoilt[random() % spoilt.size()] = std::numeric_limits<float>::infinity();
+    std::vector<float> output(output_grad.size()), input_grad(input.size()), edges(boxes.size());
+    boxconv::box_conv_forward(p, spoilt_input.data(), boxes.data(), output.data(), serial);
+    boxconv::box_conv_backward(p, spoilt_input.data(), boxes.data(), spoilt_grad.data(),
+                               input_grad.data(), edges.data(), serial);
+    const Results got = emulated<float, float>(p, limits, spoilt_input, boxes, spoilt_grad);
+    for (std::size_t i = 0; i < output.size(); ++i) {
+      expect(std::isfinite(got.output[i]) == std::isfinite(output[i]), "containment", got.output[i],
+             output[i], 0);
+    }
+    for (std::size_t i = 0; i < input_grad.size(); ++i) {
+      expect(std::isfinite(got.input_grad[i]) == std::isfinite(input_grad[i]),
+             "containment of the gradient", got.input_grad[i], input_grad[i], 0);
+    }
   }
-  for (double entry : got.input_grad) expect(std::isfinite(entry), "contained", entry, 0, 0);
 }
 
 // Bright planes with a spike: errors stay small beside the mean magnitude in the box.
@@ -338,7 +348,7 @@ void check_precision(std::mt19937& random, const GpuLimits& limits, Layout layou
 
 template <typename T, typename TTable>
 void check_integral_image(std::mt19937& random, GpuLimits limits) {
-  limits.parts = random() % 2 ? 1 : 2048;
+  limits.parts = random() % 2 ? 16 : 2048;
   IntegralImageProblem p;
   p.batch = random() % 4;
   p.height = random() % 40;
@@ -396,6 +406,7 @@ int main() {
     check_integral_image<float, float>(random, random_limits(random));
     check_integral_image<Half, double>(random, random_limits(random));
     check_integral_image<double, double>(random, random_limits(random));
+    check_integral_image<BFloat16, float>(random, random_limits(random));
   }
   for (int i = 0; i < 10; ++i) {
     GpuLimits limits;
@@ -414,6 +425,11 @@ int main() {
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
     check_precision(random, random_limits(random), layout);
   }
+  GpuLimits large;  // as an H100 has
+  large.shared_bytes = 227 << 10;
+  BoxConvProblem full{1, 114, 121, 4, 1};
+  full.normalization = Normalization::kArea;
+  check_problem<float, float>(random, full, large);
   check_empty_problems();
   for (const int problems : {fused_problems, tiled_problems, shared_row_problems,
                              workspace_row_problems, tiled_tables}) {

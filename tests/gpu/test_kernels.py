@@ -37,6 +37,7 @@ def test_kernels_emulated(tmp_path):
     emulated = kernels.Kernels(device, Library(emulated_library.build(tmp_path), device))
     kernels.check_random_problems(emulated, problems=6, brief=True)
     kernels.check_large_problems(emulated, dtypes=("bfloat16",))
+    kernels.check_many_tables(emulated, images=20)
     kernels.check_extremes(emulated, images=50)
     kernels.check_wide_rows(emulated, width=15000)
     kernels.check_huge_plane(emulated, side=200)
