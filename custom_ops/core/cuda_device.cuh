@@ -35,12 +35,17 @@ class CudaDevice {
   void launch(Kernel kernel, int blocks, int threads, int shared_bytes,
               const Arguments&... arguments) {
     if (!ok() || blocks == 0) return;
+    if (shared_bytes > 0) {
+      // Rather shared memory, for several blocks a multiprocessor, than a first-level cache.
+      keep(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                cudaSharedmemCarveoutMaxShared));
+    }
     if (shared_bytes > (48 << 10)) {
       // The most that there is: other threads may be launching the same kernel.
       keep(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 limits_.shared_bytes));
-      if (!ok()) return;
     }
+    if (!ok()) return;
     kernel<<<blocks, threads, shared_bytes, stream_>>>(arguments...);
     keep(cudaGetLastError());
   }
