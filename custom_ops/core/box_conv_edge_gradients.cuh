@@ -1,26 +1,16 @@
-// What the backward kernels do with sums along rows, and how edge gradients add up in a block.
+// How the gradients of boxes' edges add up: in a thread, in a block, and over blocks in a fixed
+// order.
 #ifndef BOXCONV_CORE_BOX_CONV_EDGE_GRADIENTS_CUH_
 #define BOXCONV_CORE_BOX_CONV_EDGE_GRADIENTS_CUH_
 
-#include "core/box_conv_forward.cuh"
+#include "core/box_conv_call.cuh"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-template <typename T, typename TBox, typename V>
-struct BackwardCall {
-  ForwardCall<T, TBox, V> forward;  // its output is not used
-  const T* output_grad;
-  T* input_grad;
-  V* apart;         // input gradients of the chunk, where they do not add up in T; like column_sums
-  double* records;  // edge gradients [slots, boxes of the call, group, 4], zero at first
-};
-
-// The record of a strip of a unit of the chunk.
-template <typename T, typename TBox, typename V>
-BOXCONV_DEVICE double* record_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
-  const BoxConvPlan& plan = call.forward.plan;
-  return call.records + (unit * plan.slots_per_unit() + strip) * plan.group * 4;
+// How far an edge is from its pixel, in 32 bits: beyond the longest axis all are outside alike.
+BOXCONV_DEVICE int shift_within(EdgeShift edge) {
+  return static_cast<int>(clamp_index(edge.offset, -kLongestAxis, kLongestAxis));
 }
 
 // A thread's part of the gradients of its box's edges, in the order of a box.
@@ -54,120 +44,6 @@ BOXCONV_DEVICE void add_extent_terms(const BoxEdges& box, double responses,
   gradients->edge[1] += by_width;
   gradients->edge[2] -= by_height;
   gradients->edge[3] -= by_width;
-}
-
-// Input pixels that may lie outside: zero there.
-template <typename T, typename V>
-struct PaddedInput {
-  Plane<const T> plane;
-  int height, width;
-  BOXCONV_DEVICE V at(int y, int x) const {
-    if (!inside(y, height) || !inside(x, width)) return 0;
-    return load_constant(&plane.at(y, x));
-  }
-};
-
-// How far an edge is from its pixel, in 32 bits: beyond the longest axis all are outside alike.
-BOXCONV_DEVICE int shift_within(EdgeShift edge) {
-  return static_cast<int>(clamp_index(edge.offset, -kLongestAxis, kLongestAxis));
-}
-
-template <typename T, typename TBox, typename V>
-BOXCONV_DEVICE PaddedInput<T, V> padded_input(const ForwardCall<T, TBox, V>& call,
-                                              const Target& target) {
-  const BoxConvProblem& p = call.plan.problem;
-  return {input_plane(p, call.input, target.image, target.channel), static_cast<int>(p.height),
-          static_cast<int>(p.width)};
-}
-
-// Multiplies g summed along rows with the input where the upper and lower edges lie.
-template <typename T, typename V>
-struct RowEdgeSink {
-  PaddedInput<T, V> input;
-  int first, to_y_min, to_y_max;
-  LongSum<V> y_min, y_max;
-
-  template <int kMost>
-  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) {
-    for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { add(line, x, sum); });
-  }
-  BOXCONV_DEVICE void add(int line, int x, V sum) {
-    const int y = first + line;
-    y_min.add(sum * input.at(y - to_y_min, x));
-    y_max.add(sum * input.at(y - to_y_max, x));
-  }
-  BOXCONV_DEVICE void fold() {
-    y_min.fold();
-    y_max.fold();
-  }
-  BOXCONV_DEVICE void add_to(EdgeGradients* gradients) const {
-    gradients->edge[0] -= y_min.total();
-    gradients->edge[2] += y_max.total();
-  }
-};
-
-template <typename T, typename TBox, typename V>
-BOXCONV_DEVICE RowEdgeSink<T, V> row_edge_sink(const ForwardCall<T, TBox, V>& call,
-                                               const Target& target, Index first) {
-  const BoxEdges mirror = backward_box(target.edges);
-  // The mirrored box's lower edge is the box's upper one.
-  return {padded_input(call, target),
-          static_cast<int>(first),
-          shift_within(mirror.bottom),
-          shift_within(mirror.top),
-          {},
-          {}};
-}
-
-// Adds a box's part to the input gradient, and multiplies it with the input.
-template <typename T, typename V>
-struct InputGradientSink {
-  PaddedInput<T, V> input;
-  Plane<T> input_grad;
-  Plane<V> apart;
-  bool sums_apart, first_box, last_box;
-  Index first;
-  LongSum<V> responses;
-
-  template <int kMost>
-  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) {
-    for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { add(line, x, sum); });
-  }
-  BOXCONV_DEVICE void add(int line, int x, V sum) {
-    const int y = static_cast<int>(first) + line;
-    responses.add(sum * load_constant(&input.plane.at(y, x)));
-    if (!first_box) sum += sums_apart ? apart.at(y, x) : static_cast<V>(load(input_grad.at(y, x)));
-    if (sums_apart && !last_box) {
-      apart.at(y, x) = sum;
-    } else {
-      input_grad.at(y, x) = Store<T>::from(sum);
-    }
-  }
-  BOXCONV_DEVICE void fold() { responses.fold(); }
-  BOXCONV_DEVICE void add_to(const BoxConvProblem& p, const BoxEdges& box,
-                             EdgeGradients* gradients) const {
-    if (p.normalization == Normalization::kArea && !box.empty) {
-      add_extent_terms(box, responses.total(), gradients);
-    }
-  }
-};
-
-template <typename T, typename TBox, typename V>
-BOXCONV_DEVICE InputGradientSink<T, V> input_gradient_sink(const BackwardCall<T, TBox, V>& call,
-                                                           const Target& target, Index unit,
-                                                           Index first, Index box_of_channel,
-                                                           const Team& team) {
-  const BoxConvPlan& plan = call.forward.plan;
-  const BoxConvProblem& p = plan.problem;
-  V* apart = plan.accumulate_apart ? call.apart + unit * plan.unit_size() : nullptr;
-  return {padded_input(call.forward, target),
-          input_plane(p, call.input_grad, target.image, target.channel),
-          column_sums_plane(plan, apart, 0, team.channel),
-          plan.accumulate_apart,
-          box_of_channel == 0,
-          box_of_channel == p.boxes_per_channel - 1,
-          first,
-          {}};
 }
 
 // With "valid", what an output loses as an edge grows differs from output to output: multiplies the
@@ -216,6 +92,53 @@ BOXCONV_DEVICE ValidExtentSink<T, V> valid_extent_sink(const BackwardCall<T, TBo
           forward.factors.columns(p, target.out_channel),
           first,
           {}};
+}
+
+// The boxes of each channel that a call is about: one, or, fused, all of them at once.
+BOXCONV_HOST_DEVICE Index boxes_of_call(const BoxConvPlan& plan) {
+  return plan.is_fused() ? plan.problem.boxes_per_channel : 1;
+}
+
+constexpr int kAddingThreads = 128;
+
+// Adds the records of the units [first_unit, first_unit + unit_count), always in the same order, to
+// the edge gradients [boxes, 4]. A block has a box, and each fourth thread one of its edges.
+static __global__ void __launch_bounds__(kAddingThreads)
+    add_records(BoxConvPlan plan, Index first_unit, Index unit_count, Index box_of_channel,
+                const double* records, double* edges) {
+  const BoxConvProblem& p = plan.problem;
+  const Index boxes = boxes_of_call(plan), slots = plan.slots_per_unit();
+  const int thread = static_cast<int>(threadIdx.x), edge = thread % 4;
+  double* sums = dynamic_shared<double>();
+  for (Index i = blockIdx.x; i < p.channels * boxes; i += gridDim.x) {
+    const Index m = i % boxes, channel = i / boxes, group = channel / plan.group;
+    const Index behind = group - first_unit % plan.groups;
+    const Index unit = behind < 0 ? behind + plan.groups : behind;
+    const Index units = unit < unit_count ? (unit_count - unit + plan.groups - 1) / plan.groups : 0;
+    double sum = 0;
+    for (Index k = thread / 4; k < units * slots; k += kAddingThreads / 4) {
+      const Index slot = (unit + k / slots * plan.groups) * slots + k % slots;
+      sum += records[((slot * boxes + m) * plan.group + channel % plan.group) * 4 + edge];
+    }
+    sums[thread] = sum;
+    for (int half = kAddingThreads / 2; half >= 4; half /= 2) {
+      __syncthreads();
+      if (thread < half) sums[thread] += sums[thread + half];
+    }
+    if (thread < 4) {
+      edges[(channel * p.boxes_per_channel + box_of_channel + m) * 4 + edge] += sums[thread];
+    }
+    __syncthreads();
+  }
+}
+
+template <typename TBox>
+__global__ void round_edges(Index count, const double* edges, TBox* boxes_grad) {
+  const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
+  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
+       i += threads) {
+    boxes_grad[i] = static_cast<TBox>(edges[i]);
+  }
 }
 
 }  // namespace BOXCONV_ISA

@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include "core/box_conv_backward.cuh"
+#include "core/box_conv_by_lines_backward.cuh"
 #include "core/box_conv_plan.h"
 #include "core/box_conv_tile_kernels.cuh"
 

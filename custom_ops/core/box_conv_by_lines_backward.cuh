@@ -1,18 +1,125 @@
-// Backward kernels for planes beyond shared memory. With g the upstream gradient and x the input,
-// of one box of a channel:
+// Backward kernels by lines. With g the upstream gradient and x the input, of one box of a channel:
 //   - g summed down the columns, then along the rows, is its part of the input gradient; times x it
 //     is what growing any edge loses to normalization,
 //   - the column sums times x where a left or right edge lies are the gradients of x_min and x_max,
 //   - g summed along the rows, times x where an upper or lower edge lies, those of y_min and y_max.
-// Edge gradients are summed within a block in a fixed order and kept apart for each block, then
-// summed in order: no atomics, the same bits each time.
-#ifndef BOXCONV_CORE_BOX_CONV_BACKWARD_CUH_
-#define BOXCONV_CORE_BOX_CONV_BACKWARD_CUH_
+#ifndef BOXCONV_CORE_BOX_CONV_BY_LINES_BACKWARD_CUH_
+#define BOXCONV_CORE_BOX_CONV_BY_LINES_BACKWARD_CUH_
 
+#include "core/box_conv_by_lines_forward.cuh"
 #include "core/box_conv_edge_gradients.cuh"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
+
+// Input pixels that may lie outside: zero there.
+template <typename T, typename V>
+struct PaddedInput {
+  Plane<const T> plane;
+  int height, width;
+  BOXCONV_DEVICE V at(int y, int x) const {
+    if (!inside(y, height) || !inside(x, width)) return 0;
+    return load_constant(&plane.at(y, x));
+  }
+};
+
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE PaddedInput<T, V> padded_input(const ForwardCall<T, TBox, V>& call,
+                                              const Target& target) {
+  const BoxConvProblem& p = call.plan.problem;
+  return {input_plane(p, call.input, target.image, target.channel), static_cast<int>(p.height),
+          static_cast<int>(p.width)};
+}
+
+// Multiplies g summed along rows with the input where the upper and lower edges lie.
+template <typename T, typename V>
+struct RowEdgeSink {
+  PaddedInput<T, V> input;
+  int first, to_y_min, to_y_max;
+  LongSum<V> y_min, y_max;
+
+  template <int kMost>
+  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) {
+    for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { add(line, x, sum); });
+  }
+  BOXCONV_DEVICE void add(int line, int x, V sum) {
+    const int y = first + line;
+    y_min.add(sum * input.at(y - to_y_min, x));
+    y_max.add(sum * input.at(y - to_y_max, x));
+  }
+  BOXCONV_DEVICE void fold() {
+    y_min.fold();
+    y_max.fold();
+  }
+  BOXCONV_DEVICE void add_to(EdgeGradients* gradients) const {
+    gradients->edge[0] -= y_min.total();
+    gradients->edge[2] += y_max.total();
+  }
+};
+
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE RowEdgeSink<T, V> row_edge_sink(const ForwardCall<T, TBox, V>& call,
+                                               const Target& target, Index first) {
+  const BoxEdges mirror = backward_box(target.edges);
+  // The mirrored box's lower edge is the box's upper one.
+  return {padded_input(call, target),
+          static_cast<int>(first),
+          shift_within(mirror.bottom),
+          shift_within(mirror.top),
+          {},
+          {}};
+}
+
+// Adds a box's part to the input gradient, and multiplies it with the input.
+template <typename T, typename V>
+struct InputGradientSink {
+  PaddedInput<T, V> input;
+  Plane<T> input_grad;
+  Plane<V> apart;
+  bool sums_apart, first_box, last_box;
+  Index first;
+  LongSum<V> responses;
+
+  template <int kMost>
+  BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) {
+    for_each_sum<kMost>(at, sums, [&](int line, int x, V sum) { add(line, x, sum); });
+  }
+  BOXCONV_DEVICE void add(int line, int x, V sum) {
+    const int y = static_cast<int>(first) + line;
+    responses.add(sum * load_constant(&input.plane.at(y, x)));
+    if (!first_box) sum += sums_apart ? apart.at(y, x) : static_cast<V>(load(input_grad.at(y, x)));
+    if (sums_apart && !last_box) {
+      apart.at(y, x) = sum;
+    } else {
+      input_grad.at(y, x) = Store<T>::from(sum);
+    }
+  }
+  BOXCONV_DEVICE void fold() { responses.fold(); }
+  BOXCONV_DEVICE void add_to(const BoxConvProblem& p, const BoxEdges& box,
+                             EdgeGradients* gradients) const {
+    if (p.normalization == Normalization::kArea && !box.empty) {
+      add_extent_terms(box, responses.total(), gradients);
+    }
+  }
+};
+
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE InputGradientSink<T, V> input_gradient_sink(const BackwardCall<T, TBox, V>& call,
+                                                           const Target& target, Index unit,
+                                                           Index first, Index box_of_channel,
+                                                           const Team& team) {
+  const BoxConvPlan& plan = call.forward.plan;
+  const BoxConvProblem& p = plan.problem;
+  V* apart = plan.accumulate_apart ? call.apart + unit * plan.unit_size() : nullptr;
+  return {padded_input(call.forward, target),
+          input_plane(p, call.input_grad, target.image, target.channel),
+          column_sums_plane(plan, apart, 0, team.channel),
+          plan.accumulate_apart,
+          box_of_channel == 0,
+          box_of_channel == p.boxes_per_channel - 1,
+          first,
+          {}};
+}
 
 // Sums g down the columns that this thread has, and multiplies with the input where the left and
 // right edges lie.
@@ -142,54 +249,7 @@ __global__ void __launch_bounds__(kMaxThreads) valid_extent_rows(BackwardCall<T,
       });
 }
 
-// The boxes of each channel that a call is about: one, or, fused, all of them at once.
-BOXCONV_HOST_DEVICE Index boxes_of_call(const BoxConvPlan& plan) {
-  return plan.is_fused() ? plan.problem.boxes_per_channel : 1;
-}
-
-constexpr int kAddingThreads = 128;
-
-// Adds the records of the units [first_unit, first_unit + unit_count), always in the same order, to
-// the edge gradients [boxes, 4]. A block has a box, and each fourth thread one of its edges.
-static __global__ void __launch_bounds__(kAddingThreads)
-    add_records(BoxConvPlan plan, Index first_unit, Index unit_count, Index box_of_channel,
-                const double* records, double* edges) {
-  const BoxConvProblem& p = plan.problem;
-  const Index boxes = boxes_of_call(plan), slots = plan.slots_per_unit();
-  const int thread = static_cast<int>(threadIdx.x), edge = thread % 4;
-  double* sums = dynamic_shared<double>();
-  for (Index i = blockIdx.x; i < p.channels * boxes; i += gridDim.x) {
-    const Index m = i % boxes, channel = i / boxes, group = channel / plan.group;
-    const Index behind = group - first_unit % plan.groups;
-    const Index unit = behind < 0 ? behind + plan.groups : behind;
-    const Index units = unit < unit_count ? (unit_count - unit + plan.groups - 1) / plan.groups : 0;
-    double sum = 0;
-    for (Index k = thread / 4; k < units * slots; k += kAddingThreads / 4) {
-      const Index slot = (unit + k / slots * plan.groups) * slots + k % slots;
-      sum += records[((slot * boxes + m) * plan.group + channel % plan.group) * 4 + edge];
-    }
-    sums[thread] = sum;
-    for (int half = kAddingThreads / 2; half >= 4; half /= 2) {
-      __syncthreads();
-      if (thread < half) sums[thread] += sums[thread + half];
-    }
-    if (thread < 4) {
-      edges[(channel * p.boxes_per_channel + box_of_channel + m) * 4 + edge] += sums[thread];
-    }
-    __syncthreads();
-  }
-}
-
-template <typename TBox>
-__global__ void round_edges(Index count, const double* edges, TBox* boxes_grad) {
-  const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
-  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += threads) {
-    boxes_grad[i] = static_cast<TBox>(edges[i]);
-  }
-}
-
 }  // namespace BOXCONV_ISA
 }  // namespace boxconv
 
-#endif  // BOXCONV_CORE_BOX_CONV_BACKWARD_CUH_
+#endif  // BOXCONV_CORE_BOX_CONV_BY_LINES_BACKWARD_CUH_
