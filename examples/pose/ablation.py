@@ -21,6 +21,7 @@ import re
 import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ import matplotlib.figure
 import rich.console
 import rich.progress
 
-from examples.pose import command_line, model_cost, plots, train
+from examples.pose import command_line, launch, model_cost, plots, train
 from examples.pose.models.blocks import BOX_CONTEXTS
 from examples.pose.run_folder import RunFolder, RunFolderError, whole_file
 
@@ -169,21 +170,34 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
     for job in range(jobs):
         shares.put(set(processors[job::jobs]) or set(processors))
 
+    trainings: dict[Path, subprocess.Popen] = {}
+    ends = threading.Event()
+
     def make(run: Run) -> str | None:
         share = shares.get()
+        log = run.folder / "train.log"
         try:
-            return _make_run(run.command(common), run.folder / "train.log", share)
+            if ends.is_set():
+                return None
+            trainings[run.folder] = _start_run(run.command(common), log, share)
+            code = trainings[run.folder].wait()
+            return None if code == 0 else log.read_text(encoding="utf-8")[-2000:]
         finally:
             shares.put(share)
 
     failures = {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         made = zip(runs, pool.map(make, runs), strict=True)
-        for run, failure in rich.progress.track(
-            made, "training", total=len(runs), console=console, disable=not console.is_terminal
-        ):
-            if failure is not None:
-                failures[str(run.folder)] = failure
+        try:
+            for run, failure in rich.progress.track(
+                made, "training", total=len(runs), console=console, disable=not console.is_terminal
+            ):
+                if failure is not None:
+                    failures[str(run.folder)] = failure
+        except BaseException:  # a signal: trainings do not go on by themselves
+            ends.set()
+            launch.stop(list(trainings.values()))
+            raise
     if failures:
         names = ", ".join(failures)
         raise RunFolderError(
@@ -191,15 +205,14 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
         )
 
 
-def _make_run(command: Sequence[str], log: Path, processors: set[int]) -> str | None:
-    """Trains in a process of its own; returns the end of what it printed if it failed."""
+def _start_run(command: Sequence[str], log: Path, processors: set[int]) -> subprocess.Popen:
+    """Trains in a process of its own, which prints to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        # Long before TensorFlow counts them.
-        os.sched_setaffinity(process.pid, processors)
-        code = process.wait()
-    return None if code == 0 else log.read_text(encoding="utf-8")[-2000:]
+    # Long before TensorFlow counts them.
+    os.sched_setaffinity(process.pid, processors)
+    return process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -304,4 +317,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.run(main))
+    sys.exit(launch.run_as_process(lambda: command_line.run(main)))

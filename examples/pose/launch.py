@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from examples.pose import train
 from examples.pose.run_folder import RunFolder
@@ -147,8 +147,8 @@ def main(argv: list[str] | None = None) -> int:
     return launch(RunFolder(training.run), own.workers, command, own.max_restarts)
 
 
-def command() -> int:
-    """`main` as a process: a signal that ends it ends its workers too."""
+def run_as_process(main: Callable[[], int | None]) -> int | None:
+    """A command's `main` as a process: a signal that ends it ends its workers too."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         return main()
@@ -157,4 +157,4 @@ def command() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command())
+    sys.exit(run_as_process(main))

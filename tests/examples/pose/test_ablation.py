@@ -1,7 +1,11 @@
 """`examples.pose.ablation`: settings that networks take, runs, tables, failures."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -107,6 +111,32 @@ def test_failed_runs_are_named_with_what_they_said(small_study, tmp_path):
     runs = [Run(Setting("bad", ("--image_size", "30")), 0, tmp_path / "bad")]
     with pytest.raises(RunFolderError, match=r"1 runs failed: .*bad(?s:.*)multiple of 4"):
         ablation.make_runs(runs, COMMON, 1)
+
+
+def test_trainings_end_with_the_command(tmp_path):
+    """Ended by a signal, it leaves no training behind, and begins no other."""
+    training = (
+        "import os, pathlib, sys, time; folder = sys.argv[sys.argv.index('--run') + 1];"
+        "pathlib.Path(folder, 'pid').write_text(str(os.getpid())); time.sleep(60)"
+    )
+    command = f"""
+import pathlib, sys
+from examples.pose import ablation, launch
+ablation.TRAIN = (sys.executable, "-c", {training!r})
+folders = [pathlib.Path({str(tmp_path)!r}) / str(seed) for seed in range(3)]
+runs = [ablation.Run(ablation.DEFAULT, seed, folder) for seed, folder in enumerate(folders)]
+sys.exit(launch.run_as_process(lambda: ablation.make_runs(runs, [], 2)))
+"""
+    process = subprocess.Popen([sys.executable, "-c", command])
+    pids = [tmp_path / str(seed) / "pid" for seed in range(2)]
+    while process.poll() is None and not all(pid.exists() and pid.read_text() for pid in pids):
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait() == 128 + signal.SIGTERM
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
+    assert not (tmp_path / "2").exists()
 
 
 @pytest.mark.parametrize("argument", ["--run", "--seed=3"])

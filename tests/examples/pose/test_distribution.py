@@ -184,8 +184,8 @@ def test_workers_end_with_the_launcher(tmp_path):
 import sys
 from examples.pose import launch
 from examples.pose.run_folder import RunFolder
-launch.main = lambda: launch.launch(RunFolder({str(tmp_path)!r}), 2, {quick(tmp_path, code)!r}, 0)
-sys.exit(launch.command())
+main = lambda: launch.launch(RunFolder({str(tmp_path)!r}), 2, {quick(tmp_path, code)!r}, 0)
+sys.exit(launch.run_as_process(main))
 """
     process = subprocess.Popen([sys.executable, "-c", launcher])
     files = [tmp_path / "pid0", tmp_path / "pid1"]
