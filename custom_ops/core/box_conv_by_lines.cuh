@@ -112,7 +112,7 @@ struct Columns {
   int begin, end, segment;
 };
 
-// The strip of columns, and their segment, that a block of the separate kernels has.
+// The strip of columns, and their segment, that a block has.
 BOXCONV_DEVICE Columns columns_of_strip(const BoxConvPlan& plan, Index strip) {
   const Index x = strip / plan.segments() * plan.lanes;
   return {static_cast<int>(x), static_cast<int>(smaller(x + plan.lanes, plan.problem.width)),

@@ -14,7 +14,7 @@ struct ForwardCall {
   const TBox* boxes;
   ValidFactors<V> factors;
   T* output;
-  // Separate kernels: the units and the box of each channel that the call is about, and the column
+  // Not fused: the units and the box of each channel that the call is about, and the column
   // sums between the kernels, [chunk, height, width, group] or [chunk, group, height, width].
   Index first_unit, unit_count, box_of_channel;
   V* column_sums;
@@ -25,7 +25,7 @@ struct BackwardCall {
   ForwardCall<T, TBox, V> forward;  // its output is not used
   const T* output_grad;
   T* input_grad;
-  V* apart;         // input gradients of the chunk, where they do not add up in T; like column_sums
+  V* apart;         // sums of several boxes' input gradients, like column_sums
   double* records;  // edge gradients [slots, boxes of the call, group, 4], zero at first
 };
 

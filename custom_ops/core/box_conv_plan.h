@@ -33,7 +33,7 @@ constexpr int kChunk = sizeof(V) > 4 ? 17 : 33;
 template <typename V>
 constexpr Index kLongestLine = 32 * kChunk<V> - 1;
 
-// Rows that a thread of the separate kernels does of a column, if windows are no higher.
+// Rows that a thread of the kernels by lines does of a column, if windows are no higher.
 constexpr int kSegmentRows = 64;
 
 // Shared memory for a thread's part of the gradients of a box's edges.
