@@ -223,6 +223,16 @@ struct RowTarget : Target {
   LineWindow<V> window;
 };
 
+// That of a unit of the chunk, with its box or the one that stands for it backward.
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE RowTarget<V> row_target(const ForwardCall<T, TBox, V>& call, const Team& team,
+                                       Index unit, bool backward) {
+  const Target target(call.plan, team.channel, call.boxes, call.first_unit + unit,
+                      call.box_of_channel);
+  const BoxEdges box = backward ? backward_box(target.edges) : target.edges;
+  return {target, row_window<V>(call.plan.problem, target, box)};
+}
+
 }  // namespace BOXCONV_ISA
 }  // namespace boxconv
 

@@ -179,21 +179,13 @@ __global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, 
 }
 
 template <typename T, typename TBox, typename V>
-BOXCONV_DEVICE RowTarget<V> backward_target(const ForwardCall<T, TBox, V>& call, const Team& team,
-                                            Index unit) {
-  const Target target(call.plan, team.channel, call.boxes, call.first_unit + unit,
-                      call.box_of_channel);
-  return {target, row_window<V>(call.plan.problem, target, backward_box(target.edges))};
-}
-
-template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) input_gradient_rows(BackwardCall<T, TBox, V> call) {
   const ForwardCall<T, TBox, V>& forward = call.forward;
   const BoxConvProblem& p = forward.plan.problem;
   const Team team(forward.plan);
   sum_row_strips<T, false>(
       forward.plan, team, forward.unit_count, p.height, 1, forward.column_sums,
-      [&](Index unit) { return backward_target(forward, team, unit); }, ColumnSums(),
+      [&](Index unit) { return row_target(forward, team, unit, /*backward=*/true); }, ColumnSums(),
       [&](const Target& target, Index unit, Index first) {
         return input_gradient_sink(call, target, unit, first, forward.box_of_channel, team);
       },
@@ -211,7 +203,7 @@ __global__ void __launch_bounds__(kMaxThreads) gradient_rows(BackwardCall<T, TBo
   const Team team(forward.plan);
   sum_row_strips<T, true>(
       forward.plan, team, forward.unit_count, p.height, 1, forward.column_sums,
-      [&](Index unit) { return backward_target(forward, team, unit); },
+      [&](Index unit) { return row_target(forward, team, unit, /*backward=*/true); },
       [&](const Target& target, int y, int x, V) {
         return gradient_plane(p, call.output_grad, forward.factors, target.image,
                               target.out_channel)
@@ -234,12 +226,7 @@ __global__ void __launch_bounds__(kMaxThreads) valid_extent_rows(BackwardCall<T,
   const Team team(forward.plan);
   sum_row_strips<T, false>(
       forward.plan, team, forward.unit_count, p.out_height(), p.stride_y, forward.column_sums,
-      [&](Index unit) {
-        const Target target(forward.plan, team.channel, forward.boxes, forward.first_unit + unit,
-                            forward.box_of_channel);
-        return RowTarget<V>{target, row_window<V>(p, target, target.edges)};
-      },
-      ColumnSums(),
+      [&](Index unit) { return row_target(forward, team, unit, /*backward=*/false); }, ColumnSums(),
       [&](const Target& target, Index, Index first) {
         return valid_extent_sink(call, target, first);
       },

@@ -93,12 +93,7 @@ __global__ void __launch_bounds__(kMaxThreads) forward_rows(ForwardCall<T, TBox,
   const Team team(call.plan);
   sum_row_strips<T, false>(
       call.plan, team, call.unit_count, p.out_height(), p.stride_y, call.column_sums,
-      [&](Index unit) {
-        const Target target(call.plan, team.channel, call.boxes, call.first_unit + unit,
-                            call.box_of_channel);
-        return RowTarget<V>{target, row_window<V>(p, target, target.edges)};
-      },
-      ColumnSums(),
+      [&](Index unit) { return row_target(call, team, unit, /*backward=*/false); }, ColumnSums(),
       [&](const Target& target, Index, Index first) { return response_sink(call, target, first); },
       [](const ResponseSink<T, V>&, const Target&, Index, Index) {});
 }

@@ -143,7 +143,8 @@ class BoxConvLauncher {
 
   void sum_columns(Device& device, const ForwardCall<T, TBox, V>& chunk) const {
     if (plan_.is_tiled()) {
-      launch_columns(device, tiled_forward_columns<T, TBox, V>, chunk.unit_count, 0, chunk);
+      launch_columns(device, tiled_forward_columns<T, TBox, V>, chunk.unit_count,
+                     plan_.column_tile.end, chunk);
     } else {
       launch_columns(device, forward_columns<T, TBox, V>, chunk.unit_count, 0, chunk);
     }
@@ -153,8 +154,7 @@ class BoxConvLauncher {
   template <typename Kernel, typename Call>
   void launch_columns(Device& device, Kernel kernel, Index units, int shared_bytes,
                       const Call& call) const {
-    launch(device, kernel, units * plan_.column_strips() * plan_.segments(),
-           plan_.is_tiled() ? plan_.column_tile.end : shared_bytes, call);
+    launch(device, kernel, units * plan_.column_strips() * plan_.segments(), shared_bytes, call);
   }
 
   template <typename Kernel, typename Call>
@@ -170,7 +170,8 @@ class BoxConvLauncher {
     clear_records(device);
     if (plan_.is_tiled()) {
       launch_rows(device, tiled_gradient_rows<T, TBox, V>, p.height, units, call);
-      launch_columns(device, tiled_gradient_columns<T, TBox, V>, units, 0, call);
+      launch_columns(device, tiled_gradient_columns<T, TBox, V>, units, plan_.column_tile.end,
+                     call);
       launch_rows(device, tiled_input_gradient_rows<T, TBox, V>, p.height, units, call);
     } else {
       launch_rows(device, gradient_rows<T, TBox, V>, p.height, units, call);

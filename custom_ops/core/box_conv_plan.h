@@ -25,7 +25,7 @@ namespace boxconv {
 template <typename T>
 constexpr int kSteps = sizeof(T) > 4 ? 4 : 8;
 
-// Pixels of a line that a lane of the fused kernels has, for planes of V: odd, against bank
+// Pixels of a line in a tile that a lane has, for planes of V: odd, against bank
 // conflicts.
 template <typename V>
 constexpr int kChunk = sizeof(V) > 4 ? 17 : 33;

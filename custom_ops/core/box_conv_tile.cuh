@@ -56,21 +56,21 @@ struct TensorPlanes {
   }
 };
 
-// Those of up to `group` channels from `first` on, of a tensor of planes of height * width pixels
+// Those of some channels from `first` on, of a tensor of planes of height * width pixels
 // that has `every` channels for each of them; the planes are of the one at `offset`.
 template <typename T>
 BOXCONV_DEVICE TensorPlanes<T> tensor_planes(const BoxConvProblem& p, T* data, Index image,
                                              Index height, Index width, const Region& region,
-                                             Index first, int group, Index every, Index offset) {
+                                             Index first, int channels, Index every, Index offset) {
   const bool channels_last = p.layout == Layout::kChannelsLast;
-  const Index channels = p.channels * every, plane = height * width;
-  const Index channel_step = channels_last ? 1 : plane, pixel_step = channels_last ? channels : 1;
+  const Index all = p.channels * every, plane = height * width;
+  const Index channel_step = channels_last ? 1 : plane, pixel_step = channels_last ? all : 1;
   const Index channel = first * every + offset, pixel = region.y * width + region.x;
-  return {data + image * channels * plane + channel * channel_step + pixel * pixel_step,
+  return {data + image * all * plane + channel * channel_step + pixel * pixel_step,
           channel_step * every,
           static_cast<int>(width * pixel_step),
           static_cast<int>(pixel_step),
-          static_cast<int>(smaller(group, p.channels - first)),
+          channels,
           region.height,
           region.width,
           channels_last};
@@ -91,7 +91,6 @@ template <typename T, int kCount, Along kAlong>
 class PacketWalk {
  public:
   using Value = std::remove_const_t<T>;
-  static constexpr int kValues = kCount;
 
   BOXCONV_DEVICE explicit PacketWalk(const TensorPlanes<T>& planes)
       : p_(planes),

@@ -142,7 +142,7 @@ class TileBlock {
   // where the upper and lower edges lie. The mirrored box's lower edge is the box's upper one.
   BOXCONV_DEVICE void add_row_edges(const Region& region, EdgeGradients* gradients) const {
     const Target of = target();
-    if (!of.exists || of.edges.empty) return;
+    if (of.edges.empty) return;
     const BoxEdges mirror = backward_box(of.edges);
     gradients->edge[0] -= product_with_input(region, shift_within(mirror.bottom), 0);
     gradients->edge[2] += product_with_input(region, shift_within(mirror.top), 0);
@@ -150,7 +150,7 @@ class TileBlock {
   // The same for planes summed down columns, and all of their rows' pixels.
   BOXCONV_DEVICE void add_column_edges(const Region& region, EdgeGradients* gradients) const {
     const Target of = target();
-    if (!of.exists || of.edges.empty) return;
+    if (of.edges.empty) return;
     const BoxEdges mirror = backward_box(of.edges);
     const double scale = constant_scale<V>(p_, of.edges);
     gradients->edge[1] -= scale * product_with_input(region, 0, shift_within(mirror.right));
@@ -159,14 +159,14 @@ class TileBlock {
   // With "area", what edges lose as they grow: planes are the box's part of the input gradient.
   BOXCONV_DEVICE void add_area_extent(const Region& region, EdgeGradients* gradients) const {
     const Target of = target();
-    if (p_.normalization != Normalization::kArea || !of.exists || of.edges.empty) return;
+    if (p_.normalization != Normalization::kArea || of.edges.empty) return;
     add_extent_terms(of.edges, product_with_input(region, 0, 0), gradients);
   }
   // With "valid": planes are responses before they are divided, of rows as in store_responses.
   BOXCONV_DEVICE void add_valid_extent(const BackwardCall<T, TBox, V>& call, int first, int rows,
                                        int every, EdgeGradients* gradients) const {
     const Target of = target();
-    if (!of.exists || of.edges.empty) return;
+    if (of.edges.empty) return;
     auto sink = valid_extent_sink(call, of, first);
     for_each_pixel(0, rows, 0, static_cast<int>(p_.out_width()), [&](int y, int x) {
       sink.add(y, x * stride_x_, planes_.at(team_.channel, y * every, x * stride_x_));
@@ -202,12 +202,12 @@ class TileBlock {
   template <typename U>
   BOXCONV_DEVICE TensorPlanes<U> input_planes(U* data, const Region& region) const {
     return tensor_planes(p_, data, unit_ / plan_.groups, p_.height, p_.width, region,
-                         first_channel_, plan_.group, 1, 0);
+                         first_channel_, channels_, 1, 0);
   }
   template <typename U>
   BOXCONV_DEVICE TensorPlanes<U> output_planes(U* data, const Region& region) const {
     return tensor_planes(p_, data, unit_ / plan_.groups, p_.out_height(), p_.out_width(), region,
-                         first_channel_, plan_.group, p_.boxes_per_channel, box_);
+                         first_channel_, channels_, p_.boxes_per_channel, box_);
   }
   // Buffers have planes side by side, whichever the layout.
   template <typename U>

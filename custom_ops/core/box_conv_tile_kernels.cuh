@@ -2,9 +2,8 @@
 //
 // Fused, where whole planes fit: a tensor is read and written once, by packets. Backward, g being
 // the upstream gradient and x the input:
-//   - g summed along the rows, times x where an upper or lower edge lies, are the gradients of
-//   y_min
-//     and y_max,
+//   - g summed along the rows, times x where an upper or lower edge lies, are the gradients of the
+//     box's y_min and y_max,
 //   - g summed down the columns, times x where a left or right edge lies, those of x_min and x_max,
 //   - those sums summed along the rows are the box's part of the input gradient; times x, they are
 //     what growing any edge loses to normalization.
@@ -61,7 +60,7 @@ BOXCONV_DEVICE void fused_gradients(const TileBlock<T, TBox, V>& block,
     const bool backward = pass != kValidExtent;
     const int rows = static_cast<int>(backward ? p.height : p.out_height());
     const int every = backward ? 1 : block.stride_y();
-    block.make_windows(backward);
+    if (pass != kInputGradient) block.make_windows(backward);  // or they are those of before
     if (backward) {
       block.load_gradient(call.output_grad, plane);
     } else {
@@ -105,36 +104,38 @@ __global__ void __launch_bounds__(kMaxThreads) fused_backward(BackwardCall<T, TB
   }
 }
 
-// Calls body(unit of the chunk, its strip, region) for the strips of columns, or of `rows` rows,
-// that a block has.
-template <typename T, typename TBox, typename V, typename Body>
-BOXCONV_DEVICE void for_each_column_strip(const ForwardCall<T, TBox, V>& call,
-                                          TileBlock<T, TBox, V>* block, const Body& body) {
-  const BoxConvProblem& p = call.plan.problem;
-  const int columns = call.plan.column_tile.columns;
-  const Index strips = (p.width + columns - 1) / columns;
+// Calls body(unit of the chunk, its strip, region_of(strip)) for the strips that a block has.
+template <typename T, typename TBox, typename V, typename RegionOf, typename Body>
+BOXCONV_DEVICE void for_each_strip(const ForwardCall<T, TBox, V>& call, Index strips,
+                                   TileBlock<T, TBox, V>* block, const RegionOf& region_of,
+                                   const Body& body) {
   for (Index i = blockIdx.x; i < call.unit_count * strips; i += gridDim.x) {
     const Index unit = i / strips, strip = i % strips;
-    const Region region{0, static_cast<int>(strip) * columns, static_cast<int>(p.height),
-                        static_cast<int>(smaller(columns, p.width - strip * columns))};
     block->begin(call.first_unit + unit, call.box_of_channel);
-    body(unit, strip, region);
+    body(unit, strip, region_of(static_cast<int>(strip)));
   }
 }
 template <typename T, typename TBox, typename V, typename Body>
-BOXCONV_DEVICE void for_each_row_strip(const ForwardCall<T, TBox, V>& call, Index rows,
+BOXCONV_DEVICE void for_each_column_strip(const ForwardCall<T, TBox, V>& call,
+                                          TileBlock<T, TBox, V>* block, const Body& body) {
+  const Region plane = whole_plane(call.plan.problem);
+  const int columns = call.plan.column_tile.columns;
+  const auto region_of = [&](int strip) {
+    const int x = strip * columns, left = plane.width - x;
+    return Region{0, x, plane.height, left < columns ? left : columns};
+  };
+  for_each_strip(call, call.plan.column_strips(), block, region_of, body);
+}
+// Strips of `height` rows altogether: the planes', or the outputs'.
+template <typename T, typename TBox, typename V, typename Body>
+BOXCONV_DEVICE void for_each_row_strip(const ForwardCall<T, TBox, V>& call, Index height,
                                        TileBlock<T, TBox, V>* block, const Body& body) {
-  const BoxConvProblem& p = call.plan.problem;
-  const int of_strip = call.plan.row_tile.rows;
-  const Index strips = (rows + of_strip - 1) / of_strip;
-  for (Index i = blockIdx.x; i < call.unit_count * strips; i += gridDim.x) {
-    const Index unit = i / strips, strip = i % strips;
-    const Region region{static_cast<int>(strip) * of_strip, 0,
-                        static_cast<int>(smaller(of_strip, rows - strip * of_strip)),
-                        static_cast<int>(p.width)};
-    block->begin(call.first_unit + unit, call.box_of_channel);
-    body(unit, strip, region);
-  }
+  const int width = static_cast<int>(call.plan.problem.width), rows = call.plan.row_tile.rows;
+  const auto region_of = [&](int strip) {
+    const int y = strip * rows, left = static_cast<int>(height) - y;
+    return Region{y, 0, left < rows ? left : rows, width};
+  };
+  for_each_strip(call, call.plan.row_strips(height), block, region_of, body);
 }
 
 template <typename T, typename TBox, typename V>

@@ -111,14 +111,10 @@ class IntegralImageKernel {
       double column_sum = 0;
       for (Index y = 0; y < p_.height; y += plan_.rows) {
         const Region region = tile_at(x, y);
-        if (exists_ && lane_ < region.width) add_down(region, &column_sum);
-        __syncthreads();
-        for_each_row(region, [&](int row) {
+        make_table(region, &column_sum, [&](int row) {
           const double sum = add_along(region, row, x == 0 ? 0 : row_sums[y + row]);
           if (x + region.width < p_.width) row_sums[y + row] = sum;
         });
-        __syncthreads();
-        if (exists_ && lane_ < region.width) store(region);
       }
       __syncthreads();
     }
@@ -128,7 +124,7 @@ class IntegralImageKernel {
   BOXCONV_DEVICE void sum_tile(Index unit, Index across, Index down, const TileBorders& borders) {
     begin(unit);
     const Region region = tile_at(across * plan_.columns, down * plan_.rows);
-    if (exists_ && lane_ < region.width) {
+    if (has_column(region)) {
       double sum = 0;
       for (int row = 0; row < region.height; ++row) {
         const double pixel = source(region, row);
@@ -153,15 +149,10 @@ class IntegralImageKernel {
     begin(unit);
     if (exists_ && across == 0 && down == 0) write_border();
     const Region region = tile_at(across * plan_.columns, down * plan_.rows);
-    if (exists_ && lane_ < region.width) {
-      double column_sum = borders.above_tile(plan_, unit, down, channel_)[region.x + lane_];
-      add_down(region, &column_sum);
-    }
-    __syncthreads();
+    const double* above = borders.above_tile(plan_, unit, down, channel_) + region.x;
     const double* left = borders.left_of_tile(plan_, unit, across, channel_) + region.y;
-    for_each_row(region, [&](int row) { add_along(region, row, left[row]); });
-    __syncthreads();
-    if (exists_ && lane_ < region.width) store(region);
+    double column_sum = has_column(region) ? above[lane_] : 0;
+    make_table(region, &column_sum, [&](int row) { add_along(region, row, left[row]); });
     __syncthreads();
   }
 
@@ -169,7 +160,7 @@ class IntegralImageKernel {
   BOXCONV_DEVICE void begin(Index unit) {
     const Index image = unit / plan_.groups;
     const Index channel = unit % plan_.groups * plan_.group + channel_;
-    exists_ = channel < p_.channels;
+    exists_ = plan_.has_channel(unit, channel_);
     source_ = plane_of(p_.layout, input_, image, p_.height, p_.width, p_.channels, channel);
     target_ = plane_of(p_.layout, table_, image, p_.height + 1, p_.width + 1, p_.channels, channel);
   }
@@ -191,6 +182,21 @@ class IntegralImageKernel {
     for (Index y = lane_; y < p_.height; y += plan_.columns) {
       target_.at(static_cast<int>(y + 1), 0) = 0;
     }
+  }
+
+  BOXCONV_DEVICE bool has_column(const Region& region) const {
+    return exists_ && lane_ < region.width;
+  }
+
+  // A tile of the table: sums down its columns, then add_row(row) along each row.
+  template <typename AddRow>
+  BOXCONV_DEVICE void make_table(const Region& region, double* column_sum,
+                                 const AddRow& add_row) const {
+    if (has_column(region)) add_down(region, column_sum);
+    __syncthreads();
+    for_each_row(region, add_row);
+    __syncthreads();
+    if (has_column(region)) store(region);
   }
 
   BOXCONV_DEVICE void add_down(const Region& region, double* column_sum) const {

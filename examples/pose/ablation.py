@@ -170,7 +170,7 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
     for job in range(jobs):
         shares.put(set(processors[job::jobs]) or set(processors))
 
-    trainings: dict[Path, subprocess.Popen] = {}
+    trainings: list[subprocess.Popen] = []
     ends = threading.Event()
 
     def make(run: Run) -> str | None:
@@ -179,9 +179,9 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
         try:
             if ends.is_set():
                 return None
-            trainings[run.folder] = _start_run(run.command(common), log, share)
-            code = trainings[run.folder].wait()
-            return None if code == 0 else log.read_text(encoding="utf-8")[-2000:]
+            training = _start_run(run.command(common), log, share)
+            trainings.append(training)
+            return None if training.wait() == 0 else log.read_text(encoding="utf-8")[-2000:]
         finally:
             shares.put(share)
 
@@ -196,7 +196,7 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
                     failures[str(run.folder)] = failure
         except BaseException:  # a signal: trainings do not go on by themselves
             ends.set()
-            launch.stop(list(trainings.values()))
+            launch.stop(trainings)
             raise
     if failures:
         names = ", ".join(failures)

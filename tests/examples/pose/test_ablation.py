@@ -1,11 +1,7 @@
 """`examples.pose.ablation`: settings that networks take, runs, tables, failures."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,6 +11,7 @@ from PIL import Image
 from examples.pose import ablation, models, train
 from examples.pose.ablation import Run, Setting
 from examples.pose.run_folder import RunFolder, RunFolderError, write_json
+from tests.examples.pose import children
 
 COMMON = [
     *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
@@ -127,15 +124,7 @@ folders = [pathlib.Path({str(tmp_path)!r}) / str(seed) for seed in range(3)]
 runs = [ablation.Run(ablation.DEFAULT, seed, folder) for seed, folder in enumerate(folders)]
 sys.exit(launch.run_as_process(lambda: ablation.make_runs(runs, [], 2)))
 """
-    process = subprocess.Popen([sys.executable, "-c", command])
-    pids = [tmp_path / str(seed) / "pid" for seed in range(2)]
-    while process.poll() is None and not all(pid.exists() and pid.read_text() for pid in pids):
-        time.sleep(0.1)
-    process.terminate()
-    assert process.wait() == 128 + signal.SIGTERM
-    for pid in pids:
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(pid.read_text()), 0)
+    children.assert_end_with(command, [tmp_path / str(seed) / "pid" for seed in range(2)])
     assert not (tmp_path / "2").exists()
 
 

@@ -17,6 +17,7 @@ import pytest
 from examples.pose import launch
 from examples.pose.distribution import cluster, make_workers
 from examples.pose.run_folder import RunFolder
+from tests.examples.pose import children
 
 ROOT = Path(__file__).resolve().parents[3]
 ARGUMENTS = [
@@ -184,18 +185,11 @@ def test_workers_end_with_the_launcher(tmp_path):
 import sys
 from examples.pose import launch
 from examples.pose.run_folder import RunFolder
+from tests.examples.pose import children
 main = lambda: launch.launch(RunFolder({str(tmp_path)!r}), 2, {quick(tmp_path, code)!r}, 0)
 sys.exit(launch.run_as_process(main))
 """
-    process = subprocess.Popen([sys.executable, "-c", launcher])
-    files = [tmp_path / "pid0", tmp_path / "pid1"]
-    while process.poll() is None and not all(f.exists() and f.read_text() for f in files):
-        time.sleep(0.1)
-    process.terminate()
-    assert process.wait() == 128 + signal.SIGTERM
-    for file in files:
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(file.read_text()), 0)
+    children.assert_end_with(launcher, [tmp_path / "pid0", tmp_path / "pid1"])
 
 
 def test_progress_renews_patience(tmp_path, capfd):
