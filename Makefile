@@ -23,7 +23,7 @@ BAZEL_FLAGS ?=
 BIN = $(VENV)/bin
 LIBRARY = tf_boxconv/lib/libtf_boxconv_ops.so
 OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt \
-	$(foreach kind,h cc cuh cu,custom_ops/*/*.$(kind)))
+	$(foreach kind,h cc cuh cu,custom_ops/*/*.$(kind) custom_ops/*/*/*.$(kind)))
 export PATH := $(abspath $(BIN)):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.

@@ -35,14 +35,14 @@ def compilations() -> dict[str, list[str]]:
     """The sources of each object, with what is defined for it."""
     compilations = {
         f"box_conv_{type_}.o": [
-            str(CUSTOM_OPS / "core/box_conv_cuda.cu"),
+            str(CUSTOM_OPS / "core/cuda/box_conv.cu"),
             f"-DBOXCONV_CUDA_TYPE={type_}",
             f"-DBOXCONV_CUDA_BOX_TYPE={box_type}",
         ]
         for type_, box_type in CORE_TYPES.items()
     }
-    compilations["integral_image.o"] = [str(CUSTOM_OPS / "core/integral_image_cuda.cu")]
-    compilations["box_conv_c.o"] = [str(CUSTOM_OPS / "core/box_conv_c.cc")]
+    compilations["integral_image.o"] = [str(CUSTOM_OPS / "core/cuda/integral_image.cu")]
+    compilations["box_conv_c.o"] = [str(CUSTOM_OPS / "core/c_api/boxconv_cuda.cc")]
     return compilations
 
 
@@ -51,7 +51,7 @@ def build(architecture: str) -> Path:
     folder = BUILD / architecture
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / "libboxconv_cuda.so"
-    sources = [*CUSTOM_OPS.glob("core/*"), Path(__file__)]
+    sources = [*CUSTOM_OPS.glob("core/**/*.*"), Path(__file__)]
     if library.exists() and library.stat().st_mtime > max(s.stat().st_mtime for s in sources):
         return library
     flags = ["-std=c++17", "-O3", "-DNDEBUG", f"-arch={architecture}", f"-I{CUSTOM_OPS}"]
@@ -128,7 +128,7 @@ class Library:
         self._device = device
         for name in ("forward", "backward", "integral_image"):
             for function in (name, f"{name}_workspace"):
-                getattr(self._c, f"boxconv_{function}").restype = ctypes.c_char_p
+                getattr(self._c, f"boxconv_cuda_{function}").restype = ctypes.c_char_p
 
     def workspace(self, name: str, problem: Problem, *options: int):
         """Allocates what `name` needs for the problem."""
@@ -153,6 +153,6 @@ class Library:
         self._call(name, problem, *options, *addresses, ctypes.c_void_p(self._device.stream()))
 
     def _call(self, name: str, problem: Problem, *arguments) -> None:
-        error = getattr(self._c, f"boxconv_{name}")(ctypes.byref(problem.as_c()), *arguments)
+        error = getattr(self._c, f"boxconv_cuda_{name}")(ctypes.byref(problem.as_c()), *arguments)
         if error is not None:
-            raise GpuError(f"boxconv_{name}: {error.decode()}")
+            raise GpuError(f"boxconv_cuda_{name}: {error.decode()}")

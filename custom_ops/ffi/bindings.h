@@ -1,5 +1,5 @@
-// What each handler takes and gives, the same on every platform; what a platform's handlers take
-// from XLA besides, its threads or its stream, is bound after that.
+// Arguments, results and attributes of each handler. They are the same on every platform; a handler
+// binds its platform's context (thread pool or stream) in addition.
 #ifndef BOXCONV_FFI_BINDINGS_H_
 #define BOXCONV_FFI_BINDINGS_H_
 

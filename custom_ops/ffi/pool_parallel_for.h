@@ -1,4 +1,4 @@
-// Core's units of work on a pool of threads that may all be busy, even with calls of this.
+// A ParallelFor on a pool whose threads may all be busy, even with other calls of it.
 #ifndef BOXCONV_FFI_POOL_PARALLEL_FOR_H_
 #define BOXCONV_FFI_POOL_PARALLEL_FOR_H_
 
@@ -10,23 +10,24 @@
 #include <mutex>
 #include <utility>
 
-#include "core/box_conv.h"
-#include "core/unit_blocks.h"
+#include "core/cpu/box_conv.h"
+#include "core/cpu/thread_share.h"
 
 namespace boxconv {
 
-// The blocks of one call. Whoever has time claims the next one, the caller first of all, so that
-// blocks get done though no other thread ever comes; helpers that come late find none left.
-class SharedBlocks {
+// The ranges of one call. Every thread with time to spare claims the next range, first of all the
+// caller's. So all ranges get done even if no other thread ever comes, and threads that come late
+// find nothing left.
+class SharedRanges {
  public:
-  SharedBlocks(Index total, Index block, const std::function<void(Index, Index)>& body)
-      : total_(total), block_(block), unfinished_((total + block - 1) / block), body_(&body) {}
+  SharedRanges(Index total, Index length, const std::function<void(Index, Index)>& body)
+      : total_(total), length_(length), unfinished_((total + length - 1) / length), body_(&body) {}
 
   void run() {
     for (;;) {
-      const Index begin = next_.fetch_add(block_, std::memory_order_relaxed);
+      const Index begin = next_.fetch_add(length_, std::memory_order_relaxed);
       if (begin >= total_) return;
-      (*body_)(begin, std::min(begin + block_, total_));
+      (*body_)(begin, std::min(begin + length_, total_));
       if (unfinished_.fetch_sub(1) == 1) {
         const std::lock_guard<std::mutex> lock(mutex_);
         done_.notify_one();
@@ -34,33 +35,34 @@ class SharedBlocks {
     }
   }
 
-  // All blocks are claimed: those not done yet are being run, and wait for nothing that waits here.
+  // Call it after run(): every range is claimed by then, and the threads that run the last ones
+  // wait for nothing.
   void wait() {
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return unfinished_.load() == 0; });
   }
 
  private:
-  const Index total_, block_;
+  const Index total_, length_;
   std::atomic<Index> next_{0}, unfinished_;
-  const std::function<void(Index, Index)>* body_;  // the caller's, alive until all blocks are done
+  const std::function<void(Index, Index)>* body_;  // the caller's; valid until all ranges are done
   std::mutex mutex_;
   std::condition_variable done_;
 };
 
-// Pool has num_threads() and Schedule(task). It must outlive the call, its tasks need not end in
-// it.
+// Pool has num_threads() and Schedule(task). It must outlive the call; tasks that it runs later do
+// nothing.
 template <typename Pool>
 ParallelFor pool_parallel_for(Pool* pool) {
   return [pool](Index total, Index cost, const std::function<void(Index, Index)>& body) {
     const Index threads = std::max(Index{1}, static_cast<Index>(pool->num_threads()));
-    const Index block = units_per_block(total, cost, threads);
-    if (block >= total) return body(0, total);
-    const auto blocks = std::make_shared<SharedBlocks>(total, block, body);
-    const Index helpers = (total + block - 1) / block - 1;
-    for (Index i = 0; i < helpers; ++i) pool->Schedule([blocks] { blocks->run(); });
-    blocks->run();
-    blocks->wait();
+    const Index length = tiles_per_thread(total, cost, threads);
+    if (length >= total) return body(0, total);
+    const auto ranges = std::make_shared<SharedRanges>(total, length, body);
+    const Index helpers = (total + length - 1) / length - 1;
+    for (Index i = 0; i < helpers; ++i) pool->Schedule([ranges] { ranges->run(); });
+    ranges->run();
+    ranges->wait();
   };
 }
 

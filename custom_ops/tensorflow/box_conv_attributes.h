@@ -1,17 +1,18 @@
-// The attributes of BoxConv>BoxConv2D and its gradient, and the problem that they and shapes make.
+// Reads the attributes of BoxConv>BoxConv2D and its gradient, and makes a BoxConvProblem of them
+// and the shapes of a call.
 #ifndef BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
 #define BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
 
 #include <string>
 #include <vector>
 
-#include "core/box_conv.h"
+#include "core/base/problem.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/kernel_common.h"
 
 namespace boxconv {
 
-// Attributes are read once, at construction; shapes come with each call.
+// Attributes are read once, when the kernel is constructed.
 class BoxConvAttributes {
  public:
   absl::Status read(tensorflow::OpKernelConstruction* context) {
@@ -25,9 +26,10 @@ class BoxConvAttributes {
     prototype_.stride_x = strides[1];
     std::string normalization;
     TF_RETURN_IF_ERROR(context->GetAttr("normalization", &normalization));
-    prototype_.normalization = normalization == "area"    ? Normalization::kArea
-                               : normalization == "valid" ? Normalization::kValid
-                                                          : Normalization::kNone;
+    if (!parse_normalization(normalization, &prototype_.normalization)) {
+      return tensorflow::errors::InvalidArgument(
+          "`normalization` must be none, area or valid, got ", normalization);
+    }
     return read_layout(context, &prototype_.layout);
   }
 
@@ -57,14 +59,13 @@ class BoxConvAttributes {
   BoxConvProblem prototype_;
 };
 
-inline tensorflow::TensorShape output_shape(const BoxConvProblem& p) {
+inline tensorflow::TensorShape output_shape_of(const BoxConvProblem& p) {
   return image_shape(p.layout, {p.batch, p.out_height(), p.out_width(), p.out_channels()});
 }
 
-// What the kernels of every device check of the upstream gradient.
 inline absl::Status check_output_grad(const BoxConvProblem& problem,
                                       const tensorflow::TensorShape& output_grad) {
-  const tensorflow::TensorShape shape = output_shape(problem);
+  const tensorflow::TensorShape shape = output_shape_of(problem);
   if (output_grad == shape) return absl::OkStatus();
   return tensorflow::errors::InvalidArgument("`output_grad` must have the output's shape ",
                                              shape.DebugString(), ", got ",

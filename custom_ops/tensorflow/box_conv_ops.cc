@@ -1,4 +1,5 @@
-// Registration of BoxConv>BoxConv2D and BoxConv>BoxConv2DGrad: attributes, documentation, shapes.
+// Registers BoxConv>BoxConv2D and BoxConv>BoxConv2DGrad: attributes, shape functions,
+// documentation.
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -29,7 +30,8 @@ absl::Status check_strides(InferenceContext* c, std::vector<tensorflow::int32>* 
   return absl::OkStatus();
 }
 
-// Checks the ranks and channels of `input` and `boxes`, and merges what is known of them.
+// Checks the ranks and channels of `input` and `boxes`. If only one of them has a known number of
+// channels, the other gets it too.
 absl::Status check_input_and_boxes(InferenceContext* c, const Axes& axes, ShapeHandle* input,
                                    ShapeHandle* boxes) {
   if (!c->WithRank(c->input(0), 4, input).ok()) {
@@ -104,13 +106,13 @@ REGISTER_OP("BoxConv>BoxConv2D")
     .Doc(R"doc(
 Convolves each channel with boxes of any size, at a cost that does not depend on the size.
 
-input: Images, zero outside; each pixel is a unit square of constant value.
-boxes: `[C, M, 4]`, (y_min, x_min, y_max, x_max) in pixels from the centre of the output pixel.
-  double for double images, else float.
-output: Channel `c * M + m` is channel `c` of the input summed over box `m` of its boxes.
+input: Images. Each pixel is a unit square of constant value; outside, the image is zero.
+boxes: `[C, M, 4]`, (y_min, x_min, y_max, x_max) in pixels relative to the centre of the output
+  pixel. double for double images, otherwise float.
+output: Channel `c * M + m` is channel `c` of the input, convolved with its box `m`.
 strides: (stride_y, stride_x).
-normalization: What the sum is divided by: nothing, the box's area, or the area of the box's part
-  inside the image.
+normalization: What the sum over the box is divided by. "none": nothing. "area": the area of the box.
+  "valid": the area of the part of the box inside the image.
 )doc");
 
 REGISTER_OP("BoxConv>BoxConv2DGrad")
@@ -128,5 +130,5 @@ REGISTER_OP("BoxConv>BoxConv2DGrad")
     .Doc(R"doc(
 Gradients of BoxConv2D with respect to its input and its boxes.
 
-On a pixel border the derivative to an edge is the one in the direction in which the box grows.
+Where an edge lies exactly on a pixel border, the derivative is that of the growing box.
 )doc");

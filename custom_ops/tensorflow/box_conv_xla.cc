@@ -1,15 +1,15 @@
-// How XLA compiles BoxConv>BoxConv2D, BoxConv>BoxConv2DGrad and BoxConv>IntegralImage.
+// Lowers BoxConv>BoxConv2D, BoxConv>BoxConv2DGrad and BoxConv>IntegralImage to XLA.
 //
-// On the CPU, and on GPUs if this is built with CUDA, as calls of the handlers in ffi/. Elsewhere
-// (TPUs), and everywhere if the environment says TF_BOXCONV_XLA=portable when the first of these
-// ops is compiled, by XLA's own operations.
+// On the CPU, and on GPUs in builds with CUDA, the ops become calls of the handlers in ffi/. On
+// other devices (TPUs), and on all devices if the environment variable TF_BOXCONV_XLA is "portable"
+// when the first op is compiled, they become XLA's own operations.
 #include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "ffi/box_conv_ffi.h"
+#include "ffi/handlers.h"
 #include "tensorflow/box_conv_attributes.h"
 #include "tensorflow/box_conv_xla_portable.h"
 #include "tensorflow/compiler/tf2xla/xla_compiler.h"
@@ -35,10 +35,10 @@ using tensorflow::errors::Unimplemented;
 constexpr char kForward[] = "tf_boxconv_forward", kBackward[] = "tf_boxconv_backward",
                kIntegralImage[] = "tf_boxconv_integral_image";
 
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kForward, "Host", tf_boxconv_forward_host);
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kBackward, "Host", tf_boxconv_backward_host);
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kForward, "Host", tf_boxconv_forward_cpu);
+XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kBackward, "Host", tf_boxconv_backward_cpu);
 XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kIntegralImage, "Host",
-                         tf_boxconv_integral_image_host);
+                         tf_boxconv_integral_image_cpu);
 #ifdef BOXCONV_HAS_CUDA
 XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kForward, "CUDA", tf_boxconv_forward_cuda);
 XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kBackward, "CUDA", tf_boxconv_backward_cuda);
@@ -64,12 +64,12 @@ bool has_handler(XlaOpKernelContext* context) {
          (kHasCuda && device == tensorflow::DEVICE_GPU_XLA_JIT);
 }
 
-// An array that XLA computes with. The size of a batch may be known only when the program runs
-// (after tf.boolean_mask, say): XLA then gives it the room of the largest, and `size` is the true
-// one. Beyond it lies anything.
+// An input of an op. The batch size may be dynamic: known only at run time, as after
+// tf.boolean_mask. XLA then allocates the largest possible batch; `size_` is the true batch size,
+// and the images beyond it are undefined.
 class Array {
  public:
-  // Fails if another axis has a size like that.
+  // Fails if any axis other than the batch is dynamic.
   static absl::Status read(XlaOpKernelContext* context, int input, const char* name, Array* array) {
     TF_ASSIGN_OR_RETURN(const xla::Shape shape, context->InputXlaShape(input));
     array->op_ = context->Input(input);
@@ -79,10 +79,10 @@ class Array {
       if (!shape.is_dynamic_dimension(axis)) continue;
       if (axis != 0 || shape.dimensions().size() != 4) {
         return Unimplemented(
-            "XLA compiles box convolutions of batches whose size depends on values (as after "
-            "tf.boolean_mask), but `",
-            name, "` has another axis like that: ", shape.ToString(),
-            ". Give that axis a fixed size, or do not compile this function with XLA.");
+            "Under XLA a box convolution may have a dynamic batch size (as after "
+            "tf.boolean_mask), but no other dynamic axis. Got `",
+            name, "` of shape ", shape.ToString(),
+            ". Give the axis a fixed size, or do not compile this function with XLA.");
       }
       array->size_ = xla::GetDimensionSize(array->op_, axis);
       array->op_ = xla::RemoveDynamicDimension(array->op_, axis);
@@ -94,7 +94,7 @@ class Array {
   xla::PrimitiveType type() const { return type_; }
   const TensorShape& shape() const { return shape_; }
 
-  // With zeros for images beyond the true size.
+  // The array with zeros beyond the true batch size.
   xla::XlaOp masked() const {
     if (!size_.valid()) return op_;
     const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, shape_.dim_sizes());
@@ -102,7 +102,7 @@ class Array {
                        xla::ZerosLike(op_));
   }
 
-  // `result` with a batch of the true size.
+  // Gives `result` the true batch size.
   xla::XlaOp with_size(xla::XlaOp result) const {
     return size_.valid() ? xla::SetDimensionSize(result, size_, 0) : result;
   }
@@ -123,7 +123,7 @@ std::string data_format_text(Layout layout) {
   return layout == Layout::kChannelsFirst ? "data_format = \"NCHW\"" : "data_format = \"NHWC\"";
 }
 
-// The attributes in MLIR's words.
+// The attributes as MLIR text.
 std::string attributes_text(const BoxConvProblem& p) {
   const char* normalization = p.normalization == Normalization::kNone   ? "none"
                               : p.normalization == Normalization::kArea ? "area"
@@ -159,7 +159,8 @@ class BoxConv2DXlaOp : public tensorflow::XlaOpKernel {
     const xla::XlaOp output =
         has_handler(context)
             ? call_handler(kForward, {input.op(), boxes.op()}, {row_major(input), row_major(boxes)},
-                           row_major(input.type(), output_shape(problem)), attributes_text(problem))
+                           row_major(input.type(), output_shape_of(problem)),
+                           attributes_text(problem))
             : PortableBoxConv(problem, boxes.type(), boxes.op()).forward(input.op(), input.type());
     context->SetOutput(0, input.with_size(output));
   }
@@ -183,7 +184,7 @@ class BoxConv2DGradXlaOp : public tensorflow::XlaOpKernel {
     BoxConvProblem problem;
     OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
     OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
-    // Boxes' gradients are sums over the batch.
+    // The gradient of the boxes sums over the batch, so undefined images must not contribute.
     const xla::XlaOp x = input.masked(), grad = output_grad.masked();
     xla::XlaOp input_grad, boxes_grad;
     if (has_handler(context)) {

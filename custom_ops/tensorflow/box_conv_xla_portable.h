@@ -1,6 +1,9 @@
 // Box convolution, its gradient and integral images in XLA's own operations, for devices without a
-// kernel of ours: one channel's response is Ay X Ax^T, where Ay[i, j] is how much of pixel row j
-// the box covers at output row i, and Ax likewise for columns.
+// compiled kernel.
+//
+// The response of one channel X to one box is Ay X Ax^T. Ay[i, j] is the part of pixel row j that
+// the box covers at output row i, and Ax likewise for columns. This restates the geometry of
+// core/geometry/ (box_edge.h, box_extent.h); tests compare the two.
 #ifndef BOXCONV_TENSORFLOW_BOX_CONV_XLA_PORTABLE_H_
 #define BOXCONV_TENSORFLOW_BOX_CONV_XLA_PORTABLE_H_
 
@@ -8,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/box_conv.h"
+#include "core/base/problem.h"
 #include "xla/hlo/builder/lib/arithmetic.h"
 #include "xla/hlo/builder/lib/constants.h"
 #include "xla/hlo/builder/xla_builder.h"
@@ -24,8 +27,8 @@ inline xla::XlaOp sum_over(xla::XlaOp values, xla::PrimitiveType type, const Axe
                      xla::CreateScalarAddComputation(type, builder), axes);
 }
 
-// Sums products over `contracted` axes, side by side for each index of the `batch` axes. Axes of
-// the result are the batch's, then what is left of `a`, then what is left of `b`.
+// The dot product over the `contracted` axes, for each index of the `batch` axes. The result has
+// the batch axes, then the remaining axes of `a`, then those of `b`.
 inline xla::XlaOp dot(xla::XlaOp a, const Axes& batch_a, const Axes& contracted_a, xla::XlaOp b,
                       const Axes& batch_b, const Axes& contracted_b) {
   xla::DotDimensionNumbers numbers;
@@ -33,25 +36,25 @@ inline xla::XlaOp dot(xla::XlaOp a, const Axes& batch_a, const Axes& contracted_
   for (const auto axis : batch_b) numbers.add_rhs_batch_dimensions(axis);
   for (const auto axis : contracted_a) numbers.add_lhs_contracting_dimensions(axis);
   for (const auto axis : contracted_b) numbers.add_rhs_contracting_dimensions(axis);
-  // Accelerators would multiply in bfloat16.
+  // By default, accelerators multiply in bfloat16.
   xla::PrecisionConfig precision;
   precision.add_operand_precision(xla::PrecisionConfig::HIGHEST);
   precision.add_operand_precision(xla::PrecisionConfig::HIGHEST);
   return xla::DotGeneral(a, b, numbers, &precision);
 }
 
-// The normalised overlaps along one axis and their derivatives to either edge, each
-// [C, M, outputs, size].
+// The normalised overlaps along one axis and their derivatives with respect to the min and the max
+// edge, each [C, M, outputs, size].
 struct OverlapMatrices {
-  xla::XlaOp overlap, d_low, d_high;
+  xla::XlaOp overlap, d_min, d_max;
 };
 
-// In operations on arrays of `type`, which boxes have.
+// Computes in `type`, the element type of the boxes.
 class PortableBoxConv {
  public:
   PortableBoxConv(const BoxConvProblem& problem, xla::PrimitiveType type, xla::XlaOp boxes)
       : p_(problem), type_(type), builder_(boxes.builder()) {
-    // Empty and inverted boxes, and ones with a NaN, have no effect.
+    // Boxes that are empty, inverted or contain a NaN respond with zero.
     const xla::XlaOp valid =
         xla::And(xla::Gt(edge(boxes, 2), edge(boxes, 0)), xla::Gt(edge(boxes, 3), edge(boxes, 1)));
     rows_ = matrices(edge(boxes, 0), edge(boxes, 2), valid, p_.height, p_.stride_y);
@@ -70,13 +73,13 @@ class PortableBoxConv {
                                              xla::PrimitiveType input_type) const {
     const xla::XlaOp x = planes(input);
     const xla::XlaOp grad = from_output_layout(output_grad);
-    // The upstream gradient spread along rows and along columns: [C, M, N, H', W], [C, M, N, W',
-    // H].
+    // The output gradient summed along the rows, [C, M, N, H', W], and along the columns,
+    // [C, M, N, W', H].
     const xla::XlaOp along_rows = dot(grad, {0, 1}, {4}, columns_.overlap, {0, 1}, {2});
     const xla::XlaOp along_columns = dot(grad, {0, 1}, {3}, rows_.overlap, {0, 1}, {2});
     // [C, N, W, H]
     const xla::XlaOp input_grad = dot(along_rows, {0}, {1, 3}, rows_.overlap, {0}, {1, 2});
-    // What either matrix's entries weigh: [C, M, H', H] and [C, M, W', W].
+    // Gradients with respect to the matrices: [C, M, H', H] and [C, M, W', W].
     const xla::XlaOp of_rows = dot(along_rows, {0}, {2, 4}, x, {0}, {1, 3});
     const xla::XlaOp of_columns = dot(along_columns, {0}, {2, 4}, x, {0}, {1, 2});
     const auto edge_grad = [&](xla::XlaOp derivative, xla::XlaOp weights) {
@@ -85,8 +88,8 @@ class PortableBoxConv {
     };
     const xla::XlaOp boxes_grad =
         xla::ConcatInDim(builder_,
-                         {edge_grad(rows_.d_low, of_rows), edge_grad(columns_.d_low, of_columns),
-                          edge_grad(rows_.d_high, of_rows), edge_grad(columns_.d_high, of_columns)},
+                         {edge_grad(rows_.d_min, of_rows), edge_grad(columns_.d_min, of_columns),
+                          edge_grad(rows_.d_max, of_rows), edge_grad(columns_.d_max, of_columns)},
                          2);
     const Axes to_input = channels_first() ? Axes{1, 0, 3, 2} : Axes{1, 3, 2, 0};
     return {xla::ConvertElementType(xla::Transpose(input_grad, to_input), input_type), boxes_grad};
@@ -95,13 +98,13 @@ class PortableBoxConv {
  private:
   bool channels_first() const { return p_.layout == Layout::kChannelsFirst; }
 
-  // [C, N, H, W] of images.
+  // Transposes images to [C, N, H, W].
   xla::XlaOp planes(xla::XlaOp images) const {
     const Axes axes = channels_first() ? Axes{1, 0, 2, 3} : Axes{3, 0, 1, 2};
     return xla::Transpose(xla::ConvertElementType(images, type_), axes);
   }
 
-  // [C, M, N, H', W'] in the place of outputs, and back.
+  // Transposes [C, M, N, H', W'] to the layout of the output, and back.
   xla::XlaOp to_output_layout(xla::XlaOp values) const {
     const Index n = p_.batch, h = p_.out_height(), w = p_.out_width(), c = p_.out_channels();
     return channels_first() ? xla::Reshape(xla::Transpose(values, {2, 0, 1, 3, 4}), {n, c, h, w})
@@ -139,7 +142,7 @@ class PortableBoxConv {
     const auto where = [&](xla::XlaOp condition, xla::XlaOp values) {
       return xla::Select(condition, values, xla::ZerosLike(values));
     };
-    // Integer differences first: the coordinates then stay exact however large the plane.
+    // The differences are computed in integers, so coordinates stay exact on planes of any size.
     const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, {outputs, size});
     const xla::XlaOp first = xla::Iota(builder_, indices, 0),
                      second = xla::Iota(builder_, indices, 1);
@@ -153,27 +156,27 @@ class PortableBoxConv {
     xla::XlaOp overlap =
         xla::Clamp(number(0.0), xla::Min(end, high_edge) - xla::Max(begin, low_edge), number(1.0));
     const xla::XlaOp one = xla::Broadcast(number(1.0), full);
-    // The pixel that an edge enters as the box grows.
-    xla::XlaOp d_low =
+    // The derivative is that of the growing box: nonzero at the pixel that the edge enters.
+    xla::XlaOp d_min =
         xla::Neg(where(xla::And(xla::Lt(begin, low_edge), xla::Le(low_edge, end)), one));
-    xla::XlaOp d_high = where(xla::And(xla::Le(begin, high_edge), xla::Lt(high_edge, end)), one);
+    xla::XlaOp d_max = where(xla::And(xla::Le(begin, high_edge), xla::Lt(high_edge, end)), one);
     if (p_.normalization == Normalization::kArea) {
       const xla::XlaOp inverse = of_boxes(inverse_of(high - low));
       overlap = overlap * inverse;
-      d_low = d_low * inverse + overlap * inverse;
-      d_high = d_high * inverse - overlap * inverse;
+      d_min = d_min * inverse + overlap * inverse;
+      d_max = d_max * inverse - overlap * inverse;
     } else if (p_.normalization == Normalization::kValid) {
       const xla::XlaOp inverse = of_outputs(inverse_of(sum_over(overlap, type_, {3})));
       overlap = overlap * inverse;
-      d_low = (d_low - overlap * of_outputs(sum_over(d_low, type_, {3}))) * inverse;
-      d_high = (d_high - overlap * of_outputs(sum_over(d_high, type_, {3}))) * inverse;
+      d_min = (d_min - overlap * of_outputs(sum_over(d_min, type_, {3}))) * inverse;
+      d_max = (d_max - overlap * of_outputs(sum_over(d_max, type_, {3}))) * inverse;
     }
     const xla::XlaOp kept = of_boxes(valid);
-    return {where(kept, overlap), where(kept, d_low), where(kept, d_high)};
+    return {where(kept, overlap), where(kept, d_min), where(kept, d_max)};
   }
 
-  // Of an extent; 0 where that is 0. So thin a box that its inverse overflows also has sums of
-  // zero, which must not meet an infinity.
+  // 1 / extent, or 0 where extent is 0. It is bounded because a box that thin has sums of zero, and
+  // 0 * infinity would be NaN.
   xla::XlaOp inverse_of(xla::XlaOp extent) const {
     const double largest = type_ == xla::F64 ? 1e300 : 1e30;
     const xla::XlaOp inverse = xla::Min(number(1.0) / extent, number(largest));
@@ -186,7 +189,7 @@ class PortableBoxConv {
   OverlapMatrices rows_, columns_;
 };
 
-// The summed-area table, summed in double.
+// The integral image (summed-area table), accumulated in double.
 inline xla::XlaOp portable_integral_image(const IntegralImageProblem& problem, xla::XlaOp input,
                                           xla::PrimitiveType table_type) {
   xla::XlaBuilder* builder = input.builder();
@@ -196,7 +199,8 @@ inline xla::XlaOp portable_integral_image(const IntegralImageProblem& problem, x
   const int first = problem.layout == Layout::kChannelsFirst ? 2 : 1;
   const std::int64_t sizes[] = {problem.height, problem.width};
   for (int i = 0; i < 2; ++i) {
-    // Entry i of a line is the window of all before i; zeros stand before the line's begin.
+    // Entry i of a line is the sum of all pixels before i: a window that ends there, padded with
+    // zeros at the beginning.
     xla::PaddingConfig padding = xla::MakeNoPaddingConfig(4);
     padding.mutable_dimensions(first + i)->set_edge_padding_low(1);
     table = xla::Pad(table, zero, padding);

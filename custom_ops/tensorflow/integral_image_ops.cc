@@ -1,4 +1,4 @@
-// Registration of BoxConv>IntegralImage: attributes, documentation, shapes.
+// Registers BoxConv>IntegralImage: attributes, shape function, documentation.
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
@@ -36,7 +36,8 @@ REGISTER_OP("BoxConv>IntegralImage")
     .Attr("data_format: {'NHWC', 'NCHW'} = 'NHWC'")
     .SetShapeFn(integral_image_shape)
     .Doc(R"doc(
-The summed-area table of each plane: entry (i, j) is the sum over rows < i and columns < j.
+Computes the integral image (summed-area table) of each plane: entry (i, j) is the sum over rows < i
+and columns < j.
 
-table: One row and one column larger than the input; summed in double whatever its type.
+table: One row and one column larger than the input. Sums are accumulated in double.
 )doc");

@@ -1,64 +1,49 @@
-// What the OpKernels share: TensorFlow's types, threads and attributes in core's terms.
+// Converts TensorFlow's types, shapes and attributes to core's.
 #ifndef BOXCONV_TENSORFLOW_KERNEL_COMMON_H_
 #define BOXCONV_TENSORFLOW_KERNEL_COMMON_H_
 
 #include <string>
 
-#include "core/box_conv.h"
-#include "core/huge_pages.h"
-#include "core/unit_blocks.h"
+#include "core/base/dispatch.h"
+#include "core/base/half.h"
+#include "core/base/problem.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace boxconv {
 
-// Core's name for TensorFlow's element type; they are the same bits.
+// TensorFlow's element type for core's. Both have the same bits.
 template <typename T>
-struct CoreType {
+struct TensorFlowType {
   using type = T;
 };
 template <>
-struct CoreType<Eigen::half> {
-  using type = Half;
+struct TensorFlowType<Half> {
+  using type = Eigen::half;
 };
 template <>
-struct CoreType<Eigen::bfloat16> {
-  using type = BFloat16;
+struct TensorFlowType<BFloat16> {
+  using type = Eigen::bfloat16;
 };
 
 template <typename T>
-const typename CoreType<T>::type* core_data(const tensorflow::Tensor& tensor) {
-  return reinterpret_cast<const typename CoreType<T>::type*>(tensor.flat<T>().data());
+const T* data_of(const tensorflow::Tensor& tensor) {
+  using TTensor = typename TensorFlowType<T>::type;
+  return reinterpret_cast<const T*>(tensor.flat<TTensor>().data());
 }
 
 template <typename T>
-typename CoreType<T>::type* core_data(tensorflow::Tensor* tensor) {
-  return reinterpret_cast<typename CoreType<T>::type*>(tensor->flat<T>().data());
-}
-
-// For a tensor that is about to be written.
-inline void advise_huge_pages(const tensorflow::Tensor& tensor) {
-  advise_huge_pages(tensor.tensor_data().data(), tensor.TotalBytes());
-}
-
-// Spreads core's units over the threads that TensorFlow gives its own kernels.
-inline ParallelFor parallel_for(tensorflow::OpKernelContext* context) {
-  auto* workers = context->device()->tensorflow_cpu_worker_threads()->workers;
-  return [workers](Index total, Index cost, const std::function<void(Index, Index)>& body) {
-    const Index block = units_per_block(total, cost, workers->NumThreads());
-    workers->ParallelFor(total, tensorflow::thread::ThreadPool::SchedulingParams::Fixed(block),
-                         body);
-  };
-}
-
-inline absl::Status to_tensorflow(Status status) {
-  if (status == Status::kOk) return absl::OkStatus();
-  return tensorflow::errors::ResourceExhausted("no memory for the kernel's scratch planes");
+T* data_of(tensorflow::Tensor* tensor) {
+  using TTensor = typename TensorFlowType<T>::type;
+  return reinterpret_cast<T*>(tensor->flat<TTensor>().data());
 }
 
 inline absl::Status read_layout(tensorflow::OpKernelConstruction* context, Layout* layout) {
   std::string data_format;
   TF_RETURN_IF_ERROR(context->GetAttr("data_format", &data_format));
-  *layout = data_format == "NCHW" ? Layout::kChannelsFirst : Layout::kChannelsLast;
+  if (!parse_layout(data_format, layout)) {
+    return tensorflow::errors::InvalidArgument("`data_format` must be NHWC or NCHW, got ",
+                                               data_format);
+  }
   return absl::OkStatus();
 }
 

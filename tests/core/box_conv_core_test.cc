@@ -9,8 +9,8 @@
 #include <thread>
 #include <vector>
 
-#include "core/box_conv.h"
-#include "core/half.h"
+#include "core/base/half.h"
+#include "core/cpu/box_conv.h"
 
 namespace {
 
@@ -186,44 +186,47 @@ double value_of_half(unsigned bits) {
 }
 
 void check_half() {
-  using boxconv::baseline::load;
-  using Store = boxconv::baseline::Store<boxconv::Half>;
   for (unsigned bits = 0; bits < 65536; ++bits) {
     const boxconv::Half half{static_cast<std::uint16_t>(bits)};
-    const float value = load(half);
+    const float value = boxconv::half_to_float(half);
     if (((bits >> 10) & 31) == 31) {
       expect((bits & 1023) ? std::isnan(value) : std::isinf(value), "half special", value);
-      expect((bits & 1023) ? std::isnan(load(Store::from(value))) : Store::from(value).bits == bits,
+      expect((bits & 1023) ? std::isnan(boxconv::half_to_float(boxconv::float_to_half(value)))
+                           : boxconv::float_to_half(value).bits == bits,
              "half special round trip", bits);
       continue;
     }
     expect(value == value_of_half(bits), "half to float", value, value_of_half(bits));
-    expect(Store::from(value).bits == bits, "half round trip", Store::from(value).bits, bits);
+    expect(boxconv::float_to_half(value).bits == bits, "half round trip",
+           boxconv::float_to_half(value).bits, bits);
     if ((bits & 0x7fff) >= 0x7bff) continue;
     // Between neighbours: nearest, and even at the middle.
     const double next = value_of_half(bits + 1), middle = (value + next) / 2;
     const unsigned even = bits % 2 ? bits + 1 : bits;
-    expect(Store::from(static_cast<float>(middle)).bits == even, "half tie", middle, even);
+    expect(boxconv::float_to_half(static_cast<float>(middle)).bits == even, "half tie", middle,
+           even);
     const float below = std::nextafter(static_cast<float>(middle), value);
-    expect(Store::from(below).bits == bits, "half below a tie", below, bits);
+    expect(boxconv::float_to_half(below).bits == bits, "half below a tie", below, bits);
   }
-  expect(Store::from(65519.0f).bits == 0x7bff && Store::from(65520.0f).bits == 0x7c00,
+  expect(boxconv::float_to_half(65519.0f).bits == 0x7bff &&
+             boxconv::float_to_half(65520.0f).bits == 0x7c00,
          "half limit");
 }
 
 void check_bfloat16() {
-  using boxconv::baseline::load;
-  using Store = boxconv::baseline::Store<boxconv::BFloat16>;
   for (unsigned bits = 0; bits < 65536; ++bits) {
-    const float value = load(boxconv::BFloat16{static_cast<std::uint16_t>(bits)});
+    const float value =
+        boxconv::bfloat16_to_float(boxconv::BFloat16{static_cast<std::uint16_t>(bits)});
     if (std::isnan(value)) {
-      expect(std::isnan(load(Store::from(value))), "bfloat16 NaN");
+      expect(std::isnan(boxconv::bfloat16_to_float(boxconv::float_to_bfloat16(value))),
+             "bfloat16 NaN");
     } else {
-      expect(Store::from(value).bits == bits, "bfloat16 round trip", Store::from(value).bits, bits);
+      expect(boxconv::float_to_bfloat16(value).bits == bits, "bfloat16 round trip",
+             boxconv::float_to_bfloat16(value).bits, bits);
     }
   }
-  expect(Store::from(1.00390625f).bits == 0x3f80, "bfloat16 tie to even");
-  expect(Store::from(1.01171875f).bits == 0x3f82, "bfloat16 tie to even");
+  expect(boxconv::float_to_bfloat16(1.00390625f).bits == 0x3f80, "bfloat16 tie to even");
+  expect(boxconv::float_to_bfloat16(1.01171875f).bits == 0x3f82, "bfloat16 tie to even");
 }
 
 }  // namespace

@@ -10,23 +10,23 @@
 #include <random>
 #include <vector>
 
-#include "core/box_conv.h"
-#include "core/box_conv_launch.cuh"
-#include "core/half.h"
-#include "core/integral_image.cuh"
+#include "core/base/half.h"
+#include "core/cpu/box_conv.h"
+#include "core/cuda/box_conv_launch.cuh"
+#include "core/cuda/integral_image.cuh"
 
 namespace {
 
 using boxconv::BFloat16;
 using boxconv::BoxConvProblem;
-using boxconv::GpuLimits;
 using boxconv::Half;
 using boxconv::Index;
 using boxconv::IntegralImageProblem;
 using boxconv::Layout;
 using boxconv::Normalization;
-using boxconv::baseline::BoxConvLauncher;
-using boxconv::baseline::IntegralImageLauncher;
+using boxconv::cuda::BoxConvLauncher;
+using boxconv::cuda::GpuLimits;
+using boxconv::cuda::IntegralImageLauncher;
 
 int failures = 0, fused_problems = 0, tiled_problems = 0, shared_row_problems = 0,
     workspace_row_problems = 0, tiled_tables = 0;
@@ -82,7 +82,7 @@ struct Rounding<BFloat16> {
 
 template <typename T>
 double value(T stored) {
-  return boxconv::baseline::load(stored);
+  return boxconv::widen(stored);
 }
 
 template <typename T>
@@ -100,7 +100,7 @@ std::vector<double> magnitudes(std::vector<double> values) {
 template <typename T>
 void fill(std::mt19937& random, std::vector<T>* values) {
   std::uniform_real_distribution<float> uniform(-1, 1);
-  for (T& entry : *values) entry = boxconv::baseline::Store<T>::from(uniform(random));
+  for (T& entry : *values) entry = boxconv::convert<T>(uniform(random));
 }
 
 struct Results {

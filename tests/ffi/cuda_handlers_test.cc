@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "ffi/box_conv_ffi.h"
+#include "ffi/handlers.h"
 #include "xla/ffi/api/c_api.h"
 
 namespace {
@@ -202,7 +202,7 @@ void test_results(const Attributes& attributes) {
 
   Array output(output_dims), expected(output_dims);
   expect(call(tf_boxconv_forward_cuda, attributes, {&input, &boxes}, {&output}).empty(), "forward");
-  expect(call(tf_boxconv_forward_host, attributes, {&input, &boxes}, {&expected}).empty(), "host");
+  expect(call(tf_boxconv_forward_cpu, attributes, {&input, &boxes}, {&expected}).empty(), "host");
   expect_close(output, expected, "forward on the device and on the host");
 
   Array to_input(input_dims), to_boxes(boxes_dims);
@@ -210,7 +210,7 @@ void test_results(const Attributes& attributes) {
   expect(call(tf_boxconv_backward_cuda, attributes, {&input, &boxes, &grad}, {&to_input, &to_boxes})
              .empty(),
          "backward");
-  expect(call(tf_boxconv_backward_host, attributes, {&input, &boxes, &grad},
+  expect(call(tf_boxconv_backward_cpu, attributes, {&input, &boxes, &grad},
               {&expected_to_input, &expected_to_boxes})
              .empty(),
          "host backward");
@@ -222,7 +222,7 @@ void test_results(const Attributes& attributes) {
   const Dims table_dims = first ? Dims{2, n, c, h + 1, w + 1} : Dims{2, n, h + 1, w + 1, c};
   Array table(table_dims), expected_table(table_dims);
   expect(call(tf_boxconv_integral_image_cuda, of_table, {&input}, {&table}).empty(), "table");
-  expect(call(tf_boxconv_integral_image_host, of_table, {&input}, {&expected_table}).empty(),
+  expect(call(tf_boxconv_integral_image_cpu, of_table, {&input}, {&expected_table}).empty(),
          "host table");
   expect_close(table, expected_table, "integral images");
 }

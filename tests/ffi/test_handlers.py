@@ -12,7 +12,7 @@ from benchmarks.gpu.library import CUSTOM_OPS
 from tests.gpu import emulated_library
 
 LIBRARY = Path(tf_boxconv.__file__).parent / "lib"
-HANDLERS = ("box_conv_ffi_cuda.cc", "integral_image_ffi_cuda.cc")
+HANDLERS = ("handlers_cuda.cc",)
 
 
 def ffi_include() -> str | None:

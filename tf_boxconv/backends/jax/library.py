@@ -9,13 +9,12 @@ import jax
 from tf_boxconv.backends.library import CORE_LIBRARY, LibraryUnavailable, load_core_library
 
 _TARGETS = ("forward", "backward", "integral_image")
-# The library's name for a platform, and JAX's.
-_PLATFORMS = {"host": "cpu", "cuda": "cuda"}
+_PLATFORMS = ("cpu", "cuda")
 
 
 def _load_library() -> ctypes.CDLL:
     library = load_core_library()
-    if not hasattr(library, "tf_boxconv_forward_host"):
+    if not hasattr(library, "tf_boxconv_forward_cpu"):
         raise LibraryUnavailable(
             f"{CORE_LIBRARY} was built without JAX. Build it again with JAX installed: run `pip "
             "install -e .` in a checkout, else `pip install --force-reinstall --no-deps "
@@ -27,11 +26,11 @@ def _load_library() -> ctypes.CDLL:
 def _register_handlers(library: ctypes.CDLL) -> list[str]:
     """Makes XLA know the handlers; returns the platforms that they are for."""
     platforms = []
-    for suffix, platform in _PLATFORMS.items():
-        if not hasattr(library, f"tf_boxconv_forward_{suffix}"):
+    for platform in _PLATFORMS:
+        if not hasattr(library, f"tf_boxconv_forward_{platform}"):
             continue
         for target in _TARGETS:
-            handler = jax.ffi.pycapsule(getattr(library, f"tf_boxconv_{target}_{suffix}"))
+            handler = jax.ffi.pycapsule(getattr(library, f"tf_boxconv_{target}_{platform}"))
             name = "CUDA" if platform == "cuda" else platform
             jax.ffi.register_ffi_target(f"tf_boxconv_{target}", handler, platform=name)
         platforms.append(platform)

@@ -9,7 +9,7 @@ import torch
 
 from tf_boxconv.backends.library import load_core_library
 
-# In the order of custom_ops/core/box_conv_c.h.
+# In the order of custom_ops/core/c_api/boxconv.h.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LAYOUTS = ("channels_last", "channels_first")
 _NORMALIZATIONS = ("none", "area", "valid")
@@ -31,7 +31,7 @@ def _load() -> ctypes.CDLL:
         ("backward", [pointer, pointer, pointer, pointer, pointer]),
         ("integral_image", [number, pointer, pointer]),
     ):
-        function = getattr(library, f"boxconv_host_{name}")
+        function = getattr(library, f"boxconv_cpu_{name}")
         function.argtypes = [problem, *arguments, number]
         function.restype = ctypes.c_char_p
     return library
@@ -64,12 +64,12 @@ def problem_of(
 
 
 def call(name: str, problem: _Problem, *arguments: torch.Tensor | int) -> None:
-    """Calls `boxconv_host_<name>` on as many threads as PyTorch's own operators use.
+    """Calls `boxconv_cpu_<name>` on as many threads as PyTorch's own operators use.
 
     Tensors are contiguous and on the CPU. Other threads of Python go on meanwhile.
     """
     values = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
-    function = getattr(_library, f"boxconv_host_{name}")
+    function = getattr(_library, f"boxconv_cpu_{name}")
     error = function(ctypes.byref(problem), *values, torch.get_num_threads())
     if error is not None:
         raise RuntimeError(f"tf_boxconv: {error.decode()}")

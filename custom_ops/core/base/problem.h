@@ -1,0 +1,47 @@
+// The arguments of box convolution and of integral images, other than the arrays.
+#ifndef BOXCONV_CORE_BASE_PROBLEM_H_
+#define BOXCONV_CORE_BASE_PROBLEM_H_
+
+#include "core/base/platform.h"
+
+namespace boxconv {
+
+enum class Layout { kChannelsLast, kChannelsFirst };
+
+// What the sum over a box is divided by: 1, the area of the box, or the area of the part of the box
+// inside the image.
+enum class Normalization { kNone, kArea, kValid };
+
+enum class Status { kOk, kOutOfMemory };
+
+// Input [batch, height, width, channels] or [batch, channels, height, width].
+// Boxes [channels, boxes_per_channel, 4] as (y_min, x_min, y_max, x_max), in pixels relative to the
+// centre of the output pixel.
+// Output channel c * boxes_per_channel + m is channel c under its box m, at every stride-th pixel.
+struct BoxConvProblem {
+  Index batch = 0, height = 0, width = 0, channels = 0, boxes_per_channel = 0;
+  Index stride_y = 1, stride_x = 1;
+  Layout layout = Layout::kChannelsLast;
+  Normalization normalization = Normalization::kArea;
+
+  BOXCONV_HOST_DEVICE Index out_height() const { return (height + stride_y - 1) / stride_y; }
+  BOXCONV_HOST_DEVICE Index out_width() const { return (width + stride_x - 1) / stride_x; }
+  BOXCONV_HOST_DEVICE Index out_channels() const { return channels * boxes_per_channel; }
+  // Number of elements of each array.
+  BOXCONV_HOST_DEVICE Index input_size() const { return batch * height * width * channels; }
+  BOXCONV_HOST_DEVICE Index output_size() const {
+    return batch * out_height() * out_width() * out_channels();
+  }
+  BOXCONV_HOST_DEVICE Index boxes_size() const { return out_channels() * 4; }
+};
+
+// The integral image (summed-area table) of each plane has a leading row and column of zeros:
+// [batch, height + 1, width + 1, channels] or [batch, channels, height + 1, width + 1].
+struct IntegralImageProblem {
+  Index batch = 0, height = 0, width = 0, channels = 0;
+  Layout layout = Layout::kChannelsLast;
+};
+
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_BASE_PROBLEM_H_

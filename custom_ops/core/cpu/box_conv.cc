@@ -1,0 +1,201 @@
+// Plans the tiles of a problem, chooses the instruction set and runs the kernels in parallel.
+#include "core/cpu/box_conv.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "core/base/dispatch.h"
+#include "core/cpu/kernels.h"
+#include "core/cpu/tiling.h"
+#include "core/geometry/box_reach.h"
+
+namespace boxconv {
+namespace {
+
+enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
+
+// The widest that the processor has, unless TF_BOXCONV_ISA names a narrower one.
+InstructionSet detect_instruction_set() {
+#ifdef BOXCONV_HAS_X86
+  const char* requested = std::getenv("TF_BOXCONV_ISA");
+  const auto requests = [requested](const char* name) {
+    return requested != nullptr && std::strcmp(requested, name) == 0;
+  };
+  if (requests("baseline") || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+    return InstructionSet::kBaseline;
+  }
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+  return avx512 && !requests("avx2") ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
+#else
+  return InstructionSet::kBaseline;
+#endif
+}
+
+InstructionSet chosen_instruction_set() {
+  static const InstructionSet chosen = detect_instruction_set();
+  return chosen;
+}
+
+// Calls a kernel of kernels.h of the chosen instruction set.
+#ifdef BOXCONV_HAS_X86
+#define BOXCONV_RUN_KERNEL(call)                                      \
+  (chosen_instruction_set() == InstructionSet::kAvx512 ? avx512::call \
+   : chosen_instruction_set() == InstructionSet::kAvx2 ? avx2::call   \
+                                                       : baseline::call)
+#else
+#define BOXCONV_RUN_KERNEL(call) (baseline::call)
+#endif
+
+// Channels of a tile, at most. Half a cache line of floats: a whole line would waste less of the
+// memory bandwidth, but its planes do not fit into a second-level cache of 512 KiB. Processors with
+// AVX-512 have larger caches, and vectors of whole cache lines.
+template <typename T>
+Index max_channels() {
+  using V = typename PlaneType<T>::type;
+  const bool whole_cache_lines = chosen_instruction_set() == InstructionSet::kAvx512;
+  return whole_cache_lines ? kCacheLineBytes / static_cast<Index>(sizeof(V)) : 8;
+}
+
+// Cost per pixel of valid_extent_tiles.
+constexpr PixelCost kValidExtentCost{0.3, 5.0};
+
+// Rough cost of a tile in nanoseconds.
+Index tile_cost(const BoxConvProblem& p, const Tiling& tiling, PixelCost cost) {
+  const double pixels = static_cast<double>(tiling.rows().length() * tiling.columns().length()) *
+                        static_cast<double>(tiling.channels_per_tile());
+  return cost.of(pixels, p.boxes_per_channel);
+}
+
+// Runs kernel(begin, end) over [0, total) in parallel. The kernel returns false if there is not
+// enough memory.
+template <typename Kernel>
+Status run_in_parallel(Index total, Index cost, const ParallelFor& parallel_for,
+                       const Kernel& kernel) {
+  if (total == 0) return Status::kOk;
+  std::atomic<bool> ok{true};
+  parallel_for(total, cost, [&](Index begin, Index end) {
+    if (!kernel(begin, end)) ok = false;
+  });
+  return ok ? Status::kOk : Status::kOutOfMemory;
+}
+
+// Edge gradients of each image and each tile position. They are summed in a fixed order, so the
+// result does not depend on the threads.
+class PartialEdgeGradients {
+ public:
+  PartialEdgeGradients(Index parts, Index edges)
+      : parts_(parts), edges_(edges), data_(new (std::nothrow) double[parts * edges]()) {}
+  bool ok() const { return data_ != nullptr; }
+  double* data() const { return data_.get(); }
+
+  template <typename TBox>
+  void add_to(TBox* boxes_grad) const {
+    for (Index i = 0; i < edges_; ++i) {
+      double sum = 0;
+      for (Index n = 0; n < parts_; ++n) sum += data_[n * edges_ + i];
+      boxes_grad[i] += static_cast<TBox>(sum);
+    }
+  }
+
+ private:
+  Index parts_, edges_;
+  std::unique_ptr<double[]> data_;
+};
+
+template <typename T, typename TBox>
+Status add_valid_extent_gradients(const BoxConvProblem& p, const T* input, const TBox* boxes,
+                                  const T* output_grad, TBox* boxes_grad,
+                                  const ParallelFor& parallel_for) {
+  const Tiling tiling =
+      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels<T>());
+  PartialEdgeGradients partial(p.batch * tiling.places_per_image(), p.boxes_size());
+  if (!partial.ok()) return Status::kOutOfMemory;
+  const Status status =
+      run_in_parallel(tiling.count(), tile_cost(p, tiling, kValidExtentCost), parallel_for,
+                      [&](Index begin, Index end) {
+                        return BOXCONV_RUN_KERNEL(valid_extent_tiles(
+                            p, tiling, input, boxes, output_grad, partial.data(), begin, end));
+                      });
+  if (status == Status::kOk) partial.add_to(boxes_grad);
+  return status;
+}
+
+}  // namespace
+
+const char* instruction_set() {
+  switch (chosen_instruction_set()) {
+    case InstructionSet::kAvx512:
+      return "avx512";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    default:
+      return "baseline";
+  }
+}
+
+template <typename T, typename TBox>
+Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* boxes, T* output,
+                        const ParallelFor& parallel_for) {
+  if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
+  const Tiling tiling =
+      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels<T>());
+  return run_in_parallel(
+      tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
+      [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(forward_tiles(p, tiling, input, boxes, output, begin, end));
+      });
+}
+
+template <typename T, typename TBox>
+Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* boxes,
+                         const T* output_grad, T* input_grad, TBox* boxes_grad,
+                         const ParallelFor& parallel_for) {
+  const Index edges = p.boxes_size();
+  for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
+  if (p.input_size() == 0) return Status::kOk;
+  const Tiling tiling =
+      backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels<T>());
+  PartialEdgeGradients partial(p.batch * tiling.places_per_image(), edges);
+  if (!partial.ok()) return Status::kOutOfMemory;
+  const Status status = run_in_parallel(
+      tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
+      [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(backward_tiles(p, tiling, input, boxes, output_grad, input_grad,
+                                                 partial.data(), begin, end));
+      });
+  if (status != Status::kOk) return status;
+  partial.add_to(boxes_grad);
+  if (p.normalization != Normalization::kValid || edges == 0) return Status::kOk;
+  return add_valid_extent_gradients(p, input, boxes, output_grad, boxes_grad, parallel_for);
+}
+
+template <typename T, typename TTable>
+Status integral_image(const IntegralImageProblem& p, const T* input, TTable* table,
+                      const ParallelFor& parallel_for) {
+  const Index channels = p.layout == Layout::kChannelsFirst ? 1 : kIntegralImageChannels;
+  const Index cost = 2 * (p.height + 1) * (p.width + 1) * channels;
+  return run_in_parallel(
+      p.batch * integral_image_groups(p), cost, parallel_for, [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(integral_image_planes(p, input, table, begin, end));
+      });
+}
+
+#define INSTANTIATE(T, TBox)                                                                  \
+  template Status box_conv_forward<T, TBox>(const BoxConvProblem&, const T*, const TBox*, T*, \
+                                            const ParallelFor&);                              \
+  template Status box_conv_backward<T, TBox>(const BoxConvProblem&, const T*, const TBox*,    \
+                                             const T*, T*, TBox*, const ParallelFor&);
+BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
+#undef INSTANTIATE
+
+#define INSTANTIATE(T, TTable)                                                              \
+  template Status integral_image<T, TTable>(const IntegralImageProblem&, const T*, TTable*, \
+                                            const ParallelFor&);
+BOXCONV_FOR_EACH_TABLE_TYPE(INSTANTIATE)
+#undef INSTANTIATE
+
+}  // namespace boxconv

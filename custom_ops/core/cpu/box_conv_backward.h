@@ -1,0 +1,340 @@
+// The backward pass: the input gradient and the four edge gradients of each box.
+//
+// With x the input, g the output gradient and m the mirrored box, all planes:
+//
+//   row_sums     = g summed along the rows of m
+//   column_sums  = g summed down the columns of m
+//   input_grad   = row_sums summed down the columns of m
+//
+//   d loss / d y_min, y_max = -/+ sum of x * row_sums    at the rows of the box's top/bottom edge
+//   d loss / d x_min, x_max = -/+ sum of x * column_sums at the columns of its left/right edge
+//
+// The derivative of the normalization adds -/+ sum(x * input_grad) / side, since
+// sum(x * input_grad) = sum(out * g).
+#ifndef BOXCONV_CORE_CPU_BOX_CONV_BACKWARD_H_
+#define BOXCONV_CORE_CPU_BOX_CONV_BACKWARD_H_
+
+#include "core/base/problem.h"
+#include "core/cpu/box_conv_forward.h"
+#include "core/cpu/dot_product.h"
+#include "core/cpu/image_rows.h"
+#include "core/cpu/plane_windows.h"
+#include "core/cpu/scratch.h"
+#include "core/cpu/tiling.h"
+#include "core/geometry/box_extent.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+template <typename V>
+void add_plane(const V* addend, Index count, V* sum) {
+  for (Index i = 0; i < count; ++i) sum[i] += addend[i];
+}
+
+// Spreads `count` values in place to the positions offset + i * stride and clears the rest of
+// [0, width).
+template <typename V>
+void spread(V* values, Index count, Index offset, Index stride, Index width) {
+  for (Index i = count; i-- > 0;) {
+    const V value = values[i];
+    values[i] = 0;
+    values[offset + i * stride] = value;
+  }
+  for (Index x = count; x < width; ++x) {
+    if (x < offset || (x - offset) % stride != 0) values[x] = 0;
+  }
+}
+
+template <typename T, typename TBox>
+class BackwardKernel {
+ public:
+  using V = typename PlaneType<T>::type;
+
+  // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
+  BackwardKernel(const BoxConvProblem& p, const TBox* boxes, const Tiling& tiling)
+      : p_(p),
+        boxes_(boxes),
+        row_stride_(padded_stride(padded_width(tiling.columns().source_length()))) {
+    const Index source_rows = round_up(tiling.rows().source_length(), kGroupRows<V>);
+    const Index source_columns = tiling.columns().source_length();
+    const Index channels = tiling.channels_per_tile();
+    plane_stride_ = padded_stride(tiling.rows().length() * row_stride_);
+    source_stride_ = padded_stride(source_rows * row_stride_);
+    const auto inputs = scratch_.claim<V>(channels * plane_stride_);
+    const auto box_input_grad = scratch_.claim<V>(p.boxes_per_channel > 1 ? plane_stride_ : 0);
+    const auto output_grads = scratch_.claim<V>(channels * p.boxes_per_channel * source_stride_);
+    const auto row_sums = scratch_.claim<V>(source_stride_);
+    const auto column_sums = scratch_.claim<V>(plane_stride_);
+    const auto groups = scratch_.claim<V>(2 * kGroupRows<V> * row_stride_);
+    const auto suffix =
+        scratch_.claim<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
+    const auto factors = scratch_.claim<V>(source_columns);
+    ok_ = scratch_.allocate();
+    if (!ok_) return;
+    inputs_ = scratch_.data(inputs);
+    box_input_grad_ = scratch_.data(box_input_grad);
+    output_grads_ = scratch_.data(output_grads);
+    row_sums_ = scratch_.data(row_sums);
+    column_sums_ = scratch_.data(column_sums);
+    group_ = scratch_.data(groups);
+    group_sums_ = group_ + kGroupRows<V> * row_stride_;
+    suffix_ = scratch_.data(suffix);
+    factors_ = scratch_.data(factors);
+  }
+
+  bool ok() const { return ok_; }
+
+  // Computes the input gradient of a tile and adds the tile's contribution to the gradients of its
+  // boxes.
+  void run(const Tile& tile, const T* image, const T* image_output_grad,
+           const PrefetchQueue& prefetchers, T* image_input_grad, double* boxes_grad) const {
+    prefetcher_ = Prefetcher();
+    load_planes(input_shape(p_), image, tile.rows, tile.columns, tile.channels, inputs_,
+                row_stride_, plane_stride_);
+    load_output_grads(tile, image_output_grad);
+    for (Index c = 0; c < tile.channels.count; ++c) {
+      const Prefetcher* next = prefetchers.starting_at(c, tile.channels.count);
+      if (next != nullptr) prefetcher_ = *next;
+      bool first = true;
+      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
+        const Index i = c * p_.boxes_per_channel + m;
+        const BoxEdges box = box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
+        if (box.empty) continue;
+        add_box(tile, box, c, output_grads_ + i * source_stride_, first, boxes_grad + i * 4);
+        first = false;
+      }
+      if (first) clear(input_grad(c), tile.rows.count * row_stride_);
+    }
+    for (Index y = 0; y < tile.rows.count; ++y) {
+      store_row(input_shape(p_), input_grad(0) + y * row_stride_, input_grad(1) - input_grad(0),
+                tile.rows.first + y, tile.columns, tile.channels, image_input_grad);
+    }
+  }
+
+ private:
+  // The input gradient of a channel replaces the output gradient of the channel's first box.
+  V* input_grad(Index channel) const {
+    return output_grads_ + channel * p_.boxes_per_channel * source_stride_;
+  }
+
+  // Loads the output gradient into planes at the resolution of the input, zero between outputs.
+  void load_output_grads(const Tile& tile, const T* image_output_grad) const {
+    const Span channels = out_channels(p_, tile);
+    const Span& x = tile.source_columns;
+    const Index first = (x.first + p_.stride_x - 1) / p_.stride_x;
+    const Index end = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
+    const Index width = padded_width(x.count);
+    for (Index row = 0; row < tile.source_rows.count; ++row) {
+      V* rows = output_grads_ + row * row_stride_;
+      const Index y = tile.source_rows.first + row;
+      if (y % p_.stride_y != 0) {
+        for (Index i = 0; i < channels.count; ++i) clear(rows + i * source_stride_, width);
+        continue;
+      }
+      load_row(output_shape(p_), image_output_grad, y / p_.stride_y, {first, end - first}, channels,
+               rows, source_stride_);
+      for (Index i = 0; i < channels.count; ++i) {
+        V* values = rows + i * source_stride_;
+        if (p_.stride_x > 1) {
+          spread(values, end - first, first * p_.stride_x - x.first, p_.stride_x, x.count);
+        }
+        clear(values + x.count, width - x.count);
+      }
+    }
+  }
+
+  // Adds the contribution of one box of channel c to the input gradient and to the box's gradient.
+  // The first box of a channel sets the input gradient instead.
+  void add_box(const Tile& tile, const BoxEdges& box, Index c, V* output_grad, bool first,
+               double* boxes_grad) const {
+    const BoxEdges mirror = backward_box(box);
+    const double factor = common_factor<V>(p_, box);
+    if (p_.normalization == Normalization::kValid) {
+      // The planes have the resolution of the input already, hence strides of 1.
+      apply_valid_factors(p_, box, tile.source_rows, tile.source_columns, 1, 1, factors_,
+                          output_grad, row_stride_);
+    }
+    sum_along_rows(tile, mirror, factor, output_grad);
+
+    const PlaneWindows<V> windows(suffix_);
+    const Index y = tile.rows.first - tile.source_rows.first;
+    const auto down = sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
+                                        max_index(tile.source_rows.count, tile.rows.count));
+    windows.down(down, output_grad, row_stride_, tile.source_rows.count,
+                 padded_width(tile.source_columns.count), column_sums_, tile.rows.count,
+                 &prefetcher_);
+    V* result = first ? input_grad(c) : box_input_grad_;
+    windows.down(down, row_sums_, row_stride_, tile.source_rows.count,
+                 padded_width(tile.columns.count), result, tile.rows.count, &prefetcher_);
+    add_edge_gradients(tile, box, mirror, factor, inputs_ + c * plane_stride_, result, boxes_grad);
+    if (!first) add_plane(result, tile.rows.count * row_stride_, input_grad(c));
+  }
+
+  // Sets row_sums_ to the sums of the output gradient along the rows, times `factor`.
+  void sum_along_rows(const Tile& tile, const BoxEdges& mirror, double factor,
+                      const V* output_grad) const {
+    const PlaneWindows<V> windows(suffix_);
+    const Index rows = tile.source_rows.count, columns = tile.columns.count;
+    const Index x = tile.columns.first - tile.source_columns.first;
+    const auto along = sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor,
+                                         max_index(tile.source_columns.count, columns));
+    for (Index row = 0; row < rows; row += kGroupRows<V>) {
+      const Index lines = group_lines<V>(row, rows);
+      rows_to_group(output_grad + row * row_stride_, row_stride_, rows - row,
+                    padded_width(tile.source_columns.count), group_, lines);
+      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, columns,
+                    &prefetcher_);
+      clear(group_sums_ + columns * lines, (padded_width(columns) - columns) * lines);
+      group_to_rows(group_sums_, lines, padded_width(columns), row_sums_ + row * row_stride_,
+                    row_stride_, lines);
+    }
+  }
+
+  // `input_grad` is the box's own contribution to the input gradient. The sums take a few rows at a
+  // time, so that those rows of the input stay in the first-level cache.
+  void add_edge_gradients(const Tile& tile, const BoxEdges& box, const BoxEdges& mirror,
+                          double factor, const V* input, const V* input_grad,
+                          double* boxes_grad) const {
+    double responses = 0, y_min = 0, x_min = 0, y_max = 0, x_max = 0;
+    const Index max_rows = dot_product_rows<V>(tile.columns.count);
+    for (Index row = 0; row < tile.rows.count; row += max_rows) {
+      const Span rows{row, min_index(max_rows, tile.rows.count - row)};
+      responses += dot_product(input_grad + row * row_stride_, input + row * row_stride_,
+                               row_stride_, rows.count, tile.columns.count);
+      // The bottom edge of the mirrored box is the top edge of the box, and so on.
+      y_min += row_edge_sum(tile, rows, mirror.bottom, input);
+      y_max += row_edge_sum(tile, rows, mirror.top, input);
+      x_min += column_edge_sum(tile, rows, mirror.right, input);
+      x_max += column_edge_sum(tile, rows, mirror.left, input);
+    }
+    const bool area = p_.normalization == Normalization::kArea;
+    const double by_height = area ? responses / box.height : 0;
+    const double by_width = area ? responses / box.width : 0;
+    boxes_grad[0] += by_height - y_min;  // row_sums_ include `factor` already
+    boxes_grad[1] += by_width - x_min * factor;
+    boxes_grad[2] += y_max - by_height;
+    boxes_grad[3] += x_max * factor - by_width;
+  }
+
+  // Sum over some rows of the tile of input[y] * row_sums[y + edge.offset].
+  double row_edge_sum(const Tile& tile, Span rows, EdgeShift edge, const V* input) const {
+    const Index shift = tile.rows.first + edge.offset;  // for the first row of the tile
+    const Index begin = clamp_index(-shift, rows.first, rows.first + rows.count);
+    const Index end = clamp_index(p_.height - shift, begin, rows.first + rows.count);
+    if (begin == end) return 0;
+    return dot_product(row_sums_ + (begin + shift - tile.source_rows.first) * row_stride_,
+                       input + begin * row_stride_, row_stride_, end - begin, tile.columns.count);
+  }
+
+  // Sum over some rows of the tile of input[y][x] * column_sums[y][x + edge.offset].
+  double column_edge_sum(const Tile& tile, Span rows, EdgeShift edge, const V* input) const {
+    const Index shift = tile.columns.first + edge.offset;  // for the first column of the tile
+    const Index begin = clamp_index(-shift, 0, tile.columns.count);
+    const Index end = clamp_index(p_.width - shift, begin, tile.columns.count);
+    if (begin == end) return 0;
+    const Index row = rows.first * row_stride_;
+    return dot_product(column_sums_ + row + (begin + shift - tile.source_columns.first),
+                       input + row + begin, row_stride_, rows.count, end - begin);
+  }
+
+  const BoxConvProblem& p_;
+  const TBox* boxes_;
+  const Index row_stride_;
+  Index plane_stride_, source_stride_;  // of planes of tile.rows and of tile.source_rows
+  Scratch scratch_;
+  bool ok_;
+  mutable Prefetcher prefetcher_;
+  V *inputs_, *output_grads_, *row_sums_, *column_sums_, *box_input_grad_;
+  V *group_, *group_sums_, *suffix_, *factors_;
+};
+
+// Where a tile adds its contribution to the edge gradients.
+inline double* partial_of(const BoxConvProblem& p, const Tiling& tiling, const Tile& tile,
+                          double* partial_boxes_grad) {
+  const Index part = tile.image * tiling.places_per_image() + tile.place;
+  return partial_boxes_grad + (part * p.channels + tile.channels.first) * p.boxes_per_channel * 4;
+}
+
+template <typename T, typename TBox>
+bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,
+                    const TBox* boxes, const T* output_grad, T* input_grad,
+                    double* partial_boxes_grad, Index begin, Index end) {
+  const BackwardKernel<T, TBox> kernel(p, boxes, tiling);
+  if (!kernel.ok()) return false;
+  const ImageShape in = input_shape(p), out = output_shape(p);
+  for (Index i = begin; i < end; ++i) {
+    const Tile tile = tiling.at(i), next = tiling.at(min_index(i + 1, end - 1));
+    T* result = input_grad + tile.image * in.size();
+    // As in the forward pass, but the next tile reads two tensors.
+    PrefetchQueue prefetchers;
+    if (begins_cache_line<T>(tile.channels)) {
+      prefetchers.add(pixel_prefetcher(in, result, tile.rows, tile.columns, tile.channels));
+    }
+    if (ends_cache_line<T>(tile.channels, p.channels)) {
+      prefetchers.add(pixel_prefetcher(
+          out, output_grad + next.image * out.size(),
+          {next.source_rows.first / p.stride_y, next.source_rows.count / p.stride_y},
+          {0, out.width}, out_channels(p, next)));
+      prefetchers.add(pixel_prefetcher(in, input + next.image * in.size(), next.rows, next.columns,
+                                       next.channels));
+    }
+    kernel.run(tile, input + tile.image * in.size(), output_grad + tile.image * out.size(),
+               prefetchers, result, partial_of(p, tiling, tile, partial_boxes_grad));
+  }
+  return true;
+}
+
+// With "valid", the derivative of the normalization differs from output to output, so it needs the
+// responses themselves. Adds
+//
+//     -/+ sum over the outputs of response * output_grad * d log(extent) / d edge
+//
+// to the gradients of the boxes of a tile of the forward pass.
+template <typename T, typename TBox>
+void add_valid_extent_gradients(const BoxConvProblem& p, const ForwardKernel<T, TBox>& kernel,
+                                const Tile& tile, const T* image_output_grad, double* boxes_grad) {
+  const ImageShape out = output_shape(p);
+  const Span channels = out_channels(p, tile);
+  for (Index i = 0; i < channels.count; ++i) {
+    const BoxEdges box = kernel.box(tile, i);
+    if (box.empty) continue;
+    double* gradient = boxes_grad + 4 * i;
+    for (Index row = 0; row < tile.rows.count; ++row) {
+      const Index y = tile.rows.first + row;
+      const T* grads = image_output_grad + out.offset(y, tile.columns.first, channels.first + i);
+      const AxisFactor of_row =
+          axis_factor(p.normalization, box.top, box.bottom, box.height, y * p.stride_y, p.height);
+      for (Index column = 0; column < tile.columns.count; ++column) {
+        const Index x = (tile.columns.first + column) * p.stride_x;
+        const AxisFactor of_column =
+            axis_factor(p.normalization, box.left, box.right, box.width, x, p.width);
+        const double product = static_cast<double>(widen(grads[column * out.pixel_stride()])) *
+                               kernel.response(i, row, column);
+        gradient[0] += product * of_row.min_term;
+        gradient[1] += product * of_column.min_term;
+        gradient[2] -= product * of_row.max_term;
+        gradient[3] -= product * of_column.max_term;
+      }
+    }
+  }
+}
+
+template <typename T, typename TBox>
+bool valid_extent_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,
+                        const TBox* boxes, const T* output_grad, double* partial_boxes_grad,
+                        Index begin, Index end) {
+  const ForwardKernel<T, TBox> kernel(p, boxes, tiling);
+  if (!kernel.ok()) return false;
+  for (Index i = begin; i < end; ++i) {
+    const Tile tile = tiling.at(i);
+    kernel.respond(tile, input + tile.image * input_shape(p).size(), PrefetchQueue());
+    add_valid_extent_gradients(p, kernel, tile, output_grad + tile.image * output_shape(p).size(),
+                               partial_of(p, tiling, tile, partial_boxes_grad));
+  }
+  return true;
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_BOX_CONV_BACKWARD_H_

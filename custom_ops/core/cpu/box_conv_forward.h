@@ -1,0 +1,184 @@
+// The forward pass. For each tile:
+//
+//   1. copy the tile's channels to planes,
+//   2. for each box: sum over the box's rows, down the columns of its plane,
+//   3. then sum over the box's columns, along the rows of those sums,
+//   4. store the responses.
+#ifndef BOXCONV_CORE_CPU_BOX_CONV_FORWARD_H_
+#define BOXCONV_CORE_CPU_BOX_CONV_FORWARD_H_
+
+#include "core/base/problem.h"
+#include "core/cpu/image_rows.h"
+#include "core/cpu/plane_windows.h"
+#include "core/cpu/scratch.h"
+#include "core/cpu/tiling.h"
+#include "core/geometry/box_extent.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// Multiplies values[y * row_stride + x] by the "valid" factor of the response at row rows.first + y
+// and column columns.first + x, which lies at pixel (row * stride_y, column * stride_x) of the
+// input. `factors` has room for columns.count values.
+template <typename V>
+void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, Span rows, Span columns,
+                         Index stride_y, Index stride_x, V* factors, V* values, Index row_stride) {
+  for (Index x = 0; x < columns.count; ++x) {
+    factors[x] = column_factor<V>(p, box, (columns.first + x) * stride_x);
+  }
+  for (Index y = 0; y < rows.count; ++y) {
+    const V factor = row_factor<V>(p, box, (rows.first + y) * stride_y);
+    V* row = values + y * row_stride;
+    for (Index x = 0; x < columns.count; ++x) row[x] *= factor * factors[x];
+  }
+}
+
+template <typename T, typename TBox>
+class ForwardKernel {
+ public:
+  using V = typename PlaneType<T>::type;
+
+  // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
+  ForwardKernel(const BoxConvProblem& p, const TBox* boxes, const Tiling& tiling)
+      : p_(p),
+        boxes_(boxes),
+        row_stride_(padded_stride(padded_width(tiling.columns().source_length()))) {
+    const Index source_rows = tiling.rows().source_length();
+    const Index source_columns = tiling.columns().source_length();
+    const Index sum_rows = (tiling.rows().length() - 1) * p.stride_y + 1;
+    const Index columns = tiling.columns().length();
+    const Index group_rows = round_up(tiling.rows().length(), kGroupRows<V>);
+    plane_stride_ = padded_stride(max_index(source_rows, group_rows) * row_stride_);
+    // The responses of a single box replace the plane they are computed from.
+    const bool in_place = p.boxes_per_channel == 1;
+    const Index responses = in_place ? 0 : tiling.channels_per_tile() * p.boxes_per_channel;
+    const auto planes = scratch_.claim<V>(tiling.channels_per_tile() * plane_stride_);
+    const auto response_planes = scratch_.claim<V>(responses * plane_stride_);
+    const auto column_sums = scratch_.claim<V>(sum_rows * row_stride_);
+    const auto group = scratch_.claim<V>(kGroupRows<V> * row_stride_);
+    const auto suffix =
+        scratch_.claim<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
+    const auto group_sums = scratch_.claim<V>(
+        kGroupRows<V> * max_index(row_stride_, padded_width(columns) * p.stride_x));
+    const auto factors = scratch_.claim<V>(columns);
+    ok_ = scratch_.allocate();
+    if (!ok_) return;
+    planes_ = scratch_.data(planes);
+    responses_ = in_place ? planes_ : scratch_.data(response_planes);
+    column_sums_ = scratch_.data(column_sums);
+    group_ = scratch_.data(group);
+    group_sums_ = scratch_.data(group_sums);
+    suffix_ = scratch_.data(suffix);
+    factors_ = scratch_.data(factors);
+  }
+
+  bool ok() const { return ok_; }
+
+  // Computes the responses of a tile's boxes and keeps them in scratch memory.
+  void respond(const Tile& tile, const T* image, const PrefetchQueue& prefetchers) const {
+    prefetcher_ = Prefetcher();
+    load_planes(input_shape(p_), image, tile.source_rows, tile.source_columns, tile.channels,
+                planes_, row_stride_, plane_stride_);
+    for (Index c = 0; c < tile.channels.count; ++c) {
+      const Prefetcher* next = prefetchers.starting_at(c, tile.channels.count);
+      if (next != nullptr) prefetcher_ = *next;
+      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
+        const Index i = c * p_.boxes_per_channel + m;
+        respond(tile, box(tile, i), planes_ + c * plane_stride_, responses_ + i * plane_stride_);
+      }
+    }
+  }
+
+  void store_responses(const Tile& tile, T* image) const {
+    for (Index row = 0; row < tile.rows.count; ++row) {
+      store_row(output_shape(p_), responses_ + row * row_stride_, plane_stride_,
+                tile.rows.first + row, tile.columns, out_channels(p_, tile), image);
+    }
+  }
+
+  // Box i of a tile.
+  BoxEdges box(const Tile& tile, Index i) const {
+    return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
+  }
+
+  // The response of box i at a row and column of the tile.
+  V response(Index i, Index row, Index column) const {
+    return responses_[i * plane_stride_ + row * row_stride_ + column];
+  }
+
+ private:
+  void respond(const Tile& tile, const BoxEdges& box, const V* plane, V* responses) const {
+    if (box.empty) {
+      clear(responses, tile.rows.count * row_stride_);
+      return;
+    }
+    // With strides, sums are computed at every pixel between the first and the last output.
+    const Index sum_rows = (tile.rows.count - 1) * p_.stride_y + 1;
+    const Index sum_columns = (tile.columns.count - 1) * p_.stride_x + 1;
+    const PlaneWindows<V> windows(suffix_);
+    const Index width = padded_width(tile.source_columns.count);
+    const Index y = tile.rows.first * p_.stride_y - tile.source_rows.first;
+    const Index x = tile.columns.first * p_.stride_x - tile.source_columns.first;
+    const auto down = sliding_window<V>(shifted(box.top, y), shifted(box.bottom, y), 1.0,
+                                        max_index(tile.source_rows.count, sum_rows));
+    const auto along =
+        sliding_window<V>(shifted(box.left, x), shifted(box.right, x), common_factor<V>(p_, box),
+                          max_index(tile.source_columns.count, sum_columns));
+    windows.down(down, plane, row_stride_, tile.source_rows.count, width, column_sums_, sum_rows,
+                 &prefetcher_);
+    for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
+      const Index lines = group_lines<V>(row, tile.rows.count);
+      rows_to_group(column_sums_ + row * p_.stride_y * row_stride_, p_.stride_y * row_stride_,
+                    tile.rows.count - row, width, group_, lines);
+      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, sum_columns,
+                    &prefetcher_);
+      group_to_rows(group_sums_, lines * p_.stride_x, padded_width(tile.columns.count),
+                    responses + row * row_stride_, row_stride_, lines);
+    }
+    if (p_.normalization == Normalization::kValid) {
+      apply_valid_factors(p_, box, tile.rows, tile.columns, p_.stride_y, p_.stride_x, factors_,
+                          responses, row_stride_);
+    }
+  }
+
+  const BoxConvProblem& p_;
+  const TBox* boxes_;
+  const Index row_stride_;
+  Index plane_stride_;
+  Scratch scratch_;
+  bool ok_;
+  mutable Prefetcher prefetcher_;
+  V *planes_, *responses_, *column_sums_, *group_, *group_sums_, *suffix_, *factors_;
+};
+
+template <typename T, typename TBox>
+bool forward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input, const TBox* boxes,
+                   T* output, Index begin, Index end) {
+  const ForwardKernel<T, TBox> kernel(p, boxes, tiling);
+  if (!kernel.ok()) return false;
+  const ImageShape in = input_shape(p), out = output_shape(p);
+  for (Index i = begin; i < end; ++i) {
+    const Tile tile = tiling.at(i), next = tiling.at(min_index(i + 1, end - 1));
+    const T* image = input + tile.image * in.size();
+    T* result = output + tile.image * out.size();
+    // Neighbouring channel groups may share cache lines. The first group to touch those of the
+    // output prefetches them; the last one prefetches those of the next group's input.
+    PrefetchQueue prefetchers;
+    if (begins_cache_line<T>(out_channels(p, tile))) {
+      prefetchers.add(
+          pixel_prefetcher(out, result, tile.rows, tile.columns, out_channels(p, tile)));
+    }
+    if (ends_cache_line<T>(tile.channels, p.channels)) {
+      prefetchers.add(pixel_prefetcher(in, input + next.image * in.size(), next.source_rows,
+                                       next.source_columns, next.channels));
+    }
+    kernel.respond(tile, image, prefetchers);
+    kernel.store_responses(tile, result);
+  }
+  return true;
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_BOX_CONV_FORWARD_H_

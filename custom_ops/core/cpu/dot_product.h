@@ -1,0 +1,45 @@
+// Scalar products of planes.
+#ifndef BOXCONV_CORE_CPU_DOT_PRODUCT_H_
+#define BOXCONV_CORE_CPU_DOT_PRODUCT_H_
+
+#include "core/cpu/simd.h"
+#include "core/cpu/sliding_window.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// How many rows of `width` values one call of dot_product may take without longer chains of
+// additions than kChain.
+template <typename V>
+Index dot_product_rows(Index width) {
+  return max_index(1, kChain / (width / (4 * kLanes<V>)+1));
+}
+
+// The scalar product of `rows` rows of two planes, which both have rows `stride` values apart. Four
+// accumulators hide the latency of the additions.
+template <typename V>
+double dot_product(const V* a, const V* b, Index stride, Index rows, Index width) {
+  constexpr Index n = kLanes<V>;
+  Vector<V> sums[4] = {};
+  V rest = 0;
+  for (Index y = 0; y < rows; ++y) {
+    const V *u = a + y * stride, *v = b + y * stride;
+    Index x = 0;
+    for (; x + 4 * n <= width; x += 4 * n) {
+      for (int i = 0; i < 4; ++i) {
+        sums[i] += load_vector(u + x + i * n) * load_vector(v + x + i * n);
+      }
+    }
+    for (; x + n <= width; x += n) sums[0] += load_vector(u + x) * load_vector(v + x);
+    for (; x < width; ++x) rest += u[x] * v[x];
+  }
+  const Vector<V> sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  double total = rest;
+  for (int i = 0; i < n; ++i) total += sum[i];
+  return total;
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_DOT_PRODUCT_H_

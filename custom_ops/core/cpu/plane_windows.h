@@ -1,0 +1,102 @@
+// Sliding windows over planes: down the columns, and along the rows.
+//
+// Down the columns, neighbouring columns lie in neighbouring lanes. Along the rows, a group of rows
+// is transposed first, so that each row has a lane of its own and no sums across lanes are needed:
+//
+//     group[x * lines + i] = pixel x of row i of the group
+//
+// A group has two vectors of rows, or one if no more rows are left.
+#ifndef BOXCONV_CORE_CPU_PLANE_WINDOWS_H_
+#define BOXCONV_CORE_CPU_PLANE_WINDOWS_H_
+
+#include "core/cpu/simd.h"
+#include "core/cpu/sliding_window.h"
+#include "core/cpu/transpose.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+template <typename V>
+constexpr Index kGroupRows = 2 * kLanes<V>;
+
+// The number of lines of the group that starts at `row` of `rows`.
+template <typename V>
+BOXCONV_HOST_DEVICE Index group_lines(Index row, Index rows) {
+  return rows - row > kLanes<V> ? kGroupRows<V> : Index{kLanes<V>};
+}
+
+// Rows of a plane in scratch memory are padded to whole vectors.
+BOXCONV_HOST_DEVICE Index padded_width(Index width) { return round_up(width, 8); }
+// A stride that is not a power of two. Rows 2^k bytes apart would all map to the same cache sets.
+BOXCONV_HOST_DEVICE Index padded_stride(Index values) { return values + 16; }
+
+template <typename V>
+class PlaneWindows {
+ public:
+  // Values that the suffix sums of a line of this length take.
+  static Index suffix_size(Index length) {
+    return WindowSlider<V, kGroupRows<V>>::suffix_size(length);
+  }
+  explicit PlaneWindows(V* suffix) : pair_(suffix), single_(suffix) {}
+
+  // Sets row i < count of `out` to the window's sums at output i, down the columns of a plane of
+  // `length` rows. Rows are row_stride values apart in both planes.
+  void down(const SlidingWindow<V>& w, const V* plane, Index row_stride, Index length, Index width,
+            V* out, Index count, Prefetcher* prefetcher) const {
+    Index x = 0;
+    for (; x + kGroupRows<V> <= width; x += kGroupRows<V>) {
+      pair_.slide(w, plane + x, row_stride, length, out + x, row_stride, count, prefetcher);
+    }
+    for (; x < width; x += kLanes<V>) {
+      single_.slide(w, plane + x, row_stride, length, out + x, row_stride, count, prefetcher);
+    }
+  }
+
+  // Computes the window's sums at outputs i < count along the rows of a group of `length` pixels.
+  void along(const SlidingWindow<V>& w, const V* group, Index lines, Index length, V* out,
+             Index count, Prefetcher* prefetcher) const {
+    if (lines == kGroupRows<V>) {
+      pair_.slide(w, group, lines, length, out, lines, count, prefetcher);
+    } else {
+      single_.slide(w, group, lines, length, out, lines, count, prefetcher);
+    }
+  }
+
+ private:
+  WindowSlider<V, kGroupRows<V>> pair_;
+  WindowSlider<V, kLanes<V>> single_;
+};
+
+// Transposes rows, `stride` values apart, into a group of `lines` lines. If fewer than `lines` rows
+// exist (`count`), the last one is repeated. `width` is a multiple of the vector length.
+template <typename V>
+void rows_to_group(const V* rows, Index stride, Index count, Index width, V* group, Index lines) {
+  if (count >= lines) {
+    transpose(rows, stride, lines, width, group, lines);
+    return;
+  }
+  constexpr Index n = kLanes<V>;
+  V patch[n * n];
+  for (Index line = 0; line < lines; line += n) {
+    for (Index x = 0; x < width; x += n) {
+      for (Index i = 0; i < n; ++i) {
+        const V* row = rows + min_index(line + i, count - 1) * stride + x;
+        store_vector<V>(load_vector(row), patch + i * n);
+      }
+      transpose_patch<n>(patch, n, group + x * lines + line, lines);
+    }
+  }
+}
+
+// Transposes a group back into `lines` rows of `width` pixels. Pixels of the group are pixel_stride
+// values apart.
+template <typename V>
+void group_to_rows(const V* group, Index pixel_stride, Index width, V* rows, Index stride,
+                   Index lines) {
+  transpose(group, pixel_stride, width, lines, rows, stride);
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_PLANE_WINDOWS_H_

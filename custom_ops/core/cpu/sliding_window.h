@@ -1,0 +1,263 @@
+// Sums of a sliding window, in about three additions per pixel whatever the window's width.
+//
+// Split the line into intervals of n pixels, n being the width of the window's middle. Every window
+// then spans at most two intervals, so
+//
+//     window sum = suffix sum of the left interval + prefix sum of the right interval
+//
+//     |... interval k ...|... interval k+1 ...|
+//              [----- window -----]
+//              ^ suffix of k      ^ prefix of k+1
+//
+// (van Herk 1992; Gil and Werman 1993, for maxima). Nothing is ever subtracted. Rounding errors,
+// NaNs and infinities therefore stay inside the windows that contain them, and float32 is accurate
+// enough for any line length. docs/notes/cpu_kernels.md lists the alternatives that were tried.
+#ifndef BOXCONV_CORE_CPU_SLIDING_WINDOW_H_
+#define BOXCONV_CORE_CPU_SLIDING_WINDOW_H_
+
+#include <utility>
+
+#include "core/cpu/prefetcher.h"
+#include "core/cpu/simd.h"
+#include "core/geometry/box_window.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// Windows with at most this many pixels in the middle are summed pixel by pixel.
+constexpr int kMaxDirectMiddle = 6;
+// Length of a chain of float additions. It keeps the rounding error far below the documented 1e-5.
+constexpr Index kChain = 64;
+
+// Slides a window along kLines neighbouring lines at once, one in each lane. With two vectors of
+// lines, the additions of one hide the latency of the other's.
+template <typename V, int kLines>
+class WindowSlider {
+ public:
+  // Values that the suffix sums of a line of this length take.
+  static Index suffix_size(Index length) { return (length + 1) * kLines; }
+
+  explicit WindowSlider(V* suffix) : suffix_(suffix) {}
+
+  // Sets out[i * out_stride + line] to the window's sum at output i < count. Pixel p < length of a
+  // line is in[p * in_stride + line].
+  void slide(const SlidingWindow<V>& w, const V* in, Index in_stride, Index length, V* out,
+             Index out_stride, Index count, Prefetcher* prefetcher) const {
+    // Local copies, so that the compiler keeps their members in registers.
+    const Call call{w, in, in_stride, length, out, out_stride};
+    Prefetcher ahead = *prefetcher;
+    // Outside [begin, end) the whole window lies outside the line.
+    const Index begin = clamp_index(-w.last, 0, count);
+    const Index end = clamp_index(length - w.first, begin, count);
+    zero(call, 0, begin);
+    if (w.middle <= kMaxDirectMiddle) {
+      slide_direct(call, begin, end, &ahead,
+                   std::make_integer_sequence<int, kMaxDirectMiddle + 1>());
+    } else {
+      slide_intervals(call, begin, end, &ahead);
+    }
+    zero(call, end, count);
+    *prefetcher = ahead;
+  }
+
+ private:
+  struct Call {
+    const SlidingWindow<V> w;
+    const V* const in;
+    const Index in_stride, length;
+    V* const out;
+    const Index out_stride;
+  };
+
+  // One value of each line.
+  struct Lines {
+    static constexpr int kWidth = kLines < kMaxLanes<V> ? kLines : kMaxLanes<V>;
+    static constexpr int kVectors = kLines / kWidth;
+    Vector<V, kWidth> v[kVectors] = {};
+
+    BOXCONV_HOST_DEVICE static Lines load(const V* values) {
+      Lines lines;
+      for (int i = 0; i < kVectors; ++i) lines.v[i] = load_vector<V, kWidth>(values + i * kWidth);
+      return lines;
+    }
+    BOXCONV_HOST_DEVICE void store(V* values) const {
+      for (int i = 0; i < kVectors; ++i) store_vector<V, kWidth>(v[i], values + i * kWidth);
+    }
+    BOXCONV_HOST_DEVICE Lines& operator+=(const Lines& other) {
+      for (int i = 0; i < kVectors; ++i) v[i] += other.v[i];
+      return *this;
+    }
+    BOXCONV_HOST_DEVICE Lines& operator*=(V factor) {
+      for (int i = 0; i < kVectors; ++i) v[i] *= factor;
+      return *this;
+    }
+    BOXCONV_HOST_DEVICE Lines& add_product(V factor, const Lines& other) {
+      for (int i = 0; i < kVectors; ++i) v[i] += factor * other.v[i];
+      return *this;
+    }
+    BOXCONV_HOST_DEVICE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
+    BOXCONV_HOST_DEVICE friend Lines operator*(V factor, Lines a) { return a *= factor; }
+  };
+
+  static void zero(const Call& call, Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) Lines().store(call.out + i * call.out_stride);
+  }
+
+  // Calls direct<w.middle>, so that the compiler unrolls the loop over the middle.
+  template <int... kMiddles>
+  static void slide_direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher,
+                           std::integer_sequence<int, kMiddles...>) {
+    (void)((call.w.middle == kMiddles ? (direct<kMiddles>(call, begin, end, prefetcher), true)
+                                      : false) ||
+           ...);
+  }
+
+  template <int kMiddle>
+  static void direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher) {
+    const Index inside = clamp_index(-call.w.first, begin, end);
+    const Index beyond = clamp_index(call.length - call.w.last, inside, end);
+    direct_range<kMiddle, true>(call, begin, inside, prefetcher);
+    direct_range<kMiddle, false>(call, inside, beyond, prefetcher);
+    direct_range<kMiddle, true>(call, beyond, end, prefetcher);
+  }
+
+  // kChecked: the window may extend beyond the line.
+  template <int kMiddle, bool kChecked>
+  static void direct_range(const Call call, Index begin, Index end, Prefetcher* prefetcher) {
+    Prefetcher ahead = *prefetcher;
+#pragma GCC unroll 2
+    for (Index i = begin; i < end; ++i) {
+      const Index first = i + call.w.first;
+      const auto pixel = [&](Index p) {
+        return kChecked && !inside(p, call.length) ? Lines()
+                                                   : Lines::load(call.in + p * call.in_stride);
+      };
+      Lines sum;
+      for (int p = 1; p <= kMiddle; ++p) sum += pixel(first + p);
+      sum *= call.w.weight;
+      sum.add_product(call.w.first_weight, pixel(first));
+      sum.add_product(call.w.last_weight, pixel(first + kMiddle + 1));
+      sum.store(call.out + i * call.out_stride);
+      ahead.next();
+    }
+    *prefetcher = ahead;
+  }
+
+  // h = i + w.last is the pixel that enters the middle next. The first interval begins at the first
+  // h, so that no suffix sum is computed in vain.
+  void slide_intervals(const Call& call, Index begin, Index end, Prefetcher* prefetcher) const {
+    const Index n = call.w.middle, last = end + call.w.last;
+    for (Index interval = begin + call.w.last; interval < last; interval += n) {
+      const Index stop = min_index(interval + n, last), left = max_index(interval - n, 0);
+      make_suffix(call, suffix_, left, min_index(interval, call.length));
+      // All windows that begin at or before the line's first pixel have that pixel's suffix sum.
+      const Index inner = clamp_index(n, interval, stop);
+      const Lines prefix = run_range(call, suffix_, 0, interval, inner, Lines(), prefetcher);
+      run_range(call, suffix_ + (inner - n - left) * kLines, kLines, inner, stop, prefix,
+                prefetcher);
+    }
+  }
+
+  // For begin <= p <= end: suffix[p - begin] = weight * (pixels [p, end)) + first_weight * pixel
+  // p - 1, which is the contribution of the left interval to a window whose middle begins at p.
+  static void make_suffix(const Call call, V* suffix, Index begin, Index end) {
+    Lines total, pixel;
+    if (end > 0) pixel = Lines::load(call.in + (end - 1) * call.in_stride);
+    (call.w.first_weight * pixel).store(suffix + (end - begin) * kLines);
+    const V* in = call.in + (end - 2) * call.in_stride;
+    V* out = suffix + (end - begin - 1) * kLines;
+    // Nothing lies before the line's first pixel.
+    const Index first = max_index(begin, 1);
+    const auto store_next = [&](const Lines& sum) {
+      (call.w.weight * (total + sum)).add_product(call.w.first_weight, pixel).store(out);
+      out -= kLines;
+    };
+    const auto load_next = [&] {
+      const Lines before = Lines::load(in);
+      in -= call.in_stride;
+      return before;
+    };
+    for (Index p = end; p > first;) {
+      Lines chain;
+      const Index stop = max_index(p - kChain, first);
+      // Two pixels at a time, which halves the chain of dependent additions.
+      for (; p - 1 > stop; p -= 2) {
+        const Lines one = pixel;
+        pixel = load_next();
+        store_next(chain + one);
+        const Lines both = one + pixel;
+        chain += both;
+        pixel = load_next();
+        store_next(chain);
+      }
+      if (p > stop) {
+        chain += pixel;
+        pixel = load_next();
+        store_next(chain);
+        --p;
+      }
+      total += chain;
+    }
+    if (begin < first && end > 0) (call.w.weight * (total + pixel)).store(out);
+  }
+
+  // Computes the outputs with h in [begin, end), all in one interval. `prefix` is the interval's
+  // prefix sum up to `begin`; returns the prefix sum up to `end`. `suffix` is the suffix sum for
+  // the first output, and that of the next output lies suffix_stride values further.
+  static Lines run_range(const Call& call, const V* suffix, Index suffix_stride, Index begin,
+                         Index end, Lines prefix, Prefetcher* prefetcher) {
+    const Index inside = clamp_index(call.length, begin, end);
+    prefix = run<true>(call, suffix, suffix_stride, begin, inside, prefix, prefetcher);
+    suffix += (inside - begin) * suffix_stride;
+    return run<false>(call, suffix, suffix_stride, inside, end, prefix, prefetcher);
+  }
+
+  // kEntering: pixel h lies inside the line, for every h of the range.
+  template <bool kEntering>
+  static Lines run(const Call call, const V* suffix, Index suffix_stride, Index begin, Index end,
+                   Lines prefix, Prefetcher* prefetcher) {
+    Prefetcher ahead = *prefetcher;
+    const V* entering = call.in + begin * call.in_stride;
+    V* out = call.out + (begin - call.w.last) * call.out_stride;
+    const auto load_next = [&] {
+      Lines pixel;
+      if (kEntering) pixel = Lines::load(entering);
+      entering += call.in_stride;
+      return pixel;
+    };
+    const auto store_next = [&](const Lines& sum, const Lines& pixel) {
+      Lines total = Lines::load(suffix).add_product(call.w.weight, prefix + sum);
+      if (kEntering) total.add_product(call.w.last_weight, pixel);
+      total.store(out);
+      ahead.next();
+      suffix += suffix_stride;
+      out += call.out_stride;
+    };
+    for (Index h = begin; h < end;) {
+      Lines chain;
+      const Index stop = min_index(h + kChain, end);
+      for (; h + 1 < stop; h += 2) {
+        const Lines one = load_next(), other = load_next();
+        store_next(chain, one);
+        store_next(chain + one, other);
+        chain += one + other;
+      }
+      if (h < stop) {
+        const Lines one = load_next();
+        store_next(chain, one);
+        chain += one;
+        ++h;
+      }
+      prefix += chain;
+    }
+    *prefetcher = ahead;
+    return prefix;
+  }
+
+  V* suffix_;
+};
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_SLIDING_WINDOW_H_

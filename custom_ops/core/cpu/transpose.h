@@ -1,0 +1,201 @@
+// Matrix transposition: between channels-last pixels and planes, and between rows and row groups.
+//
+// Square patches are transposed in registers, by shuffles that compilers do not find themselves.
+// The remainder at the borders is transposed value by value.
+#ifndef BOXCONV_CORE_CPU_TRANSPOSE_H_
+#define BOXCONV_CORE_CPU_TRANSPOSE_H_
+
+#include <type_traits>
+
+#include "core/base/half.h"
+#include "core/cpu/simd.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define BOXCONV_HAS_SHUFFLE
+#endif
+#endif
+
+#ifdef BOXCONV_HAS_SHUFFLE
+#define BOXCONV_SHUFFLE __builtin_shufflevector
+
+BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 4> (&r)[4]) {
+  const auto low01 = BOXCONV_SHUFFLE(r[0], r[1], 0, 4, 1, 5);
+  const auto high01 = BOXCONV_SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+  const auto low23 = BOXCONV_SHUFFLE(r[2], r[3], 0, 4, 1, 5);
+  const auto high23 = BOXCONV_SHUFFLE(r[2], r[3], 2, 6, 3, 7);
+  r[0] = BOXCONV_SHUFFLE(low01, low23, 0, 1, 4, 5);
+  r[1] = BOXCONV_SHUFFLE(low01, low23, 2, 3, 6, 7);
+  r[2] = BOXCONV_SHUFFLE(high01, high23, 0, 1, 4, 5);
+  r[3] = BOXCONV_SHUFFLE(high01, high23, 2, 3, 6, 7);
+}
+
+#if defined(__AVX__)
+BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 8> (&r)[8]) {
+  Vector<float, 8> pairs[8], quads[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = BOXCONV_SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pairs[i + 1] = BOXCONV_SHUFFLE(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      const auto a = pairs[i + j], b = pairs[i + j + 2];
+      quads[i + 2 * j] = BOXCONV_SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+      quads[i + 2 * j + 1] = BOXCONV_SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    r[i] = BOXCONV_SHUFFLE(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    r[i + 4] = BOXCONV_SHUFFLE(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+#endif
+
+#if defined(__AVX512F__)
+BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 16> (&r)[16]) {
+  Vector<float, 16> pairs[16], quads[16];
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] =
+        BOXCONV_SHUFFLE(r[i], r[i + 1], 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29);
+    pairs[i + 1] =
+        BOXCONV_SHUFFLE(r[i], r[i + 1], 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      const auto a = pairs[i + j], b = pairs[i + j + 2];
+      quads[i + 2 * j] =
+          BOXCONV_SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+      quads[i + 2 * j + 1] =
+          BOXCONV_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    }
+  }
+  // Transpose the 4 x 4 grid of register quarters.
+  for (int i = 0; i < 4; ++i) {
+    const auto even = [](auto a, auto b) {
+      return BOXCONV_SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    };
+    const auto odd = [](auto a, auto b) {
+      return BOXCONV_SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    };
+    const auto low_even = even(quads[i], quads[i + 4]), low_odd = odd(quads[i], quads[i + 4]);
+    const auto high_even = even(quads[i + 8], quads[i + 12]);
+    const auto high_odd = odd(quads[i + 8], quads[i + 12]);
+    r[i] = even(low_even, high_even);
+    r[i + 4] = even(low_odd, high_odd);
+    r[i + 8] = odd(low_even, high_even);
+    r[i + 12] = odd(low_odd, high_odd);
+  }
+}
+#endif
+#undef BOXCONV_SHUFFLE
+#endif
+
+// Sides of the patches: the largest, and the smallest that is not transposed value by value.
+template <typename V>
+constexpr int kMinPatch = kLanes<V>;
+template <typename V>
+constexpr int kMaxPatch = kLanes<V>;
+#ifdef BOXCONV_HAS_SHUFFLE
+template <>
+inline constexpr int kMaxPatch<float> = kMaxLanes<float>;
+#endif
+
+// Returns row + stride. The empty asm hides the address from the compiler, which would otherwise
+// compute the addresses of all rows ahead of the loop and run out of registers.
+template <typename V>
+BOXCONV_HOST_DEVICE V* next_row(V* row, Index stride) {
+  row += stride;
+  asm("" : "+r"(row));
+  return row;
+}
+
+// out[j * out_stride + i] = in[i * in_stride + j] for i and j below n.
+template <int n, typename V>
+BOXCONV_HOST_DEVICE void transpose_patch(const V* in, Index in_stride, V* out, Index out_stride) {
+#ifdef BOXCONV_HAS_SHUFFLE
+  if constexpr (std::is_same<V, float>::value) {
+    Vector<float, n> rows[n];
+    for (int i = 0; i < n; ++i) {
+      rows[i] = load_vector<float, n>(in);
+      in = next_row(in, in_stride);
+    }
+    transpose_registers(rows);
+    for (int j = 0; j < n; ++j) {
+      store_vector<float, n>(rows[j], out);
+      out = next_row(out, out_stride);
+    }
+    return;
+  }
+#endif
+  for (int j = 0; j < n; ++j) {
+    for (int i = 0; i < n; ++i) out[j * out_stride + i] = in[i * in_stride + j];
+  }
+}
+
+// The same with conversion between an image and its planes. The conversion runs row by row, which
+// compilers vectorise.
+template <int n, typename From, typename To>
+BOXCONV_HOST_DEVICE void transpose_patch(const From* in, Index in_stride, To* out,
+                                         Index out_stride) {
+  if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
+    To patch[n * n];
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) patch[i * n + j] = convert<To>(in[i * in_stride + j]);
+    }
+    transpose_patch<n>(patch, n, out, out_stride);
+  } else {
+    From patch[n * n];
+    transpose_patch<n>(in, in_stride, patch, n);
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) out[i * out_stride + j] = convert<To>(patch[i * n + j]);
+    }
+  }
+}
+
+// Transposes `rows` x `columns` values, by patches of side kSide, then smaller patches, then single
+// values.
+template <int kSide, typename From, typename To>
+void transpose_patches(const From* in, Index in_stride, Index rows, Index columns, To* out,
+                       Index out_stride) {
+  if constexpr (kSide >= kMinPatch<typename PlaneType<From>::type>) {
+    constexpr int n = kSide;
+    const Index whole = columns / n * n;
+    Index i = 0;
+    for (; i + n <= rows; i += n) {
+      for (Index j = 0; j < whole; j += n) {
+        transpose_patch<n>(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
+      }
+      if (whole < columns) {
+        transpose_patches<n / 2>(in + i * in_stride + whole, in_stride, n, columns - whole,
+                                 out + whole * out_stride + i, out_stride);
+      }
+    }
+    if (i < rows) {
+      transpose_patches<n / 2>(in + i * in_stride, in_stride, rows - i, columns, out + i,
+                               out_stride);
+    }
+  } else {
+    for (Index j = 0; j < columns; ++j) {
+      for (Index i = 0; i < rows; ++i) {
+        out[j * out_stride + i] = convert<To>(in[i * in_stride + j]);
+      }
+    }
+  }
+}
+
+// out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns, converted if an
+// image and its planes differ in type.
+template <typename From, typename To>
+void transpose(const From* in, Index in_stride, Index rows, Index columns, To* out,
+               Index out_stride) {
+  transpose_patches<kMaxPatch<typename PlaneType<From>::type>>(in, in_stride, rows, columns, out,
+                                                               out_stride);
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_TRANSPOSE_H_

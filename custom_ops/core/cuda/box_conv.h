@@ -1,0 +1,54 @@
+// Box convolution, its gradient and integral images on a CUDA device.
+//
+// All pointers are to device memory, boxes included. The work is queued on the caller's stream, a
+// cudaStream_t; nothing waits, allocates or copies to the host. The current device must be that of
+// the stream. The caller provides a workspace of the size that the *_workspace function gives,
+// aligned to 256 bytes; work queued on the same stream later may reuse it. Results are the same
+// bits each time on one kind of device.
+#ifndef BOXCONV_CORE_CUDA_BOX_CONV_H_
+#define BOXCONV_CORE_CUDA_BOX_CONV_H_
+
+#include <cstddef>
+
+#include "core/base/problem.h"
+
+namespace boxconv {
+namespace cuda {
+
+// Success, or an error message with static lifetime.
+class Status {
+ public:
+  Status() = default;
+  explicit Status(const char* error) : error_(error) {}
+  bool ok() const { return error_ == nullptr; }
+  const char* error() const { return ok() ? "" : error_; }
+
+ private:
+  const char* error_ = nullptr;
+};
+
+// The types are those of BOXCONV_FOR_EACH_BOX_TYPE.
+template <typename T, typename TBox>
+Status box_conv_forward_workspace(const BoxConvProblem& problem, std::size_t* bytes);
+template <typename T, typename TBox>
+Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBox* boxes, T* output,
+                        void* workspace, void* stream);
+
+template <typename T, typename TBox>
+Status box_conv_backward_workspace(const BoxConvProblem& problem, std::size_t* bytes);
+template <typename T, typename TBox>
+Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TBox* boxes,
+                         const T* output_grad, T* input_grad, TBox* boxes_grad, void* workspace,
+                         void* stream);
+
+// The types are those of BOXCONV_FOR_EACH_TABLE_TYPE. Sums are accumulated in double.
+template <typename T, typename TTable>
+Status integral_image_workspace(const IntegralImageProblem& problem, std::size_t* bytes);
+template <typename T, typename TTable>
+Status integral_image(const IntegralImageProblem& problem, const T* input, TTable* table,
+                      void* workspace, void* stream);
+
+}  // namespace cuda
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CUDA_BOX_CONV_H_

@@ -1,0 +1,78 @@
+// What the kernels of box convolution are called with, and the windows of the boxes they work at.
+#ifndef BOXCONV_CORE_CUDA_BOX_CONV_CALL_CUH_
+#define BOXCONV_CORE_CUDA_BOX_CONV_CALL_CUH_
+
+#include "core/cuda/box_conv_planes.cuh"
+
+namespace boxconv {
+namespace cuda {
+
+template <typename T, typename TBox, typename V>
+struct ForwardCall {
+  BoxConvPlan plan;
+  const T* input;
+  const TBox* boxes;
+  ValidFactors<V> factors;
+  T* output;
+  // Not fused: the units and the box of each channel that the call is about, and the column
+  // sums between the kernels, [chunk, height, width, group] or [chunk, group, height, width].
+  Index first_unit, unit_count, box_of_channel;
+  V* column_sums;
+};
+
+template <typename T, typename TBox, typename V>
+struct BackwardCall {
+  ForwardCall<T, TBox, V> forward;  // its output is not used
+  const T* output_grad;
+  T* input_grad;
+  V* apart;         // sums of several boxes' input gradients, like column_sums
+  double* records;  // edge gradients [slots, boxes of the call, group, 4], zero at first
+};
+
+// What a thread works at: a channel of an image and one of its boxes.
+struct Target {
+  Index image, channel, out_channel;
+  bool exists;  // the last group may have channels to spare
+  BoxEdges edges = {};
+
+  template <typename TBox>
+  BOXCONV_DEVICE Target(const BoxConvPlan& plan, int channel_of_unit, const TBox* boxes, Index unit,
+                        Index box_of_channel) {
+    const BoxConvProblem& p = plan.problem;
+    image = unit / plan.groups;
+    channel = unit % plan.groups * plan.group + channel_of_unit;
+    exists = channel < p.channels;
+    out_channel = channel * p.boxes_per_channel + box_of_channel;
+    edges.empty = true;
+    if (exists) edges = box_edges(boxes + out_channel * 4);
+  }
+};
+
+// The windows of a target's box, or of the one that stands for it backward.
+template <typename V>
+BOXCONV_DEVICE LineWindow<V> column_window(const BoxConvProblem& p, const Target& target,
+                                           const BoxEdges& box) {
+  const int height = static_cast<int>(p.height);
+  if (!target.exists || box.empty) return empty_window<V>(height);
+  return line_window<V>(box.top, box.bottom, 1.0, height);
+}
+// Along rows the window also applies the part of the scale that all outputs share.
+template <typename V>
+BOXCONV_DEVICE LineWindow<V> row_window(const BoxConvProblem& p, const Target& target,
+                                        const BoxEdges& box) {
+  const int width = static_cast<int>(p.width);
+  if (!target.exists || box.empty) return empty_window<V>(width);
+  return line_window<V>(box.left, box.right, common_factor<V>(p, target.edges), width);
+}
+
+// The record of a strip of a unit of the chunk.
+template <typename T, typename TBox, typename V>
+BOXCONV_DEVICE double* record_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
+  const BoxConvPlan& plan = call.forward.plan;
+  return call.records + (unit * plan.slots_per_unit() + strip) * plan.group * 4;
+}
+
+}  // namespace cuda
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CUDA_BOX_CONV_CALL_CUH_

@@ -1,0 +1,259 @@
+// A window slid along one line by one thread: the GPU's counterpart of sliding_window.h, and the
+// same arithmetic. Nothing is subtracted, so float is enough and a NaN stays where it belongs.
+//
+// Windows with a long middle of n pixels use blocks of n pixels (van Herk; Gil and Werman): the
+// outputs of one group of n need the suffix sums of one block, made backwards first, and the prefix
+// sums of the next, made on the way. That is two reads of each pixel, and a write and a read of its
+// suffix sum, whatever n.
+#ifndef BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
+#define BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
+
+#include "core/cuda/platform.cuh"
+#include "core/geometry/box_window.h"
+
+namespace boxconv {
+namespace cuda {
+
+// Windows with a middle up to this are summed pixel by pixel, from registers.
+constexpr int kShortMiddle = 12;
+
+// The window in the 32 bits that a line's positions fit in; axes are bounded by kLongestAxis, and
+// rows, all channels of theirs together, by kLongestRow, so that steps between pixels are 32 bits.
+template <typename V>
+struct LineWindow {
+  int first, last, middle;
+  V first_weight, weight, last_weight;
+};
+constexpr Index kLongestAxis = Index{1} << 29;
+constexpr Index kLongestRow = Index{1} << 30;
+
+template <typename V>
+BOXCONV_DEVICE LineWindow<V> line_window(EdgeShift low, EdgeShift high, double scale, int count) {
+  const SlidingWindow<V> w = sliding_window<V>(low, high, scale, count);
+  return {static_cast<int>(w.first),
+          static_cast<int>(w.last),
+          static_cast<int>(w.middle),
+          w.first_weight,
+          w.weight,
+          w.last_weight};
+}
+
+// The window of an empty box: beside the line at every output.
+template <typename V>
+BOXCONV_DEVICE LineWindow<V> empty_window(int count) {
+  return {count, count + 1, 0, V{0}, V{0}, V{0}};
+}
+
+// A sum of short chains, each of which begins with what rounding took from the total so far: long
+// windows are as exact as short ones.
+template <typename V>
+class ChainTotal {
+ public:
+  BOXCONV_DEVICE V begin_chain() const { return low_; }
+  BOXCONV_DEVICE V with(V chain) const { return high_ + chain; }
+  BOXCONV_DEVICE void add(V chain) {
+    const V sum = high_ + chain, part = sum - high_;
+    low_ = (high_ - (sum - part)) + (chain - part);
+    // An infinite sum has no rounding to carry, and infinity minus itself would be one.
+    if (!(low_ - low_ == 0)) low_ = 0;
+    high_ = sum;
+  }
+  BOXCONV_DEVICE V value() const { return high_ + low_; }
+
+ private:
+  V high_ = 0, low_ = 0;
+};
+
+// A line's pixels: raw(p) for 0 <= p < limit, zero elsewhere. A thread without a line has limit 0.
+template <typename V, typename Raw>
+struct Line {
+  int count, limit;
+  const Raw& raw;
+  BOXCONV_DEVICE bool holds(int first, int pixels) const {
+    return first >= 0 && first <= limit - pixels;
+  }
+  // kInside: the caller has seen that the line holds it.
+  template <bool kInside = false>
+  BOXCONV_DEVICE V pixel(int p) const {
+    return kInside || (p >= 0 && p < limit) ? raw(p) : V{0};
+  }
+};
+
+// Where suffix sums wait until they are needed: one value for each pixel of the line, owned by the
+// thread. In place, they replace the pixels themselves; otherwise they lie at the outputs that need
+// them, which may replace them in turn.
+template <typename V, bool kInPlace>
+struct Slots {
+  V* data;
+  int step;
+  BOXCONV_DEVICE V& at(int pixel, int output) const {
+    return data[static_cast<Index>(kInPlace ? pixel : output) * step];
+  }
+};
+
+// Slides over outputs [begin, end) of the line. Out of place, other threads may have the
+// others. emit(i, n, sums): the windows' sums at outputs i .. i + n - 1, n <= kSteps. All threads
+// of a warp that slide the same window along lines of one length make the same calls, in ascending
+// order.
+//
+// Each bunch of kSteps pixels is done by one of two copies of the same code: kInside, where nothing
+// is near an end of anything and nothing need be tested, which is nearly all, and the other.
+template <int kSteps, bool kInPlace, typename V, typename Raw>
+class Slider {
+ public:
+  BOXCONV_DEVICE Slider(const LineWindow<V>& window, const Line<V, Raw>& line,
+                        const Slots<V, kInPlace>& slots, int begin, int end)
+      : w_(window), line_(line), slots_(slots), begin_(begin), end_(end) {}
+
+  template <typename Emit>
+  BOXCONV_DEVICE void slide(Emit&& emit) const {
+    if (w_.middle <= kShortMiddle) {
+      slide_short(emit);
+    } else {
+      slide_long(emit);
+    }
+  }
+
+ private:
+  template <typename Emit>
+  BOXCONV_DEVICE void slide_short(Emit& emit) const {
+    for (int begin = begin_; begin < end_; begin += kSteps) {
+      const int n = end_ - begin < kSteps ? end_ - begin : kSteps;
+      V sums[kSteps];
+      if (n == kSteps && line_.holds(begin + w_.first, kSteps + w_.middle + 1)) {
+        sum_short<true>(begin, kSteps, sums);
+      } else {
+        sum_short<false>(begin, n, sums);
+      }
+      emit(begin, n, sums);
+    }
+  }
+
+  template <bool kInside>
+  BOXCONV_DEVICE void sum_short(int begin, int n, V* sums) const {
+    V pixels[kSteps + kShortMiddle + 1];
+    BOXCONV_UNROLL for (int k = 0; k < kSteps + kShortMiddle + 1; ++k) {
+      pixels[k] =
+          k < n + w_.middle + 1 ? line_.template pixel<kInside>(begin + w_.first + k) : V{0};
+    }
+    BOXCONV_UNROLL for (int k = 0; k < kSteps; ++k) sums[k] = w_.first_weight * pixels[k];
+    BOXCONV_UNROLL for (int t = 1; t <= kShortMiddle + 1; ++t) {
+      if (t > w_.middle + 1) continue;
+      const V weight = t <= w_.middle ? w_.weight : w_.last_weight;
+      BOXCONV_UNROLL for (int k = 0; k < kSteps; ++k) sums[k] += weight * pixels[k + t];
+    }
+  }
+
+  // What is left of a window that begins at or after a line's end, or before its beginning.
+  struct Beyond {
+    V before, end;
+  };
+
+  template <typename Emit>
+  BOXCONV_DEVICE void slide_long(Emit& emit) const {
+    // In place, pixels vanish: those that a later block still needs are kept here.
+    const V last_pixel = line_.pixel(line_.count - 1);
+    V before_block = line_.pixel(begin_ + w_.first);
+    for (int begin = begin_; begin < end_; begin += w_.middle) {
+      const int block = begin + w_.first + 1;
+      const V last_of_block = line_.pixel(block + w_.middle - 1);
+      const Beyond beyond{make_suffixes(begin, before_block), w_.first_weight * last_pixel};
+      add_prefixes(begin, beyond, emit);
+      before_block = last_of_block;
+    }
+  }
+
+  // The suffix sums that outputs [begin, begin + middle) need, their first fraction included.
+  // Returns that of windows that begin before the line.
+  BOXCONV_DEVICE V make_suffixes(int begin, V before_block) const {
+    const int block = begin + w_.first + 1, block_end = block + w_.middle;
+    const int low = block > 0 ? block : 0;
+    const int high = block_end < line_.count ? block_end : line_.count;
+    ChainTotal<V> total;
+    for (int top = high - 1; top >= low; top -= kSteps) {
+      // The line's pixels, of which the last one is not the block's first, for outputs of this
+      // thread.
+      const bool is_inside = top - kSteps >= low && top < line_.limit && top - w_.first <= end_;
+      if (is_inside) {
+        suffixes<true>(top, low, block, before_block, &total);
+      } else {
+        suffixes<false>(top, low, block, before_block, &total);
+      }
+    }
+    return w_.weight * total.value();
+  }
+
+  // Those that begin at pixel top, and at up to kSteps - 1 before it, down to `low`.
+  template <bool kInside>
+  BOXCONV_DEVICE void suffixes(int top, int low, int block, V before_block,
+                               ChainTotal<V>* total) const {
+    V pixels[kSteps + 1];
+    BOXCONV_UNROLL for (int k = 0; k <= kSteps; ++k) {
+      pixels[k] = kInside || top - k >= low ? line_.template pixel<kInside>(top - k) : V{0};
+    }
+    V chain = total->begin_chain();
+    BOXCONV_UNROLL for (int k = 0; k < kSteps; ++k) {
+      const int p = top - k, output = p - w_.first - 1;
+      chain += pixels[k];
+      // A block begins either inside the line, after before_block, or at the line's first pixel.
+      const V left = !kInside && p == block ? before_block : pixels[k + 1];
+      if (kInside || (p >= low && p < line_.limit && output < end_)) {
+        slots_.at(p, output) = w_.first_weight * left + w_.weight * total->with(chain);
+      }
+    }
+    total->add(chain);
+  }
+
+  BOXCONV_DEVICE V suffix(int output, const Beyond& beyond) const {
+    const int p = output + w_.first + 1;
+    if (p < 0) return beyond.before;
+    if (p >= line_.count) return p == line_.count ? beyond.end : V{0};
+    return p < line_.limit ? slots_.at(p, output) : V{0};
+  }
+
+  template <typename Emit>
+  BOXCONV_DEVICE void add_prefixes(int begin, const Beyond& beyond, Emit& emit) const {
+    const int end = end_ - begin < w_.middle ? end_ : begin + w_.middle;
+    ChainTotal<V> total;
+    for (int i = begin; i < end;) {
+      const int aligned = (i / kSteps + 1) * kSteps, stop = aligned < end ? aligned : end;
+      V sums[kSteps];
+      if (stop - i == kSteps && line_.holds(i + w_.last, kSteps) &&
+          line_.holds(i + w_.first + 1, kSteps)) {
+        prefixes<true>(i, stop, beyond, &total, sums);
+      } else {
+        prefixes<false>(i, stop, beyond, &total, sums);
+      }
+      emit(i, stop - i, sums);
+      i = stop;
+    }
+  }
+
+  template <bool kInside>
+  BOXCONV_DEVICE void prefixes(int i, int stop, const Beyond& beyond, ChainTotal<V>* total,
+                               V* sums) const {
+    V entering[kSteps], chain = total->begin_chain();
+    BOXCONV_UNROLL for (int k = 0; k < kSteps; ++k) {
+      const bool exists = kInside || i + k < stop;
+      entering[k] = exists ? line_.template pixel<kInside>(i + k + w_.last) : V{0};
+      sums[k] = kInside  ? slots_.at(i + k + w_.first + 1, i + k)
+                : exists ? suffix(i + k, beyond)
+                         : V{0};
+    }
+    BOXCONV_UNROLL for (int k = 0; k < kSteps; ++k) {
+      sums[k] += w_.weight * total->with(chain) + w_.last_weight * entering[k];
+      chain += entering[k];
+    }
+    total->add(chain);
+  }
+
+  const LineWindow<V>& w_;
+  const Line<V, Raw>& line_;
+  const Slots<V, kInPlace>& slots_;
+  const int begin_, end_;
+};
+
+}  // namespace cuda
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_

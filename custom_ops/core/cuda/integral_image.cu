@@ -1,0 +1,50 @@
+// Integral images on a CUDA device.
+#include "core/base/dispatch.h"
+#include "core/cuda/box_conv.h"
+#include "core/cuda/device.cuh"
+#include "core/cuda/integral_image.cuh"
+
+namespace boxconv {
+namespace cuda {
+
+namespace {
+
+template <typename T, typename TTable>
+using Launcher = IntegralImageLauncher<T, TTable, Device>;
+
+// Ok, or why the problem is not for this kernel; a table has a row and a column more.
+Status check(const IntegralImageProblem& p) {
+  const bool fits = planes_fit(p.height + 1, p.width + 1, p.channels);
+  return fits ? Status() : Status(kPlanesTooLarge);
+}
+
+}  // namespace
+
+template <typename T, typename TTable>
+Status integral_image_workspace(const IntegralImageProblem& problem, std::size_t* bytes) {
+  if (const Status status = check(problem); !status.ok()) return status;
+  const Device device;
+  if (!device.ok()) return device.status();
+  *bytes = Launcher<T, TTable>(problem, device.limits()).workspace_size();
+  return Status();
+}
+
+template <typename T, typename TTable>
+Status integral_image(const IntegralImageProblem& problem, const T* input, TTable* table,
+                      void* workspace, void* stream) {
+  if (const Status status = check(problem); !status.ok()) return status;
+  Device device(stream);
+  if (!device.ok()) return device.status();
+  Launcher<T, TTable>(problem, device.limits(), workspace).run(device, input, table);
+  return device.status();
+}
+
+#define INSTANTIATE(T, TTable)                                                                     \
+  template Status integral_image_workspace<T, TTable>(const IntegralImageProblem&, std::size_t*);  \
+  template Status integral_image<T, TTable>(const IntegralImageProblem&, const T*, TTable*, void*, \
+                                            void*);
+BOXCONV_FOR_EACH_TABLE_TYPE(INSTANTIATE)
+#undef INSTANTIATE
+
+}  // namespace cuda
+}  // namespace boxconv

@@ -1,0 +1,27 @@
+// The XLA handlers by name. TensorFlow's XLA registers them directly, JAX by jax.ffi.pycapsule.
+#ifndef BOXCONV_FFI_HANDLERS_H_
+#define BOXCONV_FFI_HANDLERS_H_
+
+#include "xla/ffi/api/c_api.h"
+
+// forward:         (input, boxes) -> (output)
+// backward:        (input, boxes, output_grad) -> (input_grad, boxes_grad)
+// integral_image:  (input) -> (table)
+//
+// Attributes: strides (two 64-bit integers), normalization ("none", "area" or "valid") and
+// data_format ("NHWC" or "NCHW"); integral images have data_format only. All arrays may have
+// additional leading axes, the same for each. They are a batch of problems, each with boxes of its
+// own.
+#define BOXCONV_DECLARE_HANDLER(name)                                                 \
+  extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* tf_boxconv_##name( \
+      XLA_FFI_CallFrame* call_frame)
+
+BOXCONV_DECLARE_HANDLER(forward_cpu);
+BOXCONV_DECLARE_HANDLER(backward_cpu);
+BOXCONV_DECLARE_HANDLER(integral_image_cpu);
+// Only in builds with CUDA.
+BOXCONV_DECLARE_HANDLER(forward_cuda);
+BOXCONV_DECLARE_HANDLER(backward_cuda);
+BOXCONV_DECLARE_HANDLER(integral_image_cuda);
+
+#endif  // BOXCONV_FFI_HANDLERS_H_

@@ -1,0 +1,118 @@
+// The handlers on the CPU. They run core on XLA's thread pool.
+#include <atomic>
+
+#include "core/cpu/box_conv.h"
+#include "core/cpu/huge_pages.h"
+#include "ffi/bindings.h"
+#include "ffi/handlers.h"
+#include "ffi/pool_parallel_for.h"
+#include "ffi/problem.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace boxconv {
+namespace ffi {
+namespace {
+
+using xla::ffi::Result;
+using xla::ffi::ThreadPool;
+
+Error to_ffi(Status status) {
+  if (status == Status::kOk) return Error::Success();
+  return Error(xla::ffi::ErrorCode::kResourceExhausted, "not enough memory for scratch planes");
+}
+
+// Rough cost of one problem in nanoseconds.
+Index problem_cost(const BoxConvProblem& p, PixelCost cost) {
+  return cost.of(static_cast<double>(p.input_size()), p.boxes_per_channel);
+}
+
+// Runs one(i) for each of `count` problems in parallel, since each may be too small for two
+// threads.
+template <typename One>
+Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for, const One& one) {
+  if (count == 0) return Error::Success();
+  std::atomic<bool> ok{true};
+  parallel_for(count, cost, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      if (one(i) != Status::kOk) ok = false;
+    }
+  });
+  return to_ffi(ok ? Status::kOk : Status::kOutOfMemory);
+}
+
+Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
+              Span<const std::int64_t> strides, std::string_view normalization,
+              std::string_view data_format, ThreadPool pool) {
+  BoxConvProblems all;
+  BOXCONV_RETURN_IF_ERROR(
+      read_forward(input, boxes, *output, strides, normalization, data_format, &all));
+  advise_huge_pages(output->untyped_data(), output->size_bytes());
+  const ParallelFor parallel_for = pool_parallel_for(&pool);
+  return with_box_types(input, [&](auto types) {
+    using T = typename decltype(types)::Image;
+    using TBox = typename decltype(types)::Other;
+    const auto* images = static_cast<const T*>(input.untyped_data());
+    const auto* edges = static_cast<const TBox*>(boxes.untyped_data());
+    auto* results = static_cast<T*>(output->untyped_data());
+    return for_each_problem(
+        all.count, problem_cost(all.each, kForwardCost), parallel_for, [&](Index i) {
+          return box_conv_forward(all.each, images + i * all.each.input_size(),
+                                  edges + i * all.each.boxes_size(),
+                                  results + i * all.each.output_size(), parallel_for);
+        });
+  });
+}
+
+Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
+               Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
+               Span<const std::int64_t> strides, std::string_view normalization,
+               std::string_view data_format, ThreadPool pool) {
+  BoxConvProblems all;
+  BOXCONV_RETURN_IF_ERROR(read_backward(input, boxes, output_grad, *input_grad, *boxes_grad,
+                                        strides, normalization, data_format, &all));
+  advise_huge_pages(input_grad->untyped_data(), input_grad->size_bytes());
+  const ParallelFor parallel_for = pool_parallel_for(&pool);
+  return with_box_types(input, [&](auto types) {
+    using T = typename decltype(types)::Image;
+    using TBox = typename decltype(types)::Other;
+    const auto* images = static_cast<const T*>(input.untyped_data());
+    const auto* edges = static_cast<const TBox*>(boxes.untyped_data());
+    const auto* upstream = static_cast<const T*>(output_grad.untyped_data());
+    auto* to_images = static_cast<T*>(input_grad->untyped_data());
+    auto* to_edges = static_cast<TBox*>(boxes_grad->untyped_data());
+    return for_each_problem(
+        all.count, problem_cost(all.each, kBackwardCost), parallel_for, [&](Index i) {
+          return box_conv_backward(
+              all.each, images + i * all.each.input_size(), edges + i * all.each.boxes_size(),
+              upstream + i * all.each.output_size(), to_images + i * all.each.input_size(),
+              to_edges + i * all.each.boxes_size(), parallel_for);
+        });
+  });
+}
+
+Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view data_format,
+                     ThreadPool pool) {
+  IntegralImageProblem problem;
+  BOXCONV_RETURN_IF_ERROR(read_integral_image(input, *table, data_format, &problem));
+  advise_huge_pages(table->untyped_data(), table->size_bytes());
+  return with_table_types(input, *table, [&](auto types) {
+    using T = typename decltype(types)::Image;
+    using TTable = typename decltype(types)::Other;
+    return to_ffi(boxconv::integral_image(problem, static_cast<const T*>(input.untyped_data()),
+                                          static_cast<TTable*>(table->untyped_data()),
+                                          pool_parallel_for(&pool)));
+  });
+}
+
+}  // namespace
+}  // namespace ffi
+}  // namespace boxconv
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_forward_cpu, boxconv::ffi::forward,
+                              boxconv::ffi::forward_binding().Ctx<xla::ffi::ThreadPool>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_backward_cpu, boxconv::ffi::backward,
+                              boxconv::ffi::backward_binding().Ctx<xla::ffi::ThreadPool>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_integral_image_cpu, boxconv::ffi::integral_image,
+                              boxconv::ffi::integral_image_binding().Ctx<xla::ffi::ThreadPool>());

@@ -1,0 +1,258 @@
+// Checks the arguments of a handler and converts them to core's types. Every error names the
+// argument.
+#ifndef BOXCONV_FFI_PROBLEM_H_
+#define BOXCONV_FFI_PROBLEM_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/dispatch.h"
+#include "core/base/problem.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace boxconv {
+namespace ffi {
+
+using xla::ffi::AnyBuffer;
+using xla::ffi::DataType;
+using xla::ffi::Error;
+using xla::ffi::Span;
+using Dims = std::vector<Index>;
+
+// Returns from the function if `expression` is an error.
+#define BOXCONV_RETURN_IF_ERROR(expression) \
+  if (::xla::ffi::Error error = (expression); error.failure()) return error
+
+inline Dims dims_of(const AnyBuffer& buffer) {
+  return Dims(buffer.dimensions().begin(), buffer.dimensions().end());
+}
+
+inline std::string text(const Dims& dims) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < dims.size(); ++i) {
+    text += (i > 0 ? ", " : "") + std::to_string(dims[i]);
+  }
+  return text + "]";
+}
+
+inline std::string text(DataType type) {
+  switch (type) {
+    case DataType::F16:
+      return "float16";
+    case DataType::BF16:
+      return "bfloat16";
+    case DataType::F32:
+      return "float32";
+    case DataType::F64:
+      return "float64";
+    default:
+      return "XLA's type " + std::to_string(static_cast<int>(type));
+  }
+}
+
+// `count` problems of the same shape, each with boxes of its own.
+struct BoxConvProblems {
+  BoxConvProblem each;
+  Index count = 1;  // the product of `leading`
+  Dims leading;     // the additional leading axes of all arrays
+
+  Dims output_dims() const {
+    const bool first = each.layout == Layout::kChannelsFirst;
+    Dims dims = leading;
+    dims.push_back(each.batch);
+    if (first) dims.push_back(each.out_channels());
+    dims.push_back(each.out_height());
+    dims.push_back(each.out_width());
+    if (!first) dims.push_back(each.out_channels());
+    return dims;
+  }
+};
+
+inline Error read_layout(std::string_view data_format, Layout* layout) {
+  if (parse_layout(data_format, layout)) return Error::Success();
+  return Error::InvalidArgument("`data_format` must be NHWC or NCHW, got " +
+                                std::string(data_format));
+}
+
+inline Error read_normalization(std::string_view name, Normalization* normalization) {
+  if (parse_normalization(name, normalization)) return Error::Success();
+  return Error::InvalidArgument("`normalization` must be none, area or valid, got " +
+                                std::string(name));
+}
+
+inline Error read_strides(Span<const std::int64_t> strides, BoxConvProblem* problem) {
+  constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max();
+  if (strides.size() != 2 || strides[0] < 1 || strides[1] < 1 || strides[0] > kLargest ||
+      strides[1] > kLargest) {
+    return Error::InvalidArgument(
+        "`strides` must be two positive integers (stride_y, stride_x) below 2^31, got " +
+        text(Dims(strides.begin(), strides.end())));
+  }
+  problem->stride_y = strides[0];
+  problem->stride_x = strides[1];
+  return Error::Success();
+}
+
+// Reads the sizes of the images. The axes before them go to `leading`.
+template <typename Problem>
+Error read_image_dims(const AnyBuffer& input, Layout layout, Problem* problem, Dims* leading) {
+  const Dims dims = dims_of(input);
+  if (dims.size() < 4) {
+    return Error::InvalidArgument(
+        "`input` must have rank 4 or more, [..., N, H, W, C] or "
+        "[..., N, C, H, W], got shape " +
+        text(dims));
+  }
+  const auto image = dims.end() - 4;
+  *leading = Dims(dims.begin(), image);
+  const bool first = layout == Layout::kChannelsFirst;
+  problem->layout = layout;
+  problem->batch = image[0];
+  problem->height = image[first ? 2 : 1];
+  problem->width = image[first ? 3 : 2];
+  problem->channels = image[first ? 1 : 3];
+  return Error::Success();
+}
+
+inline Index product(const Dims& dims) {
+  Index product = 1;
+  for (const Index size : dims) product *= size;
+  return product;
+}
+
+inline Error read_problems(const AnyBuffer& input, const AnyBuffer& boxes,
+                           Span<const std::int64_t> strides, std::string_view normalization,
+                           std::string_view data_format, BoxConvProblems* problems) {
+  BoxConvProblem& each = problems->each;
+  Layout layout = Layout::kChannelsLast;
+  BOXCONV_RETURN_IF_ERROR(read_layout(data_format, &layout));
+  BOXCONV_RETURN_IF_ERROR(read_normalization(normalization, &each.normalization));
+  BOXCONV_RETURN_IF_ERROR(read_strides(strides, &each));
+  BOXCONV_RETURN_IF_ERROR(read_image_dims(input, layout, &each, &problems->leading));
+  problems->count = product(problems->leading);
+  const Dims dims = dims_of(boxes);
+  if (dims.size() < 3 || dims.back() != 4) {
+    return Error::InvalidArgument("`boxes` must have shape [..., C, M, 4], got " + text(dims));
+  }
+  const auto box = dims.end() - 3;
+  if (Dims(dims.begin(), box) != problems->leading) {
+    return Error::InvalidArgument("`boxes` must have the leading axes of `input`, got boxes " +
+                                  text(dims) + " and input " + text(dims_of(input)));
+  }
+  if (box[0] != each.channels) {
+    return Error::InvalidArgument("`boxes` must have one row per channel of `input`, got boxes " +
+                                  text(dims) + " and input " + text(dims_of(input)));
+  }
+  each.boxes_per_channel = box[1];
+  return Error::Success();
+}
+
+inline Error check(const char* name, const AnyBuffer& buffer, DataType type, const Dims& dims) {
+  if (buffer.element_type() != type) {
+    return Error::InvalidArgument("`" + std::string(name) + "` must be " + text(type) + ", got " +
+                                  text(buffer.element_type()));
+  }
+  if (dims_of(buffer) != dims) {
+    return Error::InvalidArgument("`" + std::string(name) + "` must have shape " + text(dims) +
+                                  ", got " + text(dims_of(buffer)));
+  }
+  return Error::Success();
+}
+
+// Reads the element type of the images.
+inline Error read_image_type(const AnyBuffer& input, boxconv::DataType* type) {
+  switch (input.element_type()) {
+    case DataType::F16:
+      *type = boxconv::DataType::kFloat16;
+      return Error::Success();
+    case DataType::BF16:
+      *type = boxconv::DataType::kBFloat16;
+      return Error::Success();
+    case DataType::F32:
+      *type = boxconv::DataType::kFloat32;
+      return Error::Success();
+    case DataType::F64:
+      *type = boxconv::DataType::kFloat64;
+      return Error::Success();
+    default:
+      return Error::InvalidArgument("`input` must be float16, bfloat16, float32 or float64, got " +
+                                    text(input.element_type()));
+  }
+}
+
+// Returns call(TypePair<T, TBox>()) for the type of the images.
+template <typename Call>
+Error with_box_types(const AnyBuffer& input, const Call& call) {
+  boxconv::DataType type;
+  BOXCONV_RETURN_IF_ERROR(read_image_type(input, &type));
+  return boxconv::with_box_types(type, call);
+}
+
+// Returns call(TypePair<T, TTable>()) for the types of the images and of the table.
+template <typename Call>
+Error with_table_types(const AnyBuffer& input, const AnyBuffer& table, const Call& call) {
+  const bool double_table = table.element_type() == DataType::F64;
+  if (!double_table && table.element_type() != DataType::F32) {
+    return Error::InvalidArgument("`table` must be float32 or float64, got " +
+                                  text(table.element_type()));
+  }
+  boxconv::DataType type;
+  BOXCONV_RETURN_IF_ERROR(read_image_type(input, &type));
+  return boxconv::with_table_types(type, double_table, call);
+}
+
+inline Error check_types(const AnyBuffer& input, const AnyBuffer& boxes) {
+  boxconv::DataType type;
+  BOXCONV_RETURN_IF_ERROR(read_image_type(input, &type));
+  const bool double_boxes = type == boxconv::DataType::kFloat64;
+  return check("boxes", boxes, double_boxes ? DataType::F64 : DataType::F32, dims_of(boxes));
+}
+
+// Reads and checks all arguments of a forward call.
+inline Error read_forward(const AnyBuffer& input, const AnyBuffer& boxes, const AnyBuffer& output,
+                          Span<const std::int64_t> strides, std::string_view normalization,
+                          std::string_view data_format, BoxConvProblems* problems) {
+  BOXCONV_RETURN_IF_ERROR(
+      read_problems(input, boxes, strides, normalization, data_format, problems));
+  BOXCONV_RETURN_IF_ERROR(check_types(input, boxes));
+  return check("output", output, input.element_type(), problems->output_dims());
+}
+
+// Reads and checks all arguments of a backward call.
+inline Error read_backward(const AnyBuffer& input, const AnyBuffer& boxes,
+                           const AnyBuffer& output_grad, const AnyBuffer& input_grad,
+                           const AnyBuffer& boxes_grad, Span<const std::int64_t> strides,
+                           std::string_view normalization, std::string_view data_format,
+                           BoxConvProblems* problems) {
+  BOXCONV_RETURN_IF_ERROR(
+      read_problems(input, boxes, strides, normalization, data_format, problems));
+  BOXCONV_RETURN_IF_ERROR(check_types(input, boxes));
+  const DataType type = input.element_type();
+  BOXCONV_RETURN_IF_ERROR(check("output_grad", output_grad, type, problems->output_dims()));
+  BOXCONV_RETURN_IF_ERROR(check("input_grad", input_grad, type, dims_of(input)));
+  return check("boxes_grad", boxes_grad, boxes.element_type(), dims_of(boxes));
+}
+
+// Reads and checks all arguments of an integral image. Leading axes become part of the batch.
+inline Error read_integral_image(const AnyBuffer& input, const AnyBuffer& table,
+                                 std::string_view data_format, IntegralImageProblem* problem) {
+  Layout layout = Layout::kChannelsLast;
+  BOXCONV_RETURN_IF_ERROR(read_layout(data_format, &layout));
+  Dims leading;
+  BOXCONV_RETURN_IF_ERROR(read_image_dims(input, layout, problem, &leading));
+  problem->batch *= product(leading);
+  Dims dims = dims_of(input);
+  const std::size_t height = dims.size() - (layout == Layout::kChannelsFirst ? 2 : 3);
+  ++dims[height];
+  ++dims[height + 1];
+  return check("table", table, table.element_type(), dims);
+}
+
+}  // namespace ffi
+}  // namespace boxconv
+
+#endif  // BOXCONV_FFI_PROBLEM_H_

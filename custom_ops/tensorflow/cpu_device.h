@@ -1,0 +1,61 @@
+// Runs core's CPU kernels on TensorFlow's threads.
+#ifndef BOXCONV_TENSORFLOW_CPU_DEVICE_H_
+#define BOXCONV_TENSORFLOW_CPU_DEVICE_H_
+
+#include <functional>
+
+#include "core/cpu/box_conv.h"
+#include "core/cpu/huge_pages.h"
+#include "core/cpu/thread_share.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace boxconv {
+
+// The Device of the OpKernel templates. CudaDevice has the same members.
+class CpuDevice {
+ public:
+  template <typename T, typename TBox>
+  static absl::Status forward(tensorflow::OpKernelContext* context, const BoxConvProblem& problem,
+                              const T* input, const TBox* boxes, T* output) {
+    advise_huge_pages(output, problem.output_size() * sizeof(T));
+    return to_tensorflow(box_conv_forward(problem, input, boxes, output, parallel_for(context)));
+  }
+
+  template <typename T, typename TBox>
+  static absl::Status backward(tensorflow::OpKernelContext* context, const BoxConvProblem& problem,
+                               const T* input, const TBox* boxes, const T* output_grad,
+                               T* input_grad, TBox* boxes_grad) {
+    advise_huge_pages(input_grad, problem.input_size() * sizeof(T));
+    return to_tensorflow(box_conv_backward(problem, input, boxes, output_grad, input_grad,
+                                           boxes_grad, parallel_for(context)));
+  }
+
+  template <typename T, typename TTable>
+  static absl::Status integral_image(tensorflow::OpKernelContext* context,
+                                     const IntegralImageProblem& problem, const T* input,
+                                     TTable* table) {
+    const Index entries =
+        problem.batch * (problem.height + 1) * (problem.width + 1) * problem.channels;
+    advise_huge_pages(table, entries * sizeof(TTable));
+    return to_tensorflow(boxconv::integral_image(problem, input, table, parallel_for(context)));
+  }
+
+ private:
+  static absl::Status to_tensorflow(Status status) {
+    if (status == Status::kOk) return absl::OkStatus();
+    return tensorflow::errors::ResourceExhausted("not enough memory for scratch planes");
+  }
+
+  static ParallelFor parallel_for(tensorflow::OpKernelContext* context) {
+    auto* workers = context->device()->tensorflow_cpu_worker_threads()->workers;
+    return [workers](Index total, Index cost, const std::function<void(Index, Index)>& body) {
+      const Index share = tiles_per_thread(total, cost, workers->NumThreads());
+      workers->ParallelFor(total, tensorflow::thread::ThreadPool::SchedulingParams::Fixed(share),
+                           body);
+    };
+  }
+};
+
+}  // namespace boxconv
+
+#endif  // BOXCONV_TENSORFLOW_CPU_DEVICE_H_

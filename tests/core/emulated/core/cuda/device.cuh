@@ -1,0 +1,48 @@
+// Stands in for core's own header of this name where its sources are compiled without nvcc: the
+// device is the emulation, and device memory is the host's.
+#ifndef BOXCONV_TESTS_CORE_EMULATED_CORE_CUDA_DEVICE_CUH_
+#define BOXCONV_TESTS_CORE_EMULATED_CORE_CUDA_DEVICE_CUH_
+
+#include <cstddef>
+#include <cstring>
+
+#include "core/cuda/box_conv.h"
+#include "core/cuda/box_conv_plan.h"
+#include "cuda_emulation.h"
+
+namespace boxconv {
+namespace cuda {
+
+class Device {
+ public:
+  explicit Device(void* = nullptr) {
+    limits_.max_threads = 64;  // fibres are slow
+    limits_.shared_bytes = 12000;
+    limits_.chunk_bytes = 50000;
+    limits_.parts = 3;
+    limits_.max_blocks = 1000;
+  }
+
+  bool ok() const { return true; }
+  Status status() const { return Status(); }
+  const GpuLimits& limits() const { return limits_; }
+
+  template <typename Kernel, typename... Arguments>
+  void launch(Kernel kernel, int blocks, int threads, int shared_bytes,
+              const Arguments&... arguments) {
+    cuda_emulation::launch(kernel, blocks, threads, static_cast<std::size_t>(shared_bytes),
+                           arguments...);
+  }
+
+  void zero(void* data, std::size_t bytes) {
+    if (bytes > 0) std::memset(data, 0, bytes);
+  }
+
+ private:
+  GpuLimits limits_;
+};
+
+}  // namespace cuda
+}  // namespace boxconv
+
+#endif  // BOXCONV_TESTS_CORE_EMULATED_CORE_CUDA_DEVICE_CUH_
