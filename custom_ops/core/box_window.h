@@ -15,8 +15,8 @@ struct SlidingWindow {
   Index first, last, middle;
   V first_weight, weight, last_weight;
 
-  // Whether the window ends before its last pixel, or on that pixel's border. A zero weight would not
-  // keep a NaN there out of the sum.
+  // Whether the window ends before its last pixel, or on that pixel's border. A zero weight would
+  // not keep a NaN there out of the sum.
   BOXCONV_HOST_DEVICE bool is_one_pixel() const { return middle == 0 && last_weight == 0; }
 };
 

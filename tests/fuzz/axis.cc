@@ -53,8 +53,7 @@ Axis make_axis(double low, double high, Index pixels, Index stride, Normalizatio
     if (t.extent > 0) axis.smallest_extent = std::min(axis.smallest_extent, t.extent);
     for (Index pixel = t.first; pixel < t.end; ++pixel) {
       const double offset = static_cast<double>(pixel - center);
-      const double weight =
-          std::max(0.0, std::min(high, offset + 1) - std::max(low, offset));
+      const double weight = std::max(0.0, std::min(high, offset + 1) - std::max(low, offset));
       axis.weights.push_back(weight);
       axis.bounds.push_back(weight < 1 ? weight + inaccuracy : weight);
     }

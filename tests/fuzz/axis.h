@@ -1,7 +1,7 @@
 // One axis of one box, by definition: the overlap of each pixel with the box at each output.
 //
-// Edges are taken at position `edge + 1/2` from the output's pixel, rounded to double, where pixel p
-// covers [p, p + 1]. That is all that the reference has in common with core.
+// Edges are taken at position `edge + 1/2` from the output's pixel, rounded to double, where pixel
+// p covers [p, p + 1]. That is all that the reference has in common with core.
 #ifndef BOXCONV_TESTS_FUZZ_AXIS_H_
 #define BOXCONV_TESTS_FUZZ_AXIS_H_
 

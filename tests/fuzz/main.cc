@@ -77,7 +77,8 @@ void print_summary(std::uint64_t first_seed, const std::vector<std::string>& set
 
 // New memory comes filled with NaNs, so that nobody profits from zeros that happen to lie there.
 extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
-  return "max_malloc_fill_size=1000000000:malloc_fill_byte=255:quarantine_size_mb=16";
+  return "max_malloc_fill_size=1000000000:malloc_fill_byte=255:quarantine_size_mb=4:"
+         "malloc_context_size=4";
 }
 extern "C" __attribute__((visibility("default"))) const char* __ubsan_default_options() {
   return "print_stacktrace=1";

@@ -38,14 +38,6 @@ inline double largest(const Plane& plane) {
   return most;
 }
 
-inline Plane transposed(const Plane& plane) {
-  Plane result(plane.columns, plane.rows);
-  for (Index y = 0; y < plane.rows; ++y) {
-    for (Index x = 0; x < plane.columns; ++x) result.row(x)[y] = plane.row(y)[x];
-  }
-  return result;
-}
-
 // Row i becomes the weighted sum of the rows that output i touches.
 inline Plane sum_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
   Plane result(static_cast<Index>(axis.outputs.size()), plane.columns);
@@ -60,14 +52,41 @@ inline Plane sum_rows(const Axis& axis, const std::vector<double>& weights, cons
 }
 
 // The adjoint: spreads row i over the rows that output i touches.
-inline Plane spread_rows(const Axis& axis, const std::vector<double>& weights,
-                         const Plane& plane) {
+inline Plane spread_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
   Plane result(axis.pixels, plane.columns);
   for (Index i = 0; i < plane.rows; ++i) {
     const Touched& t = axis.outputs[static_cast<std::size_t>(i)];
     const double* weight = weights.data() + t.weights;
     for (Index y = t.first; y < t.end; ++y, ++weight) {
       for (Index x = 0; x < plane.columns; ++x) result.row(y)[x] += *weight * plane.row(i)[x];
+    }
+  }
+  return result;
+}
+
+// The same for columns.
+inline Plane sum_columns(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
+  Plane result(plane.rows, static_cast<Index>(axis.outputs.size()));
+  for (Index y = 0; y < plane.rows; ++y) {
+    for (Index j = 0; j < result.columns; ++j) {
+      const Touched& t = axis.outputs[static_cast<std::size_t>(j)];
+      const double* weight = weights.data() + t.weights;
+      double sum = 0;
+      for (Index x = t.first; x < t.end; ++x, ++weight) sum += *weight * plane.row(y)[x];
+      result.row(y)[j] = sum;
+    }
+  }
+  return result;
+}
+inline Plane spread_columns(const Axis& axis, const std::vector<double>& weights,
+                            const Plane& plane) {
+  Plane result(plane.rows, axis.pixels);
+  for (Index y = 0; y < plane.rows; ++y) {
+    for (Index j = 0; j < plane.columns; ++j) {
+      const Touched& t = axis.outputs[static_cast<std::size_t>(j)];
+      const double* weight = weights.data() + t.weights;
+      const double value = plane.row(y)[j];
+      for (Index x = t.first; x < t.end; ++x, ++weight) result.row(y)[x] += *weight * value;
     }
   }
   return result;
@@ -80,6 +99,15 @@ inline Plane edge_rows(const Axis& axis, Index Touched::* edge, const Plane& pla
   for (Index i = 0; i < result.rows; ++i) {
     const Index y = axis.outputs[static_cast<std::size_t>(i)].*edge;
     if (y >= 0) std::copy_n(plane.row(y), plane.columns, result.row(i));
+  }
+  return result;
+}
+// The same for columns.
+inline Plane edge_columns(const Axis& axis, Index Touched::* edge, const Plane& plane) {
+  Plane result(plane.rows, static_cast<Index>(axis.outputs.size()));
+  for (Index j = 0; j < result.columns; ++j) {
+    const Index x = axis.outputs[static_cast<std::size_t>(j)].*edge;
+    for (Index y = 0; x >= 0 && y < plane.rows; ++y) result.row(y)[j] = plane.row(y)[x];
   }
   return result;
 }

@@ -99,8 +99,8 @@ class Checker {
                          const std::vector<double>& values, double* product) {
       for (std::size_t i = 0; i < values.size(); ++i) {
         *product += result.value(i) * values[i];
-        tolerance += std::fabs(values[i]) *
-                     (expected.tolerances[i] + store_rounding<T>(expected.values[i]));
+        tolerance +=
+            std::fabs(values[i]) * (expected.tolerances[i] + store_rounding<T>(expected.values[i]));
         tolerance += std::fabs(*product) * 0x1p-52;
       }
     };
@@ -128,7 +128,7 @@ class Checker {
   void check_other_layout(const Results<T>& results) {
     Problem other = problem_;
     other.shape.layout = problem_.shape.layout == Layout::kChannelsLast ? Layout::kChannelsFirst
-                                                                         : Layout::kChannelsLast;
+                                                                        : Layout::kChannelsLast;
     for_each_input([&](Index n, Index y, Index x, Index c) {
       other.input[input_at(other.shape, n, y, x, c)] =
           problem_.input[input_at(problem_.shape, n, y, x, c)];
@@ -145,9 +145,8 @@ class Checker {
                                 output_at(problem_.shape, n, y, x, c));
     });
     for_each_input([&](Index n, Index y, Index x, Index c) {
-      input_grads =
-          input_grads && same(turned.input_grad, input_at(other.shape, n, y, x, c),
-                              results.input_grad, input_at(problem_.shape, n, y, x, c));
+      input_grads = input_grads && same(turned.input_grad, input_at(other.shape, n, y, x, c),
+                                        results.input_grad, input_at(problem_.shape, n, y, x, c));
     });
     expect(turned.ok, "status in the other layout");
     expect(outputs, "output depends on the layout");
@@ -198,9 +197,9 @@ class Checker {
     const T* input = arguments_.input.data();
     expect(integral_image(shape, input, table.data(), whole) == Status::kOk,
            "status of integral image");
-    expect(integral_image(shape, input, split.data(), RandomSplit(random_.bits(), 1)) ==
-               Status::kOk,
-           "status of integral image");
+    expect(
+        integral_image(shape, input, split.data(), RandomSplit(random_.bits(), 1)) == Status::kOk,
+        "status of integral image");
     expect(table.prefix_untouched(), "memory before the integral image written");
     expect(table.same_bits(split), "integral image depends on the split of the work");
     compare("integral image", table, integral_image_reference(problem_));

@@ -56,46 +56,39 @@ class Box {
   double largest_scale() const { return std::max(1.0, largest(scale_)); }
 
   Plane sums(const Plane& plane) const {
-    return along(columns_, columns_.weights, sum_rows(rows_, rows_.weights, plane));
+    return sum_columns(columns_, columns_.weights, sum_rows(rows_, rows_.weights, plane));
   }
   Plane bounds(const Plane& plane) const {
-    return along(columns_, columns_.bounds, sum_rows(rows_, rows_.bounds, plane));
+    return sum_columns(columns_, columns_.bounds, sum_rows(rows_, rows_.bounds, plane));
   }
   // How many of the plane's marks each output's box touches.
   Plane touched(const Plane& marks) const {
-    return along(columns_, ones(columns_), sum_rows(rows_, ones(rows_), marks));
+    return sum_columns(columns_, ones(columns_), sum_rows(rows_, ones(rows_), marks));
   }
   // The same for the adjoint.
   Plane spread(const Plane& plane) const {
-    return spread_along(columns_, columns_.weights, spread_rows(rows_, rows_.weights, plane));
+    return spread_columns(columns_, columns_.weights, spread_rows(rows_, rows_.weights, plane));
   }
   Plane spread_bounds(const Plane& plane) const {
-    return spread_along(columns_, columns_.bounds, spread_rows(rows_, rows_.bounds, plane));
+    return spread_columns(columns_, columns_.bounds, spread_rows(rows_, rows_.bounds, plane));
   }
   Plane spread_touched(const Plane& marks) const {
-    return spread_along(columns_, ones(columns_), spread_rows(rows_, ones(rows_), marks));
+    return spread_columns(columns_, ones(columns_), spread_rows(rows_, ones(rows_), marks));
   }
 
   // Sums over the row or column that an edge enters when the box grows.
   Plane row_edge(Index Touched::* edge, const Plane& plane, bool bounds) const {
-    return along(columns_, bounds ? columns_.bounds : columns_.weights,
-                 edge_rows(rows_, edge, plane));
+    return sum_columns(columns_, bounds ? columns_.bounds : columns_.weights,
+                       edge_rows(rows_, edge, plane));
   }
   Plane column_edge(Index Touched::* edge, const Plane& plane, bool bounds) const {
     const Plane down = sum_rows(rows_, bounds ? rows_.bounds : rows_.weights, plane);
-    return transposed(edge_rows(columns_, edge, transposed(down)));
+    return edge_columns(columns_, edge, down);
   }
 
  private:
   static std::vector<double> ones(const Axis& axis) {
     return std::vector<double>(axis.weights.size(), 1.0);
-  }
-  static Plane along(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
-    return transposed(sum_rows(axis, weights, transposed(plane)));
-  }
-  static Plane spread_along(const Axis& axis, const std::vector<double>& weights,
-                            const Plane& plane) {
-    return transposed(spread_rows(axis, weights, transposed(plane)));
   }
 
   Axis rows_, columns_;
@@ -192,8 +185,8 @@ class ReferenceMaker {
     const Plane scaled_touched = box.spread_touched(scaled_magnitudes);
     const bool unchecked =
         box.largest_scale() > largest_scale_ || may_overflow(largest(scaled_magnitudes));
-    const double lost = static_cast<double>((p_.out_height() + 4) * (p_.out_width() + 4)) *
-                        box.largest_scale();
+    const double lost =
+        static_cast<double>((p_.out_height() + 4) * (p_.out_width() + 4)) * box.largest_scale();
     for (Index y = 0; y < value.rows; ++y) {
       for (Index x = 0; x < value.columns; ++x) {
         const auto at = static_cast<std::size_t>(input_index(p_, n, y, x, c));
@@ -262,8 +255,8 @@ class ReferenceMaker {
   bool edges_unchecked(const Box& box, const Values& image, const Values& grad) const {
     if (!image.all_finite || !grad.all_finite) return true;
     const double scale = box.largest_scale();
-    const double most = largest(image.magnitudes) * (1 + sum(grad.magnitudes)) * scale *
-                        (1 + per_extent(box));
+    const double most =
+        largest(image.magnitudes) * (1 + sum(grad.magnitudes)) * scale * (1 + per_extent(box));
     return scale > largest_scale_ || may_overflow(most) ||
            may_overflow(sum(grad.magnitudes) * scale);
   }
@@ -315,8 +308,7 @@ Expected integral_image_reference(const Problem& problem) {
           bound += magnitudes[column];
           mark += marks[column];
           if (y == p.height) continue;
-          const double value =
-              problem.input[static_cast<std::size_t>(input_index(p, n, y, x, c))];
+          const double value = problem.input[static_cast<std::size_t>(input_index(p, n, y, x, c))];
           sums[column] += finite_or_zero(value);
           magnitudes[column] += magnitude(finite_or_zero(value));
           marks[column] += non_finite(value);

@@ -66,8 +66,8 @@ class RandomSplit {
   void operator()(Index total, Index, const std::function<void(Index, Index)>& body) {
     std::vector<std::pair<Index, Index>> ranges = cut(total);
     for (std::size_t i = ranges.size(); i > 1; --i) {
-      std::swap(ranges[i - 1], ranges[static_cast<std::size_t>(
-                                   random_.below(static_cast<Index>(i)))]);
+      std::swap(ranges[i - 1],
+                ranges[static_cast<std::size_t>(random_.below(static_cast<Index>(i)))]);
     }
     std::vector<std::thread> started;
     for (const auto& [begin, end] : ranges) {
@@ -125,11 +125,11 @@ struct Results {
       : output(p.shape.output_size(), p.misaligned),
         input_grad(p.shape.input_size(), p.misaligned),
         boxes_grad(p.shape.boxes_size(), p.misaligned) {
-    const Status forward = box_conv_forward(p.shape, arguments.input.data(),
-                                            arguments.boxes.data(), output.data(), parallel_for);
-    const Status backward = box_conv_backward(
-        p.shape, arguments.input.data(), arguments.boxes.data(), arguments.output_grad.data(),
-        input_grad.data(), boxes_grad.data(), parallel_for);
+    const Status forward = box_conv_forward(p.shape, arguments.input.data(), arguments.boxes.data(),
+                                            output.data(), parallel_for);
+    const Status backward = box_conv_backward(p.shape, arguments.input.data(),
+                                              arguments.boxes.data(), arguments.output_grad.data(),
+                                              input_grad.data(), boxes_grad.data(), parallel_for);
     ok = forward == Status::kOk && backward == Status::kOk && output.prefix_untouched() &&
          input_grad.prefix_untouched() && boxes_grad.prefix_untouched();
   }

@@ -29,7 +29,8 @@ double now() {
 
 template <typename T>
 T* share_memory() {
-  void* memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     std::perror("fuzz: mmap");
     std::exit(2);
@@ -54,7 +55,8 @@ pid_t start_process(const std::string& set, const Body& body) {
 
 // One text, so that processes' lines do not mix.
 void print_failure(const std::string& text, std::uint64_t seed) {
-  std::fprintf(stderr, "FAILED %s\n  replay: make fuzz SEED=0x%016" PRIx64 "\n", text.c_str(), seed);
+  std::fprintf(stderr, "FAILED %s\n  replay: make fuzz SEED=0x%016" PRIx64 "\n", text.c_str(),
+               seed);
 }
 
 void check_seed(std::uint64_t seed, std::size_t set, int process, bool verbose,
