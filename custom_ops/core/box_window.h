@@ -14,10 +14,9 @@ template <typename V>
 struct SlidingWindow {
   Index first, last, middle;
   V first_weight, weight, last_weight;
-
-  // Whether the window ends before its last pixel, or on that pixel's border. A zero weight would
-  // not keep a NaN there out of the sum.
-  BOXCONV_HOST_DEVICE bool is_one_pixel() const { return middle == 0 && last_weight == 0; }
+  // Both edges lie in pixel i + first. The window then has no other, and pixel i + last must not be
+  // read although its weight is zero: zero times NaN is NaN.
+  bool one_pixel;
 };
 
 // The window between two edges, each output multiplied by `scale`. Beyond `reach` pixels all edges
@@ -34,7 +33,8 @@ BOXCONV_HOST_DEVICE SlidingWindow<V> sliding_window(EdgeShift low, EdgeShift hig
           last - first - 1,
           static_cast<V>(first_weight * scale),
           last - first > 1 ? static_cast<V>(scale) : V{0},
-          one_pixel ? V{0} : static_cast<V>(high.fraction * scale)};
+          one_pixel ? V{0} : static_cast<V>(high.fraction * scale),
+          one_pixel};
 }
 
 }  // namespace BOXCONV_ISA

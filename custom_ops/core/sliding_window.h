@@ -44,7 +44,7 @@ class WindowSlider {
     const Index begin = clamp_index(-w.last, 0, count);
     const Index end = clamp_index(length - w.first, begin, count);
     zero(call, 0, begin);
-    if (w.is_one_pixel()) {
+    if (w.one_pixel) {
       direct<-1>(call, begin, end, &ahead);
     } else if (w.middle <= kDirectMiddle) {
       direct_of(call, begin, end, &ahead, std::make_integer_sequence<int, kDirectMiddle + 1>());
@@ -107,7 +107,7 @@ class WindowSlider {
            ...);
   }
 
-  // A middle of -1 is a window inside one pixel: its last pixel is its first.
+  // A middle of -1 makes the first pixel the last one as well: for windows inside one pixel.
   template <int kMiddle>
   static void direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher) {
     const Index inside = clamp_index(-call.w.first, begin, end);

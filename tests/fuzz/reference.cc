@@ -164,7 +164,7 @@ class ReferenceMaker {
         // Sums down the columns, then along them, may each lose a subnormal's last place.
         const double rows = static_cast<double>(box.row(y).end - box.row(y).first + 4);
         const double columns = static_cast<double>(box.column(x).end - box.column(x).first + 4);
-        const double lost = rows * columns * std::max(1.0, scale) + sum;
+        const double lost = rows * columns * std::max(1.0, scale) + touched.row(y)[x];
         reference_.output.values[at] = value.row(y)[x];
         reference_.output.tolerances[at] =
             scale > largest_scale_ || may_overflow(touched.row(y)[x])
