@@ -29,7 +29,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test long-test backends-test without-tensorflow-test support-table bazel-test install lint format gpu-check clean
+.PHONY: demo test long-test backends-test without-tensorflow-test support-table bazel-test fuzz install lint format gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -82,6 +82,18 @@ bazel-test: install
 	TF_BOXCONV_LIBRARY=$(abspath bazel-bin/libtf_boxconv_ops.so) \
 		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops \
 		tests/backends/test_tensorflow_library.py
+
+# Core under sanitizers on random and hostile problems, for so many minutes. A failure prints the
+# command that repeats it, `make fuzz SEED=...`.
+MINUTES ?= 1
+FUZZ_PROCESSES ?= $(shell nproc)
+FUZZ_FLAGS ?= $(if $(SEED),--seed $(SEED),--minutes $(MINUTES) --processes $(FUZZ_PROCESSES) \
+	$(if $(FIRST_SEED),--first_seed $(FIRST_SEED)))
+fuzz:
+	command -v cmake >/dev/null || $(MAKE) $(VENV)/.installed
+	cmake -S custom_ops -B build/fuzz -DBOXCONV_CORE_TESTS=ON >/dev/null
+	cmake --build build/fuzz --target fuzz --parallel 2
+	build/fuzz/fuzz $(FUZZ_FLAGS)
 
 install: $(VENV)/.installed $(LIBRARY)
 

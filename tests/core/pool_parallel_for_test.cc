@@ -4,17 +4,17 @@
 #include "ffi/pool_parallel_for.h"
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdio>
-#include <deque>
 #include <functional>
-#include <mutex>
 #include <thread>
 #include <vector>
+
+#include "pool.h"
 
 namespace {
 
 using boxconv::Index;
+using boxconv::Pool;
 using boxconv::pool_parallel_for;
 
 std::atomic<int> failures{0};
@@ -26,53 +26,6 @@ void expect(bool ok, const char* what) {
 }
 
 constexpr Index kCostly = 1000000;  // nanoseconds: worth a thread for each unit
-
-class Pool {
- public:
-  explicit Pool(int threads) {
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
-  }
-  // Runs what is left, then ends.
-  ~Pool() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      ended_ = true;
-    }
-    ready_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
-
-  std::int64_t num_threads() const { return static_cast<std::int64_t>(threads_.size()); }
-
-  void Schedule(std::function<void()> task) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      tasks_.push_back(std::move(task));
-    }
-    ready_.notify_one();
-  }
-
- private:
-  void work() {
-    for (;;) {
-      std::function<void()> task;
-      {
-        std::unique_lock<std::mutex> lock(mutex_);
-        ready_.wait(lock, [this] { return ended_ || !tasks_.empty(); });
-        if (tasks_.empty()) return;
-        task = std::move(tasks_.front());
-        tasks_.pop_front();
-      }
-      task();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable ready_;
-  std::deque<std::function<void()>> tasks_;
-  bool ended_ = false;
-  std::vector<std::thread> threads_;
-};
 
 // A pool that claims threads and never runs a task until it is told to.
 class SleepingPool {

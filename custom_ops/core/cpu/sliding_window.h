@@ -50,7 +50,9 @@ class WindowSlider {
     const Index begin = clamp_index(-w.last, 0, count);
     const Index end = clamp_index(length - w.first, begin, count);
     zero(call, 0, begin);
-    if (w.middle <= kMaxDirectMiddle) {
+    if (w.one_pixel) {
+      direct<-1>(call, begin, end, &ahead);
+    } else if (w.middle <= kMaxDirectMiddle) {
       slide_direct(call, begin, end, &ahead,
                    std::make_integer_sequence<int, kMaxDirectMiddle + 1>());
     } else {
@@ -112,6 +114,7 @@ class WindowSlider {
            ...);
   }
 
+  // kMiddle = -1 makes the last pixel the first one, for windows inside one pixel.
   template <int kMiddle>
   static void direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher) {
     const Index inside = clamp_index(-call.w.first, begin, end);

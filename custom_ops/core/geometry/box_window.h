@@ -16,6 +16,9 @@ template <typename V>
 struct SlidingWindow {
   Index first, last, middle;
   V first_weight, weight, last_weight;
+  // Both edges lie in pixel i + first, and pixel i + last must not be read: although its weight is
+  // zero, 0 * NaN would be NaN.
+  bool one_pixel;
 };
 
 // The window between two edges, multiplied by `factor`. Offsets beyond `reach` pixels are
@@ -32,7 +35,8 @@ BOXCONV_HOST_DEVICE SlidingWindow<V> sliding_window(EdgeShift min, EdgeShift max
           last - first - 1,
           static_cast<V>(first_weight * factor),
           last - first > 1 ? static_cast<V>(factor) : V{0},
-          one_pixel ? V{0} : static_cast<V>(max.fraction * factor)};
+          one_pixel ? V{0} : static_cast<V>(max.fraction * factor),
+          one_pixel};
 }
 
 }  // namespace boxconv

@@ -1,0 +1,118 @@
+// Planes of doubles, and sums over them with the weights of an axis.
+#ifndef BOXCONV_TESTS_FUZZ_PLANE_H_
+#define BOXCONV_TESTS_FUZZ_PLANE_H_
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "axis.h"
+
+namespace boxconv {
+namespace fuzz {
+
+struct Plane {
+  Index rows = 0, columns = 0;
+  std::vector<double> values;
+
+  Plane(Index rows, Index columns)
+      : rows(rows), columns(columns), values(static_cast<std::size_t>(rows * columns)) {}
+  double* row(Index y) { return values.data() + y * columns; }
+  const double* row(Index y) const { return values.data() + y * columns; }
+};
+
+template <typename Function>
+Plane map(Plane plane, const Function& function) {
+  for (double& value : plane.values) value = function(value);
+  return plane;
+}
+
+inline double sum(const Plane& plane) {
+  double total = 0;
+  for (double value : plane.values) total += value;
+  return total;
+}
+inline double largest(const Plane& plane) {
+  double most = 0;
+  for (double value : plane.values) most = std::max(most, value);
+  return most;
+}
+
+// Row i becomes the weighted sum of the rows that output i touches.
+inline Plane sum_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
+  Plane result(static_cast<Index>(axis.outputs.size()), plane.columns);
+  for (Index i = 0; i < result.rows; ++i) {
+    const Touched& t = axis.outputs[static_cast<std::size_t>(i)];
+    const double* weight = weights.data() + t.weights;
+    for (Index y = t.first; y < t.end; ++y, ++weight) {
+      for (Index x = 0; x < plane.columns; ++x) result.row(i)[x] += *weight * plane.row(y)[x];
+    }
+  }
+  return result;
+}
+
+// The adjoint: spreads row i over the rows that output i touches.
+inline Plane spread_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
+  Plane result(axis.pixels, plane.columns);
+  for (Index i = 0; i < plane.rows; ++i) {
+    const Touched& t = axis.outputs[static_cast<std::size_t>(i)];
+    const double* weight = weights.data() + t.weights;
+    for (Index y = t.first; y < t.end; ++y, ++weight) {
+      for (Index x = 0; x < plane.columns; ++x) result.row(y)[x] += *weight * plane.row(i)[x];
+    }
+  }
+  return result;
+}
+
+// The same for columns.
+inline Plane sum_columns(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
+  Plane result(plane.rows, static_cast<Index>(axis.outputs.size()));
+  for (Index y = 0; y < plane.rows; ++y) {
+    for (Index j = 0; j < result.columns; ++j) {
+      const Touched& t = axis.outputs[static_cast<std::size_t>(j)];
+      const double* weight = weights.data() + t.weights;
+      double sum = 0;
+      for (Index x = t.first; x < t.end; ++x, ++weight) sum += *weight * plane.row(y)[x];
+      result.row(y)[j] = sum;
+    }
+  }
+  return result;
+}
+inline Plane spread_columns(const Axis& axis, const std::vector<double>& weights,
+                            const Plane& plane) {
+  Plane result(plane.rows, axis.pixels);
+  for (Index y = 0; y < plane.rows; ++y) {
+    for (Index j = 0; j < plane.columns; ++j) {
+      const Touched& t = axis.outputs[static_cast<std::size_t>(j)];
+      const double* weight = weights.data() + t.weights;
+      const double value = plane.row(y)[j];
+      for (Index x = t.first; x < t.end; ++x, ++weight) result.row(y)[x] += *weight * value;
+    }
+  }
+  return result;
+}
+
+// Row i becomes the row that output i's edge enters when the box grows: Touched::low_pixel or
+// high_pixel. Zero beside the plane.
+inline Plane edge_rows(const Axis& axis, Index Touched::* edge, const Plane& plane) {
+  Plane result(static_cast<Index>(axis.outputs.size()), plane.columns);
+  for (Index i = 0; i < result.rows; ++i) {
+    const Index y = axis.outputs[static_cast<std::size_t>(i)].*edge;
+    if (y >= 0) std::copy_n(plane.row(y), plane.columns, result.row(i));
+  }
+  return result;
+}
+// The same for columns.
+inline Plane edge_columns(const Axis& axis, Index Touched::* edge, const Plane& plane) {
+  Plane result(plane.rows, static_cast<Index>(axis.outputs.size()));
+  for (Index j = 0; j < result.columns; ++j) {
+    const Index x = axis.outputs[static_cast<std::size_t>(j)].*edge;
+    for (Index y = 0; x >= 0 && y < plane.rows; ++y) result.row(y)[j] = plane.row(y)[x];
+  }
+  return result;
+}
+
+}  // namespace fuzz
+}  // namespace boxconv
+
+#endif  // BOXCONV_TESTS_FUZZ_PLANE_H_

@@ -1,0 +1,222 @@
+#include "properties.h"
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "number_types.h"
+#include "random.h"
+#include "reference.h"
+#include "run_core.h"
+
+namespace boxconv {
+namespace fuzz {
+namespace {
+
+// More than these of one problem tell nothing new.
+constexpr std::size_t kMostFailures = 5;
+
+// float for all types but float64.
+template <typename T>
+using SumType = typename BoxType<T>::type;
+
+// The farthest that rounding to T may move a value.
+template <typename T>
+double store_rounding(double value) {
+  return std::fabs(value) * limits<T>().rounding * 1.001 + limits<T>().smallest;
+}
+
+// Whether `got` is a rounding to T of a value within `tolerance` of `want`. Infinity is that of a
+// value beyond the largest.
+template <typename T>
+bool is_near(double got, double want, double tolerance) {
+  const double allowed = tolerance + store_rounding<T>(want);
+  if (std::isinf(got)) {
+    const double reach = std::fabs(want) + allowed;
+    return (got > 0) == (want > 0) && reach > limits<T>().largest;
+  }
+  return std::fabs(got - want) <= allowed;
+}
+
+template <typename T>
+class Checker {
+ public:
+  explicit Checker(const Problem& problem)
+      : problem_(problem),
+        random_(~problem.seed),
+        arguments_(problem),
+        reference_(make_reference(problem, limits<SumType<T>>())) {}
+
+  Report run() {
+    const Arguments<T> before(problem_);
+    const Results<T> results(problem_, arguments_, whole);
+    expect(results.ok, "status, or memory before a result written");
+    expect(arguments_.same_bits(before), "an argument was written");
+    compare("output", results.output, reference_.output);
+    compare("input gradient", results.input_grad, reference_.input_grad);
+    compare("edge gradient", results.boxes_grad, reference_.boxes_grad);
+    check_adjoint(results);
+    check_split(results);
+    if (random_.chance(0.3)) check_other_layout(results);
+    if (random_.chance(0.15)) check_integral_image<float>();
+    if (random_.chance(0.15)) check_integral_image<double>();
+    return std::move(report_);
+  }
+
+ private:
+  void expect(bool ok, const std::string& what) {
+    if (!ok && report_.failures.size() < kMostFailures) report_.failures.push_back(what);
+  }
+
+  template <typename Stored>
+  void compare(const char* name, const Buffer<Stored>& got, const Expected& want) {
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const double value = got.value(i);
+      if (want.non_finite[i]) {
+        ++report_.values;
+        if (std::isfinite(value)) fail(name, i, value, std::nan(""), 0);
+      } else if (want.tolerances[i] < std::numeric_limits<double>::infinity()) {
+        ++report_.values;
+        if (!is_near<Stored>(value, want.values[i], want.tolerances[i])) {
+          fail(name, i, value, want.values[i],
+               want.tolerances[i] + store_rounding<Stored>(want.values[i]));
+        }
+      }
+    }
+  }
+
+  void fail(const char* name, std::size_t i, double got, double want, double allowed) {
+    char text[200];
+    std::snprintf(text, sizeof(text), "%s [%zu]: got %.17g, want %.17g, allowed %.3g", name, i, got,
+                  want, allowed);
+    expect(false, text);
+  }
+
+  // <B x, g> = <x, B^T g>, as far as both sides are checked.
+  void check_adjoint(const Results<T>& results) {
+    double forward = 0, backward = 0, tolerance = 0;
+    const auto add = [&](const Buffer<T>& result, const Expected& expected,
+                         const std::vector<double>& values, double* product) {
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        *product += result.value(i) * values[i];
+        tolerance +=
+            std::fabs(values[i]) * (expected.tolerances[i] + store_rounding<T>(expected.values[i]));
+        tolerance += std::fabs(*product) * 0x1p-52;
+      }
+    };
+    add(results.output, reference_.output, problem_.output_grad, &forward);
+    add(results.input_grad, reference_.input_grad, problem_.input, &backward);
+    // Where something is infinite or NaN, so is the tolerance.
+    if (!(tolerance < std::numeric_limits<double>::infinity())) return;
+    if (!(std::fabs(forward - backward) <= tolerance)) {
+      fail("<B x, g> against <x, B^T g>", 0, forward, backward, tolerance);
+    }
+  }
+
+  void check_split(const Results<T>& results) {
+    // Threads take long to start.
+    const Index threads = random_.chance(0.04) ? random_.pick<Index>({2, 3, 7}) : 1;
+    const Results<T> split(problem_, arguments_, RandomSplit(random_.bits(), threads));
+    expect(split.ok, "status of split work");
+    expect(split.output.same_bits(results.output), "output depends on the split of the work");
+    expect(split.input_grad.same_bits(results.input_grad),
+           "input gradient depends on the split of the work");
+    expect(split.boxes_grad.same_bits(results.boxes_grad),
+           "edge gradients depend on the split of the work");
+  }
+
+  void check_other_layout(const Results<T>& results) {
+    Problem other = problem_;
+    other.shape.layout = problem_.shape.layout == Layout::kChannelsLast ? Layout::kChannelsFirst
+                                                                        : Layout::kChannelsLast;
+    for_each_input([&](Index n, Index y, Index x, Index c) {
+      other.input[input_at(other.shape, n, y, x, c)] =
+          problem_.input[input_at(problem_.shape, n, y, x, c)];
+    });
+    for_each_output([&](Index n, Index y, Index x, Index c) {
+      other.output_grad[output_at(other.shape, n, y, x, c)] =
+          problem_.output_grad[output_at(problem_.shape, n, y, x, c)];
+    });
+    const Arguments<T> arguments(other);
+    const Results<T> turned(other, arguments, RandomSplit(random_.bits(), 1));
+    bool outputs = true, input_grads = true;
+    for_each_output([&](Index n, Index y, Index x, Index c) {
+      outputs = outputs && same(turned.output, output_at(other.shape, n, y, x, c), results.output,
+                                output_at(problem_.shape, n, y, x, c));
+    });
+    for_each_input([&](Index n, Index y, Index x, Index c) {
+      input_grads = input_grads && same(turned.input_grad, input_at(other.shape, n, y, x, c),
+                                        results.input_grad, input_at(problem_.shape, n, y, x, c));
+    });
+    expect(turned.ok, "status in the other layout");
+    expect(outputs, "output depends on the layout");
+    expect(input_grads, "input gradient depends on the layout");
+    compare("edge gradient in the other layout", turned.boxes_grad, reference_.boxes_grad);
+  }
+
+  static std::size_t input_at(const BoxConvProblem& p, Index n, Index y, Index x, Index c) {
+    return static_cast<std::size_t>(input_index(p, n, y, x, c));
+  }
+  static std::size_t output_at(const BoxConvProblem& p, Index n, Index y, Index x, Index c) {
+    return static_cast<std::size_t>(output_index(p, n, y, x, c));
+  }
+  // Equal values; NaNs are all alike.
+  static bool same(const Buffer<T>& a, std::size_t i, const Buffer<T>& b, std::size_t j) {
+    const double x = a.value(i), y = b.value(j);
+    return x == y || (std::isnan(x) && std::isnan(y));
+  }
+
+  template <typename Visit>
+  void for_each_input(const Visit& visit) const {
+    const BoxConvProblem& p = problem_.shape;
+    for_each_pixel(p.batch, p.height, p.width, p.channels, visit);
+  }
+  template <typename Visit>
+  void for_each_output(const Visit& visit) const {
+    const BoxConvProblem& p = problem_.shape;
+    for_each_pixel(p.batch, p.out_height(), p.out_width(), p.out_channels(), visit);
+  }
+  template <typename Visit>
+  static void for_each_pixel(Index batch, Index height, Index width, Index channels,
+                             const Visit& visit) {
+    for (Index n = 0; n < batch; ++n) {
+      for (Index c = 0; c < channels; ++c) {
+        for (Index y = 0; y < height; ++y) {
+          for (Index x = 0; x < width; ++x) visit(n, y, x, c);
+        }
+      }
+    }
+  }
+
+  template <typename TTable>
+  void check_integral_image() {
+    const BoxConvProblem& p = problem_.shape;
+    const IntegralImageProblem shape{p.batch, p.height, p.width, p.channels, p.layout};
+    const Index size = p.batch * (p.height + 1) * (p.width + 1) * p.channels;
+    Buffer<TTable> table(size, problem_.misaligned), split(size, problem_.misaligned);
+    const T* input = arguments_.input.data();
+    expect(integral_image(shape, input, table.data(), whole) == Status::kOk,
+           "status of integral image");
+    expect(
+        integral_image(shape, input, split.data(), RandomSplit(random_.bits(), 1)) == Status::kOk,
+        "status of integral image");
+    expect(table.prefix_untouched(), "memory before the integral image written");
+    expect(table.same_bits(split), "integral image depends on the split of the work");
+    compare("integral image", table, integral_image_reference(problem_));
+  }
+
+  const Problem& problem_;
+  Random random_;
+  const Arguments<T> arguments_;
+  const Reference reference_;
+  Report report_;
+};
+
+}  // namespace
+
+Report check(const Problem& problem) {
+  return with_type(problem.type, [&](auto t) { return Checker<decltype(t)>(problem).run(); });
+}
+
+}  // namespace fuzz
+}  // namespace boxconv
