@@ -417,10 +417,10 @@ int main() {
   }
   for (int i = 0; i < 24; ++i) {
     const Index chunks = i % 6 == 0 ? 31 : i % 3 == 0 ? 7 : i % 6;
-    check_problem<float, float>(random, problem_of_chunks(random, boxconv::kChunk<float>, chunks),
-                                GpuLimits());
+    check_problem<float, float>(
+        random, problem_of_chunks(random, boxconv::cuda::kChunk<float>, chunks), GpuLimits());
     check_problem<double, double>(
-        random, problem_of_chunks(random, boxconv::kChunk<double>, chunks), GpuLimits());
+        random, problem_of_chunks(random, boxconv::cuda::kChunk<double>, chunks), GpuLimits());
   }
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
     check_precision(random, random_limits(random), layout);
