@@ -1,0 +1,176 @@
+"""Deliberate mistakes in a copy of core, and how long the fuzzer takes to find each.
+
+    python -m tests.fuzz.mutants            # all; `--only NAME` for one
+
+Prints a Markdown table. The exit status is 1 if a mistake is not found within a minute.
+"""
+
+import argparse
+import dataclasses
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """In the file of this name, `old`, which occurs once, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = [
+    Mutant(
+        "edge on a border off by one when a box is mirrored",
+        "box_edge.h",
+        "EdgeShift{1 - shift.offset, 0.0}",
+        "EdgeShift{-shift.offset, 0.0}",
+    ),
+    Mutant(
+        "edge gradient on a border takes the inward side",
+        "box_edge.h",
+        "shift.fraction > 0 ? shift.offset : shift.offset - 1;",
+        "shift.offset;",
+    ),
+    Mutant(
+        '"valid" area counts pixels beyond the border',
+        "box_edge.h",
+        "if (cell >= size) return {size - 1, 1.0};",
+        "if (cell > size) return {size - 1, 1.0};",
+    ),
+    Mutant(
+        "outputs beside the line are not cleared",
+        "sliding_window.h",
+        "    zero(call, end, count);\n",
+        "",
+    ),
+    Mutant(
+        "input gradient not cleared where all boxes of a channel are empty",
+        "box_conv_backward.h",
+        "      if (first) clear(result_of(c), unit.rows.count * row_step_);\n",
+        "",
+    ),
+    Mutant(
+        "row's stride instead of the column's, between tiles only",
+        "box_conv_forward.h",
+        "unit.columns.first * p_.stride_x - unit.source_columns.first",
+        "unit.columns.first * p_.stride_y - unit.source_columns.first",
+    ),
+    Mutant(
+        "all images add to the same edge gradients: depends on the split",
+        "box_conv_backward.h",
+        "const Index part = unit.image * units.tiles() + unit.tile;",
+        "const Index part = unit.tile;",
+    ),
+    Mutant(
+        "one pixel read beyond the image",
+        "pixel_rows.h",
+        "for (Index x = 0; x < columns.count; ++x) plane[x] = load(source[x]);",
+        "for (Index x = 0; x <= columns.count; ++x) plane[x] = load(source[x]);",
+    ),
+    Mutant(
+        "suffix sums begin beyond the line",
+        "sliding_window.h",
+        "make_suffix(call, suffix_, before, smaller(block, call.length));",
+        "make_suffix(call, suffix_, before, block);",
+    ),
+    Mutant(
+        "last column of the integral image starts from old sums",
+        "integral_image.h",
+        "for (Index i = 0; i < (width + 1) * count; ++i) above[i] = 0;",
+        "for (Index i = 0; i < width * count; ++i) above[i] = 0;",
+    ),
+    Mutant(
+        "bfloat16 truncated instead of rounded",
+        "half.h",
+        "(bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;",
+        "bits >> 16;",
+    ),
+    Mutant(
+        "NaN of the next pixel reaches a box inside one pixel",
+        "sliding_window.h",
+        "if (w.one_pixel) {",
+        "if (false) {",
+    ),
+]
+
+
+def copy_sources(folder):
+    """Copies what the fuzzer is built from, for the baseline instruction set: it builds soonest."""
+    for part in ("custom_ops", "tests/fuzz", "tests/core"):
+        shutil.copytree(REPOSITORY / part, folder / part)
+    lists = folder / "custom_ops/CMakeLists.txt"
+    lists.write_text(lists.read_text().replace('"x86_64|AMD64"', '"none"'))
+
+
+def replace_once(path, old, new):
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise SystemExit(
+            f"{path.name} holds {old!r} {text.count(old)} times, want 1: update mutants.py"
+        )
+    path.write_text(text.replace(old, new))
+
+
+def build(folder):
+    commands = (
+        ["cmake", "-S", folder / "custom_ops", "-B", folder / "build", "-DBOXCONV_CORE_TESTS=ON"],
+        ["cmake", "--build", folder / "build", "--target", "fuzz", "--parallel", "2"],
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+
+
+def seconds_to_find(folder):
+    """Runs the fuzzer until it reports a failure. Returns the seconds and the report, or None."""
+    started = time.monotonic()
+    command = [folder / "build/fuzz", "--minutes", "1", "--first_seed", "1"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as fuzzer:
+        for line in fuzzer.stdout:
+            found = "FAILED" in line or "ERROR: AddressSanitizer" in line or "runtime error" in line
+            if found:
+                seconds = time.monotonic() - started
+                details = line if "FAILED" not in line else next(fuzzer.stdout, line)
+                fuzzer.kill()
+                return seconds, details.strip()
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="part of a mutant's name")
+    only = parser.parse_args().only or ""
+    mutants = [mutant for mutant in MUTANTS if only in mutant.name]
+    missed = 0
+    print("| mistake | found after | first report |\n| --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_sources(folder)
+        for mutant in mutants:
+            # Wherever the file lies.
+            (path,) = (folder / "custom_ops").rglob(mutant.file)
+            original = path.read_text()
+            replace_once(path, mutant.old, mutant.new)
+            build(folder)
+            found = seconds_to_find(folder)
+            path.write_text(original)
+            missed += found is None
+            after, report = (f"{found[0]:.1f} s", f"`{found[1]}`") if found else ("not found", "")
+            print(f"| {mutant.name} | {after} | {report} |", flush=True)
+    return 1 if missed or not mutants else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
