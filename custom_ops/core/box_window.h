@@ -10,13 +10,13 @@ namespace BOXCONV_ISA {
 
 // For output i: first_weight * [pixel i + first] + weight * (the `middle` pixels after it) +
 // last_weight * [pixel i + last], with last = first + middle + 1, and pixels outside being zero.
+//
+// Where both edges lie in one pixel, `middle` is -1, and pixel i + first is all that may be read:
+// the last one's weight is zero, but zero times NaN is NaN. There, last is first + 1.
 template <typename V>
 struct SlidingWindow {
   Index first, last, middle;
   V first_weight, weight, last_weight;
-  // Both edges lie in pixel i + first. The window then has no other, and pixel i + last must not be
-  // read although its weight is zero: zero times NaN is NaN.
-  bool one_pixel;
 };
 
 // The window between two edges, each output multiplied by `scale`. Beyond `reach` pixels all edges
@@ -30,11 +30,10 @@ BOXCONV_HOST_DEVICE SlidingWindow<V> sliding_window(EdgeShift low, EdgeShift hig
   const Index last = clamp_index(one_pixel ? low.offset + 1 : high.offset, first + 1, reach + 1);
   return {first,
           last,
-          last - first - 1,
+          one_pixel ? -1 : last - first - 1,
           static_cast<V>(first_weight * scale),
           last - first > 1 ? static_cast<V>(scale) : V{0},
-          one_pixel ? V{0} : static_cast<V>(high.fraction * scale),
-          one_pixel};
+          one_pixel ? V{0} : static_cast<V>(high.fraction * scale)};
 }
 
 }  // namespace BOXCONV_ISA

@@ -44,10 +44,8 @@ class WindowSlider {
     const Index begin = clamp_index(-w.last, 0, count);
     const Index end = clamp_index(length - w.first, begin, count);
     zero(call, 0, begin);
-    if (w.one_pixel) {
-      direct<-1>(call, begin, end, &ahead);
-    } else if (w.middle <= kDirectMiddle) {
-      direct_of(call, begin, end, &ahead, std::make_integer_sequence<int, kDirectMiddle + 1>());
+    if (w.middle <= kDirectMiddle) {
+      direct_of(call, begin, end, &ahead, std::make_integer_sequence<int, kDirectMiddle + 2>());
     } else {
       blocks(call, begin, end, &ahead);
     }
@@ -98,16 +96,16 @@ class WindowSlider {
     for (Index i = begin; i < end; ++i) Lines().store(call.out + i * call.out_step);
   }
 
-  // Calls direct<w.middle>.
-  template <int... kMiddles>
+  // Calls direct<w.middle>; kNext are the possible middles plus one.
+  template <int... kNext>
   static void direct_of(const Call& call, Index begin, Index end, Prefetcher* prefetcher,
-                        std::integer_sequence<int, kMiddles...>) {
-    (void)((call.w.middle == kMiddles ? (direct<kMiddles>(call, begin, end, prefetcher), true)
-                                      : false) ||
+                        std::integer_sequence<int, kNext...>) {
+    (void)((call.w.middle == kNext - 1 ? (direct<kNext - 1>(call, begin, end, prefetcher), true)
+                                       : false) ||
            ...);
   }
 
-  // A middle of -1 makes the first pixel the last one as well: for windows inside one pixel.
+  // With a middle of -1 the pixel read as the last is the first again.
   template <int kMiddle>
   static void direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher) {
     const Index inside = clamp_index(-call.w.first, begin, end);

@@ -96,9 +96,9 @@ MUTANTS = [
     ),
     Mutant(
         "NaN of the next pixel reaches a box inside one pixel",
-        "sliding_window.h",
-        "if (w.one_pixel) {",
-        "if (false) {",
+        "box_window.h",
+        "one_pixel ? -1 : last - first - 1,",
+        "last - first - 1,",
     ),
 ]
 
