@@ -191,6 +191,7 @@ std::vector<TBox> random_boxes(std::mt19937& random, const BoxConvProblem& p, bo
                    b = edge(random, axis == 0 ? p.height : p.width);
       box[axis] = std::min(a, b);  // at times equal: empty
       box[axis + 2] = std::max(a, b);
+      if (random() % 6 == 0) box[axis + 2] = box[axis] + 0.125;  // often inside one pixel
     }
     for (double& coordinate : box) {
       if (hostile && random() % 2) coordinate = hostile_edge(random);

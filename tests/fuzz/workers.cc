@@ -1,12 +1,14 @@
 #include "workers.h"
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cinttypes>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -48,6 +50,7 @@ pid_t start_process(const std::string& set, const Body& body) {
     std::exit(2);
   }
   if (pid > 0) return pid;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // ends with the one that started it
   setenv(kVariable, set.c_str(), 1);
   body();
   std::exit(0);  // the leak sanitizer looks

@@ -169,6 +169,15 @@ def test_a_bad_pixel_harms_only_the_boxes_that_hold_or_touch_it(value):
     np.testing.assert_array_equal(out[0][far], expected[0][far])
 
 
+@pytest.mark.parametrize("box", [(-0.3, -0.2, 0.3, 0.1), (0.6, -1.4, 1.2, -0.7)])
+def test_a_bad_pixel_harms_no_box_inside_its_neighbour(box):
+    x = np.ones((1, 9, 20, 2), np.float32)
+    x[0, 4, 5, 1] = np.nan
+    out = to_float64(tf_boxconv.box_conv2d(x, np.float32([[box], [box]])))
+    row, column = 4 - round(box[0]), 5 - round(box[1])
+    np.testing.assert_array_equal(np.argwhere(np.isnan(out)), [[0, row, column, 1]])
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 12, 13, 14, 15, 16, 64, 65, 130])
 def test_every_way_of_summing_a_window(size):
     """Windows are summed pixel by pixel or by blocks; both, at and around their limits."""

@@ -50,11 +50,9 @@ class WindowSlider {
     const Index begin = clamp_index(-w.last, 0, count);
     const Index end = clamp_index(length - w.first, begin, count);
     zero(call, 0, begin);
-    if (w.one_pixel) {
-      direct<-1>(call, begin, end, &ahead);
-    } else if (w.middle <= kMaxDirectMiddle) {
+    if (w.middle <= kMaxDirectMiddle) {
       slide_direct(call, begin, end, &ahead,
-                   std::make_integer_sequence<int, kMaxDirectMiddle + 1>());
+                   std::make_integer_sequence<int, kMaxDirectMiddle + 2>());
     } else {
       slide_intervals(call, begin, end, &ahead);
     }
@@ -105,16 +103,18 @@ class WindowSlider {
     for (Index i = begin; i < end; ++i) Lines().store(call.out + i * call.out_stride);
   }
 
-  // Calls direct<w.middle>, so that the compiler unrolls the loop over the middle.
-  template <int... kMiddles>
+  // Calls direct<w.middle>, so that the compiler unrolls the loop over the middle. kNext is every
+  // possible middle plus one.
+  template <int... kNext>
   static void slide_direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher,
-                           std::integer_sequence<int, kMiddles...>) {
-    (void)((call.w.middle == kMiddles ? (direct<kMiddles>(call, begin, end, prefetcher), true)
-                                      : false) ||
+                           std::integer_sequence<int, kNext...>) {
+    (void)((call.w.middle == kNext - 1 ? (direct<kNext - 1>(call, begin, end, prefetcher), true)
+                                       : false) ||
            ...);
   }
 
-  // kMiddle = -1 makes the last pixel the first one, for windows inside one pixel.
+  // With kMiddle = -1, a window inside one pixel, the pixel read as the last one is the first
+  // again.
   template <int kMiddle>
   static void direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher) {
     const Index inside = clamp_index(-call.w.first, begin, end);

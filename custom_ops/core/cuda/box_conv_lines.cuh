@@ -8,7 +8,8 @@
 //   left(p) = first_weight * pixel[p - 1] + weight * (what the middle has in p's part of the line),
 // at p = i + first + 1, and one from the right,
 //   right(q) = weight * (what it has in q's part, before q) + last_weight * pixel[q],
-// at q = i + last. Who has a pixel knows both, and adds them to outputs in place.
+// at q = i + last. Who has a pixel knows both, and adds them to outputs in place. A window inside
+// one pixel, whose `middle` is -1, has no last pixel.
 //
 // Whatever the windows, all lanes do the same things: boxes may differ from line to line. Only
 // short middles, of less than a chunk, go another way than long ones, at about the same cost.
@@ -243,7 +244,8 @@ class LineScan {
     const Bits borders = kAnyShort ? reversed_bits(sums.borders) : 0;
     BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k, place = stepped(place, step_)) {
       if (kAnyShort && borders >> (63 - k) & 1) prefix = 0;
-      V sum = left[k] + w_.last_weight * pixels[k];
+      V sum = left[k];
+      if (w_.middle >= 0) sum += w_.last_weight * pixels[k];
       if (has_middle) sum += w_.weight * prefix;
       prefix += pixels[k];
       if (exist >> k & 1) *place = sum;

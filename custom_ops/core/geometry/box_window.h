@@ -12,13 +12,13 @@ namespace boxconv {
 //     first_weight * pixel[i + first]
 //         + weight * (pixel[i + first + 1] + ... + pixel[i + last - 1])       `middle` pixels
 //         + last_weight * pixel[i + last]
+//
+// If both edges lie in one pixel, that is pixel i + first, `middle` is -1 and last = first + 1.
+// Pixel i + last must not be read then: its weight is zero, but 0 * NaN would be NaN.
 template <typename V>
 struct SlidingWindow {
   Index first, last, middle;
   V first_weight, weight, last_weight;
-  // Both edges lie in pixel i + first, and pixel i + last must not be read: although its weight is
-  // zero, 0 * NaN would be NaN.
-  bool one_pixel;
 };
 
 // The window between two edges, multiplied by `factor`. Offsets beyond `reach` pixels are
@@ -32,11 +32,10 @@ BOXCONV_HOST_DEVICE SlidingWindow<V> sliding_window(EdgeShift min, EdgeShift max
   const Index last = clamp_index(one_pixel ? min.offset + 1 : max.offset, first + 1, reach + 1);
   return {first,
           last,
-          last - first - 1,
+          one_pixel ? -1 : last - first - 1,
           static_cast<V>(first_weight * factor),
           last - first > 1 ? static_cast<V>(factor) : V{0},
-          one_pixel ? V{0} : static_cast<V>(max.fraction * factor),
-          one_pixel};
+          one_pixel ? V{0} : static_cast<V>(max.fraction * factor)};
 }
 
 }  // namespace boxconv

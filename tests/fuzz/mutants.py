@@ -1,0 +1,175 @@
+"""Deliberate mistakes in a copy of core, and how long the fuzzer takes to find each.
+
+    python -m tests.fuzz.mutants            # all; `--only NAME` for one
+
+Prints a Markdown table. The exit status is 1 if a mistake is not found within a minute.
+"""
+
+import argparse
+import dataclasses
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """In this file of core, `old`, which occurs once, becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+MUTANTS = [
+    Mutant(
+        "edge on a border off by one when a box is mirrored",
+        "geometry/box_edge.h",
+        "EdgeShift{1 - shift.offset, 0.0}",
+        "EdgeShift{-shift.offset, 0.0}",
+    ),
+    Mutant(
+        "edge gradient on a border takes the inward side",
+        "geometry/box_edge.h",
+        "shift.fraction > 0 ? shift.offset : shift.offset - 1;",
+        "shift.offset;",
+    ),
+    Mutant(
+        '"valid" area counts pixels beyond the border',
+        "geometry/box_edge.h",
+        "if (cell >= size) return {size - 1, 1.0};",
+        "if (cell > size) return {size - 1, 1.0};",
+    ),
+    Mutant(
+        "outputs beside the line are not cleared",
+        "cpu/sliding_window.h",
+        "    zero(call, end, count);\n",
+        "",
+    ),
+    Mutant(
+        "input gradient not cleared where all boxes of a channel are empty",
+        "cpu/box_conv_backward.h",
+        "      if (first) clear(input_grad(c), tile.rows.count * row_stride_);\n",
+        "",
+    ),
+    Mutant(
+        "row's stride instead of the column's, between tiles only",
+        "cpu/box_conv_forward.h",
+        "tile.columns.first * p_.stride_x - tile.source_columns.first",
+        "tile.columns.first * p_.stride_y - tile.source_columns.first",
+    ),
+    Mutant(
+        "all images add to the same edge gradients: depends on the split",
+        "cpu/box_conv_backward.h",
+        "const Index part = tile.image * tiling.places_per_image() + tile.place;",
+        "const Index part = tile.place;",
+    ),
+    Mutant(
+        "one pixel read beyond the image",
+        "cpu/image_rows.h",
+        "for (Index x = 0; x < columns.count; ++x) plane[x] = convert<V>(source[x]);",
+        "for (Index x = 0; x <= columns.count; ++x) plane[x] = convert<V>(source[x]);",
+    ),
+    Mutant(
+        "suffix sums begin beyond the line",
+        "cpu/sliding_window.h",
+        "make_suffix(call, suffix_, left, min_index(interval, call.length));",
+        "make_suffix(call, suffix_, left, interval);",
+    ),
+    Mutant(
+        "last column of the integral image starts from old sums",
+        "cpu/integral_image.h",
+        "for (Index i = 0; i < (width + 1) * count; ++i) column_sums[i] = 0;",
+        "for (Index i = 0; i < width * count; ++i) column_sums[i] = 0;",
+    ),
+    Mutant(
+        "bfloat16 truncated instead of rounded",
+        "base/half.h",
+        "(bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;",
+        "bits >> 16;",
+    ),
+    Mutant(
+        "NaN of the next pixel reaches a box inside one pixel",
+        "geometry/box_window.h",
+        "one_pixel ? -1 : last - first - 1,",
+        "last - first - 1,",
+    ),
+]
+
+
+def copy_sources(folder):
+    """Copies what the fuzzer is built from, for the baseline instruction set: it builds soonest."""
+    for part in ("custom_ops", "tests/fuzz", "tests/core"):
+        shutil.copytree(REPOSITORY / part, folder / part)
+    lists = folder / "custom_ops/CMakeLists.txt"
+    lists.write_text(lists.read_text().replace('"x86_64|AMD64"', '"none"'))
+
+
+def replace_once(path, old, new):
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise SystemExit(
+            f"{path.name} holds {old!r} {text.count(old)} times, want 1: update mutants.py"
+        )
+    path.write_text(text.replace(old, new))
+
+
+def build(folder):
+    commands = (
+        ["cmake", "-S", folder / "custom_ops", "-B", folder / "build", "-DBOXCONV_CORE_TESTS=ON"],
+        ["cmake", "--build", folder / "build", "--target", "fuzz", "--parallel", "2"],
+    )
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+
+
+def seconds_to_find(folder):
+    """Runs the fuzzer until it reports a failure. Returns the seconds and the report, or None."""
+    started = time.monotonic()
+    command = [folder / "build/fuzz", "--minutes", "1", "--first_seed", "1"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as fuzzer:
+        for line in fuzzer.stdout:
+            found = "FAILED" in line or "ERROR: AddressSanitizer" in line or "runtime error" in line
+            if found:
+                seconds = time.monotonic() - started
+                details = line if "FAILED" not in line else next(fuzzer.stdout, line)
+                fuzzer.kill()
+                return seconds, details.strip()
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="part of a mutant's name")
+    only = parser.parse_args().only or ""
+    mutants = [mutant for mutant in MUTANTS if only in mutant.name]
+    missed = 0
+    print("| mistake | found after | first report |\n| --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_sources(folder)
+        for mutant in mutants:
+            path = folder / "custom_ops/core" / mutant.file
+            original = path.read_text()
+            replace_once(path, mutant.old, mutant.new)
+            build(folder)
+            found = seconds_to_find(folder)
+            path.write_text(original)
+            missed += found is None
+            after, report = (f"{found[0]:.1f} s", f"`{found[1]}`") if found else ("not found", "")
+            print(f"| {mutant.name} | {after} | {report} |", flush=True)
+    return 1 if missed or not mutants else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
