@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
+import requests
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from examples.pose.datasets.pose_features import NOT_LABELLED, VISIBLE, Skeleton
 
@@ -36,6 +41,50 @@ FLIC_SKELETON = Skeleton(
 
 # The part of a frame that is kept is a square around the torso's box, so many times as large.
 _CROP_SIZE = 3.0
+
+
+def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
+    """The builder of `tfds`, whose preparation fails in one sentence and without long waiting.
+
+    Args:
+        name: One of `CONFIGS`.
+        prepared_dir: Where the prepared records are.
+    """
+    made = tfds.builder(CONFIGS[name], data_dir=prepared_dir)
+    prepare = made.download_and_prepare
+
+    def prepare_or_explain(*args, **kwargs) -> None:
+        archive = f"{made.builder_config.dir}.zip"
+        try:
+            with _few_retries():
+                prepare(*args, **kwargs)
+        except Exception as error:  # tfds, requests, zipfile, scipy and Pillow have their own.
+            reason = textwrap.shorten(str(error), 200, placeholder="...")
+            raise ValueError(
+                f"{name} could not be prepared ({type(error).__name__}: {reason}). If it cannot be "
+                f"downloaded here, get the official {archive} elsewhere and pass the folder it is "
+                "in as `data_dir`; if it is there, it is broken: get it again."
+            ) from None
+
+    made.download_and_prepare = prepare_or_explain
+    return made
+
+
+@contextlib.contextmanager
+def _few_retries() -> Iterator[None]:
+    """Makes `requests` try twice: `tfds` tries for minutes to reach a server that is not there."""
+    adapter = requests.adapters.HTTPAdapter
+    send = adapter.send
+
+    def send_with_one_retry(self, *args, **kwargs):
+        self.max_retries = requests.adapters.Retry(1, backoff_factor=0.2)
+        return send(self, *args, **kwargs)
+
+    adapter.send = send_with_one_retry
+    try:
+        yield
+    finally:
+        adapter.send = send
 
 
 def convert(dataset: tf.data.Dataset) -> tf.data.Dataset:
