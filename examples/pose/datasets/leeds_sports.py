@@ -84,7 +84,10 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
     def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
         """The parts of each split in the manual folder."""
         root = find_local(manual_dir, self.official)
-        parts = {"labels": root and root / LABELS_FILE, "pictures": root and picture_folder(root)}
+        if root is None:
+            parts = {"labels": None, "pictures": _pictures_alone(manual_dir, self.official)}
+        else:
+            parts = {"labels": root / LABELS_FILE, "pictures": picture_folder(root)}
         return dict.fromkeys(self.all_splits, parts)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
@@ -157,6 +160,14 @@ def find_local(manual_dir: epath.Path | None, official: Official) -> Root | None
         for name in official.archives:
             if (folder / name).exists():
                 return open_zip(folder / name)
+    return None
+
+
+def _pictures_alone(manual_dir: epath.Path | None, official: Official) -> Root | None:
+    """The pictures of a data set whose `joints.mat` is not there."""
+    for folder in (*official.folders, "") if manual_dir is not None else ():
+        if (manual_dir / folder / "images").is_dir():
+            return manual_dir / folder / "images"
     return None
 
 

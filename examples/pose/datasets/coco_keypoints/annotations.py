@@ -157,13 +157,15 @@ def read_labels(
     """
     own = Broken() if broken is None else broken
     content = _parse(path)
-    photographs = _read_photographs(path, _records(content, "images", path), own)
+    photographs, refused = _read_photographs(path, _records(content, "images", path), own)
     columns = JointColumns(content, path, joint_names)
     people = []
     for index, record in enumerate(_records(content, "annotations", path)):
         where = f"annotations[{index}]"
         try:
             person = _read_person(record, where, columns, len(joint_names))
+            if person is not None and person.image_id in refused:
+                continue
             if person is not None and person.image_id not in photographs:
                 raise FieldError(f"`image_id` is {person.image_id}, which no image has")
         except FieldError as error:
@@ -210,8 +212,12 @@ def _records(content: Mapping[str, Any], name: str, path: Root) -> list[Any]:
     return records
 
 
-def _read_photographs(path: Root, records: list[Any], broken: Broken) -> dict[int, Photograph]:
+def _read_photographs(
+    path: Root, records: list[Any], broken: Broken
+) -> tuple[dict[int, Photograph], set[Any]]:
+    """The photographs by id, and the ids of those that cannot be used."""
     photographs: dict[int, Photograph] = {}
+    refused = set()
     by_name: dict[str, str] = {}
     for index, record in enumerate(records):
         try:
@@ -224,8 +230,10 @@ def _read_photographs(path: Root, records: list[Any], broken: Broken) -> dict[in
             if other.name != found.name:
                 raise FieldError(f"`id` {found.id} is also that of {other.where}, {other.name}")
         except FieldError as error:
+            number = record.get("id") if isinstance(record, dict) else None
+            refused.update([number] if isinstance(number, int) else [])
             broken.add(_message(path, "image", f"images[{index}]", record, error))
-    return photographs
+    return photographs, refused
 
 
 def _read_photograph(record: Any, where: str) -> Photograph:
