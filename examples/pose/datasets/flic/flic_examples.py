@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -53,21 +54,31 @@ def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
     made = tfds.builder(CONFIGS[name], data_dir=prepared_dir)
     prepare = made.download_and_prepare
 
-    def prepare_or_explain(*args, **kwargs) -> None:
-        archive = f"{made.builder_config.dir}.zip"
+    def prepare_or_explain(download_config: tfds.download.DownloadConfig) -> None:
         try:
             with _few_retries():
-                prepare(*args, **kwargs)
+                prepare(download_config=download_config)
         except Exception as error:  # tfds, requests, zipfile, scipy and Pillow have their own.
-            reason = textwrap.shorten(str(error), 200, placeholder="...")
-            raise ValueError(
-                f"{name} could not be prepared ({type(error).__name__}: {reason}). If it cannot be "
-                f"downloaded here, get the official {archive} elsewhere and pass the folder it is "
-                "in as `data_dir`; if it is there, it is broken: get it again."
-            ) from None
+            reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
+            raise _explanation(name, made.builder_config, download_config, reason) from None
 
     made.download_and_prepare = prepare_or_explain
     return made
+
+
+def _explanation(name, builder_config, download_config, reason: str) -> Exception:
+    archive = f"{builder_config.dir}.zip"
+    manual_dir = download_config.manual_dir
+    if manual_dir and os.path.exists(os.path.join(manual_dir, archive)):
+        return ValueError(
+            f"{os.path.join(manual_dir, archive)} is not the complete official {archive} "
+            f"({reason}). Remove it and get it again."
+        )
+    return FileNotFoundError(
+        f"The data set {name!r} was not found. Expected in `data_dir`"
+        f"{f', {manual_dir}' if manual_dir else ''}: the official {archive}. Downloading "
+        f"{builder_config.url} failed too ({reason})."
+    )
 
 
 @contextlib.contextmanager
