@@ -97,7 +97,7 @@ class Person:
                 f"`keypoints` are all outside the photograph of {width} x {height} pixels"
             )
         box = _usable_box(self.bbox, width, height)
-        if box is None or not _holds_any(box, self.joints[kept]):
+        if box is None or not _holds_most(box, self.joints[kept]):
             box = _box_around(self.joints[kept], width, height) or box
         if box is None:
             raise FieldError(
@@ -122,10 +122,11 @@ def _usable_box(bbox: Any, width: int, height: int) -> list[float] | None:
     return [x, y, w, h] if w >= 1 and h >= 1 and overlaps else None
 
 
-def _holds_any(box: Sequence[float], joints: np.ndarray) -> bool:
-    """Whether any of the joints is in the box or close to it."""
+def _holds_most(box: Sequence[float], joints: np.ndarray) -> bool:
+    """Whether at least half of the joints are in the box or close to it."""
     low, sides = np.reshape(box, (2, 2))
-    return bool(((joints >= low - sides / 2) & (joints <= low + 1.5 * sides)).all(axis=1).any())
+    near = ((joints >= low - sides / 2) & (joints <= low + 1.5 * sides)).all(axis=1)
+    return bool(near.mean() >= 0.5)
 
 
 def _box_around(joints: np.ndarray, width: int, height: int) -> list[float] | None:

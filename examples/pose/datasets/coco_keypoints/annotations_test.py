@@ -88,7 +88,7 @@ def _places(example):
 @pytest.mark.parametrize("box", [
     _MISSING, None, [], [0, 0, 0, 0], [1, 2, 3], [30, 20, -24, -20], [30, 20, 24, 0], "box", {},
     [None] * 4, ["30", "20", "24", "20"], [_NAN, 20, 24, 20], [200, 20, 24, 20], [-90, 20, 24, 20],
-    [0.3, 0.25, 0.24, 0.25], [70, 50, 10, 10], [1e400, 0, 1, 1],
+    [0.3, 0.25, 0.24, 0.25], [70, 50, 10, 10], [30, 20, 1, 1], [1e400, 0, 1, 1],
 ], ids=str)  # fmt: skip
 def test_a_degenerate_box_comes_from_the_joints(data_dir, box):
     (example,) = _load(data_dir, _content(bbox=box))
@@ -129,6 +129,15 @@ def test_the_least_that_a_record_can_hold(data_dir):
     del content["categories"]
     (example,) = _load(data_dir, content)
     np.testing.assert_allclose(_places(example)[:14], _PLACES, atol=1e-3)
+
+
+@pytest.mark.parametrize("category_id", [_MISSING, None, 1, "1", 1.0])
+@pytest.mark.parametrize("named", [True, False])
+def test_the_only_category_is_meant(data_dir, category_id, named):
+    content = _content(category_id=category_id)
+    if not named:
+        del content["categories"][0]["keypoints"]
+    assert len(_load(data_dir, content)) == 1
 
 
 def test_run_length_masks_and_crowds(data_dir):

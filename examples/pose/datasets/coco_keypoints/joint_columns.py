@@ -51,14 +51,17 @@ class JointColumns:
             KeyError: There is no such category.
         """
         category_id = _hashable(category_id)
-        if category_id is None and len(self._columns) == 1:
-            return next(iter(self._columns.values()))
+        if category_id is None and len(self._columns or self._known) == 1:
+            return next(iter(self._columns.values()), self._own)
         if self._known and category_id not in self._known:
             raise KeyError(category_id)
         return self._columns.get(category_id) if self._columns else self._own
 
 
 def _hashable(value: Any) -> Any:
+    """A category's id in a form that can be looked up; `"1"` is 1."""
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
+        return int(value)
     return value if isinstance(value, int | float | str | None) else repr(value)
 
 

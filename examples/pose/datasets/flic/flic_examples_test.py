@@ -122,7 +122,7 @@ def test_names(load):
 
 @pytest.mark.usefixtures("no_network")
 def test_no_network_is_one_line(tmp_path):
-    with pytest.raises(FileNotFoundError, match="'flic' was not found.*FLIC.zip") as caught:
+    with pytest.raises(FileNotFoundError, match=r"'flic' was not found.*FLIC\.zip") as caught:
         datasets.load("flic", "train", None, tmp_path)
     assert "no network in tests" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -131,7 +131,7 @@ def test_no_network_is_one_line(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"<html>Too many downloads</html>", b"PK\3\4 cut off"])
 def test_a_broken_archive_is_one_line(tmp_path, content):
     (tmp_path / "FLIC.zip").write_bytes(content)
-    with pytest.raises(ValueError, match="FLIC.zip is not the complete official") as caught:
+    with pytest.raises(ValueError, match=r"FLIC\.zip is not the complete official") as caught:
         datasets.load("flic", "train", tmp_path, tmp_path / "prepared")
     assert "\n" not in str(caught.value)
 
