@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import fcntl
+import json
 import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -13,12 +14,13 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
+from google.protobuf import json_format
 
 from examples.pose.datasets import official_files, sources
 from examples.pose.datasets.official_files import Root
 
 # How many broken files a message names.
-_NAMED = 20
+_NAMED = 1000
 
 
 class Broken:
@@ -139,10 +141,15 @@ def prepared(
     """
     builder = make_builder()
     if not _has(builder, splits):
-        with _lock(builder.data_path.parent):
+        with _lock(builder.data_path):
             builder = make_builder()  # Another process may have been faster.
             if not _has(builder, splits):
-                _prepare(builder, splits, manual_dir, skip_broken)
+                _check_sources(builder, builder.info.splits, manual_dir)
+                with _set_aside(builder.data_path):
+                    wanted = {*splits, *builder.info.splits}
+                    builder = make_builder()
+                    _prepare(builder, wanted, manual_dir, skip_broken)
+    _check_records(builder, splits)
     _check_sources(builder, splits, manual_dir)
     _report_left_out(builder)
     return builder
@@ -152,15 +159,39 @@ def _has(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> bool:
     return builder.data_path.exists() and set(splits) <= set(builder.info.splits)
 
 
+def _aside(records: epath.Path) -> epath.Path:
+    return records.parent / f".replaced-{records.name}"
+
+
 @contextlib.contextmanager
-def _lock(folder: epath.Path) -> Iterator[None]:
-    """Lets processes that prepare the data set of a folder in, one after the other."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".preparing", "w") as handle:
+def _lock(records: epath.Path) -> Iterator[None]:
+    """Lets processes that prepare the same records in, one after the other."""
+    records.parent.mkdir(parents=True, exist_ok=True)
+    with open(records.parent / ".preparing", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        for remains in folder.glob("incomplete.*"):  # Of a process that was killed.
+        # Of a process that was killed.
+        for remains in records.parent.glob("incomplete.*"):
             remains.rmtree()
+        if _aside(records).exists() and not records.exists():
+            _aside(records).rename(records)
         yield
+
+
+@contextlib.contextmanager
+def _set_aside(records: epath.Path) -> Iterator[None]:
+    """Takes records that lack a split out of the way, and puts them back if there are no others."""
+    if not records.exists():
+        yield
+        return
+    _aside(records).rmtree(missing_ok=True)
+    records.rename(_aside(records))
+    try:
+        yield
+    finally:
+        if records.exists():
+            _aside(records).rmtree()
+        else:
+            _aside(records).rename(records)
 
 
 def _prepare(
@@ -169,19 +200,25 @@ def _prepare(
     manual_dir: str | None,
     skip_broken: bool,
 ) -> None:
-    mode = tfds.GenerateMode.REUSE_DATASET_IF_EXISTS
     if isinstance(builder, FromFiles):
         builder.skip_broken = skip_broken
-        builder.wanted = {*splits}
-        if builder.data_path.exists():  # With other splits, which are prepared again.
-            _check_sources(builder, builder.info.splits, manual_dir)
-            builder.wanted.update(builder.info.splits)
-            mode = tfds.GenerateMode.REUSE_CACHE_IF_EXISTS
+        builder.wanted = splits
     builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=manual_dir, try_download_gcs=False, download_mode=mode
-        )
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
     )
+
+
+def _check_records(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> None:
+    """Refuses records that are not complete, as a copy that was interrupted leaves them."""
+    for split in (builder.info.splits[name] for name in splits):
+        files = [epath.Path(path) for path in split.filepaths]
+        there = sum(path.stat().length for path in files if path.exists())
+        if there < split.num_bytes:
+            raise ValueError(
+                f"The prepared records in {builder.data_path} are damaged: {split.name} should "
+                f"have at least {split.num_bytes} bytes and has {there}. Delete the folder to "
+                "prepare them again."
+            )
 
 
 def _check_sources(
@@ -219,8 +256,14 @@ def _report_left_out(builder: tfds.core.DatasetBuilder) -> None:
 @contextlib.contextmanager
 def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
     """Turns what goes wrong with files and downloads while preparing into one line."""
+    place = epath.Path(prepared_dir or "~/tensorflow_datasets") / name.partition("/")[0]
     try:
         yield
+    except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"The prepared records in {place} are damaged ({error}). Delete the folder to prepare "
+            "them again."
+        ) from None
     except FileNotFoundError:
         raise
     # Of the disk, the network, TensorFlow's and tfds's files; tfds wraps some as RuntimeError.
@@ -230,7 +273,6 @@ def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
             cause = cause.__cause__
         reason = textwrap.shorten(getattr(cause, "strerror", None) or str(cause), 300)
         raise ValueError(
-            f"{name} could not be prepared in {prepared_dir or '~/tensorflow_datasets'} "
-            f"({type(cause).__name__}: {reason}). Nothing is kept of it; the same command again "
-            "starts afresh."
+            f"{name} could not be prepared in {place} ({type(cause).__name__}: {reason}). Nothing "
+            "is kept of it; the same command again starts afresh."
         ) from None

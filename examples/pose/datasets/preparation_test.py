@@ -255,6 +255,39 @@ def test_a_split_needs_its_own_files_only(copy, load, name, split, others):
         assert load(name, other_split) and load(name, split).keys() == expected.keys()
 
 
+def test_records_survive_a_split_that_cannot_be_prepared(copy, load, tmp_path):
+    folder = copy("coco")
+    shutil.rmtree(folder / "train2017")
+    expected = load("coco", "validation")
+    shutil.rmtree(folder / "val2017")
+    with pytest.raises(FileNotFoundError, match="`train2017` was not found"):
+        load("coco", "train")
+    assert load("coco", "validation", data_dir=None).keys() == expected.keys()
+    # As they do if the process that prepares them anew is killed.
+    records = tmp_path / "prepared" / "coco_keypoints" / "1.0.0"
+    records.rename(records.with_name(".replaced-1.0.0"))
+    assert load("coco", "validation", data_dir=None).keys() == expected.keys()
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [_cut, pathlib.Path.unlink, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("name", ["lsp-train.tfrecord*", "dataset_info.json", "metadata.json"])
+def test_damaged_records_are_one_line(copy, load, tmp_path, damage, name):
+    copy("lsp")
+    load("lsp")
+    (file,) = (tmp_path / "prepared" / "lsp" / "1.0.0").glob(name)
+    damage(file)
+    try:
+        assert len(load("lsp")) == 2  # Prepared again.
+    except ValueError as error:
+        assert "are damaged" in str(error) and "\n" not in str(error)
+        shutil.rmtree(str(error).partition("records in ")[2].partition(" are damaged")[0])
+        assert len(load("lsp")) == 2
+
+
 # Files that change after they were prepared
 
 

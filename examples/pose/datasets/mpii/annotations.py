@@ -91,18 +91,20 @@ def read(path: Root, broken: Broken | None = None) -> list[Photograph]:
             f"{path}: `img_train` has {len(is_train)} entries for {len(images)} images."
         )
     own = Broken() if broken is None else broken
-    photographs: dict[str, Photograph] = {}
+    photographs: list[Photograph] = []
+    by_name: dict[str, Photograph] = {}
     for index, image in enumerate(images):
         try:
             found = _photograph(image, index + 1, bool(is_train[index]), single[index])
-            if photographs.setdefault(found.name, found) is not found:
-                raise ValueError(f"it is also image {photographs[found.name].number}")
+            if found.people and by_name.setdefault(found.name, found) is not found:
+                raise ValueError(f"it is also image {by_name[found.name].number}")
+            photographs.append(found)
         except (AttributeError, ValueError, TypeError, IndexError) as error:
             name = _field(_field(image, "image"), "name")
             own.add(f"{path}: image {index + 1} ({name}) has labels that cannot be used: {error}.")
     if broken is None:
         own.check()
-    return list(photographs.values())
+    return photographs
 
 
 def _photograph(image: Any, number: int, is_train: bool, single: set[int]) -> Photograph:
