@@ -1,7 +1,5 @@
-"""Tests of preparing records: broken pictures, single splits, changed files, interruptions."""
+"""Tests of preparing records: broken pictures, single splits, interruptions."""
 
-import json
-import os
 import pathlib
 import resource
 import shutil
@@ -10,72 +8,23 @@ import struct
 import subprocess
 import sys
 import time
-import zipfile
 import zlib
 
 import numpy as np
 import pytest
-import scipy.io
 from PIL import Image
 
 from examples.pose import datasets
 from examples.pose.datasets import __main__ as command
 from examples.pose.datasets import official_files
+from examples.pose.datasets.small_copies import (
+    add_what_systems_leave,
+    first_picture,
+    pictures_of,
+    write_zip,
+)
 
 pytestmark = pytest.mark.usefixtures("no_network")
-
-_HERE = pathlib.Path(__file__).parent
-_LABELS = {
-    "lsp": "joints.mat",
-    "lspet": "joints.mat",
-    "mpii": "mpii_human_pose_v1_u12_1.mat",
-    "coco": "annotations/person_keypoints_train2017.json",
-}
-
-
-@pytest.fixture
-def copy(tmp_path):
-    """A function that copies the small data set of a name, and returns its own folder."""
-
-    def copy(name):
-        source = _HERE / ("coco_keypoints" if name == "coco" else name) / "dummy_data"
-        shutil.copytree(source, tmp_path / "data", dirs_exist_ok=True)
-        return tmp_path / "data" / name
-
-    return copy
-
-
-@pytest.fixture
-def load(tmp_path):
-    """A function that loads from there."""
-
-    def load(name, split="train", data_dir=tmp_path / "data", **options):
-        name = "coco_keypoints" if name == "coco" else name
-        dataset, _ = datasets.load(name, split, data_dir, tmp_path / "prepared", **options)
-        return {e["id"].decode(): e for e in dataset.as_numpy_iterator()}
-
-    return load
-
-
-def _pictures(folder):
-    """The pictures of `train`, which for MPII are among all."""
-    return folder / ("train2017" if folder.name == "coco" else "images")
-
-
-def _first_picture(folder):
-    return sorted(_pictures(folder).iterdir())[0]
-
-
-def _zip(source, archive, prefix=""):
-    with zipfile.ZipFile(archive, "w") as writer:
-        for file in sorted(source.rglob("*")):
-            writer.write(file, prefix + str(file.relative_to(source)))
-
-
-def _add_what_systems_leave(folder):
-    """What macOS and Windows put beside pictures."""
-    for name in ("._im0001.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "._joints.mat"):
-        (folder / name).write_bytes(b"\x00\x05\x16\x07")
 
 
 # Broken pictures
@@ -108,7 +57,7 @@ def test_all_broken_pictures_are_named_or_left_out(copy, load, name, kind, capsy
     folder = copy(name)
     whole = load(name)
     shutil.rmtree(folder.parents[1] / "prepared")
-    first, second = sorted(_pictures(folder).iterdir())[:2]
+    first, second = sorted(pictures_of(folder).iterdir())[:2]
     first.write_bytes(_BROKEN[kind](first.read_bytes()))
     if name != "lsp":  # There is a second one for training.
         second.unlink()
@@ -134,7 +83,7 @@ def test_all_broken_pictures_are_named_or_left_out(copy, load, name, kind, capsy
 @pytest.mark.parametrize("name", ["lsp", "coco"])
 def test_pictures_of_every_kind_are_read(copy, load, name, kind):
     folder = copy(name)
-    path = _first_picture(folder)
+    path = first_picture(folder)
     image = Image.open(path).convert("RGB")
     expected = np.asarray(image.convert("L")).astype(float)
     grey = np.asarray(image.convert("L")).astype(np.uint16) * 257
@@ -174,7 +123,7 @@ def test_leeds_sports_with_other_suffixes_and_flat(copy, load, name, suffix, fla
             picture.rename(place / f"{picture.stem}{suffix}")
     if flat:
         (folder / "images").rmdir()
-    _add_what_systems_leave(folder if flat else folder / "images")
+    add_what_systems_leave(folder if flat else folder / "images")
     found = load(name)
     assert found.keys() == expected.keys()
     for key, example in found.items():
@@ -194,7 +143,7 @@ def test_archives_with_what_macos_adds(copy, load, name, archive, prefix, inside
     folder = copy(name)
     expected = load(name)
     shutil.rmtree(folder.parents[1] / "prepared")
-    _add_what_systems_leave(folder / "images")
+    add_what_systems_leave(folder / "images")
     top = folder.parent / "top"
     (top / "__MACOSX" / prefix / "images").mkdir(parents=True)
     (top / "__MACOSX" / prefix / "._joints.mat").write_bytes(b"\0")
@@ -206,7 +155,7 @@ def test_archives_with_what_macos_adds(copy, load, name, archive, prefix, inside
     if inside:
         place = place / name
         place.mkdir()
-    _zip(top, place / archive)
+    write_zip(top, place / archive)
     shutil.rmtree(top)
     assert load(name).keys() == expected.keys()
 
@@ -286,91 +235,6 @@ def test_damaged_records_are_one_line(copy, load, tmp_path, damage, name):
         assert "are damaged" in str(error) and "\n" not in str(error)
         shutil.rmtree(str(error).partition("records in ")[2].partition(" are damaged")[0])
         assert len(load("lsp")) == 2
-
-
-# Files that change after they were prepared
-
-
-def _edit_labels(path):
-    if path.suffix == ".json":
-        content = json.loads(path.read_text())
-        content["annotations"][0]["keypoints"][0] += 1
-        path.write_text(json.dumps(content))
-    else:
-        content = scipy.io.loadmat(path)
-        content["another"] = 1.0
-        scipy.io.savemat(path, {k: v for k, v in content.items() if not k.startswith("__")})
-
-
-def _touch_content(path):
-    """Another picture of the same size in bytes."""
-    path.write_bytes(path.read_bytes()[:-2] + b"\xff\xd9")
-
-
-_CHANGES = {
-    "labels edited": lambda folder, labels: _edit_labels(labels),
-    "labels removed": lambda folder, labels: labels.unlink(),
-    "picture removed": lambda folder, labels: _first_picture(folder).unlink(),
-    "picture added": lambda folder, labels: shutil.copy(
-        _first_picture(folder), _pictures(folder) / "new.jpg"
-    ),
-    "picture replaced": lambda folder, labels: _first_picture(folder).write_bytes(
-        sorted(_pictures(folder).iterdir())[1].read_bytes()
-    ),
-    "picture edited": lambda folder, labels: _touch_content(_first_picture(folder)),
-}
-
-
-@pytest.mark.parametrize("name", ["lsp", "lspet", "mpii", "coco"])
-@pytest.mark.parametrize("change", _CHANGES)
-def test_changed_files_are_noticed(copy, load, name, change, tmp_path):
-    folder = copy(name)
-    before = load(name)
-    assert load(name).keys() == before.keys()
-    _CHANGES[change](folder, folder / _LABELS[name])
-    with pytest.raises(ValueError, match="have changed since they were prepared") as caught:
-        load(name)
-    message = str(caught.value)
-    assert "\n" not in message
-    # The remedy works.
-    prepared = message.partition("Delete the folder ")[2].partition(" to prepare")[0]
-    shutil.rmtree(prepared)
-    if change == "labels removed":
-        with pytest.raises(FileNotFoundError):
-            load(name)
-    elif change in ("labels edited", "picture edited"):
-        assert load(name)
-
-
-@pytest.mark.parametrize("name", ["lsp", "mpii", "coco"])
-def test_what_changes_nothing_is_not_taken_for_a_change(copy, load, name, tmp_path):
-    folder = copy(name)
-    before = load(name)
-    _add_what_systems_leave(_pictures(folder))
-    os.utime(folder / _LABELS[name], (1, 1))
-    assert load(name).keys() == before.keys()
-    # A copy elsewhere, with other times, as an archive.
-    moved = tmp_path / "elsewhere"
-    shutil.copytree(folder, moved / name, copy_function=shutil.copyfile)
-    assert load(name, data_dir=moved).keys() == before.keys()
-    if name == "lsp":
-        _zip(moved / name, moved / "lsp_dataset.zip", "lsp_dataset/")
-        shutil.rmtree(moved / name)
-        assert load(name, data_dir=moved).keys() == before.keys()
-    # The files are not needed any more.
-    shutil.rmtree(folder)
-    for data_dir in (tmp_path / "data", tmp_path / "gone", None):
-        assert load(name, data_dir=data_dir).keys() == before.keys()
-
-
-def test_records_of_earlier_versions_are_read(copy, load, tmp_path):
-    copy("lsp")
-    load("lsp")
-    metadata = tmp_path / "prepared" / "lsp" / "1.0.0" / "metadata.json"
-    content = json.loads(metadata.read_text())
-    del content["sources"], content["left_out"]
-    metadata.write_text(json.dumps(content))
-    assert load("lsp")
 
 
 # Folders
