@@ -1,8 +1,8 @@
-"""COCO's keypoint evaluation, by object keypoint similarity (OKS), of one pose for each person.
+"""COCO's keypoint evaluation by object keypoint similarity (OKS), with one pose for each person.
 
-The numbers come from `pycocotools`, the official evaluation. As every pose is predicted in a known
-person's box, they are those of a detector that misses nobody and sees nobody who is not there: they
-compare with each other, and with "ground truth box" figures, not with those of detections.
+The numbers come from `pycocotools`, the official evaluation. Poses are predicted in the boxes of
+people that are known to be there, so compare them with published "ground truth box" figures, not
+with those of a detector.
 """
 
 import contextlib
@@ -32,8 +32,10 @@ NUMBERS = {
     "AR_large": "average recall, large people",
 }
 _PERSON = 1  # The category.
-# What a data set must say of a person.
-NEEDED = ("origin", "box", "area", "is_crowd", "image_id", "person_id")
+# The features of `pose_features` that the evaluation needs of each person.
+NEEDED = ("origin", "box", "area", "is_crowd", "image_id")
+# A lost joint is put this many times the person's size outside the person, where its OKS is 0.
+_REACH = 4.0
 
 
 def applies(skeleton: Skeleton, person: Mapping[str, Any]) -> bool:
@@ -44,10 +46,14 @@ def applies(skeleton: Skeleton, person: Mapping[str, Any]) -> bool:
 class CocoAP(keras.metrics.Metric):
     """OKS AP and AR of all the people seen since the last reset.
 
-    It keeps every person until the end, so it runs outside of graphs only.
+    `update_people` adds people and their predictions, `result` returns AP (0 to 1, NaN without
+    people), `numbers` all ten numbers. People are kept until the end, so this metric cannot run
+    inside a graph.
 
-    `update_people` takes people with their predictions, `result` is AP, from 0 to 1 or NaN without
-    people, and `numbers` all ten.
+    * A predicted joint that is NaN or infinite counts as not found, and a score that is NaN or
+      infinite as 0.
+    * As in COCO's own evaluation, people of whom no joint is labelled and crowds are ignored, and
+      only the 20 predictions with the highest scores count in each image.
     """
 
     def __init__(self, name: str = "coco_ap", **kwargs):
@@ -72,31 +78,28 @@ class CocoAP(keras.metrics.Metric):
             person: dict of arrays `[N, ...]`, the features `NEEDED` of `pose_features`.
             predicted: `[N, 17, 2]`, the predicted joints, in the same pixels.
             scores: `[N, 17]`, their scores.
+
+        Raises:
+            ValueError: The shapes do not match, or a label has no meaning (a labelled joint that is
+                not finite, an area that is not positive). Nobody is added then.
         """
-        for i in range(len(visibility)):
-            origin = np.asarray(person["origin"][i], np.float64)
-            labelled = np.asarray(visibility[i])[:, None] > 0
-            true = np.where(labelled, joints[i] + origin, 0.0)
-            x_min, y_min, x_max, y_max = np.asarray(person["box"][i], np.float64)
-            ids = {"image_id": int(person["image_id"][i]), "category_id": _PERSON}
-            self.labels.append(
-                {
-                    **ids,
-                    "id": int(person["person_id"][i]),
-                    "keypoints": _keypoints(true, visibility[i]),
-                    "num_keypoints": int(np.count_nonzero(visibility[i])),
-                    "bbox": [*map(float, origin + (x_min, y_min)), x_max - x_min, y_max - y_min],
-                    "area": float(person["area"][i]),
-                    "iscrowd": int(person["is_crowd"][i]),
-                }
+        joints, predicted, scores = (np.asarray(a, np.float64) for a in (joints, predicted, scores))
+        visibility = np.asarray(visibility)
+        person = {name: np.asarray(person[name]) for name in NEEDED}
+        _check(joints, visibility, person, predicted, scores)
+        people = [
+            _annotate(
+                joints[i],
+                visibility[i],
+                {name: values[i] for name, values in person.items()},
+                predicted[i],
+                scores[i],
             )
-            self.results.append(
-                {
-                    **ids,
-                    "keypoints": _keypoints(predicted[i] + origin, scores[i]),
-                    "score": float(np.mean(scores[i])),
-                }
-            )
+            for i in range(len(visibility))
+        ]
+        for label, result in people:
+            self.labels.append({**label, "id": len(self.labels) + 1})
+            self.results.append(result)
 
     def result(self):
         """Returns AP, from 0 to 1."""
@@ -105,9 +108,84 @@ class CocoAP(keras.metrics.Metric):
 
     def numbers(self) -> dict[str, float | None]:
         """The ten numbers, from 0 to 1; None where there is nobody to measure on."""
-        if not self.results:
-            return dict.fromkeys(NUMBERS)
         return evaluate(self.labels, self.results)
+
+
+def _check(joints, visibility, person, predicted, scores) -> None:
+    """Refuses shapes that do not match, and labels without a meaning."""
+    count, num_joints = len(visibility), COCO_SKELETON.num_joints
+    shapes = {
+        "joints": (joints, (count, num_joints, 2)),
+        "visibility": (visibility, (count, num_joints)),
+        "predicted": (predicted, (count, num_joints, 2)),
+        "scores": (scores, (count, num_joints)),
+        "origin": (person["origin"], (count, 2)),
+        "box": (person["box"], (count, 4)),
+        **{name: (person[name], (count,)) for name in ("area", "is_crowd", "image_id")},
+    }
+    for name, (array, shape) in shapes.items():
+        if array.shape != shape:
+            raise ValueError(f"`{name}` must have shape {shape}, got {array.shape}.")
+    unlabelled = visibility == 0
+    rules = {
+        "joints": (np.isfinite(joints).all(-1) | unlabelled).all(-1),
+        "visibility": np.isin(visibility, (0, 1, 2)).all(-1),
+        "origin": np.isfinite(person["origin"]).all(-1),
+        "box": np.isfinite(person["box"]).all(-1),
+        "area": np.isfinite(person["area"]) & (person["area"] > 0),
+        "is_crowd": np.isin(person["is_crowd"], (0, 1)),
+    }
+    wanted = {
+        "joints": "be finite where labelled",
+        "visibility": "be 0, 1 or 2",
+        "area": "be positive and finite",
+        "is_crowd": "be 0 or 1",
+    }
+    for name, good in rules.items():
+        if not good.all():
+            index = int(np.argmin(good))
+            got = {"joints": joints, "visibility": visibility, **person}[name][index].tolist()
+            raise ValueError(
+                f"`{name}` of person {index} must {wanted.get(name, 'be finite')}, got {got}."
+            )
+
+
+def _annotate(joints, visibility, person, predicted, scores) -> tuple[dict, dict]:
+    """One person's annotation (without `id`) and result, in the format of COCO's files."""
+    origin = person["origin"].astype(np.float64)
+    low, high = np.reshape(person["box"].astype(np.float64), (2, 2)) + origin
+    labelled = visibility > 0
+    true = np.where(labelled[:, None], joints + origin, 0.0)
+    ids = {"image_id": _plain_id(person["image_id"]), "category_id": _PERSON}
+    label = {
+        **ids,
+        "keypoints": _keypoints(true, visibility),
+        "num_keypoints": int(np.count_nonzero(labelled)),
+        "bbox": [*low.tolist(), *(high - low).tolist()],
+        "area": float(person["area"]),
+        "iscrowd": int(person["is_crowd"]),
+    }
+    # pycocotools takes an OKS of NaN for a match, and ignores predictions of more than 1e10 square
+    # pixels. So lost joints are put a few times the person's size away, and no joint further.
+    reach = _REACH * max(*(high - low), np.sqrt(label["area"]))
+    low, high = (end(np.vstack([low, high, true[labelled]]), axis=0) for end in (np.min, np.max))
+    places = predicted + origin
+    found = np.isfinite(places).all(axis=-1, keepdims=True)
+    places = np.where(found, np.clip(places, low - reach, high + reach), low - reach)
+    scores = np.where(np.isfinite(scores), scores, 0.0)
+    result = {**ids, "keypoints": _keypoints(places, scores), "score": float(np.mean(scores))}
+    return label, result
+
+
+def _plain_id(value: np.generic) -> int | str:
+    """An image's id as JSON has it."""
+    if isinstance(value, np.floating):
+        # From 2**24 (float32) or 2**53 (float64) on, neighbouring ids share one float.
+        if not value.is_integer() or abs(value) >= 2.0 ** (np.finfo(value.dtype).nmant + 1):
+            raise ValueError(f"`image_id` must hold integers, got the float {value}.")
+        return int(value)
+    value = value.item()
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _keypoints(places: np.ndarray, third: Sequence[float]) -> list[float]:
@@ -120,22 +198,39 @@ def evaluate(
 ) -> dict[str, float | None]:
     """Runs `COCOeval` on annotations and results in the format of COCO's files.
 
+    Images and annotations are numbered here: their ids may be anything, or missing for annotations.
+    (pycocotools takes the annotation id 0 for "no match".)
+
     Returns:
         The ten numbers, from 0 to 1; None where there is nobody to measure on.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    with contextlib.redirect_stdout(io.StringIO()):  # It prints as it goes.
-        truth = COCO()
+    if not labels:
+        return dict.fromkeys(NUMBERS)
+    images = {entry["image_id"]: None for entry in (*labels, *results)}
+    numbers = {image_id: number for number, image_id in enumerate(images, start=1)}
+
+    def numbered(entries):
+        return [
+            {**entry, "id": number, "image_id": numbers[entry["image_id"]]}
+            for number, entry in enumerate(entries, start=1)
+        ]
+
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes.
+        truth, found = COCO(), COCO()
         truth.dataset = {
-            "images": [{"id": number} for number in sorted({a["image_id"] for a in labels})],
-            "annotations": [dict(label) for label in labels],
+            "images": [{"id": number} for number in numbers.values()],
+            "annotations": numbered(labels),
             "categories": [{"id": _PERSON, "name": "person"}],
         }
         truth.createIndex()
-        # It writes into what it is given.
-        found = truth.loadRes([dict(result) for result in results])
+        if results:
+            found = truth.loadRes(numbered(results))
+        else:
+            found.dataset = {**truth.dataset, "annotations": []}
+            found.createIndex()
         evaluation = COCOeval(truth, found, "keypoints")
         evaluation.evaluate()
         evaluation.accumulate()

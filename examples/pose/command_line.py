@@ -9,7 +9,7 @@ from examples.pose.run_folder import RunFolderError
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--data_dir` and `--prepared_dir`."""
+    """Adds `--data_dir`, `--prepared_dir` and `--skip_broken`."""
     parser.add_argument(
         "--data_dir",
         default=None,
@@ -19,6 +19,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--prepared_dir",
         default=None,
         help="where prepared records are kept; None means ~/tensorflow_datasets",
+    )
+    parser.add_argument(
+        "--skip_broken",
+        action="store_true",
+        help="leave out pictures and labels that cannot be used, where a data set is prepared",
     )
 
 

@@ -163,13 +163,14 @@ def read_test_photographs(
     data_dir: str | None,
     prepared_dir: str | None,
     skeleton: Skeleton | None = None,
+    skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
     """Reads the split of a data set to measure on, letterboxed to what a model sees.
 
     With a `skeleton` its joints are those that are wanted, in place of the data set's own.
     """
     split = datasets.evaluation_split(name)
-    dataset, own = datasets.load(name, split, data_dir, prepared_dir)
+    dataset, own = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
     dataset = datasets.with_joints(dataset, own, skeleton or own)
     photographs = input_pipeline.read_photographs(dataset, image_size, f"reading {name} {split}")
     return photographs, skeleton or own
@@ -251,6 +252,7 @@ def main(argv: list[str] | None = None) -> None:
         config["image_size"],
         *command_line.data_places(arguments, config),
         Skeleton.from_metadata(config["skeleton"]),
+        arguments.skip_broken,
     )
     how = {"flip_test": not arguments.no_flip_test, "decoding": arguments.decoding}
     coco = coco_evaluation.CocoAP()

@@ -1,9 +1,9 @@
 """How many joints are found: PCK and PCKh, overall, per joint, and over a range of tolerances.
 
-A joint is found when its error is under a part `alpha` of a length of the same person: in PCK the
-distance between two reference joints (of LSP left shoulder and right hip), in PCKh the head's size.
-Only labelled joints count, and only in people whose length is known, since without it there is
-nothing to measure by.
+A joint is found if its error is below `alpha` times a length of the same person: in PCK the
+distance between two reference joints (for LSP left shoulder and right hip), in PCKh the head size.
+Only labelled joints count, and only in people whose length is known, that is finite and positive.
+A predicted joint that is NaN or infinite counts as not found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,17 +44,49 @@ def found_joints(
         found: bool `[N, J]`.
         counted: bool `[N, J]`; includes every found joint.
     """
-    size, measurable = _reference_lengths(true, labelled, reference)
-    counted = labelled & measurable[:, None]
+    predicted, true, labelled = _joint_tensors(predicted, true, labelled)
+    size = _reference_lengths(true, labelled, reference)
+    counted = labelled & _known(size)[:, None]
     found = tf.norm(predicted - true, axis=-1) < alpha * size[:, None]
     return found & counted, counted
 
 
-def _reference_lengths(true, labelled, reference) -> tuple[tf.Tensor, tf.Tensor]:
-    """The lengths `[N]` between two reference joints, and bool `[N]` whether they are known."""
+def _joint_tensors(predicted, true, labelled) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Converts the arguments to tensors of equal shapes, the labelled joints among them finite."""
+    predicted, true = (tf.cast(array, tf.float32) for array in (predicted, true))
+    labelled = tf.cast(labelled, tf.bool)
+    for name, shape in (("predicted", predicted.shape), ("labelled", [*labelled.shape, 2])):
+        if not true.shape.is_compatible_with(shape):
+            raise ValueError(
+                f"`{name}` does not match `true`: their joints are {list(shape)[:-1]} and "
+                f"{list(true.shape)[:-1]} (people, joints)."
+            )
+    _require(
+        tf.reduce_all(tf.math.is_finite(true) | ~labelled[..., None]),
+        "`true` must be finite where `labelled`: a labelled joint is NaN or infinite.",
+    )
+    # What a joint that does not count has for a place must not turn into NaN.
+    return predicted, tf.where(labelled[..., None], true, 0.0), labelled
+
+
+def _require(condition: tf.Tensor, message: str) -> None:
+    if tf.executing_eagerly():
+        if not condition:
+            raise ValueError(message)
+    else:
+        tf.debugging.Assert(condition, [message])
+
+
+def _known(lengths: tf.Tensor) -> tf.Tensor:
+    """Which lengths errors can be measured by."""
+    return tf.math.is_finite(lengths) & (lengths > 0)
+
+
+def _reference_lengths(true, labelled, reference) -> tf.Tensor:
+    """The distances `[N]` between two reference joints; 0 where one is not labelled."""
     first, second = reference
     size = tf.norm(true[:, first] - true[:, second], axis=-1)
-    return size, labelled[:, first] & labelled[:, second]
+    return tf.where(labelled[:, first] & labelled[:, second], size, 0.0)
 
 
 def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
@@ -65,8 +97,8 @@ def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
 class FoundJoints(keras.metrics.Metric):
     """Counts the joints found within each of a range of tolerances (abstract).
 
-    The largest tolerance, `alpha`, is the one that `result` and `per_joint` tell of. All values are
-    from 0 to 100, and NaN when no joint counted.
+    `result` and `per_joint` use the largest tolerance, `alpha`. All values are from 0 to 100, and
+    NaN if no joint counted.
 
     Args:
         num_joints: J.
@@ -76,6 +108,9 @@ class FoundJoints(keras.metrics.Metric):
 
     def __init__(self, num_joints: int, alpha: float, excluded: Sequence[int] = (), **kwargs):
         super().__init__(**kwargs)
+        if not (np.isfinite(alpha) and alpha > 0):
+            raise ValueError(f"`alpha` must be positive and finite, got {alpha}.")
+        _check_joints("excluded", excluded, num_joints)
         self.num_joints = num_joints
         self.alpha = alpha
         self.excluded = tuple(excluded)
@@ -86,9 +121,11 @@ class FoundJoints(keras.metrics.Metric):
         )
         self.counted = self.add_weight(shape=(num_joints,), initializer="zeros", name="counted")
 
-    def _add(self, errors, lengths, counted, inclusive: bool) -> None:
-        """Adds errors `[N, J]` of people whose lengths are `[N]`, where `counted` `[N, J]`."""
-        tolerances = self.thresholds[:, None, None] * lengths[:, None]
+    def _add(self, errors, lengths, labelled, inclusive: bool) -> None:
+        """Adds errors `[N, J]` where `labelled` `[N, J]`, of people whose lengths are `[N]`."""
+        known = _known(lengths)
+        counted = labelled & known[:, None]
+        tolerances = self.thresholds[:, None, None] * tf.where(known, lengths, 0.0)[:, None]
         found = (errors <= tolerances if inclusive else errors < tolerances) & counted
         self.found.assign_add(tf.reduce_sum(tf.cast(found, self.dtype), axis=1))
         self.counted.assign_add(tf.reduce_sum(tf.cast(counted, self.dtype), axis=0))
@@ -122,6 +159,14 @@ class FoundJoints(keras.metrics.Metric):
         }
 
 
+def _check_joints(name: str, indices: Sequence[int], num_joints: int) -> None:
+    """Refuses indices that are not joints."""
+    if any(not 0 <= index < num_joints for index in indices):
+        raise ValueError(
+            f"`{name}` must hold indices of joints, 0 to {num_joints - 1}, got {tuple(indices)}."
+        )
+
+
 @keras.saving.register_keras_serializable(package="pose")
 class PCK(FoundJoints):
     """PCK over all the joints seen since the last reset, from 0 to 100.
@@ -147,6 +192,9 @@ class PCK(FoundJoints):
         **kwargs,
     ):
         super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
+        _check_joints("reference", reference, num_joints)
+        if len(reference) != 2 or reference[0] == reference[1]:
+            raise ValueError(f"`reference` must be two different joints, got {tuple(reference)}.")
         self.reference = tuple(reference)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
@@ -156,9 +204,10 @@ class PCK(FoundJoints):
 
     def update_joints(self, predicted, true, labelled) -> None:
         """Adds people by their joints; the arguments are those of `found_joints`."""
-        lengths, measurable = _reference_lengths(true, labelled, self.reference)
+        predicted, true, labelled = _joint_tensors(predicted, true, labelled)
+        lengths = _reference_lengths(true, labelled, self.reference)
         errors = tf.norm(predicted - true, axis=-1)
-        self._add(errors, lengths, labelled & measurable[:, None], inclusive=False)
+        self._add(errors, lengths, labelled, inclusive=False)
 
     def get_config(self):
         """Returns the arguments of the constructor."""
@@ -202,11 +251,16 @@ class PCKh(FoundJoints):
             predicted: `[N, J, 2]`, in the same pixels as `true`.
             true: `[N, J, 2]`.
             labelled: bool `[N, J]`.
-            sizes: `[N]`, the head sizes, in these pixels too; 0 where unknown.
+            sizes: `[N]`, the head sizes in the same pixels; 0 or NaN where unknown.
         """
-        sizes = tf.convert_to_tensor(sizes, tf.float32)
+        predicted, true, labelled = _joint_tensors(predicted, true, labelled)
+        sizes = tf.cast(sizes, tf.float32)
+        if not sizes.shape.is_compatible_with(labelled.shape[:1]):
+            raise ValueError(
+                f"`sizes` must have shape {list(labelled.shape[:1])}, got {list(sizes.shape)}."
+            )
         errors = tf.norm(predicted - true, axis=-1)
-        self._add(errors, sizes, labelled & (sizes > 0)[:, None], inclusive=True)
+        self._add(errors, sizes, labelled, inclusive=True)
 
 
 def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:

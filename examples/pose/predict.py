@@ -232,9 +232,9 @@ def _run_on_dataset(predictor, arguments) -> None:
     run = RunFolder(arguments.model)
     known = run.config if run.config_path.exists() else {}
     places = command_line.data_places(arguments, known)
-    split = arguments.split or datasets.evaluation_split(arguments.dataset)
     try:
-        dataset, skeleton = datasets.load(arguments.dataset, split, *places)
+        split = arguments.split or datasets.evaluation_split(arguments.dataset)
+        dataset, skeleton = datasets.load(arguments.dataset, split, *places, arguments.skip_broken)
     except ValueError as error:
         raise PredictError(error) from None
     if skeleton != predictor.skeleton:

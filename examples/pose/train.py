@@ -46,11 +46,15 @@ MODEL_ARGUMENTS = (
 )
 # These say where things are, who does them and what is shown, not what the run is: they may change
 # between stop and resume.
-FREE_ARGUMENTS = ("data_dir", "prepared_dir", "strategy", "log_boxes")
+FREE_ARGUMENTS = ("data_dir", "prepared_dir", "skip_broken", "strategy", "log_boxes")
 
 
 def read_training_photographs(
-    names: list[str], size: int, data_dir: str | None, prepared_dir: str | None
+    names: list[str],
+    size: int,
+    data_dir: str | None,
+    prepared_dir: str | None,
+    skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
     """Reads the training splits of data sets, letterboxed to one size, with the first one's joints.
 
@@ -59,7 +63,7 @@ def read_training_photographs(
     """
     joined, target = None, None
     for name in names:
-        dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir)
+        dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
         target = target or skeleton
         try:
             dataset = datasets.with_joints(dataset, skeleton, target)
@@ -218,7 +222,7 @@ def train(config: dict[str, Any]) -> None:
         DivergedError: The loss is not finite or has exploded.
     """
     run = RunFolder(config["run"])
-    names = config["dataset"].split("+")
+    names = datasets.parse_names(config["dataset"])
     split = datasets.evaluation_split(names[0])
     title = f"{run.path} on {names[0]} {split}, with flip test"
     # A run with other arguments should be refused before anything is waited for or read.
@@ -232,11 +236,16 @@ def train(config: dict[str, Any]) -> None:
             return
 
         places = config["data_dir"], config["prepared_dir"]
+        skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
         # First what would be missing last: an unknown test split should not cost a training.
-        test_photographs, skeleton = evaluate.read_test_photographs(names[0], image_size, *places)
-        train_photographs, train_skeleton = read_training_photographs(names, canvas, *places)
+        test_photographs, skeleton = evaluate.read_test_photographs(
+            names[0], image_size, *places, **skip
+        )
+        train_photographs, train_skeleton = read_training_photographs(
+            names, canvas, *places, **skip
+        )
         train_photographs = some_of(train_photographs, config["limit_train"])
         shown = test_photographs[: config["validation_size"]]
         if workers.is_chief:

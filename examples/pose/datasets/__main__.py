@@ -79,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--prepared_dir", help="where prepared records are kept (default: ~/tensorflow_datasets)"
     )
+    parser.add_argument(
+        "--skip_broken",
+        action="store_true",
+        help="leave out pictures and labels that cannot be used",
+    )
     return parser
 
 
@@ -86,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = _parser().parse_args(argv)
     try:
-        dataset, skeleton = datasets.load(args.name, args.split, args.data_dir, args.prepared_dir)
+        dataset, skeleton = datasets.load(
+            args.name, args.split, args.data_dir, args.prepared_dir, args.skip_broken
+        )
         page = draw_examples(dataset, skeleton, args.count, args.columns, not args.no_labels)
         write_image(args.output, page)
     except (OSError, ValueError, ImageError) as error:

@@ -1,8 +1,13 @@
 """What tests of data sets share."""
 
+import shutil
+
 import pytest
 import requests
 import tensorflow_datasets as tfds
+
+from examples.pose import datasets
+from examples.pose.datasets.small_copies import HERE
 
 
 @pytest.fixture
@@ -27,3 +32,27 @@ def prepare(tmp_path_factory):
         return builder
 
     return prepare
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A function that copies the small data set of a name, and returns its own folder."""
+
+    def copy(name):
+        source = HERE / ("coco_keypoints" if name == "coco" else name) / "dummy_data"
+        shutil.copytree(source, tmp_path / "data", dirs_exist_ok=True)
+        return tmp_path / "data" / name
+
+    return copy
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A function that loads from there."""
+
+    def load(name, split="train", data_dir=tmp_path / "data", **options):
+        name = "coco_keypoints" if name == "coco" else name
+        dataset, _ = datasets.load(name, split, data_dir, tmp_path / "prepared", **options)
+        return {e["id"].decode(): e for e in dataset.as_numpy_iterator()}
+
+    return load

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from examples.pose import datasets
+from examples.pose import command_line, datasets, train
 from examples.pose.datasets import __main__ as command
 from examples.pose.datasets import pose_features
 from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
@@ -35,6 +35,39 @@ def test_unknown_name_lists_the_names(name):
 def test_unknown_split_lists_the_splits(tmp_path):
     with pytest.raises(ValueError, match=r"Should be one of.*train"):
         datasets.load("lsp", "validation", _DUMMY_DATA, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["lsp+lspet", "lsp", "mpii+coco_keypoints", "flic/full+lspet"])
+def test_joined_names(text):
+    assert datasets.parse_names(text) == text.split("+")
+
+
+@pytest.mark.parametrize("text,said", [
+    ("lspet", "'lspet' has no split to measure on"),
+    ("lspet+lsp", "'lspet' has no split to measure on"),
+    ("lsp,lspet", "joined by '\\+', got 'lsp,lspet'"),
+    ("lsp lspet", "got 'lsp lspet'"),
+    ("lsp+", "got 'lsp\\+'"),
+    ("", "got ''"),
+    ("LSP", "got 'LSP'"),
+    ("lsp+lsp", "twice: 'lsp\\+lsp'"),
+    ("flic+lsp+flic/small", "twice"),
+])  # fmt: skip
+def test_joined_names_that_cannot_be_trained_on(tmp_path, text, said, capsys):
+    with pytest.raises(ValueError, match=said):
+        datasets.parse_names(text)
+    arguments = ["--dataset", text, "--run", str(tmp_path / "run")]
+    assert command_line.run(lambda: train.main(arguments)) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and printed.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_lspet_has_no_split_to_measure_on(tmp_path):
+    with pytest.raises(ValueError, match="`lsp\\+lspet`"):
+        datasets.evaluation_split("lspet")
+    with pytest.raises(ValueError, match=r"Unknown split 'test' of 'lspet'.*\['train'\]"):
+        datasets.load("lspet", "test", _DUMMY_DATA, tmp_path)
 
 
 def test_processes_prepare_one_after_the_other(tmp_path):

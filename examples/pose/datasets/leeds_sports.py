@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import abc
+import dataclasses
 import io
 import os
+import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,52 +16,184 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from examples.pose.datasets import official_files, pose_features
-from examples.pose.datasets.official_files import DownloadError, Root, download
+from examples.pose.datasets.official_files import DownloadError, PictureFolder, Root, download
+from examples.pose.datasets.preparation import FromFiles
 
 LABELS_FILE = "joints.mat"
 
-MANUAL_DOWNLOAD_INSTRUCTIONS = """
-Put the data set into the manual folder, as the folder `{name}/` (with `images/` and `joints.mat`
-in it) or as the official `{name}_dataset.zip`. The official address is {url}, which is tried when
-neither is there.
-"""
 
+@dataclasses.dataclass(frozen=True)
+class Official:
+    """What the official copies of a data set are called, and what is in them.
 
-def find_root(dl_manager: tfds.download.DownloadManager, name: str, url: str) -> Root:
-    """Finds a data set in the manual folder, or downloads it.
-
-    Args:
-        dl_manager: The download manager of `tfds`.
-        name: `"lsp"` or `"lspet"`. Looked for are `{name}/`, `{name}_dataset/` and
-            `{name}_dataset.zip` in the manual folder, then the manual folder itself.
+    Attributes:
+        name: `"lsp"` or `"lspet"`.
+        folders: Names of the folder that holds `joints.mat` and the pictures.
+        archives: Names of the zip file that holds these.
         url: Where the official zip file is.
+        homepage: Where the data set is described.
+        shape: Shape of the array in `joints.mat`, with None for the number of images.
+        digits: Digits of the numbers in the names of pictures.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    archives: tuple[str, ...]
+    url: str
+    homepage: str
+    shape: tuple[int | None, int | None, int | None]
+    digits: int
+
+    @property
+    def instructions(self) -> str:
+        """What `tfds` says where the files are missing."""
+        return f"""
+        Put the data set into the manual folder, as the folder `{self.name}/` (with `images/` and
+        `{LABELS_FILE}` in it) or as the official `{self.archives[0]}`. Also found are the folders
+        {", ".join(self.folders[1:])} and the archives {", ".join(self.archives[1:])}. The official
+        address is {self.url}, which is tried when none of these is there.
+        """
+
+
+class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """What the builders of the two data sets share."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Initial release."}
+    official: Official
+
+    @abc.abstractmethod
+    def _indices(self, count: int) -> dict[str, range]:
+        """The images of each split, counted from 0, out of so many."""
+
+    @abc.abstractmethod
+    def _places_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Splits the array in `joints.mat` into places `[n, 14, 2]` and flags `[n, 14]`."""
+
+    @abc.abstractmethod
+    def _visibility(self, flags: np.ndarray) -> np.ndarray:
+        """Visibility, see `pose_features`, by the joints' flags 0 and 1."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=pose_features.pose_features(),
+            metadata=pose_features.pose_metadata(),
+            homepage=self.official.homepage,
+        )
+
+    def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
+        """The parts of each split in the manual folder."""
+        root = find_local(manual_dir, self.official)
+        if root is None:
+            parts = {"labels": None, "pictures": _pictures_alone(manual_dir, self.official)}
+        else:
+            parts = {"labels": root / LABELS_FILE, "pictures": picture_folder(root)}
+        return dict.fromkeys(self.all_splits, parts)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        root = find_root(dl_manager, self.official)
+        places, flags = self._places_and_flags(read_labels(root, self.official.shape))
+        places, visibility = check_labels(root, places, flags, self._visibility)
+        pictures = PictureFolder(picture_folder(root))
+        names = image_names(pictures, len(places), self.official.digits)
+        check_image_count(root, pictures, len(places))
+        splits = self._indices(len(places))
+        # Copies with the pictures of one half only are used as far as they go.
+        there = {
+            s for s, indices in splits.items() if any(pictures.find(names[i]) for i in indices)
+        }
+        kept = there | set(self.all_splits if self.wanted is None else self.wanted)
+        return {
+            split: self._checked(
+                split,
+                self._generate_examples(root, pictures, names, places, visibility, indices),
+            )
+            for split, indices in splits.items()
+            if split in kept
+        }
+
+    def _generate_examples(
+        self,
+        root: Root,
+        pictures: PictureFolder,
+        names: Sequence[str],
+        places: np.ndarray,
+        visibility: np.ndarray,
+        indices: Iterable[int],
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for index in indices:
+            try:
+                image = read_picture(root, pictures, names[index], len(places))
+            except (ValueError, FileNotFoundError) as error:
+                self.broken.add(error)
+                continue
+            yield (
+                names[index],
+                {
+                    "image": image,
+                    "joints": places[index],
+                    "visibility": visibility[index],
+                    "id": names[index],
+                },
+            )
+
+
+def find_local(manual_dir: epath.Path | None, official: Official) -> Root | None:
+    """Finds a data set in the manual folder: first unpacked, then as an archive.
 
     Returns:
-        The folder, or place inside a zip file, that holds `images/` and `joints.mat`.
+        The folder, or place inside a zip file, that holds `joints.mat`, or None.
 
     Raises:
-        FileNotFoundError: If the data set is in none of these places.
         ValueError: If a zip file is broken or holds no `joints.mat`.
     """
+    if manual_dir is None:
+        return None
+    for name in official.folders:
+        if (manual_dir / name).is_dir():
+            for folder in official_files.top_folders(manual_dir / name):
+                if (folder / LABELS_FILE).exists():
+                    return folder
+    if (manual_dir / LABELS_FILE).exists():
+        return manual_dir
+    for folder in (manual_dir, *(manual_dir / name for name in official.folders)):
+        for name in official.archives:
+            if (folder / name).exists():
+                return open_zip(folder / name)
+    return None
+
+
+def _pictures_alone(manual_dir: epath.Path | None, official: Official) -> Root | None:
+    """The pictures of a data set whose `joints.mat` is not there."""
+    for folder in (*official.folders, "") if manual_dir is not None else ():
+        if (manual_dir / folder / "images").is_dir():
+            return manual_dir / folder / "images"
+    return None
+
+
+def find_root(dl_manager: tfds.download.DownloadManager, official: Official) -> Root:
+    """Finds a data set in the manual folder, or downloads it.
+
+    Returns:
+        The folder, or place inside a zip file, that holds `joints.mat`.
+
+    Raises:
+        FileNotFoundError: If the data set is neither there nor can be downloaded.
+        ValueError: If a zip file is broken or holds no `joints.mat`.
+    """
+    manual_dir, searched = official_files.manual_folder_of(dl_manager)
+    root = find_local(manual_dir, official)
+    if root is not None:
+        return root
     try:
-        manual_dir = epath.Path(dl_manager.manual_dir)
-    except AssertionError as error:  # What tfds raises if the folder is missing or empty.
-        searched = str(error).partition(". ")[0]
-    else:
-        for folder in (manual_dir / name, manual_dir / f"{name}_dataset", manual_dir):
-            if (folder / LABELS_FILE).exists():
-                return folder
-        if (manual_dir / f"{name}_dataset.zip").exists():
-            return open_zip(manual_dir / f"{name}_dataset.zip")
-        searched = f"It is not in {manual_dir}"
-    try:
-        return open_zip(download(dl_manager, url))
+        return open_zip(download(dl_manager, official.url))
     except DownloadError as error:
         raise FileNotFoundError(
-            f"The data set {name!r} was not found. {searched}. Expected there: the folder "
-            f"`{name}/` with `images/` and `{LABELS_FILE}` in it, or the file "
-            f"`{name}_dataset.zip`. Downloading {url} failed too ({error}). Get the zip file "
-            "elsewhere and pass the folder it is in as `data_dir` (tfds calls it `manual_dir`)."
+            f"The data set {official.name!r} was not found. {searched}. Expected there: the folder "
+            f"`{official.name}/` with `images/` and `{LABELS_FILE}` in it, or the file "
+            f"`{official.archives[0]}`. Downloading {official.url} failed too ({error}). Get the "
+            "zip file elsewhere and pass the folder it is in as `data_dir` (tfds calls it "
+            "`manual_dir`)."
         ) from None
 
 
@@ -68,6 +203,11 @@ def open_zip(path: epath.PathLike) -> zipfile.Path:
         if (folder / LABELS_FILE).exists():
             return folder
     raise ValueError(f"{os.fspath(path)} holds no {LABELS_FILE}: is it the official zip file?")
+
+
+def picture_folder(root: Root) -> Root:
+    """The folder of the pictures: `images/`, or in some copies the one that holds `joints.mat`."""
+    return root / "images" if (root / "images").is_dir() else root
 
 
 def read_labels(root: Root, shape: tuple[int | None, int | None, int | None]) -> np.ndarray:
@@ -84,21 +224,54 @@ def read_labels(root: Root, shape: tuple[int | None, int | None, int | None]) ->
         ValueError: If the file cannot be read or the shape differs.
     """
     path = root / LABELS_FILE
-    data = path.read_bytes()
-    try:
-        joints = tfds.core.lazy_imports.scipy.io.loadmat(io.BytesIO(data))["joints"]
-    except Exception as error:
-        raise ValueError(f"{path} is not a MATLAB file with an array `joints`: {error}") from None
+    joints = np.asarray(
+        official_files.read_matlab(path, "joints", "a MATLAB file with an array `joints`")
+    )
     matches = joints.ndim == 3 and all(
         want in (None, got) for want, got in zip(shape, joints.shape, strict=True)
     )
-    if not matches:
+    if not matches or joints.dtype.kind not in "iufb":
         want = [size or "number of images" for size in shape]
         raise ValueError(
-            f"`joints` in {path} has shape {list(joints.shape)}, expected {want}. "
-            "The labels of lsp are [3, 14, n], those of lspet [14, 3, n]."
+            f"`joints` in {path} has shape {list(joints.shape)} ({joints.dtype}), expected {want} "
+            "of numbers. The labels of lsp are [3, 14, n], those of lspet [14, 3, n]."
         )
     return joints.astype(np.float64)
+
+
+def check_labels(
+    root: Root,
+    places: np.ndarray,
+    flags: np.ndarray,
+    visibility_of: Callable[[np.ndarray], np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checks labels, and brings them to the form of the joints and visibility of `pose_features`.
+
+    A joint whose place is NaN, as MATLAB writes missing values, is not labelled.
+
+    Args:
+        root: Folder or place in a zip file that holds `joints.mat`.
+        places: `[num_images, num_joints, 2]`, `(x, y)` counted from 1.
+        flags: `[num_images, num_joints]`.
+        visibility_of: Turns flags into visibility.
+
+    Raises:
+        ValueError: A flag is neither 0 nor 1, or a place infinite.
+    """
+    for what, values, good, wanted in (
+        ("place", places, ~np.isinf(places).any(axis=-1), "finite numbers"),
+        ("third value", flags, np.isin(flags, (0, 1)), "0 or 1"),
+    ):
+        if not good.all():
+            image, joint = np.argwhere(~good)[0]
+            raise ValueError(
+                f"{root / LABELS_FILE}: the {what} of joint {joint + 1} of image {image + 1} is "
+                f"{values[image, joint]}, expected {wanted}."
+            )
+    known = ~np.isnan(places).any(axis=-1)
+    visibility = np.where(known, visibility_of(flags), pose_features.NOT_LABELLED).astype(np.uint8)
+    labelled = visibility[..., np.newaxis] != pose_features.NOT_LABELLED
+    return np.where(labelled, places - 1.0, 0.0).astype(np.float32), visibility
 
 
 def image_name(number: int, digits: int) -> str:
@@ -106,60 +279,81 @@ def image_name(number: int, digits: int) -> str:
     return f"im{number:0{digits}d}"
 
 
-def check_image_count(root: Root, count: int) -> None:
-    """Checks that `images/` holds one image per label, so that names and labels go together."""
-    folder = root / "images"
-    found = sum(entry.name.endswith(".jpg") for entry in folder.iterdir()) if folder.exists() else 0
-    if found != count:
+def _numbered(pictures: PictureFolder) -> dict[int, str]:
+    """The pictures whose names are numbers of images: names without suffix, by number."""
+    matches = (re.fullmatch(r"im(\d+)", stem) for stem in pictures.pictures())
+    return {int(match[1]): match[0] for match in sorted(filter(None, matches), key=lambda m: m[0])}
+
+
+def image_names(pictures: PictureFolder, count: int, digits: int) -> list[str]:
+    """The names, without suffix, of the images that labels belong to, in their order.
+
+    Those are `im1` to `im{count}`. Only `hr-lspet`, PNG files, may have gaps in its numbers: there
+    the labels go with the pictures in their order.
+    """
+    numbered = _numbered(pictures)
+    if (
+        len(numbered) == count
+        and max(numbered) > count
+        and all(
+            pictures.pictures()[name].name.lower().endswith(".png") for name in numbered.values()
+        )
+    ):
+        return [numbered[number] for number in sorted(numbered)]
+    return [image_name(number, digits) for number in range(1, count + 1)]
+
+
+def _suffix(pictures: PictureFolder) -> str:
+    return next((path.suffix for path in pictures.pictures().values()), ".jpg")
+
+
+def _holds(pictures: PictureFolder) -> str:
+    """How many pictures a folder holds, in words."""
+    return f"{pictures.root} holds {len(_numbered(pictures))} {_suffix(pictures)} files"
+
+
+def check_image_count(root: Root, pictures: PictureFolder, count: int) -> None:
+    """Checks that there are no more pictures than labels, which must come from the same copy."""
+    if len(_numbered(pictures)) > count:
         raise FileNotFoundError(
-            f"{folder} holds {found} .jpg files, but {root / LABELS_FILE} labels {count}. "
-            "Images and labels must come from the same copy of the data set."
+            f"{_holds(pictures)}, but {root / LABELS_FILE} labels {count}. "
+            "Pictures and labels must come from the same copy of the data set."
         )
 
 
-def read_jpeg(root: Root, name: str) -> bytes:
-    """Reads `images/{name}.jpg`, decoding it once so that a broken file is found here.
+def read_picture(
+    root: Root, pictures: PictureFolder, name: str, count: int
+) -> io.BytesIO | np.ndarray:
+    """Reads a picture for `tfds`, decoding it once so that a broken file is found here.
+
+    Args:
+        root: Folder or place in a zip file that holds `joints.mat`.
+        pictures: The pictures.
+        name: The picture's name, without suffix.
+        count: How many pictures there should be.
+
+    Returns:
+        The content of a JPEG file as it is; other pictures as RGB, uint8 `[height, width, 3]`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a complete JPEG image.
+        ValueError: If the file is not a complete picture.
     """
-    path = root / "images" / f"{name}.jpg"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing, but {root / LABELS_FILE} has labels for it.")
-    data = path.read_bytes()
+    path = pictures.find(name)
+    if path is None:
+        raise FileNotFoundError(
+            f"{pictures.root / name}{_suffix(pictures)} is missing: {_holds(pictures)}, but "
+            f"{root / LABELS_FILE} labels {count}."
+        )
     try:
-        tfds.core.lazy_imports.PIL_Image.open(io.BytesIO(data), formats=["JPEG"]).load()
-    except (OSError, SyntaxError) as error:
-        reason = str(error).replace(repr(data), "").strip()
+        data = path.read_bytes()
+        image = tfds.core.lazy_imports.PIL_Image.open(io.BytesIO(data))
+        image.load()
+    except Exception as error:  # Decoders and zip files meet damage with errors of many kinds.
+        reason = re.sub(r"<_io.BytesIO.*?>", "the file", str(error)).strip()
         raise ValueError(
             f"{path} is not a complete JPEG image ({reason}). Replace it with an intact copy."
         ) from None
-    return data
-
-
-def generate_examples(
-    root: Root, joints: np.ndarray, visibility: np.ndarray, indices: Iterable[int], digits: int
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields `(key, example)` as `tfds` wants them.
-
-    Args:
-        root: Folder or place in a zip file that holds `images/`.
-        joints: `[num_images, num_joints, 2]`, `(x, y)` counted from 1 as in `joints.mat`.
-        visibility: `[num_images, num_joints]`, see `pose_features`.
-        indices: Which images, counted from 0.
-        digits: Digits of the numbers in file names.
-    """
-    labelled = visibility[..., np.newaxis] != pose_features.NOT_LABELLED
-    joints = np.where(labelled, joints - 1.0, 0.0).astype(np.float32)
-    for index in indices:
-        name = image_name(index + 1, digits)
-        yield (
-            name,
-            {
-                "image": io.BytesIO(read_jpeg(root, name)),
-                "joints": joints[index],
-                "visibility": visibility[index].astype(np.uint8),
-                "id": name,
-            },
-        )
+    if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
+        return io.BytesIO(data)
+    return official_files.read_rgb(path, root / LABELS_FILE)

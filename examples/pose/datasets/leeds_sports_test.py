@@ -11,7 +11,8 @@ import scipy.io
 import tensorflow_datasets as tfds
 
 from examples.pose import datasets
-from examples.pose.datasets import leeds_sports
+from examples.pose.datasets import leeds_sports, official_files
+from tests.data_folder import DATA_DIR
 
 pytestmark = pytest.mark.usefixtures("no_network")
 
@@ -151,6 +152,79 @@ def test_broken_labels_are_named(tmp_path, name, data_dir, content):
         datasets.load(name, "train", data_dir, tmp_path / "prepared")
 
 
+def _write_labels(data_dir, name, change):
+    """Writes labels after `change` has got them as `[joints, 3, images]`."""
+    path = data_dir / name / "joints.mat"
+    labels = scipy.io.loadmat(path)["joints"].astype(np.float64)
+    order = (1, 0, 2) if name == "lsp" else (0, 1, 2)
+    labels = labels.transpose(order)
+    change(labels)
+    scipy.io.savemat(path, {"joints": labels.transpose(order)})
+
+
+@pytest.mark.parametrize("change,message", [
+    (np.nan, "third value of joint 3 of image 2 is nan, expected 0 or 1"),
+    (2.0, "third value of joint 3 of image 2 is 2.0"),
+    (-1.0, "third value of joint 3 of image 2 is -1.0"),
+    ((np.inf, 0), "place of joint 3 of image 2 is"),
+    ((0, -np.inf), "place of joint 3 of image 2 is"),
+])  # fmt: skip
+def test_labels_without_meaning_are_named(tmp_path, name, data_dir, change, message):
+    def write(labels):
+        if isinstance(change, tuple):
+            labels[2, :2, 1] = change
+        else:
+            labels[2, 2, 1] = change
+
+    _write_labels(data_dir, name, write)
+    with pytest.raises(ValueError, match=rf"joints\.mat: the {message}"):
+        datasets.load(name, "train", data_dir, tmp_path / "prepared")
+
+
+@pytest.mark.parametrize("axis", [0, 1, slice(None, 2)])
+def test_joints_that_are_nan_are_not_labelled(tmp_path, name, data_dir, axis):
+    def write(labels):
+        labels[2, axis, 1] = np.nan
+
+    _write_labels(data_dir, name, write)
+    examples = _examples(name, data_dir, tmp_path / "prepared")
+    example = examples[b"im0002" if name == "lsp" else b"im00002"]
+    assert example["visibility"][2] == 0 and not example["joints"][2].any()
+    assert np.isfinite(example["joints"]).all()
+
+
+@pytest.mark.parametrize("kind", ["transposed", "flat", "text", "complex", "cells", "7.3"])
+def test_arrays_of_another_kind_are_named(tmp_path, name, data_dir, kind):
+    path = data_dir / name / "joints.mat"
+    labels = scipy.io.loadmat(path)["joints"]
+    cells = np.empty((2, 2), object)
+    cells[:] = 1.0
+    other = {
+        "transposed": labels.T,
+        "flat": labels.reshape(-1),
+        "text": "joints",
+        "complex": labels + 1j,
+        "cells": cells,
+    }
+    if kind == "7.3":
+        # The header of an HDF5 file as MATLAB writes it.
+        header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+        path.write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
+    else:
+        scipy.io.savemat(path, {"joints": other[kind]})
+    expected = "MATLAB 7.3.*-v7" if kind == "7.3" else "has shape .*, expected"
+    with pytest.raises(ValueError, match=expected) as caught:
+        datasets.load(name, "train", data_dir, tmp_path / "prepared")
+    assert "joints.mat" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_more_pictures_than_labels_are_refused(tmp_path, name, data_dir):
+    first = sorted((data_dir / name / "images").iterdir())[0]
+    shutil.copy(first, first.with_name("im09999.jpg"))
+    with pytest.raises(FileNotFoundError, match=r"holds \d \.jpg files, but .* labels \d"):
+        datasets.load(name, "train", data_dir, tmp_path / "prepared")
+
+
 @pytest.mark.parametrize("content", ["truncated", "no labels"])
 def test_broken_zip_is_named(tmp_path, name, data_dir, content):
     archive = data_dir / f"{name}_dataset.zip"
@@ -166,7 +240,15 @@ def test_broken_zip_is_named(tmp_path, name, data_dir, content):
 
 
 # The photographs are not part of the project. Where a checkout has them beside it, they are read.
-_PHOTOGRAPHS = _HERE.parents[3] / "shared" / "data"
+_PHOTOGRAPHS = DATA_DIR
+
+
+def _read_last_photograph(root, count, digits):
+    pictures = official_files.PictureFolder(leeds_sports.picture_folder(root))
+    leeds_sports.check_image_count(root, pictures, count)
+    name = leeds_sports.image_names(pictures, count, digits)[-1]
+    image = leeds_sports.read_picture(root, pictures, name, count)
+    assert image.read().startswith(b"\xff\xd8")
 
 
 @pytest.mark.skipif(not (_PHOTOGRAPHS / "lsp").exists(), reason="needs the photographs of lsp")
@@ -175,8 +257,7 @@ def test_photographs_of_lsp():
     assert labels.shape == (3, 14, 2000)
     assert 0.05 < labels[2].mean() < 0.1  # Few joints are occluded.
     assert (labels[:2] > 0).all()  # All are labelled.
-    leeds_sports.check_image_count(_PHOTOGRAPHS / "lsp", 2000)
-    assert leeds_sports.read_jpeg(_PHOTOGRAPHS / "lsp", "im1001").startswith(b"\xff\xd8")
+    _read_last_photograph(_PHOTOGRAPHS / "lsp", 2000, 4)
 
 
 @pytest.mark.skipif(not (_PHOTOGRAPHS / "lspet").exists(), reason="needs the photographs of lspet")
@@ -184,6 +265,4 @@ def test_photographs_of_lspet():
     labels = leeds_sports.read_labels(_PHOTOGRAPHS / "lspet", (14, 3, None))
     assert 0.9 < labels[:, 2].mean() < 1  # Most joints are labelled.
     assert (labels[:, :2] == 0).all(1)[labels[:, 2] == 0].all()
-    leeds_sports.check_image_count(_PHOTOGRAPHS / "lspet", labels.shape[2])
-    name = leeds_sports.image_name(labels.shape[2], 5)
-    assert leeds_sports.read_jpeg(_PHOTOGRAPHS / "lspet", name).startswith(b"\xff\xd8")
+    _read_last_photograph(_PHOTOGRAPHS / "lspet", labels.shape[2], 5)

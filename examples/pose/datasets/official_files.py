@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import pathlib
 import textwrap
+import unicodedata
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import requests
@@ -39,6 +42,59 @@ class DownloadError(Exception):
     """An official file could not be downloaded."""
 
 
+def manual_folder(data_dir: str | os.PathLike[str] | None) -> str | None:
+    """The absolute path of the folder that a user has given for official files.
+
+    Raises:
+        ValueError: It is a file, or cannot be read.
+    """
+    if data_dir is None or os.fspath(data_dir) == "":
+        return None
+    folder = os.path.abspath(os.path.expanduser(os.fspath(data_dir)))
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise ValueError(
+            f"`data_dir` must be a folder, got the file {folder}. Give the folder that holds it."
+        )
+    try:
+        with os.scandir(folder):
+            return folder
+    except FileNotFoundError:
+        return folder  # Whether it is needed shows later.
+    except OSError as error:
+        raise ValueError(f"`data_dir` {folder} cannot be read: {error.strerror}.") from None
+
+
+def manual_folder_of(
+    dl_manager: tfds.download.DownloadManager,
+) -> tuple[epath.Path | None, str]:
+    """The manual folder, None if it is missing or empty, and a sentence on the search in it."""
+    try:
+        manual_dir = epath.Path(dl_manager.manual_dir)
+    except AssertionError as error:  # What tfds raises if the folder is missing or empty.
+        return None, str(error).partition(". ")[0]
+    return manual_dir, f"It is not in {manual_dir}"
+
+
+def find_local(manual_dir: epath.Path | None, folders: Sequence[str], part: Part) -> Root | None:
+    """Finds a part of a data set in the manual folder; the arguments are those of `find_part`.
+
+    Returns:
+        The part, on disk or inside a zip file; the tar file that holds it; or None.
+
+    Raises:
+        ValueError: If a zip file is broken or does not hold the part.
+    """
+    for folder in folders if manual_dir is not None else ():
+        # The manual folder itself may hold other data sets' folders.
+        found = _inside(manual_dir / folder, part.path, deep=folder != "")
+        if found is not None:
+            return found
+        archive = manual_dir / folder / part.archive
+        if archive.exists():
+            return _part_of_zip(archive, part) if part.archive.endswith(".zip") else archive
+    return None
+
+
 def find_part(
     dl_manager: tfds.download.DownloadManager, folders: Sequence[str], part: Part
 ) -> Root:
@@ -56,19 +112,12 @@ def find_part(
         FileNotFoundError: If it is neither there nor can be downloaded.
         ValueError: If an archive is broken or does not hold it.
     """
-    try:
-        manual_dir = epath.Path(dl_manager.manual_dir)
-    except AssertionError as error:  # What tfds raises if the folder is missing or empty.
-        searched = str(error).partition(". ")[0]
-    else:
-        for folder in folders:
-            # The manual folder itself may hold other data sets' folders.
-            found = _inside(manual_dir / folder, part.path, deep=folder != "")
-            if found is not None:
-                return found
-            if (manual_dir / folder / part.archive).exists():
-                return _open_archive(dl_manager, manual_dir / folder / part.archive, part)
-        searched = f"It is not in {manual_dir}"
+    manual_dir, searched = manual_folder_of(dl_manager)
+    found = find_local(manual_dir, folders, part)
+    if found is not None and found.name == part.archive:
+        return _open_archive(dl_manager, found, part)
+    if found is not None:
+        return found
     try:
         archive = download(dl_manager, part.url)
     except DownloadError as error:
@@ -95,17 +144,25 @@ def download(dl_manager: tfds.download.DownloadManager, url: str) -> epath.Path:
 def _open_archive(
     dl_manager: tfds.download.DownloadManager, archive: epath.Path, part: Part
 ) -> Root:
-    if archive.is_dir():  # Downloads stand in for unpacked folders in the tests of tfds.
-        root = archive
-    elif part.archive.endswith(".zip"):
-        root = open_zip(archive)
-    else:
+    if not archive.is_dir() and part.archive.endswith(".zip"):
+        return _part_of_zip(archive, part)
+    root = archive  # Downloads stand in for unpacked folders in the tests of tfds.
+    if not archive.is_dir():
         try:
             root = epath.Path(dl_manager.extract(archive))
         except Exception as error:  # Of tarfile, gzip or zlib, wrapped by tfds.
+            reason = textwrap.shorten(str(error), 200, placeholder="...")
             raise ValueError(
-                f"{archive} cannot be unpacked ({error}). Remove it and get it again."
+                f"{archive} cannot be unpacked ({reason}). Remove it and get it again."
             ) from None
+    return _expect_inside(root, archive, part)
+
+
+def _part_of_zip(archive: epath.Path, part: Part) -> Root:
+    return _expect_inside(open_zip(archive), archive, part)
+
+
+def _expect_inside(root: Root, archive: epath.Path, part: Part) -> Root:
     found = _inside(root, part.path)
     if found is None:
         raise ValueError(f"{archive} holds no {part.path}: is it the official {part.archive}?")
@@ -120,7 +177,7 @@ def open_zip(path: epath.PathLike) -> zipfile.Path:
     """
     try:
         return zipfile.Path(zipfile.ZipFile(epath.Path(path).open("rb")))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise ValueError(
             f"{os.fspath(path)} is not a complete zip file ({error}). Remove it and get it again."
         ) from None
@@ -128,8 +185,9 @@ def open_zip(path: epath.PathLike) -> zipfile.Path:
 
 def top_folders(root: Root) -> list[Root]:
     """`root` itself and the folders in it, by name: an archive may begin with one of its own."""
-    folders = sorted((entry for entry in root.iterdir() if entry.is_dir()), key=lambda e: e.name)
-    return [root, *folders]
+    # macOS adds a folder to zip files, with a file `._NAME` for each file NAME.
+    folders = [e for e in root.iterdir() if e.is_dir() and not e.name.startswith((".", "__MACOSX"))]
+    return [root, *sorted(folders, key=lambda entry: entry.name)]
 
 
 def _inside(root: Root, path: str, deep: bool = True) -> Root | None:
@@ -141,6 +199,88 @@ def _inside(root: Root, path: str, deep: bool = True) -> Root | None:
             if candidate.exists():
                 return candidate
     return None
+
+
+def read_matlab(path: Root, variable: str, expected: str, **options: Any) -> Any:
+    """Reads a variable from a MATLAB file.
+
+    Args:
+        path: The file.
+        variable: The variable's name.
+        expected: What the file should be, for the message.
+        **options: Arguments of `scipy.io.loadmat`.
+
+    Raises:
+        ValueError: If it cannot be read, or has no such variable.
+    """
+    try:
+        data = path.read_bytes()
+        content = tfds.core.lazy_imports.scipy.io.loadmat(io.BytesIO(data), **options)
+    except NotImplementedError:
+        raise ValueError(
+            f"{path} is not {expected}: files of MATLAB 7.3 cannot be read here. Save it again in "
+            "MATLAB with `save(..., '-v7')`."
+        ) from None
+    except Exception as error:  # scipy raises whatever its reader meets in another file.
+        reason = textwrap.shorten(str(error), 200, placeholder="...") or type(error).__name__
+        raise ValueError(f"{path} is not {expected}: {reason}") from None
+    if variable not in content:
+        names = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+        raise ValueError(f"{path} is not {expected}: it holds {names}.")
+    return content[variable]
+
+
+# What pictures may be called.
+_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+def is_picture(path: str) -> bool:
+    """Whether a path is that of a picture by its name; files that systems leave behind are not."""
+    *folders, name = pathlib.PurePosixPath(path).parts or ("",)
+    hidden = name.startswith(".") or "__MACOSX" in folders
+    return not hidden and name.lower().endswith(_PICTURE_SUFFIXES)
+
+
+class PictureFolder:
+    """Finds pictures in a folder or zip file by name, whatever format and case their suffix has.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Root):
+        self.root = root
+        self._listings: dict[str, dict[str, Root]] = {}
+
+    def pictures(self, folder: str = "") -> dict[str, Root]:
+        """The pictures in a folder inside, by `_key`."""
+        if folder not in self._listings:
+            self._listings[folder] = dict(self._list(folder))
+        return self._listings[folder]
+
+    def _list(self, folder: str) -> Iterator[tuple[str, Root]]:
+        place = self.root / folder if folder else self.root
+        if place.is_dir():
+            # Sorted in reverse: of several suffixes the first wins.
+            for entry in sorted(place.iterdir(), key=lambda e: e.name, reverse=True):
+                if is_picture(entry.name):
+                    yield _key(entry.name), entry
+
+    def exact(self, name: str) -> Root | None:
+        """The picture of this name, folders included."""
+        path = self.root / name
+        return path if path.exists() and not path.is_dir() else None
+
+    def find(self, name: str) -> Root | None:
+        """The picture of this name, or one in its folder that differs in its suffix only."""
+        folder, _, last = name.rpartition("/")
+        key = _key(last if is_picture(last) else f"{last}.jpg")
+        return self.exact(name) or self.pictures(folder).get(key)
+
+
+def _key(name: str) -> str:
+    """What is left of a picture's name for comparison: no suffix, no case, one form of accents."""
+    return unicodedata.normalize("NFC", name.rpartition(".")[0]).casefold()
 
 
 def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
@@ -159,7 +299,7 @@ def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
     try:
         image = tfds.core.lazy_imports.PIL_Image.open(io.BytesIO(path.read_bytes()))
         return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+    except Exception as error:  # Decoders and zip files meet damage with errors of many kinds.
         raise ValueError(
             f"{path} is not a complete image ({type(error).__name__}). Replace it with an intact "
             "copy."

@@ -153,6 +153,12 @@ def _person_feature(name: str) -> tfds.features.Tensor:
     return tfds.features.Tensor(shape=shape, dtype=dtype)
 
 
+def overlaps(image: np.ndarray, box: Sequence[float]) -> bool:
+    """Whether any of an image `[height, width, 3]` is in a box `(x_min, y_min, x_max, y_max)`."""
+    height, width = image.shape[:2]
+    return box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
+
+
 def crop_person(image: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Cuts the part around a person out of a photograph of several.
 

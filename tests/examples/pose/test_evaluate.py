@@ -153,6 +153,158 @@ def test_coco_metric_starts_afresh():
 
 
 @pytest.fixture
+def crowded():
+    """Arguments of `update_people` for six people in two images, with the truth as prediction."""
+    rng = np.random.default_rng(0)
+    joints = rng.uniform(0, 100, (6, 17, 2))
+    return {
+        "joints": joints,
+        "visibility": np.full((6, 17), 2),
+        "person": {
+            "origin": np.arange(12.0).reshape(6, 2),
+            "box": np.tile([0.0, 0.0, 100.0, 100.0], (6, 1)),
+            "area": np.full(6, 5000.0),
+            "is_crowd": np.zeros(6, bool),
+            "image_id": np.array([7, 7, 7, 8, 8, 8]),
+            "person_id": np.arange(6),
+        },
+        "predicted": joints.copy(),
+        "scores": np.linspace(0.5, 1, 6)[:, None].repeat(17, axis=1),
+    }
+
+
+def _coco(people):
+    metric = coco_evaluation.CocoAP()
+    metric.update_people(**people)
+    return metric
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [0, 1, 2, 3, 4, 5],  # pycocotools takes 0 for "no match".
+        [0, 0, 0, 0, 0, 0],
+        [-3, -2, -1, 0, 1, 2],
+        [2**62 + i for i in range(6)],
+        [float(2**53)] * 6,
+        ["a", "b", "c", "d", "e", "f"],
+    ],
+    ids=str,
+)
+def test_the_truth_scores_one_whatever_the_person_ids(crowded, ids):
+    crowded["person"]["person_id"] = np.array(ids)
+    assert _coco(crowded).numbers()["AP"] == pytest.approx(1)
+    del crowded["person"]["person_id"]
+    assert _coco(crowded).numbers()["AR"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [[0, 0, 0, 1, 1, 1], [2**62] * 3 + [2**62 + 1] * 3, [7.0] * 3 + [8.0] * 3, [*"aaabbb"]],
+    ids=str,
+)
+def test_image_ids_of_any_kind(crowded, ids):
+    crowded["person"]["image_id"] = np.array(ids)
+    metric = _coco(crowded)
+    assert metric.numbers()["AP"] == pytest.approx(1)
+    assert [r["image_id"] for r in json.loads(json.dumps(metric.results))] == ids
+
+
+@pytest.mark.parametrize("image_id", [0.5, np.nan, 2.0**53, np.float32(2**24)])
+def test_image_ids_that_are_not_exact_are_refused(crowded, image_id):
+    crowded["person"]["image_id"] = np.full(6, image_id)
+    with pytest.raises(ValueError, match="`image_id` must hold integers"):
+        _coco(crowded)
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf, 1e30])
+def test_coco_does_not_find_joints_that_are_not_finite(crowded, lost):
+    crowded["predicted"][:] = lost
+    assert _coco(crowded).numbers()["AP"] == 0
+    crowded["predicted"] = crowded["joints"].copy()
+    crowded["predicted"][:, 0] = lost  # 16 of 17 joints are found: an OKS of 0.94.
+    metric = _coco(crowded)
+    numbers = metric.numbers()
+    assert numbers["AP50"] == pytest.approx(1) and numbers["AP"] == pytest.approx(0.9)
+    assert np.isfinite([r["keypoints"] for r in json.loads(json.dumps(metric.results))]).all()
+
+
+def test_a_lost_person_counts_as_a_false_prediction(crowded):
+    """As does a person predicted elsewhere: neither is left out of the count."""
+    numbers = []
+    for place in (np.nan, 1e30, 350.0):
+        crowded["predicted"][5] = place  # The one with the highest score.
+        numbers.append(_coco(crowded).numbers()["AP"])
+    assert numbers[0] == numbers[1] == numbers[2] < 0.8
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_count_as_zero(crowded, score):
+    crowded["scores"][0] = score
+    metric = _coco(crowded)
+    assert metric.results[0]["score"] == 0
+    assert metric.numbers()["AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "name,value",
+    [
+        ("area", 0.0),
+        ("area", -5000.0),
+        ("area", np.nan),
+        ("area", np.inf),
+        ("box", np.nan),
+        ("origin", np.inf),
+        ("joints", np.nan),
+        ("visibility", 3),
+        ("visibility", -1),
+        ("is_crowd", np.nan),
+    ],
+)
+def test_people_without_meaning_are_refused_as_a_whole(crowded, name, value):
+    place = crowded if name in crowded else crowded["person"]
+    place[name] = np.array(place[name], float)
+    place[name][2] = value
+    metric = coco_evaluation.CocoAP()
+    with pytest.raises(ValueError, match=f"`{name}` of person 2 must"):
+        metric.update_people(**crowded)
+    assert not metric.labels and not metric.results
+
+
+def test_shapes_that_do_not_match_are_refused(crowded):
+    with pytest.raises(ValueError, match=r"`predicted` must have shape \(6, 17, 2\), got"):
+        _coco({**crowded, "predicted": crowded["predicted"][:5]})
+
+
+def test_unlabelled_people_and_crowds_are_ignored(crowded):
+    crowded["visibility"][4] = 0
+    crowded["joints"][4] = np.nan
+    crowded["person"]["is_crowd"][5] = True
+    crowded["predicted"][4:] = np.nan
+    assert _coco(crowded).numbers()["AR"] == pytest.approx(1)
+    crowded["visibility"][:] = 0
+    assert _coco(crowded).numbers() == dict.fromkeys(coco_evaluation.NUMBERS)
+
+
+def test_nobody_and_no_predictions(crowded):
+    nobody = {k: v[:0] for k, v in crowded.items() if k != "person"}
+    nobody["person"] = {k: v[:0] for k, v in crowded["person"].items()}
+    metric = _coco(nobody)
+    assert metric.numbers() == dict.fromkeys(coco_evaluation.NUMBERS)
+    labels = _coco(crowded).labels
+    assert coco_evaluation.evaluate(labels, [])["AP"] == 0
+
+
+def test_twenty_predictions_count_in_an_image(crowded):
+    """A rule of COCO's evaluation: of 24 people in one image, the best 20 are compared."""
+    many = {k: np.repeat(v, 4, axis=0) for k, v in crowded.items() if k != "person"}
+    many["person"] = {k: np.repeat(v, 4, axis=0) for k, v in crowded["person"].items()}
+    many["person"]["image_id"][:] = 1
+    many["joints"] = many["predicted"] = many["joints"] + 200 * np.arange(24)[:, None, None]
+    assert _coco(many).numbers()["AR"] == pytest.approx(20 / 24)
+
+
+@pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
 

@@ -206,3 +206,92 @@ def test_table_of_pckh(capsys):
     metric.update_joints(tf.constant(TRUE), tf.constant(TRUE), tf.constant(ALL), [5.0, 5.0])
     metrics.print_table(metrics.summary(metric, ["a", "b", "c"]), "a title", "pckh")
     assert "PCKh@0.5" in capsys.readouterr().out
+
+
+METRICS = {
+    "pck": lambda predicted, true, labelled: pck(predicted, true, labelled),
+    "pckh": lambda predicted, true, labelled: pckh(predicted, true, labelled, [10.0, 10.0]),
+}
+
+
+def pckh(predicted, true, labelled, sizes):
+    metric = metrics.PCKh(3)
+    metric.update_joints(predicted, true, labelled, sizes)
+    return metric
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("axis", [0, 1, slice(None)])
+def test_a_prediction_that_is_not_finite_is_not_found(name, lost, axis):
+    predicted = TRUE.copy()
+    predicted[0, 0, axis] = predicted[1, 2, axis] = lost
+    metric = METRICS[name](predicted, TRUE, ALL)
+    np.testing.assert_allclose(metric.per_joint(), [50, 100, 50])
+    np.testing.assert_allclose(metric.result(), 100 * 4 / 6, rtol=1e-6)
+    assert np.isfinite(metric.curve()).all() and np.isfinite(metric.auc())
+    found, counted = metrics.found_joints(predicted, TRUE, ALL, (0, 1))
+    assert np.count_nonzero(found) == 4 and np.all(counted)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_label_that_is_not_finite_is_refused_where_it_counts(name, broken):
+    true, labelled = TRUE.copy(), ALL.copy()
+    true[0, 2, 1] = broken
+    with pytest.raises(ValueError, match="`true` must be finite where `labelled`"):
+        METRICS[name](TRUE, true, labelled)
+    labelled[0, 2] = False
+    assert METRICS[name](TRUE, true, labelled).result() == 100
+
+
+def test_a_broken_label_is_refused_in_a_graph_as_well():
+    metric = metrics.PCK(3, (0, 1))
+    update = tf.function(metric.update_joints)
+    update(TRUE, TRUE, ALL)
+    assert metric.result() == 100
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`true` must be finite"):
+        update(TRUE, TRUE * np.float32(np.nan), ALL)
+
+
+def test_people_whose_reference_joints_coincide_do_not_count():
+    true = TRUE.copy()
+    true[0, 1] = true[0, 0]
+    metric = pck(moved((1, 2, 50, 0)), true)
+    assert metric.counted.numpy().tolist() == [1, 1, 1]
+    np.testing.assert_allclose(metric.result(), 100 * 2 / 3, rtol=1e-6)
+    _, counted = metrics.found_joints(true, true, ALL, (0, 1))
+    assert counted.numpy().tolist() == [[False] * 3, [True] * 3]
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, np.nan, np.inf])
+def test_heads_of_unknown_size_do_not_count(size):
+    metric = pckh(TRUE + 1e6, TRUE, ALL, [size, 5.0])
+    assert metric.counted.numpy().tolist() == [1, 1, 1]
+    assert metric.result() == 0 and metric.auc() == 0
+
+
+def test_shapes_that_would_broadcast_are_refused():
+    with pytest.raises(ValueError, match=r"`predicted` does not match.* \[1, 3\] and \[2, 3\]"):
+        pck(TRUE[:1])
+    with pytest.raises(ValueError, match="`labelled` does not match"):
+        pck(TRUE, labelled=ALL[:1])
+    with pytest.raises(ValueError, match=r"`sizes` must have shape \[2\], got \[1\]"):
+        pckh(TRUE, TRUE, ALL, [1.0])
+
+
+@pytest.mark.parametrize(
+    "arguments,name",
+    [
+        ({"alpha": 0.0}, "alpha"),
+        ({"alpha": float("nan")}, "alpha"),
+        ({"alpha": float("inf")}, "alpha"),
+        ({"excluded": (3,)}, "excluded"),
+        ({"reference": (0, 3)}, "reference"),
+        ({"reference": (1, 1)}, "reference"),
+        ({"reference": (-1, 0)}, "reference"),
+    ],
+)
+def test_arguments_without_meaning_are_refused(arguments, name):
+    with pytest.raises(ValueError, match=f"`{name}` must"):
+        metrics.PCK(**{"num_joints": 3, "reference": (0, 1), **arguments})

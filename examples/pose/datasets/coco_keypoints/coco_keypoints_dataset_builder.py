@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import collections
+import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 from examples.pose.datasets import official_files, pose_features
-from examples.pose.datasets.official_files import Part, Root
+from examples.pose.datasets.coco_keypoints import annotations
+from examples.pose.datasets.coco_keypoints.annotations import FieldError, Person, Photograph
+from examples.pose.datasets.official_files import Part, PictureFolder, Root
+from examples.pose.datasets.preparation import Broken, FromFiles
 
 COCO_SKELETON = pose_features.Skeleton(
     joint_names=(
@@ -61,11 +66,12 @@ _HOMEPAGE = "https://cocodataset.org/#keypoints-2017"
 _SERVER = "http://images.cocodataset.org"
 _FOLDERS = ("coco", "coco2017", "")
 _PERSON = ("origin", "box", "area", "is_crowd", "image_id", "person_id")
+_OFFICIAL_NAMES = {"train": "train2017", "validation": "val2017"}
 # The part of a photograph that is kept is the person's box, so many times as wide and as high.
 _CROP_SIZE = 1.25
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
     """COCO keypoints 2017: one example a person with at least one labelled joint."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -75,8 +81,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     manual folder, itself or its folder `coco/`: `annotations/` with
     `person_keypoints_train2017.json` and `person_keypoints_val2017.json` in it, `train2017/` and
     `val2017/` with the photographs; or the official `annotations_trainval2017.zip`,
-    `train2017.zip` (18 GB) and `val2017.zip`.
+    `train2017.zip` (18 GB) and `val2017.zip`. Each of the splits can be used without the other.
     """
+    all_splits = ("train", "validation")
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -85,61 +92,115 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage=_HOMEPAGE,
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
+        """The parts of each split in the manual folder."""
         return {
-            split: self._generate_examples(*_find(dl_manager, name))
-            for split, name in (("train", "train2017"), ("validation", "val2017"))
+            split: {
+                name: official_files.find_local(manual_dir, _FOLDERS, part)
+                for name, part in _parts(split).items()
+            }
+            for split in self.all_splits
+        }
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        manual_dir, _ = official_files.manual_folder_of(dl_manager)
+        found = {
+            split: {
+                name: official_files.find_part(dl_manager, _FOLDERS, part)
+                for name, part in _parts(split).items()
+            }
+            for split in self.splits_to_prepare(self.local_parts(manual_dir))
+        }
+        return {
+            split: self._checked(split, self._generate_examples(**parts))
+            for split, parts in found.items()
         }
 
     def _generate_examples(
-        self, labels: Root, images: Root
+        self, labels: Root, pictures: Root
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        names, people = read_labels(labels)
+        photographs, people = read_labels(labels, broken=self.broken)
         # A photograph is read once for all the people in it.
-        by_image: dict[int, list[dict[str, Any]]] = {}
+        by_image: dict[int, list[Person]] = {}
         for person in people:
-            by_image.setdefault(person["image_id"], []).append(person)
+            by_image.setdefault(person.image_id, []).append(person)
+        find = _Finder(pictures, photographs.values())
         for image_id, group in by_image.items():
-            image = official_files.read_rgb(images / names[image_id], labels)
+            photograph = photographs[image_id]
+            try:
+                image = official_files.read_rgb(find(photograph), labels)
+                height, width = image.shape[:2]
+                photograph.check_size(width, height)
+            except FieldError as error:
+                self.broken.add(annotations.fault(labels, photograph, error))
+                continue
+            except (ValueError, FileNotFoundError) as error:
+                self.broken.add(error)
+                continue
+            name = photograph.name.rpartition(".")[0]
             for person in group:
-                name = names[image_id].rpartition(".")[0]
-                yield f"{name}_{person['id']}", _example(image, name, person)
+                try:
+                    example = _example(image, name, person.inside(width, height))
+                except FieldError as error:
+                    self.broken.add(annotations.fault(labels, person, error))
+                else:
+                    yield f"{name}_{person.id}", example
 
 
-def _find(dl_manager: tfds.download.DownloadManager, name: str) -> tuple[Root, Root]:
-    archive = "annotations_trainval2017.zip"
-    labels = Part(
-        path=f"annotations/person_keypoints_{name}.json",
-        archive=archive,
-        url=f"{_SERVER}/annotations/{archive}",
-    )
-    images = Part(path=name, archive=f"{name}.zip", url=f"{_SERVER}/zips/{name}.zip")
-    return tuple(official_files.find_part(dl_manager, _FOLDERS, part) for part in (labels, images))
+def _parts(split: str) -> dict[str, Part]:
+    name, archive = _OFFICIAL_NAMES[split], "annotations_trainval2017.zip"
+    return {
+        "labels": Part(
+            path=f"annotations/person_keypoints_{name}.json",
+            archive=archive,
+            url=f"{_SERVER}/annotations/{archive}",
+        ),
+        "pictures": Part(path=name, archive=f"{name}.zip", url=f"{_SERVER}/zips/{name}.zip"),
+    }
 
 
-def read_labels(path: Root) -> tuple[dict[int, str], list[dict[str, Any]]]:
-    """Reads a `person_keypoints_*.json`.
+def read_labels(
+    path: Root, broken: Broken | None = None
+) -> tuple[dict[int, Photograph], list[Person]]:
+    """Reads a file of COCO's labels; see `annotations.read_labels`."""
+    return annotations.read_labels(path, COCO_SKELETON.joint_names, broken)
 
-    Returns:
-        The file name of each image by its id, and the annotations that have labelled joints.
 
-    Raises:
-        ValueError: If it is not such a file.
+class _Finder:
+    """Finds the files of photographs: by name, by name without suffix, by name without folders.
+
+    The latter two only where no other photograph could be meant.
     """
-    try:
-        content = json.loads(path.read_bytes())
-        names = {image["id"]: image["file_name"] for image in content["images"]}
-        people = [a for a in content["annotations"] if a["num_keypoints"] > 0]
-        known = all(p["image_id"] in names and len(p["keypoints"]) == 51 for p in people)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not COCO's JSON file of person keypoints: {error!r}") from None
-    if not known:
-        raise ValueError(f"{path} has a person without image, or not of 17 joints.")
-    return names, people
+
+    def __init__(self, root: Root, photographs: Iterable[Photograph]):
+        self._pictures = PictureFolder(root)
+        self._count = collections.Counter()
+        for photograph in photographs:
+            self._count.update(dict.fromkeys(_stems(photograph.name), 1))
+
+    def __call__(self, photograph: Photograph) -> Root:
+        """The file, or where it should be."""
+        found = self._pictures.exact(photograph.name)
+        for name, stem in zip(_spellings(photograph.name), _stems(photograph.name), strict=True):
+            if found is None and self._count[stem] == 1:
+                found = self._pictures.find(name)
+        return found or self._pictures.root / photograph.name
 
 
-def _example(image: np.ndarray, name: str, person: dict[str, Any]) -> dict[str, Any]:
-    x, y, width, height = person["bbox"]
+def _spellings(name: str) -> tuple[str, str]:
+    return name, name.rpartition("/")[2]
+
+
+def _stems(name: str) -> list[tuple[bool, str]]:
+    """What a name is compared by: with its folders, and without."""
+    return [
+        (whole, os.path.splitext(spelling)[0].casefold())
+        for whole, spelling in zip((True, False), _spellings(name), strict=True)
+    ]
+
+
+def _example(image: np.ndarray, name: str, person: Person) -> dict[str, Any]:
+    x, y, width, height = person.bbox
     margin = (_CROP_SIZE - 1) / 2
     part, origin = pose_features.crop_person(
         image,
@@ -150,21 +211,19 @@ def _example(image: np.ndarray, name: str, person: dict[str, Any]) -> dict[str, 
             y + (1 + margin) * height,
         ],
     )
-    keypoints = np.array(person["keypoints"], np.float64).reshape(-1, 3)
-    visibility = keypoints[:, 2].astype(np.uint8)  # The data set's flags are ours.
-    labelled = visibility[:, np.newaxis] != pose_features.NOT_LABELLED
+    labelled = person.visibility[:, np.newaxis] != pose_features.NOT_LABELLED
     box = np.array([x, y, x + width, y + height]) - np.tile(origin, 2)
     return {
         "image": part,
-        "joints": np.where(labelled, keypoints[:, :2] - origin, 0).astype(np.float32),
-        "visibility": visibility,
+        "joints": np.where(labelled, person.joints - origin, 0).astype(np.float32),
+        "visibility": person.visibility,
         "id": name,
         "person": {
             "origin": origin,
             "box": box.astype(np.float32),
-            "area": person["area"],
-            "is_crowd": bool(person["iscrowd"]),
-            "image_id": person["image_id"],
-            "person_id": person["id"],
+            "area": person.area,
+            "is_crowd": person.is_crowd,
+            "image_id": person.image_id,
+            "person_id": person.id,
         },
     }

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
+import requests
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from examples.pose.datasets.pose_features import NOT_LABELLED, VISIBLE, Skeleton
 
@@ -36,6 +42,60 @@ FLIC_SKELETON = Skeleton(
 
 # The part of a frame that is kept is a square around the torso's box, so many times as large.
 _CROP_SIZE = 3.0
+
+
+def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
+    """The builder of `tfds`, whose preparation fails in one sentence and without long waiting.
+
+    Args:
+        name: One of `CONFIGS`.
+        prepared_dir: Where the prepared records are.
+    """
+    made = tfds.builder(CONFIGS[name], data_dir=prepared_dir)
+    prepare = made.download_and_prepare
+
+    def prepare_or_explain(download_config: tfds.download.DownloadConfig) -> None:
+        try:
+            with _few_retries():
+                prepare(download_config=download_config)
+        except Exception as error:  # tfds, requests, zipfile, scipy and Pillow have their own.
+            reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
+            raise _explanation(name, made.builder_config, download_config, reason) from None
+
+    made.download_and_prepare = prepare_or_explain
+    return made
+
+
+def _explanation(name, builder_config, download_config, reason: str) -> Exception:
+    archive = f"{builder_config.dir}.zip"
+    manual_dir = download_config.manual_dir
+    if manual_dir and os.path.exists(os.path.join(manual_dir, archive)):
+        return ValueError(
+            f"{os.path.join(manual_dir, archive)} is not the complete official {archive} "
+            f"({reason}). Remove it and get it again."
+        )
+    return FileNotFoundError(
+        f"The data set {name!r} was not found. Expected in `data_dir`"
+        f"{f', {manual_dir}' if manual_dir else ''}: the official {archive}. Downloading "
+        f"{builder_config.url} failed too ({reason})."
+    )
+
+
+@contextlib.contextmanager
+def _few_retries() -> Iterator[None]:
+    """Makes `requests` try twice: `tfds` tries for minutes to reach a server that is not there."""
+    adapter = requests.adapters.HTTPAdapter
+    send = adapter.send
+
+    def send_with_one_retry(self, *args, **kwargs):
+        self.max_retries = requests.adapters.Retry(1, backoff_factor=0.2)
+        return send(self, *args, **kwargs)
+
+    adapter.send = send_with_one_retry
+    try:
+        yield
+    finally:
+        adapter.send = send
 
 
 def convert(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -1,15 +1,18 @@
 """Tests of `flic`: tfds's own builder on drawn frames, and the adapter of its examples."""
 
 import io
+import time
 
 import numpy as np
 import pytest
+import requests
 import scipy.io
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
 from examples.pose import datasets
+from examples.pose.datasets.flic import flic_examples
 from examples.pose.datasets.flic.flic_examples import FLIC_SKELETON
 from examples.pose.datasets.pose_features import pose_features
 
@@ -115,3 +118,33 @@ def test_names(load):
     for name in ("flic/small", "flic"):
         assert len(list(load(name, "train")[0])) == 2
     assert {"flic", "flic/small", "flic/full"} <= set(datasets.NAMES)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_no_network_is_one_line(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"'flic' was not found.*FLIC\.zip") as caught:
+        datasets.load("flic", "train", None, tmp_path)
+    assert "no network in tests" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("content", [b"", b"<html>Too many downloads</html>", b"PK\3\4 cut off"])
+def test_a_broken_archive_is_one_line(tmp_path, content):
+    (tmp_path / "FLIC.zip").write_bytes(content)
+    with pytest.raises(ValueError, match=r"FLIC\.zip is not the complete official") as caught:
+        datasets.load("flic", "train", tmp_path, tmp_path / "prepared")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_is_not_there_is_tried_twice():
+    """And not for minutes."""
+    start = time.monotonic()
+    with flic_examples._few_retries(), pytest.raises(requests.ConnectionError):
+        requests.get("http://localhost:9/", timeout=1)
+    assert time.monotonic() - start < 10
+    # Afterwards, whoever asks for more tries has them.
+    session = requests.Session()
+    session.mount("http://", requests.adapters.HTTPAdapter(max_retries=2))
+    with pytest.raises(requests.ConnectionError):
+        session.get("http://localhost:9/", timeout=1)
+    assert session.get_adapter("http://localhost:9/").max_retries.total == 2

@@ -3,46 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from examples.pose.datasets import leeds_sports, pose_features
 
-_NAME = "lsp"
-_HOMEPAGE = "http://sam.johnson.io/research/lsp.html"
-_URL = "http://sam.johnson.io/research/lsp_dataset.zip"
-_FILE_NAME_DIGITS = 4
 
-
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(leeds_sports.LeedsSportsBuilder):
     """Leeds Sports Pose: the first half of its images are `train`, the second half `test`."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
-    MANUAL_DOWNLOAD_INSTRUCTIONS = leeds_sports.MANUAL_DOWNLOAD_INSTRUCTIONS.format(
-        name=_NAME, url=_URL
+    official = leeds_sports.Official(
+        name="lsp",
+        folders=("lsp", "lsp_dataset", "lsp_dataset_original"),
+        archives=("lsp_dataset.zip", "lsp.zip", "lsp_dataset_original.zip"),
+        url="http://sam.johnson.io/research/lsp_dataset.zip",
+        homepage="http://sam.johnson.io/research/lsp.html",
+        shape=(3, 14, None),
+        digits=4,
     )
+    all_splits = ("train", "test")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = official.instructions
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=pose_features.pose_features(),
-            metadata=pose_features.pose_metadata(),
-            homepage=_HOMEPAGE,
-        )
+    def _indices(self, count: int) -> dict[str, range]:
+        half = count // 2  # 1000 of 2000: the protocol that the data set comes with.
+        return {"train": range(half), "test": range(half, count)}
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        root = leeds_sports.find_root(dl_manager, _NAME, _URL)
-        labels = leeds_sports.read_labels(root, (3, 14, None)).transpose(2, 1, 0)
-        leeds_sports.check_image_count(root, len(labels))
-        half = len(labels) // 2  # 1000 of 2000: the protocol that the data set comes with.
-        return {
-            "train": self._generate_examples(root, labels, range(half)),
-            "test": self._generate_examples(root, labels, range(half, len(labels))),
-        }
+    def _places_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels = labels.transpose(2, 1, 0)
+        return labels[..., :2], labels[..., 2]
 
-    def _generate_examples(self, root: leeds_sports.Root, labels: np.ndarray, indices: range):
-        # The third value is 1 where a joint is OCCLUDED. Its position is labelled all the same.
-        occluded = labels[..., 2] != 0
-        visibility = np.where(occluded, pose_features.OCCLUDED, pose_features.VISIBLE)
-        yield from leeds_sports.generate_examples(
-            root, labels[..., :2], visibility, indices, _FILE_NAME_DIGITS
-        )
+    def _visibility(self, flags: np.ndarray) -> np.ndarray:
+        # The flag is 1 where a joint is OCCLUDED. Its position is labelled all the same.
+        return np.where(flags, pose_features.OCCLUDED, pose_features.VISIBLE)

@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from examples.pose.datasets import leeds_sports, pose_features
 
-_NAME = "lspet"
-_HOMEPAGE = "http://sam.johnson.io/research/lspet.html"
-_URL = "http://sam.johnson.io/research/lspet_dataset.zip"
-_FILE_NAME_DIGITS = 5
 
-
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(leeds_sports.LeedsSportsBuilder):
     """Leeds Sports Pose Extended: all of its images are `train`."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "Initial release."}
-    MANUAL_DOWNLOAD_INSTRUCTIONS = leeds_sports.MANUAL_DOWNLOAD_INSTRUCTIONS.format(
-        name=_NAME, url=_URL
+    official = leeds_sports.Official(
+        name="lspet",
+        folders=("lspet", "lspet_dataset", "hr-lspet"),
+        archives=("lspet_dataset.zip", "lspet.zip", "hr-lspet.zip"),
+        url="http://sam.johnson.io/research/lspet_dataset.zip",
+        homepage="http://sam.johnson.io/research/lspet.html",
+        shape=(14, 3, None),
+        digits=5,
     )
+    all_splits = ("train",)
+    MANUAL_DOWNLOAD_INSTRUCTIONS = official.instructions
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            features=pose_features.pose_features(),
-            metadata=pose_features.pose_metadata(),
-            homepage=_HOMEPAGE,
-        )
+    def _indices(self, count: int) -> dict[str, range]:
+        return {"train": range(count)}
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        root = leeds_sports.find_root(dl_manager, _NAME, _URL)
-        labels = leeds_sports.read_labels(root, (14, 3, None)).transpose(2, 0, 1)
-        leeds_sports.check_image_count(root, len(labels))
-        return {"train": self._generate_examples(root, labels)}
+    def _places_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels = labels.transpose(2, 0, 1)
+        return labels[..., :2], labels[..., 2]
 
-    def _generate_examples(self, root: leeds_sports.Root, labels: np.ndarray):
-        # The third value is 1 where a joint is LABELLED: the opposite of the small data set's.
-        # Nothing says whether a labelled joint is hidden.
-        labelled = labels[..., 2] != 0
-        visibility = np.where(labelled, pose_features.VISIBLE, pose_features.NOT_LABELLED)
-        yield from leeds_sports.generate_examples(
-            root, labels[..., :2], visibility, range(len(labels)), _FILE_NAME_DIGITS
-        )
+    def _visibility(self, flags: np.ndarray) -> np.ndarray:
+        # The flag is 1 where a joint is LABELLED: the opposite of the small data set's. Nothing
+        # says whether a labelled joint is hidden.
+        return np.where(flags, pose_features.VISIBLE, pose_features.NOT_LABELLED)

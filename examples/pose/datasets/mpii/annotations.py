@@ -7,14 +7,14 @@ fields that nobody in an image has are missing. Numbers are numbers or, now and 
 from __future__ import annotations
 
 import dataclasses
-import io
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
+from examples.pose.datasets import official_files
 from examples.pose.datasets.official_files import Root
 from examples.pose.datasets.pose_features import OCCLUDED, VISIBLE
+from examples.pose.datasets.preparation import Broken
 
 NUM_JOINTS = 16
 
@@ -66,44 +66,61 @@ class Photograph:
     people: list[Person]
 
 
-def read(path: Root) -> list[Photograph]:
+def read(path: Root, broken: Broken | None = None) -> list[Photograph]:
     """Reads all annotations.
 
     Args:
         path: The official .mat file.
+        broken: Collects the images whose labels cannot be used. Without it, the first raises.
 
     Raises:
         ValueError: If it cannot be read, or is not the official file.
     """
-    data = path.read_bytes()
+    expected = "the MATLAB file with the struct `RELEASE` of MPII Human Pose"
+    release = official_files.read_matlab(
+        path, "RELEASE", expected, struct_as_record=False, squeeze_me=True
+    )
     try:
-        release = tfds.core.lazy_imports.scipy.io.loadmat(
-            io.BytesIO(data), struct_as_record=False, squeeze_me=True
-        )["RELEASE"]
         images = _elements(release.annolist)
         is_train = np.atleast_1d(release.img_train)
         single = _single_people(release, len(images))
-    except Exception as error:  # scipy raises whatever its reader meets in another file.
-        raise ValueError(
-            f"{path} is not the MATLAB file with the struct `RELEASE` of MPII Human Pose: {error!r}"
-        ) from None
+    except (AttributeError, ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} is not {expected}: {error!r}") from None
     if len(is_train) != len(images):
         raise ValueError(
             f"{path}: `img_train` has {len(is_train)} entries for {len(images)} images."
         )
-    return [
-        Photograph(
-            number=index + 1,
-            name=str(_field(image.image, "name")),
-            video=int(_number(image, "vidx")),
-            is_train=bool(is_train[index]),
-            people=[
-                _person(rectangle, number, number in single[index])
-                for number, rectangle in enumerate(_elements(_field(image, "annorect")), start=1)
-            ],
-        )
-        for index, image in enumerate(images)
-    ]
+    own = Broken() if broken is None else broken
+    photographs: list[Photograph] = []
+    by_name: dict[str, Photograph] = {}
+    for index, image in enumerate(images):
+        try:
+            found = _photograph(image, index + 1, bool(is_train[index]), single[index])
+            if found.people and by_name.setdefault(found.name, found) is not found:
+                raise ValueError(f"it is also image {by_name[found.name].number}")
+            photographs.append(found)
+        except (AttributeError, ValueError, TypeError, IndexError) as error:
+            name = _field(_field(image, "image"), "name")
+            own.add(f"{path}: image {index + 1} ({name}) has labels that cannot be used: {error}.")
+    if broken is None:
+        own.check()
+    return photographs
+
+
+def _photograph(image: Any, number: int, is_train: bool, single: set[int]) -> Photograph:
+    name = _field(_field(image, "image"), "name")
+    if not isinstance(name, str):
+        raise ValueError(f"`image.name` is {name!r}")
+    return Photograph(
+        number=number,
+        name=name,
+        video=int(_number(image, "vidx")),
+        is_train=is_train,
+        people=[
+            _person(rectangle, place, place in single)
+            for place, rectangle in enumerate(_elements(_field(image, "annorect")), start=1)
+        ],
+    )
 
 
 def _single_people(release: Any, count: int) -> list[set[int]]:
@@ -132,17 +149,22 @@ def _person(rectangle: Any, number: int, is_single: bool) -> Person:
         number=number,
         joints=joints,
         visibility=visibility,
-        head_box=np.zeros(4) if np.isnan(corners).any() else corners - 1,
+        head_box=corners - 1 if np.isfinite(corners).all() else np.zeros(4),
         centre=np.zeros(2) if centre is None else centre,
-        scale=0.0 if centre is None else _number(rectangle, "scale"),
+        scale=0.0 if centre is None else _scale(rectangle),
         is_single=is_single,
     )
+
+
+def _scale(rectangle: Any) -> float:
+    scale = _number(rectangle, "scale")
+    return scale if np.isfinite(scale) else 0.0
 
 
 def _place(struct: Any) -> np.ndarray | None:
     """The fields `x` and `y`, which count from 1, as a place that counts from 0."""
     x, y = (_number(struct, name, missing=np.nan) for name in ("x", "y"))
-    return None if np.isnan(x) or np.isnan(y) else np.array([x - 1, y - 1])
+    return np.array([x - 1, y - 1]) if np.isfinite([x, y]).all() else None
 
 
 def _field(struct: Any, name: str) -> Any:
@@ -154,7 +176,10 @@ def _field(struct: Any, name: str) -> Any:
 def _number(struct: Any, name: str, missing: float = 0.0) -> float:
     """A field that holds one number, as a number or as text."""
     value = _field(struct, name)
-    return missing if value is None else float(np.ravel(value)[0])
+    try:
+        return missing if value is None else float(np.ravel(value)[0])
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` must be a number, got {value!r}") from None
 
 
 def _elements(value: Any) -> list[Any]:

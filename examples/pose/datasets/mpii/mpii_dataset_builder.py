@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 from examples.pose.datasets import official_files, pose_features
 from examples.pose.datasets.mpii import annotations
-from examples.pose.datasets.official_files import Part, Root
+from examples.pose.datasets.official_files import Part, PictureFolder, Root
+from examples.pose.datasets.preparation import FromFiles
 
 MPII_SKELETON = pose_features.Skeleton(
     # The order of the data set's own joint numbers. Its "upper neck" is the neck of the other data
@@ -77,7 +80,7 @@ _CROP_SIZE = 1.25
 _CROP_SHIFT = 15.0
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
     """MPII Human Pose: one example a labelled person; the joints of `test` are not published."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -88,6 +91,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     `{_LABELS.archive}`. The official addresses {_IMAGES.url} and {_LABELS.url} are tried when they
     are not there. The data set may be used for research, not commercially.
     """
+    all_splits = ("train", "validation", "test")
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -96,47 +100,80 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage=_HOMEPAGE,
         )
 
+    def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
+        """The parts of each split in the manual folder."""
+        parts = {
+            "labels": official_files.find_local(manual_dir, _FOLDERS, _LABELS),
+            "pictures": official_files.find_local(manual_dir, _FOLDERS, _IMAGES),
+        }
+        return dict.fromkeys(self.all_splits, parts)
+
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         labels = official_files.find_part(dl_manager, _FOLDERS, _LABELS)
-        images = official_files.find_part(dl_manager, _FOLDERS, _IMAGES)
-        photographs = annotations.read(labels)
-        splits: dict[str, list[annotations.Photograph]] = {
-            "train": [],
-            "validation": [],
-            "test": [],
-        }
-        for photograph in photographs:
-            if not photograph.is_train:
-                splits["test"].append(photograph)
-            elif photograph.video % _VALIDATION_VIDEOS == 0:
-                splits["validation"].append(photograph)
-            else:
-                splits["train"].append(photograph)
+        images = PictureFolder(official_files.find_part(dl_manager, _FOLDERS, _IMAGES))
+        splits: dict[str, list[annotations.Photograph]] = {split: [] for split in self.all_splits}
+        for photograph in annotations.read(labels, self.broken):
+            splits[_split_of(photograph)].append(photograph)
+        # A folder with the photographs of some splits only is used as far as it goes.
+        wanted = self.all_splits if self.wanted is None else self.wanted
         return {
-            name: self._generate_examples(images, labels, split) for name, split in splits.items()
+            name: self._checked(name, self._generate_examples(images, labels, photographs))
+            for name, photographs in splits.items()
+            if name in wanted or any(images.find(p.name) for p in photographs if _people(p))
         }
 
     def _generate_examples(
-        self, images: Root, labels: Root, photographs: list[annotations.Photograph]
+        self, images: PictureFolder, labels: Root, photographs: list[annotations.Photograph]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         for photograph in photographs:
-            people = [p for p in photograph.people if p.labelled or not photograph.is_train]
-            # Without a place, nobody could be told from the others in the photograph.
-            people = [p for p in people if p.scale > 0]
+            people = _people(photograph)
             if not people:
                 continue
-            image = official_files.read_rgb(images / photograph.name, labels)
+            path = images.find(photograph.name) or images.root / photograph.name
+            try:
+                image = official_files.read_rgb(path, labels)
+            except (ValueError, FileNotFoundError) as error:
+                self.broken.add(error)
+                continue
+            name = os.path.splitext(photograph.name)[0]
             for person in people:
-                name = photograph.name.rpartition(".")[0]
-                yield f"{name}_{person.number}", _example(image, name, photograph, person)
+                box = _crop_box(person)
+                if not pose_features.overlaps(image, box):
+                    self.broken.add(
+                        f"{labels}: person {person.number} of image {photograph.number} "
+                        f"({photograph.name}) is outside of it, by `objpos` and `scale`."
+                    )
+                    continue
+                yield f"{name}_{person.number}", _example(image, name, photograph, person, box)
+
+
+def _split_of(photograph: annotations.Photograph) -> str:
+    if not photograph.is_train:
+        return "test"
+    return "validation" if photograph.video % _VALIDATION_VIDEOS == 0 else "train"
+
+
+def _people(photograph: annotations.Photograph) -> list[annotations.Person]:
+    """The people to make examples of: labelled ones, of whom it is known where they are."""
+    people = [p for p in photograph.people if p.labelled or not photograph.is_train]
+    # Without a place, nobody could be told from the others in the photograph.
+    return [p for p in people if p.scale > 0]
+
+
+def _crop_box(person: annotations.Person) -> list[float]:
+    middle = person.centre + (0, _CROP_SHIFT * person.scale)
+    half = _CROP_SIZE * 100 * person.scale
+    return [*(middle - half), *(middle + half)]
 
 
 def _example(
-    image: np.ndarray, name: str, photograph: annotations.Photograph, person: annotations.Person
+    image: np.ndarray,
+    name: str,
+    photograph: annotations.Photograph,
+    person: annotations.Person,
+    box: list[float],
 ) -> dict[str, Any]:
-    middle = person.centre + (0, _CROP_SHIFT * person.scale)
-    half = _CROP_SIZE * 100 * person.scale
-    part, origin = pose_features.crop_person(image, [*(middle - half), *(middle + half)])
+    part, origin = pose_features.crop_person(image, box)
     labelled = person.visibility[:, np.newaxis] != pose_features.NOT_LABELLED
     head_box = person.head_box - np.tile(origin, 2) if person.head_box.any() else person.head_box
     return {

@@ -7,6 +7,7 @@ import pytest
 import scipy.io
 import tensorflow_datasets as tfds
 from etils import epath
+from PIL import Image
 
 from examples.pose.datasets.mpii import annotations, mpii_dataset_builder
 from examples.pose.datasets.mpii.mpii_dataset_builder import MPII_SKELETON
@@ -148,6 +149,65 @@ def test_another_file_is_refused(tmp_path):
     release = {"annolist": {"image": {"name": "a.jpg"}}, "img_train": [1.0, 0.0]}
     with pytest.raises(ValueError, match="2 entries for 1 images"):
         annotations.read(_write(tmp_path / "short.mat", {**release, "single_person": 1.0}))
+
+
+def _person(**changes):
+    return {
+        "scale": 2.0,
+        "objpos": {"x": 11.0, "y": 21.0},
+        "annopoints": {"point": {"x": 5.0, "y": 6.0, "id": 9.0, "is_visible": "0"}},
+        **changes,
+    }
+
+
+def _release(*people, name="a.jpg"):
+    records = np.empty(len(people), object)
+    records[:] = [{"image": {"name": name}, "annorect": person} for person in people]
+    return {
+        "annolist": records if len(people) > 1 else records[0],
+        "img_train": np.ones(len(people)),
+        "single_person": np.ones((len(people), 1)),
+    }
+
+
+@pytest.mark.parametrize("release,said", [
+    (_release(_person(scale="tall")), r"image 1 \(a\.jpg\).*`scale` must be a number, got 'tall'"),
+    (_release(_person(x1="left")), r"image 1 \(a\.jpg\).*`x1` must be a number"),
+    (_release(_person(annopoints={"point": {"x": 1.0, "y": "?", "id": 1.0}})), "`y` must be"),
+    (_release(_person(), _person()), r"image 2 \(a\.jpg\).*it is also image 1"),
+    (_release(_person(), name=3.0), r"image 1 \(3\.0\)"),
+])  # fmt: skip
+def test_labels_without_meaning_are_named(tmp_path, release, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        annotations.read(_write(tmp_path / "labels.mat", release))
+    assert "labels.mat" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_missing(tmp_path, value):
+    points = {"point": {"x": value, "y": 6.0, "id": 9.0}}
+    head = dict.fromkeys(("x1", "y1", "x2", "y2"), value)
+    people = [_person(annopoints=points, **head), _person(scale=value)]
+    for person in people:
+        (photograph,) = annotations.read(_write(tmp_path / "labels.mat", _release(person)))
+        (found,) = photograph.people
+        assert np.isfinite(found.joints).all() and not found.head_box.any()
+        assert found.scale in (0, 2)
+    assert found.scale == 0
+
+
+def test_people_outside_their_image_are_named(tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "a.jpg").rename(tmp_path / "images" / "a.jpg")
+    release = _release(_person(scale=0.1, objpos={"x": 500.0, "y": 500.0}))
+    _write(tmp_path / "mpii_human_pose_v1_u12_1.mat", release)
+    builder = mpii_dataset_builder.Builder(data_dir=tmp_path / "prepared")
+    builder.wanted = ["validation"]
+    with pytest.raises(ValueError, match=r"person 1 of image 1 \(a\.jpg\) is outside"):
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=tmp_path)
+        )
 
 
 def test_a_missing_image_is_named(tmp_path):

@@ -36,6 +36,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         StickFiguresConfig(name="default", description="4000 + 500 images of 128 x 128 pixels."),
     ]
 
+    all_splits = ("train", "test")
+
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             features=pose_features.pose_features(),

@@ -1,0 +1,278 @@
+"""What the builders of data sets of files share: which splits to prepare, and broken files."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import fcntl
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from etils import epath
+from google.protobuf import json_format
+
+from examples.pose.datasets import official_files, sources
+from examples.pose.datasets.official_files import Root
+
+# How many broken files a message names.
+_NAMED = 1000
+
+
+class Broken:
+    """Collects files and records that cannot be used, to name all of them at the end."""
+
+    def __init__(self):
+        self.messages: list[str] = []
+        self._all_missing = True
+
+    def add(self, error: Exception | str) -> None:
+        """Adds one, by the error that it was met with."""
+        self.messages.append(str(error))
+        self._all_missing &= isinstance(error, FileNotFoundError)
+
+    def check(self, remedy: str = "") -> None:
+        """Raises an error that names everything that was added, if there is anything.
+
+        Raises:
+            FileNotFoundError: Files are missing, and there is no other fault.
+            ValueError: There are other faults.
+        """
+        if not self.messages:
+            return
+        error = FileNotFoundError if self._all_missing else ValueError
+        if len(self.messages) == 1:
+            raise error(f"{self.messages[0]} {remedy}".strip())
+        lines = self.messages[:_NAMED]
+        if len(self.messages) > _NAMED:
+            lines.append(f"and {len(self.messages) - _NAMED} more")
+        raise error(
+            f"{len(self.messages)} files or records cannot be used. {remedy}\n  "
+            + "\n  ".join(lines)
+        )
+
+
+class FromFiles(abc.ABC):
+    """Mixin of a `tfds` builder that reads labels and pictures from official files.
+
+    Attributes:
+        all_splits: Names of the data set's splits.
+        wanted: The splits that must be prepared, None for all of them. Others are prepared as well
+            if their files are in the manual folder.
+        skip_broken: Whether to leave out what cannot be used, instead of refusing the data set.
+        broken: What could not be used, as of the last preparation.
+    """
+
+    all_splits: tuple[str, ...] = ()
+    wanted: Collection[str] | None = None
+    skip_broken = False
+
+    @abc.abstractmethod
+    def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
+        """The parts `labels` and `pictures` of each split, where they are in the manual folder."""
+
+    def fingerprints(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Any]]:
+        """Fingerprints of the parts of each split in the manual folder."""
+        described: dict[str, Any] = {}
+
+        def describe(path):  # Splits share parts.
+            if str(path) not in described:
+                described[str(path)] = sources.describe(path)
+            return described[str(path)]
+
+        return {
+            split: {name: describe(path) for name, path in parts.items()}
+            for split, parts in self.local_parts(manual_dir).items()
+        }
+
+    def splits_to_prepare(self, local: Mapping[str, Mapping[str, Root | None]]) -> list[str]:
+        """The wanted splits, and those whose parts are all there."""
+        wanted = self.all_splits if self.wanted is None else self.wanted
+        there = {name for name, parts in local.items() if all(parts.values())}
+        return [split for split in self.all_splits if split in wanted or split in there]
+
+    def _download_and_prepare(self, dl_manager, *args, **kwargs) -> None:
+        self.broken = Broken()
+        manual_dir, _ = official_files.manual_folder_of(dl_manager)
+        self.info.metadata["sources"] = self.fingerprints(manual_dir)
+        super()._download_and_prepare(dl_manager, *args, **kwargs)
+        self._check_broken()
+        self.info.metadata["left_out"] = self.broken.messages
+
+    def _check_broken(self) -> None:
+        if not self.skip_broken:
+            self.broken.check("Mend it, or leave it out with --skip_broken (`skip_broken=True`).")
+
+    def _checked(
+        self, split: str, examples: Iterable[tuple[str, dict[str, Any]]]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Passes the examples of a split on; `tfds` cannot write a split without any."""
+        empty = True
+        for example in examples:
+            empty = False
+            yield example
+        if empty:
+            self._check_broken()
+            raise ValueError(
+                f"The split {split!r} of {self.name} is empty: no picture of it has a usable label."
+            )
+
+
+def prepared(
+    make_builder: Callable[[], tfds.core.DatasetBuilder],
+    splits: Collection[str],
+    manual_dir: str | None,
+    skip_broken: bool,
+) -> tfds.core.DatasetBuilder:
+    """Returns a builder whose records hold some splits, after preparing them if need be.
+
+    Args:
+        make_builder: Makes the builder anew; only then does it read what is on disk.
+        splits: The splits.
+        manual_dir: The folder that holds official files.
+        skip_broken: Whether preparing leaves out what cannot be used.
+
+    Raises:
+        ValueError: The official files have changed since the records were prepared.
+    """
+    builder = make_builder()
+    if not _has(builder, splits):
+        with _lock(builder.data_path):
+            builder = make_builder()  # Another process may have been faster.
+            if not _has(builder, splits):
+                _check_sources(builder, builder.info.splits, manual_dir)
+                with _set_aside(builder.data_path):
+                    wanted = {*splits, *builder.info.splits}
+                    builder = make_builder()
+                    _prepare(builder, wanted, manual_dir, skip_broken)
+    _check_records(builder, splits)
+    _check_sources(builder, splits, manual_dir)
+    _report_left_out(builder)
+    return builder
+
+
+def _has(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> bool:
+    return builder.data_path.exists() and set(splits) <= set(builder.info.splits)
+
+
+def _aside(records: epath.Path) -> epath.Path:
+    return records.parent / f".replaced-{records.name}"
+
+
+@contextlib.contextmanager
+def _lock(records: epath.Path) -> Iterator[None]:
+    """Lets processes that prepare the same records in, one after the other."""
+    records.parent.mkdir(parents=True, exist_ok=True)
+    with open(records.parent / ".preparing", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        # Of a process that was killed.
+        for remains in records.parent.glob("incomplete.*"):
+            remains.rmtree()
+        if _aside(records).exists() and not records.exists():
+            _aside(records).rename(records)
+        yield
+
+
+@contextlib.contextmanager
+def _set_aside(records: epath.Path) -> Iterator[None]:
+    """Takes records that lack a split out of the way, and puts them back if there are no others."""
+    if not records.exists():
+        yield
+        return
+    _aside(records).rmtree(missing_ok=True)
+    records.rename(_aside(records))
+    try:
+        yield
+    finally:
+        if records.exists():
+            _aside(records).rmtree()
+        else:
+            _aside(records).rename(records)
+
+
+def _prepare(
+    builder: tfds.core.DatasetBuilder,
+    splits: Collection[str],
+    manual_dir: str | None,
+    skip_broken: bool,
+) -> None:
+    if isinstance(builder, FromFiles):
+        builder.skip_broken = skip_broken
+        builder.wanted = splits
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=False)
+    )
+
+
+def _check_records(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> None:
+    """Refuses records that are not complete, as a copy that was interrupted leaves them."""
+    for split in (builder.info.splits[name] for name in splits):
+        files = [epath.Path(path) for path in split.filepaths]
+        there = sum(path.stat().length for path in files if path.exists())
+        if there < split.num_bytes:
+            raise ValueError(
+                f"The prepared records in {builder.data_path} are damaged: {split.name} should "
+                f"have at least {split.num_bytes} bytes and has {there}. Delete the folder to "
+                "prepare them again."
+            )
+
+
+def _check_sources(
+    builder: tfds.core.DatasetBuilder, splits: Collection[str], manual_dir: str | None
+) -> None:
+    """Refuses records of official files that have changed since."""
+    if not isinstance(builder, FromFiles) or manual_dir is None:
+        return
+    then = builder.info.metadata.get("sources") or {}
+    now = builder.fingerprints(epath.Path(manual_dir)) if then else {}
+    found = [
+        change
+        for split in splits
+        for change in sources.changes(then.get(split, {}), now.get(split, {}))
+    ]
+    if found:
+        raise ValueError(
+            f"The files of {builder.name} have changed since they were prepared: "
+            f"{'; '.join(dict.fromkeys(found))}. Delete the folder {builder.data_path} to prepare "
+            "them again."
+        )
+
+
+def _report_left_out(builder: tfds.core.DatasetBuilder) -> None:
+    """Says which broken files the prepared records are without."""
+    messages = (builder.info.metadata or {}).get("left_out") or []
+    if messages:
+        print(
+            f"note: {builder.name} was prepared without {len(messages)} broken files or records, "
+            f"such as: {messages[0]}",
+            file=sys.stderr,
+        )
+
+
+@contextlib.contextmanager
+def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
+    """Turns what goes wrong with files and downloads while preparing into one line."""
+    place = epath.Path(prepared_dir or "~/tensorflow_datasets") / name.partition("/")[0]
+    try:
+        yield
+    except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"The prepared records in {place} are damaged ({error}). Delete the folder to prepare "
+            "them again."
+        ) from None
+    except FileNotFoundError:
+        raise
+    # Of the disk, the network, TensorFlow's and tfds's files; tfds wraps some as RuntimeError.
+    except (OSError, tf.errors.OpError, RuntimeError, AssertionError) as error:
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = textwrap.shorten(getattr(cause, "strerror", None) or str(cause), 300)
+        raise ValueError(
+            f"{name} could not be prepared in {place} ({type(cause).__name__}: {reason}). Nothing "
+            "is kept of it; the same command again starts afresh."
+        ) from None

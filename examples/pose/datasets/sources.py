@@ -1,0 +1,94 @@
+"""Fingerprints of the files that a data set was prepared from, to notice that they have changed.
+
+Labels are compared by content, pictures by names and sizes. Pictures at the same place are compared
+by times as well: a copy of the data set elsewhere, or an unpacked archive, has other times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from examples.pose.datasets.official_files import Root, is_picture
+
+# The parts of a split, by name; None for a part that is not there.
+Parts = Mapping[str, Root | None]
+
+
+def describe(path: Root | None) -> dict[str, Any] | None:
+    """A fingerprint of a file, of an archive or of all pictures in a folder, as JSON values."""
+    if path is None:
+        return None
+    if path.is_dir():
+        return _describe_pictures(path)
+    if isinstance(path, zipfile.Path) or path.suffix in (".mat", ".json"):
+        return {"place": str(path), "content": _digest([path.read_bytes()])}
+    stat = os.stat(path)  # An archive that is not opened.
+    return {"place": str(path), "content": str(stat.st_size), "time": str(stat.st_mtime_ns)}
+
+
+def _describe_pictures(folder: Root) -> dict[str, Any]:
+    if isinstance(folder, zipfile.Path):
+        archive = folder.root
+        inside = (i for i in archive.infolist() if i.filename.startswith(folder.at))
+        entries = [(i.filename[len(folder.at) :], i.file_size, 0) for i in inside]
+        entries = [entry for entry in entries if is_picture(entry[0])]
+        times = [str(os.stat(archive.filename).st_mtime_ns)] if archive.filename else []
+    else:
+        entries = [entry for entry in _walk(os.fspath(folder)) if is_picture(entry[0])]
+        times = sorted(f"{name} {time}" for name, _, time in entries)
+    return {
+        "place": str(folder),
+        "pictures": len(entries),
+        "content": _digest(sorted(f"{name} {size}" for name, size, _ in entries)),
+        "time": _digest(times),
+    }
+
+
+def _walk(folder: str) -> Iterable[tuple[str, int, int]]:
+    """Path in the folder, size and time of every file."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(parent, name)
+            try:
+                stat = os.stat(path)
+            except OSError:  # A broken link, for instance.
+                continue
+            yield os.path.relpath(path, folder), stat.st_size, stat.st_mtime_ns
+
+
+def _digest(parts: Iterable[bytes | str]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part)
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What has changed since a split was prepared, in words.
+
+    Nothing has if its files are not there any more: the prepared records take their place. But
+    labels that are gone from beside their pictures were removed on purpose.
+
+    Args:
+        then: The fingerprints of the split's parts, by name, as of when it was prepared.
+        now: Its fingerprints now.
+    """
+    found = []
+    for name, old in then.items():
+        new = now.get(name)
+        if old is None or (new is None and not (name == "labels" and now.get("pictures"))):
+            continue
+        if new is None:
+            found.append(f"{old['place']} is gone")
+        elif new.get("pictures", 0) != old.get("pictures", 0):
+            found.append(f"{new['place']} held {old['pictures']} pictures, now {new['pictures']}")
+        elif new["content"] != old["content"] or (
+            new["place"] == old["place"] and new.get("time") != old.get("time")
+        ):
+            found.append(f"{'pictures in ' if 'pictures' in new else ''}{new['place']} changed")
+    return found
