@@ -36,6 +36,7 @@ from examples.pose import (
     plots,
 )
 from examples.pose.datasets import Skeleton
+from examples.pose.errors import as_user_error
 from examples.pose.input_pipeline import Photographs
 from examples.pose.run_folder import RunFolder, whole_file, write_json
 
@@ -167,10 +168,14 @@ def read_test_photographs(
     """Reads the split of a data set to measure on, letterboxed to what a model sees.
 
     With a `skeleton` its joints are those that are wanted, in place of the data set's own.
+
+    Raises:
+        UserError: The data set is unknown, missing or broken, or has none of the joints.
     """
-    split = datasets.evaluation_split(name)
-    dataset, own = datasets.load(name, split, data_dir, prepared_dir)
-    dataset = datasets.with_joints(dataset, own, skeleton or own)
+    with as_user_error(ValueError):
+        split = datasets.evaluation_split(name)
+        dataset, own = datasets.load(name, split, data_dir, prepared_dir)
+        dataset = datasets.with_joints(dataset, own, skeleton or own)
     photographs = input_pipeline.read_photographs(dataset, image_size, f"reading {name} {split}")
     return photographs, skeleton or own
 
