@@ -3,10 +3,11 @@
     python -m benchmarks.kill_training --kills 20
 
 Run it in the repository's root: the training is the tests' small one on drawn figures, with one
-save every two steps. It is trained once undisturbed. Then it is trained again and killed (SIGKILL)
-at moments drawn from the seed: every second one while a file is being written, the others at any
-time from the start of the process on. After each kill the files of the run must load. In the end
-all weights and the state of the optimizer must equal those of the undisturbed run, bit for bit.
+save every eight steps. It is trained once undisturbed. Then it is trained again and killed
+(SIGKILL) at moments drawn from the seed: every second one while a file is being written, the others
+by turns while the process starts and while it trains. After each kill the files of the run must
+load. In the end all weights and the state of the optimizer must equal those of the undisturbed run,
+bit for bit.
 """
 
 from __future__ import annotations
@@ -27,29 +28,46 @@ from benchmarks.tables import console
 from examples.pose import child_processes
 from examples.pose.run_folder import RunFolder, partial_path
 
+STEPS = 8
 TRAINING = [
-    *("--steps_per_epoch", "2", "--batch_size", "4", "--ema", "0.9", "--clip_norm", "1"),
+    *("--steps_per_epoch", str(STEPS), "--batch_size", "4", "--ema", "0.9", "--clip_norm", "1"),
     *("--model", "full_resolution", "--image_size", "16", "--width", "4", "--depth", "1"),
 ]
-EPOCHS_PER_KILL = 4
+EPOCHS_PER_KILL = 3
 SAVED_FILES = ("state.npz", "model.keras")
 
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """When to kill: after some seconds, or while a file is written after some epochs."""
+    """When to kill.
 
-    seconds: float = 0.0
-    epochs: int = 0
-    file: str | None = None
+    Attributes:
+        epochs: Epochs to wait for after the start of the process.
+        file: What must then be in the middle of being written, or None.
+        seconds: How long to wait after that.
+    """
+
+    epochs: int
+    file: str | None
+    seconds: float
 
     def __str__(self) -> str:
-        return f"writing {self.file}" if self.file else f"after {self.seconds:.2f} s"
+        if self.file:
+            return f"writing {self.file}, epoch {self.epochs + 1}"
+        return (
+            f"epoch {self.epochs + 1}" if self.epochs else f"{self.seconds:.1f} s after the start"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Kill:
-    """What a kill found: the moment, the last finished epoch, and the files left half-written."""
+    """What a kill found.
+
+    Attributes:
+        moment: When it was.
+        epoch: The last finished epoch of the run.
+        half_written: Files that it left half-written.
+    """
 
     moment: Moment
     epoch: int
@@ -82,13 +100,13 @@ class Training:
     def epoch(self) -> int:
         """The number of finished epochs."""
         state = self.run.load_state()
-        return 0 if state is None else int(state["step"]) // 2
+        return 0 if state is None else int(state["step"]) // STEPS
 
     def kill(self, moment: Moment) -> Kill | None:
         """Starts it and kills it at a moment; None if it ended before."""
+        before = time.time_ns()
         process = self.start()
-        wait = self._wait_for_file if moment.file else self._wait_for_time
-        wait(process, moment)
+        self._wait(process, moment)
         process.kill()
         _, errors = process.communicate()
         if process.returncode > 0:
@@ -98,28 +116,29 @@ class Training:
         epoch = self.epoch  # Fails if the state is damaged.
         if self.run.model_path.exists():
             self.run.load_model()
-        half_written = [path.name for path in self.run.path.glob(".partial-*")]
-        return Kill(moment, epoch, tuple(half_written))
+        left = [p for p in self.run.path.glob(".partial-*") if p.stat().st_mtime_ns > before]
+        return Kill(moment, epoch, tuple(path.name for path in left))
 
-    def _wait_for_time(self, process: subprocess.Popen, moment: Moment) -> None:
+    def _wait(self, process: subprocess.Popen, moment: Moment) -> None:
+        for _ in range(moment.epochs):
+            before = _modified(self.run.state_path)
+            while process.poll() is None and _modified(self.run.state_path) == before:
+                time.sleep(1e-3)
+        if moment.file:
+            partial = partial_path(self.run.path / moment.file)
+            before = _modified(partial)  # A kill before this one may have left it.
+            while process.poll() is None and _modified(partial) in (None, before):
+                pass  # A save takes a few milliseconds.
         deadline = time.monotonic() + moment.seconds
         while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(1e-3)
-
-    def _wait_for_file(self, process: subprocess.Popen, moment: Moment) -> None:
-        state = self.run.state_path
-        for _ in range(moment.epochs):
-            before = _modified(state)
-            while process.poll() is None and _modified(state) == before:
-                time.sleep(1e-3)
-        partial = partial_path(self.run.path / moment.file)
-        while process.poll() is None and not partial.exists():
-            pass  # A save takes a few milliseconds.
-        time.sleep(moment.seconds)
+            time.sleep(1e-4)
 
 
 def _modified(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.exists() else None
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def draw_moments(count: int, seed: int, start_seconds: float, epoch_seconds: float) -> list[Moment]:
@@ -127,11 +146,14 @@ def draw_moments(count: int, seed: int, start_seconds: float, epoch_seconds: flo
     rng = np.random.default_rng(seed)
     moments = []
     for number in range(count):
-        if number % 2:
-            moments.append(Moment(seconds=rng.uniform(0, start_seconds + 3 * epoch_seconds)))
-        else:
+        epochs = int(rng.integers(1, 4))
+        if number % 2 == 0:
             file = SAVED_FILES[rng.integers(len(SAVED_FILES))]
-            moments.append(Moment(rng.uniform(0, 3e-3), int(rng.integers(3)), file))
+            moments.append(Moment(epochs, file, rng.uniform(0, 3e-3)))
+        elif number % 4 == 1:
+            moments.append(Moment(0, None, rng.uniform(0, start_seconds)))
+        else:
+            moments.append(Moment(epochs, None, rng.uniform(0, epoch_seconds)))
     return moments
 
 

@@ -59,14 +59,16 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     finally:
+        was_stopped = stopping.is_set()
+        stopping.set()  # Nothing is left to be stopped.
         signal.set_wakeup_fd(wakeup)
-        for number, handler in handlers.items():
-            # Until the interpreter has gone, another signal need not wait for it.
-            signal.signal(number, signal.SIG_DFL if stopping.is_set() else handler)
         os.write(writer, END)
         watcher.join()
         os.close(writer)
         os.close(reader)
+        for number, handler in handlers.items():
+            # After a stop, another signal need not wait until the interpreter has gone.
+            signal.signal(number, signal.SIG_DFL if was_stopped else handler)
 
 
 def _end_at_second_signal(reader: int) -> None:
