@@ -44,7 +44,7 @@ class Moment:
     Attributes:
         epochs: Epochs to wait for after the start of the process.
         file: What must then be in the middle of being written, or None.
-        seconds: How long to wait after that.
+        seconds: How long to wait after that, but no longer than until the next epoch is finished.
     """
 
     epochs: int
@@ -129,8 +129,10 @@ class Training:
             before = _modified(partial)  # A kill before this one may have left it.
             while process.poll() is None and _modified(partial) in (None, before):
                 pass  # A save takes a few milliseconds.
-        deadline = time.monotonic() + moment.seconds
+        deadline, before = time.monotonic() + moment.seconds, _modified(self.run.state_path)
         while process.poll() is None and time.monotonic() < deadline:
+            if _modified(self.run.state_path) != before:
+                return
             time.sleep(1e-4)
 
 
