@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,13 @@ def _check_folder(path: Path, text: str) -> None:
 
 def _check_writable(path: Path, text: str) -> None:
     existing = next(each for each in (path, *path.absolute().parents) if each.exists())
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise argparse.ArgumentTypeError(f"cannot write to {text}: no permission in {existing}")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"cannot write to {text}: {existing}: {error.strerror}"
+        ) from None
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

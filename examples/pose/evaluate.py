@@ -31,6 +31,7 @@ from examples.pose import (
     heatmaps,
     inference,
     input_pipeline,
+    interruption,
     metrics,
     model_cost,
     plots,
@@ -222,14 +223,19 @@ def print_cost(cost: Mapping[str, Any]) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of this module."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.evaluate",
         description="Measures a trained pose model on a test split.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--run", required=True, help="folder that train wrote")
     parser.add_argument(
-        "--dataset", help="data set to test on, if not the (first) one of the run", default=None
+        "--run", required=True, type=command_line.new_folder, help="folder that train wrote"
+    )
+    parser.add_argument(
+        "--dataset",
+        choices=datasets.NAMES,
+        help="data set to test on, if not the (first) one of the run",
+        default=None,
     )
     command_line.add_data_arguments(parser)
     parser.add_argument(
@@ -247,6 +253,11 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Evaluates as the command line says."""
     arguments = make_parser().parse_args(argv)
+    with interruption.explain_stop(lambda: "Nothing was written; the same command starts again."):
+        _evaluate(arguments)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
     run = RunFolder(arguments.run)
     config = run.config
     name = arguments.dataset or config["dataset"].split("+")[0]

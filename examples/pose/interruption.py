@@ -8,6 +8,7 @@ that, because Python's own handlers wait while the main thread is inside TensorF
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -69,6 +70,19 @@ def stoppable() -> Iterator[None]:
         for number, handler in handlers.items():
             # After a stop, another signal need not wait until the interpreter has gone.
             signal.signal(number, signal.SIG_DFL if was_stopped else handler)
+
+
+def watch_imports() -> None:
+    """Lets Ctrl-C end a command with one line while it is still importing TensorFlow."""
+
+    def excepthook(kind, error, traceback):
+        if not issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, traceback)
+            return
+        print("\nstopped.", file=sys.stderr, flush=True)
+        os._exit(128 + signal.SIGINT)
+
+    sys.excepthook = excepthook
 
 
 def _end_at_second_signal(reader: int) -> None:

@@ -148,6 +148,19 @@ def test_bugs_keep_their_traceback(error):
     assert errors.splitlines()[-1].startswith(f"{error}: ")
 
 
+@pytest.mark.parametrize("module", ["examples.pose.train", "benchmarks.operator"])
+def test_ctrl_c_while_a_command_imports_its_modules(module):
+    command = [sys.executable, "-X", "importtime", "-m", module, "--help"]
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE)
+    for line in process.stderr:  # One a module, in the order in which they are there.
+        if "numpy" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    errors = process.stderr.read()
+    assert process.wait() == 130 and "Traceback" not in errors
+    assert errors.endswith("\nstopped.\n")
+
+
 def test_handlers_are_restored():
     from examples.pose import command_line
 
