@@ -189,7 +189,7 @@ def test_a_failure_before_the_first_epoch_leaves_nothing(
 
 def test_divergence_leaves_nothing(tmp_path, capsys):
     code, errors = run(capsys, tmp_path / "run", *ARGUMENTS, "--learning_rate", "1e30")
-    assert code == 1 and "diverged at step" in errors and "no checkpoint yet" in errors
+    assert code == 1 and "diverged" in errors and "no checkpoint yet" in errors
     assert not os.listdir(tmp_path)
 
 
