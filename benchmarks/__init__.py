@@ -9,9 +9,16 @@
 | `python -m benchmarks.compiled` | under XLA: TensorFlow compiled or not, and JAX |
 | `python -m benchmarks.gpu` | the CUDA kernels by themselves (`make gpu-check`) |
 | `python -m benchmarks.coordinate_scale` | how stored coordinates should be scaled |
+| `python -m benchmarks.kill_training` | a training that is killed and resumed ends the same |
 """
 
 import os
+import sys
+
+from examples.pose import interruption
+
+if sys.argv[:1] == ["-m"]:  # `python -m benchmarks.X` imports this package first.
+    interruption.watch_imports()
 
 # TensorFlow's start-up messages would bury the tables.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

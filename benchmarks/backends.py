@@ -14,6 +14,7 @@ convolutions and interpolation on processors are a few times slower than TensorF
 from __future__ import annotations
 
 import importlib.util
+import sys
 import tempfile
 from pathlib import Path
 
@@ -80,11 +81,16 @@ def main(argv: list[str] | None = None) -> None:
     """Trains and prints two tables."""
     parser = command_line.make_parser("backends", __doc__)
     add = parser.add_argument
-    add("--steps", type=int, default=100, help="of each backend (100)")
-    add("--xla_steps", type=int, default=50, help="with and without XLA (50)")
+    add("--steps", type=command_line.positive, default=100, help="of each backend (100)")
+    add("--xla_steps", type=command_line.integer(2), default=50, help="with and without XLA (50)")
     add("--context", choices=models.CONTEXTS, default="pure_box", help="of the network (pure_box)")
-    add("--width", type=int, default=32, help="channels at the highest resolution (32)")
-    add("--output", type=Path, help="a file for all losses (.json)")
+    add(
+        "--width",
+        type=command_line.positive,
+        default=32,
+        help="channels at the highest resolution (32)",
+    )
+    add("--output", type=command_line.new_file, help="a file for all losses (.json)")
     args = parser.parse_args(argv)
     description = command_line.print_machine()
     with tempfile.TemporaryDirectory() as name:
@@ -109,4 +115,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

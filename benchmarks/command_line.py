@@ -1,4 +1,7 @@
-"""What the commands share: the form of their help, and the machine at the head of their reports."""
+"""What the benchmarks share: their parsers, and the machine at the head of their reports.
+
+Types of arguments, errors and signals are those of `examples.pose.command_line`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,31 @@ import argparse
 
 from benchmarks import machine
 from benchmarks.tables import console
+from examples.pose.command_line import (
+    Parser,
+    integer,
+    new_file,
+    new_folder,
+    positive,
+    run,
+    seed,
+)
+
+__all__ = [
+    "integer",
+    "make_parser",
+    "new_file",
+    "new_folder",
+    "positive",
+    "print_machine",
+    "run",
+    "seed",
+]
 
 
 def make_parser(module: str, doc: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
     """The parser of `python -m benchmarks.<module>`, whose help is the module's docstring."""
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"python -m benchmarks.{module}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,

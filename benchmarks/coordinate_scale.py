@@ -11,8 +11,8 @@ the final training loss, the geometric mean over seeds, and how far the median e
 
 from __future__ import annotations
 
-import argparse
 import os
+import sys
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import command_line
 from tf_boxconv.initializers import RandomBoxes
 from tf_boxconv.layers import BoxConv2D, base_box_conv
 
@@ -130,16 +131,14 @@ def cell(runs: list[tuple[float, float]]) -> str:
     return f"{mean:.4f} ({max(losses):.4f}) {np.mean(moved):.2f} px"
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Runs the measurement and prints a table for each task."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.make_parser("coordinate_scale", __doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=500)
-    arguments = parser.parse_args()
+    parser.add_argument("--seeds", type=command_line.positive, default=3)
+    parser.add_argument("--steps", type=command_line.positive, default=500)
+    arguments = parser.parse_args(argv)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     seeds = range(arguments.seeds)
     for task in arguments.tasks:
@@ -155,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

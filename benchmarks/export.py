@@ -11,6 +11,7 @@ is not installed is left out, and said.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from benchmarks import command_line, machine, timing, workers
 from benchmarks.export_runtimes import RUNTIMES
 from benchmarks.tables import console, threads_text
 from examples.pose import models
+from examples.pose.errors import as_user_error
 from examples.pose.run_folder import RunFolder
 from examples.web.runtime import RuntimeMissingError
 from tf_boxconv.exporting import FORMATS
@@ -144,12 +146,29 @@ def main(argv: list[str] | None = None) -> None:
     parser = command_line.make_parser("export", __doc__)
     add = parser.add_argument
     add("--run", help="run folder of a trained network (default: one with random weights)")
-    add("--rounds", type=int, default=9, help="rounds over all formats (9)")
-    add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
-    add("--image_size", type=int, default=96, help="without --run: pixels, a multiple of 16 (96)")
-    add("--width", type=int, default=32, help="without --run: channels at the top (32)")
-    add("--output", type=Path, help="a file for all samples (.json)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all formats (9)")
+    add(
+        "--threads",
+        type=command_line.positive,
+        default=workers.default_threads(),
+        help="(all processors)",
+    )
+    add(
+        "--image_size",
+        type=command_line.positive,
+        default=96,
+        help="without --run: pixels, a multiple of 16 (96)",
+    )
+    add(
+        "--width",
+        type=command_line.positive,
+        default=32,
+        help="without --run: channels at the top (32)",
+    )
+    add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
+    with as_user_error(ValueError):
+        _network(args.run, args.image_size, args.width)
     description = command_line.print_machine()
     results, missing = workers.in_fresh_process(
         args.threads, measure, args.run, args.image_size, args.width, args.rounds, args.threads
@@ -162,4 +181,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -11,8 +11,8 @@ for its images.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import rich.table
@@ -23,6 +23,7 @@ from benchmarks.tables import console, threads_text
 from examples.pose import input_pipeline, models
 from examples.pose.datasets import LSP_SKELETON
 from examples.pose.distribution import make_workers
+from examples.pose.errors import as_user_error
 from examples.pose.optimisation import Optimisation
 from examples.pose.trainer import Trainer
 
@@ -105,13 +106,27 @@ def main(argv: list[str] | None = None) -> None:
     """Measures in a fresh process and prints the table."""
     parser = command_line.make_parser("input_pipeline", __doc__)
     add = parser.add_argument
-    add("--rounds", type=int, default=9, help="rounds over all (9)")
-    add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
-    add("--models", nargs="+", default=list(models.MODELS), help="networks (all)")
-    add("--image_size", type=int, default=96, help="pixels (96)")
-    add("--batch_size", type=int, default=16, help="images in a batch (16)")
-    add("--output", type=Path, help="a file for all samples (.json)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all (9)")
+    add(
+        "--threads",
+        type=command_line.positive,
+        default=workers.default_threads(),
+        help="(all processors)",
+    )
+    add(
+        "--models",
+        nargs="+",
+        choices=tuple(models.MODELS),
+        default=list(models.MODELS),
+        help="networks (all)",
+    )
+    add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
+    add("--batch_size", type=command_line.positive, default=16, help="images in a batch (16)")
+    add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
+    with as_user_error(ValueError):
+        for name in args.models:
+            models.build(name, image_size=args.image_size)
     description = command_line.print_machine()
     size = Size(args.image_size, args.batch_size)
     results = workers.in_fresh_process(args.threads, measure, size, tuple(args.models), args.rounds)
@@ -122,4 +137,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import dataclasses
 import gc
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def _return_freed_memory() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Measures and prints the table."""
     parser = command_line.make_parser("memory", __doc__)
-    parser.add_argument("--threads", type=int, default=workers.default_threads())
+    parser.add_argument("--threads", type=command_line.positive, default=workers.default_threads())
     args = parser.parse_args(argv)
     command_line.print_machine()
     table = rich.table.Table(title=f"memory beyond tensors, {threads_text(args.threads)}")
@@ -118,4 +119,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

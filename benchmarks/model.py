@@ -10,6 +10,7 @@ as a multiple of the box network's.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import tensorflow as tf
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
 from examples.pose import heatmaps, model_cost, models
+from examples.pose.errors import as_user_error
 
 BOXES = "boxes"
 NUM_JOINTS = 14
@@ -53,6 +55,27 @@ class ModelResult:
         return timing.spread(setting.batch / np.array(self.seconds[setting]))
 
 
+def build_networks(
+    kernel_sizes: list[int], image_size: int, width: int | None, model: str
+) -> dict[str, keras.Model]:
+    """The box network and one twin for each kernel size.
+
+    Raises:
+        ValueError: There is no such network.
+    """
+    contexts = {BOXES: {"context": "box"}}
+    for size in kernel_sizes:
+        contexts[f"depthwise {size}x{size}"] = {"context": "depthwise", "kernel_size": size}
+    return {
+        name: models.inference_model(
+            models.build(
+                model, num_joints=NUM_JOINTS, image_size=image_size, width=width, **context
+            )
+        )
+        for name, context in contexts.items()
+    }
+
+
 def measure(
     kernel_sizes: list[int],
     image_size: int,
@@ -62,17 +85,7 @@ def measure(
     model: str = models.DEFAULT,
 ) -> dict[str, ModelResult]:
     """Times the box network and one twin for each kernel size. Runs in a worker."""
-    contexts = {BOXES: {"context": "box"}}
-    for size in kernel_sizes:
-        contexts[f"depthwise {size}x{size}"] = {"context": "depthwise", "kernel_size": size}
-    networks = {
-        name: models.inference_model(
-            models.build(
-                model, num_joints=NUM_JOINTS, image_size=image_size, width=width, **context
-            )
-        )
-        for name, context in contexts.items()
-    }
+    networks = build_networks(kernel_sizes, image_size, width, model)
     calls = {
         (name, setting): _call(network, setting, image_size)
         for setting in settings
@@ -141,14 +154,31 @@ def main(argv: list[str] | None = None) -> None:
     """Measures in a fresh process and prints the table."""
     parser = command_line.make_parser("model", __doc__)
     add = parser.add_argument
-    add("--rounds", type=int, default=9, help="rounds over all networks (9)")
-    add("--threads", type=int, default=workers.default_threads(), help="(all processors)")
-    add("--kernel_sizes", type=int, nargs="+", default=[3, 7, 15], help="of the twins (3 7 15)")
-    add("--image_size", type=int, default=96, help="pixels (96)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all networks (9)")
+    add(
+        "--threads",
+        type=command_line.positive,
+        default=workers.default_threads(),
+        help="(all processors)",
+    )
+    add(
+        "--kernel_sizes",
+        type=command_line.positive,
+        nargs="+",
+        default=[3, 7, 15],
+        help="of the twins (3 7 15)",
+    )
+    add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
     add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="which network")
-    add("--width", type=int, help="channels, where they are fewest (the network's own)")
-    add("--output", type=Path, help="a file for all samples (.json)")
+    add(
+        "--width",
+        type=command_line.positive,
+        help="channels, where they are fewest (the network's own)",
+    )
+    add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
+    with as_user_error(ValueError):
+        build_networks(args.kernel_sizes, args.image_size, args.width, args.model)
     description = command_line.print_machine()
     console.print(f"{args.rounds} rounds, {args.model}, images of {args.image_size} pixels")
     results = workers.in_fresh_process(
@@ -166,4 +196,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -12,6 +12,7 @@ process of its own.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from benchmarks import command_line, measure, plots, results, rivals, workers
@@ -40,21 +41,26 @@ def main(argv: list[str] | None = None) -> None:
     )
     add = parser.add_argument
     add("--suite", default="sizes", choices=(*SUITES, "all"), help="what to time (sizes)")
-    add("--rounds", type=int, default=15, help="rounds over all candidates (15)")
+    add("--rounds", type=command_line.positive, default=15, help="rounds over all candidates (15)")
     add(
         "--threads",
-        type=int,
+        type=command_line.positive,
         nargs="+",
         default=[workers.default_threads()],
         help="numbers of threads, each in its own process (all processors)",
     )
-    add("--output", type=Path, help="folder for results.json, results.csv and the pictures")
+    add(
+        "--output",
+        type=command_line.new_folder,
+        help="folder for results.json, results.csv and the pictures",
+    )
     args = parser.parse_args(argv)
+    output = Path(args.output) if args.output else None
 
     description = command_line.print_machine()
     console.print(f"{args.rounds} rounds. {rivals.SKIP_RULE}", style="dim", markup=False)
-    if args.output:
-        args.output.mkdir(parents=True, exist_ok=True)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
 
     runs = []
     for name in SUITES if args.suite == "all" else [args.suite]:
@@ -63,14 +69,14 @@ def main(argv: list[str] | None = None) -> None:
             for run in suite_runs:
                 print_run(run, SUITES[name].title)
             runs += suite_runs
-            if args.output:
+            if output:
                 # Files are whole after every suite, should a later one be stopped.
-                plots.draw(SUITES[name], suite_runs, args.output / f"{name}_threads{threads}.png")
-                results.write_json(args.output / "results.json", description, runs)
-                results.write_csv(args.output / "results.csv", runs)
-    if args.output:
-        console.print(f"written: {args.output}")
+                plots.draw(SUITES[name], suite_runs, output / f"{name}_threads{threads}.png")
+                results.write_json(output / "results.json", description, runs)
+                results.write_csv(output / "results.csv", runs)
+    if output:
+        console.print(f"written: {output}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -8,6 +8,7 @@ whole test split, each photograph once, without its mirror image.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from benchmarks.command_line import make_parser
 from benchmarks.export_runtimes import LiteRT
 from benchmarks.tables import console
 from examples.pose import command_line, datasets, evaluate, input_pipeline
+from examples.pose.errors import as_user_error
 from examples.pose.input_pipeline import Photographs
 from examples.pose.run_folder import RunFolder
 
@@ -68,14 +70,17 @@ def main(argv: list[str] | None = None) -> None:
     """Measures and prints the table."""
     parser = make_parser("quantized_pose", __doc__)
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
-    parser.add_argument("--calibration", type=int, default=200, help="photographs (200)")
-    parser.add_argument("--limit", type=int, help="test photographs (all)")
+    parser.add_argument(
+        "--calibration", type=command_line.positive, default=200, help="photographs (200)"
+    )
+    parser.add_argument("--limit", type=command_line.positive, help="test photographs (all)")
     command_line.add_data_arguments(parser)
     args = parser.parse_args(argv)
     run = RunFolder(args.run)
     name, size = run.config["dataset"].split("+")[0], run.config["image_size"]
     places = command_line.data_places(args, run.config)
-    dataset, _ = datasets.load(name, "train", *places)
+    with as_user_error(ValueError):
+        dataset, _ = datasets.load(name, "train", *places)
     calibration = input_pipeline.read_photographs(dataset, size, f"reading {name} train")
     test, skeleton = evaluate.read_test_photographs(name, size, *places)
     model = run.load_model()
@@ -90,4 +95,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
@@ -32,7 +33,7 @@ class Worker:
         # BLAS reads these while it is loaded, before any code of ours runs in the process.
         variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
         with _environment({**variables, **(environment or {})}):
-            self.call(os.getpid)
+            self._pid = self.call(os.getpid)
 
     def call(self, function: Callable[..., Result], *args, **kwargs) -> Result:
         """Calls an importable function in the process; its exceptions are raised here."""
@@ -41,8 +42,15 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, kind, *exception) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._terminate()  # Ctrl-C need not wait for the call in progress.
         self._pool.shutdown()
+
+    def _terminate(self) -> None:
+        for process in multiprocessing.active_children():
+            if process.pid == self._pid:
+                process.terminate()
 
 
 def in_fresh_process(threads: int, function: Callable[..., Result], *args, **kwargs) -> Result:
@@ -57,6 +65,7 @@ def default_threads() -> int:
 
 
 def _start(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent decides when this process ends.
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

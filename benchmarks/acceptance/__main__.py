@@ -34,10 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_line.make_parser("acceptance", __doc__)
     add = parser.add_argument
     add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="what to measure (all)")
-    add("--rounds", type=int, default=15, help="rounds of what is timed (15)")
-    add("--runs", type=int, default=2, help="how often to measure everything (2)")
+    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed (15)")
+    add("--runs", type=command_line.positive, default=2, help="how often to measure everything (2)")
     add("--strict", action="store_true", help="exit with 1 if a budget is missed in any run")
-    add("--output", type=Path, help="a file for all figures (.json)")
+    add("--output", type=command_line.new_file, help="a file for all figures (.json)")
     args = parser.parse_args(argv)
 
     description = command_line.print_machine()
@@ -70,4 +70,4 @@ def _write(path: Path, description: dict[str, str], runs: list[dict[str, list[Ch
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(main))

@@ -9,7 +9,6 @@ medians with quartiles, and ratios of medians beside their budgets.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import rich.table
 
@@ -62,9 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     """Measures in fresh processes, prints the tables and returns the exit status."""
     parser = command_line.make_parser("compiled", __doc__)
     add = parser.add_argument
-    add("--rounds", type=int, default=15, help="rounds of what is timed (15)")
+    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed (15)")
     add("--strict", action="store_true", help="exit with 1 if a budget is missed")
-    add("--output", type=Path, help="a file for all samples (.json)")
+    add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
     description = command_line.print_machine()
     # JAX's threads are as many as there are processors.
@@ -82,4 +81,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(main))

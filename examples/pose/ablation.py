@@ -29,12 +29,19 @@ import matplotlib.figure
 import rich.console
 import rich.progress
 
-from examples.pose import command_line, launch, model_cost, plots, train
+from examples.pose import (
+    child_processes,
+    command_line,
+    interruption,
+    model_cost,
+    plots,
+    training_arguments,
+)
+from examples.pose.errors import UserError
 from examples.pose.models.blocks import BOX_CONTEXTS
 from examples.pose.run_folder import RunFolder, RunFolderError, whole_file
 
 TRAIN = (sys.executable, "-m", "examples.pose.train")
-OWN_ARGUMENTS = ("--run", "--seed")  # Of `train`; this command gives them.
 
 console = rich.console.Console(highlight=False)
 
@@ -170,7 +177,6 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
     for job in range(jobs):
         shares.put(set(processors[job::jobs]) or set(processors))
 
-    trainings: list[subprocess.Popen] = []
     ends = threading.Event()
 
     def make(run: Run) -> str | None:
@@ -180,7 +186,8 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
             if ends.is_set():
                 return None
             training = _start_run(run.command(common), log, share)
-            trainings.append(training)
+            if ends.is_set():  # It was started while the others were stopped.
+                training.kill()
             return None if training.wait() == 0 else log.read_text(encoding="utf-8")[-2000:]
         finally:
             shares.put(share)
@@ -196,7 +203,7 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
                     failures[str(run.folder)] = failure
         except BaseException:  # a signal: trainings do not go on by themselves
             ends.set()
-            launch.stop(trainings)
+            child_processes.stop_all()
             raise
     if failures:
         names = ", ".join(failures)
@@ -209,7 +216,7 @@ def _start_run(command: Sequence[str], log: Path, processors: set[int]) -> subpr
     """Trains in a process of its own, which prints to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = child_processes.start(command, stdout=output, stderr=subprocess.STDOUT)
     # Long before TensorFlow counts them.
     os.sched_setaffinity(process.pid, processors)
     return process
@@ -282,17 +289,39 @@ def picture_of(study: str, results: dict[Setting, Result]) -> matplotlib.figure.
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of this module."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.ablation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("studies", nargs="+", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
-    add("--runs", required=True, type=Path, help="folder for all runs, and results.md")
-    add("--seeds", type=train.positive, default=3, help="trainings of each setting (3)")
-    add("--jobs", type=train.positive, default=1, help="trainings at a time (1)")
+    add(
+        "--runs",
+        required=True,
+        type=command_line.new_folder,
+        help="folder for all runs, and results.md",
+    )
+    add("--seeds", type=command_line.positive, default=3, help="trainings of each setting (3)")
+    add("--jobs", type=command_line.positive, default=1, help="trainings at a time (1)")
     return parser
+
+
+def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
+    """Checks the arguments of all trainings before the first one begins.
+
+    Raises:
+        UserError: They make no training, or give what this command gives.
+    """
+    own = ["--run", "unused"]
+    given = training_arguments.make_parser().parse_args(
+        [*own, *common], argparse.Namespace(seed=None)
+    )
+    for name, before in (("run", "unused"), ("seed", None)):
+        if getattr(given, name) != before:
+            raise UserError(f"`--{name}` is given by this command to each training.")
+    for setting in settings:
+        training_arguments.check_all([*own, *common, *setting.arguments])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -301,20 +330,21 @@ def main(argv: list[str] | None = None) -> None:
     split = argv.index("--") if "--" in argv else len(argv)
     parser = make_parser()
     arguments, common = parser.parse_args(argv[:split]), argv[split + 1 :]
-    for name in OWN_ARGUMENTS:
-        if any(each == name or each.startswith(f"{name}=") for each in common):
-            parser.error(f"`{name}` is given by this command to each training")
-    runs = runs_of(arguments.studies, arguments.seeds, arguments.runs)
-    make_runs(runs, common, arguments.jobs)
-    settings = dict.fromkeys(run.setting for run in runs)
+    folder = Path(arguments.runs)
+    runs = runs_of(arguments.studies, arguments.seeds, folder)
+    settings = list(dict.fromkeys(run.setting for run in runs))
+    check(settings, common)
+    kept = f"{folder} keeps what was trained; the same command goes on from there."
+    with interruption.explain_stop(lambda: kept):
+        make_runs(runs, common, arguments.jobs)
     results = {s: result_of([run for run in runs if run.setting == s]) for s in settings}
     tables = [markdown(table_of(study, results)) for study in arguments.studies]
-    with whole_file(arguments.runs / "results.md") as temporary:
+    with whole_file(folder / "results.md") as temporary:
         temporary.write_text("\n".join(tables), encoding="utf-8")
     for study in arguments.studies:
-        plots.write(picture_of(study, results), arguments.runs / f"{study}.png")
+        plots.write(picture_of(study, results), folder / f"{study}.png")
     console.print("\n".join(tables), markup=False)
 
 
 if __name__ == "__main__":
-    sys.exit(launch.run_as_process(lambda: command_line.run(main)))
+    sys.exit(command_line.run(main))

@@ -1,22 +1,117 @@
-"""What the commands that read data sets share: arguments, and errors without tracebacks."""
+"""What the commands share: arguments and their types, errors and signals without tracebacks."""
 
 import argparse
+import json
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from examples.pose.run_folder import RunFolderError
+from examples.pose import interruption
+from examples.pose.errors import UserError, describe
+
+INT32_MAX = 2**31 - 1
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that answers a wrong command line with one line."""
+
+    def error(self, message: str):
+        """Prints the message and exits with status 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def integer(low: int, high: int = INT32_MAX) -> Callable[[str], int]:
+    """The type of an integer argument from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
+        if value < low:
+            raise argparse.ArgumentTypeError(f"must be at least {low}, got {value}")
+        if value > high:
+            raise argparse.ArgumentTypeError(f"must be at most {high}, got {value}")
+        return value
+
+    return parse
+
+
+positive = integer(1)
+not_negative = integer(0)
+seed = integer(0, 2**32 - 1)  # What NumPy and Keras take.
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Parses a JSON object of the command line."""
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"must be a JSON object such as '{{}}', got {text!r}")
+    return value
+
+
+def folder(text: str) -> str:
+    """A folder, which need not exist."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a folder, got an empty name")
+    _check_folder(Path(text).expanduser(), text)
+    return text
+
+
+def new_folder(text: str) -> str:
+    """A folder that can be written to, or made."""
+    folder(text)
+    _check_writable(Path(text), text)
+    return text
+
+
+def new_file(text: str) -> Path:
+    """A file that can be written or replaced."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a file, got an empty name")
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file, and {text} is a folder")
+    _check_folder(path.parent, text)
+    _check_writable(path.parent, text)
+    return path
+
+
+def _check_folder(path: Path, text: str) -> None:
+    """Refuses a path that is a file, or lies in one."""
+    for each in (path, *path.parents):
+        if os.path.lexists(each) and not each.is_dir():
+            raise argparse.ArgumentTypeError(f"must be a folder, got {text}: {each} is none")
+
+
+def _check_writable(path: Path, text: str) -> None:
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"cannot write to {text}: {existing}: {error.strerror}"
+        ) from None
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds `--data_dir`, `--prepared_dir` and `--skip_broken`."""
     parser.add_argument(
         "--data_dir",
+        type=folder,
         default=None,
         help="folder that holds the data sets' official folders or archives",
     )
     parser.add_argument(
         "--prepared_dir",
+        type=folder,
         default=None,
         help="where prepared records are kept; None means ~/tensorflow_datasets",
     )
@@ -37,14 +132,22 @@ def data_places(
     )
 
 
-def run(main: Callable[[], None]) -> int:
-    """Runs a command; an error that the user can mend becomes one message and exit status 1."""
+def run(main: Callable[[], int | None]) -> int:
+    """Runs a command and returns its exit status.
+
+    * What the user can mend becomes one message and status 1: `UserError`, failed file operations
+      (`OSError`: no permission, disk full) and `MemoryError`.
+    * Ctrl-C and SIGTERM become one message and status 130 or 143, see `interruption`.
+    * Everything else is a bug in the command, and keeps its traceback.
+    """
     try:
-        main()
-    except (RunFolderError, FileNotFoundError, ValueError) as error:
-        # Programming errors are ValueErrors as well, and want their traceback.
-        if isinstance(error, ValueError) and type(error) is not ValueError:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        with interruption.stoppable():
+            return main() or 0
+    except (UserError, OSError) as error:
+        print(f"error: {describe(error)}", file=sys.stderr)
+    except MemoryError as error:
+        print(f"error: out of memory: {describe(error)}", file=sys.stderr)
+    except interruption.Stopped as stop:
+        print(f"\nstopped. {stop}".rstrip(), file=sys.stderr)
+        return stop.exit_status
+    return 1

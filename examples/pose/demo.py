@@ -6,15 +6,16 @@ Each step is one of the commands of this folder, printed before it runs so that 
 itself. A demo that was stopped goes on where it was when it is started again.
 """
 
-import argparse
 import os
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import rich.console
+
+from examples.pose import child_processes, command_line, interruption
+from examples.pose.errors import UserError
 
 DATASET = "stick_figures"
 # Some 5 minutes on 2 CPU cores; and about one minute, enough to see every step work.
@@ -57,20 +58,23 @@ def export_folder(run: Path) -> Path:
 
 
 def run_step(title: str, module_and_arguments: list[str]) -> float:
-    """Runs a command and returns the seconds it took; exits if it fails."""
+    """Runs a command and returns the seconds it took.
+
+    Raises:
+        UserError: The command failed, and has said why.
+    """
     module, *arguments = module_and_arguments
     console.print()
     console.rule(f"[bold]{title}", align="left")
     shown = shlex.join(["python", "-m", f"examples.pose.{module}", *arguments])
     console.print(shown + "\n", style="dim", markup=False, soft_wrap=True)
     start = time.monotonic()
-    process = subprocess.run(
-        [sys.executable, "-m", f"examples.pose.{module}", *arguments],
-        env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
-        check=False,
-    )
-    if process.returncode:
-        sys.exit(f"demo: `{shown}` failed with exit code {process.returncode}.")
+    command = [sys.executable, "-m", f"examples.pose.{module}", *arguments]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+    with child_processes.stopped_at_end():
+        code = child_processes.start(command, env=environment).wait()
+    if code:
+        raise UserError(f"`{shown}` failed with exit code {code}.")
     return time.monotonic() - start
 
 
@@ -100,28 +104,29 @@ def print_summary(run: Path, times: dict[str, float]) -> None:
 
 def main(argv=None) -> None:
     """The command `python -m examples.pose.demo`."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.demo",
         description="Train a pose network on generated pictures, evaluate it, draw its "
         "predictions and export it. Needs no download.",
     )
     parser.add_argument(
-        "--run", default="runs/demo", help="folder for everything it writes (default: %(default)s)"
+        "--run",
+        type=command_line.new_folder,
+        default="runs/demo",
+        help="folder for everything it writes (default: %(default)s)",
     )
     parser.add_argument(
         "--short", action="store_true", help="train for a minute only, to see that it all works"
     )
     arguments = parser.parse_args(argv)
     run = Path(arguments.run)
-    try:
+    with interruption.explain_stop(lambda: "The same command goes on from here."):
         times = {
             command[0]: run_step(title, command)
             for title, command in demo_steps(run, arguments.short)
         }
-    except KeyboardInterrupt:
-        sys.exit("demo: stopped; the same command goes on from here.")
     print_summary(run, times)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

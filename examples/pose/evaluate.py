@@ -31,11 +31,13 @@ from examples.pose import (
     heatmaps,
     inference,
     input_pipeline,
+    interruption,
     metrics,
     model_cost,
     plots,
 )
 from examples.pose.datasets import Skeleton
+from examples.pose.errors import as_user_error
 from examples.pose.input_pipeline import Photographs
 from examples.pose.run_folder import RunFolder, whole_file, write_json
 
@@ -168,10 +170,14 @@ def read_test_photographs(
     """Reads the split of a data set to measure on, letterboxed to what a model sees.
 
     With a `skeleton` its joints are those that are wanted, in place of the data set's own.
+
+    Raises:
+        UserError: The data set is unknown, missing or broken, or has none of the joints.
     """
-    split = datasets.evaluation_split(name)
-    dataset, own = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
-    dataset = datasets.with_joints(dataset, own, skeleton or own)
+    with as_user_error(ValueError):
+        split = datasets.evaluation_split(name)
+        dataset, own = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
+        dataset = datasets.with_joints(dataset, own, skeleton or own)
     photographs = input_pipeline.read_photographs(dataset, image_size, f"reading {name} {split}")
     return photographs, skeleton or own
 
@@ -218,14 +224,19 @@ def print_cost(cost: Mapping[str, Any]) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of this module."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.evaluate",
         description="Measures a trained pose model on a test split.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--run", required=True, help="folder that train wrote")
     parser.add_argument(
-        "--dataset", help="data set to test on, if not the (first) one of the run", default=None
+        "--run", required=True, type=command_line.new_folder, help="folder that train wrote"
+    )
+    parser.add_argument(
+        "--dataset",
+        choices=datasets.NAMES,
+        help="data set to test on, if not the (first) one of the run",
+        default=None,
     )
     command_line.add_data_arguments(parser)
     parser.add_argument(
@@ -243,6 +254,11 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Evaluates as the command line says."""
     arguments = make_parser().parse_args(argv)
+    with interruption.explain_stop(lambda: "Nothing was written; the same command starts again."):
+        _evaluate(arguments)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
     run = RunFolder(arguments.run)
     config = run.config
     name = arguments.dataset or config["dataset"].split("+")[0]

@@ -251,6 +251,20 @@ def jitter_colours(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value((images - GREY) * gain + GREY + brightness, 0.0, 255.0)
 
 
+def part_size(batch_size: int, num_parts: int) -> int:
+    """The number of images in each of `num_parts` equal parts of a batch.
+
+    Raises:
+        ValueError: `batch_size` is no multiple of `num_parts`.
+    """
+    if batch_size % num_parts:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the number of replicas, {num_parts}, got "
+            f"{batch_size}."
+        )
+    return batch_size // num_parts
+
+
 def training_batches(
     photographs: Photographs,
     flip_order: Sequence[int],
@@ -283,18 +297,13 @@ def training_batches(
     Raises:
         ValueError: `batch_size` is no multiple of `num_parts`.
     """
-    if batch_size % num_parts:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the number of replicas, {num_parts}, got "
-            f"{batch_size}."
-        )
-    part_size = batch_size // num_parts
+    images_per_part = part_size(batch_size, num_parts)
     targets = tf.constant(photographs.targets)
     count = tf.constant(len(photographs), tf.int64)
     run_seed = tf.constant(seed, tf.int64)
 
     def make_batch(step, part):
-        mine = part * part_size + tf.range(part_size, dtype=tf.int64)
+        mine = part * images_per_part + tf.range(images_per_part, dtype=tf.int64)
         number = step * batch_size + mine
         passes = number // count
         order_seed = tf.stack([tf.fill(passes.shape, run_seed), passes, passes], axis=-1)

@@ -13,19 +13,18 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from examples.pose import train
+from examples.pose import child_processes, command_line, interruption, training_arguments
+from examples.pose.errors import UserError, as_user_error
+from examples.pose.input_pipeline import part_size
 from examples.pose.run_folder import RunFolder
 
 POLL_SECONDS = 0.2
-# How long a worker that was asked to stop may take before it is killed.
-PATIENCE_SECONDS = 5.0
 
 
 def free_ports(count: int) -> list[int]:
@@ -45,31 +44,15 @@ def start_workers(count: int, command: Sequence[str]) -> list[subprocess.Popen]:
         task = {"type": "worker", "index": index}
         config = {"cluster": {"worker": addresses}, "task": task}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
-        workers.append(subprocess.Popen(command, env=environment))
+        workers.append(child_processes.start(command, env=environment))
     return workers
-
-
-def stop(workers: Sequence[subprocess.Popen]) -> None:
-    """Ends processes, by force where they do not listen."""
-    for worker in workers:
-        worker.terminate()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    for worker in workers:
-        try:
-            worker.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
 
 
 @contextlib.contextmanager
 def running(count: int, command: Sequence[str]) -> Iterator[list[subprocess.Popen]]:
     """Workers that end with the body, however that ends."""
-    workers = start_workers(count, command)
-    try:
-        yield workers
-    finally:
-        stop(workers)
+    with child_processes.stopped_at_end():
+        yield start_workers(count, command)
 
 
 def first_failure(workers: Sequence[subprocess.Popen]) -> tuple[int, int] | None:
@@ -126,35 +109,34 @@ def _checkpoint(run: RunFolder) -> int | None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line of this module; returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.launch",
         description="Trains in several processes on this machine.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--workers", type=train.positive, default=2, help="number of processes")
+    parser.add_argument(
+        "--workers", type=command_line.positive, default=2, help="number of processes"
+    )
     parser.add_argument(
         "--max_restarts",
-        type=int,
+        type=command_line.not_negative,
         default=3,
         help="how often to start again without a checkpoint in between",
     )
     parser.add_argument("arguments", nargs="+", help="of examples.pose.train, after --")
     own = parser.parse_args(argv)
     # The workers would refuse wrong arguments as well, each of them.
-    training = train.make_parser().parse_args(own.arguments)
+    config = training_arguments.check_all(own.arguments)
+    with as_user_error(ValueError):
+        part_size(config["batch_size"], own.workers)
+    if config["strategy"] not in ("none", "multiworker"):
+        raise UserError(f"--strategy must be multiworker here, got {config['strategy']}.")
     command = [sys.executable, "-m", "examples.pose.train", *own.arguments]
     command += ["--strategy", "multiworker"]
-    return launch(RunFolder(training.run), own.workers, command, own.max_restarts)
-
-
-def run_as_process(main: Callable[[], int | None]) -> int | None:
-    """A command's `main` as a process: a signal that ends it ends its workers too."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        return main()
-    except KeyboardInterrupt:
-        return 130
+    kept = "The workers have ended. The same command goes on from the last finished epoch."
+    with interruption.explain_stop(lambda: kept):
+        return launch(RunFolder(config["run"]), own.workers, command, own.max_restarts)
 
 
 if __name__ == "__main__":
-    sys.exit(run_as_process(main))
+    sys.exit(command_line.run(main))

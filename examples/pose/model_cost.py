@@ -18,6 +18,7 @@ import rich.table
 from keras import layers
 
 from examples.pose import command_line, models
+from examples.pose.errors import as_user_error
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 # Per output: prefix sums down the columns and along the row (2), two interpolated prefix rows (4)
@@ -52,15 +53,17 @@ def _layer_multiply_adds(layer: keras.Layer) -> int:
 
 def main(argv: list[str] | None = None) -> None:
     """Prints a table of all networks with each context."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.model_cost",
         description="Parameters and multiply-adds of the pose networks.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--model", nargs="+", choices=tuple(models.MODELS), help="which (all)")
-    parser.add_argument("--image_size", type=int, default=96, help="pixels")
+    parser.add_argument("--image_size", type=command_line.positive, default=96, help="pixels")
     for name in ("width", "boxes", "kernel_size"):
-        parser.add_argument(f"--{name}", type=int, help="as in examples.pose.train")
+        parser.add_argument(
+            f"--{name}", type=command_line.positive, help="as in examples.pose.train"
+        )
     arguments = vars(parser.parse_args(argv))
     names = arguments.pop("model") or tuple(models.MODELS)
     table = rich.table.Table(title=f"images of {arguments['image_size']} pixels")
@@ -68,7 +71,8 @@ def main(argv: list[str] | None = None) -> None:
         table.add_column(heading, justify="left" if heading in ("model", "context") else "right")
     for name in names:
         for context in models.CONTEXTS:
-            model = models.build(name, context=context, **arguments)
+            with as_user_error(ValueError):
+                model = models.build(name, context=context, **arguments)
             cost = f"{multiply_adds(model) / 1e6:.1f} million"
             table.add_row(name, context, f"{model.count_params():,}", cost)
         table.add_section()

@@ -1,6 +1,7 @@
 """The optimizer of a training: its rate over time, decay, averaging and precision."""
 
 import dataclasses
+import math
 
 import keras
 
@@ -40,10 +41,13 @@ class Optimisation:
     def __post_init__(self):
         if self.steps < 1:
             raise ValueError(f"`steps` must be at least 1, got {self.steps}.")
-        if not self.learning_rate > 0:
+        for name in ("learning_rate", "weight_decay", "clip_norm"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"`{name}` must be finite, got {getattr(self, name)}.")
+        if self.learning_rate <= 0:
             raise ValueError(f"`learning_rate` must be positive, got {self.learning_rate}.")
         for name in ("weight_decay", "clip_norm"):
-            if not getattr(self, name) >= 0:
+            if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"`ema` must be from 0 to below 1, got {self.ema}.")

@@ -4,11 +4,13 @@
 compiled library by itself and never imports the Python package `tf_boxconv`, nor Keras's layers.
 """
 
-import argparse
 import sys
 
 import numpy as np
 import tensorflow as tf
+
+from examples.pose import command_line
+from examples.pose.errors import as_user_error
 
 
 def run_signatures(saved_model, feeds: dict) -> dict:
@@ -32,14 +34,17 @@ def run_signatures(saved_model, feeds: dict) -> dict:
 
 def main(argv=None) -> None:
     """Reads the inputs from a .npz file and writes the outputs to another."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line.Parser(
+        prog="python -m examples.pose.reload_check", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--library", help="the compiled library of box operators, if needed")
     parser.add_argument("--saved_model", required=True, help="folder of the SavedModel")
     parser.add_argument("--feeds", required=True, help=".npz file: what to call it with")
     parser.add_argument("--results", required=True, help=".npz file to write the answers to")
     arguments = parser.parse_args(argv)
     if arguments.library:
-        tf.load_op_library(arguments.library)
+        with as_user_error(tf.errors.NotFoundError, prefix="--library: "):
+            tf.load_op_library(arguments.library)
     with np.load(arguments.feeds, allow_pickle=True) as feeds:
         results = run_signatures(arguments.saved_model, dict(feeds))
     np.savez(arguments.results, **results)
@@ -48,4 +53,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -10,8 +10,10 @@
         understanding/  pictures of what was learned (`examples.pose.understand`)
         evaluation-*.json    what `examples.pose.evaluate` measured later, and its pictures, *.png
 
-Every file is written under a temporary name and renamed when complete, so that a process killed at
-any moment leaves either the old file or the new one, never half of one.
+Every file is written under a temporary name, `.partial-NAME`, and renamed when complete, so that a
+process killed at any moment leaves either the old file or the new one, never half of one. The files
+of an epoch are written in the order config.json, logs/, state.npz, model.keras: until there is a
+state, no epoch is finished, and the folder belongs to whatever arguments come next.
 """
 
 import contextlib
@@ -19,35 +21,86 @@ import fcntl
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from examples.pose.errors import UserError, describe
 
-class RunFolderError(Exception):
+# Written by `train` alone, which holds the folder's lock.
+TRAINED_FILES = ("config.json", "model.keras", "state.npz", "metrics.json", "boxes.gif")
+
+
+class RunFolderError(UserError):
     """The run folder is not what the command needs; the message says why and what to do."""
 
 
 @contextlib.contextmanager
 def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a temporary path beside `path`; renames it to `path` once the body has succeeded."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{path.name}")
+    """Yields a temporary path beside `path`; renames it to `path` once the body has succeeded.
+
+    Raises:
+        OSError: The file cannot be written. `filename` is `path`, whose content is as it was.
+    """
+    temporary = partial_path(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())  # The rename must not reach the disk before the content.
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def partial_path(path: pathlib.Path) -> pathlib.Path:
+    """Where `whole_file` writes. Always the same name, so that leftovers do not accumulate."""
+    return path.with_name(f".partial-{path.name}")
 
 
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
     """Writes `value` to `path` as indented JSON, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+class CurveWriter:
+    """Writes the curves of a training for TensorBoard.
+
+    Args:
+        folder: Where to. Nothing is made there before the first point.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        self._writer = None
+
+    def add(self, step: int, **values: float) -> None:
+        """Adds a point to each curve.
+
+        Raises:
+            OSError: The points cannot be written.
+        """
+        import tensorflow as tf
+
+        try:
+            self._writer = self._writer or tf.summary.create_file_writer(str(self._folder))
+            with self._writer.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            reason = error.message.partition("\n")[0].rpartition("; ")[2]
+            raise OSError(None, reason, str(self._folder)) from error
 
 
 class RunFolder:
@@ -67,13 +120,41 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The run's arguments and skeleton, as `train` wrote them."""
-        return self._read(self.config_path)
+        """The run's arguments and skeleton, as `train` wrote them.
+
+        Raises:
+            RunFolderError: There is no such file, or it is not one that `train` wrote.
+        """
+        if not self.config_path.exists():
+            raise RunFolderError(
+                f"{self.config_path} does not exist. Give a folder in which "
+                "`python -m examples.pose.train` has finished at least one epoch."
+            )
+        config = _read_json(self.config_path, "Restore it, or give another --run.")
+        if not isinstance(config.get("image_size"), int) or not _is_skeleton(
+            config.get("skeleton")
+        ):
+            raise RunFolderError(
+                f"{self.config_path} was not written by `python -m examples.pose.train`: it lacks "
+                "`image_size` or `skeleton`. Give another --run."
+            )
+        return config
 
     @property
     def metrics(self) -> dict[str, Any] | None:
-        """The result of a finished run, or None while it is unfinished."""
-        return self._read(self.metrics_path) if self.metrics_path.exists() else None
+        """The result of a finished run, or None while it is unfinished.
+
+        Raises:
+            RunFolderError: The file cannot be read.
+        """
+        if not self.metrics_path.exists():
+            return None
+        return _read_json(self.metrics_path, "Delete it, and `train` measures the run again.")
+
+    @property
+    def has_finished_epoch(self) -> bool:
+        """Whether there is something of a training that another one must not replace."""
+        return any(p.exists() for p in (self.state_path, self.model_path, self.metrics_path))
 
     def curve(self, name: str) -> dict[int, float]:
         """One of the curves that `train` wrote for TensorBoard: values by step."""
@@ -88,19 +169,34 @@ class RunFolder:
             e.step: float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(name)
         }
 
-    def check(self, config: Mapping[str, Any], free: Sequence[str] = ()) -> None:
+    def check(
+        self,
+        config: Mapping[str, Any],
+        free: Sequence[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
         """Checks that the folder holds no run, or one of this configuration.
 
         Args:
             config: Everything that determines the run, as JSON values.
             free: Names of entries that may differ.
+            defaults: Values of entries that an older version did not write.
 
         Raises:
-            RunFolderError: The folder holds a run with another configuration.
+            RunFolderError: The folder holds a run with another configuration, or files of
+                these names that are not of a run.
         """
-        if not self.config_path.exists():
+        if not self.has_finished_epoch and not self.config_path.exists():
             return
+        if not self.config_path.exists():
+            raise RunFolderError(
+                f"{self.path} has files of a run but no config.json, which says of which. Give "
+                "another --run, or move them away."
+            )
         old = self.config
+        if not self.has_finished_epoch:
+            return
+        old = {**(defaults or {}), **old}
         new = json.loads(json.dumps(config))  # Tuples become lists, as they do in the file.
         names = [k for k in {**old, **new} if k not in free and old.get(k) != new.get(k)]
         if names:
@@ -111,25 +207,53 @@ class RunFolder:
                 + "\nGive the same arguments to resume it, or another --run to start afresh."
             )
 
-    def begin(self, config: Mapping[str, Any], free: Sequence[str] = ()) -> None:
-        """Writes `config` into the folder, after the same check as `check`."""
-        self.check(config, free)
-        write_json(self.config_path, config)
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Writes what determines the run, where that has changed or was not written yet."""
+        if not self.config_path.exists() or self.config != json.loads(json.dumps(config)):
+            write_json(self.config_path, config)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Holds the folder for this process; the lock ends with the process, however it ends.
 
+        Removes, before and after the body, what an interrupted training left half-written. Where
+        no epoch was finished, nothing of the body is left, nor a folder that was made for it.
+
         Raises:
             RunFolderError: Another process holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunFolderError(f"Another process is training in {self.path}.") from None
-            yield
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        before = {self.config_path} & set(self.path.glob("*")) | set(self._event_files())
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with _exclusive_file(self.path / ".lock"):
+                self._remove_partial_files()
+                try:
+                    yield
+                finally:
+                    self._remove_partial_files()
+                    if not self.has_finished_epoch:
+                        self._remove({self.config_path, *self._event_files()} - before)
+        finally:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # Refused unless it is empty.
+
+    def _remove_partial_files(self) -> None:
+        for name in TRAINED_FILES:
+            partial_path(self.path / name).unlink(missing_ok=True)
+        for folder in self.path.glob(".boxes.gif-*"):  # Of `BoxLogger`.
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _event_files(self) -> Iterator[pathlib.Path]:
+        return self.logs_path.rglob("events.out.tfevents.*")
+
+    def _remove(self, files: Iterable[pathlib.Path]) -> None:
+        for path in files:
+            path.unlink(missing_ok=True)
+        for folder in (self.logs_path / "boxes", self.logs_path):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def save_model(self, model: keras.Model) -> None:
         """Writes the architecture and weights of a functional model that is not compiled."""
@@ -140,14 +264,23 @@ class RunFolder:
         """Returns the model as of the last finished epoch, not compiled.
 
         Raises:
-            RunFolderError: No epoch has been finished yet, or there is no run.
+            RunFolderError: No epoch has been finished yet, there is no run, or the file is damaged.
         """
         if not self.model_path.exists():
             raise RunFolderError(
                 f"{self.model_path} does not exist. Give a folder in which "
                 "`python -m examples.pose.train` has finished at least one epoch."
             )
-        return keras.models.load_model(self.model_path, compile=False)
+        try:
+            return keras.models.load_model(self.model_path, compile=False)
+        except MemoryError:
+            raise
+        # Keras meets damaged files with many kinds of error.
+        except Exception as error:
+            raise RunFolderError(
+                f"{self.model_path} cannot be loaded, it is damaged or of another version: "
+                f"{_first_line(error)}"
+            ) from error
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays that a training resumes from."""
@@ -158,16 +291,58 @@ class RunFolder:
             np.savez(file, names=names, **arrays)
 
     def load_state(self) -> dict[str, np.ndarray] | None:
-        """Reads what `save_state` wrote, or None where there is nothing yet."""
+        """Reads what `save_state` wrote, or None where there is nothing yet.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
         if not self.state_path.exists():
             return None
-        with np.load(self.state_path) as file:
-            names = json.loads(str(file["names"]))
-            return {name: file[f"array{i}"] for i, name in enumerate(names)}
-
-    def _read(self, path: pathlib.Path) -> dict[str, Any]:
-        if not path.exists():
+        try:
+            with np.load(self.state_path) as file:
+                names = json.loads(str(file["names"]))
+                return {name: file[f"array{i}"] for i, name in enumerate(names)}
+        # NumPy and zipfile meet damaged files with many kinds of error.
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunFolderError(
-                f"{path} does not exist. Give a folder that `python -m examples.pose.train` wrote."
-            )
-        return json.loads(path.read_text(encoding="utf-8"))
+                f"{self.state_path} cannot be read: {_first_line(error)}. Restore it from a copy, "
+                "or give another --run."
+            ) from error
+
+
+@contextlib.contextmanager
+def _exclusive_file(path: pathlib.Path) -> Iterator[None]:
+    """Makes a file, locks it for the body, and removes it."""
+    while True:
+        with open(path, "w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunFolderError(f"Another process is training in {path.parent}.") from None
+            # The process that held it before may have removed it after we opened it.
+            if not path.exists() or not os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _read_json(path: pathlib.Path, remedy: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged: {_first_line(error)}. {remedy}") from None
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} is damaged: it must hold a JSON object. {remedy}")
+    return value
+
+
+def _is_skeleton(value: Any) -> bool:
+    fields = ("joint_names", "flip_pairs", "limbs", "pck_reference")
+    return isinstance(value, dict) and all(isinstance(value.get(f), list) for f in fields)
+
+
+def _first_line(error: Exception) -> str:
+    return describe(error).strip().partition("\n")[0].rstrip(".")

@@ -10,43 +10,33 @@ again, and ends as if nothing had happened: the batches depend on the seed and t
 on Keras's backends TensorFlow and JAX; what one began the other can go on with.
 """
 
-import argparse
 import contextlib
-import json
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from examples.pose import command_line, datasets, evaluate, input_pipeline, models
+from examples.pose import (
+    command_line,
+    datasets,
+    evaluate,
+    input_pipeline,
+    interruption,
+    training_arguments,
+)
 from examples.pose.datasets import Skeleton
-from examples.pose.distribution import STRATEGIES, Workers, make_workers
+from examples.pose.distribution import Workers, make_workers
+from examples.pose.errors import UserError, as_user_error, describe
 from examples.pose.input_pipeline import Photographs
 from examples.pose.models.blocks import BOX_CONTEXTS, Context
-from examples.pose.optimisation import PRECISIONS, Optimisation
-from examples.pose.run_folder import RunFolder, write_json
+from examples.pose.run_folder import CurveWriter, RunFolder, write_json
 from examples.pose.trainer import DivergedError, Trainer
+from examples.pose.training_arguments import FREE_ARGUMENTS
 from tf_boxconv.visualize import BoxLogger
-
-MODEL_ARGUMENTS = (
-    "context",
-    "boxes",
-    "kernel_size",
-    "box_options",
-    "image_size",
-    "width",
-    "depth",
-    "levels",
-    "stacks",
-    "stages",
-    "stride",
-)
-# These say where things are, who does them and what is shown, not what the run is: they may change
-# between stop and resume.
-FREE_ARGUMENTS = ("data_dir", "prepared_dir", "skip_broken", "strategy", "log_boxes")
 
 
 def read_training_photographs(
@@ -59,16 +49,15 @@ def read_training_photographs(
     """Reads the training splits of data sets, letterboxed to one size, with the first one's joints.
 
     Raises:
-        ValueError: A data set has none of the joints of the first.
+        UserError: A data set is missing or broken, or has none of the joints of the first.
     """
     joined, target = None, None
     for name in names:
-        dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
+        with as_user_error(ValueError):
+            dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
         target = target or skeleton
-        try:
+        with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
             dataset = datasets.with_joints(dataset, skeleton, target)
-        except ValueError as error:
-            raise ValueError(f"--dataset joins {names[0]} and {name}. {error}") from None
         # What they say more of people differs from one to the other.
         dataset = dataset.map(lambda e: {key: e[key] for key in ("image", "joints", "visibility")})
         joined = dataset if joined is None else joined.concatenate(dataset)
@@ -79,18 +68,9 @@ def read_training_photographs(
 def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
     """A trainer of the network that a run's arguments describe, with its first weights."""
     keras.utils.set_random_seed(config["seed"])
-    arguments = {key: config[key] for key in MODEL_ARGUMENTS}
-    settings = Optimisation(
-        steps=config["epochs"] * config["steps_per_epoch"],
-        learning_rate=config["learning_rate"],
-        weight_decay=config["weight_decay"],
-        clip_norm=config["clip_norm"],
-        ema=config["ema"],
-        precision=config["precision"],
-    )
     return Trainer(
-        lambda: models.build(config["model"], num_joints=num_joints, **arguments),
-        settings,
+        lambda: training_arguments.build_model(config, num_joints),
+        training_arguments.optimisation(config),
         workers,
     )
 
@@ -102,6 +82,7 @@ def fit(
     test_photographs: Photographs,
     skeleton: Skeleton,
     workers: Workers,
+    description: dict[str, Any],
 ) -> keras.Model:
     """Trains from the last finished epoch of the run, or from the start, to the last epoch.
 
@@ -112,6 +93,7 @@ def fit(
         test_photographs: What to measure on after each epoch, letterboxed to the image size.
         skeleton: The joints.
         workers: Where to train. The chief alone measures, writes and prints.
+        description: What to write as config.json.
 
     Returns:
         The trained model, ready for use.
@@ -143,7 +125,7 @@ def fit(
             )
         )
     )
-    curves = tf.summary.create_file_writer(str(run.logs_path)) if workers.is_chief else None
+    curves = CurveWriter(run.logs_path)
     boxes = keras.callbacks.CallbackList(
         box_loggers(run, config, trainer.done) if workers.is_chief else [], model=trainer.model
     )
@@ -159,19 +141,17 @@ def fit(
             speed = epoch_steps * config["batch_size"] / (time.monotonic() - start)
             trainer.update_inference()
             state = trainer.state()
-            if workers.is_chief:
-                pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
-                run.save_model(trainer.inference)
-                run.save_state(state)
         except DivergedError as error:
             raise DivergedError(_advice(error, run, epoch * epoch_steps)) from None
         if workers.is_chief:
+            pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
             rate = trainer.learning_rate(trainer.done - 1)
+            run.begin(description)
+            # Before the state: an epoch that is killed in between is made and written again.
+            curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
+            run.save_state(state)
+            run.save_model(trainer.inference)
             say(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
-            with curves.as_default(step=trainer.done):
-                for name, value in [("loss", loss), ("pck", pck), ("learning_rate", rate)]:
-                    tf.summary.scalar(name, value)
-            curves.flush()
         boxes.on_epoch_end(epoch)
     boxes.on_train_end()
     trainer.update_inference()
@@ -187,10 +167,11 @@ def _progress_bar(steps: int, workers: Workers):
 
 
 def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
-    saved = "There is no checkpoint yet."
-    if run.state_path.exists():
-        saved = f"The last good checkpoint is that of step {saved_steps}, {run.state_path}."
-    return f"{error} {saved} Try a lower --learning_rate, or --clip_norm 1, in another --run."
+    remedy = "Try a lower --learning_rate, or --clip_norm 1"
+    if not run.state_path.exists():
+        return f"{error} There is no checkpoint yet. {remedy}."
+    saved = f"The last good checkpoint is that of step {saved_steps}, {run.state_path}."
+    return f"{error} {saved} {remedy}, in another --run."
 
 
 def box_loggers(
@@ -218,23 +199,30 @@ def train(config: dict[str, Any]) -> None:
         config: A value for each argument of the command line.
 
     Raises:
-        RunFolderError: The run folder holds a run with other arguments, or is in use.
-        DivergedError: The loss is not finite or has exploded.
+        UserError: The arguments make no training, a data set cannot be read, the run folder holds
+            a run with other arguments or is in use, the training diverges, or memory or disk are
+            full. Where no epoch was finished, the run folder is as it was before.
     """
     run = RunFolder(config["run"])
-    names = datasets.parse_names(config["dataset"])
-    split = datasets.evaluation_split(names[0])
-    title = f"{run.path} on {names[0]} {split}, with flip test"
-    # A run with other arguments should be refused before anything is waited for or read.
+    names = training_arguments.dataset_names(config["dataset"])
+    title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
     arguments = {key: value for key, value in config.items() if key != "run"}
-    run.check(arguments, free=(*FREE_ARGUMENTS, "skeleton"))
-    workers = make_workers(config["strategy"])
-    with run.lock() if workers.is_chief else contextlib.nullcontext():
-        if run.metrics is not None:
-            print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
-            evaluate.print_results(run.metrics, title)
-            return
-
+    # Before anything is waited for, read or written.
+    training_arguments.check(config)
+    _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton"))
+    with as_user_error(ValueError):
+        workers = make_workers(config["strategy"])
+    if run.metrics is not None:
+        print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
+        evaluate.print_results(run.metrics, title)
+        return
+    with as_user_error(ValueError):
+        input_pipeline.part_size(config["batch_size"], workers.replicas)
+    training_arguments.build_model(config)
+    with (
+        interruption.explain_stop(lambda: _kept(run, config) if workers.is_chief else ""),
+        run.lock() if workers.is_chief else contextlib.nullcontext(),
+    ):
         places = config["data_dir"], config["prepared_dir"]
         skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
@@ -248,18 +236,59 @@ def train(config: dict[str, Any]) -> None:
         )
         train_photographs = some_of(train_photographs, config["limit_train"])
         shown = test_photographs[: config["validation_size"]]
+        description = {**arguments, "skeleton": skeleton.to_metadata()}
+        _check_folder(run, description, free=FREE_ARGUMENTS)
         if workers.is_chief:
-            run.begin({**arguments, "skeleton": skeleton.to_metadata()}, free=FREE_ARGUMENTS)
             print(f"Training on {len(train_photographs)} photographs, testing on {len(shown)}")
 
-        model = fit(run, config, train_photographs, shown, train_skeleton, workers)
-        if workers.is_chief:
-            run.save_model(model)
-            result = evaluate.evaluate_joints(model, test_photographs, skeleton)
-            summary = {"epochs": config["epochs"], "parameters": model.count_params(), **result}
-            write_json(run.metrics_path, summary)
-            evaluate.print_results(result, title)
+        with _full_memory_or_disk_explained(run, config):
+            model = fit(run, config, train_photographs, shown, train_skeleton, workers, description)
+            if workers.is_chief:
+                run.save_model(model)
+                result = evaluate.evaluate_joints(model, test_photographs, skeleton)
+                summary = {"epochs": config["epochs"], "parameters": model.count_params(), **result}
+                write_json(run.metrics_path, summary)
+                evaluate.print_results(result, title)
         workers.wait()
+
+
+def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]) -> None:
+    """Refuses a folder that holds another run. Arguments that are newer have their defaults."""
+    defaults = vars(training_arguments.make_parser().parse_args(["--run", str(run.path)]))
+    run.check(arguments, free, {key: defaults[key] for key in defaults if key != "run"})
+
+
+@contextlib.contextmanager
+def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) -> Iterator[None]:
+    """Turns failures for want of memory, or to write a file, into errors that say what is kept."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{describe(error)}. {_kept(run, config)}") from error
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        remedy = "Try a smaller --batch_size, --image_size or --width."
+        raise UserError(f"Out of memory. {_kept(run, config)} {remedy}") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # JAX's error is an XlaRuntimeError with this word in it.
+    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or (
+        type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError")
+        and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
+def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
+    state = run.load_state()
+    if state is None:
+        return "No epoch was finished, so nothing is kept; the same command starts again."
+    done, epochs = int(state["step"]) // config["steps_per_epoch"], config["epochs"]
+    return (
+        f"{run.path} keeps everything up to the end of epoch {done} of {epochs}; the same command "
+        "goes on from there."
+    )
 
 
 def some_of(photographs: Photographs, limit: int | None) -> Photographs:
@@ -273,98 +302,9 @@ def some_of(photographs: Photographs, limit: int | None) -> Photographs:
     return photographs[np.arange(limit) * count // limit]
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """Parses a JSON object of the command line."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"must be a JSON object such as '{{}}', got {text!r}")
-    return value
-
-
-def positive(text: str) -> int:
-    """Parses a positive integer of the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.pose.train",
-        description="Trains a pose network. The same command again resumes a run that was stopped.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--run", required=True, help="folder for everything the run writes")
-    add(
-        "--dataset",
-        default="stick_figures",
-        help=f"one or several of {', '.join(datasets.NAMES)}, joined by '+'; the first one has "
-        "the joints to find, and the split to test on",
-    )
-    command_line.add_data_arguments(parser)
-    add_model_arguments(parser)
-    add_optimisation_arguments(parser)
-    add("--seed", type=int, default=0, help="determines weights, order and augmentation")
-    add("--limit_train", type=positive, help="use only so many training photographs, from all over")
-    add(
-        "--validation_size",
-        type=positive,
-        default=200,
-        help="test photographs to measure on after each epoch; the end measures on all",
-    )
-    add("--strategy", default="none", choices=STRATEGIES, help="where to train")
-    parser.add_argument(
-        "--log_boxes",
-        action="store_true",
-        help="show the boxes in TensorBoard each epoch, and in boxes.gif when training ends, from "
-        "where it began or was last resumed",
-    )
-    return parser
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `models.build` takes; None is the network's own default."""
-    add = parser.add_argument
-    add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="the kind of network")
-    add("--context", choices=models.CONTEXTS, help="what gathers context in each block")
-    add("--boxes", type=positive, help="boxes a channel, where the context is boxes")
-    add("--kernel_size", type=positive, help="of wide filters other than boxes")
-    add(
-        "--box_options",
-        type=json_object,
-        help='arguments of DepthwiseBoxConv2D, as in \'{"normalization": "valid"}\'',
-    )
-    add("--image_size", type=positive, default=96, help="pixels")
-    add("--width", type=positive, help="channels, where they are fewest")
-    add("--depth", type=positive, help="blocks in a row; for hourglass: halvings")
-    add("--levels", type=positive, help="halvings of u_net")
-    add("--stacks", type=positive, help="hourglasses")
-    add("--stages", type=positive, help="guesses of light, each of which sees the one before")
-    add("--stride", type=positive, help="image pixels a pixel of full_resolution, 2 or 4")
-
-
-def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `Optimisation` takes, and the length of the training."""
-    add = parser.add_argument
-    add("--batch_size", type=positive, default=16, help="images a step, in all replicas together")
-    add("--steps_per_epoch", type=positive, default=250, help="steps between two saves")
-    add("--epochs", type=positive, default=24, help="times steps_per_epoch is the training")
-    add("--learning_rate", type=float, default=2e-3, help="highest learning rate")
-    add("--weight_decay", type=float, default=0.0, help="of kernels; boxes never decay")
-    add("--clip_norm", type=float, default=0.0, help="largest norm of the gradient; 0: any")
-    add("--ema", type=float, default=0.0, help="momentum of averaged weights; 0: not averaged")
-    add("--precision", default="float32", choices=PRECISIONS, help="Keras dtype policy")
-
-
 def main(argv: list[str] | None = None) -> None:
     """Trains as the command line says."""
-    train(vars(make_parser().parse_args(argv)))
+    train(vars(training_arguments.make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

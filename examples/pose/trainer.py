@@ -158,10 +158,17 @@ class Trainer:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes back to what `state` returned for a training of the same arguments.
 
+        Older versions did not save the scales of box layers, which follow from the arguments: where
+        they are missing, those of `model` stay.
+
         Raises:
             RunFolderError: `state` is that of another network or optimizer.
         """
-        variables = self._variables()
+        variables = {
+            name: variable
+            for name, variable in self._variables().items()
+            if name in state or not _is_scale(name)
+        }
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         found = {name: np.shape(value) for name, value in state.items() if name != "step"}
         if "step" not in state or shapes != found:
@@ -182,3 +189,7 @@ class Trainer:
             f"optimizer {i} {v.path.rpartition('/')[2]}": v
             for i, v in enumerate(self._optimizer.variables)
         }
+
+
+def _is_scale(name: str) -> bool:
+    return name.startswith("weight ") and name.endswith("/scale")

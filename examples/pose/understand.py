@@ -78,15 +78,7 @@ def draw(
     Raises:
         RunFolderError: The model has no box layers, or none of this name.
     """
-    box_layers = list(description.box_layers(model))
-    names = [layer.name for layer in box_layers]
-    if not box_layers:
-        raise RunFolderError(f"The model {model.name!r} has no box layers.")
-    if layer_name is not None and layer_name not in names:
-        raise RunFolderError(f"--layer must be one of {', '.join(names)}, got {layer_name}.")
-    layer = max(box_layers, key=_relative_size)
-    if layer_name is not None:
-        layer = box_layers[names.index(layer_name)]
+    box_layers, layer = choose_layer(model, layer_name)
     histograms = visualize.draw_histograms(layer)
     histograms.suptitle(layer.name, fontsize=10)
     field = visualize.effective_receptive_field(
@@ -100,13 +92,30 @@ def draw(
     }
 
 
+def choose_layer(model: keras.Model, name: str | None) -> tuple[list[BaseBoxConv2D], BaseBoxConv2D]:
+    """All box layers, and the one of this name, or the one whose boxes are largest.
+
+    Raises:
+        RunFolderError: The model has no box layers, or none of this name.
+    """
+    box_layers = list(description.box_layers(model))
+    names = [layer.name for layer in box_layers]
+    if not box_layers:
+        raise RunFolderError(f"The model {model.name!r} has no box layers.")
+    if name is None:
+        return box_layers, max(box_layers, key=_relative_size)
+    if name not in names:
+        raise RunFolderError(f"--layer must be one of {', '.join(names)}, got {name}.")
+    return box_layers, box_layers[names.index(name)]
+
+
 def _relative_size(layer: BaseBoxConv2D) -> float:
     return float(np.mean(visualize.box_sizes(layer) / drawing.plane_size(layer)))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line of this module."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.understand",
         description="Draws what a box network has learned.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -120,17 +129,23 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     """Draws as the command line says."""
-    arguments = make_parser().parse_args(argv)
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
     run = RunFolder(arguments.run)
-    config = run.config
+    config, model = run.config, run.load_model()
+    choose_layer(model, arguments.layer)
+    folder = Path(arguments.output) if arguments.output else run.path / "understanding"
+    try:
+        command_line.new_folder(str(folder))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --output: {error}")
     photographs, _ = evaluate.read_test_photographs(
         config["dataset"].split("+")[0],
         config["image_size"],
         *command_line.data_places(arguments, config),
         Skeleton.from_metadata(config["skeleton"]),
     )
-    figures = draw(run.load_model(), photographs.images[:INPUTS], arguments.layer)
-    folder = Path(arguments.output) if arguments.output else run.path / "understanding"
+    figures = draw(model, photographs.images[:INPUTS], arguments.layer)
     for name, figure in figures.items():
         plots.write(figure, folder / f"{name}.png")
         print(f"Drawn: {folder / f'{name}.png'}")

@@ -14,7 +14,9 @@ Nothing else differs between networks that differ in their context only, so that
 compared. All of it is Keras layers, which run on every backend.
 """
 
+import contextlib
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +29,8 @@ CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
 BOX_CONTEXTS = ("box", "pure_box")
 # The small boxes of "pure_box", in pixels: how far from the pixel their edges may begin, and go.
 NEAR_BOXES, NEAR_SIZE = 2, 5
+# Of `DepthwiseBoxConv2D`: what the network needs to be as it is.
+RESERVED_BOX_OPTIONS = ("depth_multiplier", "name", "strides", "data_format")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +43,11 @@ class Context:
         kernel_size: Side, in pixels of the plane it works on, of the wide filters other than
             boxes; odd. Boxes ignore it.
         box_options: Arguments of `DepthwiseBoxConv2D` that differ from its defaults, in the wide
-            filters. The other kinds ignore them.
+            filters; not those of `RESERVED_BOX_OPTIONS`. The other kinds ignore them.
 
     Raises:
-        ValueError: An attribute is out of its range.
+        ValueError: An attribute is out of its range. `filter` raises it for values of `box_options`
+            that the layer refuses.
     """
 
     kind: str = "box"
@@ -58,6 +63,9 @@ class Context:
             raise ValueError(
                 f"`kernel_size` must be an odd number from 3 up, got {self.kernel_size}."
             )
+        reserved = [name for name in RESERVED_BOX_OPTIONS if name in self.box_options]
+        if reserved:
+            raise ValueError(f"`box_options` must not set {reserved[0]!r}; the network does.")
 
     def filter(self, x, name: str):
         """Filters `x` `[N, H, W, C]`: `[N, H, W, F]`, with F at least C.
@@ -69,7 +77,9 @@ class Context:
             return layers.Conv2D(
                 x.shape[-1], self.kernel_size, padding="same", use_bias=False, name=f"{name}_far"
             )(x)
-        near, far = self._near(f"{name}_near")(x), self._wide(f"{name}_far")(x)
+        near = self._near(f"{name}_near")(x)
+        with self._refused_box_options_named():
+            far = self._wide(f"{name}_far")(x)
         return layers.Concatenate(name=f"{name}_both")([near, far])
 
     def enlarge(self, x, times: int, name: str):
@@ -91,6 +101,19 @@ class Context:
             name=f"{name}_smooth",
         )(x)
 
+    @contextlib.contextmanager
+    def _refused_box_options_named(self):
+        try:
+            yield
+        # Keras and NumPy meet wrong JSON values with all kinds of error.
+        except Exception as error:
+            if not self.box_options or isinstance(error, MemoryError):
+                raise
+            raise ValueError(
+                f"`box_options` must be arguments of DepthwiseBoxConv2D, got {self.box_options}: "
+                f"{_reason(error)}"
+            ) from error
+
     def _near(self, name: str) -> keras.Layer:
         if self.kind == "pure_box":
             return DepthwiseBoxConv2D(NEAR_BOXES, max_size=NEAR_SIZE, name=name)
@@ -103,6 +126,14 @@ class Context:
         if self.kind == "depthwise":
             return layers.DepthwiseConv2D(self.kernel_size, **common)
         return layers.DepthwiseConv2D(3, dilation_rate=self.kernel_size // 2, **common)
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error, without the heading and the colours of Keras's errors in `call`."""
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Exception encountered")]
+    return lines[0] if lines else type(error).__name__
 
 
 def require_positive(**arguments: int) -> None:

@@ -1,10 +1,12 @@
 import importlib.util
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from examples.pose import demo
+from examples.pose import child_processes, demo
+from examples.pose.errors import UserError
 
 
 @pytest.fixture
@@ -13,13 +15,13 @@ def commands(monkeypatch):
     recorded = []
     recorded_codes = {"fail": None}
 
-    def run(command, env, check):
-        assert not check and env["TF_CPP_MIN_LOG_LEVEL"]
+    def start(command, env):
+        assert env["TF_CPP_MIN_LOG_LEVEL"]
         recorded.append(command[1:])
         code = 3 if command[2] == recorded_codes["fail"] else 0
-        return subprocess.CompletedProcess(command, code)
+        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"])
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(child_processes, "start", start)
     return recorded, recorded_codes
 
 
@@ -40,7 +42,7 @@ def test_runs_commands_that_exist_and_names_their_files(commands, tmp_path, caps
 def test_stops_at_the_command_that_fails(commands, tmp_path, capsys):
     recorded, codes = commands
     codes["fail"] = "examples.pose.evaluate"
-    with pytest.raises(SystemExit, match=r"evaluate.* failed with exit code 3"):
+    with pytest.raises(UserError, match=r"evaluate.* failed with exit code 3"):
         demo.main(["--run", str(tmp_path)])
     assert len(recorded) == 2
     assert "Done" not in capsys.readouterr().out

@@ -185,9 +185,9 @@ def test_workers_end_with_the_launcher(tmp_path):
 import sys
 from examples.pose import launch
 from examples.pose.run_folder import RunFolder
-from tests.examples.pose import children
+from examples.pose import command_line
 main = lambda: launch.launch(RunFolder({str(tmp_path)!r}), 2, {quick(tmp_path, code)!r}, 0)
-sys.exit(launch.run_as_process(main))
+sys.exit(command_line.run(main))
 """
     children.assert_end_with(launcher, [tmp_path / "pid0", tmp_path / "pid1"])
 

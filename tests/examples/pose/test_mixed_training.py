@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from examples.pose import datasets, train
 from examples.pose.datasets.flic.flic_examples_test import write_official as write_flic
 from examples.pose.datasets.pose_features import Skeleton
+from examples.pose.errors import UserError
 
 _BUILDERS = Path(datasets.__file__).parent
 ALL = ["mpii", "lsp", "coco_keypoints", "flic"]
@@ -92,5 +93,5 @@ def test_nothing_in_common_is_named(places, monkeypatch):
         return dataset, hand if name == "coco_keypoints" else skeleton
 
     monkeypatch.setattr(datasets, "load", with_a_hand)
-    with pytest.raises(ValueError, match=r"--dataset joins lsp and coco_keypoints\. No joint"):
+    with pytest.raises(UserError, match=r"--dataset joins lsp and coco_keypoints\. No joint"):
         train.read_training_photographs(["lsp", "coco_keypoints"], 40, *places)

@@ -1,0 +1,35 @@
+"""Errors that a command answers with one line. All other exceptions keep their traceback.
+
+A library function that is given a wrong argument raises `ValueError`, as everywhere in Python. The
+command that passes on what the user typed knows which argument that was, and turns it into a
+`UserError` with `as_user_error`. A `ValueError` that nobody turned is a bug in the command.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+
+class UserError(Exception):
+    """A command cannot do what it was asked; the message names the cause and the remedy."""
+
+
+@contextlib.contextmanager
+def as_user_error(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
+    """Turns exceptions that the body raises because of the user's input into `UserError`.
+
+    Args:
+        *kinds: The exceptions. Wrap only calls that document them for wrong input.
+        prefix: Put before the message, for example the name of the argument.
+    """
+    try:
+        yield
+    except kinds as error:
+        raise UserError(f"{prefix}{describe(error)}") from error
+
+
+def describe(error: BaseException) -> str:
+    """The message of an exception. For failed file operations: the file, then the reason."""
+    if isinstance(error, OSError) and error.strerror:
+        places = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        return ": ".join([*places, error.strerror])
+    return str(error) or type(error).__name__

@@ -1,0 +1,319 @@
+"""`train` that is refused, fails or is stopped: one line, nothing left behind, nothing lost."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from examples.pose import ablation, command_line, datasets, demo, evaluate, launch, train
+from examples.pose.run_folder import RunFolder
+from examples.pose.trainer import Trainer
+from tests.examples.pose import drawn_figures
+
+ARGUMENTS = [
+    *("--epochs", "2", "--steps_per_epoch", "2", "--batch_size", "2"),
+    *("--model", "full_resolution", "--image_size", "16", "--width", "4", "--depth", "1"),
+]
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch):
+    monkeypatch.setattr(datasets, "load", drawn_figures.load)
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """A command that was stopped leaves the default handlers."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+def run(capsys, folder, *arguments, command=train.main):
+    """The exit status of a command, and what it printed to stderr."""
+    capsys.readouterr()
+    try:
+        code = command_line.run(lambda: command(["--run", str(folder), *arguments]))
+    except SystemExit as end:
+        code = end.code
+    return code, capsys.readouterr().err.strip()
+
+
+def assert_trains(capsys, folder):
+    code, errors = run(capsys, folder, *ARGUMENTS)
+    assert code == 0, errors
+    assert RunFolder(folder).metrics["epochs"] == 2
+    assert not list(Path(folder).glob(".*"))
+
+
+REFUSED = {
+    "image size": (["--image_size", "97"], "`image_size` must be a multiple of 2, got 97"),
+    "image size 0": (["--image_size", "0"], "--image_size: must be at least 1"),
+    "stride": (["--stride", "3"], "`stride` must be 2 or 4, got 3"),
+    "levels": (["--model", "u_net", "--levels", "9"], "`levels` must be from 2 to 5, got 9"),
+    "depth": (["--model", "hourglass", "--depth", "30"], "`image_size` must be a multiple of"),
+    "stages": (["--model", "light", "--stages", "3"], "`depth` must be a multiple of `stages`"),
+    "other model's": (["--stacks", "2"], "takes no `stacks`"),
+    "kernel size": (["--kernel_size", "4"], "`kernel_size` must be an odd number"),
+    "unknown option": (["--box_options", '{"strdes": 1}'], "`box_options` .*strdes"),
+    "option's type": (["--box_options", '{"max_size": "x"}'], "`box_options` .*max_size"),
+    "option's value": (["--box_options", '{"normalization": "mean"}'], "`box_options` .*mean"),
+    "initializer": (["--box_options", '{"boxes_initializer": "x"}'], "`box_options` .*initializer"),
+    "reserved option": (
+        ["--box_options", '{"strides": 2}'],
+        "`box_options` must not set",
+    ),
+    "no object": (["--box_options", "[1]"], "--box_options: must be a JSON object"),
+    "rate nan": (["--learning_rate", "nan"], "`learning_rate` must be finite, got nan"),
+    "rate inf": (["--learning_rate", "inf"], "`learning_rate` must be finite, got inf"),
+    "rate negative": (["--learning_rate=-1"], "`learning_rate` must be positive, got -1"),
+    "ema": (["--ema", "1"], "`ema` must be from 0 to below 1, got 1"),
+    "ema nan": (["--ema", "nan"], "`ema` must be from 0 to below 1, got nan"),
+    "decay": (["--weight_decay", "inf"], "`weight_decay` must be finite, got inf"),
+    "clip": (["--clip_norm", "nan"], "`clip_norm` must be finite, got nan"),
+    "epochs": (["--epochs", "0"], "--epochs: must be at least 1, got 0"),
+    "epochs huge": (["--epochs", "1" + "0" * 30], "--epochs: must be at most"),
+    "seed": (["--seed", "-1"], "--seed: must be at least 0, got -1"),
+    "seed large": (["--seed", str(2**32)], "--seed: must be at most 4294967295"),
+    "limit": (["--limit_train", "0"], "--limit_train: must be at least 1"),
+    "validation": (["--validation_size", "-5"], "--validation_size: must be at least 1"),
+    "data set": (["--dataset", "imagenet"], "--dataset must be one or several of .*'imagenet'"),
+    "comma": (["--dataset", "lsp,lspet"], "--dataset must be .*joined by '\\+', got 'lsp,lspet'"),
+    "twice": (["--dataset", "lsp+lsp"], "twice"),
+    "none": (["--dataset", ""], "--dataset must be"),
+    "strategy": (["--strategy", "multiworker"], "TF_CONFIG"),
+    "data_dir": (["--data_dir", __file__], "--data_dir: must be a folder, got .*test_refused"),
+    "prepared_dir": (["--prepared_dir", f"{__file__}/x"], "--prepared_dir: must be a folder"),
+}
+
+
+@pytest.mark.parametrize("arguments, message", REFUSED.values(), ids=REFUSED)
+def test_refused_before_anything_is_read_or_written(
+    arguments, message, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(datasets, "load", lambda *_: pytest.fail("data were read"))
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    code, errors = run(capsys, tmp_path / "new" / "run", *ARGUMENTS, *arguments)
+    assert code in (1, 2)
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(errors)
+    assert len(errors.splitlines()) == 1 and errors.startswith("error: ")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", [train.main, demo.main], ids=["train", "demo"])
+@pytest.mark.parametrize("folder", ["", " ", __file__, f"{__file__}/run", "/proc/nowhere/run"])
+def test_folders_that_cannot_be_made(folder, command, capsys):
+    code, errors = run(capsys, folder, command=command)
+    assert code == 2 and "argument --run: " in errors and len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command, own",
+    [(launch.main, ["--workers", "2"]), (ablation.main, ["boxes", "--runs", "RUNS"])],
+    ids=["launch", "ablation"],
+)
+@pytest.mark.parametrize("bad", [["--image_size", "97"], ["--ema", "2"], ["--seed", "x"]])
+def test_commands_that_start_trainings_refuse_what_they_would(
+    command, own, bad, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a training began"))
+    own = [str(tmp_path / "runs") if each == "RUNS" else each for each in own]
+    common = [*ARGUMENTS, *bad]
+    if command is launch.main:
+        common = ["--run", str(tmp_path / "run"), *common]
+    with pytest.raises(SystemExit) if bad[0] == "--seed" else pytest.MonkeyPatch.context():
+        assert command_line.run(lambda: command([*own, "--", *common])) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert not os.listdir(tmp_path)
+
+
+def test_batches_that_workers_do_not_divide(tmp_path, capsys, monkeypatch):
+    arguments = ["--workers", "2", "--", "--run", str(tmp_path / "run"), *ARGUMENTS]
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a training began"))
+    assert command_line.run(lambda: launch.main([*arguments, "--batch_size", "3"])) == 1
+    assert "`batch_size` must be a multiple of the number of replicas, 2" in capsys.readouterr().err
+
+
+def exhausted(*_, **__):
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+
+def too_large(*_, **__):
+    raise MemoryError("Unable to allocate 9 TiB")
+
+
+def broken(*_, **__):
+    raise ValueError("lsp.zip is not a complete zip file.")
+
+
+def missing(*_, **__):
+    raise FileNotFoundError("`joints.mat` was not found.")
+
+
+def unwritable(*_, **__):
+    raise PermissionError(13, "Permission denied", "state.npz")
+
+
+FAILURES = {
+    "broken data": (datasets, "load", broken, "not a complete zip"),
+    "no data": (datasets, "load", missing, "was not found"),
+    "no memory": (Trainer, "run", exhausted, "Out of memory"),
+    "no memory for the network": (train, "make_trainer", too_large, "Out of memory"),
+    "no memory for the data": (train, "read_training_photographs", too_large, "out of memory"),
+    "no permission": (RunFolder, "save_state", unwritable, "state.npz: Permission denied"),
+    "no disk for the model": (RunFolder, "begin", unwritable, "Permission denied"),
+}
+
+
+@pytest.mark.parametrize("owner, name, failure, message", FAILURES.values(), ids=FAILURES)
+def test_a_failure_before_the_first_epoch_leaves_nothing(
+    owner, name, failure, message, tmp_path, capsys
+):
+    folder = tmp_path / "new" / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, failure)
+        code, errors = run(capsys, folder, *ARGUMENTS, "--ema", "0.9", "--log_boxes")
+    assert code == 1 and message in errors and len(errors.splitlines()) == 1
+    assert not os.listdir(tmp_path)
+    assert_trains(capsys, folder)
+
+
+def test_divergence_leaves_nothing(tmp_path, capsys):
+    code, errors = run(capsys, tmp_path / "run", *ARGUMENTS, "--learning_rate", "1e30")
+    assert code == 1 and "diverged" in errors and "no checkpoint yet" in errors
+    assert not os.listdir(tmp_path)
+
+
+def signal_in(owner, name, patch, call=1, number=signal.SIGINT):
+    """Sends this process a signal at the n-th call of a function, before the function's work."""
+    function, calls = getattr(owner, name), []
+
+    def wrapped(*arguments, **keywords):
+        calls.append(name)
+        if len(calls) == call:
+            os.kill(os.getpid(), number)
+        return function(*arguments, **keywords)
+
+    patch.setattr(owner, name, wrapped)
+
+
+PHASES = {
+    "reading": (evaluate, "read_test_photographs", 1, 0),
+    "reading more": (train, "read_training_photographs", 1, 0),
+    "building": (train, "make_trainer", 1, 0),
+    "training": (Trainer, "run", 1, 0),
+    "saving": (RunFolder, "save_state", 1, 0),
+    "saving the model": (RunFolder, "save_model", 1, 1),
+    "training on": (Trainer, "run", 2, 1),
+    "saving again": (RunFolder, "save_state", 2, 1),
+    "measuring": (evaluate, "evaluate_joints", 1, 2),
+}
+
+
+@pytest.mark.parametrize("owner, name, call, epochs", PHASES.values(), ids=PHASES)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_says_what_is_kept_and_goes_on(
+    owner, name, call, epochs, number, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        signal_in(owner, name, patch, call, number)
+        code, errors = run(capsys, folder, *ARGUMENTS)
+    assert code == 128 + number and len(errors.splitlines()) == 1
+    if epochs:
+        assert f"keeps everything up to the end of epoch {epochs} of 2" in errors
+        assert not list(folder.glob(".*"))
+    else:
+        assert "No epoch was finished, so nothing is kept" in errors and not os.listdir(tmp_path)
+    if number == signal.SIGINT:
+        assert_trains(capsys, folder)
+
+
+@pytest.fixture(params=["RLIMIT_FSIZE", "tmpfs"])
+def small_disk(request, tmp_path):
+    """A folder, and what to call for its disk to be full, and to have room again."""
+    if request.param == "RLIMIT_FSIZE":
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        limit = lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # noqa: E731
+        yield tmp_path, lambda: limit(10_000), lambda: limit(hard)
+        limit(hard)
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    filling = tmp_path / "filling"
+
+    def fill():
+        with open(filling, "wb", buffering=0) as file:
+            try:
+                while file.write(bytes(4096)):
+                    pass
+            except OSError:
+                pass
+
+    yield tmp_path, fill, filling.unlink
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_full_disk_keeps_the_last_good_state(epoch, small_disk, capsys):
+    folder, fill, free = small_disk
+    run_folder = RunFolder(folder / "run")
+    update, calls = Trainer.update_inference, []
+
+    def fill_and_update(self):
+        calls.append(self.done)
+        if len(calls) == epoch:
+            fill()
+        update(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "update_inference", fill_and_update)
+        code, errors = run(capsys, run_folder.path, *ARGUMENTS)
+    free()
+    assert code == 1 and len(errors.splitlines()) == 1
+    assert "File too large" in errors or "No space left" in errors
+    if epoch == 1:
+        assert "nothing is kept" in errors and not run_folder.path.exists()
+    else:
+        assert "keeps everything up to the end of epoch 1 of 2" in errors
+        assert run_folder.load_state()["step"] == 2
+        run_folder.load_model()
+    assert_trains(capsys, run_folder.path)
+    assert sorted(run_folder.curve("pck")) == [2, 4]
+
+
+def test_a_state_without_scales_resumes(tmp_path, capsys):
+    """As older versions wrote it. What else is missing is still refused."""
+    with pytest.MonkeyPatch.context() as patch:
+        signal_in(Trainer, "run", patch, call=2)
+        run(capsys, tmp_path, *ARGUMENTS)
+    folder = RunFolder(tmp_path)
+    state = folder.load_state()
+    folder.save_state({name: v for name, v in state.items() if not name.endswith("/scale")})
+    assert_trains(capsys, tmp_path)
+
+    (tmp_path / "metrics.json").unlink()
+    folder.save_state({name: v for name, v in state.items() if not name.endswith("/boxes")})
+    code, errors = run(capsys, tmp_path, *ARGUMENTS)
+    assert code == 1 and "another training" in errors and "boxes" in errors
+
+
+def test_curves_of_a_resumed_run_have_no_gap(tmp_path, capsys):
+    """Stopped between the files of an epoch, which is then made and written again."""
+    with pytest.MonkeyPatch.context() as patch:
+        signal_in(RunFolder, "save_state", patch, call=2)
+        run(capsys, tmp_path, *ARGUMENTS)
+    assert_trains(capsys, tmp_path)
+    assert sorted(RunFolder(tmp_path).curve("loss")) == [2, 4]
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["steps_per_epoch"] == 2 and np.isfinite(RunFolder(tmp_path).metrics["pck"])
