@@ -35,6 +35,7 @@ from examples.pose import (
     model_cost,
     plots,
 )
+from examples.pose import predictor as predictors
 from examples.pose.datasets import Skeleton
 from examples.pose.input_pipeline import Photographs
 from examples.pose.run_folder import RunFolder, whole_file, write_json
@@ -50,8 +51,8 @@ def predict_people(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = True,
-    decoding: str = "quarter",
+    flip_test: bool = predictors.FLIP_TEST,
+    decoding: str = predictors.DECODING,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicts the joints of everybody in a data set.
 
@@ -87,8 +88,8 @@ def evaluate_joints(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = True,
-    decoding: str = "quarter",
+    flip_test: bool = predictors.FLIP_TEST,
+    decoding: str = predictors.DECODING,
     coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
     """Measures, in pixels of the original photographs, what the data set has the labels for.
@@ -227,15 +228,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--dataset", help="data set to test on, if not the (first) one of the run", default=None
     )
     command_line.add_data_arguments(parser)
-    parser.add_argument(
-        "--no_flip_test", action="store_true", help="run each photograph once, not mirrored as well"
-    )
-    parser.add_argument(
-        "--decoding",
-        default="quarter",
-        choices=heatmaps.DECODINGS,
-        help="how joints are read from the heatmaps",
-    )
+    predictors.add_settings_arguments(parser)
     return parser
 
 
@@ -252,7 +245,7 @@ def main(argv: list[str] | None = None) -> None:
         *command_line.data_places(arguments, config),
         Skeleton.from_metadata(config["skeleton"]),
     )
-    how = {"flip_test": not arguments.no_flip_test, "decoding": arguments.decoding}
+    how = predictors.settings_of(arguments)
     coco = coco_evaluation.CocoAP()
     result = evaluate_joints(model, photographs, skeleton, **how, coco=coco)
     cost = evaluate_cost(model, config["image_size"])

@@ -16,6 +16,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
+from examples.pose.datasets import pose_features
 from examples.pose.datasets.coco_keypoints import coco_keypoints_dataset_builder
 from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
 from examples.pose.datasets.flic import flic_examples
@@ -116,7 +117,9 @@ def load(
                     try_download_gcs=False,
                 )
             )
-    dataset = builder.as_dataset(split=split, shuffle_files=False)
+    dataset = builder.as_dataset(
+        split=split, shuffle_files=False, decoders={"image": pose_features.decode_jpeg()}
+    )
     if name not in BUILDERS:
         return flic_examples.convert(dataset), FLIC_SKELETON
     return dataset, Skeleton.from_metadata(builder.info.metadata)

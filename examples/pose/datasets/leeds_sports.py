@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from examples.pose import images
 from examples.pose.datasets import official_files, pose_features
 from examples.pose.datasets.official_files import DownloadError, Root, download
 
@@ -117,25 +118,21 @@ def check_image_count(root: Root, count: int) -> None:
         )
 
 
-def read_jpeg(root: Root, name: str) -> bytes:
-    """Reads `images/{name}.jpg`, decoding it once so that a broken file is found here.
+def read_picture(root: Root, name: str) -> io.BytesIO | np.ndarray:
+    """Reads `images/{name}.jpg` for `tfds`, decoding it once so that a broken file is found here.
+
+    Returns:
+        The file as it is if the records' decoder gives the pixels of `images.decode_image`; else
+        these pixels, uint8 `[height, width, 3]`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a complete JPEG image.
+        ValueError: If the file is not a complete image.
     """
     path = root / "images" / f"{name}.jpg"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing, but {root / LABELS_FILE} has labels for it.")
+    image = official_files.read_rgb(path, root / LABELS_FILE)
     data = path.read_bytes()
-    try:
-        tfds.core.lazy_imports.PIL_Image.open(io.BytesIO(data), formats=["JPEG"]).load()
-    except (OSError, SyntaxError) as error:
-        reason = str(error).replace(repr(data), "").strip()
-        raise ValueError(
-            f"{path} is not a complete JPEG image ({reason}). Replace it with an intact copy."
-        ) from None
-    return data
+    return io.BytesIO(data) if images.is_plain_jpeg(data) else image
 
 
 def generate_examples(
@@ -157,7 +154,7 @@ def generate_examples(
         yield (
             name,
             {
-                "image": io.BytesIO(read_jpeg(root, name)),
+                "image": read_picture(root, name),
                 "joints": joints[index],
                 "visibility": visibility[index].astype(np.uint8),
                 "id": name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import textwrap
 import zipfile
@@ -13,6 +12,8 @@ import numpy as np
 import requests
 import tensorflow_datasets as tfds
 from etils import epath
+
+from examples.pose import images
 
 # A folder on any file system that epath knows, or the inside of a zip file. Both offer `/`,
 # `exists`, `iterdir`, `name`, `read_bytes` and `open`.
@@ -144,7 +145,7 @@ def _inside(root: Root, path: str, deep: bool = True) -> Root | None:
 
 
 def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
-    """Reads an image as uint8 RGB `[height, width, 3]`.
+    """Reads an image as uint8 RGB `[height, width, 3]`, see `images.decode_image`.
 
     Args:
         path: The file.
@@ -157,10 +158,9 @@ def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing, but {labels} has labels for it.")
     try:
-        image = tfds.core.lazy_imports.PIL_Image.open(io.BytesIO(path.read_bytes()))
-        return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
+        return images.decode_image(path.read_bytes(), path)
+    except (images.ImageError, OSError) as error:
+        reason = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise ValueError(
-            f"{path} is not a complete image ({type(error).__name__}). Replace it with an intact "
-            "copy."
+            f"{path} is not a complete image ({reason}). Replace it with an intact copy."
         ) from None
