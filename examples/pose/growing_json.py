@@ -25,7 +25,8 @@ class GrowingJson:
 
     def __init__(self, path, head: Mapping[str, Any], name: str):
         self.path = Path(path)
-        self._head = json.dumps(dict(head), indent=2)[:-2] + f',\n  "{name}": ['
+        entries = "".join(f"\n  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items())
+        self._head = f"{{{entries}\n  {json.dumps(name)}: ["
         self._file = None
         self._end = 0  # Where the tail begins.
 

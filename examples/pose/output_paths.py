@@ -73,5 +73,10 @@ def identity(path) -> Hashable:
         parent, name = os.path.split(path)
         if parent == path:
             return path
-        return identity(parent), unicodedata.normalize("NFC", name).casefold()
+        return identity(parent), comparable(name)
     return status.st_dev, status.st_ino
+
+
+def comparable(name: str) -> str:
+    """A file's name without what some file systems ignore: case and Unicode normalization."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import rich.table
 import rich.text
 import tensorflow as tf
 
-from examples.pose import drawing, growing_json
+from examples.pose import drawing, growing_json, output_paths
 from examples.pose.images import (
     ImageError,
     ImageWriteError,
@@ -123,6 +124,8 @@ def predict_all(
     problems = []
 
     def what_was_kept() -> str:
+        for problem in problems:
+            print(f"error: {problem}", file=sys.stderr)
         return _what_was_kept(outputs, paths, len(problems))
 
     try:
@@ -170,11 +173,13 @@ def unique_names(paths) -> list[str]:
     """Names for the drawings in one folder, also of pictures that share a name."""
     names, taken = [], set()
     for path in paths:
-        stem, number = Path(path).stem, 1
-        # Some file systems do not tell A from a.
-        while (name := f"{stem}_pose{'' if number == 1 else number}.png").casefold() in taken:
+        # File systems allow 255 bytes.
+        stem = os.fsencode(Path(path).stem)[:200].decode(errors="ignore")
+        number, name = 1, f"{stem}_pose.png"
+        while (key := output_paths.comparable(name)) in taken:
             number += 1
-        taken.add(name.casefold())
+            name = f"{stem}_pose{number}.png"
+        taken.add(key)
         names.append(name)
     return names
 

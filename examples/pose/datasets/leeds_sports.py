@@ -130,8 +130,10 @@ def read_picture(root: Root, name: str) -> io.BytesIO | np.ndarray:
         ValueError: If the file is not a complete image.
     """
     path = root / "images" / f"{name}.jpg"
-    image = official_files.read_rgb(path, root / LABELS_FILE)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing, but {root / LABELS_FILE} has labels for it.")
     data = path.read_bytes()
+    image = official_files.decode_rgb(data, path, "JPEG image")
     return io.BytesIO(data) if images.is_plain_jpeg(data) else image
 
 

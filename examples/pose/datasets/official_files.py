@@ -157,10 +157,19 @@ def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing, but {labels} has labels for it.")
+    return decode_rgb(path.read_bytes(), path)
+
+
+def decode_rgb(data: bytes, path: Root, kind: str = "image") -> np.ndarray:
+    """Decodes the content of an image file as `images.decode_image` does.
+
+    Raises:
+        ValueError: If it is not a complete image.
+    """
     try:
-        return images.decode_image(path.read_bytes(), path)
-    except (images.ImageError, OSError) as error:
+        return images.decode_image(data, path)
+    except images.ImageError as error:
         reason = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise ValueError(
-            f"{path} is not a complete image ({reason}). Replace it with an intact copy."
+            f"{path} is not a complete {kind} ({reason}). Replace it with an intact copy."
         ) from None
