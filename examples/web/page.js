@@ -13,13 +13,15 @@ async function show(file) {
   say("working", `Looking at ${file.name}`);
   let picture;
   try {
-    picture = await createImageBitmap(file);
+    // Turned as the camera says, and with the file's own numbers, as examples/pose/images.py reads.
+    const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
+    picture = await createImageBitmap(file, options);
   } catch {
     say("error", `${file.name} is no picture that this browser can read.`);
     return;
   }
   await new Promise(requestAnimationFrame); // The words first, then the work.
-  const pose = await findPose(network, picture, POSE.image_size);
+  const pose = await findPose(network, picture, POSE);
   document.querySelector("main").hidden = false;
   drawSkeleton(byId("skeleton"), picture, pose, POSE.skeleton);
   drawHeatmaps(byId("heatmaps"), pose, POSE.skeleton);

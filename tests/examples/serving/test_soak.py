@@ -39,3 +39,22 @@ def test_command(programs, run_folder, capsys, monkeypatch):
     assert "| right requests refused (unexpected errors) | 0 |" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"error: .*nowhere"):
         soak.main(["--run", "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--minutes", "0"), ("--minutes", "nan"), ("--threads", "0"), ("--count", "-1")],
+)
+def test_wrong_arguments(capsys, option, value):
+    with pytest.raises(SystemExit) as raised:
+        soak.main(["--run", "nowhere", option, value])
+    assert raised.value.code == 2 and "must be more than 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("photos", ["nowhere", "file"])
+def test_photos_that_are_none(tmp_path, monkeypatch, photos):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=rf"error: .*{photos}") as raised:
+        soak.main(["--run", "nowhere", "--photos", photos])
+    assert "\n" not in str(raised.value.code)
