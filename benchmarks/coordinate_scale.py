@@ -133,12 +133,22 @@ def cell(runs: list[tuple[float, float]]) -> str:
 def main() -> None:
     """Runs the measurement and prints a table for each task."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.coordinate_scale",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=list(OPTIMIZERS))
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="which tasks (all)"
+    )
+    parser.add_argument(
+        "--optimizers",
+        nargs="+",
+        choices=OPTIMIZERS,
+        default=list(OPTIMIZERS),
+        help="which optimizers (all)",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each (3)")
+    parser.add_argument("--steps", type=int, default=500, help="steps of a run (500)")
     arguments = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     seeds = range(arguments.seeds)

@@ -23,7 +23,7 @@ import tf_boxconv
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.export_runtimes import RUNTIMES
 from benchmarks.tables import console, threads_text
-from examples.pose import models
+from examples.pose import model_files, models, output_paths
 from examples.pose.run_folder import RunFolder
 from examples.web.runtime import RuntimeMissingError
 from tf_boxconv.exporting import FORMATS
@@ -150,6 +150,12 @@ def main(argv: list[str] | None = None) -> None:
     add("--width", type=int, default=32, help="without --run: channels at the top (32)")
     add("--output", type=Path, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
+    if args.run and args.output:
+        try:
+            read = model_files.model_inputs(Path(args.run))
+            output_paths.check_outputs([("--output", args.output)], read)
+        except output_paths.OutputPathError as error:
+            parser.error(str(error))
     description = command_line.print_machine()
     results, missing = workers.in_fresh_process(
         args.threads, measure, args.run, args.image_size, args.width, args.rounds, args.threads

@@ -9,13 +9,16 @@ function say(state, message) {
   byId("status").textContent = message;
 }
 
+// Turned as the camera says, and with the file's own numbers, as examples/pose/images.py reads.
+function readPicture(file) {
+  return createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+}
+
 async function show(file) {
   say("working", `Looking at ${file.name}`);
   let picture;
   try {
-    // Turned as the camera says, and with the file's own numbers, as examples/pose/images.py reads.
-    const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
-    picture = await createImageBitmap(file, options);
+    picture = await readPicture(file);
   } catch {
     say("error", `${file.name} is no picture that this browser can read.`);
     return;

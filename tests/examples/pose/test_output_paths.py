@@ -2,6 +2,8 @@ import os
 
 import pytest
 
+from benchmarks import export as benchmark
+from examples.pose.datasets import __main__ as datasets_command
 from examples.pose.output_paths import (
     OutputPathError,
     check_not_inside,
@@ -71,3 +73,19 @@ def test_files_in_a_folder_that_is_read(folder):
     check_not_inside("--output", "sub/new.png", "sub")
     check_not_inside("--output", "a.jpg", "sub")
     check_not_inside("--output", "sub/x.png", None)
+
+
+def test_a_page_of_a_data_set_does_not_replace_its_pictures(folder, capsys):
+    (folder / "sub" / "im0001.jpg").write_bytes(b"photograph")
+    arguments = ["lsp", "--data_dir", ".", "--output", "sub/im0001.jpg"]
+    assert datasets_command.main(arguments) == 1
+    assert "which is read" in capsys.readouterr().err
+    assert (folder / "sub" / "im0001.jpg").read_bytes() == b"photograph"
+
+
+def test_a_benchmark_does_not_replace_its_run(folder, capsys):
+    (folder / "sub" / "config.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        benchmark.main(["--run", "sub", "--output", "./linked/config.json"])
+    assert "would overwrite the input" in capsys.readouterr().err
+    assert (folder / "sub" / "config.json").read_text() == "{}"
