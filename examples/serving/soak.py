@@ -141,6 +141,9 @@ def main(argv=None) -> None:
         report = soak(predictor, pictures, arguments.threads, 60 * arguments.minutes, arguments.api)
     except (RunFolderError, LoaderError, export.ExportError, ImageError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\nstopped. Nothing was measured, and nothing is left.", file=sys.stderr)
+        sys.exit(130)
     console = rich.console.Console(highlight=False)
     console.print(table(report), markup=False, soft_wrap=True)
     for problem in report["problems"]:

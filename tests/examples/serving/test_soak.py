@@ -51,6 +51,17 @@ def test_wrong_arguments(capsys, option, value):
     assert raised.value.code == 2 and "must be more than 0" in capsys.readouterr().err
 
 
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def stopped(run, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(soak, "load_run", stopped)
+    with pytest.raises(SystemExit) as raised:
+        soak.main(["--run", "nowhere"])
+    assert raised.value.code == 130
+    assert capsys.readouterr().err.strip().startswith("stopped. ")
+
+
 @pytest.mark.parametrize("photos", ["nowhere", "file"])
 def test_photos_that_are_none(tmp_path, monkeypatch, photos):
     monkeypatch.chdir(tmp_path)
