@@ -1,6 +1,7 @@
 """The same file gives the same pixels to `predict`, to the data sets and to exported models."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from examples.pose import encoded_images
+from examples.pose import datasets, encoded_images
 from examples.pose.datasets import leeds_sports, official_files, pose_features
 from examples.pose.images import ImageError, decode_image, read_image
 from tests.examples.pose.picture_kinds import EXPECTED, HEIGHT, KINDS, WIDTH, save
@@ -140,3 +141,11 @@ def test_what_is_no_file_is_explained(name, hint):
     with pytest.raises(ImageError, match=hint) as raised:
         read_image(name)
     assert "\n" not in str(raised.value)
+
+
+def test_prepared_records_are_decoded_as_predict_reads(tmp_path):
+    folder = Path(datasets.__file__).parent / "lsp" / "dummy_data"
+    examples, _ = datasets.load("lsp", "test", str(folder), str(tmp_path))
+    for example in examples.as_numpy_iterator():
+        path = folder / "lsp" / "images" / f"{example['id'].decode()}.jpg"
+        np.testing.assert_array_equal(example["image"], read_image(path))
