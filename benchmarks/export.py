@@ -24,7 +24,7 @@ import tf_boxconv
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.export_runtimes import RUNTIMES
 from benchmarks.tables import console, threads_text
-from examples.pose import models
+from examples.pose import model_files, models, output_paths
 from examples.pose.errors import as_user_error
 from examples.pose.run_folder import RunFolder
 from examples.web.runtime import RuntimeMissingError
@@ -169,6 +169,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with as_user_error(ValueError):
         _network(args.run, args.image_size, args.width)
+    if args.run and args.output:
+        try:
+            read = model_files.model_inputs(Path(args.run))
+            output_paths.check_outputs([("--output", args.output)], read)
+        except output_paths.OutputPathError as error:
+            parser.error(str(error))
     description = command_line.print_machine()
     results, missing = workers.in_fresh_process(
         args.threads, measure, args.run, args.image_size, args.width, args.rounds, args.threads

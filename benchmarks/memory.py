@@ -102,7 +102,12 @@ def _return_freed_memory() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Measures and prints the table."""
     parser = command_line.make_parser("memory", __doc__)
-    parser.add_argument("--threads", type=command_line.positive, default=workers.default_threads())
+    parser.add_argument(
+        "--threads",
+        type=command_line.positive,
+        default=workers.default_threads(),
+        help="(all processors)",
+    )
     args = parser.parse_args(argv)
     command_line.print_machine()
     table = rich.table.Table(title=f"memory beyond tensors, {threads_text(args.threads)}")

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import command_line
 from benchmarks.gpu import bandwidth
 from benchmarks.gpu.device import find_device
 from benchmarks.gpu.library import GpuError, Library, build, find_nvcc
@@ -79,8 +80,9 @@ def test() -> str:
     return {0: "right", NOT_ALL_RUN: "NOT all checked"}.get(code, "WRONG")
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs all of it; returns 0 if results are right, nothing was left out and budgets are kept."""
+    command_line.make_parser("gpu", __doc__).parse_args(argv)
     start = time.time()
     try:
         device = find_device()

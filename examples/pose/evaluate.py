@@ -36,6 +36,7 @@ from examples.pose import (
     model_cost,
     plots,
 )
+from examples.pose import predictor as predictors
 from examples.pose.datasets import Skeleton
 from examples.pose.errors import as_user_error
 from examples.pose.input_pipeline import Photographs
@@ -52,8 +53,8 @@ def predict_people(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = True,
-    decoding: str = "quarter",
+    flip_test: bool = predictors.FLIP_TEST,
+    decoding: str = predictors.DECODING,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicts the joints of everybody in a data set.
 
@@ -89,8 +90,8 @@ def evaluate_joints(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = True,
-    decoding: str = "quarter",
+    flip_test: bool = predictors.FLIP_TEST,
+    decoding: str = predictors.DECODING,
     coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
     """Measures, in pixels of the original photographs, what the data set has the labels for.
@@ -239,15 +240,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=None,
     )
     command_line.add_data_arguments(parser)
-    parser.add_argument(
-        "--no_flip_test", action="store_true", help="run each photograph once, not mirrored as well"
-    )
-    parser.add_argument(
-        "--decoding",
-        default="quarter",
-        choices=heatmaps.DECODINGS,
-        help="how joints are read from the heatmaps",
-    )
+    predictors.add_settings_arguments(parser)
     return parser
 
 
@@ -270,7 +263,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         Skeleton.from_metadata(config["skeleton"]),
         arguments.skip_broken,
     )
-    how = {"flip_test": not arguments.no_flip_test, "decoding": arguments.decoding}
+    how = predictors.settings_of(arguments)
     coco = coco_evaluation.CocoAP()
     result = evaluate_joints(model, photographs, skeleton, **how, coco=coco)
     cost = evaluate_cost(model, config["image_size"])

@@ -28,7 +28,12 @@ import tf_boxconv
 from examples.pose import predictor as predictors
 from examples.pose import reload_check
 from examples.pose.run_folder import RunFolderError
-from examples.pose.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE, SKELETON_ASSET
+from examples.pose.signatures import (
+    ENCODED_SIGNATURE,
+    IMAGES_SIGNATURE,
+    SETTINGS_ASSET,
+    SKELETON_ASSET,
+)
 
 # What the reloaded model may differ by from the Keras model. TensorFlow's graph optimiser fuses
 # operations, which rounds differently.
@@ -51,10 +56,12 @@ def export(
 
     * `serving_default`: `images`, uint8 `[batch, height, width, 3]`, to `joints`, float32
       `[batch, joints, 2]`, (x, y) in pixels, and `scores`, float32 `[batch, joints]`.
-    * `serving_encoded`: `image_bytes`, string `[batch]`, JPEG or PNG files of any sizes, to the
-      same.
+    * `serving_encoded`: `image_bytes`, string `[batch]`, JPEG, PNG or 24-bit BMP files of any
+      sizes, to the same. The EXIF orientation is applied, so that joints are in pixels of the
+      picture as viewers show it; see `encoded_images`.
 
-    The joints' names and limbs are in `assets/skeleton.json`.
+    The joints' names and limbs are in `assets/skeleton.json`, and whether the model uses the flip
+    test, and its decoding, in `assets/settings.json`.
 
     Args:
         predictor: what to export.
@@ -141,9 +148,15 @@ def _save(predictor: predictors.PosePredictor, folder: Path) -> None:
     # them without the layers' own functions, which would need Keras and tf_boxconv to load.
     module.model_variables = [variable.value for variable in predictor.model.variables]
     with tempfile.TemporaryDirectory() as assets:
-        skeleton = Path(assets) / SKELETON_ASSET
-        skeleton.write_text(json.dumps(predictor.skeleton.to_metadata(), indent=2) + "\n")
-        module.skeleton = tf.saved_model.Asset(str(skeleton))
+        contents = {
+            SKELETON_ASSET: predictor.skeleton.to_metadata(),
+            SETTINGS_ASSET: predictor.settings,
+        }
+        module.assets = []
+        for name, content in contents.items():
+            path = Path(assets) / name
+            path.write_text(json.dumps(content, indent=2) + "\n")
+            module.assets.append(tf.saved_model.Asset(str(path)))
         signatures = {
             IMAGES_SIGNATURE: predictor.predict_images,
             ENCODED_SIGNATURE: predictor.predict_encoded,
@@ -206,11 +219,7 @@ def _run_in_fresh_process(saved_model, feeds: dict, with_library: bool) -> dict:
 def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what every command that exports a predictor asks of it."""
     parser.add_argument("--run", required=True, help="run folder that holds the trained model")
-    parser.add_argument(
-        "--flip_test",
-        action="store_true",
-        help="average over each picture and its mirror image: more accurate, twice the cost",
-    )
+    predictors.add_settings_arguments(parser)
     parser.add_argument(
         "--portable",
         action="store_true",
@@ -220,7 +229,8 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_predictor(arguments: argparse.Namespace) -> predictors.PosePredictor:
     """The predictor that those arguments ask for."""
-    return predictors.load_run(arguments.run, arguments.flip_test).with_portable(arguments.portable)
+    settings = predictors.settings_of(arguments)
+    return predictors.load_run(arguments.run, **settings).with_portable(arguments.portable)
 
 
 def main(argv=None) -> None:
@@ -246,10 +256,11 @@ def main(argv=None) -> None:
         differences = export(predictor, arguments.output, arguments.overwrite)
     except (ExportError, RunFolderError) as error:
         sys.exit(f"error: {error}")
-    _print_summary(arguments.output, differences, arguments.portable)
+    _print_summary(arguments.output, differences, predictor)
 
 
-def _print_summary(output: str, differences: dict, portable: bool) -> None:
+def _print_summary(output: str, differences: dict, predictor: predictors.PosePredictor) -> None:
+    portable = predictor.portable
     console = rich.console.Console(highlight=False)
     console.print(
         f"Loaded again in a fresh process with{'out' if portable else ''} the operator library: "
@@ -263,6 +274,8 @@ def _print_summary(output: str, differences: dict, portable: bool) -> None:
     table.add_row(IMAGES_SIGNATURE, "images: uint8 [N, H, W, 3]", outputs)
     table.add_row(ENCODED_SIGNATURE, "image_bytes: JPEG or PNG files [N]", outputs)
     console.print(table)
+    how = "with" if predictor.flip_test else "without"
+    console.print(f"It predicts {how} flip test, decoding {predictor.decoding}.")
     if portable:
         console.print("It has stock operations only: any TensorFlow runs it.")
         return

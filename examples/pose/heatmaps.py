@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -19,6 +20,7 @@ STRIDE = 2  # Image pixels per heatmap cell.
 SCORE_RADIUS = 4  # A joint's score is the probability within this many cells of its peak.
 SIGMA = 1.5  # The standard deviation of the targets in cells, unless another is given.
 DARK_SIGMA = SIGMA  # Of the smoothing that the decoding "dark" begins with.
+DARK_BORDER = 2  # Cells; up to this far from the border "dark" does not smooth.
 DECODINGS = ("peak", "quarter", "dark")
 
 
@@ -117,7 +119,8 @@ def decode(logits: tf.Tensor, decoding: str = "quarter") -> tuple[tf.Tensor, tf.
 
     Returns:
         joints: `[N, J, 2]`, the peaks' (x, y) in pixels of the network's input image.
-        scores: `[N, J]`, the probability within `SCORE_RADIUS` cells of the peak, from 0 to 1.
+        scores: `[N, J]`, the probability within `SCORE_RADIUS` cells of the peak, from 0 to 1. It
+            is 0 for maps that define no probability, those with NaN or infinity, and never else.
 
     Raises:
         ValueError: If there is no such decoding.
@@ -125,25 +128,29 @@ def decode(logits: tf.Tensor, decoding: str = "quarter") -> tuple[tf.Tensor, tf.
     if decoding not in DECODINGS:
         raise ValueError(f"`decoding` must be one of {DECODINGS}, got {decoding!r}.")
     logits = tf.cast(logits, tf.float32)
+    has_nan = tf.reduce_any(tf.math.is_nan(logits), axis=(1, 2))
+    logits = tf.where(tf.math.is_nan(logits), -np.inf, logits)
     shape = tf.shape(logits)
     height, width = shape[1], shape[2]
     maps = tf.transpose(logits, (0, 3, 1, 2))
     flat = tf.reshape(maps, (shape[0], shape[3], height * width))
     peak = tf.argmax(flat, axis=-1, output_type=tf.int32)
     row, column = peak // width, peak % width
-    probability = tf.reshape(tf.nn.softmax(flat), tf.shape(maps))
+    log_probability = tf.reshape(tf.nn.log_softmax(flat), tf.shape(maps))
+    probability = tf.exp(log_probability)
 
     cells = tf.cast(tf.stack((column, row), axis=-1), tf.float32)
     if decoding == "quarter":
         cells += _quarter_offset(maps, row, column)
     elif decoding == "dark":
-        cells += _dark_offset(probability, row, column)
+        cells += _dark_offset(log_probability, row, column)
 
     near_row = tf.abs(tf.range(height) - row[..., None]) <= SCORE_RADIUS
     near_column = tf.abs(tf.range(width) - column[..., None]) <= SCORE_RADIUS
     near = near_row[..., :, None] & near_column[..., None, :]
     scores = tf.reduce_sum(tf.where(near, probability, 0.0), axis=(2, 3))
-    return to_pixels(cells), tf.minimum(scores, 1.0)
+    defined = tf.math.is_finite(scores) & ~has_nan
+    return to_pixels(cells), tf.where(defined, tf.minimum(scores, 1.0), 0.0)
 
 
 def _neighbour(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor, dy: int, dx: int) -> tf.Tensor:
@@ -156,40 +163,65 @@ def _neighbour(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor, dy: int, dx: 
 
 
 def _quarter_offset(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """A quarter cell (x, y), `[N, J, 2]`, towards the larger neighbour along each axis."""
+    """A quarter cell (x, y), `[N, J, 2]`, towards the larger neighbour along each axis.
 
-    def value(dy, dx):
-        return _neighbour(maps, row, column, dy, dx)
+    Zero along an axis where the peak is at the border and has one neighbour only.
+    """
 
-    differences = tf.stack((value(0, 1) - value(0, -1), value(1, 0) - value(-1, 0)), axis=-1)
-    return tf.sign(differences) / 4
+    def sign(dy, dx):
+        # Not by a difference: that of two infinities is NaN.
+        ahead = _neighbour(maps, row, column, dy, dx)
+        behind = _neighbour(maps, row, column, -dy, -dx)
+        return tf.cast(ahead > behind, tf.float32) - tf.cast(behind > ahead, tf.float32)
+
+    signs = tf.stack((sign(0, 1), sign(1, 0)), axis=-1)
+    has_both = tf.stack(_has_both_neighbours(maps, row, column), axis=-1)
+    return tf.where(has_both, signs / 4, 0.0)
 
 
-def _dark_offset(probability: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+def _has_both_neighbours(
+    maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether a cell has cells left and right of it, and above and below; bool `[N, J]` each."""
+    shape = tf.shape(maps)
+    return (column > 0) & (column < shape[3] - 1), (row > 0) & (row < shape[2] - 1)
+
+
+def _dark_offset(log_probability: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     """One Newton step (x, y), `[N, J, 2]`, from the peak to the top of the smoothed log heatmap.
 
     The logarithm of a Gaussian is a parabola, whose top one step finds exactly. Smoothing by a
-    Gaussian as wide as the one that the network was trained for leaves it a Gaussian, and takes
-    away the small peaks that a network adds. Where the heatmap is no hill around its peak, and at
-    the border, where it cannot be told, the peak is left where it is.
+    Gaussian as wide as the one that the network was trained for leaves it a Gaussian, and removes
+    the small peaks that a network adds. Within `DARK_BORDER` cells of the border the map is not
+    smoothed: the zeros beyond the border would push the top inwards, by up to a cell. Along an axis
+    where the peak is at the border, and where the map is no hill, the peak is not moved.
     """
-    smooth = tf.math.log(tf.maximum(_blur(probability, DARK_SIGMA), 1e-30))
+    smooth = tf.math.log(tf.maximum(_blur(tf.exp(log_probability), DARK_SIGMA), 1e-30))
+    shape = tf.shape(log_probability)
+    to_border = tf.minimum(
+        tf.minimum(row, shape[2] - 1 - row), tf.minimum(column, shape[3] - 1 - column)
+    )
 
     def value(dy, dx):
-        return _neighbour(smooth, row, column, dy, dx)
+        as_it_is, smoothed = (
+            _neighbour(maps, row, column, dy, dx) for maps in (log_probability, smooth)
+        )
+        return tf.where(to_border <= DARK_BORDER, as_it_is, smoothed)
 
+    has_x, has_y = _has_both_neighbours(log_probability, row, column)
     here = value(0, 0)
-    dx, dy = (value(0, 1) - value(0, -1)) / 2, (value(1, 0) - value(-1, 0)) / 2
-    dxx = value(0, 1) - 2 * here + value(0, -1)
-    dyy = value(1, 0) - 2 * here + value(-1, 0)
+    dx = tf.where(has_x, (value(0, 1) - value(0, -1)) / 2, 0.0)
+    dy = tf.where(has_y, (value(1, 0) - value(-1, 0)) / 2, 0.0)
+    # With -1 the step along the other axis is that of a parabola in one variable.
+    dxx = tf.where(has_x, value(0, 1) - 2 * here + value(0, -1), -1.0)
+    dyy = tf.where(has_y, value(1, 0) - 2 * here + value(-1, 0), -1.0)
     dxy = (value(1, 1) - value(1, -1) - value(-1, 1) + value(-1, -1)) / 4
+    dxy = tf.where(has_x & has_y, dxy, 0.0)
     determinant = dxx * dyy - dxy * dxy
-    shape = tf.shape(probability)
-    inside = (row > 0) & (row < shape[2] - 1) & (column > 0) & (column < shape[3] - 1)
-    hill = inside & (dxx < 0) & (determinant > 0)
+    hill = (dxx < 0) & (determinant > 0) & tf.math.is_finite(dx + dy + determinant)
     determinant = tf.where(hill, determinant, 1.0)
     step = tf.stack((dxy * dy - dyy * dx, dxy * dx - dxx * dy), axis=-1) / determinant[..., None]
-    # On a flat hill the step is long, but the top is not beyond the cells that it was told by.
+    # On a flat hill the step is long, but the top is not beyond the cells that define it.
     return tf.where(hill[..., None], tf.clip_by_value(step, -1.0, 1.0), 0.0)
 
 

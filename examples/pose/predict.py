@@ -7,76 +7,37 @@ python -m examples.pose.predict --model runs/demo --dataset stick_figures --outp
 """
 
 import argparse
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import rich.console
-import rich.table
-import rich.text
 
-from examples.pose import command_line, datasets, drawing, heatmaps, metrics
-from examples.pose.images import ImageError, is_image_name, read_image, write_image
+from examples.pose import (
+    command_line,
+    datasets,
+    drawing,
+    growing_json,
+    metrics,
+    model_files,
+    output_paths,
+)
+from examples.pose import (
+    predictor as predictors,
+)
+from examples.pose.images import ImageError, is_image_name, write_image
+from examples.pose.output_paths import OutputPathError
+from examples.pose.predict_pictures import Outputs, PredictError, predict_all, shown, unique_names
 from examples.pose.predictor import load_predictor
-from examples.pose.run_folder import RunFolder, RunFolderError, write_json
+from examples.pose.run_folder import RunFolder, RunFolderError
 
-# The run folder of the weights that come along; its README is their card.
+# The run folder of the weights that the package ships; its README describes them.
 PRETRAINED = Path(__file__).parent / "pretrained" / "stick_figures"
-# Smaller pictures are enlarged to this many pixels on their longer side before a pose is drawn.
-DRAWING_SIZE = 384
+# Smaller examples are enlarged to this many pixels on their longer side before they are drawn.
 GRID_DRAWING_SIZE = 224
-
-
-class PredictError(Exception):
-    """The command cannot do what was asked; the message says why."""
-
-
-def predict_files(predictor, paths, output, min_score: float) -> tuple[list[dict], list[str]]:
-    """Predicts and draws picture files. One that cannot be read does not stop the others.
-
-    Args:
-        predictor: see `examples.pose.predictor`.
-        paths: the files.
-        output: name of a picture: all of them drawn on one page; or of a folder, which gets one
-            picture for each, named after it.
-        min_score: joints that score less are drawn as uncertain.
-
-    Returns:
-        What was found, a dict for each file that could be read, and the problems met, one line
-        each.
-    """
-    output, drawings, answers, problems = Path(output), [], [], []
-    for path, name in zip(paths, _unique_names(paths), strict=True):
-        try:
-            image = read_image(path)
-            joints, scores = predictor.predict(image)
-            drawn = drawing.draw_pose(
-                image,
-                joints,
-                drawing.visibility_of_scores(scores, min_score),
-                predictor.skeleton,
-                min_size=DRAWING_SIZE,
-            )
-            if is_image_name(output):
-                drawings.append(drawn)
-            else:
-                write_image(output / name, drawn)
-        except ImageError as error:
-            problems.append(str(error))
-            continue
-        answers.append(
-            {
-                "file": str(path),
-                "height": image.shape[0],
-                "width": image.shape[1],
-                "joints": joints.tolist(),
-                "scores": scores.tolist(),
-            }
-        )
-    if drawings:
-        columns = int(np.ceil(np.sqrt(len(drawings))))
-        write_image(output, drawing.draw_grid(drawings, columns))
-    return answers, problems
+JSON_NAMES = ("joint_names", "images")
 
 
 def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.ndarray, int, int]:
@@ -120,28 +81,11 @@ def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.
     return drawing.draw_grid(panels, columns, gap=16), total_found, total_counted
 
 
-def _unique_names(paths) -> list[str]:
-    """Names for the drawings in one folder, also of pictures that share a name."""
-    names = []
-    for path in paths:
-        stem, number = Path(path).stem, 1
-        while (name := f"{stem}_pose{'' if number == 1 else number}.png") in names:
-            number += 1
-        names.append(name)
-    return names
-
-
-def _print_answer(answer: dict, skeleton, min_score: float) -> None:
-    title = f"{answer['file']} ({answer['width']} x {answer['height']})"
-    table = rich.table.Table(title=rich.text.Text(title), title_justify="left")
-    table.add_column("joint")
-    for heading in ("x", "y", "score"):
-        table.add_column(heading, justify="right")
-    rows = zip(skeleton.joint_names, answer["joints"], answer["scores"], strict=True)
-    for name, (x, y), score in rows:
-        style = None if score >= min_score else "dim"
-        table.add_row(name.replace("_", " "), f"{x:.1f}", f"{y:.1f}", f"{score:.2f}", style=style)
-    rich.console.Console().print(table)
+def _score(text: str) -> float:
+    score = float(text)
+    if not 0 <= score <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return score
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,28 +101,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default=PRETRAINED,
-        help="run folder of a trained model, or exported SavedModel (default: the weights in "
-        "examples/pose/pretrained, which have seen drawn figures and no photograph)",
+        help="run folder of a trained model, or exported SavedModel (default: the network in "
+        "examples/pose/pretrained, trained on drawn figures only)",
     )
     parser.add_argument(
         "--output",
         required=True,
-        help="picture to write (one page for all); or a folder, for one picture each",
+        help="picture to write (one page for all); or a folder, for one picture each. Earlier "
+        "pictures of these names are replaced, but never one that is read",
     )
     parser.add_argument(
-        "--json", help="file to write joints and scores to, in the pictures' pixels"
+        "--json",
+        help="file to write joints and scores to, in the pictures' pixels; it is valid JSON after "
+        "every picture, and replaces only an earlier one of this command",
     )
     parser.add_argument(
         "--min_score",
-        type=float,
+        type=_score,
         default=0.5,
         help="joints that score less, of 0 to 1, are drawn as uncertain (default: %(default)s)",
     )
-    parser.add_argument(
-        "--decoding",
-        choices=heatmaps.DECODINGS,
-        help="how joints are read from the heatmaps of a run folder's model (default: quarter)",
-    )
+    predictors.add_settings_arguments(parser)
     group = parser.add_argument_group(
         "examples of a data set", "instead of pictures: predictions beside the truth, on one page"
     )
@@ -201,37 +144,117 @@ def main(argv=None) -> None:
         parser.error("with --dataset, --output is one picture (.png, .jpg), and there is no --json")
     if arguments.count < 1:
         parser.error(f"--count must be at least 1, got {arguments.count}")
-    if Path(arguments.output).suffix and not is_image_name(arguments.output):
+    output = Path(arguments.output)
+    if not arguments.output or (
+        output.suffix and not is_image_name(output) and not output.is_dir()
+    ):
         parser.error(f"--output {arguments.output}: must be a folder, or end in .png or .jpg")
     try:
-        predictor = load_predictor(arguments.model, arguments.decoding)
-        run = _run_on_dataset if arguments.dataset else _run_on_files
-        run(predictor, arguments)
-    except (PredictError, RunFolderError, ImageError, OSError) as error:
+        with _sigterm_as_interrupt():
+            _check_output(output)
+            model = model_files.find_model(arguments.model)
+            run = _run_on_dataset if arguments.dataset else _run_on_files
+            run(model, arguments)
+    except (PredictError, RunFolderError, ImageError, OutputPathError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt as stop:
+        print(f"\nstopped. {stop}".rstrip(), file=sys.stderr)
+        sys.exit(getattr(stop, "exit_status", 128 + signal.SIGINT))
 
 
-def _run_on_files(predictor, arguments) -> None:
-    answers, problems = predict_files(
-        predictor, arguments.images, arguments.output, arguments.min_score
-    )
-    for answer in answers:
-        _print_answer(answer, predictor.skeleton, arguments.min_score)
-    if answers:
-        print(f"Drawn: {arguments.output}")
-    if answers and arguments.json:
-        names = list(predictor.skeleton.joint_names)
-        write_json(Path(arguments.json), {"joint_names": names, "images": answers})
-        print(f"Joints and scores: {arguments.json}")
+@contextlib.contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Within the body SIGTERM raises `KeyboardInterrupt`, as Ctrl-C does."""
+
+    def stop(number, frame):
+        error = KeyboardInterrupt()
+        error.exit_status = 128 + number
+        raise error
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_output(output: Path) -> None:
+    """Raises a `PredictError` unless `--output` can be the name of a picture or a folder."""
+    if is_image_name(output):
+        if output.is_dir():
+            raise PredictError(f"--output {output} is a folder named like a picture.")
+    elif output.exists() and not output.is_dir():
+        raise PredictError(f"--output {output} is a file: must be a folder, or end in .png or .jpg")
+
+
+def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> None:
+    """Raises an error if a result would replace something that is read, or somebody's own JSON."""
+    output = Path(arguments.output)
+    if is_image_name(output):
+        outputs = [("--output", output)]
+    else:
+        outputs = [(f"--output {output}:", output / name) for name in names]
+    if arguments.json:
+        outputs.append(("--json", arguments.json))
+        path = Path(arguments.json)
+        if path.exists() and not growing_json.holds_only(path, set(JSON_NAMES)):
+            raise PredictError(
+                f"--json {path} exists, and is not what this command writes: it is not replaced."
+            )
+    output_paths.check_outputs(outputs, [*paths, *model_files.model_inputs(model)])
+
+
+def _without_repeats(paths: list[str]) -> list[str]:
+    kept = {}
+    for path in paths:
+        if kept.setdefault(output_paths.identity(path), path) is not path:
+            print(f"{path}: given twice, used once.", file=sys.stderr)
+    return list(kept.values())
+
+
+def _run_on_files(model: Path, arguments) -> None:
+    paths = _without_repeats(arguments.images)
+    names = unique_names(paths)
+    _check_files(model, paths, names, arguments)
+    predictor = _load(model, arguments)
+    with contextlib.ExitStack() as stack:
+        json_file = None
+        if arguments.json:
+            head = {JSON_NAMES[0]: list(predictor.skeleton.joint_names)}
+            json_file = growing_json.GrowingJson(arguments.json, head, JSON_NAMES[1])
+            stack.enter_context(json_file)
+        outputs = Outputs(Path(arguments.output), json_file)
+        problems = predict_all(predictor, paths, names, outputs, arguments.min_score)
+    if outputs.done:
+        print(f"Drawn: {shown(arguments.output)}")
+        if arguments.json:
+            print(f"Joints and scores: {shown(arguments.json)}")
     if problems:
         sys.exit("\n".join(f"error: {problem}" for problem in problems))
 
 
-def _run_on_dataset(predictor, arguments) -> None:
-    # Where the data are is known to a run folder, but not to a SavedModel.
-    run = RunFolder(arguments.model)
+def _load(model: Path, arguments):
+    predictor = load_predictor(model, arguments.decoding, arguments.flip_test)
+    flip_test = {True: "with flip test", False: "without flip test"}
+    settings = predictor.settings
+    how = (
+        f"{flip_test[settings['flip_test']]}, decoding {settings['decoding']}"
+        if settings
+        else "exported by an earlier version, which did not record the flip test"
+    )
+    print(f"Model: {shown(model)} ({how})")
+    return predictor
+
+
+def _run_on_dataset(model: Path, arguments) -> None:
+    # A run folder knows where the data are, a SavedModel does not.
+    run = RunFolder(model)
     known = run.config if run.config_path.exists() else {}
     places = command_line.data_places(arguments, known)
+    output_paths.check_outputs([("--output", arguments.output)], model_files.model_inputs(model))
+    for folder in places:
+        output_paths.check_not_inside("--output", arguments.output, folder)
+    predictor = _load(model, arguments)
     try:
         split = arguments.split or datasets.evaluation_split(arguments.dataset)
         dataset, skeleton = datasets.load(arguments.dataset, split, *places, arguments.skip_broken)

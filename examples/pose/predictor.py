@@ -5,10 +5,12 @@ steps around it, the letterbox that training uses as well and the decoding of th
 TensorFlow operations only, so that the same code runs here and in an exported SavedModel.
 """
 
+import argparse
 import contextlib
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,14 +18,15 @@ import tensorflow as tf
 
 # Makes the box layers known to Keras, and their operators to TensorFlow, before a model is loaded.
 import tf_boxconv.layers  # noqa: F401
-from examples.pose import heatmaps, input_pipeline
+from examples.pose import encoded_images, heatmaps, input_pipeline, model_files
 from examples.pose.datasets.pose_features import Skeleton
 from examples.pose.run_folder import RunFolder, RunFolderError
-from examples.pose.signatures import IMAGES_SIGNATURE, SKELETON_ASSET
+from examples.pose.signatures import IMAGES_SIGNATURE, SETTINGS_ASSET, SKELETON_ASSET
 from tf_boxconv.ops.stock_ops_scope import stock_ops_scope
 
-# A file of a few bytes can claim to be a picture that fills the server's memory.
-MAX_PIXELS = 2**26
+# The defaults of every command that predicts, measures or exports.
+FLIP_TEST = True
+DECODING = "quarter"
 
 
 class PosePredictor:
@@ -34,8 +37,8 @@ class PosePredictor:
             heatmap logits `[batch, height, width, joints]`.
         image_size: side of the square pictures the model takes, in pixels.
         skeleton: names and limbs of the joints.
-        flip_test: averages the heatmaps of each picture and of its mirror image, as `evaluate`
-            does: a little more accurate, at twice the cost.
+        flip_test: averages the heatmaps of each picture and of its mirror image: a little more
+            accurate, at twice the cost.
         portable: answers by stock TensorFlow operations only, so that what is traced runs without
             the operator library.
         decoding: how joints are read from the heatmaps, see `heatmaps.decode`.
@@ -46,9 +49,9 @@ class PosePredictor:
         model,
         image_size: int,
         skeleton: Skeleton,
-        flip_test: bool = False,
+        flip_test: bool = FLIP_TEST,
         portable: bool = False,
-        decoding: str = "quarter",
+        decoding: str = DECODING,
     ):
         self.model = model
         self.image_size = image_size
@@ -62,6 +65,11 @@ class PosePredictor:
         return PosePredictor(
             self.model, self.image_size, self.skeleton, self.flip_test, portable, self.decoding
         )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How joints are read, as an exported model tells."""
+        return {"flip_test": self.flip_test, "decoding": self.decoding}
 
     @functools.cached_property
     def predict_images(self):
@@ -92,16 +100,18 @@ class PosePredictor:
     def predict_encoded(self):
         """`tf.function` from encoded pictures, each of its own size, to their joints and scores.
 
-        Input: `image_bytes`, string `[batch]`: JPEG, PNG, GIF (first frame) or BMP files. The
-        camera's orientation tag is ignored. A damaged file is an `InvalidArgumentError`, and so is
-        a picture of more than `MAX_PIXELS`.
+        Input: `image_bytes`, string `[batch]`: JPEG, PNG or 24-bit BMP files, decoded as
+        `encoded_images.decode` says: the EXIF orientation is applied, transparency is blended with
+        white. A damaged file or one of another kind is an `InvalidArgumentError`.
 
-        Output: as of `predict_images`, each picture's joints in its own pixels.
+        Output: as of `predict_images`, each picture's joints in its own pixels, as it is shown.
         """
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
         def predict_encoded(image_bytes):
-            return self._predict(lambda encoded: self._letterbox(_decode(encoded)), image_bytes)
+            return self._predict(
+                lambda encoded: self._letterbox(encoded_images.decode(encoded)), image_bytes
+            )
 
         return predict_encoded
 
@@ -138,52 +148,68 @@ class SavedModelPredictor:
     """An exported SavedModel, used like a `PosePredictor`.
 
     Args:
-        path: folder that `examples.pose.export` wrote.
+        path: Folder that `examples.pose.export` wrote.
     """
 
     def __init__(self, path):
-        skeleton = Path(path) / "assets" / SKELETON_ASSET
-        if not skeleton.is_file():
+        assets = Path(path) / "assets"
+        if not (assets / SKELETON_ASSET).is_file():
             raise RunFolderError(f"{path} is a SavedModel, but not one that `export` wrote.")
-        self.skeleton = Skeleton.from_metadata(json.loads(skeleton.read_text()))
-        self._loaded = tf.saved_model.load(str(path))
+        with model_files.loading(path):
+            skeleton = json.loads((assets / SKELETON_ASSET).read_text())
+            self.skeleton = Skeleton.from_metadata(skeleton)
+            self.settings = self._read_settings(assets / SETTINGS_ASSET)
+            self._loaded = tf.saved_model.load(str(path))
+            self._signature = self._loaded.signatures[IMAGES_SIGNATURE]
 
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Joints float32 `[joints, 2]` and scores `[joints]` of one picture (uint8, RGB)."""
-        signature = self._loaded.signatures[IMAGES_SIGNATURE]
-        answer = signature(images=tf.constant(image[np.newaxis]))
+        answer = self._signature(images=tf.constant(image[np.newaxis]))
         return answer["joints"][0].numpy(), answer["scores"][0].numpy()
 
+    @staticmethod
+    def _read_settings(path: Path) -> dict[str, Any]:
+        """`PosePredictor.settings` of the exported model; empty in exports of earlier versions."""
+        return json.loads(path.read_text()) if path.is_file() else {}
 
-def load_predictor(path, decoding: str | None = None) -> PosePredictor | SavedModelPredictor:
-    """Loads the model of a run folder, with flip test, or a SavedModel exported from one.
+
+def load_predictor(
+    path, decoding: str | None = None, flip_test: bool | None = None
+) -> PosePredictor | SavedModelPredictor:
+    """Loads the model of a run folder, or a SavedModel exported from one.
 
     Args:
-        path: the run folder or SavedModel.
-        decoding: see `PosePredictor`. A SavedModel has its own, and takes no other.
+        path: The run folder or SavedModel, see `model_files.find_model`.
+        decoding: See `PosePredictor`; None means the default. A SavedModel has its own, and takes
+            no other.
+        flip_test: Likewise.
 
     Raises:
         RunFolderError: `path` is neither, or nothing has been trained in the run folder yet; or
-            `decoding` is given for a SavedModel.
+            `decoding` or `flip_test` differs from what a SavedModel was exported with.
     """
-    path = Path(path)
-    if (path / "saved_model.pb").is_file():
-        if decoding is not None:
+    path = model_files.find_model(path)
+    if not model_files.is_saved_model(path):
+        flip_test = FLIP_TEST if flip_test is None else flip_test
+        return load_run(path, flip_test=flip_test, decoding=decoding or DECODING)
+    predictor = SavedModelPredictor(path)
+    for name, value in (("decoding", decoding), ("flip_test", flip_test)):
+        if value is not None and predictor.settings.get(name) != value:
             raise RunFolderError(
-                f"{path} is a SavedModel, which reads joints in its own way: `decoding` must be "
-                f"left out, got {decoding!r}."
+                f"{path} is a SavedModel, exported with its own `{name}` "
+                f"({predictor.settings.get(name, 'unknown')}): leave it out, or export again. "
+                f"Got {value!r}."
             )
-        return SavedModelPredictor(path)
-    return load_run(path, flip_test=True, decoding=decoding or "quarter")
+    return predictor
 
 
-def load_run(path, flip_test: bool = False, decoding: str = "quarter") -> PosePredictor:
+def load_run(path, flip_test: bool = FLIP_TEST, decoding: str = DECODING) -> PosePredictor:
     """Loads the model of a run folder.
 
     Args:
-        path: the run folder.
-        flip_test: see `PosePredictor`.
-        decoding: see `PosePredictor`.
+        path: The run folder, or the `model.keras` in it.
+        flip_test: See `PosePredictor`.
+        decoding: See `PosePredictor`.
 
     Raises:
         RunFolderError: `path` is not a run folder, nothing has been trained in it yet, or Keras
@@ -195,20 +221,46 @@ def load_run(path, flip_test: bool = False, decoding: str = "quarter") -> PosePr
             f"Set KERAS_BACKEND=tensorflow to predict or export, got {backend!r}: runs of every "
             "backend load there."
         )
+    path = model_files.find_model(path)
+    if model_files.is_saved_model(path):
+        raise RunFolderError(f"{path} is a SavedModel: give the run folder it was exported from.")
     run = RunFolder(path)
-    config = run.config
-    skeleton = Skeleton.from_metadata(config["skeleton"])
-    return PosePredictor(
-        run.load_model(), config["image_size"], skeleton, flip_test, decoding=decoding
+    with model_files.loading(path):
+        config = run.config
+        skeleton = Skeleton.from_metadata(config["skeleton"])
+        image_size = config["image_size"]
+        model = run.load_model()
+    return PosePredictor(model, image_size, skeleton, flip_test, decoding=decoding)
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--flip_test`, `--no_flip_test` and `--decoding`, with one default for all commands."""
+    parser.set_defaults(flip_test=None, decoding=None)
+    parser.add_argument(
+        "--flip_test",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="average over each picture and its mirror image: more accurate, at twice the cost "
+        "(the default of predict, evaluate, export and the web page)",
+    )
+    parser.add_argument(
+        *("--no_flip_test", "--no-flip_test"),
+        dest="flip_test",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="use each picture only as it is",
+    )
+    parser.add_argument(
+        "--decoding",
+        choices=heatmaps.DECODINGS,
+        default=argparse.SUPPRESS,
+        help=f"how joints are read from the heatmaps (default everywhere: {DECODING})",
     )
 
 
-def _decode(encoded):
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    shape = tf.shape(image)
-    not_too_large = tf.debugging.Assert(
-        tf.size(image, tf.int64) <= 3 * MAX_PIXELS,
-        [f"Pictures may have at most {MAX_PIXELS} pixels, got one of shape", shape],
-    )
-    with tf.control_dependencies([not_too_large]):
-        return tf.ensure_shape(tf.identity(image), [None, None, 3])
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The values of `add_settings_arguments`, by the names that `PosePredictor` has for them."""
+    return {
+        "flip_test": FLIP_TEST if arguments.flip_test is None else arguments.flip_test,
+        "decoding": arguments.decoding or DECODING,
+    }

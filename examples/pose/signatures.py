@@ -3,3 +3,4 @@
 IMAGES_SIGNATURE = "serving_default"
 ENCODED_SIGNATURE = "serving_encoded"
 SKELETON_ASSET = "skeleton.json"
+SETTINGS_ASSET = "settings.json"

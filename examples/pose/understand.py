@@ -15,8 +15,9 @@ import keras
 import matplotlib.figure
 import numpy as np
 
-from examples.pose import command_line, evaluate, plots
+from examples.pose import command_line, evaluate, model_files, output_paths, plots
 from examples.pose.datasets import Skeleton
+from examples.pose.output_paths import OutputPathError
 from examples.pose.run_folder import RunFolder, RunFolderError, whole_file
 from tf_boxconv import description, visualize
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
@@ -24,6 +25,8 @@ from tf_boxconv.visualize import drawing
 
 INPUTS = 64  # Photographs that the receptive field is averaged over.
 COLUMNS = 4
+DRAWINGS = ("boxes", "kernel", "histograms", "receptive_field")
+ANIMATION = "boxes.gif"
 
 
 def draw_all_boxes(box_layers: list[BaseBoxConv2D]) -> matplotlib.figure.Figure:
@@ -84,12 +87,13 @@ def draw(
     field = visualize.effective_receptive_field(
         model, images.astype(np.float32), data_format="channels_last"
     )
-    return {
-        "boxes": draw_all_boxes(box_layers),
-        "kernel": draw_strongest_kernel(layer),
-        "histograms": histograms,
-        "receptive_field": visualize.draw_receptive_field(field),
-    }
+    figures = (
+        draw_all_boxes(box_layers),
+        draw_strongest_kernel(layer),
+        histograms,
+        visualize.draw_receptive_field(field),
+    )
+    return dict(zip(DRAWINGS, figures, strict=True))
 
 
 def choose_layer(model: keras.Model, name: str | None) -> tuple[list[BaseBoxConv2D], BaseBoxConv2D]:
@@ -127,6 +131,20 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_outputs(run: RunFolder, folder: Path, places) -> None:
+    """Raises a `RunFolderError` if a drawing would replace what is read."""
+    names = [*(f"{name}.png" for name in DRAWINGS), ANIMATION]
+    outputs = [(f"--output {folder}:", folder / name) for name in names]
+    read = [*model_files.model_inputs(run.path), run.path / ANIMATION]
+    try:
+        output_paths.check_outputs(outputs, read)
+        for name, path in outputs:
+            for place in places:
+                output_paths.check_not_inside(name, path, place)
+    except OutputPathError as error:
+        raise RunFolderError(error) from None
+
+
 def main(argv: list[str] | None = None) -> None:
     """Draws as the command line says."""
     parser = make_parser()
@@ -139,17 +157,19 @@ def main(argv: list[str] | None = None) -> None:
         command_line.new_folder(str(folder))
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument --output: {error}")
+    places = command_line.data_places(arguments, config)
+    _check_outputs(run, folder, places if arguments.output else ())
     photographs, _ = evaluate.read_test_photographs(
         config["dataset"].split("+")[0],
         config["image_size"],
-        *command_line.data_places(arguments, config),
+        *places,
         Skeleton.from_metadata(config["skeleton"]),
     )
     figures = draw(model, photographs.images[:INPUTS], arguments.layer)
     for name, figure in figures.items():
         plots.write(figure, folder / f"{name}.png")
         print(f"Drawn: {folder / f'{name}.png'}")
-    animation = run.path / "boxes.gif"
+    animation = run.path / ANIMATION
     if animation.exists():
         with whole_file(folder / animation.name) as temporary:
             temporary.write_bytes(animation.read_bytes())

@@ -6,12 +6,16 @@ python -m examples.serving.client photo.jpg --rest localhost:8501 --output pose.
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
-from examples.pose import drawing
+import numpy as np
+
+from examples.pose import drawing, output_paths
 from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
 from examples.pose.images import ImageError, is_image_name, read_image, write_image
+from examples.pose.output_paths import OutputPathError
 from examples.serving.messages import ServerError, encode
 from examples.serving.serving_api import ServingApiError
 
@@ -25,14 +29,40 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("image", help="picture of one person that fills most of it")
     server = parser.add_mutually_exclusive_group(required=True)
-    server.add_argument("--grpc", metavar="HOST:PORT", help="the server's gRPC address")
-    server.add_argument("--rest", metavar="HOST:PORT", help="the server's REST address")
+    server.add_argument(
+        "--grpc", type=_address, metavar="HOST:PORT", help="the server's gRPC address"
+    )
+    server.add_argument(
+        "--rest", type=_address, metavar="HOST:PORT", help="the server's REST address"
+    )
     add("--output", required=True, help="picture to write")
     add("--model", default="pose", help="the model's name (default: %(default)s)")
     add("--skeleton", help="the export's assets/skeleton.json; without it, the joints of LSP")
-    add("--min_score", type=float, default=0.5, help="of certain joints (default: %(default)s)")
-    add("--timeout", type=float, default=30, help="seconds (default: %(default)s)")
+    add("--min_score", type=_score, default=0.5, help="of certain joints (default: %(default)s)")
+    add("--timeout", type=_seconds, default=30, help="seconds (default: %(default)s)")
     return parser
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    valid = port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
+    if not host or "/" in text or any(map(str.isspace, text)) or not valid:
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as localhost:8500, got {text!r}")
+    return text
+
+
+def _score(text: str) -> float:
+    score = float(text)
+    if not 0 <= score <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return score
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be more than 0, got {text}")
+    return seconds
 
 
 def main(argv=None) -> None:
@@ -47,15 +77,18 @@ def main(argv=None) -> None:
     else:
         from examples.serving.rest_client import predict
     try:
+        read = [arguments.image, *filter(None, [arguments.skeleton])]
+        output_paths.check_outputs([("--output", arguments.output)], read)
         skeleton = _read_skeleton(arguments.skeleton)
-        # As a viewer shows it: the server ignores the camera's orientation tag.
+        # Sent as RGB, so that every format that Pillow reads can be given.
         image = read_image(arguments.image)
         address = arguments.grpc or arguments.rest
         joints, scores = predict(address, arguments.model, encode(image), arguments.timeout)
+        _check_answer(joints, scores, skeleton, address)
         visibility = drawing.visibility_of_scores(scores, arguments.min_score)
         drawn = drawing.draw_pose(image, joints, visibility, skeleton, min_size=DRAWING_SIZE)
         write_image(arguments.output, drawn)
-    except (ServerError, ServingApiError, ImageError, OSError, ValueError) as error:
+    except (ServerError, ServingApiError, ImageError, OutputPathError, OSError) as error:
         sys.exit(f"error: {error}")
     for name, (x, y), score in zip(skeleton.joint_names, joints, scores, strict=True):
         print(f"{name.replace('_', ' '):<16}{x:8.1f}{y:8.1f}{score:7.2f}")
@@ -65,7 +98,21 @@ def main(argv=None) -> None:
 def _read_skeleton(path: str | None) -> Skeleton:
     if path is None:
         return LSP_SKELETON
-    return Skeleton.from_metadata(json.loads(Path(path).read_text()))
+    try:
+        return Skeleton.from_metadata(json.loads(Path(path).read_text()))
+    except (ValueError, KeyError, TypeError):
+        raise ServerError(f"--skeleton {path} is not the skeleton.json of an export.") from None
+
+
+def _check_answer(joints: np.ndarray, scores: np.ndarray, skeleton: Skeleton, address) -> None:
+    count = skeleton.num_joints
+    if joints.shape != (count, 2) or scores.shape != (count,):
+        raise ServerError(
+            f"{address}: the model's answer has joints of shape {list(joints.shape)}, where the "
+            f"skeleton has {count} joints. Give the --skeleton of the export that is served."
+        )
+    if not (np.isfinite(joints).all() and (scores > 0).all()):
+        raise ServerError(f"{address}: the network's output is NaN or infinite.")
 
 
 if __name__ == "__main__":

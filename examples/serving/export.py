@@ -62,11 +62,16 @@ def main(argv=None) -> None:
     add("--models", required=True, help="folder of all models that the server serves")
     add("--name", default="pose", help="the model's name (default: %(default)s)")
     arguments = parser.parse_args(argv)
+    if arguments.name in ("", ".", "..") or "/" in arguments.name:
+        parser.error(f"--name must be the name of a folder, got {arguments.name!r}")
     tf.get_logger().setLevel("ERROR")
     try:
         predictor = pose_export.load_predictor(arguments)
         version = export_version(predictor, Path(arguments.models) / arguments.name)
-    except (pose_export.ExportError, serving_api.ServingApiError, RunFolderError) as error:
+    except (
+        *(pose_export.ExportError, serving_api.ServingApiError, RunFolderError),
+        OSError,
+    ) as error:
         sys.exit(f"error: {error}")
     print(f"Exported, checked, and with warm-up requests: {version}")
 

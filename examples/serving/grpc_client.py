@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from examples.pose.signatures import ENCODED_SIGNATURE
 from examples.serving import serving_api
-from examples.serving.messages import ServerError, strings
+from examples.serving.messages import ServerError, one_line, strings
 
 
 def predict(address: str, model: str, image_bytes: bytes, timeout: float):
@@ -30,6 +30,10 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
         try:
             response = service.PredictionServiceStub(channel).Predict(request, timeout)
         except grpc.RpcError as error:
-            raise ServerError(f"{address}: {error.code().name}: {error.details()}") from None
+            details = one_line(error.details())
+            raise ServerError(f"{address}: {error.code().name}: {details}") from None
+    missing = {"joints", "scores"} - set(response.outputs)
+    if missing:
+        raise ServerError(f"{address}: not the answer of a pose model (no {missing.pop()})")
     joints, scores = (tf.make_ndarray(response.outputs[name]) for name in ("joints", "scores"))
     return np.asarray(joints[0]), np.asarray(scores[0])

@@ -1,6 +1,7 @@
 """What both clients send and get; importing it needs no op library."""
 
 import io
+import textwrap
 
 import numpy as np
 from PIL import Image
@@ -22,3 +23,8 @@ def strings(*values) -> np.ndarray:
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
+
+
+def one_line(message) -> str:
+    """A message of several lines as one, shortened."""
+    return textwrap.shorten(str(message), 500, placeholder="...")

@@ -5,6 +5,7 @@
 The server cannot load op libraries as it runs: ops are linked in. Needs nothing but Python.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -33,14 +34,35 @@ def add_repository(workspace: str, checkout: str) -> str:
     )
 
 
-def main(tree: str, checkout: str) -> None:
-    """Patches the tree."""
+def patch(tree: str, checkout: str) -> None:
+    """Patches the tree. Nothing is written if part of it is not as expected."""
     build = Path(tree, "tensorflow_serving", "model_servers", "BUILD")
     workspace = Path(tree, "WORKSPACE")
-    build.write_text(add_op_library(build.read_text()))
-    workspace.write_text(add_repository(workspace.read_text(), checkout))
+    try:
+        texts = {
+            build: add_op_library(build.read_text()),
+            workspace: add_repository(workspace.read_text(), checkout),
+        }
+    except ValueError as error:
+        raise ValueError(f"{build}: {error}") from None
+    for path, text in texts.items():
+        path.write_text(text)
     print(f"{LABEL} is in {build}, and its repository in {workspace}")
 
 
+def main(argv=None) -> None:
+    """The command `patch_model_server.py`."""
+    parser = argparse.ArgumentParser(
+        description="Add the box operators to a source tree of TensorFlow Serving, in place."
+    )
+    parser.add_argument("tree", metavar="TREE", help="the source tree of TensorFlow Serving")
+    parser.add_argument("checkout", metavar="CHECKOUT", help="the checkout of tf_boxconv")
+    arguments = parser.parse_args(argv)
+    try:
+        patch(arguments.tree, arguments.checkout)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

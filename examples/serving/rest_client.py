@@ -1,14 +1,16 @@
 """Asks TensorFlow ModelServer for poses over REST, with nothing but Python's own library."""
 
 import base64
+import http.client
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import numpy as np
 
 from examples.pose.signatures import ENCODED_SIGNATURE
-from examples.serving.messages import ServerError
+from examples.serving.messages import ServerError, one_line
 
 
 def predict(address: str, model: str, image_bytes: bytes, timeout: float):
@@ -28,18 +30,23 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
         "instances": [{"image_bytes": {"b64": base64.b64encode(image_bytes).decode()}}],
     }
     request = urllib.request.Request(
-        f"http://{address}/v1/models/{model}:predict",
+        f"http://{address}/v1/models/{urllib.parse.quote(model)}:predict",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             (answer,) = json.load(response)["predictions"]
+        return np.array(answer["joints"], np.float32), np.array(answer["scores"], np.float32)
     except urllib.error.HTTPError as error:
-        raise ServerError(f"{address}: {error.code}: {_message(error)}") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise ServerError(f"{address}: {error}") from None
-    return np.array(answer["joints"], np.float32), np.array(answer["scores"], np.float32)
+        raise ServerError(f"{address}: {error.code}: {one_line(_message(error))}") from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise ServerError(f"{address}: no answer: {one_line(reason)}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ServerError(
+            f"{address}: not the answer of a pose model ({type(error).__name__}: {one_line(error)})"
+        ) from None
 
 
 def _message(error: urllib.error.HTTPError) -> str:

@@ -10,7 +10,7 @@ malformed ones must get an error; and memory must not grow. The exit status says
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +104,17 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
     return [read_image(path) for path in paths[:count]] + generated
 
 
+def _positive(kind: type) -> Callable[[str], float]:
+    def parse(text: str):
+        value = kind(text)
+        if not 0 < value < 1e6:
+            raise argparse.ArgumentTypeError(f"must be more than 0, got {text}")
+        return value
+
+    parse.__name__ = "number"
+    return parse
+
+
 def main(argv=None) -> None:
     """The command `python -m examples.serving.soak`."""
     parser = argparse.ArgumentParser(
@@ -111,19 +122,28 @@ def main(argv=None) -> None:
     )
     add = parser.add_argument
     add("--run", required=True, help="run folder that holds the trained model")
-    add("--minutes", type=float, default=10, help="for how long (default: %(default)s)")
-    add("--threads", type=int, default=8, help="how many send at once (default: %(default)s)")
+    add("--minutes", type=_positive(float), default=10, help="for how long (default: %(default)s)")
+    add(
+        "--threads",
+        type=_positive(int),
+        default=8,
+        help="how many send at once (default: %(default)s)",
+    )
     add("--photos", help="folder of .jpg files to send besides generated pictures")
-    add("--count", type=int, default=8, help="how many of them (default: %(default)s)")
+    add("--count", type=_positive(int), default=8, help="how many of them (default: %(default)s)")
     add("--api", choices=native_loader.APIS, default="saved_model", help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
     try:
         pictures = _pictures(arguments.photos, arguments.count)
-        predictor = load_run(arguments.run)
+        # One pass of the network a picture: the figures in docs/serving.md are of that.
+        predictor = load_run(arguments.run, flip_test=False)
         report = soak(predictor, pictures, arguments.threads, 60 * arguments.minutes, arguments.api)
     except (RunFolderError, LoaderError, export.ExportError, ImageError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\nstopped. Nothing was measured, and nothing is left.", file=sys.stderr)
+        sys.exit(130)
     console = rich.console.Console(highlight=False)
     console.print(table(report), markup=False, soft_wrap=True)
     for problem in report["problems"]:

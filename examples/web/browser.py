@@ -12,10 +12,15 @@ import contextlib
 import json
 import shutil
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+
+from examples.pose import output_paths
+from examples.pose.output_paths import OutputPathError
+from examples.pose.run_folder import whole_file
 
 PATIENCE_SECONDS = 120.0
 # The first two let it run as root, without a sandbox of its own and in small shared memory; the
@@ -34,6 +39,10 @@ document.getElementById("drop").dispatchEvent(new DragEvent("drop", options));
 def is_installed() -> bool:
     """Whether there is a Chromium with its driver."""
     return shutil.which("chromedriver") is not None and shutil.which("chromium") is not None
+
+
+class BrowserError(Exception):
+    """The browser or the page does not do what was asked; the message says why."""
 
 
 class Browser:
@@ -104,7 +113,7 @@ def _port(driver: subprocess.Popen) -> int:
     for line in driver.stdout:
         if "started successfully on port" in line:
             return int(line.split("port")[1].strip(" .\n"))
-    raise RuntimeError("chromedriver does not start.")
+    raise BrowserError("chromedriver does not start.")
 
 
 def _request(address: str, content: dict | None = None, method: str | None = None):
@@ -121,17 +130,39 @@ def main(argv=None) -> None:
         prog="python -m examples.web.browser", description="Run the page in a headless Chromium."
     )
     parser.add_argument("--page", type=Path, required=True, help="index.html of the built page")
-    parser.add_argument("--picture", type=Path, required=True, help="PNG file to drop on it")
+    parser.add_argument("--picture", type=Path, required=True, help="picture to drop on it")
     parser.add_argument("--screenshot", type=Path, help="PNG file to write")
     arguments = parser.parse_args(argv)
+    try:
+        _look(arguments)
+    except (BrowserError, OutputPathError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _look(arguments) -> None:
+    if not arguments.page.is_file():
+        raise BrowserError(f"--page {arguments.page} is no file: give the index.html of a page.")
+    content = arguments.picture.read_bytes()
+    if arguments.screenshot:
+        page_files = [path for path in arguments.page.parent.iterdir() if path.is_file()]
+        read = [arguments.picture, *page_files]
+        output_paths.check_outputs([("--screenshot", arguments.screenshot)], read)
+        if arguments.screenshot.suffix.lower() != ".png":
+            raise BrowserError(f"--screenshot {arguments.screenshot}: must end in .png")
+    if not is_installed():
+        raise BrowserError("Chromium or its driver is missing: apt install chromium-driver.")
     with chromium() as browser:
         browser.open(arguments.page)
-        browser.wait_for("ready")
-        browser.drop(arguments.picture.name, arguments.picture.read_bytes())
-        browser.wait_for("done", "error")
-        print(browser.run("return document.getElementById('status').textContent"))
+        if browser.wait_for("ready", "error") == "ready":
+            browser.drop(arguments.picture.name, content)
+        state = browser.wait_for("done", "error")
+        status = browser.run("return document.getElementById('status').textContent")
         if arguments.screenshot:
-            arguments.screenshot.write_bytes(browser.screenshot())
+            with whole_file(arguments.screenshot) as temporary:
+                temporary.write_bytes(browser.screenshot())
+    if state == "error":
+        raise BrowserError(status)
+    print(status)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,15 @@ import tempfile
 from pathlib import Path
 
 import tf_boxconv
+from examples.pose.datasets.pose_features import Skeleton
+from examples.pose.model_files import find_model
 from examples.pose.run_folder import RunFolder, RunFolderError
 from examples.web.runtime import RuntimeMissingError, tfjs_runtime
 from tf_boxconv import description
 from tf_boxconv.exporting import output as outputs
 
 PAGE_FILES = ("index.html", "page.css", "pose.js", "draw.js", "page.js")
+MADE_FILES = ("model.js", "tf.min.js")
 _SOURCES = Path(__file__).parent
 
 
@@ -31,7 +34,11 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
         run: Where the trained network is.
         output: Folder to write, whole or not at all.
         overwrite: Replaces a page that is there.
+
+    Raises:
+        FileExistsError: There is something else than an earlier page, or one without `overwrite`.
     """
+    _require_page(Path(output))
     output = outputs.checked(output, None, overwrite)
     runtime = tfjs_runtime()
     script = "const POSE = " + json.dumps(_content(run)) + ";\n"
@@ -42,6 +49,16 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
         shutil.copy(runtime, folder)
         (folder / "model.js").write_text(script)
     return output / PAGE_FILES[0]
+
+
+def _require_page(output: Path) -> None:
+    """Refuses a folder that holds anything but the files of an earlier page."""
+    if output.is_dir():
+        foreign = {path.name for path in output.iterdir()} - {*PAGE_FILES, *MADE_FILES}
+        if foreign:
+            raise FileExistsError(
+                f"{output} holds {min(foreign)}, which is no part of a page: it is not replaced."
+            )
 
 
 def _content(run: RunFolder) -> dict:
@@ -56,6 +73,7 @@ def _content(run: RunFolder) -> dict:
     return {
         "image_size": run.config["image_size"],
         "skeleton": run.config["skeleton"],
+        "flip_order": Skeleton.from_metadata(run.config["skeleton"]).flip_order,
         "layers": description.describe(model)["layers"],
         "model": graph,
         "weights": base64.b64encode(weights).decode(),
@@ -66,15 +84,17 @@ def main(argv=None) -> None:
     """The command `python -m examples.web.build`."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.web.build",
-        description="Build a page that finds poses in the visitor's pictures.",
+        description="Build a page that finds poses in the visitor's pictures, with the flip test "
+        "and the decoding that predict and export have by default.",
     )
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     arguments = parser.parse_args(argv)
     try:
-        page = build(RunFolder(arguments.run), arguments.output, arguments.overwrite)
-    except (RunFolderError, RuntimeMissingError, FileExistsError) as error:
+        run = find_model(arguments.run)
+        page = build(RunFolder(run), arguments.output, arguments.overwrite)
+    except (RunFolderError, RuntimeMissingError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"Open {page.as_uri()} in a browser.")
 

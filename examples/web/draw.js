@@ -26,6 +26,8 @@ function drawSkeleton(canvas, picture, pose, skeleton) {
   canvas.width = Math.round(picture.width * zoom);
   canvas.height = Math.round(picture.height * zoom);
   const context = canvas.getContext("2d");
+  context.fillStyle = "white"; // Behind transparency.
+  context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   context.lineCap = "round";
   const thin = Math.max(canvas.width, canvas.height) / 90;

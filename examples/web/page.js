@@ -9,17 +9,22 @@ function say(state, message) {
   byId("status").textContent = message;
 }
 
+// Turned as the camera says, and with the file's own numbers, as examples/pose/images.py reads.
+function readPicture(file) {
+  return createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+}
+
 async function show(file) {
   say("working", `Looking at ${file.name}`);
   let picture;
   try {
-    picture = await createImageBitmap(file);
+    picture = await readPicture(file);
   } catch {
     say("error", `${file.name} is no picture that this browser can read.`);
     return;
   }
   await new Promise(requestAnimationFrame); // The words first, then the work.
-  const pose = await findPose(network, picture, POSE.image_size);
+  const pose = await findPose(network, picture, POSE);
   document.querySelector("main").hidden = false;
   drawSkeleton(byId("skeleton"), picture, pose, POSE.skeleton);
   drawHeatmaps(byId("heatmaps"), pose, POSE.skeleton);

@@ -27,16 +27,27 @@ async function loadNetwork({ model, weights }) {
   return tf.loadGraphModel({ load: async () => artifacts });
 }
 
+// Halves to even, as TensorFlow rounds.
+function roundHalfToEven(value) {
+  const low = Math.floor(value);
+  if (value - low !== 0.5) return Math.round(value);
+  return low % 2 === 0 ? low : low + 1;
+}
+
 // The picture in the middle of a grey square, and the way back from the square's pixels.
 function letterbox(picture, size) {
   const { width, height } = picture;
-  const scale = size / Math.max(width, height);
-  const [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  const scale = Math.fround(size / Math.max(width, height)); // In float32, as in predictor.py.
+  const [w, h] = [width, height].map((side) =>
+    Math.max(1, roundHalfToEven(Math.fround(side * scale))),
+  );
   const [left, top] = [w, h].map((side) => Math.floor((size - side) / 2));
   const canvas = new OffscreenCanvas(size, size);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = `rgb(${GREY}, ${GREY}, ${GREY})`;
   context.fillRect(0, 0, size, size);
+  context.fillStyle = "white"; // Behind transparency.
+  context.fillRect(left, top, w, h);
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, left, top, w, h);
   const toPicture = ([x, y]) => [
@@ -46,46 +57,61 @@ function letterbox(picture, size) {
   return { square: context.getImageData(0, 0, size, size), toPicture };
 }
 
-// Logits [rows, columns, joints] as one probability map a joint.
-function probabilityMaps(logits, cells, joints) {
-  return Array.from({ length: joints }, (_, joint) => {
-    const map = Float32Array.from({ length: cells }, (_, i) => logits[i * joints + joint]);
-    const highest = map.reduce((a, b) => Math.max(a, b));
-    const exponentials = map.map((value) => Math.exp(value - highest));
-    const sum = exponentials.reduce((a, b) => a + b);
-    return exponentials.map((value) => value / sum);
-  });
+// One joint's map out of logits [rows, columns, joints].
+function mapOf(logits, cells, joints, joint) {
+  return Float32Array.from({ length: cells }, (_, i) => logits[i * joints + joint]);
 }
 
-// The peak, a quarter cell towards its larger neighbour, in pixels of the square; and its score.
-function readJoint(map, rows, columns) {
-  const peak = map.indexOf(map.reduce((a, b) => Math.max(a, b)));
+function softmax(map) {
+  const highest = map.reduce((a, b) => Math.max(a, b));
+  const exponentials = map.map((value) => Math.exp(value - highest));
+  const sum = exponentials.reduce((a, b) => a + b);
+  return exponentials.map((value) => value / sum);
+}
+
+// A quarter cell towards the larger neighbour; none at the border, where there is only one.
+function quarter(before, after) {
+  return before === undefined || after === undefined ? 0 : Math.sign(after - before) / 4 || 0;
+}
+
+// The peak of the logits, refined, in pixels of the square; and its score, by the probabilities.
+function readJoint(logits, map, rows, columns) {
+  const peak = Math.max(0, logits.indexOf(logits.reduce((a, b) => Math.max(a, b))));
   const [row, column] = [Math.floor(peak / columns), peak % columns];
-  const clamp = (value, size) => Math.min(Math.max(value, 0), size - 1);
-  const at = (i, j) => map[clamp(i, rows) * columns + clamp(j, columns)];
-  const x = column + Math.sign(at(row, column + 1) - at(row, column - 1)) / 4;
-  const y = row + Math.sign(at(row + 1, column) - at(row - 1, column)) / 4;
+  const inside = (i, j) => i >= 0 && i < rows && j >= 0 && j < columns;
+  const at = (i, j) => (inside(i, j) ? logits[i * columns + j] : undefined);
+  const x = column + quarter(at(row, column - 1), at(row, column + 1));
+  const y = row + quarter(at(row - 1, column), at(row + 1, column));
   let score = 0;
-  for (let i = Math.max(0, row - SCORE_RADIUS); i <= Math.min(rows - 1, row + SCORE_RADIUS); i++) {
-    for (let j = Math.max(0, column - SCORE_RADIUS); j <= Math.min(columns - 1, column + SCORE_RADIUS); j++) {
-      score += at(i, j);
+  for (let i = row - SCORE_RADIUS; i <= row + SCORE_RADIUS; i++) {
+    for (let j = column - SCORE_RADIUS; j <= column + SCORE_RADIUS; j++) {
+      if (inside(i, j)) score += map[i * columns + j];
     }
   }
   const toPixels = (cell) => cell * HEATMAP_STRIDE + (HEATMAP_STRIDE - 1) / 2;
   return { place: [toPixels(x), toPixels(y)], score: Math.min(score, 1) };
 }
 
-async function findPose(network, picture, size) {
+// Logits averaged over an image [1, size, size, 3] and its mirror image.
+function predictWithFlipTest(network, image, flipOrder) {
+  const mirrored = network.predict(image.reverse(2)).reverse(2);
+  return network.predict(image).add(mirrored.gather(tf.tensor1d(flipOrder, "int32"), 3)).div(2);
+}
+
+async function findPose(network, picture, { image_size: size, flip_order: flipOrder }) {
   const start = performance.now();
   const { square, toPicture } = letterbox(picture, size);
   const logits = tf.tidy(() => {
     const image = tf.browser.fromPixels(square).toFloat().expandDims(0);
-    return network.predict(image);
+    return predictWithFlipTest(network, image, flipOrder);
   });
   const [, rows, columns, joints] = logits.shape;
-  const maps = probabilityMaps(await logits.data(), rows * columns, joints);
+  const data = await logits.data();
   logits.dispose();
-  const found = maps.map((map) => readJoint(map, rows, columns));
+  if (!data.every(Number.isFinite)) throw new Error("the network's output is NaN or infinite");
+  const logitMaps = Array.from({ length: joints }, (_, j) => mapOf(data, rows * columns, joints, j));
+  const maps = logitMaps.map(softmax);
+  const found = maps.map((map, j) => readJoint(logitMaps[j], map, rows, columns));
   return {
     joints: found.map(({ place }) => toPicture(place)),
     scores: found.map(({ score }) => score),

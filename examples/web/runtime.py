@@ -5,6 +5,7 @@
 prints where it is.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def _fetch(path: Path) -> None:
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise RuntimeMissingError(
-                f"npm cannot fetch {PACKAGE}: {(error.stderr or str(error)).strip()}"
+                f"npm cannot fetch {PACKAGE}: {' '.join((error.stderr or str(error)).split())}"
             ) from error
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
             whole = Path(folder) / path.name
@@ -61,8 +62,17 @@ def _fetch(path: Path) -> None:
         whole.replace(path)
 
 
-if __name__ == "__main__":
+def main(argv=None) -> None:
+    """The command `python -m examples.web.runtime`."""
+    argparse.ArgumentParser(
+        prog="python -m examples.web.runtime",
+        description="Print the path of the TensorFlow.js runtime, after fetching it if need be.",
+    ).parse_args(argv)
     try:
         print(tfjs_runtime())
     except RuntimeMissingError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

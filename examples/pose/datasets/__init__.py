@@ -12,7 +12,7 @@ import os
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from examples.pose.datasets import official_files, preparation
+from examples.pose.datasets import official_files, pose_features, preparation
 from examples.pose.datasets.coco_keypoints import coco_keypoints_dataset_builder
 from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
 from examples.pose.datasets.flic import flic_examples
@@ -145,7 +145,9 @@ def load(
         builder = preparation.prepared(
             lambda: _builder(name, prepared_dir), splits, manual_dir, skip_broken
         )
-    dataset = builder.as_dataset(split=split, shuffle_files=False)
+    dataset = builder.as_dataset(
+        split=split, shuffle_files=False, decoders={"image": pose_features.decode_jpeg()}
+    )
     if name not in BUILDERS:
         return flic_examples.convert(dataset), FLIC_SKELETON
     return dataset, Skeleton.from_metadata(builder.info.metadata)

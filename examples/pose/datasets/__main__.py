@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from examples.pose import datasets, drawing
+from examples.pose import datasets, drawing, output_paths
 from examples.pose.images import ImageError, write_image
+from examples.pose.output_paths import OutputPathError
 
 # Smaller images are enlarged to this many pixels on their longer side before they are drawn.
 _DRAWING_SIZE = 224
@@ -91,12 +92,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = _parser().parse_args(argv)
     try:
+        for folder in (args.data_dir, args.prepared_dir):
+            output_paths.check_not_inside("--output", args.output, folder)
         dataset, skeleton = datasets.load(
             args.name, args.split, args.data_dir, args.prepared_dir, args.skip_broken
         )
         page = draw_examples(dataset, skeleton, args.count, args.columns, not args.no_labels)
         write_image(args.output, page)
-    except (OSError, ValueError, ImageError) as error:
+    except (OSError, ValueError, ImageError, OutputPathError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"Wrote {args.output}: {args.name}, {args.split}.")

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from examples.pose import images
 from examples.pose.datasets import official_files, pose_features
 from examples.pose.datasets.official_files import DownloadError, PictureFolder, Root, download
 from examples.pose.datasets.preparation import FromFiles
@@ -333,7 +334,8 @@ def read_picture(
         count: How many pictures there should be.
 
     Returns:
-        The content of a JPEG file as it is; other pictures as RGB, uint8 `[height, width, 3]`.
+        The content of the file if the records' decoder gives the pixels of `images.decode_image`;
+        otherwise these pixels, uint8 `[height, width, 3]`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -345,15 +347,6 @@ def read_picture(
             f"{pictures.root / name}{_suffix(pictures)} is missing: {_holds(pictures)}, but "
             f"{root / LABELS_FILE} labels {count}."
         )
-    try:
-        data = path.read_bytes()
-        image = tfds.core.lazy_imports.PIL_Image.open(io.BytesIO(data))
-        image.load()
-    except Exception as error:  # Decoders and zip files meet damage with errors of many kinds.
-        reason = re.sub(r"<_io.BytesIO.*?>", "the file", str(error)).strip()
-        raise ValueError(
-            f"{path} is not a complete JPEG image ({reason}). Replace it with an intact copy."
-        ) from None
-    if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
-        return io.BytesIO(data)
-    return official_files.read_rgb(path, root / LABELS_FILE)
+    data = official_files.read_bytes(path)
+    image = official_files.decode_rgb(data, path)
+    return io.BytesIO(data) if images.is_plain_jpeg(data) else image

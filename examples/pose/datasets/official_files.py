@@ -17,6 +17,8 @@ import requests
 import tensorflow_datasets as tfds
 from etils import epath
 
+from examples.pose import images
+
 # A folder on any file system that epath knows, or the inside of a zip file. Both offer `/`,
 # `exists`, `iterdir`, `name`, `read_bytes` and `open`.
 Root = epath.Path | zipfile.Path
@@ -284,7 +286,7 @@ def _key(name: str) -> str:
 
 
 def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
-    """Reads an image as uint8 RGB `[height, width, 3]`.
+    """Reads an image as uint8 RGB `[height, width, 3]`, see `images.decode_image`.
 
     Args:
         path: The file.
@@ -296,11 +298,34 @@ def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing, but {labels} has labels for it.")
+    return decode_rgb(read_bytes(path), path)
+
+
+def read_bytes(path: Root) -> bytes:
+    """Reads a file, also from a zip file.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
     try:
-        image = tfds.core.lazy_imports.PIL_Image.open(io.BytesIO(path.read_bytes()))
-        return np.asarray(image.convert("RGB"))
-    except Exception as error:  # Decoders and zip files meet damage with errors of many kinds.
+        return path.read_bytes()
+    except Exception as error:  # Zip files raise almost any exception where they are damaged.
+        reason = str(error) or type(error).__name__
         raise ValueError(
-            f"{path} is not a complete image ({type(error).__name__}). Replace it with an intact "
-            "copy."
+            f"{path} cannot be read ({reason}). Replace it with an intact copy."
+        ) from None
+
+
+def decode_rgb(data: bytes, path: Root) -> np.ndarray:
+    """Decodes the content of an image file as `images.decode_image` does.
+
+    Raises:
+        ValueError: If it is not a complete image.
+    """
+    try:
+        return images.decode_image(data, path)
+    except images.ImageError as error:
+        reason = str(error).removeprefix(f"{path}: ").rstrip(".")
+        raise ValueError(
+            f"{path} is not a complete image ({reason}). Replace it with an intact copy."
         ) from None

@@ -5,6 +5,7 @@ python -m examples.pose.datasets.write_dummy_data
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import pathlib
@@ -209,8 +210,12 @@ def _write_coco(folder: pathlib.Path) -> None:
         path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Writes the data sets beside their builders."""
+    argparse.ArgumentParser(
+        prog="python -m examples.pose.datasets.write_dummy_data",
+        description="Write the small data sets that the tests read, beside their builders.",
+    ).parse_args(argv)
     here = pathlib.Path(__file__).parent
     figures = _figures(cut_off=False, count=4)
     joints, visibility = _labels(figures)

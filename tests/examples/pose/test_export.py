@@ -8,10 +8,18 @@ import tensorflow as tf
 from PIL import Image
 
 import tf_boxconv
-from examples.pose import export, heatmaps, input_pipeline
-from examples.pose import predictor as predictor_module
+from examples.pose import (
+    encoded_images,
+    evaluate,
+    export,
+    heatmaps,
+    input_pipeline,
+    predict,
+)
+from examples.pose.images import decode_image
 from examples.pose.predictor import load_predictor, load_run
 from examples.pose.run_folder import RunFolderError
+from examples.serving import export as serving_export
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
 from tf_boxconv.exporting import saved_model_graph
 
@@ -77,10 +85,14 @@ def test_portable_needs_no_library(predictor, exported, tmp_path):
 def test_equals_the_keras_model_step_by_step(predictor, signatures):
     images = pictures(2, 40, 70)
     answer = signatures["serving_default"](images=tf.constant(images))
+    order = list(predictor.skeleton.flip_order)
     for index, image in enumerate(images):
         square, affine = input_pipeline.letterbox(tf.constant(image), IMAGE_SIZE)
-        logits = predictor.model.predict(square[tf.newaxis].numpy(), verbose=0)
-        joints, scores = heatmaps.decode(tf.constant(logits))
+        both = np.stack([square, square[:, ::-1]])
+        logits, mirrored = predictor.model.predict(both, verbose=0)
+        # By default with the flip test.
+        logits = (logits + mirrored[:, ::-1][..., order]) / 2
+        joints, scores = heatmaps.decode(tf.constant(logits[np.newaxis]))
         # The affine takes the answer in the picture's pixels to the joints in the square's.
         affine = affine.numpy()
         square_joints = answer["joints"][index].numpy() @ affine[:, :2].T + affine[:, 2]
@@ -130,7 +142,7 @@ def test_encoded_jpeg_and_greyscale(signatures):
     jpeg = encode(pictures(30, 50), "JPEG")
     grey = encode(pictures(30, 50)[..., 0])
     answer = signatures["serving_encoded"](image_bytes=tf.constant([jpeg, grey]))
-    decoded = np.stack([tf.io.decode_image(data, channels=3) for data in (jpeg, grey)])
+    decoded = np.stack([decode_image(data, "file") for data in (jpeg, grey)])
     expected = signatures["serving_default"](images=tf.constant(decoded))
     np.testing.assert_allclose(answer["joints"], expected["joints"], atol=1e-3)
 
@@ -195,21 +207,50 @@ def test_damaged_files(signatures):
 
 
 def test_pictures_that_would_fill_memory(run_folder, monkeypatch):
-    monkeypatch.setattr(predictor_module, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(encoded_images, "MAX_PIXELS", 1000)
     predict_encoded = load_run(run_folder).predict_encoded
     predict_encoded(tf.constant([encode(pictures(20, 50))]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="at most 1000 pixels, got one"):
         predict_encoded(tf.constant([encode(pictures(20, 51))]))
 
 
-def test_load_predictor_takes_both(run_folder, exported, predictor):
+def test_a_run_and_its_export_give_the_same_joints(run_folder, exported):
     image = pictures(45, 31)
-    with_flip_test = load_run(run_folder, flip_test=True).predict(image)
-    for path, expected in [(run_folder, with_flip_test), (exported, predictor.predict(image))]:
-        loaded = load_predictor(path)
-        assert loaded.skeleton == predictor.skeleton
-        for answer, value in zip(loaded.predict(image), expected, strict=True):
-            np.testing.assert_allclose(answer, value, atol=1e-2)
+    run, saved_model = load_predictor(run_folder), load_predictor(exported)
+    assert run.skeleton == saved_model.skeleton
+    assert run.settings == saved_model.settings == {"flip_test": True, "decoding": "quarter"}
+    for answer, value in zip(saved_model.predict(image), run.predict(image), strict=True):
+        np.testing.assert_allclose(answer, value, atol=1e-2)
+    without = load_predictor(run_folder, flip_test=False).predict(image)
+    assert np.abs(without[0] - run.predict(image)[0]).max() > 1
+
+
+def test_a_saved_model_tells_its_settings_and_takes_no_others(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    arguments = ["--run", str(run_folder), "--output", str(tmp_path / "1"), "--portable"]
+    export.main([*arguments, "--no-flip_test", "--decoding", "dark"])
+    loaded = load_predictor(tmp_path / "1", decoding="dark", flip_test=False)
+    assert loaded.settings == {"flip_test": False, "decoding": "dark"}
+    image = pictures(45, 31)
+    expected, _ = load_run(run_folder, flip_test=False, decoding="dark").predict(image)
+    np.testing.assert_allclose(loaded.predict(image)[0], expected, atol=1e-2)
+    with pytest.raises(RunFolderError, match=r"`decoding` \(dark\).*Got 'quarter'"):
+        load_predictor(tmp_path / "1", decoding="quarter")
+    with pytest.raises(RunFolderError, match=r"`flip_test` \(False\).*Got True"):
+        load_predictor(tmp_path / "1", flip_test=True)
+
+
+@pytest.mark.parametrize("command", [predict, evaluate, export, serving_export])
+def test_every_command_states_the_same_defaults(command, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert (
+        "--flip_test average over each picture and its mirror image: more accurate, at twice the "
+        "cost (the default of predict, evaluate, export and the web page) --no_flip_test, "
+        "--no-flip_test use each picture only as it is --decoding {peak,quarter,dark} how joints "
+        "are read from the heatmaps (default everywhere: quarter)"
+    ) in words
 
 
 def test_flip_test_makes_the_model_symmetric(run_folder):

@@ -50,9 +50,7 @@ def test_decode_at_the_border(cell):
     logits = np.full((1, 48, 48, 1), -5.0, np.float32)
     logits[(0, *cell, 0)] = 5
     joints, scores = heatmaps.decode(logits)
-    expected = heatmaps.to_pixels(np.array(cell[::-1]))
-    # The border cell stands for the one beyond it, so that a lone peak leans outwards.
-    assert np.abs(joints.numpy()[0, 0] - expected).max() <= 0.5
+    np.testing.assert_array_equal(joints[0, 0], heatmaps.to_pixels(np.array(cell[::-1])))
     assert 0 < scores.numpy()[0, 0] <= 1
 
 
@@ -215,6 +213,80 @@ def test_dark_by_hand():
     assert np.abs(expected - [x, y]).max() < 1  # Else the step would have been cut short.
     decoded, _ = heatmaps.decode(logits, "dark")
     np.testing.assert_allclose(decoded[0, 0], expected * 2 + 0.5, atol=1e-3)
+
+
+def quarter_reference(logits):
+    """The decoding written out anew for one map, in loops: joint (x, y) in pixels."""
+    height, width = logits.shape
+    best = max((logits[i, j], -i, -j) for i in range(height) for j in range(width))
+    place = {"y": -best[1], "x": -best[2]}
+    moved = {}
+    for axis, size in (("y", height), ("x", width)):
+        moved[axis] = float(place[axis])
+        if 0 < place[axis] < size - 1:
+            before, after = ({**place, axis: place[axis] + step} for step in (-1, 1))
+            before, after = (logits[cell["y"], cell["x"]] for cell in (before, after))
+            moved[axis] += 0.25 * (int(after > before) - int(before > after))
+    # A cell is two pixels wide, and the first pixel's centre is at 0.
+    return [2 * (moved[axis] + 0.5) - 0.5 for axis in ("x", "y")]
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (2, 2), (1, 8), (8, 1), (1, 1), (3, 2)])
+def test_quarter_by_hand_wherever_the_peak_is(shape):
+    random = np.random.default_rng(5)
+    cells = np.arange(shape[0] * shape[1]).reshape(shape)
+    maps = [np.where(cells == i, 5.0, -5) for i in range(cells.size)]
+    maps += list(random.normal(-20, 3, (60, *shape)))  # All negative.
+    maps += list(random.integers(0, 3, (60, *shape)))  # Ties and plateaus.
+    maps += [np.where(random.random(shape) < 0.5, -np.inf, each) for each in maps[-20:]]
+    maps = np.array([each for each in maps if np.isfinite(np.max(each))], np.float32)
+    joints, scores = heatmaps.decode(maps[..., np.newaxis])
+    np.testing.assert_allclose(joints[:, 0], [quarter_reference(each) for each in maps])
+    assert np.all(scores.numpy() > 0) and np.all(scores.numpy() <= 1)
+
+
+@pytest.mark.parametrize("sigma", [1.5, 2.5])
+@pytest.mark.parametrize(("decoding", "inner"), [("peak", 1.0), ("quarter", 0.5), ("dark", 0.3)])
+def test_errors_at_and_near_the_border(decoding, inner, sigma):
+    """Peaks anywhere in the picture: none is moved outwards, nor farther than its cell."""
+    size = 20
+    steps = np.concatenate([np.linspace(-0.5, 9, 40), np.linspace(30.5, 39.5, 40)])
+    joints = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 1, 2).astype(np.float32)
+    decoded, _ = heatmaps.decode(gaussian_logits(joints, size, sigma), decoding)
+    errors = np.abs(decoded - joints)
+    at_border = (joints < 1.5) | (joints > 2 * size - 2.5)
+    assert errors[at_border].max() <= 1 + 1e-3
+    assert errors[~at_border].max() <= inner + 1e-3
+    # Truth in the middle of a border cell, in pixels 0 and 1, is found exactly.
+    corners = np.array([[[0.5, 0.5]], [[0.5, 38.5]], [[38.5, 38.5]], [[38.5, 20.5]]], np.float32)
+    decoded, _ = heatmaps.decode(gaussian_logits(corners, size, sigma), decoding)
+    np.testing.assert_allclose(decoded, corners, atol=1e-4)
+
+
+def test_dark_along_the_border_is_a_parabola_in_one_variable():
+    joints = np.array([[[0.7, 21.3]], [[39.2, 17.8]], [[21.3, 0.2]], [[12.9, 39.0]]], np.float32)
+    decoded, _ = heatmaps.decode(gaussian_logits(joints, 20), "dark")
+    along = np.array([1, 1, 0, 0])
+    indices = np.arange(4)
+    np.testing.assert_allclose(
+        decoded.numpy()[indices, 0, along], joints[indices, 0, along], atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("decoding", heatmaps.DECODINGS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_maps_that_are_no_numbers(decoding, bad):
+    """Finite joints of score 0, and the other maps as if they were alone."""
+    random = np.random.default_rng(6)
+    good = random.normal(size=(1, 9, 9, 1)).astype(np.float32)
+    for spoilt in (np.full_like(good, bad), np.where(random.random(good.shape) < 0.2, bad, good)):
+        joints, scores = heatmaps.decode(np.concatenate([good, spoilt], axis=-1), decoding)
+        assert np.isfinite(joints).all() and np.isfinite(scores).all()
+        expected = heatmaps.decode(good, decoding)
+        np.testing.assert_allclose(joints[:, 0], expected[0][:, 0])
+        np.testing.assert_allclose(scores[:, 0], expected[1][:, 0])
+        masked = bad == -np.inf and np.isfinite(np.max(spoilt))
+        assert (scores[0, 1] > 0) == masked
 
 
 @pytest.mark.parametrize("cell", [(0, 0), (0, 47), (47, 20), (20, 0)])

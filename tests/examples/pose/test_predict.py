@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from examples.pose import datasets, drawing, metrics, predict
+from examples.pose import datasets, drawing, metrics, predict, predict_pictures
 from examples.pose.datasets.pose_features import LSP_SKELETON
 from examples.pose.datasets.stick_figures import figure
 from examples.pose.images import read_image
@@ -92,7 +92,7 @@ def test_any_picture(run_folder, folder, name, height, width, mode):
     assert (answer["height"], answer["width"]) == (height, width)
     assert np.shape(answer["joints"]) == (14, 2) and np.shape(answer["scores"]) == (14,)
     drawn = read_image("out.png")
-    assert max(drawn.shape) == max(predict.DRAWING_SIZE, height, width)
+    assert max(drawn.shape) == max(predict_pictures.DRAWING_SIZE, height, width)
 
 
 def test_joints_are_in_the_picture_as_it_is_shown(run_folder, folder):
@@ -275,10 +275,3 @@ def test_decoding_is_chosen(run_folder, folder):
     offsets = np.abs(places["quarter"] - places["peak"])
     assert 0 < offsets.max() <= 0.25 * 2 * 500 / 32 + 1e-3
     assert np.abs(places["dark"] - places["quarter"]).max() > 1
-
-
-def test_a_saved_model_takes_no_decoding(run_folder, folder):
-    Path("model/assets").mkdir(parents=True)
-    Path("model/saved_model.pb").touch()
-    message = fails("model", "a.png", "--output", "out.png", "--decoding", "dark")
-    assert "`decoding` must be left out, got 'dark'" in message

@@ -66,3 +66,21 @@ def test_training_logs_boxes_where_that_is_wanted(tmp_path):
     assert train.box_loggers(run, {**config, "context": "depthwise"}, done=0) == []
     # A training that was over, and only had to be measured, leaves the animation as it is.
     assert train.box_loggers(run, config, done=500) == []
+
+
+def test_what_is_read_is_not_replaced(run, tmp_path, monkeypatch, capsys):
+    """The animation of the run itself, and pictures of the data set."""
+    monkeypatch.chdir(tmp_path)
+    (run.path / "boxes.gif").write_bytes(b"animation")
+    for folder in (run.path, run.path / "understanding" / ".."):
+        arguments = ["--run", str(run.path), "--output", str(folder)]
+        assert command_line.run(lambda given=arguments: understand.main(given)) == 1
+        assert "would overwrite the input" in capsys.readouterr().err
+    (tmp_path / "data" / "lsp").mkdir(parents=True)
+    (tmp_path / "data" / "lsp" / "boxes.png").write_text("mine")
+    arguments = ["--run", str(run.path), "--output", "data/lsp", "--data_dir", "data"]
+    assert command_line.run(lambda: understand.main(arguments)) == 1
+    assert "which is read" in capsys.readouterr().err
+    assert (tmp_path / "data" / "lsp" / "boxes.png").read_text() == "mine"
+    assert (run.path / "boxes.gif").read_bytes() == b"animation"
+    (run.path / "boxes.gif").unlink()

@@ -1,15 +1,18 @@
 """Both clients against a stand-in for the server that runs the real exported model."""
 
+import http.server
 import importlib
+import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from examples.pose import drawing
-from examples.pose.datasets.pose_features import LSP_SKELETON
+from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
 from examples.pose.images import read_image, write_image
 from examples.serving import client
 from examples.serving.messages import ServerError, encode
@@ -88,6 +91,102 @@ def test_command_errors_are_one_line(addresses, photo, tmp_path, capsys):
         client.main([str(photo), "--rest", addresses["rest"], "--output", "pose.txt"])
     assert "must end in .png" in capsys.readouterr().err
     assert not (tmp_path / "pose.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--grpc", "localhost"], "must be HOST:PORT"),
+        (["--grpc", "localhost:"], "must be HOST:PORT"),
+        (["--rest", "localhost:http"], "must be HOST:PORT"),
+        (["--rest", "http://localhost:8501"], "must be HOST:PORT"),
+        (["--rest", "localhost:0"], "must be HOST:PORT"),
+        (["--rest", "localhost:99999"], "must be HOST:PORT"),
+        (["--rest", ":8501"], "must be HOST:PORT"),
+        (["--rest", "a:1", "--grpc", "a:1"], "not allowed with"),
+        ([], "one of the arguments --grpc --rest is required"),
+        (["--rest", "a:1", "--min_score", "3"], "must be from 0 to 1"),
+        (["--rest", "a:1", "--min_score", "nan"], "must be from 0 to 1"),
+        (["--rest", "a:1", "--timeout", "0"], "must be more than 0"),
+        (["--rest", "a:1", "--timeout", "nan"], "must be more than 0"),
+        (["--rest", "a:1", "--timeout", "inf"], "must be more than 0"),
+    ],
+)
+def test_wrong_arguments(capsys, arguments, words):
+    with pytest.raises(SystemExit) as raised:
+        client.main(["photo.png", "--output", "pose.png", *arguments])
+    assert raised.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_what_is_read_is_not_replaced(photo, tmp_path, monkeypatch, protocol):
+    monkeypatch.chdir(tmp_path)
+    before = photo.read_bytes()
+    for output in ("photo.png", "./photo.png", str(photo)):
+        with pytest.raises(SystemExit, match="would overwrite the input"):
+            client.main(["photo.png", f"--{protocol}", "127.0.0.1:1", "--output", output])
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"joint_names": 3}'])
+def test_a_skeleton_that_is_none(photo, tmp_path, content):
+    (tmp_path / "skeleton.json").write_text(content)
+    arguments = ["--skeleton", str(tmp_path / "skeleton.json"), "--rest", "127.0.0.1:1"]
+    with pytest.raises(SystemExit, match=r"error: --skeleton .* is not the skeleton"):
+        client.main([str(photo), "--output", str(tmp_path / "o.png"), *arguments])
+
+
+def test_a_skeleton_of_other_joints(addresses, photo, tmp_path):
+    path = tmp_path / "skeleton.json"
+    path.write_text(json.dumps(Skeleton(("neck",), (), (), (0, 0)).to_metadata()))
+    for protocol in PROTOCOLS:
+        arguments = ["--skeleton", str(path), f"--{protocol}", addresses[protocol]]
+        with pytest.raises(SystemExit, match=r"\[14, 2\], where the skeleton has 1 joints"):
+            client.main([str(photo), "--output", str(tmp_path / "o.png"), *arguments])
+
+
+def test_the_other_protocols_port(addresses, photo, tmp_path):
+    """Each client says so in a line when something else answers."""
+    for protocol, other in zip(PROTOCOLS, reversed(PROTOCOLS), strict=True):
+        arguments = [f"--{protocol}", addresses[other], "--timeout", "10"]
+        with pytest.raises(SystemExit) as raised:
+            client.main([str(photo), "--output", str(tmp_path / "o.png"), *arguments])
+        message = str(raised.value.code)
+        assert message.startswith(f"error: {addresses[other]}: ") and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b"{}",
+        b'{"predictions": []}',
+        b'{"predictions": [{}]}',
+        b'{"predictions": [{"joints": "x", "scores": [1]}]}',
+        b'{"predictions": [{"joints": [[NaN, 1]], "scores": [NaN]}]}',
+    ],
+)
+def test_an_answer_that_is_none(photo, tmp_path, body):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        with pytest.raises(SystemExit) as raised:
+            client.main([str(photo), "--rest", address, "--output", str(tmp_path / "o.png")])
+        server.shutdown()
+    message = str(raised.value.code)
+    assert message.startswith(f"error: {address}: ") and "\n" not in message
 
 
 def test_needs_no_op_library(addresses, photo, tmp_path):

@@ -71,3 +71,19 @@ def test_says_how_to_install_the_protocol_buffers():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert 'pip install --no-deps "tensorflow-serving-api' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/abs"])
+def test_names_of_models(run_folder, tmp_path, capsys, name):
+    with pytest.raises(SystemExit) as raised:
+        export.main(["--run", str(run_folder), "--models", str(tmp_path), "--name", name])
+    assert raised.value.code == 2 and "--name" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_is_a_file(run_folder, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit, match=r"error: .*file") as raised:
+        export.main(["--run", str(run_folder), "--models", str(tmp_path / "file")])
+    assert "\n" not in str(raised.value.code)
+    assert (tmp_path / "file").read_text() == "mine"

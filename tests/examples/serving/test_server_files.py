@@ -1,6 +1,8 @@
 """The patch of the server's sources and the server's configuration files."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def test_ops_go_into_the_servers_list(tmp_path, capsys):
     (folder / "BUILD").write_text(BUILD)
     (tmp_path / "WORKSPACE").write_text('workspace(name = "tf_serving")\n')
     for _ in range(2):  # The second time changes nothing.
-        patch_model_server.main(str(tmp_path), "/tf_boxconv")
+        patch_model_server.main([str(tmp_path), "/tf_boxconv"])
         expected = BUILD.replace(
             '    "@org_tensorflow_text//tensorflow_text:ops_lib",\n',
             '    "@org_tensorflow_text//tensorflow_text:ops_lib",\n'
@@ -52,6 +54,41 @@ def test_ops_go_into_the_servers_list(tmp_path, capsys):
 def test_an_unknown_source_tree_is_refused():
     with pytest.raises(ValueError, match="no list SUPPORTED_TENSORFLOW_OPS"):
         patch_model_server.add_op_library("cc_library()\n")
+
+
+def test_command_errors_are_one_line(tmp_path, capsys):
+    """And the tree is as it was."""
+    folder = tmp_path / "tree" / "tensorflow_serving" / "model_servers"
+    folder.mkdir(parents=True)
+    tree = str(tmp_path / "tree")
+    for prepare, words in [
+        (lambda: None, "BUILD"),
+        (lambda: (folder / "BUILD").write_text("cc_library()\n"), "no list"),
+        (lambda: (folder / "BUILD").write_text(BUILD), "WORKSPACE"),
+    ]:
+        prepare()
+        before = [path.read_text() for path in folder.iterdir()]
+        with pytest.raises(SystemExit) as raised:
+            patch_model_server.main([tree, "/tf_boxconv"])
+        message = str(raised.value.code)
+        assert message.startswith("error: ") and words in message and "\n" not in message
+        assert [path.read_text() for path in folder.iterdir()] == before
+    for arguments in ([], [tree], [tree, "a", "b"], ["--wrong"]):
+        with pytest.raises(SystemExit) as raised:
+            patch_model_server.main(arguments)
+        assert raised.value.code == 2 and "usage: " in capsys.readouterr().err
+
+
+def test_needs_nothing_but_python(tmp_path):
+    """It runs in the image that builds the server, as a file."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", patch_model_server.__file__, "--help"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0 and "TREE" in done.stdout and not done.stderr
 
 
 def test_label_and_copied_files_exist():

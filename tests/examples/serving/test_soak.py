@@ -39,3 +39,33 @@ def test_command(programs, run_folder, capsys, monkeypatch):
     assert "| right requests refused (unexpected errors) | 0 |" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"error: .*nowhere"):
         soak.main(["--run", "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--minutes", "0"), ("--minutes", "nan"), ("--threads", "0"), ("--count", "-1")],
+)
+def test_wrong_arguments(capsys, option, value):
+    with pytest.raises(SystemExit) as raised:
+        soak.main(["--run", "nowhere", option, value])
+    assert raised.value.code == 2 and "must be more than 0" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def stopped(run, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(soak, "load_run", stopped)
+    with pytest.raises(SystemExit) as raised:
+        soak.main(["--run", "nowhere"])
+    assert raised.value.code == 130
+    assert capsys.readouterr().err.strip().startswith("stopped. ")
+
+
+@pytest.mark.parametrize("photos", ["nowhere", "file"])
+def test_photos_that_are_none(tmp_path, monkeypatch, photos):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=rf"error: .*{photos}") as raised:
+        soak.main(["--run", "nowhere", "--photos", photos])
+    assert "\n" not in str(raised.value.code)

@@ -1,5 +1,6 @@
 """The page, built with a small network, in a real browser."""
 
+import base64
 import io
 import json
 
@@ -7,11 +8,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from examples.pose import heatmaps, input_pipeline
 from examples.pose.datasets.stick_figures.figure import draw_figure
+from examples.pose.images import decode_image
 from examples.pose.predictor import load_run
 from examples.pose.run_folder import RunFolder
 from examples.web import browser, build, runtime
+from tests.examples.pose.picture_kinds import KINDS
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
+
+# Kinds of files that browsers show. Each converts CMYK in its own way, and Chromium does not look
+# for the orientation of a PNG after the pixels.
+SHOWN_BY_BROWSERS = [
+    kind
+    for kind in KINDS
+    if kind.startswith(("jpeg", "png", "bmp", "gif", "webp"))
+    and kind not in ("jpeg_cmyk", "png_16_transparent", "png_turned_after_pixels")
+]
+BROWSER_TOLERANCE = 2
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +67,20 @@ def test_everything_is_in_one_folder(page):
 
 
 def test_existing_pages_stay(page, run_folder):
-    with pytest.raises(SystemExit, match="error: `path` exists"):
+    with pytest.raises(SystemExit, match=r"error: .* exists"):
         build.main(["--run", str(run_folder), "--output", str(page.parent)])
+
+
+@pytest.mark.parametrize("output", ["run", ".", "photos"])
+def test_only_a_page_is_replaced(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    write_tiny_run(tmp_path / "run")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("mine")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(SystemExit, match=r"error: .*not replaced"):
+        build.main(["--run", "run", "--output", output, "--overwrite"])
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
 def test_finds_what_the_predictor_finds(opened, run_folder):
@@ -66,6 +92,71 @@ def test_finds_what_the_predictor_finds(opened, run_folder):
     pose = opened.pose()
     np.testing.assert_allclose(pose["joints"], joints, atol=1e-3)
     np.testing.assert_allclose(pose["scores"], scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", SHOWN_BY_BROWSERS)
+def test_reads_pictures_as_predict_does(opened, kind):
+    """At the picture's own size, so that nothing is resampled."""
+    opened.drop(f"picture.{kind.split('_')[0]}", KINDS[kind], f"image/{kind.split('_')[0]}")
+    assert opened.wait_for("done", "error") == "done"
+    script = """
+    const [data, type] = arguments;
+    const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+    return (async () => {
+      const picture = await readPicture(new File([bytes], "file", { type }));
+      const { square } = letterbox(picture, Math.max(picture.width, picture.height));
+      return [picture.width, picture.height, Array.from(square.data)];
+    })();
+    """
+    data = base64.b64encode(KINDS[kind]).decode()
+    width, height, pixels = opened.run(script, data, f"image/{kind.split('_')[0]}")
+    expected = decode_image(KINDS[kind], kind)
+    assert expected.shape == (height, width, 3)
+    side = max(width, height)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.array(pixels, np.uint8).reshape(side, side, 4)
+    seen = square[top : top + height, left : left + width, :3]
+    # Browsers hold colours multiplied by alpha, which rounds.
+    np.testing.assert_allclose(seen.astype(int), expected, atol=BROWSER_TOLERANCE)
+
+
+def test_rounds_sides_as_the_predictor_does(opened):
+    script = """
+    return arguments[0].map(([width, height]) => {
+      const { toPicture } = letterbox(new OffscreenCanvas(width, height), 32);
+      return [...toPicture([0, 0]), ...toPicture([31, 31])];
+    });
+    """
+    sizes = [(64, 33), (64, 35), (64, 37), (33, 64), (61, 47), (200, 3), (1, 1), (639, 481)]
+    for (width, height), corners in zip(sizes, opened.run(script, sizes), strict=True):
+        _, affine = input_pipeline.letterbox(np.zeros((height, width, 3), np.uint8), 32)
+        points = np.array([[[0, 0], [31, 31]]], np.float32)
+        expected = input_pipeline.transform_points(
+            input_pipeline.invert_affine(affine[np.newaxis]), points
+        )
+        np.testing.assert_allclose(np.ravel(expected), corners, rtol=1e-4, atol=1e-3)
+
+
+def test_decodes_as_the_predictor_does(opened):
+    """Peaks everywhere, at borders and in corners, plateaus, and maps a cell wide."""
+    random = np.random.default_rng(0)
+    for rows, columns in ((6, 9), (1, 7), (7, 1), (1, 1)):
+        logits = random.normal(0, 3, (40, rows, columns)).astype(np.float32)
+        logits[:5] = np.round(logits[:5])  # Ties.
+        logits[5:8] -= 500  # Probabilities that float32 cannot tell from zero.
+        script = """
+        const [maps, rows, columns] = arguments;
+        return maps.map((map) => {
+          const logits = Float32Array.from(map);
+          const { place, score } = readJoint(logits, softmax(logits), rows, columns);
+          return [...place, score];
+        });
+        """
+        flat = logits.reshape(len(logits), -1).tolist()
+        found = np.array(opened.run(script, flat, rows, columns))
+        joints, scores = heatmaps.decode(logits[..., np.newaxis])
+        np.testing.assert_allclose(found[:, :2], joints[:, 0], atol=1e-5)
+        np.testing.assert_allclose(found[:, 2], scores[:, 0], atol=1e-4)
 
 
 def test_draws_skeleton_heatmaps_and_boxes(opened):
@@ -114,6 +205,52 @@ def test_letterbox_leads_back(opened):
     (left, top), (right, bottom) = opened.run(script, 64, 32)
     assert (left, right) == (-0.5, 63.5)
     assert (top, bottom) == (-16.5, 47.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--page", "none.html", "--picture", "a.png"], "--page none.html"),
+        (["--page", ".", "--picture", "a.png"], "--page ."),
+        (["--page", "p/index.html", "--picture", "none.png"], "none.png"),
+        (["--page", "p/index.html", "--picture", "p"], "p"),
+        (["--page", "p/index.html", "--picture", "a.png", "--screenshot", "a.png"], "overwrite"),
+        (["--page", "p/index.html", "--picture", "a.png", "--screenshot", "./p/x.png"], "overwr"),
+        (["--page", "p/index.html", "--picture", "a.png", "--screenshot", "s.txt"], ".png"),
+    ],
+)
+def test_browser_errors_are_one_line(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").mkdir()
+    for name in ("a.png", "p/index.html", "p/x.png"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(SystemExit) as raised:
+        browser.main(arguments)
+    message = str(raised.value.code)
+    assert message.startswith("error: ") and words in message and "\n" not in message
+    assert (tmp_path / "a.png").read_text() == (tmp_path / "p/x.png").read_text() == "mine"
+
+
+def test_without_a_browser_it_says_so(tmp_path, monkeypatch):
+    (tmp_path / "index.html").touch()
+    monkeypatch.setattr(browser, "is_installed", lambda: False)
+    page = str(tmp_path / "index.html")
+    with pytest.raises(SystemExit, match="error: Chromium or its driver is missing"):
+        browser.main(["--page", page, "--picture", page])
+
+
+def test_command_in_the_browser(page, tmp_path, capsys):
+    if not browser.is_installed():
+        pytest.skip("Chromium or its driver is missing")
+    picture = tmp_path / "figure.png"
+    picture.write_bytes(png(draw_figure(0, "test", 3).image))
+    shot = tmp_path / "new" / "shot.png"
+    arguments = ["--page", str(page), "--screenshot", str(shot), "--picture"]
+    browser.main([*arguments, str(picture)])
+    assert "figure.png: " in capsys.readouterr().out and shot.exists()
+    picture.write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match=r"error: figure\.png is no picture"):
+        browser.main([*arguments, str(picture)])
 
 
 def test_no_run(tmp_path):

@@ -1,0 +1,192 @@
+"""Decodes picture files in TensorFlow operations, for exported models that are sent files.
+
+The pixels are those of `images.decode_image`. Files that TensorFlow would decode to other pixels
+are refused: GIF (transparency, frames smaller than the picture), WebP, CMYK, and BMP other than
+24-bit uncompressed (TensorFlow ignores palettes and compression).
+"""
+
+import tensorflow as tf
+
+# A file of a few bytes can claim to be a picture that fills the server's memory.
+MAX_PIXELS = 2**26
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_HEADER_BYTES = 64
+_ORIENTATION_TAG = 0x0112
+# Sizes of the header of BMP files, from BITMAPINFOHEADER to BITMAPV5HEADER.
+_BMP_HEADERS = (40, 52, 56, 64, 108, 124)
+
+
+def decode(encoded: tf.Tensor) -> tf.Tensor:
+    """Decodes a JPEG, PNG or BMP file to uint8 RGB `[height, width, 3]`.
+
+    The EXIF orientation is applied, transparency is blended with white, and of 16-bit channels the
+    high byte is kept.
+
+    Args:
+        encoded: String scalar, the file's content. Anything that is not such a file is an
+            `InvalidArgumentError`, and so is a picture of more than `MAX_PIXELS`.
+    """
+    start = tf.strings.substr(encoded, 0, _HEADER_BYTES)
+    header = tf.io.decode_raw(start + b"\0" * _HEADER_BYTES, tf.uint8)[:_HEADER_BYTES]
+    is_jpeg, is_png = _begins_with(header, b"\xff\xd8\xff"), _begins_with(header, _PNG_START)
+    is_bmp = _begins_with(header, b"BM")
+    known = _require(
+        is_jpeg | is_png | is_bmp,
+        "Unknown image file format. Send JPEG, PNG, or 24-bit uncompressed BMP.",
+    )
+    with tf.control_dependencies([known]):
+        image = tf.case(
+            [
+                (is_jpeg, lambda: _decode_jpeg(encoded)),
+                (is_png, lambda: _decode_png(encoded, header)),
+            ],
+            default=lambda: _decode_bmp(encoded, header),
+        )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    shape = tf.io.extract_jpeg_shape(encoded)
+    is_rgb = _require(shape[2] < 4, "CMYK JPEG files are not supported: convert to RGB.")
+    with tf.control_dependencies([is_rgb]):
+        # The accurate transform is what Pillow and browsers use.
+        image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    return _turn(_within_limit(image), _tiff_orientation(_jpeg_exif(encoded)))
+
+
+def _decode_png(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    colour_type = header[25]
+    one_transparent_colour = ((colour_type == 0) | (colour_type == 2)) & _has_transparency_chunk(
+        encoded
+    )
+    # With 0 the decoder ignores one transparent colour; with 4 it gets palettes without
+    # transparency wrong.
+    image = tf.cond(
+        one_transparent_colour,
+        lambda: tf.io.decode_png(encoded, channels=4),
+        lambda: tf.io.decode_png(encoded, channels=0),
+    )
+    image = _on_white(_within_limit(image))
+    parts = [tf.strings.split(encoded, b"eXIf" + order, maxsplit=1)[1:] for order in _TIFF_STARTS]
+    blocks = [order + part for order, part in zip(_TIFF_STARTS, parts, strict=True)]
+    return _turn(image, _tiff_orientation(tf.concat([*blocks, [b""]], axis=0)[0]))
+
+
+def _decode_bmp(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    fields = tf.cast(header, tf.int32)
+    plain = tf.reduce_any(_little(fields[14:18], 4) == _BMP_HEADERS)
+    plain &= (_little(fields[28:30], 2) == 24) & (_little(fields[30:34], 4) == 0)
+    with tf.control_dependencies(
+        [_require(plain, "BMP files must be 24-bit and uncompressed: send JPEG or PNG.")]
+    ):
+        return _within_limit(tf.io.decode_bmp(encoded, channels=3))
+
+
+def _within_limit(image: tf.Tensor) -> tf.Tensor:
+    shape = tf.shape(image)
+    allowed = tf.debugging.Assert(
+        tf.reduce_prod(tf.cast(shape[:2], tf.int64)) <= MAX_PIXELS,
+        [f"Pictures may have at most {MAX_PIXELS} pixels, got one of shape", shape],
+    )
+    with tf.control_dependencies([allowed]):
+        return tf.identity(image)
+
+
+def _on_white(image: tf.Tensor) -> tf.Tensor:
+    """RGB of `[height, width, 1 to 4]`: grey, grey with alpha, RGB, or RGB with alpha."""
+    channels = tf.shape(image)[2]
+
+    def blend():
+        colour, alpha = tf.cast(image[..., :-1], tf.int32), tf.cast(image[..., -1:], tf.int32)
+        return tf.cast((colour * alpha + 255 * (255 - alpha) + 127) // 255, tf.uint8)
+
+    colour = tf.cond(channels % 2 == 0, blend, lambda: image)
+    return tf.cond(channels > 2, lambda: colour, lambda: tf.repeat(colour[..., :1], 3, axis=-1))
+
+
+def _has_transparency_chunk(encoded: tf.Tensor) -> tf.Tensor:
+    before_pixels = tf.strings.split(encoded, b"IDAT", maxsplit=1)[0]
+    return tf.size(tf.strings.split(before_pixels, b"tRNS", maxsplit=1)) > 1
+
+
+def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns a picture upright by its EXIF orientation, 1 to 8."""
+
+    def among(*orientations):
+        return tf.reduce_any(orientation == orientations)
+
+    for condition, change in (
+        (among(5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2))),
+        (among(2, 3, 6, 7), lambda x: x[:, ::-1]),
+        (among(3, 4, 7, 8), lambda x: x[::-1]),
+    ):
+        image = tf.cond(condition, lambda x=image, f=change: f(x), lambda x=image: x)
+    return image
+
+
+def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
+    """The TIFF structure in a JPEG's first EXIF segment; empty if none."""
+    data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
+    size = tf.size(data)
+    data = tf.pad(data, [[0, 16]])  # So that a look ahead never ends early.
+    none = size
+
+    def unfinished(position, found):
+        marker = data[position + 1]
+        return (found == none) & (position < size) & (data[position] == 0xFF) & (marker != 0xDA)
+
+    def next_segment(position, found):
+        marker, name = data[position + 1], data[position + 4 : position + 10]
+        is_exif = (marker == 0xE1) & tf.reduce_all(name == list(b"Exif\0\0"))
+        length = 256 * data[position + 2] + data[position + 3]
+        # A marker may be preceded by any number of bytes 0xFF.
+        step = tf.where(marker == 0xFF, 1, 2 + length)
+        found = tf.where(is_exif, tf.minimum(position + 10, size), found)
+        return tf.minimum(position + step, size), found
+
+    _, found = tf.while_loop(unfinished, next_segment, (tf.minimum(2, size), none))
+    # The segment's length, which counts its own two bytes and the name, stands before the name.
+    length = 256 * data[found - 8] + data[found - 7] - 8
+    return tf.where(
+        found == none, b"", tf.strings.substr(encoded, found, tf.where(found == none, 0, length))
+    )
+
+
+def _tiff_orientation(block: tf.Tensor) -> tf.Tensor:
+    """The orientation, 1 to 8, in a TIFF structure: `images.exif_orientation` in operations."""
+    data = tf.cast(tf.io.decode_raw(tf.strings.substr(block, 0, 2**16), tf.uint8), tf.int32)
+    size = tf.size(data)
+    is_big = _begins_with(tf.pad(data, [[0, 4]]), _TIFF_STARTS[1])
+    is_tiff = is_big | _begins_with(tf.pad(data, [[0, 4]]), _TIFF_STARTS[0])
+    data = tf.pad(data, [[0, 16]])
+
+    def number(values, width):
+        return tf.where(is_big, _little(values[..., ::-1], width), _little(values, width))
+
+    directory = number(data[4:8], 4)
+    directory = tf.where((directory < 0) | (directory > size), size, directory)
+    wanted = number(data[directory : directory + 2], 2)
+    count = tf.clip_by_value(wanted, 0, tf.maximum(size - directory - 2, 0) // 12)
+    entries = tf.reshape(data[directory + 2 : directory + 2 + 12 * count], (-1, 12))
+    # The value of a byte, a short or a long stands at the beginning of its four bytes.
+    kind = number(entries[:, 2:4], 2)
+    value = tf.where(kind == 3, number(entries[:, 8:10], 2), number(entries[:, 8:12], 4))
+    value = tf.where(kind == 1, entries[:, 8], value)
+    matches = number(entries[:, :2], 2) == _ORIENTATION_TAG
+    matches &= (number(entries[:, 4:8], 4) == 1) & ((kind == 1) | (kind == 3) | (kind == 4))
+    orientation = tf.reduce_max(tf.concat([tf.where(matches, value, 1), [1]], axis=0))
+    return tf.where(is_tiff & (orientation <= 8), orientation, 1)
+
+
+def _little(values: tf.Tensor, width: int) -> tf.Tensor:
+    """Little-endian numbers from their bytes, of which the last axis holds `width`."""
+    return tf.reduce_sum(values * [256**i for i in range(width)], axis=-1)
+
+
+def _begins_with(data: tf.Tensor, start: bytes) -> tf.Tensor:
+    return tf.reduce_all(tf.cast(data[: len(start)], tf.int32) == list(start))
+
+
+def _require(condition: tf.Tensor, message: str) -> tf.Operation:
+    return tf.debugging.Assert(condition, [message])

@@ -1,0 +1,279 @@
+"""`predict` loses nothing: not its input, not somebody's files, not what it has done already."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from examples.pose import predict, predict_pictures
+from examples.pose.images import ImageWriteError
+from tests.examples.pose.tiny_run import write_tiny_run
+
+REPOSITORY = Path(predict.__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save(path, height=40, width=60):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return str(path)
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+
+
+def fails(run_folder, *arguments):
+    with pytest.raises(SystemExit) as raised:
+        predict.main(["--model", str(run_folder), *arguments])
+    message = str(raised.value.code)
+    assert message.startswith("error: ") and "\n" not in message, message
+    return message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a.jpg", "--output", "a.jpg"],
+        ["a.jpg", "--output", "./sub/../a.jpg"],
+        ["a.jpg", "--output", "link.jpg"],
+        ["link.jpg", "--output", "a.jpg"],
+        ["a.jpg", "--output", "hard.jpg"],
+        ["b.jpg", "a.jpg", "--output", "{here}/a.jpg"],
+        ["a.jpg", "a_pose.png", "--output", "."],
+        ["sub/a.jpg", "a_pose.png", "--output", "{here}"],
+        ["sub/a.jpg", "a_pose.png", "--output", "sub/.."],
+        ["sub/a.jpg", "a_pose.png", "--output", "here"],
+        ["a.jpg", "--output", "o.png", "--json", "a.jpg"],
+        ["a.jpg", "--output", "o.png", "--json", "o.png"],
+        ["a.jpg", "--output", "o.png", "--json", "O.PNG"],
+        ["a.jpg", "--output", "o.png", "--json", "notes.txt"],
+        ["a.jpg", "--output", "o.png", "--json", "labels.json"],
+        ["a.jpg", "--output", "o.png", "--json", "sub"],
+        ["a.jpg", "--output", "o.png", "--json", "run/config.json"],
+        ["a.jpg", "--output", "o.png", "--json", "run/model.keras"],
+        ["a.jpg", "--output", "notes.txt/poses"],
+        ["a.jpg", "--output", "notes"],
+        ["a.jpg", "--output", "poses.png"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_read_is_never_replaced(run_folder, folder, arguments):
+    for name in ("a.jpg", "b.jpg", "sub/a.jpg", "a_pose.png"):
+        save(name)
+    os.symlink("a.jpg", "link.jpg")
+    os.link("a.jpg", "hard.jpg")
+    os.symlink(".", "here")
+    Path("notes.txt").write_text("mine")
+    Path("notes").write_text("mine")
+    Path("labels.json").write_text('{"images": [], "annotations": []}')
+    Path("poses.png").mkdir()
+    shutil.copytree(run_folder, "run")
+    before = contents(folder)
+    fails("run", *[argument.format(here=folder) for argument in arguments])
+    assert contents(folder) == before
+
+
+def test_the_shipped_model_and_the_data_are_not_replaced(run_folder, folder, monkeypatch):
+    page = save("data/lsp/images/im0001.png")
+    before = contents(folder)
+    arguments = ["--dataset", "lsp", "--data_dir", "data", "--output", page]
+    assert "which is read" in fails(run_folder, *arguments)
+    assert contents(folder) == before
+
+
+def test_earlier_results_are_replaced(run_folder, folder):
+    save("a.png")
+    for _ in range(2):
+        predict.main(["--model", str(run_folder), "a.png", "--output", "p.png", "--json", "p.json"])
+    assert len(json.loads(Path("p.json").read_text())["images"]) == 1
+
+
+def test_a_picture_given_twice_is_used_once(run_folder, folder, capsys):
+    save("a.png")
+    arguments = ["a.png", "./a.png", "--output", "poses", "--json", "p.json"]
+    predict.main(["--model", str(run_folder), *arguments])
+    assert os.listdir("poses") == ["a_pose.png"]
+    assert len(json.loads(Path("p.json").read_text())["images"]) == 1
+    assert "given twice" in capsys.readouterr().err
+
+
+def test_names_that_some_file_systems_confuse():
+    names = predict_pictures.unique_names(
+        ["x.jpg", "X.png", "x_pose2.jpg", "caf\u00e9", "cafe\u0301"]
+    )
+    assert len({name.casefold() for name in names}) == 5
+    assert names[:2] == ["x_pose.png", "X_pose2.png"] and names[-1].endswith("_pose2.png")
+    (long,) = predict_pictures.unique_names([250 * "\u00e9"])
+    assert len(long.encode()) < 230
+
+
+def start(run_folder, *arguments):
+    command = [sys.executable, "-m", "examples.pose.predict", "--model", str(run_folder)]
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_command_keeps_what_is_done(run_folder, folder, number):
+    count = 3000
+    paths = [save(folder / f"{i:04d}.png", 300, 200) for i in range(3)]
+    paths += [shutil.copy(paths[0], folder / f"{i:04d}.png") for i in range(3, count)]
+    answers = folder / "out.json"
+    process = start(run_folder, *paths, "--output", str(folder / "poses"), "--json", str(answers))
+    shown = [process.stdout.readline() for _ in range(2)]  # Tables come as pictures are done.
+    while "0002.png" not in shown[-1]:
+        shown.append(process.stdout.readline())
+        assert process.poll() is None
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    done = [entry["file"] for entry in json.loads(answers.read_text())["images"]]
+    drawn = sorted(os.listdir(folder / "poses"))
+    assert 3 <= len(done) < count and done == paths[: len(done)]
+    assert [name for name in drawn if not name.startswith(".")][: len(done)] == [
+        f"{Path(path).stem}_pose.png" for path in done
+    ]
+    if number == signal.SIGKILL:
+        return
+    assert process.returncode == 128 + number
+    assert "Traceback" not in errors
+    message = errors.strip().splitlines()[-1]
+    assert message.startswith(f"stopped. {len(done)} of {count} pictures are finished")
+    assert str(answers) in message and f"from {paths[len(done)]} on" in message
+    assert not any(name.startswith(".") for name in drawn)
+
+
+def test_an_interrupted_page_is_written(run_folder, folder, monkeypatch, capsys):
+    names = [save(f"{i}.png") for i in range(4)]
+    real = predict_pictures.read_image
+
+    def interrupted(path):
+        if path == "2.png":
+            raise KeyboardInterrupt
+        return real(path)
+
+    monkeypatch.setattr(predict_pictures, "read_image", interrupted)
+    with pytest.raises(SystemExit) as raised:
+        predict.main(["--model", str(run_folder), "bad.png", *names, "--output", "page.png"])
+    assert raised.value.code == 130
+    error = capsys.readouterr().err
+    assert "error: bad.png: no such file." in error
+    assert (
+        "2 of 5 pictures are finished" in error and "from 2.png on, with another --output" in error
+    )
+    assert Image.open("page.png").size[0] > 2 * predict_pictures.DRAWING_SIZE
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_done(run_folder, folder):
+    names = [save(f"{i}.png", 20 + 400 * (i == 2), 20 + 400 * (i == 2)) for i in range(4)]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    small = 200_000  # The third drawing, of noise, is larger.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (small, limits[1]))
+    try:
+        message = fails(run_folder, *names, "--output", "poses", "--json", "out.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "cannot be written: File too large" in message
+    assert "2 of 4 pictures are finished" in message and "from 2.png on" in message
+    assert sorted(os.listdir("poses")) == ["0_pose.png", "1_pose.png"]
+    assert len(json.loads(Path("out.json").read_text())["images"]) == 2
+
+
+def test_joints_that_cannot_be_written(run_folder, folder, monkeypatch):
+    names = [save(f"{i}.png") for i in range(3)]
+    real, calls = os.pwrite, []
+
+    def full(handle, data, offset):
+        calls.append(offset)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return real(handle, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    message = fails(run_folder, *names, "--output", "page.png", "--json", "out.json")
+    assert "out.json: cannot be written: No space left on device." in message
+    assert len(json.loads(Path("out.json").read_text())["images"]) == 2
+    assert Path("page.png").exists()
+
+
+def test_one_failure_does_not_lose_the_others(run_folder, folder, monkeypatch):
+    names = [save(f"{i}.png") for i in range(3)]
+    real = predict_pictures.read_image
+    monkeypatch.setattr(
+        predict_pictures,
+        "read_image",
+        lambda path: np.full((4, 4, 3), 7, np.uint8) if path == "1.png" else real(path),
+    )
+    load = predict.load_predictor
+
+    def broken(*arguments):
+        predictor = load(*arguments)
+        answer = predictor.predict
+
+        def predict_image(image):
+            joints, scores = answer(image)
+            return (joints, scores * (0 if image.shape[0] == 4 else 1))
+
+        predictor.predict = predict_image
+        return predictor
+
+    monkeypatch.setattr(predict, "load_predictor", broken)
+    message = fails(run_folder, *names, "--output", "poses", "--json", "out.json")
+    assert message == "error: 1.png: the network's output is NaN or infinite."
+    done = [entry["file"] for entry in json.loads(Path("out.json").read_text())["images"]]
+    assert done == ["0.png", "2.png"]
+
+
+def test_too_large_a_page_is_one_line(folder):
+    with pytest.raises(ImageWriteError, match=r"page\.webp: cannot be written: ") as raised:
+        predict_pictures.write_image("page.webp", np.zeros((1, 17000, 3), np.uint8))
+    assert "\n" not in str(raised.value)
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("value", ["3", "-1", "nan", "inf", "x", ""])
+def test_min_score_is_from_0_to_1(run_folder, folder, capsys, value):
+    with pytest.raises(SystemExit) as raised:
+        predict.main(["a.png", "--output", "o.png", "--min_score", value])
+    assert raised.value.code == 2
+    assert "--min_score" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("output", ["", "o.txt", "o.gif", "folder.v2"])
+def test_output_is_a_picture_or_a_folder(folder, capsys, output):
+    with pytest.raises(SystemExit):
+        predict.main(["a.png", "--output", output])
+    assert "must be a folder, or end in .png or .jpg" in capsys.readouterr().err
+
+
+def test_file_names_that_are_no_text(run_folder, folder, capsys):
+    name = os.fsdecode(b"\xff [red].png")
+    save(name)
+    predict.main(["--model", str(run_folder), name, "--output", "poses", "--json", "o.json"])
+    assert "[red].png" in capsys.readouterr().out
+    assert len(os.listdir("poses")) == 1
