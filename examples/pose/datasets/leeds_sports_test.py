@@ -119,7 +119,7 @@ def test_broken_jpeg_is_named(tmp_path, name, data_dir, damage, as_zip):
     if as_zip:
         _write_zip(data_dir / name, data_dir / f"{name}_dataset.zip")
         shutil.rmtree(data_dir / name)
-    with pytest.raises(ValueError, match=rf"{image.name} is not a complete JPEG"):
+    with pytest.raises(ValueError, match=rf"{image.name} is not a complete image"):
         datasets.load(name, "train", data_dir, tmp_path / "prepared")
 
 
