@@ -68,6 +68,8 @@ def main(argv=None) -> None:
         version = export_version(predictor, Path(arguments.models) / arguments.name)
     except (pose_export.ExportError, serving_api.ServingApiError, RunFolderError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: no version was written")
     print(f"Exported, checked, and with warm-up requests: {version}")
 
 

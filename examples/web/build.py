@@ -16,10 +16,11 @@ from pathlib import Path
 
 import tf_boxconv
 from examples.pose.run_folder import RunFolder, RunFolderError
-from examples.web.runtime import RuntimeMissingError, tfjs_runtime
+from examples.web.runtime import RUNTIME_FILE, RuntimeMissingError, tfjs_runtime
 from tf_boxconv import description
 from tf_boxconv.exporting import output as outputs
 
+_MODEL_FILE, _MODEL_BEGINS = "model.js", "const POSE = "
 PAGE_FILES = ("index.html", "page.css", "pose.js", "draw.js", "page.js")
 _SOURCES = Path(__file__).parent
 
@@ -30,18 +31,33 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
     Args:
         run: Where the trained network is.
         output: Folder to write, whole or not at all.
-        overwrite: Replaces a page that is there.
+        overwrite: Replaces a page that this function wrote.
+
+    Raises:
+        FileExistsError: `output` is taken by something that will not be replaced.
+        OSError: `output` cannot be written.
     """
-    output = outputs.checked(output, None, overwrite)
+    kind = outputs.Kind("a page that this command wrote", _own_files, overwrite="--overwrite")
+    path = outputs.checked(output, kind, overwrite)
     runtime = tfjs_runtime()
-    script = "const POSE = " + json.dumps(_content(run)) + ";\n"
-    with outputs.whole(output, overwrite) as folder:
+    script = _MODEL_BEGINS + json.dumps(_content(run)) + ";\n"
+    with outputs.whole(path, lambda: outputs.checked(output, kind, overwrite)) as folder:
         folder.mkdir()
         for name in PAGE_FILES:
             shutil.copy(_SOURCES / name, folder)
         shutil.copy(runtime, folder)
-        (folder / "model.js").write_text(script)
-    return output / PAGE_FILES[0]
+        (folder / _MODEL_FILE).write_text(script)
+    return path / PAGE_FILES[0]
+
+
+def _own_files(folder: Path) -> set[str]:
+    """The files of a page, if there is one in a folder."""
+    try:
+        with open(folder / _MODEL_FILE, encoding="utf-8") as script:
+            begins = script.read(len(_MODEL_BEGINS))
+    except (OSError, ValueError):
+        return set()
+    return {*PAGE_FILES, _MODEL_FILE, RUNTIME_FILE} if begins == _MODEL_BEGINS else set()
 
 
 def _content(run: RunFolder) -> dict:
@@ -70,12 +86,14 @@ def main(argv=None) -> None:
     )
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
     parser.add_argument("--output", required=True, help="folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     arguments = parser.parse_args(argv)
     try:
         page = build(RunFolder(arguments.run), arguments.output, arguments.overwrite)
-    except (RunFolderError, RuntimeMissingError, FileExistsError) as error:
+    except (RunFolderError, RuntimeMissingError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: no page was written")
     print(f"Open {page.as_uri()} in a browser.")
 
 

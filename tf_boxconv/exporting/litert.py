@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated
+from tensorflow.lite.tools import flatbuffer_utils
 
+from tf_boxconv import description
 from tf_boxconv.exporting.saved_model import SIGNATURE, signature_inputs
+from tf_boxconv.version import __version__
 
 
 def write(
@@ -33,7 +37,33 @@ def write(
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = integer
         converter.representative_dataset = lambda: _samples(representative_data, specs)
-    path.write_bytes(converter.convert())
+    path.write_bytes(_marked(converter.convert()))
+
+
+def own_files(path: Path) -> set[str]:
+    """See `output.Kind`."""
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        return set()
+    try:
+        model = schema_py_generated.Model.GetRootAs(content)
+        names = [model.Metadata(i).Name() for i in range(model.MetadataLength())]
+    except Exception:  # A damaged file can make the reader raise anything.
+        return set()
+    return {"."} if description.MARK.encode() in names else set()
+
+
+def _marked(content: bytes) -> bytes:
+    """The model with an entry of metadata that says who wrote it."""
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    buffer = schema_py_generated.BufferT()
+    buffer.data = __version__.encode()
+    model.buffers.append(buffer)
+    entry = schema_py_generated.MetadataT()
+    entry.name = description.MARK
+    entry.buffer = len(model.buffers) - 1
+    model.metadata = [*(model.metadata or ()), entry]
+    return flatbuffer_utils.convert_object_to_bytearray(model)
 
 
 def _require_fixed_sizes(specs: list[tf.TensorSpec]) -> None:

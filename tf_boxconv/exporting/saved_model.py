@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import graph_pb2
 
 from tf_boxconv import description
@@ -35,6 +36,17 @@ def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
             f"before anything else. Received: model '{model.name}' with ops {', '.join(left)}"
         )
     _write_description(model, folder)
+
+
+def own_files(folder: Path) -> set[str]:
+    """See `output.Kind`."""
+    name = f"assets.extra/{description.FILE_NAME}"
+    try:
+        described = json.loads((folder / name).read_bytes())
+        marked = isinstance(described, dict) and description.MARK in described
+        return {name} | saved_model_graph.files(folder) if marked else set()
+    except (OSError, ValueError, DecodeError):
+        return set()
 
 
 def _write_description(model: keras.Model, folder: Path) -> None:
