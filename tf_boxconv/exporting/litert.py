@@ -53,6 +53,27 @@ def own_files(path: Path) -> set[str]:
     return {"."} if description.MARK.encode() in names else set()
 
 
+def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
+    """One batch for one input, as an array of its type."""
+    try:
+        array = np.asarray(values, spec.dtype.as_numpy_dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`representative_data` must hold arrays for input '{spec.name}'. Received: an element "
+            f"of type {type(values).__name__} ({error})"
+        ) from error
+    if not array.ndim or not spec.shape.is_compatible_with((None, *array.shape[1:])):
+        raise ValueError(
+            f"`representative_data` must hold arrays of shape {spec.shape} for input "
+            f"'{spec.name}'. Received: an array of shape {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"`representative_data` must be finite. Received: NaN or infinity for '{spec.name}'"
+        )
+    return array
+
+
 def _marked(content: bytes) -> bytes:
     """The model with an entry of metadata that says who wrote it."""
     model = flatbuffer_utils.convert_bytearray_to_object(content)
@@ -87,13 +108,13 @@ def _samples(representative_data: Iterable[Any], specs: list[tf.TensorSpec]):
                 f"`representative_data` must hold {len(specs)} array(s) an element, one for each "
                 f"input ({', '.join(spec.name for spec in specs)}). Received: {len(arrays)}"
             )
-        arrays = [np.asarray(a, s.dtype.as_numpy_dtype) for a, s in zip(arrays, specs, strict=True)]
-        for array, spec in zip(arrays, specs, strict=True):
-            if not spec.shape.is_compatible_with((None, *array.shape[1:])) or not array.ndim:
-                raise ValueError(
-                    f"`representative_data` must hold arrays of shape {spec.shape} for input "
-                    f"'{spec.name}'. Received: an array of shape {array.shape}"
-                )
+        arrays = [_array(a, spec) for a, spec in zip(arrays, specs, strict=True)]
+        lengths = {len(array) for array in arrays}
+        if len(lengths) > 1:
+            raise ValueError(
+                "`representative_data` must hold as many examples for each input. Received: "
+                f"{[array.shape for array in arrays]}"
+            )
         for i in range(len(arrays[0])):
             count += 1
             yield {s.name: a[i : i + 1] for a, s in zip(arrays, specs, strict=True)}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +56,21 @@ def test_everything_is_in_one_folder(page):
 def test_existing_pages_stay(page, run_folder):
     with pytest.raises(SystemExit, match="error: `path` exists"):
         build.main(["--run", str(run_folder), "--output", str(page.parent)])
+
+
+def test_only_a_page_is_replaced(page, run_folder, tmp_path):
+    arguments = ["--run", str(run_folder), "--overwrite", "--output"]
+    (tmp_path / "mine").touch()
+    with pytest.raises(SystemExit, match=r"error: .*is not a page that this command wrote"):
+        build.main([*arguments, str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"error: .*is not a page that this command wrote"):
+        build.main([*arguments, str(run_folder)])
+    shutil.copytree(page.parent, tmp_path / "page")
+    (tmp_path / "page" / "mine").touch()
+    with pytest.raises(SystemExit, match=r"error: .*other files, which would be lost: 'mine'"):
+        build.main([*arguments, str(tmp_path / "page")])
+    (tmp_path / "page" / "mine").unlink()
+    build.main([*arguments, str(tmp_path / "page")])
 
 
 def test_finds_what_the_predictor_finds(opened, run_folder):
