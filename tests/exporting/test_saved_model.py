@@ -186,6 +186,7 @@ def test_a_subclassed_model_never_called(tmp_path):
     for shape in (None, (None, 20, 26, 3)):
         with pytest.raises(ValueError, match=r"`model` must be called once before .*box_conv2d"):
             tf_boxconv.export(built, tmp_path / "exported", input_shape=shape)
+    built = Compiled()
     built(images())
     built.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
