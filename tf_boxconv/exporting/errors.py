@@ -27,5 +27,5 @@ def require_modules(names: Sequence[str], wanted_by: str) -> None:
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ValueError:  # The module was replaced by one without a specification, or by None.
+    except ValueError:  # The module in `sys.modules` has no specification.
         return False
