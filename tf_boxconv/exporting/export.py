@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,17 @@ def _convert(model: keras.Model, signature, converter, path: Path, options: dict
 
     saved_model = path.with_name(f"{path.name}.saved_model")
     write_portable(model, saved_model, signature)
-    saved_model = float32.converted(saved_model, path.with_name(f"{path.name}.float32"))
-    converter.write(saved_model, path, **options)
+    try:
+        saved_model = float32.converted(saved_model, path.with_name(f"{path.name}.float32"))
+        converter.write(saved_model, path, **options)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # Converters raise classes of their own, with long reports.
+        report = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise ValueError(
+            f"`model` cannot be converted to {path.suffix or 'this format'}. Received: model "
+            f"'{model.name}'. The converter says: {report}"
+        ) from error
 
 
 def _checked_format(path: str | os.PathLike, format: str | None) -> str:

@@ -201,7 +201,8 @@ def _disk_full(error: Exception) -> int | None:
     """The code of a full disk, which libraries in C++ report in words only."""
     if isinstance(error, OSError):
         return error.errno if error.errno in _DISK_FULL else None
-    return next((code for code in _DISK_FULL if os.strerror(code) in str(error)), None)
+    said = f"{error} {error.__cause__}"
+    return next((code for code in _DISK_FULL if os.strerror(code) in said), None)
 
 
 def _unwritable(path: Path, code: int | None) -> OSError:
