@@ -1,4 +1,9 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -76,16 +81,74 @@ def test_a_model_without_boxes(tmp_path, capsys):
     assert "No box layers" in printed(capsys, tmp_path / "model.keras")
 
 
-def test_what_is_no_model(tmp_path, capsys):
-    (tmp_path / "damaged.keras").write_bytes(b"no zip")
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "saved_model.pb").write_bytes(b"\xff\xff\xff")
+def refusal(capsys, path):
+    with pytest.raises(SystemExit) as raised:
+        inspect.main([str(path)])
+    message = str(raised.value)
+    assert message.startswith("error: ") and "\n" not in message and len(message) < 600
+    return message
+
+
+def test_what_is_no_model(folder, tmp_path, capsys):
+    """One line for each, whatever is wrong."""
+    whole = (folder / "model.keras").read_bytes()
+    graph = (folder / "native" / "saved_model.pb").read_bytes()
+    (tmp_path / "text.keras").write_bytes(b"no zip")
+    (tmp_path / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.keras").touch()
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "model.weights.h5").touch()
+    for name, content in [("bytes", b"\xff" * 3), ("cut", graph[: len(graph) // 2]), ("none", b"")]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").write_bytes(content)
     for name, message in [
         ("missing", "does not exist"),
-        (".", "must be a .keras file or the folder of a SavedModel"),
-        ("damaged.keras", "cannot be loaded"),
-        ("damaged", "no readable SavedModel"),
+        ("folder.keras", "a folder without saved_model.pb"),
+        ("text.keras", "cannot be loaded"),
+        ("cut.keras", "cannot be loaded"),
+        ("empty.keras", "cannot be loaded"),
+        ("model.weights.h5", "save the model as .keras"),
+        ("bytes", "no readable SavedModel"),
+        ("cut", "no readable SavedModel"),
+        ("none", "no readable SavedModel: it holds no graph"),
+        ("none/saved_model.pb", f"The folder is {tmp_path / 'none'}"),
     ]:
-        with pytest.raises(SystemExit) as raised:
-            inspect.main([str(tmp_path / name)])
-        assert str(raised.value).startswith("error: ") and message in str(raised.value)
+        assert message in refusal(capsys, tmp_path / name)
+    assert f"such as {folder}" in refusal(capsys, folder)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"layers": [{}]}', '{"layers": [], "parameters": 1}', "\xff"]
+)
+def test_a_damaged_description(folder, tmp_path, capsys, content):
+    shutil.copytree(folder / "native", tmp_path / "model")
+    (tmp_path / "model" / "assets.extra" / "tf_boxconv.json").write_text(content)
+    message = refusal(capsys, tmp_path / "model")
+    assert "tf_boxconv.json is damaged" in message
+
+
+def test_a_saved_model_without_tensorflow(folder):
+    code = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from tf_boxconv import inspect\n"
+        "inspect.main([sys.argv[1]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder / "native")],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    if "No module named 'jax'" in done.stderr:
+        pytest.skip("JAX is missing")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert "needs TensorFlow, which is not installed: `pip install" in done.stderr
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as raised:
+        inspect.main(["--help"])
+    assert raised.value.code == 0
+    assert "exit code is 1" in capsys.readouterr().out

@@ -11,14 +11,16 @@ import numpy as np
 from tf_boxconv.layers.base_box_conv import COORDINATE_SCALE, BaseBoxConv2D
 from tf_boxconv.version import __version__
 
-# The name under which exports carry it.
-FILE_NAME = "tf_boxconv.json"
+# Every export carries this word, by which a later one recognises it.
+MARK = "tf_boxconv"
+# The name under which SavedModels carry the description.
+FILE_NAME = f"{MARK}.json"
 
 
 def describe(model: keras.Model) -> dict[str, Any]:
     """Describes a built model: its parameters and each box layer with its boxes in pixels."""
     return {
-        "tf_boxconv": __version__,
+        MARK: __version__,
         "model": model.name,
         "parameters": int(model.count_params()),
         "layers": [_describe_layer(layer) for layer in box_layers(model)],

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +55,33 @@ def inspect(path) -> dict[str, Any]:
         InspectError: `path` is neither, or cannot be read.
     """
     path = Path(path)
-    if (path / "saved_model.pb").is_file():
-        return _inspect_saved_model(path)
-    if path.suffix == ".keras" and path.is_file():
-        return _inspect_keras_file(path)
+    try:
+        if (path / "saved_model.pb").is_file():
+            return _inspect_saved_model(path)
+        if path.suffix == ".keras" and path.is_file():
+            return _inspect_keras_file(path)
+    except OSError as error:
+        raise InspectError(f"{path} cannot be read: {error.strerror or error}") from error
     raise InspectError(
-        f"MODEL must be a .keras file or the folder of a SavedModel. Received: {path}"
-        + ("" if path.exists() else ", which does not exist")
+        "MODEL must be a .keras file or the folder of a SavedModel. "
+        f"Received: {path}{_what_it_is(path)}"
     )
+
+
+def _what_it_is(path: Path) -> str:
+    """What is at a path that cannot be inspected, and what may have been meant."""
+    if not path.exists():
+        return ", which does not exist"
+    if path.name == "saved_model.pb":
+        return f". The folder is {path.parent}"
+    if path.is_dir():
+        found = sorted(path.glob("*/saved_model.pb"), key=os.path.getmtime)
+        if found:
+            return f", which holds SavedModels in folders, such as {found[-1].parent}"
+        return ", a folder without saved_model.pb"
+    if path.name.endswith((".h5", ".hdf5")):
+        return ". Load it and save the model as .keras"
+    return ""
 
 
 def _inspect_keras_file(path: Path) -> dict[str, Any]:
@@ -69,7 +90,7 @@ def _inspect_keras_file(path: Path) -> dict[str, Any]:
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its reader meets in a damaged file.
-        raise InspectError(f"{path} cannot be loaded by Keras: {error}") from error
+        raise InspectError(f"{path} cannot be loaded by Keras: {_one_line(error)}") from error
     described = description.describe(model)
     # Its layers are this package's, whose import loads the library, whatever they run.
     needed = bool(described["layers"])
@@ -77,24 +98,44 @@ def _inspect_keras_file(path: Path) -> dict[str, Any]:
 
 
 def _inspect_saved_model(path: Path) -> dict[str, Any]:
-    from tf_boxconv.exporting import saved_model_graph
-
+    try:
+        from tf_boxconv.exporting import saved_model_graph
+    except ImportError as error:
+        raise InspectError(
+            f"{path} is a SavedModel, and reading one needs TensorFlow, which is not installed: "
+            '`pip install "tensorflow>=2.21,<2.22"`'
+        ) from error
     try:
         custom = saved_model_graph.custom_ops(path)
-        nodes = [n for n in saved_model_graph.nodes(path) if n.op in custom]
+        nodes = list(saved_model_graph.nodes(path))
     except Exception as error:  # Of the protocol buffers' reader, which has no class of its own.
-        raise InspectError(f"{path} is no readable SavedModel: {error}") from error
-    described = {"layers": None}
-    carried = path / "assets.extra" / description.FILE_NAME
-    if carried.is_file():
-        described = json.loads(carried.read_text())
+        raise InspectError(f"{path} is no readable SavedModel: {_one_line(error)}") from error
+    if not nodes:
+        raise InspectError(f"{path} is no readable SavedModel: it holds no graph")
     return {
         "kind": "SavedModel",
         "bytes": _size(path),
         "needs_library": bool(custom),
-        "box_ops": len(nodes),
-        **described,
+        "box_ops": sum(node.op in custom for node in nodes),
+        **_carried_description(path / "assets.extra" / description.FILE_NAME),
     }
+
+
+def _carried_description(path: Path) -> dict[str, Any]:
+    """What `tf_boxconv.export` wrote into a SavedModel, if it did."""
+    if not path.is_file():
+        return {"layers": None}
+    try:
+        described = json.loads(path.read_bytes())
+        text({"kind": "", "bytes": 0, "needs_library": False, **described})  # Can it be printed?
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InspectError(f"{path} is damaged: {_one_line(error)}") from error
+    return described
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error of another package, shortened."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...")
 
 
 def _size(path: Path) -> int:
@@ -168,6 +209,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tf_boxconv.inspect",
         description=__doc__,
+        epilog="The exit code is 1 if the model cannot be read.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras file or a SavedModel's folder")

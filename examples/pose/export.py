@@ -22,6 +22,7 @@ import numpy as np
 import rich.console
 import rich.table
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from PIL import Image
 
 import tf_boxconv
@@ -34,6 +35,8 @@ from examples.pose.signatures import (
     SETTINGS_ASSET,
     SKELETON_ASSET,
 )
+from tf_boxconv.exporting import output as outputs
+from tf_boxconv.exporting import saved_model_graph
 
 # What the reloaded model may differ by from the Keras model. TensorFlow's graph optimiser fuses
 # operations, which rounds differently.
@@ -66,42 +69,51 @@ def export(
     Args:
         predictor: what to export.
         output: folder to write. It must not exist, or be empty.
-        overwrite: replaces a SavedModel that is there already.
+        overwrite: replaces a SavedModel that `export` wrote before, if nothing else is in its
+            folder.
         add_files: is given the SavedModel's folder before that gets its name, to put more into it.
 
     Returns:
         The largest absolute difference from the Keras model for each output, as `check` does.
 
     Raises:
-        ExportError: `output` is taken, or the written model does not reload to the same answers.
+        ExportError: `output` is taken or cannot be written, or the written model does not reload
+            to the same answers.
     """
-    output = Path(os.path.abspath(output))
-    require_free(output, overwrite)
+    path = require_free(output, overwrite)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent)
+        with outputs.whole(path, lambda: require_free(output, overwrite)) as written:
+            _save(predictor, written)
+            differences = check(predictor, written)
+            if add_files:
+                add_files(written)
     except OSError as error:
-        raise ExportError(f"{output} cannot be written: {error.strerror}.") from None
-    with scratch as folder:
-        written = Path(folder) / "saved_model"
-        _save(predictor, written)
-        differences = check(predictor, written)
-        if add_files:
-            add_files(written)
-        if output.exists():
-            output.rename(Path(folder) / "replaced")
-        written.rename(output)
+        raise ExportError(str(error)) from error
     return differences
 
 
-def require_free(output: Path, overwrite: bool) -> None:
-    """Raises an `ExportError` unless a SavedModel may be written as the folder `output`."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if not (output / "saved_model.pb").is_file():
-        raise ExportError(f"{output} exists and is not a SavedModel: it will not be replaced.")
-    if not overwrite:
+def require_free(output, overwrite: bool) -> Path:
+    """Returns the absolute path of `output`; raises an `ExportError` if it is taken."""
+    if not overwrite and (Path(output) / "saved_model.pb").is_file():
         raise ExportError(f"{output} holds a SavedModel already; --overwrite replaces it.")
+    try:
+        return outputs.checked(output, _KIND, overwrite)
+    except FileExistsError as error:
+        raise ExportError(str(error)) from None
+
+
+def _own_files(folder: Path) -> set[str]:
+    """The files that `export` wrote into a folder; empty if it did not."""
+    try:
+        files = saved_model_graph.files(folder)
+    except (OSError, DecodeError):
+        return set()
+    return files if f"assets/{SKELETON_ASSET}" in files else set()
+
+
+_KIND = outputs.Kind(
+    "a SavedModel that this command wrote", _own_files, argument="--output", overwrite="--overwrite"
+)
 
 
 def check(predictor: predictors.PosePredictor, saved_model) -> dict:
@@ -245,17 +257,19 @@ def main(argv=None) -> None:
         help="folder to write; a model server wants it to end in a version number, as in pose/1",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="replace the SavedModel that is there"
+        "--overwrite", action="store_true", help="replace the SavedModel of an earlier export"
     )
     add_predictor_arguments(parser)
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
     try:
-        require_free(Path(arguments.output), arguments.overwrite)
+        require_free(arguments.output, arguments.overwrite)
         predictor = load_predictor(arguments)
         differences = export(predictor, arguments.output, arguments.overwrite)
     except (ExportError, RunFolderError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing was written")
     _print_summary(arguments.output, differences, predictor)
 
 

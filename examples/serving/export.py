@@ -73,6 +73,8 @@ def main(argv=None) -> None:
         OSError,
     ) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: no version was written")
     print(f"Exported, checked, and with warm-up requests: {version}")
 
 

@@ -18,12 +18,12 @@ import tf_boxconv
 from examples.pose.datasets.pose_features import Skeleton
 from examples.pose.model_files import find_model
 from examples.pose.run_folder import RunFolder, RunFolderError
-from examples.web.runtime import RuntimeMissingError, tfjs_runtime
+from examples.web.runtime import RUNTIME_FILE, RuntimeMissingError, tfjs_runtime
 from tf_boxconv import description
 from tf_boxconv.exporting import output as outputs
 
+_MODEL_FILE, _MODEL_BEGINS = "model.js", "const POSE = "
 PAGE_FILES = ("index.html", "page.css", "pose.js", "draw.js", "page.js")
-MADE_FILES = ("model.js", "tf.min.js")
 _SOURCES = Path(__file__).parent
 
 
@@ -33,32 +33,33 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
     Args:
         run: Where the trained network is.
         output: Folder to write, whole or not at all.
-        overwrite: Replaces a page that is there.
+        overwrite: Replaces a page that this function wrote.
 
     Raises:
-        FileExistsError: There is something else than an earlier page, or one without `overwrite`.
+        FileExistsError: `output` is taken by something that will not be replaced.
+        OSError: `output` cannot be written.
     """
-    _require_page(Path(output))
-    output = outputs.checked(output, None, overwrite)
+    kind = outputs.Kind("a page that this command wrote", _own_files, overwrite="--overwrite")
+    path = outputs.checked(output, kind, overwrite)
     runtime = tfjs_runtime()
-    script = "const POSE = " + json.dumps(_content(run)) + ";\n"
-    with outputs.whole(output, overwrite) as folder:
+    script = _MODEL_BEGINS + json.dumps(_content(run)) + ";\n"
+    with outputs.whole(path, lambda: outputs.checked(output, kind, overwrite)) as folder:
         folder.mkdir()
         for name in PAGE_FILES:
             shutil.copy(_SOURCES / name, folder)
         shutil.copy(runtime, folder)
-        (folder / "model.js").write_text(script)
-    return output / PAGE_FILES[0]
+        (folder / _MODEL_FILE).write_text(script)
+    return path / PAGE_FILES[0]
 
 
-def _require_page(output: Path) -> None:
-    """Refuses a folder that holds anything but the files of an earlier page."""
-    if output.is_dir():
-        foreign = {path.name for path in output.iterdir()} - {*PAGE_FILES, *MADE_FILES}
-        if foreign:
-            raise FileExistsError(
-                f"{output} holds {min(foreign)}, which is no part of a page: it is not replaced."
-            )
+def _own_files(folder: Path) -> set[str]:
+    """The files of a page, if there is one in a folder."""
+    try:
+        with open(folder / _MODEL_FILE, encoding="utf-8") as script:
+            begins = script.read(len(_MODEL_BEGINS))
+    except (OSError, ValueError):
+        return set()
+    return {*PAGE_FILES, _MODEL_FILE, RUNTIME_FILE} if begins == _MODEL_BEGINS else set()
 
 
 def _content(run: RunFolder) -> dict:
@@ -89,13 +90,15 @@ def main(argv=None) -> None:
     )
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
     parser.add_argument("--output", required=True, help="folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     arguments = parser.parse_args(argv)
     try:
         run = find_model(arguments.run)
         page = build(RunFolder(run), arguments.output, arguments.overwrite)
     except (RunFolderError, RuntimeMissingError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: no page was written")
     print(f"Open {page.as_uri()} in a browser.")
 
 

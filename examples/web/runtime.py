@@ -15,7 +15,8 @@ from pathlib import Path
 
 VERSION = "4.22.0"
 PACKAGE = f"@tensorflow/tfjs@{VERSION}"
-_MEMBER = "package/dist/tf.min.js"
+RUNTIME_FILE = "tf.min.js"
+_MEMBER = f"package/dist/{RUNTIME_FILE}"
 _FOLDER = Path(__file__).parents[2] / "build" / f"tfjs-{VERSION}"
 NPM_SECONDS = 120
 # Where there is no network that shall show soon.
@@ -32,7 +33,7 @@ def tfjs_runtime() -> Path:
     Raises:
         RuntimeMissingError: it is not there, and npm is not either or cannot fetch it.
     """
-    path = _FOLDER / Path(_MEMBER).name
+    path = _FOLDER / RUNTIME_FILE
     if not path.is_file():
         _fetch(path)
     return path

@@ -28,12 +28,67 @@ def built():
         ({"representative_data": [images()]}, r"`representative_data` is for `quantize`"),
         ({"input_shape": (None, 20, 27, 3)}, r"`input_shape` must fill in.*27"),
         ({"input_shape": (20, 26, 3)}, r"`input_shape` must fill in"),
+        ({"input_shape": (None, None, 26, 3)}, r"`input_shape` must fill in"),
+        ({"input_shape": 20}, r"`input_shape` must be a sequence.*Received: input_shape=20"),
+        ({"input_shape": (None, -20, 26, 3)}, r"`input_shape` must be a sequence of positive"),
+        ({"input_shape": (None, 20.0, 26, 3)}, r"`input_shape` must be a sequence of positive"),
+        ({"input_shape": "none"}, r"`input_shape` must be a sequence.*'none'"),
+        ({"format": ["onnx"]}, r"`format` must be one of"),
+        ({"quantize": ["int8"]}, r"`quantize` must be"),
+        ({"representative_data": 3}, r"`representative_data` must be an iterable.*=3"),
+        ({"representative_data": images}, r"`representative_data` must .*call the function"),
     ],
 )
 def test_bad_arguments(built, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         tf_boxconv.export(built, tmp_path / "x", **arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "message"),
+    [
+        ("net.onnx", "litert", r"`path` must end in '\.tflite'"),
+        ("net.tflite", "onnx", r"`path` must end in '\.onnx'"),
+        (
+            "net.onnx",
+            "saved_model",
+            r"ends like a file of format=\"onnx\".*\"saved_model\" writes a f",
+        ),
+        ("net.ONNX", "tfjs", r"ends like a file of format=\"onnx\""),
+        ("net.tflite", "openvino", r"ends like a file of format=\"litert\""),
+        *(
+            (f"net{suffix}", format, r"`path` must end in '\.onnx' or '\.tflite', or name a folder")
+            for suffix in (".keras", ".h5", ".weights.h5", ".pb", ".xml", ".json", ".pt2")
+            for format in (None, "saved_model", "openvino")
+        ),
+    ],
+)
+def test_a_suffix_that_contradicts_the_format(built, tmp_path, name, format, message):
+    with pytest.raises(ValueError, match=message):
+        tf_boxconv.export(built, tmp_path / name, format)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("net.onnx", b"\x08"), ("net.TFLITE", b"\x1c\0\0\0TFL3"), ("v1.2", None), ("pose/1", None)],
+)
+def test_the_suffix_tells_the_format(built, tmp_path, name, begins):
+    path = tmp_path / name
+    if name.endswith("onnx"):
+        pytest.importorskip("tf2onnx")
+    tf_boxconv.export(built, path)
+    if begins is None:
+        assert (path / "saved_model.pb").is_file()
+    else:
+        assert path.read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"net.onnx"])
+def test_what_is_no_path(built, path):
+    with pytest.raises(TypeError, match=r"`path` must be a str or an os.PathLike"):
+        tf_boxconv.export(built, path)
 
 
 def test_no_model(tmp_path):
@@ -51,12 +106,8 @@ def test_what_is_there_stays_unless_told_otherwise(built, tmp_path):
     path = tmp_path / "exported"
     path.mkdir()
     tf_boxconv.export(built, path)  # An empty folder is free.
-    (path / "mine").touch()
     with pytest.raises(FileExistsError, match="`path` exists; overwrite=True"):
         tf_boxconv.export(built, path)
-    assert (path / "mine").exists()
-    tf_boxconv.export(built, path, overwrite=True)
-    assert (path / "saved_model.pb").exists() and not (path / "mine").exists()
     (tmp_path / "file.tflite").mkdir()
     with pytest.raises(FileExistsError, match="is a folder and this format writes a file"):
         tf_boxconv.export(built, tmp_path / "file.tflite", "litert", overwrite=True)
@@ -86,7 +137,7 @@ def test_a_missing_converter_says_what_to_install(built, tmp_path, monkeypatch, 
         monkeypatch.setitem(sys.modules, name, None)
     path = tmp_path / ("x.onnx" if format == "onnx" else "x")
     with pytest.raises(
-        ImportError, match=f'format="{format}" needs what is .*tf_boxconv\\[export\\]'
+        ImportError, match=f'format="{format}" needs what is .*pip install .*"{format}>='
     ):
         tf_boxconv.export(built, path, format)
     assert not list(tmp_path.iterdir())
@@ -106,6 +157,10 @@ def test_missing_modules_are_named():
             r"must hold arrays of shape \(None, 20, 26, 3\)",
         ),
         ([[images(), images()]], r"`representative_data` must hold 1 array.*Received: 2"),
+        (images(), r"must hold arrays of shape .* an array of shape \(20, 26, 3\)"),
+        ([images() * np.nan], r"`representative_data` must be finite"),
+        (["a.jpg"], r"`representative_data` must hold arrays for input 'image'.*type str"),
+        ([3.0], r"must hold arrays of shape"),
     ],
 )
 def test_bad_representative_data(built, tmp_path, data, message):

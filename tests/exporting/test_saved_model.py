@@ -134,6 +134,69 @@ def test_subclassed_model(tmp_path):
     assert relative_error(loaded.serve(x), expected) < 1e-5
 
 
+@keras.saving.register_keras_serializable()
+class Compiled(keras.Model):
+    """Its `call` is a tf.function, with control flow that AutoGraph translates."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.box_conv = tf_boxconv.layers.BoxConv2D(4)
+
+    @tf.function
+    def call(self, x):
+        if tf.reduce_sum(x) > 1e6:
+            x = x * 0.0
+        return self.box_conv(x)
+
+
+def evaluated(model):
+    model(images())
+
+
+def called_symbolically(model):
+    model(keras.Input((20, 26, 3)))
+
+
+def traced_for_the_same_input(model):
+    model(images())
+    model.call.get_concrete_function(tf.TensorSpec([None, 20, 26, 3]))
+    model(images(3))
+
+
+@pytest.mark.parametrize(
+    "prepare", [evaluated, called_symbolically, traced_for_the_same_input], ids=lambda f: f.__name__
+)
+@pytest.mark.parametrize("input_shape", [None, (None, 20, 26, 3)])
+@pytest.mark.parametrize("format", ["saved_model", "saved_model_portable"])
+def test_call_is_a_tf_function(tmp_path, prepare, input_shape, format):
+    keras.utils.set_random_seed(0)
+    built = Compiled()
+    prepare(built)
+    tf_boxconv.export(built, tmp_path / "exported", format, input_shape=input_shape)
+    custom = saved_model_graph.custom_ops(tmp_path / "exported")
+    assert custom == (["BoxConv>BoxConv2D"] if format == "saved_model" else [])
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    expected = built.box_conv(images())
+    assert relative_error(loaded.serve(images()), expected) < 1e-5
+
+
+def test_a_subclassed_model_never_called(tmp_path):
+    built = Compiled()
+    built.built = True
+    for shape in (None, (None, 20, 26, 3)):
+        with pytest.raises(ValueError, match=r"`model` must be called once before .*box_conv2d"):
+            tf_boxconv.export(built, tmp_path / "exported", input_shape=shape)
+    built = Compiled()
+    built(images())
+    built.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="The shape of the input is unknown: pass `input_shape`"):
+        tf_boxconv.export(loaded, tmp_path / "exported")
+    tf_boxconv.export(loaded, tmp_path / "exported", input_shape=(None, 20, 26, 3))
+    served = tf.saved_model.load(tmp_path / "exported").serve(images())
+    assert relative_error(served, built.box_conv(images())) < 1e-5
+
+
 class Traced(keras.layers.Layer):
     """Carries a function that was traced before."""
 
@@ -150,7 +213,7 @@ def test_a_function_traced_before_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 3))
     built = keras.Model(inputs, Traced()(inputs))
     with pytest.raises(
-        ValueError, match=r"`model` holds a function that was traced before.*BoxConv>"
+        ValueError, match=r"`model` calls a concrete function that was traced.*BoxConv>"
     ):
         tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-import tempfile
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import keras
 
 from tf_boxconv.exporting import output
 from tf_boxconv.exporting.errors import require_modules
+from tf_boxconv.exporting.signature import input_signature, require_weights
 
 QUANTIZATIONS = ("int8", "uint8", None)
 
@@ -23,31 +24,37 @@ class Format:
     """What `export` has to know of a format before it starts.
 
     Attributes:
-        converter: The module of `tf_boxconv.exporting` that converts a portable SavedModel to it;
-            `None` for SavedModels themselves.
-        suffix: What the name of the written file ends in; `None` for a folder.
-        needs: Python modules that only this format needs; the extra `export` installs them.
+        module: The module of `tf_boxconv.exporting` that writes it and recognises it.
+        name: What an export in this format is called in messages.
+        suffix: Suffix of the written file; `None` for a folder.
+        needs: Python modules that only this format needs.
     """
 
-    converter: str | None = None
+    module: str
+    name: str
     suffix: str | None = None
     needs: tuple[str, ...] = ()
 
 
 FORMATS = {
-    "saved_model": Format(),
-    "saved_model_portable": Format(),
-    "litert": Format("litert", ".tflite"),
-    "onnx": Format("onnx", ".onnx", ("onnx", "tf2onnx")),
-    "openvino": Format("openvino", None, ("openvino",)),
-    "tfjs": Format("tfjs"),
+    "saved_model": Format("saved_model", "a SavedModel"),
+    "saved_model_portable": Format("saved_model", "a SavedModel"),
+    "litert": Format("litert", "a LiteRT file", ".tflite"),
+    "onnx": Format("onnx", "an ONNX file", ".onnx", ("onnx", "tf2onnx")),
+    "openvino": Format("openvino", "an OpenVINO model", None, ("openvino",)),
+    "tfjs": Format("tfjs", "a TensorFlow.js model"),
 }
+# Suffixes of model files. No folder is written under such a name, which would mislead.
+_OTHER_SUFFIXES = (
+    *(".keras", ".h5", ".hdf5", ".pb", ".pbtxt", ".json", ".xml", ".bin", ".pt", ".pt2", ".pth"),
+    *(".ckpt", ".npz", ".pkl", ".mlmodel", ".mlpackage", ".ort", ".safetensors", ".zip"),
+)
 
 
 def export(
     model: keras.Model,
     path: str | os.PathLike,
-    format: str = "saved_model",
+    format: str | None = None,
     *,
     input_shape: Sequence[int | None] | None = None,
     quantize: str | None = None,
@@ -70,11 +77,15 @@ def export(
     | `"openvino"` | a folder, `model.xml` and `model.bin` | OpenVINO |
     | `"tfjs"` | a folder, `model.json` and weights | TensorFlow.js |
 
+    Models under a float16, bfloat16 or float64 dtype policy compute in float32 in the last four
+    formats, inputs and outputs included. SavedModels keep the types of the model.
+
     Args:
         model: A built Keras model. One that is neither functional nor sequential must have been
             called once.
         path: What to write. It appears when it is complete, or not at all.
-        format: One of the above.
+        format: One of the above. `None` takes it from the suffix of `path`: `.onnx` or `.tflite`;
+            without a suffix `"saved_model"`.
         input_shape: The input's shape with the batch, like `(None, 256, 256, 3)`: fixes what the
             model leaves open. For models with one input.
         quantize: For `"litert"`: `"int8"` or `"uint8"` makes all arithmetic that of 8 bit integers,
@@ -82,63 +93,95 @@ def export(
         representative_data: For `quantize`: some inputs as the model will meet them, an iterable of
             arrays with a batch axis. For several inputs a list of arrays, in the order of
             `model.inputs`, or a dict of them by name. A hundred images do.
-        overwrite: Replaces what is there under `path`.
+        overwrite: Replaces an earlier export in the same format. Nothing else is ever replaced: no
+            other file, and no folder that holds anything beside an export.
 
     Raises:
         ValueError: for an argument out of its range, or a model that the format cannot hold.
-        FileExistsError: `path` is taken, and `overwrite` is not set.
+        FileExistsError: `path` is taken by something that will not be replaced.
+        OSError: `path` cannot be written. What was there before is still there.
         ImportError: a converter is not installed; the message says how to get it.
     """
-    if format not in FORMATS:
-        known = ", ".join(f'"{name}"' for name in FORMATS)
-        raise ValueError(f"`format` must be one of {known}. Received: format={format!r}")
+    format = _checked_format(path, format)
     if keras.config.backend() != "tensorflow":
         raise RuntimeError(
             "tf_boxconv.export needs Keras's TensorFlow backend, on which the model may be loaded: "
             'model.save("model.keras"), then keras.models.load_model with '
             f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
         )
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
-    if not model.built:
-        raise ValueError(
-            f"`model` must be built before it is exported: call it once, or give it a keras.Input. "
-            f"Received: model '{model.name}', not built"
-        )
+    require_weights(model, input_shape)
     _check_quantization(format, quantize, representative_data)
     chosen = FORMATS[format]
-    destination = output.checked(path, chosen.suffix, overwrite)
     require_modules(chosen.needs, f'format="{format}"')
-    signature = _input_signature(model, input_shape)
-    options = {}
-    if quantize is not None:
-        options = {
-            "quantize": quantize,
-            "representative_data": representative_data,
-            # A subclassed model has no `inputs`, and one input.
-            "input_names": [each.name for each in getattr(model, "inputs", None) or ()],
-        }
-    # Only here: TensorFlow is needed by no one else.
-    from tf_boxconv.exporting import saved_model as saved_models
-
-    with output.whole(destination, overwrite) as temporary:
+    signature = input_signature(model, input_shape)
+    # Imported here, as each needs TensorFlow or a converter.
+    module = importlib.import_module(f"tf_boxconv.exporting.{chosen.module}")
+    kind = output.Kind(
+        f"{chosen.name} written by tf_boxconv.export", module.own_files, chosen.suffix
+    )
+    destination = output.checked(path, kind, overwrite)
+    with output.whole(destination, lambda: output.checked(path, kind, overwrite)) as temporary:
         if format == "saved_model":
-            saved_models.write_native(model, temporary, signature)
+            module.write_native(model, temporary, signature)
         elif format == "saved_model_portable":
-            saved_models.write_portable(model, temporary, signature)
+            module.write_portable(model, temporary, signature)
         else:
-            _convert(model, signature, chosen, temporary, options)
+            options = _quantization_options(model, quantize, representative_data)
+            _convert(model, signature, module, temporary, options)
 
 
-def _convert(model: keras.Model, signature, format: Format, path: Path, options: dict) -> None:
-    """Writes a portable SavedModel and converts it; converters are imported when they are used."""
-    from tf_boxconv.exporting import saved_model as saved_models
+def _convert(model: keras.Model, signature, converter, path: Path, options: dict) -> None:
+    """Writes a portable SavedModel beside `path`, in float32, and converts it."""
+    from tf_boxconv.exporting import float32
+    from tf_boxconv.exporting.saved_model import write_portable
 
-    converter = importlib.import_module(f"tf_boxconv.exporting.{format.converter}")
-    with tempfile.TemporaryDirectory(prefix="tf_boxconv-export-") as scratch:
-        saved_model = Path(scratch) / "saved_model"
-        saved_models.write_portable(model, saved_model, signature)
+    saved_model = path.with_name(f"{path.name}.saved_model")
+    write_portable(model, saved_model, signature)
+    try:
+        saved_model = float32.converted(saved_model, path.with_name(f"{path.name}.float32"))
         converter.write(saved_model, path, **options)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # Converters raise classes of their own, with long reports.
+        report = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise ValueError(
+            f"`model` cannot be converted to {path.suffix or 'this format'}. Received: model "
+            f"'{model.name}'. The converter says: {report}"
+        ) from error
+
+
+def _checked_format(path: str | os.PathLike, format: str | None) -> str:
+    """The format that `path` and `format` ask for."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"`path` must be a str or an os.PathLike. Received: path={path!r}")
+    if format is not None and (not isinstance(format, str) or format not in FORMATS):
+        known = ", ".join(f'"{name}"' for name in FORMATS)
+        raise ValueError(f"`format` must be one of {known}. Received: format={format!r}")
+    name = os.fspath(path).rstrip("/").lower()
+    by_suffix = {each.suffix: key for key, each in FORMATS.items() if each.suffix is not None}
+    inferred = next((key for suffix, key in by_suffix.items() if name.endswith(suffix)), None)
+    if inferred is not None and format not in (None, inferred) and not FORMATS[format].suffix:
+        raise ValueError(
+            f'`path` ends like a file of format="{inferred}", and format="{format}" writes a '
+            f"folder. Received: path='{path}'"
+        )
+    if inferred is None and name.endswith(_OTHER_SUFFIXES) and not FORMATS[format or "tfjs"].suffix:
+        raise ValueError(
+            "`path` must end in '.onnx' or '.tflite', or name a folder, which no format writes "
+            f"under such a suffix. Received: path='{path}', format={format!r}"
+        )
+    return format or inferred or "saved_model"
+
+
+def _quantization_options(model: keras.Model, quantize: str | None, representative_data) -> dict:
+    if quantize is None:
+        return {}
+    return {
+        "quantize": quantize,
+        "representative_data": representative_data,
+        # A subclassed model has no `inputs`, and one input.
+        "input_names": [each.name for each in getattr(model, "inputs", None) or ()],
+    }
 
 
 def _check_quantization(format: str, quantize: str | None, representative_data) -> None:
@@ -156,29 +199,14 @@ def _check_quantization(format: str, quantize: str | None, representative_data) 
             "`representative_data` must be given with `quantize`: an iterable of input arrays, as "
             f"the model will meet them. Received: representative_data=None, quantize={quantize!r}"
         )
+    if representative_data is not None and not isinstance(representative_data, Iterable):
+        raise ValueError(
+            "`representative_data` must be an iterable of input arrays"
+            + (": call the function that makes it" if callable(representative_data) else "")
+            + f". Received: representative_data={representative_data!r}"
+        )
     if quantize is None and representative_data is not None:
         raise ValueError(
             "`representative_data` is for `quantize` only. Received: representative_data with "
             "quantize=None"
         )
-
-
-def _input_signature(model: keras.Model, input_shape: Sequence[int | None] | None):
-    """The input signature for Keras's export; `None` leaves it to the model."""
-    if input_shape is None:
-        return None
-    inputs = getattr(model, "inputs", None) or []
-    own = tuple(inputs[0].shape) if len(inputs) == 1 else None
-    shape = tuple(input_shape)
-    fits = own is None or (
-        len(own) == len(shape)
-        and all(a is None or a == b for a, b in zip(own[1:], shape[1:], strict=True))
-    )
-    if len(inputs) > 1 or not fits:
-        raise ValueError(
-            "`input_shape` must fill in what the model's one input leaves open. Received: "
-            f"input_shape={shape}, a model with inputs of shapes {[tuple(i.shape) for i in inputs]}"
-        )
-    if own is None:
-        return [keras.InputSpec(shape=shape, dtype=model.input_dtype)]
-    return [keras.InputSpec(shape=shape, dtype=inputs[0].dtype, name=inputs[0].name)]

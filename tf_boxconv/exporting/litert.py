@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated
+from tensorflow.lite.tools import flatbuffer_utils
 
+from tf_boxconv import description
 from tf_boxconv.exporting.saved_model import SIGNATURE, signature_inputs
+from tf_boxconv.version import __version__
 
 
 def write(
@@ -33,7 +37,54 @@ def write(
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = integer
         converter.representative_dataset = lambda: _samples(representative_data, specs)
-    path.write_bytes(converter.convert())
+    path.write_bytes(_marked(converter.convert()))
+
+
+def own_files(path: Path) -> set[str]:
+    """See `output.Kind`."""
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        return set()
+    try:
+        model = schema_py_generated.Model.GetRootAs(content)
+        names = [model.Metadata(i).Name() for i in range(model.MetadataLength())]
+    except Exception:  # A damaged file can make the reader raise anything.
+        return set()
+    return {"."} if description.MARK.encode() in names else set()
+
+
+def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
+    """One batch for one input, as an array of its type."""
+    try:
+        array = np.asarray(values, spec.dtype.as_numpy_dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`representative_data` must hold arrays for input '{spec.name}'. Received: an element "
+            f"of type {type(values).__name__} ({error})"
+        ) from error
+    if not array.ndim or not spec.shape.is_compatible_with((None, *array.shape[1:])):
+        raise ValueError(
+            f"`representative_data` must hold arrays of shape {spec.shape} for input "
+            f"'{spec.name}'. Received: an array of shape {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"`representative_data` must be finite. Received: NaN or infinity for '{spec.name}'"
+        )
+    return array
+
+
+def _marked(content: bytes) -> bytes:
+    """The model with an entry of metadata that says who wrote it."""
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    buffer = schema_py_generated.BufferT()
+    buffer.data = __version__.encode()
+    model.buffers.append(buffer)
+    entry = schema_py_generated.MetadataT()
+    entry.name = description.MARK
+    entry.buffer = len(model.buffers) - 1
+    model.metadata = [*(model.metadata or ()), entry]
+    return flatbuffer_utils.convert_object_to_bytearray(model)
 
 
 def _require_fixed_sizes(specs: list[tf.TensorSpec]) -> None:
@@ -57,13 +108,13 @@ def _samples(representative_data: Iterable[Any], specs: list[tf.TensorSpec]):
                 f"`representative_data` must hold {len(specs)} array(s) an element, one for each "
                 f"input ({', '.join(spec.name for spec in specs)}). Received: {len(arrays)}"
             )
-        arrays = [np.asarray(a, s.dtype.as_numpy_dtype) for a, s in zip(arrays, specs, strict=True)]
-        for array, spec in zip(arrays, specs, strict=True):
-            if not spec.shape.is_compatible_with((None, *array.shape[1:])) or not array.ndim:
-                raise ValueError(
-                    f"`representative_data` must hold arrays of shape {spec.shape} for input "
-                    f"'{spec.name}'. Received: an array of shape {array.shape}"
-                )
+        arrays = [_array(a, spec) for a, spec in zip(arrays, specs, strict=True)]
+        lengths = {len(array) for array in arrays}
+        if len(lengths) > 1:
+            raise ValueError(
+                "`representative_data` must hold as many examples for each input. Received: "
+                f"{[array.shape for array in arrays]}"
+            )
         for i in range(len(arrays[0])):
             count += 1
             yield {s.name: a[i : i + 1] for a, s in zip(arrays, specs, strict=True)}

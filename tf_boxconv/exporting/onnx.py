@@ -6,7 +6,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tf_boxconv import description
 from tf_boxconv.exporting.saved_model import frozen_signature
+from tf_boxconv.version import __version__
 
 # The newest that tf2onnx 1.16 and 1.17 write.
 OPSET = 18
@@ -27,8 +29,20 @@ def write(saved_model: Path, path: Path) -> None:
             opset=OPSET,
         )
     _rename(proto.graph, names)
+    onnx.helper.set_model_props(proto, {description.MARK: __version__})
     onnx.checker.check_model(proto)
     onnx.save(proto, str(path))
+
+
+def own_files(path: Path) -> set[str]:
+    """See `output.Kind`."""
+    import onnx
+
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except Exception:  # Of the protocol buffers' reader, which has no class of its own.
+        return set()
+    return {"."} if any(entry.key == description.MARK for entry in proto.metadata_props) else set()
 
 
 def _rename(graph, names: dict[str, str]) -> None:

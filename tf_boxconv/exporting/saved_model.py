@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from keras.src.export.export_utils import get_input_signature
 from tensorflow.core.framework import graph_pb2
 
 from tf_boxconv import description
@@ -18,23 +21,58 @@ SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
 def write_native(model: keras.Model, folder: Path, signature=None) -> None:
-    """Writes `model` as Keras exports it; its box layers run the compiled op."""
-    model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
+    """Writes `model`; its box layers run the compiled op."""
+    _write(model, folder, signature)
     _write_description(model, folder)
 
 
 def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
     """Writes `model` with the same signature and stock ops only."""
     with stock_ops_scope():
-        model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
+        _write(model, folder, signature)
     left = saved_model_graph.custom_ops(folder)
     if left:
         raise ValueError(
-            "`model` holds a function that was traced before, with the compiled op in it: a "
-            "tf.function of its own that has been called. Load the model anew, and export it "
-            f"before anything else. Received: model '{model.name}' with ops {', '.join(left)}"
+            "`model` calls a concrete function that was traced with the compiled operators in it "
+            "and cannot be traced again: `get_concrete_function` made it, or it was loaded from a "
+            "SavedModel. Call the tf.function or the layer itself instead. Received: model "
+            f"'{model.name}' with ops {', '.join(left)}"
         )
     _write_description(model, folder)
+
+
+def _write(model: keras.Model, folder: Path, signature) -> None:
+    """Does what `model.export` does, but traces everything anew."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serve", _traced_anew(model), signature or get_input_signature(model))
+    archive.write_out(folder, verbose=False)
+
+
+def _traced_anew(model: keras.Model):
+    """`model` as a function to trace, in which every tf.function is traced once more.
+
+    TensorFlow would use the graph of an earlier trace, with the compiled operators in it. It takes
+    a graph for another one if functions choose the devices, which is why one does here.
+    """
+
+    def serve(*args, **kwargs):
+        with tf.compat.v1.device(lambda op: op.device):
+            return model(*args, **kwargs)
+
+    serve.__signature__ = inspect.signature(model.__call__)
+    return serve
+
+
+def own_files(folder: Path) -> set[str]:
+    """See `output.Kind`."""
+    name = f"assets.extra/{description.FILE_NAME}"
+    try:
+        described = json.loads((folder / name).read_bytes())
+        marked = isinstance(described, dict) and description.MARK in described
+        return {name} | saved_model_graph.files(folder) if marked else set()
+    except (OSError, ValueError, DecodeError):
+        return set()
 
 
 def _write_description(model: keras.Model, folder: Path) -> None:

@@ -12,11 +12,27 @@ from tensorflow.core.protobuf import saved_model_pb2
 PREFIX = "BoxConv>"
 
 
-def nodes(folder: Path) -> Iterator[node_def_pb2.NodeDef]:
-    """All nodes of a SavedModel, those of its functions included."""
+def _meta_graphs(folder: Path):
     saved_model = saved_model_pb2.SavedModel()
     saved_model.ParseFromString((Path(folder) / "saved_model.pb").read_bytes())
-    for meta_graph in saved_model.meta_graphs:
+    return saved_model.meta_graphs
+
+
+def files(folder: Path) -> set[str]:
+    """Names of the files and empty folders that TensorFlow wrote for a SavedModel."""
+    folder = Path(folder)
+    found = {"saved_model.pb", "fingerprint.pb", "variables", "variables/variables.index", "assets"}
+    found.update(
+        f"variables/{data.name}" for data in folder.glob("variables/variables.data-*-of-*")
+    )
+    for meta_graph in _meta_graphs(folder):
+        found.update(f"assets/{asset.filename}" for asset in meta_graph.asset_file_def)
+    return found
+
+
+def nodes(folder: Path) -> Iterator[node_def_pb2.NodeDef]:
+    """All nodes of a SavedModel, those of its functions included."""
+    for meta_graph in _meta_graphs(folder):
         yield from meta_graph.graph_def.node
         for function in meta_graph.graph_def.library.function:
             yield from function.node_def

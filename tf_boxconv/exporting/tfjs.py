@@ -15,6 +15,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.framework import graph_pb2
 
+from tf_boxconv import description
 from tf_boxconv.exporting.saved_model import FrozenSignature, frozen_signature
 from tf_boxconv.version import __version__
 
@@ -38,7 +39,7 @@ def write(saved_model: Path, folder: Path) -> None:
     content = {
         "format": "graph-model",
         "generatedBy": f"TensorFlow {tf.__version__}",
-        "convertedBy": f"tf_boxconv {__version__}",
+        "convertedBy": f"{description.MARK} {__version__}",
         "signature": {
             "inputs": _tensors(frozen.inputs),
             "outputs": _tensors(frozen.outputs),
@@ -49,6 +50,18 @@ def write(saved_model: Path, folder: Path) -> None:
     folder.mkdir()
     content["weightsManifest"][0]["paths"] = _write_shards(folder, weights)
     (folder / "model.json").write_text(json.dumps(content))
+
+
+def own_files(folder: Path) -> set[str]:
+    """See `output.Kind`."""
+    try:
+        content = json.loads((folder / "model.json").read_bytes())
+        if not content["convertedBy"].startswith(f"{description.MARK} "):
+            return set()
+        shards = [name for group in content["weightsManifest"] for name in group["paths"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+    return {"model.json", *shards}
 
 
 def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:

@@ -1,4 +1,6 @@
 import io
+import resource
+import shutil
 import subprocess
 import sys
 
@@ -292,16 +294,44 @@ def test_overwrites_only_a_saved_model_and_only_when_told(predictor, tmp_path, m
     output = tmp_path / "1"
     output.mkdir()
     export.export(predictor, output)  # An empty folder is free.
-    (output / "stale").touch()
     with pytest.raises(export.ExportError, match="--overwrite"):
         export.export(predictor, output)
-    assert (output / "stale").exists()
+    (output / "mine").touch()
+    with pytest.raises(export.ExportError, match="other files, which would be lost: 'mine'"):
+        export.export(predictor, output, overwrite=True)
+    (output / "mine").unlink()
     export.export(predictor, output, overwrite=True)
-    assert (output / "saved_model.pb").exists() and not (output / "stale").exists()
+    assert (output / "saved_model.pb").exists()
+    predictor.model.export(tmp_path / "trained", verbose=False)
+    with pytest.raises(export.ExportError, match="not a SavedModel that this command wrote"):
+        export.export(predictor, tmp_path / "trained", overwrite=True)
+    shutil.rmtree(tmp_path / "trained")
     (output / "saved_model.pb").unlink()
     with pytest.raises(export.ExportError, match="not a SavedModel"):
         export.export(predictor, output, overwrite=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_full_disk_or_an_interruption_leaves_the_last_export(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    output = tmp_path / "1"
+    export.export(predictor, output)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(export.ExportError, match=r"^'.*' cannot be written: File too large"):
+            export.export(predictor, output, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "check", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export.export(predictor, output, overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_command(run_folder, tmp_path, monkeypatch, capsys):
@@ -319,6 +349,13 @@ def test_command(run_folder, tmp_path, monkeypatch, capsys):
             export.main(bad_arguments)
         assert message in str(raised.value) and str(raised.value).startswith("error: ")
     assert not (tmp_path / "pose/2").exists()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "check", interrupt)
+    with pytest.raises(SystemExit, match="interrupted: nothing was written"):
+        export.main([*arguments, "--overwrite"])
 
 
 def test_another_backend_is_told_where_to_go(run_folder, monkeypatch):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -72,15 +73,27 @@ def test_existing_pages_stay(page, run_folder):
 
 
 @pytest.mark.parametrize("output", ["run", ".", "photos"])
-def test_only_a_page_is_replaced(tmp_path, monkeypatch, output):
+def test_other_folders_are_not_replaced(tmp_path, monkeypatch, output):
     monkeypatch.chdir(tmp_path)
     write_tiny_run(tmp_path / "run")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("mine")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(SystemExit, match=r"error: .*not replaced"):
+    with pytest.raises(
+        SystemExit, match=r"error: `path` (is not|exists and is not|is the current)"
+    ):
         build.main(["--run", "run", "--output", output, "--overwrite"])
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_only_an_earlier_page_is_replaced(page, run_folder, tmp_path):
+    arguments = ["--run", str(run_folder), "--overwrite", "--output"]
+    shutil.copytree(page.parent, tmp_path / "page")
+    (tmp_path / "page" / "mine").touch()
+    with pytest.raises(SystemExit, match=r"error: .*other files, which would be lost: 'mine'"):
+        build.main([*arguments, str(tmp_path / "page")])
+    (tmp_path / "page" / "mine").unlink()
+    build.main([*arguments, str(tmp_path / "page")])
 
 
 def test_finds_what_the_predictor_finds(opened, run_folder):

@@ -1,0 +1,72 @@
+"""What a model must be to be exported, and the shapes of its inputs."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+def require_weights(model: Any, input_shape: Sequence[int | None] | None) -> None:
+    """Raises unless `model` is a Keras model whose weights and input shapes are known."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
+    if not model.built:
+        raise ValueError(
+            f"`model` must be built before it is exported: call it once, or give it a keras.Input. "
+            f"Received: model '{model.name}', not built"
+        )
+    # A subclassed model's inputs are those of its first call, unless `input_shape` tells them.
+    if hasattr(model, "inputs") or getattr(model, "_called", True):
+        return
+    unbuilt = [layer.name for layer in model._flatten_layers(include_self=False) if not layer.built]
+    if unbuilt:
+        raise ValueError(
+            f"`model` must be called once before it is exported, to create its weights. Received: "
+            f"model '{model.name}', never called, with layers that are not built: "
+            f"{', '.join(unbuilt)}"
+        )
+    if input_shape is None:
+        raise ValueError(
+            "The shape of the input is unknown: pass `input_shape`, like (None, 256, 256, 3), or "
+            f"call the model once. Received: model '{model.name}', never called"
+        )
+
+
+def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None):
+    """The input signature for Keras's export; `None` leaves it to the model."""
+    if input_shape is None:
+        return None
+    shape = _checked_shape(input_shape)
+    inputs = getattr(model, "inputs", None) or []
+    own = tuple(inputs[0].shape) if len(inputs) == 1 else None
+    fits = own is None or (
+        len(own) == len(shape)
+        and all(a is None or a == b for a, b in zip(own[1:], shape[1:], strict=True))
+    )
+    if len(inputs) > 1 or not fits:
+        raise ValueError(
+            "`input_shape` must fill in what the model's one input leaves open. Received: "
+            f"input_shape={shape}, a model with inputs of shapes {[tuple(i.shape) for i in inputs]}"
+        )
+    if own is None:
+        return [keras.InputSpec(shape=shape, dtype=model.input_dtype)]
+    spec = keras.InputSpec(shape=shape, dtype=inputs[0].dtype, name=inputs[0].name)
+    # A functional model may take its one input in a list or a dict.
+    return [keras.tree.map_structure(lambda _: spec, model.input)]
+
+
+def _checked_shape(shape) -> tuple[int | None, ...]:
+    def is_size(value):
+        return value is None or (
+            isinstance(value, numbers.Integral) and not isinstance(value, bool) and value > 0
+        )
+
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or not all(map(is_size, shape)):
+        raise ValueError(
+            "`input_shape` must be a sequence of positive integers and None, the batch first, like "
+            f"(None, 256, 256, 3). Received: input_shape={shape!r}"
+        )
+    return tuple(None if size is None else int(size) for size in shape)
