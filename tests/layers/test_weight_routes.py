@@ -1,0 +1,299 @@
+"""Boxes keep their size in pixels whichever way weights travel between layers."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+
+from tests.backend import BACKEND, to_float64
+from tests.layers.cases import LAYERS, images, inner_box_layer, make
+from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
+from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+
+
+def model_for(size, name, **kwargs):
+    """A model of one layer, built on planes of `size`, with weights of its own."""
+    inputs = keras.Input((*size, 8))
+    return keras.Model(inputs, make(name, name="layer", **kwargs)(inputs), name="model")
+
+
+def pixels(model):
+    return to_float64(inner_box_layer(model.layers[1]).boxes)
+
+
+def by_keras_file(source, target, folder):
+    source.save(folder / "model.keras")
+    return keras.models.load_model(folder / "model.keras")
+
+
+def by_weights_file(source, target, folder):
+    source.save_weights(folder / "model.weights.h5")
+    target.load_weights(folder / "model.weights.h5")
+
+
+def by_legacy_weights_file(source, target, folder):
+    keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(
+        file := h5(folder / "weights.h5", "w"), source
+    )
+    file.close()
+    target.load_weights(folder / "weights.h5")
+
+
+def by_legacy_weights_file_by_name(source, target, folder):
+    keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(
+        file := h5(folder / "weights.h5", "w"), source
+    )
+    file.close()
+    target.load_weights(folder / "weights.h5", by_name=True, skip_mismatch=True)
+
+
+def by_legacy_model_file(source, target, folder):
+    source.save(folder / "model.h5")
+    return keras.models.load_model(folder / "model.h5")
+
+
+def by_set_weights(source, target, folder):
+    target.set_weights(source.get_weights())
+
+
+def by_set_weights_of_the_layer(source, target, folder):
+    target.layers[1].set_weights(source.layers[1].get_weights())
+
+
+def by_clone(source, target, folder):
+    clone = keras.models.clone_model(source)
+    clone.set_weights(source.get_weights())
+    return clone
+
+
+def by_variables_in_order(source, target, folder):
+    for i in range(len(target.weights)):
+        target.weights[i].assign(source.weights[i].numpy())
+
+
+def by_variables_in_reverse(source, target, folder):
+    for i in reversed(range(len(target.weights))):
+        target.weights[i].assign(source.weights[i].numpy())
+
+
+def by_deep_copy(source, target, folder):
+    return copy.deepcopy(source)
+
+
+def by_state_tree(source, target, folder):
+    tree = source.get_state_tree(value_format="numpy_array")
+    target.set_state_tree(tree)
+
+
+def by_backup_and_restore(source, target, folder):
+    callback = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
+    x = np.zeros((1, 2, 2, 8), np.float32)
+    for model in (source, target):
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+    source.fit(x, source.predict(x, verbose=0), epochs=1, verbose=0, callbacks=[callback])
+    target.fit(x, source.predict(x, verbose=0), epochs=1, verbose=0, callbacks=[callback])
+
+
+def by_tensorflow_checkpoint(source, target, folder):
+    import tensorflow as tf
+
+    path = tf.train.Checkpoint(model=source).save(str(folder / "checkpoint"))
+    tf.train.Checkpoint(model=target).restore(path).assert_existing_objects_matched()
+
+
+def by_tensorflow_checkpoint_of_optimizer_and_model(source, target, folder):
+    import tensorflow as tf
+
+    optimizers = [keras.optimizers.Adam(use_ema=True) for _ in (source, target)]
+    for model, optimizer in zip((source, target), optimizers, strict=True):
+        optimizer.build(model.trainable_variables)
+    path = tf.train.Checkpoint(model=source, optimizer=optimizers[0]).save(str(folder / "state"))
+    tf.train.Checkpoint(model=target, optimizer=optimizers[1]).restore(path)
+
+
+def by_torch_state(source, target, folder):
+    target.load_state_dict(source.state_dict())
+
+
+def h5(path, mode):
+    import h5py
+
+    return h5py.File(path, mode)
+
+
+ROUTES = [
+    by_keras_file,
+    by_weights_file,
+    by_legacy_weights_file,
+    by_legacy_weights_file_by_name,
+    by_legacy_model_file,
+    by_set_weights,
+    by_set_weights_of_the_layer,
+    by_clone,
+    by_variables_in_order,
+    by_variables_in_reverse,
+    by_deep_copy,
+    by_state_tree,
+    by_backup_and_restore,
+]
+if BACKEND == "tensorflow":
+    ROUTES += [by_tensorflow_checkpoint, by_tensorflow_checkpoint_of_optimizer_and_model]
+if BACKEND == "torch":
+    ROUTES += [by_torch_state]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("route", ROUTES)
+def test_boxes_keep_their_pixels(route, name, tmp_path):
+    """From planes of one size to planes of another, with several boxes beyond the smaller ones."""
+    kwargs = {"data_format": "channels_last"}
+    source, target = model_for((40, 66), name, **kwargs), model_for((9, 11), name, **kwargs)
+    wanted = pixels(source)
+    got = pixels(route(source, target, tmp_path) or target)
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
+    assert np.abs(wanted).max() > 11
+
+
+@pytest.mark.parametrize("route", [by_keras_file, by_weights_file, by_set_weights, by_clone])
+@pytest.mark.parametrize("kwargs", [{"trainable": False}, {"dtype": "mixed_float16"}])
+def test_frozen_and_mixed_layers(route, kwargs, tmp_path):
+    source, target = model_for((40, 66), "full", **kwargs), model_for((9, 11), "full", **kwargs)
+    got = route(source, target, tmp_path) or target
+    np.testing.assert_allclose(pixels(got), pixels(source), rtol=1e-6)
+    for box_layer in (source.layers[1], got.layers[1]):
+        assert {str(w.dtype) for w in box_layer.weights[:1] + box_layer.weights[-1:]} == {"float32"}
+
+
+MISMATCHES = {
+    "the kernel does not fit": ({"filters": 5}, {"filters": 7}),
+    "the boxes do not fit": ({"depth_multiplier": 2}, {"depth_multiplier": 3}),
+    "nothing fits": ({"filters": 5}, {"filters": 7, "depth_multiplier": 2}),
+    "another number of weights": ({}, {"use_bias": False}),
+}
+
+
+@pytest.mark.parametrize("mismatch", MISMATCHES)
+@pytest.mark.parametrize("file", ["weights", "legacy", "legacy by name"])
+def test_skipped_mismatches_leave_a_layer_its_boxes_or_give_it_the_others(mismatch, file, tmp_path):
+    first, second = MISMATCHES[mismatch]
+    source = model_for((9, 11), "full", **first)
+    target = model_for((40, 60), "full", **second)
+    own, others = pixels(target), pixels(source)
+    path = tmp_path / "model.weights.h5"
+    kwargs = {}
+    if file == "weights":
+        source.save_weights(path)
+    else:
+        if file == "legacy by name":
+            kwargs = {"by_name": True}
+        elif mismatch == "another number of weights":
+            pytest.skip("Keras refuses it without by_name=True")
+        path = tmp_path / "weights.h5"
+        with h5(path, "w") as opened:
+            keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(opened, source)
+    with pytest.warns(UserWarning):
+        target.load_weights(path, skip_mismatch=True, **kwargs)
+    got = pixels(target)
+    if got.shape == others.shape and not np.array_equal(got, own):
+        np.testing.assert_allclose(got, others, rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(got, own)
+
+
+def save_as_before(self, store):
+    """How weights were stored when the scale was no weight."""
+    trained = self._trainable_variables
+    for i, variable in enumerate(trained):
+        store[f"{i}"] = variable
+    store["scale"] = np.array(self.scale)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("route", [by_keras_file, by_weights_file])
+@pytest.mark.parametrize("trainable", [True, False])
+def test_files_of_earlier_versions(name, route, trainable, tmp_path, monkeypatch):
+    source = model_for((40, 66), name, trainable=trainable)
+    target = model_for((9, 11), name, trainable=trainable)
+    monkeypatch.setattr(BaseBoxConv2D, "save_own_variables", save_as_before)
+    got = route(source, target, tmp_path) or target
+    np.testing.assert_allclose(pixels(got), pixels(source), rtol=1e-6)
+    for ours, theirs in zip(got.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_optimizers_neither_move_nor_average_the_scale():
+    model = model_for((9, 11), "full")
+    before = model.layers[1].scale
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5, use_ema=True, ema_momentum=0.5)
+    model.compile(optimizer, "mse")
+    x = images((4, 9, 11, 8))
+    model.fit(x, np.zeros((4, 9, 11, 5)), epochs=2, batch_size=2, verbose=0)
+    assert model.layers[1].scale == before == (9.0, 11.0)
+
+
+def test_training_goes_on_with_boxes_of_another_scale():
+    """The constraint of a compiled training step is in pixels, even if the scale changes later."""
+    layer = DepthwiseBoxConv2D(1, max_size=(24, 24))
+    model = keras.Sequential([keras.Input((12, 12, 8)), layer])
+    # Gradients that make every box collapse.
+    model.compile(keras.optimizers.SGD(50.0), lambda y, x: keras.ops.mean(x), jit_compile=False)
+    x = np.ones((2, 12, 12, 8), np.float32)
+    for scale in (24, 96, 6):
+        other = DepthwiseBoxConv2D(1, max_size=scale)
+        other.build((None, 12, 12, 8))
+        layer.set_weights(other.get_weights())
+        layer.set_boxes(np.tile(np.float32([-1, -1.2, 0.9, 1.1]), (8, 1, 1)))
+        layer.boxes_constraint  # noqa: B018 (stays that of the layer)
+        for _ in range(3):
+            model.fit(x, np.zeros((2, 12, 12, 8)), verbose=0)
+            layer_boxes = to_float64(layer.boxes)
+            sides = layer_boxes[..., 2:] - layer_boxes[..., :2]
+            assert sides.min() >= 1 - 1e-4
+            assert np.abs(layer_boxes).max() <= 24 + 1e-3
+        layer.set_boxes(np.zeros((8, 1, 4)))
+        model.fit(x, np.zeros((2, 12, 12, 8)), verbose=0)
+        boxes = to_float64(layer.boxes)
+        np.testing.assert_allclose(boxes[..., 2:] - boxes[..., :2], 1, atol=1e-4)
+        assert layer.scale == (scale, scale)
+
+
+def test_the_bounds_of_the_constraint_are_those_of_the_layer():
+    """Boxes from larger planes stay until an optimizer's step brings them within `max_size`."""
+    source, target = model_for((96, 96), "depthwise"), model_for((16, 16), "depthwise")
+    target.set_weights(source.get_weights())
+    assert np.abs(pixels(target)).max() > 16
+    target.compile("sgd", "mse")
+    target.fit(np.zeros((1, 16, 16, 8)), np.zeros((1, 16, 16, 16)), verbose=0)
+    assert np.abs(pixels(target)).max() <= 16 + 1e-4
+
+
+def test_a_refused_file_changes_nothing(tmp_path):
+    source, target = model_for((9, 11), "full"), model_for((40, 60), "full", filters=7)
+    before = target.get_weights()
+    source.save_weights(tmp_path / "model.weights.h5")
+    with pytest.raises(ValueError, match=r"kernel' of layer 'layer' has shape \(24, 7\).*24, 5"):
+        target.load_weights(tmp_path / "model.weights.h5")
+    for weight, value in zip(before, target.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_a_layer_that_shares_its_boxes_with_a_subclass_of_more_weights(tmp_path):
+    """A user's subclass has weights of both kinds, and loads files of earlier versions."""
+
+    @keras.saving.register_keras_serializable(package="tests")
+    class Extended(BoxConv2D):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.gain = self.add_weight(name="gain", shape=(), initializer="ones")
+            self.steps = self.add_weight(name="steps", shape=(), initializer="ones", trainable=False)
+
+    def built(size):
+        inputs = keras.Input((*size, 8))
+        return keras.Model(inputs, Extended(5, name="layer")(inputs))
+
+    source, target = built((40, 60)), built((9, 11))
+    source.layers[1].steps.assign(3.0)
+    by_weights_file(source, target, tmp_path)
+    np.testing.assert_allclose(pixels(target), pixels(source), rtol=1e-6)
+    assert float(target.layers[1].steps.numpy()) == 3
