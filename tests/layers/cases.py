@@ -16,7 +16,7 @@ LAYERS = {
 }
 
 
-def make(name, **kwargs):
+def make(name, /, **kwargs):
     cls, required = LAYERS[name]
     return cls(**{**required, **kwargs})
 

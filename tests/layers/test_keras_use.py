@@ -181,7 +181,9 @@ def test_bad_arguments(name, arguments, message):
 
 
 @pytest.mark.parametrize("cls", [DepthwiseBoxConv2D, BoxConv2D])
-@pytest.mark.parametrize("strides", [0, -1, (1, 2, 3), (1, 0), 1.5, 2.0, True, (2, 1.0), "2", "22", {1: 2, 3: 4}, None])
+@pytest.mark.parametrize(
+    "strides", [0, -1, (1, 2, 3), (1, 0), 1.5, 2.0, True, (2, 1.0), "2", "22", {1: 2, 3: 4}, None]
+)
 def test_bad_strides(cls, strides):
     with pytest.raises(ValueError, match=r"`strides` must be.*Received: strides="):
         cls(4, strides=strides)

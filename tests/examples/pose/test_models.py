@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from examples.pose import model_cost, models
+from tests.layers.cases import trainable_parameters
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 # Small networks of each kind, and how many wide filters they have.
