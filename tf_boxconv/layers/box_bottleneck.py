@@ -215,6 +215,7 @@ class BoxBottleneck(keras.layers.Layer):
                 "epsilon": self.epsilon,
                 "kernel_initializer": initializers.serialize(self.kernel_initializer),
                 "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+                "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             }
         )
         return config
