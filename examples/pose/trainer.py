@@ -161,7 +161,12 @@ class Trainer:
         Raises:
             RunFolderError: `state` is that of another network or optimizer.
         """
-        variables = self._variables()
+        # States of earlier versions lack the scale of boxes, which follows from the arguments.
+        variables = {
+            name: variable
+            for name, variable in self._variables().items()
+            if name in state or not name.endswith("/scale")
+        }
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         found = {name: np.shape(value) for name, value in state.items() if name != "step"}
         if "step" not in state or shapes != found:
