@@ -2,7 +2,11 @@
 
 import copy
 import inspect
+import tempfile
+import zipfile
+from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from keras.src.legacy.saving import legacy_h5_format as legacy
 
 from tests.backend import BACKEND, to_float64
 from tests.layers.cases import LAYERS, images, inner_box_layer, make
+from tf_boxconv import description
 from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 
@@ -36,8 +41,6 @@ def by_weights_file(source, target, folder):
 
 def save_legacy_weights(model, path):
     """What `save_weights` of earlier versions of Keras wrote to `.h5` files."""
-    import h5py
-
     with h5py.File(path, "w") as file:
         legacy.save_weights_to_hdf5_group(file, model)
 
@@ -222,6 +225,25 @@ def test_files_of_earlier_versions(name, route, trainable, tmp_path, monkeypatch
     np.testing.assert_allclose(pixels(got), pixels(source), rtol=1e-6)
     for ours, theirs in zip(got.get_weights(), source.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_the_network_that_the_package_ships():
+    """It was saved when the scale was no weight."""
+    path = Path(__file__).parents[2] / "examples/pose/pretrained/stick_figures/model.keras"
+    model = keras.models.load_model(path)
+    compared = 0
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        archive.extract("model.weights.h5", folder)
+        with h5py.File(Path(folder) / "model.weights.h5") as file:
+            stored = []
+            file.visititems(lambda _, item: stored.append(item) if "scale" in item.name else None)
+            wanted = [np.array(s.parent["0"]) * np.tile(np.array(s), 2) for s in stored]
+    found = [to_float64(layer.boxes) for layer in description.box_layers(model)]
+    for boxes in found:
+        compared += any(
+            boxes.shape == one.shape and np.allclose(boxes, one, rtol=1e-6) for one in wanted
+        )
+    assert compared == len(found) > 0
 
 
 def test_optimizers_neither_move_nor_average_the_scale():
