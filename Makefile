@@ -29,7 +29,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test long-test backends-test without-tensorflow-test support-table bazel-test fuzz install lint format gpu-check clean
+.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz install lint format gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -68,6 +68,32 @@ without-tensorflow-test:
 		&& ! .venv/bin/python -c "import tensorflow" 2>/dev/null \
 		&& KERAS_BACKEND=jax .venv/bin/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
 			$(WITHOUT_TENSORFLOW_TESTS)
+
+# The oldest Keras that pyproject.toml allows on the oldest Python, and the newest on the newest, each
+# in a new environment. pip alone would not install the oldest beside this TensorFlow, which asks for
+# a newer one, hence --no-deps.
+PYTHON_OLDEST ?= $(shell tests/find_python.sh 3.10)
+PYTHON_NEWEST ?= $(shell tests/find_python.sh 3.13)
+KERAS_OLDEST ?= $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+KERAS_RANGE = build/keras_range
+KERAS_RANGE_TESTS ?= tests/ops tests/layers tests/test_constraints.py tests/test_initializers.py
+# Arguments: a name, an interpreter, what pip installs as Keras.
+define keras_range_test
+@if [ -z "$(2)" ]; then echo "NOT TESTED: $(1) (no such Python here; say where it is with \
+	PYTHON_OLDEST=... or PYTHON_NEWEST=...)"; else set -ex; \
+rm -rf $(KERAS_RANGE)/$(1); mkdir -p $(KERAS_RANGE)/$(1); \
+git ls-files -z | xargs -0 cp --parents -t $(KERAS_RANGE)/$(1); cd $(KERAS_RANGE)/$(1); \
+$(2) -m venv .venv; \
+.venv/bin/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"; \
+.venv/bin/pip install --quiet --disable-pip-version-check -e ".[test,visualize]"; \
+.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(3)"; \
+.venv/bin/python -c "import sys, keras; print('Python', sys.version.split()[0], 'Keras', keras.__version__)"; \
+.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
+endef
+
+keras-range-test:
+	$(call keras_range_test,oldest,$(PYTHON_OLDEST),keras==$(KERAS_OLDEST).0)
+	$(call keras_range_test,newest,$(PYTHON_NEWEST),keras<4)
 
 # The README's table of what runs where.
 support-table: backends-test

@@ -40,11 +40,13 @@ def teacher_task(seed: int, size: int = 64):
     coarse = rng.normal(size=(256, size // 8, size // 8, 4))
     noise = rng.normal(size=(256, size, size, 4))
     images = (np.kron(coarse, np.ones((1, 8, 8, 1))) + noise).astype(np.float32)
-    teacher = BoxConv2D(3, 2, boxes_initializer=RandomBoxes(seed=1000 + seed), use_bias=False)
+    teacher = BoxConv2D(
+        3, depth_multiplier=2, boxes_initializer=RandomBoxes(seed=1000 + seed), use_bias=False
+    )
     targets = np.concatenate([teacher(part).numpy() for part in np.split(images, 8)])
     targets /= targets.std()
     inputs = keras.Input(images.shape[1:])
-    model = keras.Model(inputs, BoxConv2D(3, 4, use_bias=False)(inputs))
+    model = keras.Model(inputs, BoxConv2D(3, depth_multiplier=4, use_bias=False)(inputs))
     return images, targets, model, keras.losses.MeanSquaredError()
 
 
@@ -63,7 +65,7 @@ def rectangles_task(seed: int, size: int = 48):
     x = inputs = keras.Input(images.shape[1:])
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(x)
     for _ in range(2):
-        x = BoxConv2D(16, 4, use_bias=False)(x)
+        x = BoxConv2D(16, depth_multiplier=4, use_bias=False)(x)
         x = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
     model = keras.Model(inputs, keras.layers.Conv2D(4, 1)(x))
     return images, labels, model, keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
+from tf_boxconv.ops.arguments import to_integer_pair
+
 # The limit, in pixels, where there is no `max_size`. Beyond it float32 has no half pixels left.
 FAR = 2.0**22
 
@@ -92,13 +94,8 @@ def standardize_max_size(max_size: int | Sequence[int] | None) -> tuple[int, int
     """Returns `max_size` as `(height, width)` in pixels, or `None`, or raises a `ValueError`."""
     if max_size is None:
         return None
-    pair = (max_size, max_size) if isinstance(max_size, numbers.Number) else max_size
-    try:
-        pair = tuple(pair)
-        sizes = tuple(int(size) for size in pair)
-    except (TypeError, ValueError, OverflowError):
-        sizes = ()
-    if len(sizes) != 2 or sizes != pair or min(sizes) < 1:
+    sizes = to_integer_pair(max_size)
+    if sizes is None or min(sizes) < 1:
         raise ValueError(
             "`max_size` must be a positive integer or a pair of them (height, width), in "
             f"pixels, or None. Received: max_size={max_size!r}"
@@ -108,7 +105,8 @@ def standardize_max_size(max_size: int | Sequence[int] | None) -> tuple[int, int
 
 def standardize_min_size(min_size: float, max_size: tuple[int, int] | None) -> float:
     """Returns `min_size`, in pixels, as a float or raises a `ValueError`."""
-    number = isinstance(min_size, numbers.Real) and math.isfinite(min_size)
+    number = isinstance(min_size, numbers.Real) and not isinstance(min_size, bool)
+    number = number and math.isfinite(min_size)
     if not number or min_size <= 0 or (max_size is not None and min_size > min(max_size)):
         limit = "" if max_size is None else f", at most the smaller side of max_size={max_size}"
         raise ValueError(

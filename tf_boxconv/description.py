@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from tf_boxconv.layers.base_box_conv import COORDINATE_SCALE, BaseBoxConv2D
+from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.version import __version__
 
 # Every export carries this word, by which a later one recognises it.
@@ -47,7 +48,8 @@ def _describe_layer(layer: BaseBoxConv2D) -> dict[str, Any]:
         "normalization": layer.normalization,
         "data_format": layer.data_format,
         "implementation": layer.implementation,
-        "max_size": [round(length / COORDINATE_SCALE) for length in layer.scale],
-        "parameters": int(layer.count_params()),
+        "max_size": list(layer._plane_size),
+        # Without the scale of the boxes, which no training changes.
+        "parameters": int(layer.count_params() - math.prod(layer._scale_weight.shape)),
         "boxes": np.round(np.float64(keras.ops.convert_to_numpy(layer.boxes)), 5).tolist(),
     }

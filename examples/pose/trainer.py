@@ -164,6 +164,7 @@ class Trainer:
         Raises:
             RunFolderError: `state` is that of another network or optimizer.
         """
+        # States of earlier versions lack the scale of boxes, which follows from the arguments.
         variables = {
             name: variable
             for name, variable in self._variables().items()

@@ -121,7 +121,7 @@ def test_model_compiles_whole():
         [
             keras.Input((9, 11, 8)),
             BoxBottleneck(),
-            BoxConv2D(5, 3, strides=2, activation="relu"),
+            BoxConv2D(5, depth_multiplier=3, strides=2, activation="relu"),
             DepthwiseBoxConv2D(2, data_format="channels_first"),
         ]
     )
@@ -146,7 +146,7 @@ def test_compiled_training_is_as_without():
     for jit_compile in (False, True):
         traced.clear()
         keras.utils.set_random_seed(0)
-        layers = [BoxConv2D(5, 3, strides=2), DepthwiseBoxConv2D(2)]
+        layers = [BoxConv2D(5, depth_multiplier=3, strides=2), DepthwiseBoxConv2D(2)]
         model = keras.Sequential([keras.Input(x.shape[1:]), *layers])
         model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=jit_compile)
         assert model.jit_compile is jit_compile

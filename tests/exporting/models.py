@@ -14,7 +14,7 @@ def model(size=SIZE, seed=0):
     inputs = keras.Input((*size, 3), name="image")
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
     x = DepthwiseBoxConv2D(3, normalization="valid", max_size=SIZE, use_bias=True)(x)
-    x = BoxConv2D(8, 2, strides=(2, 1), max_size=SIZE, activation="relu")(x)
+    x = BoxConv2D(8, depth_multiplier=2, strides=(2, 1), max_size=SIZE, activation="relu")(x)
     x = BoxBottleneck(2, normalization="valid", max_size=SIZE, name="block")(x)
     x = DepthwiseBoxConv2D(normalization=None, strides=(1, 3), max_size=3)(x)
     outputs = keras.layers.Conv2D(4, 1, name="heatmaps")(x)

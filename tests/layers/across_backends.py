@@ -27,7 +27,9 @@ def trained_model(name: str) -> keras.Model:
     max_size = (10, 12) if None in size else None
     inputs = keras.Input((*size, 8))
     x = BoxBottleneck(4, max_size=max_size, name="bottleneck")(inputs)
-    x = BoxConv2D(5, 3, strides=2, activation="relu", max_size=max_size, name="full")(x)
+    x = BoxConv2D(
+        5, depth_multiplier=3, strides=2, activation="relu", max_size=max_size, name="full"
+    )(x)
     x = DepthwiseBoxConv2D(
         2, normalization="valid", use_bias=True, max_size=max_size, name="depthwise"
     )(x)

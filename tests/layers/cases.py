@@ -1,5 +1,7 @@
 """What the layer tests share: the layers with small arguments, random boxes and images."""
 
+import math
+
 import numpy as np
 
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
@@ -14,7 +16,7 @@ LAYERS = {
 }
 
 
-def make(name, **kwargs):
+def make(name, /, **kwargs):
     cls, required = LAYERS[name]
     return cls(**{**required, **kwargs})
 
@@ -34,6 +36,11 @@ def random_boxes(channels, multiplier, size=9, seed=0):
     rng = np.random.default_rng(seed)
     low = rng.uniform(-size, size / 2, [channels, multiplier, 2])
     return np.concatenate([low, low + rng.uniform(0.3, size, low.shape)], -1)
+
+
+def trainable_parameters(layer):
+    """The number of parameters that training changes: all but the scale of the boxes."""
+    return sum(math.prod(weight.shape) for weight in layer.trainable_weights)
 
 
 def inner_box_layer(layer):

@@ -30,7 +30,7 @@ class BoxBottleneckTest(testing.TestCase):
                 input_shape=image_shape(data_format, 5, 7, 8),
                 expected_output_shape=image_shape(data_format, 5, 7, 8),
                 expected_num_trainable_weights=6,
-                expected_num_non_trainable_weights=4,
+                expected_num_non_trainable_weights=5,
                 expected_num_seed_generators=1,
                 expected_num_losses=2,
                 supports_masking=False,
@@ -43,7 +43,7 @@ class BoxBottleneckTest(testing.TestCase):
             input_shape=(2, 5, 7, 8),
             expected_output_shape=(2, 5, 7, 8),
             expected_num_trainable_weights=6,
-            expected_num_non_trainable_weights=4,
+            expected_num_non_trainable_weights=5,
             expected_num_losses=0,
             supports_masking=False,
         )

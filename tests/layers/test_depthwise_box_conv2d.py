@@ -33,7 +33,7 @@ class DepthwiseBoxConv2DTest(testing.TestCase):
                 input_shape=image_shape(data_format, 5, 7, 4),
                 expected_output_shape=image_shape(data_format, 3, 3, 12),
                 expected_num_trainable_weights=2,
-                expected_num_non_trainable_weights=0,
+                expected_num_non_trainable_weights=1,
                 expected_num_seed_generators=0,
                 expected_num_losses=3,
                 supports_masking=False,
@@ -46,7 +46,7 @@ class DepthwiseBoxConv2DTest(testing.TestCase):
             input_shape=(2, 5, 7, 4),
             expected_output_shape=(2, 5, 7, 4),
             expected_num_trainable_weights=1,
-            expected_num_non_trainable_weights=0,
+            expected_num_non_trainable_weights=1,
             expected_num_losses=0,
             supports_masking=False,
         )
@@ -119,7 +119,7 @@ def test_boxes_of_float64_layers_keep_every_digit(given_as):
     layer.set_boxes(given_as(boxes.tolist()))
     assert dtype_name(layer.boxes) == dtype_name(layer.weights[0]) == "float64"
     np.testing.assert_allclose(to_float64(layer.boxes), boxes, rtol=1e-15)
-    (weight,) = layer.weights
+    (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
     projected = to_float64(layer.boxes)
     moved = projected != boxes
@@ -147,7 +147,7 @@ def test_an_initializer_or_constraint_of_another_size_keeps_it():
     )
     layer.build((None, 50, 50, 2))
     assert np.abs(to_float64(layer.boxes)).max() <= 5
-    (weight,) = layer.weights
+    (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
     assert np.abs(to_float64(layer.boxes)).max() <= 3 + 1e-5
 
@@ -164,7 +164,7 @@ def test_regularizer_and_constraint_see_pixels():
     layer.build((None, 37, 37, 4))
     layer.set_boxes(boxes)
     np.testing.assert_allclose(to_float64(layer.losses[0]), 0.5 * np.abs(boxes).sum(), rtol=1e-5)
-    (weight,) = layer.weights
+    (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
     np.testing.assert_allclose(seen[0], boxes, rtol=1e-6)
     np.testing.assert_allclose(to_float64(layer.boxes), boxes + 1, rtol=1e-5, atol=1e-5)
@@ -173,7 +173,7 @@ def test_regularizer_and_constraint_see_pixels():
 def test_the_constraint_does_not_round_boxes_that_it_accepts():
     layer = DepthwiseBoxConv2D(8, max_size=(37, 11))
     layer.build((None, 37, 11, 8))
-    (weight,) = layer.weights
+    (weight,) = layer.trainable_weights
     before = to_float64(weight)
     weight.assign(weight.constraint(weight))
     np.testing.assert_array_equal(to_float64(weight), before)

@@ -21,6 +21,9 @@ everywhere = pytest.mark.parametrize("name", LAYERS)
 both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
 
 
+SCALE = 4  # numbers in the weight that holds the scale of the boxes
+
+
 def unknown_size(data_format, channels=8):
     shape = image_shape(data_format, None, None, channels)[1:]
     return keras.Input(shape)
@@ -81,9 +84,9 @@ def test_summary_counts_boxes_as_trainable_parameters(name):
     lines = []
     model.summary(print_fn=lines.append)
     counted = {
-        "depthwise": (8 * 2 * 4, 0),
-        "full": (8 * 3 * 4 + 8 * 3 * 5 + 5, 0),
-        "bottleneck": (8 * 2 + 2 * 4 * 4 + 2 * 2 + 2 * 8, 2 * 2 + 2 * 8),
+        "depthwise": (8 * 2 * 4, SCALE),
+        "full": (8 * 3 * 4 + 8 * 3 * 5 + 5, SCALE),
+        "bottleneck": (8 * 2 + 2 * 4 * 4 + 2 * 2 + 2 * 8, 2 * 2 + 2 * 8 + SCALE),
     }[name]
     text = "\n".join(lines)
     assert f"Trainable params: {counted[0]} " in text
@@ -160,10 +163,14 @@ def test_integer_images_are_converted(name, dtype):
         ({"depth_multiplier": -2}, "`depth_multiplier` must be"),
         ({"depth_multiplier": 1.5}, "`depth_multiplier` must be"),
         ({"depth_multiplier": None}, "`depth_multiplier` must be"),
+        ({"depth_multiplier": True}, "`depth_multiplier` must be"),
+        ({"depth_multiplier": 2.0}, "`depth_multiplier` must be"),
         ({"normalization": "batch"}, r"`normalization` must be.*normalization='batch'"),
         ({"data_format": "NHWC"}, r"`data_format` must be.*data_format='NHWC'"),
         ({"max_size": -3}, r"`max_size` must be.*max_size=-3"),
         ({"max_size": (3, 4, 5)}, "`max_size` must be"),
+        ({"max_size": 9.0}, "`max_size` must be"),
+        ({"max_size": (9, True)}, "`max_size` must be"),
         ({"boxes_initializer": "no_such_thing"}, "no_such_thing"),
         ({"kernel_size": 3}, "kernel_size"),
     ],
@@ -174,13 +181,15 @@ def test_bad_arguments(name, arguments, message):
 
 
 @pytest.mark.parametrize("cls", [DepthwiseBoxConv2D, BoxConv2D])
-@pytest.mark.parametrize("strides", [0, -1, (1, 2, 3), (1, 0), 1.5, "2", None])
+@pytest.mark.parametrize(
+    "strides", [0, -1, (1, 2, 3), (1, 0), 1.5, 2.0, True, (2, 1.0), "2", "22", {1: 2, 3: 4}, None]
+)
 def test_bad_strides(cls, strides):
     with pytest.raises(ValueError, match=r"`strides` must be.*Received: strides="):
         cls(4, strides=strides)
 
 
-@pytest.mark.parametrize("filters", [0, -1, 2.5, None, "8"])
+@pytest.mark.parametrize("filters", [0, -1, 2.5, 8.0, True, None, "8"])
 def test_bad_filters(filters):
     with pytest.raises(ValueError, match=r"`filters` must be.*Received: filters="):
         BoxConv2D(filters)

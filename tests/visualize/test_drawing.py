@@ -65,7 +65,7 @@ def test_boxes_that_count_for_more_are_darker_and_on_top(layer):
 
 
 def test_the_mixing_decides_by_default():
-    layer = BoxConv2D(3, 2, max_size=(12, 16), data_format="channels_last")
+    layer = BoxConv2D(3, depth_multiplier=2, max_size=(12, 16), data_format="channels_last")
     layer.build((None, 12, 16, 2))
     layer.set_boxes(BOXES)
     kernel = np.zeros((4, 3))

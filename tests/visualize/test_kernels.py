@@ -32,7 +32,9 @@ def depthwise(drawn, **kwargs):
 
 
 def full(drawn, filters=5, **kwargs):
-    layer = BoxConv2D(filters, drawn.shape[1], data_format="channels_last", **kwargs)
+    layer = BoxConv2D(
+        filters, depth_multiplier=drawn.shape[1], data_format="channels_last", **kwargs
+    )
     layer.build((None, *SIZE, drawn.shape[0]))
     layer.set_boxes(drawn)
     return layer

@@ -14,7 +14,7 @@ def _image(data_format="channels_last"):
 
 
 def test_a_layer_that_mixes_by_itself():
-    layer = BoxConv2D(5, 2)
+    layer = BoxConv2D(5, depth_multiplier=2)
     layer(np.zeros((1, 8, 8, 3)))
     np.testing.assert_array_equal(visualize.mixing_weights(layer), np.asarray(layer.kernel))
 

@@ -31,7 +31,7 @@ def test_one_box_is_its_kernel():
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("channel", [None, 1])
 def test_channels(data_format, channel):
-    layer = BoxConv2D(4, 2, data_format=data_format)
+    layer = BoxConv2D(4, depth_multiplier=2, data_format=data_format)
     model = _model(layer, channels=3, data_format=data_format)
     layer.set_boxes(np.random.default_rng(0).uniform([-3, -3, 0, 0], [0, 0, 3, 3], (3, 2, 4)))
     images = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
-
 import keras
 import numpy as np
 from keras import activations, initializers, ops, regularizers
@@ -11,21 +9,28 @@ from keras import activations, initializers, ops, regularizers
 from tf_boxconv import backends
 from tf_boxconv import constraints as box_constraints
 from tf_boxconv import initializers as box_initializers
+from tf_boxconv.layers.box_scale import BoxScale
+from tf_boxconv.layers.conv2d_arguments import refuse_arguments_of_convolutions
+from tf_boxconv.layers.moving_averages import average_constrained_boxes
+from tf_boxconv.layers.stored_units import StoredConstraint, StoredInitializer, StoredRegularizer
 from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
-    dtype_name,
+    standardize_count,
     standardize_data_format,
     standardize_implementation,
     standardize_normalization,
     standardize_strides,
+    strided_shape,
 )
 from tf_boxconv.ops.box_conv import box_conv2d
 
 # Box weights are stored as pixels / (COORDINATE_SCALE * max_size), so that one step of an optimizer
-# moves an edge by about learning_rate * COORDINATE_SCALE * max_size pixels (Adam; plain gradient
-# descent goes by its square). Chosen by measurement: docs/notes/coordinate_scale.md. Layers read it
-# when they are built, and weight files record it, so that changing it harms no saved model.
+# moves an edge by about learning_rate * COORDINATE_SCALE * max_size pixels (Adam; the step of plain
+# gradient descent goes by the square). Chosen by measurement: docs/notes/coordinate_scale.md.
+# Layers read it when they are built. The scale is a weight: changing this harms no saved model.
 COORDINATE_SCALE = 1.0
+
+average_constrained_boxes()
 
 
 class BaseBoxConv2D(keras.layers.Layer):
@@ -37,6 +42,7 @@ class BaseBoxConv2D(keras.layers.Layer):
 
     def __init__(
         self,
+        *,
         depth_multiplier,
         strides=1,
         data_format=None,
@@ -54,6 +60,7 @@ class BaseBoxConv2D(keras.layers.Layer):
         implementation="native",
         **kwargs,
     ):
+        refuse_arguments_of_convolutions(type(self), kwargs)
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.depth_multiplier = standardize_count(depth_multiplier, "depth_multiplier")
         self.strides = standardize_strides(strides)
@@ -61,7 +68,7 @@ class BaseBoxConv2D(keras.layers.Layer):
         self.normalization = standardize_normalization(normalization)
         self.max_size = box_constraints.standardize_max_size(max_size)
         self.activation = activations.get(activation)
-        self.use_bias = use_bias
+        self.use_bias = bool(use_bias)
         self.boxes_initializer = box_initializers.get(boxes_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.boxes_regularizer = regularizers.get(boxes_regularizer)
@@ -81,7 +88,7 @@ class BaseBoxConv2D(keras.layers.Layer):
         pixel. The dtype is float32, or float64 where the layer computes in float64.
         """
         self._check_built("boxes")
-        return self._to_pixels(self._boxes)
+        return self._scale.to_pixels(ops.convert_to_tensor(self._boxes))
 
     def set_boxes(self, boxes):
         """Sets the boxes.
@@ -99,36 +106,23 @@ class BaseBoxConv2D(keras.layers.Layer):
                 "`boxes` must have shape [channels, depth_multiplier, 4], here "
                 f"{tuple(self._boxes.shape)}. Received: boxes.shape={tuple(boxes.shape)}"
             )
-        self._boxes.assign(self._to_stored(boxes))
+        self._boxes.assign(self._scale.to_stored(boxes))
 
     @property
     def scale(self):
         """Pixels per unit of the stored box weight, `(scale_y, scale_x)`.
 
-        It is `max_size` (a constant factor aside), so that the learning rates that suit other
-        weights move edges at a useful speed whatever the size of the plane.
+        In a new layer it is `max_size` (times a constant factor), so that the learning rates that
+        suit other weights move edges at a useful speed whatever the size of the plane. It is a
+        non-trainable weight and comes along with weights that are loaded or copied.
         """
         self._check_built("scale")
-        return self._scale
+        return self._scale.current()
 
     def _check_built(self, name):
         if self._scale is None:
             # PyTorch, where layers are modules, puts a message of its own in this one's place.
             raise AttributeError(f"You must build the layer before accessing `{name}`.")
-
-    # By the tensors' own operators: several of Keras's, `ops.maximum` and `ops.matmul` among them,
-    # give float32 for float64 on backends other than TensorFlow (Keras 3.15).
-
-    def _to_pixels(self, stored):
-        stored = ops.convert_to_tensor(stored)
-        return stored * self._scale_tensor(stored)
-
-    def _to_stored(self, pixels):
-        pixels = ops.convert_to_tensor(pixels)
-        return pixels / self._scale_tensor(pixels)
-
-    def _scale_tensor(self, like):
-        return ops.convert_to_tensor(self._scale * 2, dtype_name(like))
 
     def _build_boxes(self, input_shape):
         """Creates the box weight for an input of this shape; returns the number of channels."""
@@ -145,18 +139,28 @@ class BaseBoxConv2D(keras.layers.Layer):
                 )
             max_size = tuple(max(1, length) for length in size)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={self._channel_axis: channels})
-        self._scale = tuple(float(COORDINATE_SCALE * length) for length in max_size)
+        self._plane_size = max_size
+        shape = (channels, self.depth_multiplier, 4)
+        # Half types cannot hold a coordinate, under whatever dtype policy.
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        scale = BoxScale(self, tuple(COORDINATE_SCALE * n for n in max_size), shape, dtype)
+        self._scale_weight = scale.weight
+        initializer = with_max_size(self.boxes_initializer, max_size)
+        regularizer = self.boxes_regularizer and StoredRegularizer(self.boxes_regularizer, scale)
+        constraint = self.boxes_constraint and StoredConstraint(
+            with_max_size(self.boxes_constraint, max_size), scale
+        )
         self._boxes = self.add_weight(
             name="boxes",
-            shape=(channels, self.depth_multiplier, 4),
-            initializer=self._stored_initializer(max_size),
-            regularizer=self._stored_regularizer(),
-            constraint=self._stored_constraint(max_size),
+            shape=shape,
+            initializer=StoredInitializer(initializer, scale),
+            regularizer=regularizer,
+            constraint=constraint,
             trainable=True,
-            # Half types cannot hold a coordinate, under whatever dtype policy.
-            dtype="float64" if self.compute_dtype == "float64" else "float32",
+            dtype=dtype,
             autocast=False,
         )
+        self._scale = scale
         return channels
 
     def _build_bias(self, size):
@@ -171,36 +175,6 @@ class BaseBoxConv2D(keras.layers.Layer):
                 trainable=True,
                 dtype=self.dtype,
             )
-
-    # The initializer, the regularizer and the constraint all see pixels; the weight is stored in
-    # other units. These three translate.
-
-    def _stored_initializer(self, max_size):
-        initializer = with_max_size(self.boxes_initializer, max_size)
-
-        def initialize(shape, dtype=None):
-            return self._to_stored(ops.cast(initializer(shape, dtype=dtype), dtype))
-
-        return initialize
-
-    def _stored_regularizer(self):
-        if self.boxes_regularizer is None:
-            return None
-        return lambda stored: self.boxes_regularizer(self._to_pixels(stored))
-
-    def _stored_constraint(self, max_size):
-        if self.boxes_constraint is None:
-            return None
-        constraint = with_max_size(self.boxes_constraint, max_size)
-
-        def constrain(stored):
-            stored = ops.convert_to_tensor(stored)
-            pixels = self._to_pixels(stored)
-            projected = constraint(pixels)
-            # Boxes that the constraint accepts are not rounded on the way to pixels and back.
-            return ops.where(projected == pixels, stored, self._to_stored(projected))
-
-        return constrain
 
     def _convolve_boxes(self, inputs):
         return box_conv2d(
@@ -245,31 +219,33 @@ class BaseBoxConv2D(keras.layers.Layer):
         return channels, height, width
 
     def _output_shape(self, input_shape, channels):
-        _, *size = self.check_input_shape(input_shape)
-        size = [
-            None if length is None else -(-length // stride)
-            for length, stride in zip(size, self.strides, strict=True)
-        ]
-        batch = input_shape[0]
-        if self.data_format == "channels_last":
-            return (batch, *size, channels)
-        return (batch, channels, *size)
-
-    def save_own_variables(self, store):
-        """Saves the weights and, beside them, the scale of the boxes."""
-        super().save_own_variables(store)
-        if self.built:
-            store["scale"] = np.array(self._scale)
+        self.check_input_shape(input_shape)
+        return strided_shape(input_shape, self.strides, channels, self.data_format)
 
     def load_own_variables(self, store):
-        """Loads the weights; the boxes keep their size in pixels if the scales differ."""
-        store = {key: store[key] for key in store.keys()}  # noqa: SIM118 (not a mapping)
-        saved_scale = store.pop("scale", None)
-        super().load_own_variables(store)
-        if saved_scale is not None and tuple(np.array(saved_scale)) != self._scale:
-            ratio = np.tile(np.array(saved_scale) / self._scale, 2)
-            boxes = ops.convert_to_tensor(self._boxes)
-            self._boxes.assign(boxes * ops.convert_to_tensor(ratio, self._boxes.dtype))
+        """Loads the weights, or none if the shape of one does not match."""
+        values = {key: store[key] for key in store.keys()}  # noqa: SIM118 (not a mapping)
+        variables = self._trainable_variables + self._non_trainable_variables
+        if "scale" in values and self._scale is not None:
+            values = self._with_scale_weight(values, variables)
+        if len(values) == len(variables):
+            for i, variable in enumerate(variables):
+                if tuple(values[str(i)].shape) != tuple(variable.shape):
+                    raise ValueError(
+                        f"Weight '{variable.path}' of layer '{self.name}' has shape "
+                        f"{tuple(variable.shape)}. The saved weight has shape "
+                        f"{tuple(values[str(i)].shape)}."
+                    )
+        super().load_own_variables(values)
+
+    def _with_scale_weight(self, values, variables):
+        """Converts the store of an earlier version, where the scale was not a weight."""
+        values = dict(values)
+        scale = self._scale.stored(np.array(values.pop("scale")))
+        ordered = [values[str(i)] for i in range(len(values))]
+        index = next(i for i, variable in enumerate(variables) if variable is self._scale_weight)
+        ordered.insert(index, scale)
+        return {str(i): value for i, value in enumerate(ordered)}
 
     def get_config(self):
         """Returns the arguments of the constructor."""
@@ -294,13 +270,6 @@ class BaseBoxConv2D(keras.layers.Layer):
             }
         )
         return config
-
-
-def standardize_count(value, name):
-    """Returns `value` if it is a positive integer, or raises a `ValueError` that names it."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value <= 0:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-    return int(value)
 
 
 def with_max_size(rule, max_size):

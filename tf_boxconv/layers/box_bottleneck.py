@@ -5,10 +5,13 @@ from __future__ import annotations
 import keras
 from keras import activations, initializers, ops, regularizers
 
-from tf_boxconv.layers.base_box_conv import standardize_count
+from tf_boxconv.layers.conv2d_arguments import (
+    refuse_arguments_of_convolutions,
+    refuse_positional_arguments,
+)
 from tf_boxconv.layers.depthwise_box_conv2d import DepthwiseBoxConv2D
 from tf_boxconv.layers.mixing import mix_channels
-from tf_boxconv.ops.arguments import standardize_data_format
+from tf_boxconv.ops.arguments import standardize_count, standardize_data_format
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
@@ -27,7 +30,8 @@ class BoxBottleneck(keras.layers.Layer):
 
     Args:
         depth_multiplier: int, the number of boxes for each reduced channel, and the factor by
-            which the channels are reduced. The channels of the input must be divisible by it.
+            which the channels are reduced. The channels of the input must be divisible by it. All
+            other arguments are keyword-only.
         data_format: string, either `"channels_last"` or `"channels_first"`. Both run on the
             CPU. It defaults to the `image_data_format` value found in your Keras config file.
         normalization: `"area"`, `"valid"` or `None`: what the sum over a box is divided by. Not
@@ -79,6 +83,7 @@ class BoxBottleneck(keras.layers.Layer):
     def __init__(
         self,
         depth_multiplier=4,
+        *args,
         data_format=None,
         normalization="area",
         max_size=None,
@@ -94,16 +99,18 @@ class BoxBottleneck(keras.layers.Layer):
         implementation="native",
         **kwargs,
     ):
+        refuse_positional_arguments(type(self), "depth_multiplier", args)
+        refuse_arguments_of_convolutions(type(self), kwargs)
         super().__init__(**kwargs)
         self.depth_multiplier = standardize_count(depth_multiplier, "depth_multiplier")
         self.data_format = standardize_data_format(data_format)
         self.activation = activations.get(activation)
-        self.momentum = momentum
-        self.epsilon = epsilon
+        self.momentum = float(momentum)
+        self.epsilon = float(epsilon)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
         self.box_conv = DepthwiseBoxConv2D(
-            depth_multiplier,
+            self.depth_multiplier,
             data_format=self.data_format,
             normalization=normalization,
             max_size=max_size,
@@ -114,7 +121,7 @@ class BoxBottleneck(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="box_conv",
         )
-        self.dropout = keras.layers.Dropout(rate, dtype=self.dtype_policy, name="dropout")
+        self.dropout = keras.layers.Dropout(float(rate), dtype=self.dtype_policy, name="dropout")
         self.reduce_norm = self._batch_norm("reduce_norm")
         self.box_norm = self._batch_norm("box_norm")
         self.input_spec = keras.layers.InputSpec(ndim=4)
@@ -208,6 +215,7 @@ class BoxBottleneck(keras.layers.Layer):
                 "epsilon": self.epsilon,
                 "kernel_initializer": initializers.serialize(self.kernel_initializer),
                 "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+                "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             }
         )
         return config

@@ -5,22 +5,31 @@ from __future__ import annotations
 import keras
 from keras import initializers, regularizers
 
-from tf_boxconv.layers.base_box_conv import BaseBoxConv2D, standardize_count
+from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+from tf_boxconv.layers.conv2d_arguments import refuse_positional_arguments
 from tf_boxconv.layers.mixing import mix_channels
+from tf_boxconv.ops.arguments import standardize_count
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
 class BoxConv2D(BaseBoxConv2D):
-    """2D box convolution layer, a drop-in for `keras.layers.Conv2D`.
+    """2D box convolution layer, which takes the place of `keras.layers.Conv2D`.
 
     The layer averages each input channel over `depth_multiplier` boxes (see
     `DepthwiseBoxConv2D`), then mixes the `channels * depth_multiplier` responses with learned
     weights, as a 1x1 convolution does, and adds a bias. Each of its `filters` is thus a
     convolution whose kernel is a weighted sum of boxes of any size, and neither the number of
-    parameters nor the cost depends on that size. Where a `Conv2D` takes `kernel_size`, this layer
-    learns it.
+    parameters nor the cost depends on that size.
 
-    With `padding="same"` and the same `strides`, a `Conv2D` has the same output shape.
+    To put it in the place of a `Conv2D`, keep `filters`, `strides`, `activation`, `use_bias` and
+    the arguments that concern `kernel` and `bias`, and leave out `kernel_size`, `padding` and
+    `dilation_rate`:
+
+        keras.layers.Conv2D(32, 7, strides=2, padding="same", activation="relu")
+        tf_boxconv.layers.BoxConv2D(32, strides=2, activation="relu")
+
+    Both have the same output shape. Boxes learn their sizes, and the input counts as zero outside
+    the image, as with `padding="same"`. All arguments after `filters` are keyword-only.
 
     Args:
         filters: int, the dimension of the output space (the number of filters in the
@@ -78,6 +87,7 @@ class BoxConv2D(BaseBoxConv2D):
     def __init__(
         self,
         filters,
+        *args,
         depth_multiplier=4,
         strides=1,
         data_format=None,
@@ -98,6 +108,7 @@ class BoxConv2D(BaseBoxConv2D):
         implementation="native",
         **kwargs,
     ):
+        refuse_positional_arguments(type(self), "filters", args)
         super().__init__(
             depth_multiplier=depth_multiplier,
             strides=strides,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+from tf_boxconv.layers.conv2d_arguments import refuse_positional_arguments
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
@@ -21,7 +22,9 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
 
     Args:
         depth_multiplier: int, the number of boxes, and so of output channels, for each input
-            channel. Output channels in all: `channels * depth_multiplier`.
+            channel. Output channels in all: `channels * depth_multiplier`. All other arguments
+            are keyword-only. (The first argument of `DepthwiseConv2D` is `kernel_size`; a box
+            learns its size and has none.)
         strides: int or tuple/list of 2 integers `(stride_y, stride_x)`. The output has the
             response at every `strides`-th pixel, starting with the first one: it has
             `ceil(size / stride)` of them.
@@ -54,7 +57,8 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         boxes_constraint: Optional projection of the boxes, in pixels, that is applied after each
             step of an optimizer. The default `"box_constraint"` is
             `tf_boxconv.constraints.BoxConstraint`, which keeps every box at least one pixel wide
-            and high, and near the image.
+            and high, and near the image. Moving averages of the weights (`use_ema`) are taken of
+            boxes that it has been applied to.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
         implementation: `"native"`: the compiled op. `"portable"`: stock TensorFlow ops only, the
@@ -64,10 +68,15 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         boxes: The boxes in pixels, a tensor `(channels, depth_multiplier, 4)`. Set them with
             `set_boxes`.
         scale: Pixels per unit of the stored weight, `(scale_y, scale_x)`. The weight that an
-            optimizer sees is `boxes / scale`. As it depends on the size of the plane where
-            `max_size` is `None`, pass `max_size` to copy weights with `set_weights` between
-            layers that were built on planes of different sizes. Weight files carry the scale,
-            so that loading one never changes a box.
+            optimizer sees is `boxes / scale`. The scale is a weight as well, non-trainable, and
+            comes along with the boxes however they are copied: weight files, checkpoints,
+            `set_weights`. Boxes therefore keep their size in pixels between layers that were
+            built on planes of different sizes. `boxes_constraint` keeps the `max_size` of its own
+            layer: boxes that come from larger planes are brought within it by the first step of
+            an optimizer, not before. Pass the larger `max_size` to keep them.
+
+    Every filter has four trainable parameters. The scale adds four non-trainable numbers to a
+    layer, which `count_params` counts.
 
     Input shape:
         A 4D tensor `(batch, height, width, channels)` if `data_format="channels_last"`, else
@@ -93,6 +102,7 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
     def __init__(
         self,
         depth_multiplier=1,
+        *args,
         strides=1,
         data_format=None,
         normalization="area",
@@ -109,6 +119,7 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         implementation="native",
         **kwargs,
     ):
+        refuse_positional_arguments(type(self), "depth_multiplier", args)
         super().__init__(
             depth_multiplier=depth_multiplier,
             strides=strides,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence, Set
 
 import keras
+import numpy as np
 from keras import ops
 
 NORMALIZATIONS = ("area", "valid", None)
@@ -13,14 +15,46 @@ DATA_FORMATS = ("channels_last", "channels_first")
 FLOAT_TYPES = ("float16", "bfloat16", "float32", "float64")
 
 
+def to_integer(value) -> int | None:
+    """Returns `value` as an int, or None if it is no integer.
+
+    Integers of NumPy and of tensor libraries count; booleans and floats do not, whatever their
+    value.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    try:
+        return operator.index(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def to_integer_pair(value) -> tuple[int, int] | None:
+    """Returns a pair of ints from an integer or from two of them, or None."""
+    single = to_integer(value)
+    if single is not None:
+        return single, single
+    if isinstance(value, (str, bytes, Mapping, Set)):
+        return None
+    try:
+        pair = tuple(to_integer(item) for item in value)
+    except TypeError:
+        return None
+    return None if len(pair) != 2 or None in pair else pair
+
+
+def standardize_count(value: int, name: str) -> int:
+    """Returns `value` if it is a positive integer, or raises a `ValueError` that names it."""
+    count = to_integer(value)
+    if count is None or count < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return count
+
+
 def standardize_strides(strides: int | Sequence[int]) -> tuple[int, int]:
     """Returns `(stride_y, stride_x)` from an integer or a pair of integers, all at least 1."""
-    pair = (strides, strides) if isinstance(strides, int) else strides
-    try:
-        pair = tuple(int(s) if float(s).is_integer() else 0 for s in pair)
-    except (TypeError, ValueError):
-        pair = ()
-    if len(pair) != 2 or min(pair) < 1:
+    pair = to_integer_pair(strides)
+    if pair is None or min(pair) < 1:
         raise ValueError(
             "`strides` must be a positive integer or a pair of them (stride_y, stride_x). "
             f"Received: strides={strides!r}"
@@ -68,6 +102,12 @@ def dtype_name(x) -> str:
 def convert_images(x, name: str = "x"):
     """Converts `x` to a floating tensor of rank 4 or raises an error that names it."""
     x = ops.convert_to_tensor(x)
+    check_images(x, name)
+    return x
+
+
+def check_images(x, name: str = "x") -> None:
+    """Raises an error that names `x` unless it is floating and of rank 4; it may be symbolic."""
     if dtype_name(x) not in FLOAT_TYPES:
         raise TypeError(
             f"`{name}` must be float16, bfloat16, float32 or float64. "
@@ -79,22 +119,27 @@ def convert_images(x, name: str = "x"):
             f"`{name}` must have rank 4, [N, H, W, C] or [N, C, H, W]. "
             f"Received: {name}.shape={shape}"
         )
-    return x
 
 
 def convert_boxes(boxes, x, data_format: str):
     """Converts `boxes` to `[C, M, 4]` in the dtype that goes with `x` and checks it against `x`."""
-    dtype = "float64" if dtype_name(x) == "float64" else "float32"
+    dtype = _boxes_dtype(x)
     if not _is_tensor(boxes):
         boxes = ops.convert_to_tensor(boxes, dtype=dtype)
     elif dtype_name(boxes) == "float32" and dtype == "float64":
         boxes = ops.cast(boxes, dtype)
-    elif dtype_name(boxes) != dtype:
+    check_boxes(boxes, x, data_format)
+    return ops.convert_to_tensor(boxes)
+
+
+def check_boxes(boxes, x, data_format: str) -> None:
+    """Raises an error that names `boxes` unless they go with `x`; both may be symbolic."""
+    dtype = _boxes_dtype(x)
+    if dtype_name(boxes) not in ("float32", dtype):
         raise TypeError(
             f"`boxes` must be {dtype} when `x` is {dtype_name(x)} (half types cannot hold a "
             f"coordinate). Received: boxes.dtype={dtype_name(boxes)}"
         )
-    boxes = ops.convert_to_tensor(boxes)
     shape, x_shape = static_shape(boxes), static_shape(x)
     if shape is not None and (len(shape) != 3 or shape[2] not in (4, None)):
         raise ValueError(
@@ -102,14 +147,37 @@ def convert_boxes(boxes, x, data_format: str):
             f"(y_min, x_min, y_max, x_max) in pixels. Received: boxes.shape={shape}"
         )
     if shape is None or x_shape is None:
-        return boxes
+        return
     channels = x_shape[-1 if data_format == "channels_last" else 1]
     if channels is not None and shape[0] is not None and channels != shape[0]:
         raise ValueError(
             f"`boxes` must have one row per channel of `x`, {channels} with "
             f"data_format={data_format!r}. Received: boxes.shape={shape}, x.shape={x_shape}"
         )
-    return boxes
+
+
+def _boxes_dtype(x) -> str:
+    return "float64" if dtype_name(x) == "float64" else "float32"
+
+
+def as_tensor_like(x, dtype: str | None = None):
+    """Returns `x` if it has a shape and a dtype, else an array of it in `dtype`."""
+    return x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x, dtype)
+
+
+def is_symbolic(*arguments) -> bool:
+    """Whether one of `arguments` is a `KerasTensor`, of a functional model under construction."""
+    return any(isinstance(argument, keras.KerasTensor) for argument in arguments)
+
+
+def strided_shape(shape, strides: tuple[int, int], channels: int | None, data_format: str):
+    """The shape `[N, H, W, C]` or `[N, C, H, W]` of an output; sizes may be None."""
+    first = 1 if data_format == "channels_last" else 2
+    sizes = zip(shape[first : first + 2], strides, strict=True)
+    size = [None if length is None else -(-length // stride) for length, stride in sizes]
+    if data_format == "channels_last":
+        return (shape[0], *size, channels)
+    return (shape[0], channels, *size)
 
 
 def static_shape(x) -> tuple[int | None, ...] | None:

@@ -1,4 +1,4 @@
-"""`box_conv2d`: the operator, by the compiled op or by stock ops."""
+"""`box_conv2d`: the operator, by the compiled op or in portable form."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import keras
 from tf_boxconv import backends
 from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
+    as_tensor_like,
+    check_boxes,
+    check_images,
     convert_boxes,
     convert_images,
+    dtype_name,
+    is_symbolic,
     standardize_data_format,
     standardize_implementation,
     standardize_normalization,
     standardize_strides,
+    strided_shape,
 )
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 
@@ -47,10 +53,13 @@ def box_conv2d(
     Neural Networks with Box Convolutions" (NeurIPS 2018).
 
     Args:
-        x: Tensor `[N, H, W, C]`, or `[N, C, H, W]` with `data_format="channels_first"`; float16,
-            bfloat16, float32 or float64. Any size may be 0.
-        boxes: Tensor `[C, M, 4]`: for each channel `M` boxes `(y_min, x_min, y_max, x_max)` in
-            pixels, relative to the centre of the output pixel. float64 if `x` is, else float32.
+        x: Tensor or `KerasTensor` `[N, H, W, C]`, or `[N, C, H, W]` with
+            `data_format="channels_first"`; float16, bfloat16, float32 or float64. Any size may be
+            0, and in a `KerasTensor` None.
+        boxes: Tensor or `KerasTensor` `[C, M, 4]`: for each channel `M` boxes
+            `(y_min, x_min, y_max, x_max)` in pixels, relative to the centre of the output pixel.
+            float64 if `x` is, else float32. A layer is the way to boxes that a model trains and
+            saves: like the operations of `keras.ops`, this one owns no weights.
         strides: `s` or `(stride_y, stride_x)`: output `(i, j)` is the response at pixel
             `(i * stride_y, j * stride_x)`.
         normalization: `"area"` divides by the box's area, `"valid"` by the area of its part inside
@@ -82,6 +91,15 @@ def box_conv2d(
     normalization = standardize_normalization(normalization)
     data_format = standardize_data_format(data_format)
     implementation = standardize_implementation(implementation)
+    if is_symbolic(x, boxes):
+        operation = BoxConv2DOperation(
+            strides, normalization, data_format, implementation, name=name
+        )
+        return operation.symbolic_call(x, boxes)
+    return _compute(x, boxes, strides, normalization, data_format, implementation, name)
+
+
+def _compute(x, boxes, strides, normalization, data_format, implementation, name):
     native = backends.native
     if implementation == "portable" or native is None or stock_ops_scope.is_active():
         return box_conv2d_overlap(x, boxes, strides, normalization, data_format, name)
@@ -89,3 +107,52 @@ def box_conv2d(
         x = convert_images(x)
         boxes = convert_boxes(boxes, x, data_format)
         return native.box_conv2d(x, boxes, strides, normalization, data_format)
+
+
+@keras.saving.register_keras_serializable(package="tf_boxconv")
+class BoxConv2DOperation(keras.Operation):
+    """`box_conv2d` in a functional model: what a call on a `KerasTensor` adds to the model.
+
+    Like the operations of `keras.ops` it owns no weights. The arguments are those of `box_conv2d`.
+    """
+
+    def __init__(self, strides, normalization, data_format, implementation, *, name=None):
+        super().__init__(name=name)
+        self.strides = standardize_strides(strides)
+        self.normalization = normalization
+        self.data_format = data_format
+        self.implementation = implementation
+
+    def call(self, x, boxes):
+        """Computes the responses."""
+        return _compute(
+            x,
+            boxes,
+            self.strides,
+            self.normalization,
+            self.data_format,
+            self.implementation,
+            self.name,
+        )
+
+    def compute_output_spec(self, x, boxes):
+        """Checks the arguments; returns the shape and dtype of the result."""
+        x, boxes = as_tensor_like(x), as_tensor_like(boxes, "float32")
+        check_images(x)
+        check_boxes(boxes, x, self.data_format)
+        channel_axis = 3 if self.data_format == "channels_last" else 1
+        channels, multiplier, _ = boxes.shape
+        channels = channels if x.shape[channel_axis] is None else x.shape[channel_axis]
+        channels = None if None in (channels, multiplier) else channels * multiplier
+        shape = strided_shape(x.shape, self.strides, channels, self.data_format)
+        return keras.KerasTensor(shape, dtype_name(x))
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "strides": self.strides,
+            "normalization": self.normalization,
+            "data_format": self.data_format,
+            "implementation": self.implementation,
+        }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tf_boxconv.layers.base_box_conv import COORDINATE_SCALE, BaseBoxConv2D
+from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.visualize.kernels import box_offsets, box_sizes, boxes_array
 from tf_boxconv.visualize.mixing_weights import mixing_weights
 
@@ -61,7 +61,7 @@ def box_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
 
 def plane_size(layer: BaseBoxConv2D) -> tuple[float, float]:
     """The size `(height, width)` of the planes that a layer's boxes are meant for."""
-    return tuple(length / COORDINATE_SCALE for length in layer.scale)
+    return tuple(float(length) for length in layer._plane_size)
 
 
 def draw_boxes_into(

@@ -160,6 +160,18 @@ def test_restoring_goes_on_bit_for_bit(settings, tmp_path):
     assert_same(weights(resumed.inference), weights(whole.inference))
 
 
+def test_the_state_of_an_earlier_version_is_restored():
+    """When the scale of boxes was no weight."""
+    trainer = make_trainer()
+    trainer.run(batches(), 2)
+    state = trainer.state()
+    earlier = {name: value for name, value in state.items() if not name.endswith("/scale")}
+    assert len(earlier) < len(state)
+    restored = make_trainer(seed=1)
+    restored.restore(earlier)
+    assert_same(restored.state(), state)
+
+
 def test_the_state_of_another_network_is_refused():
     state = make_trainer().state()
     with pytest.raises(RunFolderError, match=r"another training: .*stem_down.* \(3, 3, 32, 6\)"):

@@ -1,0 +1,169 @@
+"""Arguments as people give them: integers of every kind, and what they know from Conv2D."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tf_boxconv
+from tests.backend import tensor, to_float64
+from tests.layers.cases import LAYERS, images, make
+from tf_boxconv.constraints import BoxConstraint
+from tf_boxconv.initializers import RandomBoxes
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
+
+LAYER_CLASSES = [BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D]
+INTEGERS = {
+    "int": int,
+    "int8": np.int8,
+    "uint8": np.uint8,
+    "int64": np.int64,
+    "array of rank 0": np.array,
+    "tensor": tensor,
+}
+PAIRS = {
+    "tuple": tuple,
+    "list": list,
+    "array": np.array,
+    "integers of NumPy": lambda pair: [np.int32(n) for n in pair],
+    "tensors": lambda pair: [tensor(n) for n in pair],
+}
+NO_INTEGERS = [True, np.True_, 2.0, np.float32(2), np.array(2.0), np.array([2]), "2", b"2", 2j]
+# Every argument that is a count, and every one that is a count or two.
+COUNTS = {
+    "filters": lambda n: BoxConv2D(n).filters,
+    "depth_multiplier": lambda n: BoxConv2D(4, depth_multiplier=n).depth_multiplier,
+    "depth_multiplier, depthwise": lambda n: DepthwiseBoxConv2D(n).depth_multiplier,
+    "depth_multiplier, bottleneck": lambda n: BoxBottleneck(n).depth_multiplier,
+}
+SIZES = {
+    "strides": lambda n: BoxConv2D(4, strides=n).strides,
+    "strides, depthwise": lambda n: DepthwiseBoxConv2D(strides=n).strides,
+    "max_size": lambda n: BoxConv2D(4, max_size=n).max_size,
+    "max_size, depthwise": lambda n: DepthwiseBoxConv2D(max_size=n).max_size,
+    "max_size, bottleneck": lambda n: BoxBottleneck(max_size=n).box_conv.max_size,
+    "max_size, constraint": lambda n: BoxConstraint(max_size=n).max_size,
+    "max_size, initializer": lambda n: RandomBoxes(max_size=n).max_size,
+}
+
+
+@pytest.mark.parametrize("argument", [*COUNTS, *SIZES])
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_integers(argument, kind):
+    make_argument = COUNTS.get(argument) or SIZES[argument]
+    got = make_argument(INTEGERS[kind](2))
+    assert json.dumps(got) == json.dumps(make_argument(2))
+
+
+@pytest.mark.parametrize("argument", SIZES)
+@pytest.mark.parametrize("kind", PAIRS)
+def test_pairs(argument, kind):
+    assert json.dumps(SIZES[argument](PAIRS[kind]((2, 3)))) == "[2, 3]"
+
+
+@pytest.mark.parametrize("argument", [*COUNTS, *SIZES])
+@pytest.mark.parametrize("value", NO_INTEGERS)
+def test_what_is_no_integer_is_refused(argument, value):
+    name = argument.split(",")[0]
+    make_argument = COUNTS.get(argument) or SIZES[argument]
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer.*Received: {name}="):
+        make_argument(value)
+    if argument in SIZES:
+        with pytest.raises(ValueError, match=f"`{name}` must be"):
+            make_argument((2, value))
+
+
+@pytest.mark.parametrize("strides", [np.int64(2), np.array(2), np.array([2, 2]), [np.int32(2)] * 2])
+def test_strides_of_the_operator(strides):
+    x, boxes = images((1, 7, 8, 1)), np.float32([[[-1, -1, 1, 1]]])
+    wanted = to_float64(tf_boxconv.box_conv2d(x, boxes, strides=2))
+    for implementation in ("native", "portable"):
+        got = tf_boxconv.box_conv2d(x, boxes, strides=strides, implementation=implementation)
+        np.testing.assert_allclose(to_float64(got), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [True, 2.0, np.float32(2)])
+def test_strides_that_the_operator_refuses(value):
+    with pytest.raises(ValueError, match="`strides` must be a positive integer"):
+        tf_boxconv.box_conv2d(images((1, 7, 8, 1)), np.zeros((1, 1, 4)), strides=value)
+
+
+@pytest.mark.parametrize("min_size", [True, "1", None, 1j])
+def test_min_size_is_a_number(min_size):
+    for cls in (BoxConstraint, RandomBoxes):
+        with pytest.raises(ValueError, match="`min_size` must be"):
+            cls(max_size=9, min_size=min_size)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_configurations_of_numbers_of_numpy_are_json(name):
+    arguments = {"max_size": np.array([9, 11])}
+    if name == "bottleneck":
+        arguments |= {
+            "rate": np.float32(0.25),
+            "momentum": np.float32(0.5),
+            "epsilon": np.float64(1),
+        }
+    else:
+        arguments |= {"strides": np.array([2, 1]), "use_bias": np.True_}
+    layer = make(name, **arguments)
+    config = json.loads(json.dumps(layer.get_config()))
+    revived = type(layer).from_config(config)
+    assert revived.get_config() == layer.get_config()
+
+
+CONVOLUTIONS = [
+    keras.layers.Conv2D(1, 1),
+    keras.layers.DepthwiseConv2D(1),
+    keras.layers.SeparableConv2D(1, 1),
+]
+OF_CONVOLUTIONS = sorted(
+    {name for layer in CONVOLUTIONS for name in layer.get_config()} | {"groups"}
+)
+
+
+@pytest.mark.parametrize("cls", LAYER_CLASSES)
+@pytest.mark.parametrize("name", OF_CONVOLUTIONS)
+def test_arguments_of_keras_convolutions_are_taken_or_answered(cls, name):
+    """Whatever Keras's own convolutions take by name."""
+    required = {"filters": 4} if cls is BoxConv2D else {}
+    values = {
+        **keras.layers.DepthwiseConv2D(3).get_config(),
+        **keras.layers.SeparableConv2D(4, 3).get_config(),
+        **keras.layers.Conv2D(4, 3).get_config(),
+        "padding": "same",
+    }
+    arguments = {**required, name: values[name]}
+    if name in cls(**required).get_config():
+        cls(**arguments)
+    else:
+        with pytest.raises(ValueError, match=rf"`{cls.__name__}` .*`{name}`: .*Received: {name}="):
+            cls(**arguments)
+
+
+def test_every_argument_that_does_not_apply_is_named_at_once():
+    with pytest.raises(
+        ValueError, match=r"`kernel_size`: .*`padding`: .*kernel_size=7, padding='same'"
+    ):
+        BoxConv2D(32, kernel_size=7, padding="same")
+    with pytest.raises(ValueError, match="no_such_argument"):
+        BoxConv2D(32, no_such_argument=1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "message"),
+    [
+        (
+            BoxConv2D,
+            (32, 3),
+            "boxes learn their size.*depth_multiplier=3.*Received after `filters`: 3",
+        ),
+        (BoxConv2D, (32, (3, 3), 2), r"`filters`: \(3, 3\), 2"),
+        (DepthwiseBoxConv2D, (2, 2), "pass all others by name.*after `depth_multiplier`: 2"),
+        (BoxBottleneck, (4, "channels_last"), "after `depth_multiplier`: 'channels_last'"),
+    ],
+)
+def test_all_arguments_but_the_first_are_passed_by_name(cls, arguments, message):
+    with pytest.raises(TypeError, match=message):
+        cls(*arguments)

@@ -1,0 +1,129 @@
+"""After training, by whatever means, every box is as its constraint promises."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tests.backend import BACKEND, tensorflow_only, to_float64
+from tests.layers.cases import LAYERS, images, make
+from tf_boxconv.layers import DepthwiseBoxConv2D
+
+SIZE = (8, 10)
+OPTIMIZERS = {
+    "plain": {},
+    "averages": {"use_ema": True, "ema_momentum": 0.9},
+    "averages overwrite": {"use_ema": True, "ema_overwrite_frequency": 3},
+    "averages and accumulation": {"use_ema": True, "gradient_accumulation_steps": 2},
+    "loss scale": {"use_ema": True, "loss_scale_factor": 128.0},
+    "weight decay": {"use_ema": True, "weight_decay": 0.5},
+    "clipping": {"use_ema": True, "global_clipnorm": 0.5},
+}
+
+
+def assert_valid(boxes):
+    boxes = to_float64(boxes)
+    assert (boxes[..., 2:] - boxes[..., :2]).min() >= 1 - 1e-5
+    assert np.all(np.abs(boxes) <= np.tile(SIZE, 2) + 1e-4)
+
+
+def model_of(layer):
+    return keras.Sequential([keras.Input((*SIZE, 8)), layer])
+
+
+def data(model):
+    return images((8, *SIZE, 8)), images((8, *model.output_shape[1:]), seed=1)
+
+
+def fit(model, optimizer, **kwargs):
+    """Steps of many pixels a time, under which boxes would collapse and fly off."""
+    model.compile(optimizer, "mse", **kwargs)
+    model.fit(*data(model), batch_size=2, epochs=4, verbose=0, shuffle=False)
+
+
+@pytest.mark.parametrize("arguments", OPTIMIZERS)
+def test_after_fit(arguments):
+    layer = DepthwiseBoxConv2D(4)
+    fit(model_of(layer), keras.optimizers.Adam(1.0, **OPTIMIZERS[arguments]))
+    assert_valid(layer.boxes)
+
+
+def test_without_a_constraint_averages_are_not_valid():
+    """Which shows that the tests above would notice."""
+    layer = DepthwiseBoxConv2D(4, boxes_constraint=None)
+    fit(model_of(layer), keras.optimizers.Adam(1.0, use_ema=True, ema_momentum=0.9))
+    with pytest.raises(AssertionError):
+        assert_valid(layer.boxes)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_averages_in_every_layer(name):
+    layer = make(name)
+    fit(model_of(layer), keras.optimizers.SGD(300.0, momentum=0.9, use_ema=True))
+    boxes = to_float64(layer.boxes)
+    if np.all(np.isfinite(boxes)):  # the other weights diverge
+        assert_valid(boxes)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_averages_in_compiled_steps(jit_compile):
+    if jit_compile and BACKEND == "torch":
+        pytest.skip("torch.compile needs a compiler and minutes")
+    layer = DepthwiseBoxConv2D(4, implementation="portable")
+    fit(model_of(layer), keras.optimizers.Adam(1.0, use_ema=True), jit_compile=jit_compile)
+    assert_valid(layer.boxes)
+
+
+def test_averages_under_a_loss_scale_optimizer():
+    layer = DepthwiseBoxConv2D(4, dtype="mixed_float16")
+    inner = keras.optimizers.Adam(1.0, use_ema=True, ema_momentum=0.9)
+    fit(model_of(layer), keras.optimizers.LossScaleOptimizer(inner, initial_scale=64.0))
+    assert_valid(layer.boxes)
+
+
+def test_averages_while_a_callback_swaps_them_in():
+    """`SwapEMAWeights` evaluates the averages, and `ModelCheckpoint` saves them."""
+    layer = DepthwiseBoxConv2D(4)
+    model = model_of(layer)
+    model.compile(keras.optimizers.Adam(1.0, use_ema=True, ema_momentum=0.9), "mse")
+    seen = []
+    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(layer.boxes))
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    model.fit(*data(model), batch_size=2, epochs=3, verbose=0, callbacks=[swap, look])
+    for boxes in [*seen, layer.boxes]:
+        assert_valid(boxes)
+
+
+# With `ema_overwrite_frequency` Keras (3.15) itself fails there, whatever the layers: "`merge_call`
+# called while defining a new graph".
+@tensorflow_only
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("arguments", ["plain", "averages"])
+def test_under_a_mirrored_strategy(replicas, arguments):
+    """In a process of its own: the number of devices is settled before TensorFlow is used."""
+    code = f"from tests.layers import {__name__.split('.')[-1]} as t; t.fit_mirrored"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}({replicas}, {arguments!r})"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def fit_mirrored(replicas, arguments):
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    parts = [tf.config.LogicalDeviceConfiguration()] * replicas
+    tf.config.set_logical_device_configuration(cpu, parts)
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas)])
+    assert strategy.num_replicas_in_sync == replicas
+    with strategy.scope():
+        layer = DepthwiseBoxConv2D(4)
+        model = model_of(layer)
+        model.compile(keras.optimizers.Adam(1.0, **OPTIMIZERS[arguments]), "mse")
+    model.fit(*data(model), batch_size=4, epochs=4, verbose=0)
+    assert_valid(layer.boxes)

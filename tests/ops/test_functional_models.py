@@ -1,0 +1,158 @@
+"""The operators on `KerasTensor`s: in functional models that are trained, saved and exported."""
+
+import keras
+import numpy as np
+import pytest
+
+import tf_boxconv
+from tests.backend import tensor, tensorflow_only, to_float64
+from tests.layers.cases import DATA_FORMATS, image_shape, images
+
+IMPLEMENTATIONS = ("native", "portable")
+both = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+
+
+def some_boxes(channels=3, multiplier=2, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    low = rng.uniform(-5, 1, (channels, multiplier, 2))
+    return np.concatenate([low, low + rng.uniform(1, 6, low.shape)], -1).astype(dtype)
+
+
+@both
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize(("strides", "normalization"), [(1, "area"), ((3, 2), None)])
+@pytest.mark.parametrize("known", [True, False])
+def test_box_conv2d(implementation, data_format, strides, normalization, known, tmp_path):
+    options = {
+        "strides": strides,
+        "normalization": normalization,
+        "data_format": data_format,
+        "implementation": implementation,
+    }
+    x = images(image_shape(data_format, 9, 11, 3))
+    size = (9, 11) if known else (None, None)
+    inputs = keras.Input(image_shape(data_format, *size, 3)[1:])
+    outputs = tf_boxconv.box_conv2d(inputs, some_boxes(), **options)
+    wanted = to_float64(tf_boxconv.box_conv2d(x, some_boxes(), **options))
+    expected = (None, *wanted.shape[1:])
+    if not known:
+        spatial = (1, 2) if data_format == "channels_last" else (2, 3)
+        expected = tuple(None if i in (0, *spatial) else n for i, n in enumerate(expected))
+    assert isinstance(outputs, keras.KerasTensor) and outputs.shape == expected
+    model = keras.Model(inputs, outputs)
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+    assert loaded.to_json() == model.to_json()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float32", pytest.param("float64", marks=tensorflow_only)]
+)
+@both
+def test_dtypes(implementation, dtype):
+    inputs = keras.Input((9, 11, 3), dtype=dtype)
+    outputs = tf_boxconv.box_conv2d(inputs, some_boxes(), implementation=implementation)
+    assert outputs.dtype == dtype
+    got = keras.Model(inputs, outputs)(tensor(images((2, 9, 11, 3)), dtype))
+    assert keras.backend.standardize_dtype(got.dtype) == dtype
+    table = tf_boxconv.integral_image(inputs)
+    assert table.dtype == ("float64" if dtype == "float64" else "float32")
+
+
+@both
+def test_boxes_that_are_symbolic(implementation):
+    """The boxes are an input, the images another or given."""
+    x, boxes = images((2, 9, 11, 3)), some_boxes()
+    inputs, box_input = keras.Input((None, None, 3)), keras.Input(batch_shape=(3, None, 4))
+    outputs = tf_boxconv.box_conv2d(inputs, box_input, implementation=implementation)
+    assert outputs.shape == (None, None, None, None)
+    model = keras.Model([inputs, box_input], outputs)
+    wanted = to_float64(tf_boxconv.box_conv2d(x, boxes))
+    got = model([tensor(x), tensor(boxes)])
+    np.testing.assert_allclose(to_float64(got), wanted, rtol=1e-5, atol=1e-5)
+    fixed = tf_boxconv.box_conv2d(tensor(x), box_input, implementation=implementation)
+    assert fixed.shape == (2, 9, 11, None)
+    got = keras.Model(box_input, fixed)(tensor(boxes))
+    np.testing.assert_allclose(to_float64(got), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["list", "array", "tensor", "variable"])
+def test_boxes_that_are_given(kind, tmp_path):
+    make = {"list": np.ndarray.tolist, "array": np.asarray, "tensor": tensor}
+    boxes = make.get(kind, keras.Variable)(some_boxes())
+    inputs = keras.Input((9, 11, 3))
+    model = keras.Model(inputs, tf_boxconv.box_conv2d(inputs, boxes))
+    x = images((2, 9, 11, 3))
+    wanted = to_float64(tf_boxconv.box_conv2d(x, some_boxes()))
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+    if kind == "variable":
+        return  # Of no layer: Keras does not save it for its own operations either.
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize("size", [(9, 11), (None, None)])
+def test_integral_image(data_format, size, tmp_path):
+    x = images(image_shape(data_format, 9, 11, 3))
+    inputs = keras.Input(image_shape(data_format, *size, 3)[1:])
+    outputs = tf_boxconv.integral_image(inputs, data_format=data_format)
+    grown = [None if length is None else length + 1 for length in size]
+    assert outputs.shape == image_shape(data_format, *grown, 3, None)
+    model = keras.Model(inputs, outputs)
+    model.save(tmp_path / "model.keras")
+    wanted = to_float64(tf_boxconv.integral_image(x, data_format=data_format))
+    for either in (model, keras.models.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(either.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_a_model_with_operators_trains():
+    """Gradients pass through to the layers before and to boxes that a network makes."""
+    inputs = keras.Input((9, 11, 3))
+    x = keras.layers.Conv2D(3, 1, name="before")(inputs)
+    x = tf_boxconv.box_conv2d(x, some_boxes(), strides=2, name="boxes")
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 1)(x))
+    assert any(operation.name == "boxes" for operation in model.operations)
+    model.compile("sgd", "mse")
+    before = to_float64(model.get_layer("before").kernel)
+    model.fit(images((4, 9, 11, 3)), np.ones((4, 5, 6, 1)), verbose=0)
+    assert np.abs(to_float64(model.get_layer("before").kernel) - before).max() > 1e-5
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    x = images((2, 9, 11, 3))
+    np.testing.assert_array_equal(clone.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@tensorflow_only
+def test_a_model_with_operators_is_exported(tmp_path):
+    import tensorflow as tf
+
+    inputs = keras.Input((9, 11, 3))
+    model = keras.Model(inputs, tf_boxconv.box_conv2d(inputs, some_boxes()))
+    x = images((2, 9, 11, 3))
+    tf_boxconv.export(model, tmp_path / "portable", "saved_model_portable")
+    served = tf.saved_model.load(str(tmp_path / "portable"))
+    (got,) = served.signatures["serving_default"](tf.constant(x)).values()
+    np.testing.assert_allclose(got.numpy(), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "boxes", "error", "message"),
+    [
+        ((9, 3), some_boxes(), ValueError, r"`x` must have rank 4.*\(None, 9, 3\)"),
+        ((9, 11, 5), some_boxes(), ValueError, r"one row per channel of `x`, 5"),
+        ((9, 11, 3), some_boxes()[0], ValueError, r"`boxes` must have shape \[C, M, 4\]"),
+        ((9, 11, 3), some_boxes(dtype=np.float16), TypeError, "`boxes` must be float32"),
+    ],
+)
+def test_bad_arguments(shape, boxes, error, message):
+    with pytest.raises(error, match=message):
+        tf_boxconv.box_conv2d(keras.Input(shape), tensor(boxes))
+    if len(shape) == 2:
+        with pytest.raises(error, match=message):
+            tf_boxconv.integral_image(keras.Input(shape))
+    with pytest.raises(TypeError, match=r"`x` must be float16.*int32"):
+        tf_boxconv.box_conv2d(keras.Input((9, 11, 3), dtype="int32"), some_boxes())

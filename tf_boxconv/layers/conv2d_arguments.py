@@ -1,0 +1,58 @@
+"""Help with arguments of Keras's convolution layers that box convolution layers do not have."""
+
+from __future__ import annotations
+
+# Every argument of Conv2D, DepthwiseConv2D and SeparableConv2D that one of the box layers lacks.
+_INSTEAD = {
+    "kernel_size": "boxes learn their size, leave it out",
+    "padding": 'the output always has the size of padding="same", with zeros outside the image; '
+    "leave it out (keras.layers.Cropping2D crops)",
+    "dilation_rate": "boxes learn how far they reach, leave it out",
+    "groups": "boxes act on each channel on its own, and DepthwiseBoxConv2D mixes no channels",
+    "depthwise_initializer": "for the boxes pass `boxes_initializer`",
+    "depthwise_regularizer": "for the boxes pass `boxes_regularizer`",
+    "depthwise_constraint": "for the boxes pass `boxes_constraint`",
+    "pointwise_initializer": "the weights that mix channels are BoxConv2D's `kernel_initializer`",
+    "pointwise_regularizer": "the weights that mix channels are BoxConv2D's `kernel_regularizer`",
+    "pointwise_constraint": "the weights that mix channels are BoxConv2D's `kernel_constraint`",
+    "kernel_initializer": "for the boxes pass `boxes_initializer`",
+    "kernel_regularizer": "for the boxes pass `boxes_regularizer`",
+    "kernel_constraint": "for the boxes pass `boxes_constraint`",
+    "filters": "the input and `depth_multiplier` give the number of output channels; BoxConv2D has "
+    "`filters`",
+    "strides": "a residual block keeps the size of its input; BoxConv2D and DepthwiseBoxConv2D "
+    "have `strides`",
+    "use_bias": "batch normalization adds a bias, leave it out",
+    "bias_initializer": "batch normalization adds a bias, leave it out",
+    "bias_regularizer": "batch normalization adds a bias, leave it out",
+    "bias_constraint": "batch normalization adds a bias, leave it out",
+}
+
+
+def refuse_arguments_of_convolutions(layer: type, arguments: dict) -> None:
+    """Raises a `ValueError` if an argument that `layer` does not have is one of a convolution."""
+    found = [name for name in arguments if name in _INSTEAD]
+    if found:
+        given = ", ".join(f"{name}={arguments[name]!r}" for name in found)
+        advice = "; ".join(f"`{name}`: {_INSTEAD[name]}" for name in found)
+        raise ValueError(
+            f"`{layer.__name__}` takes the place of a convolution, but not all of its arguments. "
+            f"{advice}. Received: {given}"
+        )
+
+
+def refuse_positional_arguments(layer: type, first: str, others: tuple) -> None:
+    """Raises a `TypeError` if a call has positional arguments after the first one."""
+    if not others:
+        return
+    given = ", ".join(map(repr, others))
+    help_ = "pass all others by name"
+    if first == "filters":
+        help_ = (
+            "there is no kernel_size, because boxes learn their size. Pass all others by name, "
+            f"such as depth_multiplier={others[0]!r} for the number of boxes a channel"
+        )
+    raise TypeError(
+        f"`{layer.__name__}` takes one positional argument, `{first}`; {help_}. "
+        f"Received after `{first}`: {given}"
+    )
