@@ -56,26 +56,39 @@ def _box_conv2d_gradient(op: tf.Operation, output_grad: tf.Tensor) -> list[tf.Te
 
 @tf.RegisterGradient("BoxConv>BoxConv2DGrad")
 def _box_conv2d_second_gradient(
-    op: tf.Operation, of_input_grad: tf.Tensor, of_boxes_grad: tf.Tensor
-) -> list[tf.Tensor]:
-    """Back-propagates through `(input_grad, boxes_grad)` to `(input, boxes, output_grad)`."""
+    op: tf.Operation, of_input_grad: tf.Tensor | None, of_boxes_grad: tf.Tensor | None
+) -> list[tf.Tensor | None]:
+    """Back-propagates through `(input_grad, boxes_grad)` to `(input, boxes, output_grad)`.
+
+    TensorFlow passes None, or zeros, for a gradient that nothing depends on: None while it traces
+    functions whose outputs are not all used, as `tf.autodiff.ForwardAccumulator` does.
+    """
     x, boxes, output_grad = op.inputs
     attributes = _attributes(op)
-    # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients, with
-    # the vector in the place of the image.
-    to_output_grad = compiled_ops.box_conv_box_conv2d(
-        input=of_input_grad, boxes=boxes, **attributes
-    )
-    _, to_boxes = compiled_ops.box_conv_box_conv2d_grad(
-        input=of_input_grad, boxes=boxes, output_grad=output_grad, **attributes
-    )
-    # TensorFlow passes zeros where nothing depends on the edge gradients, which is nearly always.
-    through_boxes = tf.cond(
-        tf.reduce_any(of_boxes_grad != 0),
-        lambda: _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes),
-        lambda: [tf.zeros_like(x), tf.zeros_like(boxes), tf.zeros_like(output_grad)],
-    )
-    return [through_boxes[0], to_boxes + through_boxes[1], to_output_grad + through_boxes[2]]
+    to_x = to_boxes = to_output_grad = None
+    if of_input_grad is not None:
+        # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients,
+        # with the vector in the place of the image.
+        to_output_grad = compiled_ops.box_conv_box_conv2d(
+            input=of_input_grad, boxes=boxes, **attributes
+        )
+        _, to_boxes = compiled_ops.box_conv_box_conv2d_grad(
+            input=of_input_grad, boxes=boxes, output_grad=output_grad, **attributes
+        )
+    if of_boxes_grad is not None:
+        # Nearly always zeros, which need not take the slow path.
+        to_x, more_to_boxes, more_to_output_grad = tf.cond(
+            tf.reduce_any(of_boxes_grad != 0),
+            lambda: _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes),
+            lambda: [tf.zeros_like(x), tf.zeros_like(boxes), tf.zeros_like(output_grad)],
+        )
+        to_boxes = _sum(to_boxes, more_to_boxes)
+        to_output_grad = _sum(to_output_grad, more_to_output_grad)
+    return [to_x, to_boxes, to_output_grad]
+
+
+def _sum(a: tf.Tensor | None, b: tf.Tensor) -> tf.Tensor:
+    return b if a is None else a + b
 
 
 def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) -> list[tf.Tensor]:
