@@ -114,10 +114,11 @@ def find_frameworks() -> Frameworks:
         said = "\n".join(f"  {name}: {error}" for name, error in errors.items())
         print(f"{sys.executable} said:\n{said}")
         raise SystemExit(
-            f"{FAILED}it compiles for the installed frameworks and found none of TensorFlow, JAX and "
-            "PyTorch. First run `pip install 'tensorflow>=2.21,<2.22'` (or tensorflow-cpu), `pip install jax` or "
-            "`pip install torch`. If your installer builds in an environment of its own (uv, "
-            "build), pass --no-build-isolation with setuptools, cmake and ninja installed."
+            f"{FAILED}it compiles for the installed frameworks and found none of TensorFlow, "
+            "JAX and PyTorch. First run `pip install 'tensorflow>=2.21,<2.22'` (or "
+            "tensorflow-cpu), `pip install jax` or `pip install torch`. If your installer builds "
+            "in an environment of its own (uv, build), pass --no-build-isolation with setuptools, "
+            "cmake and ninja installed."
         )
     for name, answer in found.items():
         state = answer["version"] if answer else f"not found ({errors[name]})"

@@ -115,7 +115,7 @@ def test_no_build_tool(checkout, bare_python, tool):
 
 def test_no_framework(checkout, bare_python):
     lines = build(checkout, bare_python, frameworks=False)
-    assert_says(lines, "TensorFlow, JAX and PyTorch", "pip install torch")
+    assert_says(lines, "found none of TensorFlow, JAX and PyTorch", "pip install torch")
 
 
 @pytest.mark.parametrize("choice", ["ON", "yes"])

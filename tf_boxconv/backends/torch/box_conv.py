@@ -113,6 +113,7 @@ class BoxConv(torch.autograd.Function):
         return _operator(x, boxes, *options)
 
     @staticmethod
+    @torch.compiler.disable  # it would read the saved tensors twice, which a checkpoint forbids
     def backward(ctx, output_grad):
         """The gradients to the images and the boxes."""
         if output_grad is None:
@@ -153,6 +154,7 @@ class BoxConvGrad(torch.autograd.Function):
         return _grad_operator(x, boxes, output_grad, *options)
 
     @staticmethod
+    @torch.compiler.disable  # it would read the saved tensors twice, which a checkpoint forbids
     def backward(ctx, of_input_grad, of_boxes_grad):
         """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
         x, boxes, output_grad = ctx.saved_tensors
