@@ -7,18 +7,25 @@ import torch
 from tf_boxconv.backends.torch.batching import fold, unfold
 from tf_boxconv.backends.torch.forms import suitable
 from tf_boxconv.backends.torch.library import call, problem_of
-from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
 
 
 def integral_image(x: torch.Tensor, data_format: str, dtype: str) -> torch.Tensor:
     """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them."""
     if x.device.type != "cpu":
-        return integral_image_cumsum(x, data_format, dtype)
+        return _portable(x, data_format, dtype)
     return _integral_image(x, data_format, dtype)
 
 
 def _integral_image(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
-    return suitable(_operator, IntegralImage, integral_image_cumsum)(x, layout, dtype)
+    return suitable(_operator, IntegralImage, _portable)(x, layout, dtype)
+
+
+def _portable(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
+    # Not Keras's `cumsum`, which has float32 sums for float64 on PyTorch (Keras 3.15).
+    rows, columns = _axes(layout)
+    sums = x.to(getattr(torch, dtype)).cumsum(rows).cumsum(columns)
+    border = (0, 0, 1, 0, 1, 0) if layout == "channels_last" else (1, 0, 1, 0)
+    return torch.nn.functional.pad(sums, border)
 
 
 @torch.library.custom_op("tf_boxconv::integral_image", mutates_args=(), device_types="cpu")
