@@ -125,7 +125,7 @@ install: $(VENV)/.installed $(LIBRARY)
 
 # TensorFlow first: the op is compiled against the one that is installed.
 $(VENV)/.installed: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || (echo "Python's venv module is missing: \
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || (echo "Python's venv module is missing: \
 	on Debian and Ubuntu run 'apt install python3-venv'" && false)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
 	$(BIN)/pip install --quiet --disable-pip-version-check \

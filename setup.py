@@ -59,6 +59,24 @@ answer.update({"version": torch.__version__, "has_cuda": torch.version.cuda is n
 """
 
 
+FAILED = "tf_boxconv was not built: "
+GET_COMPILER = (
+    "Install g++ 9 or newer (`apt install g++`, `dnf install gcc-c++`), or set CXX to a compiler."
+)
+NO_NVCC = (
+    "BOXCONV_CUDA is ON but no nvcc works. Put it on the PATH, set CUDACXX, run `pip install "
+    "nvidia-cuda-nvcc`, or set BOXCONV_CUDA=OFF for a build without GPU kernels."
+)
+# What to do about failures that a line of the build's output names.
+HELP = {
+    "No space left on device": "the disk is full. Free some space, or set TMPDIR to another disk.",
+    "BOXCONV_CUDA is ON but no nvcc works": NO_NVCC,
+    "Killed signal|compiler: Killed": (
+        "the compiler ran out of memory. Set CMAKE_BUILD_PARALLEL_LEVEL=1 for one at a time."
+    ),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Frameworks:
     """What is installed: of each framework what it said of itself, or None."""
@@ -94,12 +112,13 @@ def find_frameworks() -> Frameworks:
         found[name], errors[name] = ask(question)
     if not any(found.values()):
         said = "\n".join(f"  {name}: {error}" for name, error in errors.items())
+        print(f"{sys.executable} said:\n{said}")
         raise SystemExit(
-            "tf_boxconv compiles for the frameworks that are installed and found none of "
-            "TensorFlow, JAX and PyTorch. First run `pip install 'tensorflow>=2.21,<2.22'` (or "
+            f"{FAILED}it compiles for the installed frameworks and found none of TensorFlow, "
+            "JAX and PyTorch. First run `pip install 'tensorflow>=2.21,<2.22'` (or "
             "tensorflow-cpu), `pip install jax` or `pip install torch`. If your installer builds "
             "in an environment of its own (uv, build), pass --no-build-isolation with setuptools, "
-            f"cmake and ninja installed.\n{sys.executable} said:\n{said}"
+            "cmake and ninja installed."
         )
     for name, answer in found.items():
         state = answer["version"] if answer else f"not found ({errors[name]})"
@@ -148,12 +167,16 @@ def cuda_environment(nvidia_packages: list[str]) -> dict[str, str]:
     return environment
 
 
-def cuda_choice(framework_has_cuda: bool) -> str:
+def cuda_choice(framework_has_cuda: bool, environment: dict[str, str]) -> str:
     """`BOXCONV_CUDA` of the environment (ON, OFF), or AUTO: if nvcc works.
 
     Frameworks without CUDA could never run the kernels: AUTO then spares the minutes they take.
     """
-    choice = os.environ.get("BOXCONV_CUDA", "AUTO")
+    choice = environment.get("BOXCONV_CUDA", "AUTO")
+    if choice not in ("AUTO", "ON", "OFF"):
+        raise SystemExit(f"{FAILED}BOXCONV_CUDA must be ON, OFF or AUTO. Received: {choice}")
+    if choice == "ON" and not shutil.which(environment.get("CUDACXX") or "nvcc"):
+        raise SystemExit(FAILED + NO_NVCC)
     if choice == "AUTO" and not framework_has_cuda:
         print("tf_boxconv: CUDA kernels are NOT built: no installed framework has CUDA itself")
         return "OFF"
@@ -166,34 +189,118 @@ def built_cuda_version(build: Path) -> str | None:
     return version.read_text().strip() or None if version.exists() else None
 
 
+def cxx_compiler() -> str:
+    """The C++ compiler, as `CXX` may name it with flags; stops if it cannot compile C++17."""
+    usual = ("c++", "g++", "clang++")
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, usual), None)
+    if compiler is None:
+        raise SystemExit(f"{FAILED}none of {', '.join(usual)} is on the PATH. {GET_COMPILER}")
+    # The library headers of old compilers lack parts of C++17 that their language level has.
+    source = "#include <charconv>\n#if __cplusplus < 201703L\n#error no C++17\n#endif\n"
+    command = [*shlex.split(compiler), "-std=c++17", "-fsyntax-only", "-x", "c++", "-"]
+    try:
+        done = subprocess.run(command, input=source, capture_output=True, text=True)
+    except OSError as error:
+        raise SystemExit(f"{FAILED}{compiler} cannot be run: {error}. {GET_COMPILER}") from None
+    if done.returncode:
+        said = "".join(done.stderr.strip().splitlines()[:1]) or f"exit status {done.returncode}"
+        raise SystemExit(f"{FAILED}{compiler} cannot compile C++17 ({said}). {GET_COMPILER}")
+    return compiler
+
+
+def build_tool(name: str) -> str:
+    """The path of `cmake` or `ninja`."""
+    path = shutil.which(name)
+    if path is None:
+        raise SystemExit(
+            f"{FAILED}{name} is not on the PATH. Run `pip install cmake ninja`, or drop "
+            "--no-build-isolation, so that pip brings both."
+        )
+    return path
+
+
+def run(command: list, environment: dict[str, str], task: str) -> None:
+    """Runs a command of the build; if it fails, its output ends with one sentence of help."""
+    process = subprocess.Popen(
+        list(map(str, command)),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    help_for_failure = f"{task} failed; the first error is in the output above."
+    for line in process.stdout:
+        sys.stdout.write(line)
+        for pattern, text in HELP.items():
+            if re.search(pattern, line):
+                help_for_failure = text
+    sys.stdout.flush()
+    if process.wait():
+        raise SystemExit(FAILED + help_for_failure)
+
+
+def replace_files(source: Path, target: Path) -> None:
+    """Makes `target` hold the files of `source` and no others.
+
+    Everything is copied before anything is replaced, so that a full disk changes nothing. Files are
+    replaced whole: processes that have loaded an earlier library keep it. The op library comes
+    last, because make takes it for the sign of a finished build.
+    """
+    names = sorted((path.name for path in source.iterdir()), key=lambda name: "_ops." in name)
+    target.mkdir(exist_ok=True)
+    copies = [target / f".{name}" for name in names]
+    try:
+        for name, copy in zip(names, copies, strict=True):
+            shutil.copy2(source / name, copy)
+        for name, copy in zip(names, copies, strict=True):
+            os.replace(copy, target / name)
+    finally:
+        for copy in copies:
+            copy.unlink(missing_ok=True)
+    for old in target.iterdir():
+        if old.name not in names:
+            old.unlink()
+
+
 class BuildLibraries(build_ext):
     """Puts the libraries and `build_info.json`, which says what they are, into `tf_boxconv/lib`."""
 
     def build_extension(self, ext: Extension) -> None:
         """Configures and builds custom_ops with CMake."""
+        try:
+            self._build()
+        except OSError as error:
+            raise SystemExit(f"{FAILED}{error}") from None
+
+    def _build(self) -> None:
+        compiler, cmake, ninja = cxx_compiler(), build_tool("cmake"), build_tool("ninja")
         frameworks = find_frameworks()
         tensorflow = frameworks.tensorflow or {"version": None, "compile": [], "link": []}
+        environment = {**cuda_environment(frameworks.nvidia), "CXX": compiler}
+        cuda = cuda_choice(frameworks.has_cuda, environment)
         library = Path(self.build_lib).resolve() / "tf_boxconv" / "lib"
         # What an earlier build left there may be for other frameworks.
         shutil.rmtree(library, ignore_errors=True)
         library.mkdir(parents=True)
         build = Path(self.build_temp).resolve() / "cmake"
-        environment = cuda_environment(frameworks.nvidia)
-        subprocess.run(
-            [
-                *("cmake", "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
-                # pip's is in a folder of its own each time, which CMake would remember.
-                f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja') or 'ninja'}",
-                f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
-                f"-DBOXCONV_TF_COMPILE_FLAGS={shlex.join(tensorflow['compile'])}",
-                f"-DBOXCONV_TF_LINK_FLAGS={shlex.join(tensorflow['link'])}",
-                f"-DBOXCONV_FFI_INCLUDE={frameworks.ffi_include}",
-                f"-DBOXCONV_CUDA={cuda_choice(frameworks.has_cuda)}",
-            ],
-            env=environment,
-            check=True,
-        )
-        subprocess.run(["cmake", "--build", build], env=environment, check=True)
+        configure = [
+            *(cmake, "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
+            # pip's is in a folder of its own each time, which CMake would remember.
+            f"-DCMAKE_MAKE_PROGRAM={ninja}",
+            f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
+            f"-DBOXCONV_TF_COMPILE_FLAGS={shlex.join(tensorflow['compile'])}",
+            f"-DBOXCONV_TF_LINK_FLAGS={shlex.join(tensorflow['link'])}",
+            f"-DBOXCONV_FFI_INCLUDE={frameworks.ffi_include}",
+            f"-DBOXCONV_CUDA={cuda}",
+        ]
+        try:
+            run(configure, environment, "CMake")
+        except SystemExit:
+            # CMake would remember what it found, a compiler since removed for example.
+            shutil.rmtree(build, ignore_errors=True)
+            raise
+        run([cmake, "--build", build], environment, "compiling")
         info = {
             "tensorflow": tensorflow["version"],
             "jax": frameworks.jax["version"] if frameworks.jax else None,
@@ -205,16 +312,11 @@ class BuildLibraries(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         """Puts the libraries beside the sources, which `pip install -e .` makes importable."""
-        built = {path.name: path for path in (Path(self.build_lib) / "tf_boxconv/lib").iterdir()}
-        library = ROOT / "tf_boxconv" / "lib"
-        library.mkdir(exist_ok=True)
-        for name, path in built.items():
-            # Put in place whole: processes that have loaded the library of before go on with it.
-            shutil.copy2(path, library / f".{name}")
-            os.replace(library / f".{name}", library / name)
-        for old in library.iterdir():
-            if old.name not in built:
-                old.unlink()
+        built = Path(self.build_lib) / "tf_boxconv" / "lib"
+        try:
+            replace_files(built, ROOT / "tf_boxconv" / "lib")
+        except OSError as error:
+            raise SystemExit(f"{FAILED}{error}") from None
 
     def get_ext_filename(self, fullname: str) -> str:
         """Names the library that there always is as CMake does: Python does not import it."""

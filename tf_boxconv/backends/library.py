@@ -7,6 +7,9 @@ import json
 import os
 from pathlib import Path
 
+from tf_boxconv.backends.elf import elf_size
+from tf_boxconv.backends.remedy import build_again
+
 # Names another op library to load in place of the package's own, such as one that Bazel built.
 LIBRARY_VARIABLE = "TF_BOXCONV_LIBRARY"
 
@@ -38,22 +41,50 @@ def build_info() -> dict[str, str | None]:
     `"tensorflow"`, `"jax"` and `"torch"` are the versions of the frameworks, None where there was
     none. `"xla_ffi"` is the version of the interface by which XLA, that of TensorFlow and of JAX,
     calls the kernels, None if it cannot. `"cuda"` is the version of the CUDA compiler, or None if
-    there are no GPU kernels: TensorFlow then places these ops on the CPU.
+    there are no GPU kernels: TensorFlow then places these ops on the CPU. Everything is None if
+    the file with this information is missing or damaged.
     """
     try:
         info = json.loads(OP_LIBRARY.with_name("build_info.json").read_text())
     except (OSError, ValueError):
-        info = {}
-    return {name: info.get(name) for name in ("tensorflow", "jax", "torch", "xla_ffi", "cuda")}
+        info = None
+    versions = info if isinstance(info, dict) else {}
+    names = ("tensorflow", "jax", "torch", "xla_ffi", "cuda")
+    return {n: versions[n] if isinstance(versions.get(n), str) else None for n in names}
 
 
-def missing(library: Path) -> LibraryUnavailable:
-    """What to raise where `library`, one of the package's own, does not exist."""
-    return LibraryUnavailable(
-        f"tf_boxconv's compiled library is missing: {library} does not exist. In a checkout run "
-        "`pip install -e .`; else run `pip install --force-reinstall --no-deps tf_boxconv` with "
-        "the framework installed."
-    )
+def check_library(library: Path) -> None:
+    """Checks that a library can be loaded without harm, before a loader maps it.
+
+    Raises:
+        LibraryUnavailable: if it is missing, unreadable or cut short. A loader that maps a
+            truncated file succeeds, and the process dies of a bus error later.
+    """
+    if not library.exists():
+        raise LibraryUnavailable(
+            f"tf_boxconv's compiled library is missing: {library} does not exist. {advice(library)}"
+        )
+    try:
+        size, expected = library.stat().st_size, elf_size(library)
+    except OSError as error:
+        raise LibraryUnavailable(
+            f"tf_boxconv's compiled library {library} cannot be read: {error.strerror}. "
+            f"{advice(library)}"
+        ) from None
+    if expected is None:
+        raise LibraryUnavailable(f"{library} is not a shared library. {advice(library)}")
+    if size < expected:
+        raise LibraryUnavailable(
+            f"tf_boxconv's compiled library {library} is cut short: it has {size} of {expected} "
+            f"bytes. {advice(library)}"
+        )
+
+
+def advice(library: Path) -> str:
+    """A sentence that says what to do about a library that cannot be used."""
+    if library.parent == FOLDER:
+        return build_again()
+    return f"Unset {LIBRARY_VARIABLE} to load tf_boxconv's own library."
 
 
 def load_core_library() -> ctypes.CDLL:
@@ -62,9 +93,10 @@ def load_core_library() -> ctypes.CDLL:
     Raises:
         LibraryUnavailable: if it is not built or cannot be loaded.
     """
-    if not CORE_LIBRARY.exists():
-        raise missing(CORE_LIBRARY)
+    check_library(CORE_LIBRARY)
     try:
         return ctypes.CDLL(str(CORE_LIBRARY))
     except OSError as error:
-        raise LibraryUnavailable(f"{CORE_LIBRARY} cannot be loaded: {error}") from error
+        raise LibraryUnavailable(
+            f"tf_boxconv's compiled library cannot be loaded: {error}. {advice(CORE_LIBRARY)}"
+        ) from error

@@ -6,7 +6,12 @@ import ctypes
 
 import jax
 
-from tf_boxconv.backends.library import CORE_LIBRARY, LibraryUnavailable, load_core_library
+from tf_boxconv.backends.library import (
+    CORE_LIBRARY,
+    LibraryUnavailable,
+    advice,
+    load_core_library,
+)
 
 _TARGETS = ("forward", "backward", "integral_image")
 _PLATFORMS = ("cpu", "cuda")
@@ -16,9 +21,8 @@ def _load_library() -> ctypes.CDLL:
     library = load_core_library()
     if not hasattr(library, "tf_boxconv_forward_cpu"):
         raise LibraryUnavailable(
-            f"{CORE_LIBRARY} was built without JAX. Build it again with JAX installed: run `pip "
-            "install -e .` in a checkout, else `pip install --force-reinstall --no-deps "
-            "--no-cache-dir tf_boxconv`."
+            f"tf_boxconv's compiled library {CORE_LIBRARY} was built without JAX, which is "
+            f"installed now. {advice(CORE_LIBRARY)}"
         )
     return library
 

@@ -2,7 +2,7 @@
 
 With `out = B(boxes) x`, linear in `x`, the gradient op returns `B(boxes)^T g` and the four edge
 gradients, which are bilinear in `x` and `g`. Differentiating the first needs only the two compiled
-ops again; differentiating the edge gradients is rare and goes through the stock-op path.
+ops again; differentiating the edge gradients is rare and goes through the portable path.
 """
 
 from __future__ import annotations
@@ -56,45 +56,79 @@ def _box_conv2d_gradient(op: tf.Operation, output_grad: tf.Tensor) -> list[tf.Te
 
 @tf.RegisterGradient("BoxConv>BoxConv2DGrad")
 def _box_conv2d_second_gradient(
-    op: tf.Operation, of_input_grad: tf.Tensor, of_boxes_grad: tf.Tensor
-) -> list[tf.Tensor]:
-    """Back-propagates through `(input_grad, boxes_grad)` to `(input, boxes, output_grad)`."""
+    op: tf.Operation, of_input_grad: tf.Tensor | None, of_boxes_grad: tf.Tensor | None
+) -> list[tf.Tensor | None]:
+    """Back-propagates through `(input_grad, boxes_grad)` to `(input, boxes, output_grad)`.
+
+    TensorFlow passes None, or zeros, for a gradient that nothing depends on: None while it traces
+    functions whose outputs are not all used, as `tf.autodiff.ForwardAccumulator` does.
+    """
     x, boxes, output_grad = op.inputs
     attributes = _attributes(op)
-    # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients, with
-    # the vector in the place of the image.
-    to_output_grad = compiled_ops.box_conv_box_conv2d(
-        input=of_input_grad, boxes=boxes, **attributes
-    )
-    _, to_boxes = compiled_ops.box_conv_box_conv2d_grad(
-        input=of_input_grad, boxes=boxes, output_grad=output_grad, **attributes
-    )
-    # TensorFlow passes zeros where nothing depends on the edge gradients, which is nearly always.
-    through_boxes = tf.cond(
-        tf.reduce_any(of_boxes_grad != 0),
-        lambda: _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes),
-        lambda: [tf.zeros_like(x), tf.zeros_like(boxes), tf.zeros_like(output_grad)],
-    )
-    return [through_boxes[0], to_boxes + through_boxes[1], to_output_grad + through_boxes[2]]
+    to_x = to_boxes = to_output_grad = None
+    if of_input_grad is not None:
+        # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients,
+        # with the vector in the place of the image.
+        to_output_grad = compiled_ops.box_conv_box_conv2d(
+            input=of_input_grad, boxes=boxes, **attributes
+        )
+        _, to_boxes = compiled_ops.box_conv_box_conv2d_grad(
+            input=of_input_grad, boxes=boxes, output_grad=output_grad, **attributes
+        )
+    if of_boxes_grad is not None:
+        to_x, more_to_boxes, more_to_output_grad = _through_edge_gradients(
+            x, boxes, output_grad, of_boxes_grad, attributes
+        )
+        to_boxes = _sum(to_boxes, more_to_boxes)
+        to_output_grad = _sum(to_output_grad, more_to_output_grad)
+    return [to_x, to_boxes, to_output_grad]
+
+
+def _sum(a: tf.Tensor | None, b: tf.Tensor) -> tf.Tensor:
+    return b if a is None else a + b
 
 
 def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) -> list[tf.Tensor]:
-    """Gradients of `<of_boxes_grad, edge gradients>` by the stock-op path."""
-    inputs = [x, boxes, output_grad]
-    with tf.GradientTape() as outer:
-        outer.watch(inputs)
-        with tf.GradientTape() as inner:
-            inner.watch(boxes)
-            out = box_conv2d_overlap(
-                x,
-                boxes,
-                [int(s) for s in attributes["strides"]],
-                normalization_of(_text(attributes["normalization"])),
-                data_format_of(_text(attributes["data_format"])),
-            )
-        edge_gradients = inner.gradient(out, boxes, output_gradients=output_grad)
-        weighted = tf.reduce_sum(edge_gradients * of_boxes_grad)
-    return outer.gradient(weighted, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    """Gradients of `<of_boxes_grad, edge gradients>`; spares the work for zeros, nearly always."""
+    options = (
+        tuple(int(s) for s in attributes["strides"]),
+        normalization_of(_text(attributes["normalization"])),
+        data_format_of(_text(attributes["data_format"])),
+    )
+    if tf.executing_eagerly():
+        if not tf.reduce_any(of_boxes_grad != 0):
+            return [tf.zeros_like(tensor) for tensor in (x, boxes, output_grad)]
+        return _portable_eagerly(x, boxes, output_grad, of_boxes_grad, *options)
+
+    # With a gradient of its own: TensorFlow's gradient of `tf.cond` keeps intermediate results as
+    # variants, which neither XLA nor nested forward mode can pass on.
+    @tf.custom_gradient
+    def compute(*tensors):
+        def gradient(*of_results):
+            copies = [tf.identity(tensor) for tensor in tensors]
+            results = _portable_in_graph(*copies, *options)
+            return tf.gradients(results, copies, of_results, unconnected_gradients="zero")
+
+        results = tf.cond(
+            tf.reduce_any(tensors[-1] != 0),
+            lambda: _portable_in_graph(*tensors, *options),
+            lambda: [tf.zeros_like(tensor) for tensor in tensors[:3]],
+        )
+        return results, gradient
+
+    return compute(x, boxes, output_grad, of_boxes_grad)
+
+
+def _portable_in_graph(x, boxes, output_grad, of_boxes_grad, *options) -> list[tf.Tensor]:
+    # Not tapes: TensorFlow stops them while it differentiates a function in forward mode.
+    inputs = [tf.identity(tensor) for tensor in (x, boxes, output_grad)]
+    x, boxes, output_grad = inputs
+    out = box_conv2d_overlap(x, boxes, *options)
+    (edge_gradients,) = tf.gradients(out, boxes, output_grad)
+    return tf.gradients(edge_gradients, inputs, of_boxes_grad, unconnected_gradients="zero")
+
+
+_portable_eagerly = tf.function(_portable_in_graph, autograph=False, reduce_retracing=True)
 
 
 def _text(value) -> str:

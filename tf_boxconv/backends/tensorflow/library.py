@@ -7,16 +7,16 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_boxconv.backends.library import (
+    CORE_LIBRARY,
     LIBRARY_VARIABLE,
     OP_LIBRARY,
     OWN_OP_LIBRARY,
     XLA_LIBRARY,
     LibraryUnavailable,
+    advice,
     build_info,
-    missing,
+    check_library,
 )
-
-_UNSET_VARIABLE = f"Unset {LIBRARY_VARIABLE} to load tf_boxconv's own library."
 
 
 def load_library():
@@ -25,12 +25,11 @@ def load_library():
     Raises:
         LibraryUnavailable: if the library is not built or was built for another TensorFlow.
     """
-    if not OP_LIBRARY.exists():
-        if OP_LIBRARY != OWN_OP_LIBRARY:
-            raise LibraryUnavailable(
-                f"{LIBRARY_VARIABLE} names {OP_LIBRARY}, which does not exist. {_UNSET_VARIABLE}"
-            )
-        raise missing(OP_LIBRARY)
+    if OP_LIBRARY != OWN_OP_LIBRARY and not OP_LIBRARY.exists():
+        raise LibraryUnavailable(
+            f"{LIBRARY_VARIABLE} names {OP_LIBRARY}, which does not exist. {advice(OP_LIBRARY)}"
+        )
+    check_library(OP_LIBRARY)
     try:
         ops = tf.load_op_library(str(OP_LIBRARY))
     except tf.errors.OpError as error:
@@ -55,6 +54,8 @@ def load_xla_library() -> bool:
     """
     if not XLA_LIBRARY.exists():
         return False
+    for library in (CORE_LIBRARY, XLA_LIBRARY):  # the second loads the first
+        check_library(library)
     try:
         tf.load_library(str(XLA_LIBRARY))
     except tf.errors.OpError as error:
@@ -67,12 +68,7 @@ def _explain(error: Exception, library: Path = OP_LIBRARY) -> str:
     message = f"tf_boxconv's compiled library {library} cannot be loaded: {error}\n"
     if built_for != tf.__version__:
         message += f"It was built for TensorFlow {built_for}; this is TensorFlow {tf.__version__}. "
-    if library not in (OWN_OP_LIBRARY, XLA_LIBRARY):
-        return message + _UNSET_VARIABLE
-    return message + (
-        "Build it for the TensorFlow installed here: run `pip install -e .` in a checkout, else "
-        "`pip install --force-reinstall --no-deps --no-cache-dir tf_boxconv`."
-    )
+    return message + advice(library)
 
 
 compiled_ops = load_library()

@@ -1,7 +1,7 @@
-"""The compiled box convolution as a custom operator of PyTorch, and its gradients.
+"""The compiled box convolution in PyTorch, differentiable in every mode and to any order.
 
-As in TensorFlow, the gradient operator is differentiable itself: through the input's gradient by
-the same two operators, through the edges' by the stock-op path.
+The kernels are two custom operators, forward and gradient. Each is also an `autograd.Function` with
+the same backward function; `forms.py` says which of the two runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
-from tf_boxconv.backends.attributes import attribute_of, normalization_of
+from tf_boxconv.backends.attributes import attribute_of
+from tf_boxconv.backends.torch import derivatives
+from tf_boxconv.backends.torch.batching import channel_axis, fold, unfold
+from tf_boxconv.backends.torch.forms import suitable
 from tf_boxconv.backends.torch.library import call, problem_of
 from tf_boxconv.backends.torch.memory_layout import in_memory_order
 from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
@@ -30,8 +33,20 @@ def box_conv2d(
     return restore(_box_conv2d(x, boxes, list(strides), attribute_of(normalization), layout))
 
 
+def _box_conv2d(x, boxes, *options):
+    return suitable(_operator, BoxConv, derivatives.portable)(x, boxes, *options)
+
+
+def _box_conv2d_grad(x, boxes, output_grad, *options):
+    run = suitable(_grad_operator, BoxConvGrad, derivatives.portable_gradients)
+    return run(x, boxes, output_grad, *options)
+
+
+# The operators.
+
+
 @torch.library.custom_op("tf_boxconv::box_conv2d", mutates_args=(), device_types="cpu")
-def _box_conv2d(
+def _operator(
     x: torch.Tensor, boxes: torch.Tensor, strides: Sequence[int], normalization: str, layout: str
 ) -> torch.Tensor:
     x, boxes = x.contiguous(), boxes.contiguous()
@@ -41,7 +56,7 @@ def _box_conv2d(
     return out
 
 
-@_box_conv2d.register_fake
+@_operator.register_fake
 def _empty_output(x, boxes, strides, normalization, layout) -> torch.Tensor:
     batch, *sizes = x.shape
     height, width = sizes[:2] if layout == "channels_last" else sizes[1:]
@@ -52,7 +67,7 @@ def _empty_output(x, boxes, strides, normalization, layout) -> torch.Tensor:
 
 
 @torch.library.custom_op("tf_boxconv::box_conv2d_grad", mutates_args=(), device_types="cpu")
-def _box_conv2d_grad(
+def _grad_operator(
     x: torch.Tensor,
     boxes: torch.Tensor,
     output_grad: torch.Tensor,
@@ -67,66 +82,134 @@ def _box_conv2d_grad(
     return input_grad, boxes_grad
 
 
-@_box_conv2d_grad.register_fake
+@_grad_operator.register_fake
 def _(x, boxes, output_grad, strides, normalization, layout):
     return x.new_empty(x.shape), boxes.new_empty(boxes.shape)
+
+
+# Their derivatives. `out = B(boxes) x` is linear in `x`; the gradient operator returns
+# `B(boxes)^T g` and the edge gradients, which are bilinear in `x` and `g`. Derivatives with respect
+# to `x` and `g` therefore call the two operators again. Those with respect to `boxes`, beyond the
+# first gradient, differentiate the portable path.
 
 
 def _keep(ctx, inputs, output) -> None:
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
     ctx.save_for_backward(*tensors)
+    ctx.save_for_forward(*tensors)
     ctx.options = inputs[len(tensors) :]
-
-
-def _gradient(ctx, output_grad: torch.Tensor):
-    x, boxes = ctx.saved_tensors
-    return *_box_conv2d_grad(x, boxes, output_grad, *ctx.options), None, None, None
-
-
-def _keep_for_second_gradient(ctx, inputs, output) -> None:
-    _keep(ctx, inputs, output)
-    # Nothing depends on the edges' gradients, nearly always: None says so, zeros would not.
+    # None marks what nothing depends on: the edge gradients, nearly always.
     ctx.set_materialize_grads(False)
 
 
-def _second_gradient(ctx, of_input_grad: torch.Tensor | None, of_boxes_grad: torch.Tensor | None):
-    """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
-    x, boxes, output_grad = ctx.saved_tensors
-    to_x = to_boxes = to_output_grad = None
-    if of_input_grad is not None:
-        # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients,
-        # with the vector in the place of the image.
-        to_output_grad = _box_conv2d(of_input_grad, boxes, *ctx.options)
-        _, to_boxes = _box_conv2d_grad(of_input_grad, boxes, output_grad, *ctx.options)
-    if of_boxes_grad is not None:
-        to_x, more_to_boxes, more_to_output_grad = _through_edge_gradients(
-            (x, boxes, output_grad), of_boxes_grad, *ctx.options
+class BoxConv(torch.autograd.Function):
+    """`box_conv2d`."""
+
+    setup_context = staticmethod(_keep)
+
+    @staticmethod
+    def forward(x, boxes, *options):
+        """The response of each channel to its boxes."""
+        return _operator(x, boxes, *options)
+
+    @staticmethod
+    @torch.compiler.disable  # it would read the saved tensors twice, which a checkpoint forbids
+    def backward(ctx, output_grad):
+        """The gradients to the images and the boxes."""
+        if output_grad is None:
+            return (None,) * 5
+        x, boxes = ctx.saved_tensors
+        return *_box_conv2d_grad(x, boxes, output_grad, *ctx.options), None, None, None
+
+    @staticmethod
+    def jvp(ctx, x_tangent, boxes_tangent, *_):
+        """`B(boxes) x_tangent`, and the directional derivative along `boxes_tangent`."""
+        x, boxes = ctx.saved_tensors
+        through_x = through_boxes = None
+        if x_tangent is not None:
+            through_x = _box_conv2d(x_tangent, boxes, *ctx.options)
+        if boxes_tangent is not None:
+            through_boxes = derivatives.along_boxes(x, boxes, boxes_tangent, *ctx.options)
+        return _sum(through_x, through_boxes)
+
+    @staticmethod
+    def vmap(info, in_dims, x, boxes, *options):
+        """Maps images alone as a larger batch, boxes with their images as more channels."""
+        size, channels = info.batch_size, channel_axis(options[-1])
+        axis = 0 if in_dims[1] is None else channels
+        x = fold(x, in_dims[0], axis, size)
+        if in_dims[1] is not None:
+            boxes = fold(boxes, in_dims[1], 0, size)
+        return unfold(_box_conv2d(x, boxes, *options), axis, size), axis
+
+
+class BoxConvGrad(torch.autograd.Function):
+    """The gradients of `box_conv2d` to the images and the boxes."""
+
+    setup_context = staticmethod(_keep)
+
+    @staticmethod
+    def forward(x, boxes, output_grad, *options):
+        """Runs the gradient operator."""
+        return _grad_operator(x, boxes, output_grad, *options)
+
+    @staticmethod
+    @torch.compiler.disable  # it would read the saved tensors twice, which a checkpoint forbids
+    def backward(ctx, of_input_grad, of_boxes_grad):
+        """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
+        x, boxes, output_grad = ctx.saved_tensors
+        to_x = to_boxes = to_output_grad = None
+        if of_input_grad is not None:
+            # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two
+            # gradients, with the vector in the place of the image.
+            to_output_grad = _box_conv2d(of_input_grad, boxes, *ctx.options)
+            _, to_boxes = _box_conv2d_grad(of_input_grad, boxes, output_grad, *ctx.options)
+        if of_boxes_grad is not None:
+            to_x, more_to_boxes, more_to_output_grad = derivatives.through_edge_gradients(
+                x, boxes, output_grad, of_boxes_grad, *ctx.options
+            )
+            to_boxes = _sum(to_boxes, more_to_boxes)
+            to_output_grad = _sum(to_output_grad, more_to_output_grad)
+        return to_x, to_boxes, to_output_grad, None, None, None
+
+    @staticmethod
+    def jvp(ctx, x_tangent, boxes_tangent, output_grad_tangent, *_):
+        """The tangents of the gradients to the images and the boxes."""
+        x, boxes, output_grad = ctx.saved_tensors
+        of_input_grad = of_boxes_grad = None
+        if output_grad_tangent is not None:
+            of_input_grad, of_boxes_grad = _box_conv2d_grad(
+                x, boxes, output_grad_tangent, *ctx.options
+            )
+        if x_tangent is not None:
+            _, more = _box_conv2d_grad(x_tangent, boxes, output_grad, *ctx.options)
+            of_boxes_grad = _sum(of_boxes_grad, more)
+        if boxes_tangent is not None:
+            more_of_input_grad, more = derivatives.gradients_along_boxes(
+                x, boxes, output_grad, boxes_tangent, *ctx.options
+            )
+            of_input_grad = _sum(of_input_grad, more_of_input_grad)
+            of_boxes_grad = _sum(of_boxes_grad, more)
+        return of_input_grad, of_boxes_grad
+
+    @staticmethod
+    def vmap(info, in_dims, x, boxes, output_grad, *options):
+        """Maps over more channels: each has edge gradients of its own."""
+        size, channels = info.batch_size, channel_axis(options[-1])
+        x, boxes, output_grad = (
+            fold(tensor, dim, axis, size)
+            for tensor, dim, axis in zip(
+                (x, boxes, output_grad), in_dims, (channels, 0, channels), strict=False
+            )
         )
-        to_boxes = _sum(to_boxes, more_to_boxes)
-        to_output_grad = _sum(to_output_grad, more_to_output_grad)
-    return to_x, to_boxes, to_output_grad, None, None, None
+        input_grad, boxes_grad = _box_conv2d_grad(x, boxes, output_grad, *options)
+        gradients = unfold(input_grad, channels, size), unfold(boxes_grad, 0, size)
+        return gradients, (channels, 0)
 
 
-def _sum(a: torch.Tensor | None, b: torch.Tensor) -> torch.Tensor:
-    return b if a is None else a + b
+def _sum(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
+    return b if a is None else a if b is None else a + b
 
 
-def _through_edge_gradients(tensors, of_boxes_grad, strides, normalization, layout):
-    """Gradients of `<of_boxes_grad, edge gradients>` by the stock-op path, of any order."""
-    again = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Aliases: gradients to them leave out what one of the tensors owes to another.
-        aliases = [
-            t.view_as(t) if again and t.requires_grad else t.detach().requires_grad_()
-            for t in tensors
-        ]
-        x, boxes, output_grad = aliases
-        out = box_conv2d_overlap(x, boxes, strides, normalization_of(normalization), layout)
-        (edges,) = torch.autograd.grad(out, boxes, output_grad, create_graph=True)
-        return torch.autograd.grad(
-            edges, aliases, of_boxes_grad, create_graph=again, materialize_grads=True
-        )
-
-
-_box_conv2d.register_autograd(_gradient, setup_context=_keep)
-_box_conv2d_grad.register_autograd(_second_gradient, setup_context=_keep_for_second_gradient)
+_operator.register_autograd(BoxConv.backward, setup_context=_keep)
+_grad_operator.register_autograd(BoxConvGrad.backward, setup_context=_keep)

@@ -1,29 +1,42 @@
-"""The compiled integral image as a custom operator of PyTorch, and its gradient."""
+"""The compiled integral image in PyTorch, differentiable in every mode and to any order."""
 
 from __future__ import annotations
 
 import torch
 
+from tf_boxconv.backends.torch.batching import fold, unfold
+from tf_boxconv.backends.torch.forms import suitable
 from tf_boxconv.backends.torch.library import call, problem_of
-from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
 
 
 def integral_image(x: torch.Tensor, data_format: str, dtype: str) -> torch.Tensor:
     """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them."""
     if x.device.type != "cpu":
-        return integral_image_cumsum(x, data_format, dtype)
+        return _portable(x, data_format, dtype)
     return _integral_image(x, data_format, dtype)
 
 
-@torch.library.custom_op("tf_boxconv::integral_image", mutates_args=(), device_types="cpu")
 def _integral_image(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
+    return suitable(_operator, IntegralImage, _portable)(x, layout, dtype)
+
+
+def _portable(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
+    # Not Keras's `cumsum`, which has float32 sums for float64 on PyTorch (Keras 3.15).
+    rows, columns = _axes(layout)
+    sums = x.to(getattr(torch, dtype)).cumsum(rows).cumsum(columns)
+    border = (0, 0, 1, 0, 1, 0) if layout == "channels_last" else (1, 0, 1, 0)
+    return torch.nn.functional.pad(sums, border)
+
+
+@torch.library.custom_op("tf_boxconv::integral_image", mutates_args=(), device_types="cpu")
+def _operator(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
     x = x.contiguous()
     table = _empty_table(x, layout, dtype)
     call("integral_image", problem_of(x, layout), int(dtype == "float32"), x, table)
     return table
 
 
-@_integral_image.register_fake
+@_operator.register_fake
 def _empty_table(x, layout, dtype) -> torch.Tensor:
     batch, *sizes = x.shape
     rows, columns = _axes(layout)
@@ -36,21 +49,43 @@ def _axes(layout: str) -> tuple[int, int]:
 
 
 def _keep(ctx, inputs, output) -> None:
-    x, ctx.layout, _ = inputs
+    x, ctx.layout, ctx.table_dtype = inputs
     ctx.dtype = x.dtype
 
 
-def _gradient(ctx, table_grad: torch.Tensor):
-    """Each pixel is in every entry below and to the right of it: sum the table from that corner."""
-    axes = _axes(ctx.layout)
+class IntegralImage(torch.autograd.Function):
+    """`integral_image`, which is linear in the images."""
 
-    def without_border(table):
-        return table[:, 1:, 1:] if ctx.layout == "channels_last" else table[:, :, 1:, 1:]
+    setup_context = staticmethod(_keep)
 
-    dtype = str(table_grad.dtype).removeprefix("torch.")
-    flipped = without_border(table_grad).flip(axes)
-    sums = _integral_image(flipped, ctx.layout, dtype)
-    return without_border(sums).flip(axes).to(ctx.dtype), None, None
+    @staticmethod
+    def forward(x, layout, dtype):
+        """The tables."""
+        return _operator(x, layout, dtype)
+
+    @staticmethod
+    def backward(ctx, table_grad):
+        """Each pixel is in every entry below and to the right of it: sums from that corner."""
+        axes = _axes(ctx.layout)
+
+        def without_border(table):
+            return table[:, 1:, 1:] if ctx.layout == "channels_last" else table[:, :, 1:, 1:]
+
+        dtype = str(table_grad.dtype).removeprefix("torch.")
+        flipped = without_border(table_grad).flip(axes)
+        sums = _integral_image(flipped, ctx.layout, dtype)
+        return without_border(sums).flip(axes).to(ctx.dtype), None, None
+
+    @staticmethod
+    def jvp(ctx, x_tangent, *_):
+        """The tables of the tangent."""
+        return _integral_image(x_tangent, ctx.layout, ctx.table_dtype)
+
+    @staticmethod
+    def vmap(info, in_dims, x, *options):
+        """Maps images as a larger batch."""
+        table = _integral_image(fold(x, in_dims[0], 0, info.batch_size), *options)
+        return unfold(table, 0, info.batch_size), 0
 
 
-_integral_image.register_autograd(_gradient, setup_context=_keep)
+_operator.register_autograd(IntegralImage.backward, setup_context=_keep)

@@ -1,0 +1,193 @@
+"""Compiled libraries that are damaged or missing: one sentence, and the interpreter survives."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tf_boxconv
+from tests.backend import BACKEND
+from tf_boxconv.backends import library
+from tf_boxconv.backends.library import (
+    FOLDER,
+    LIBRARY_VARIABLE,
+    LibraryUnavailable,
+    check_library,
+)
+
+PACKAGE = Path(tf_boxconv.__file__).parent
+# What each backend loads of its own accord.
+LIBRARIES = {
+    "tensorflow": ["libtf_boxconv_ops.so", "libtf_boxconv_xla.so", "libtf_boxconv_core.so"],
+    "jax": ["libtf_boxconv_core.so"],
+    "torch": ["libtf_boxconv_core.so"],
+}[BACKEND]
+LIBRARIES = [name for name in LIBRARIES if (FOLDER / name).exists()]
+if "libtf_boxconv_xla.so" not in LIBRARIES and BACKEND == "tensorflow":
+    LIBRARIES = LIBRARIES[:1]
+# Imports the package and runs the operator.
+USE = (
+    "import numpy as np, tf_boxconv\n"
+    "tf_boxconv.box_conv2d(np.ones([1, 4, 4, 1], 'float32'), [[[-1.5, -1.5, 1.5, 1.5]]])\n"
+    "print('RAN')"
+)
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """The libraries of a copy of the package."""
+    shutil.copytree(PACKAGE, tmp_path / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc"))
+    return tmp_path / "tf_boxconv" / "lib"
+
+
+def run(copy: Path, code: str = USE, **environment):
+    inherited = {k: v for k, v in os.environ.items() if k != LIBRARY_VARIABLE}
+    env = {**inherited, "PYTHONPATH": str(copy.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**env, **environment},
+        cwd=copy.parents[1],
+        capture_output=True,
+        text=True,
+    )
+
+
+def cut(library: Path, share: float) -> None:
+    size = library.stat().st_size
+    os.truncate(library, min(int(size * share), size - 1))
+
+
+def other_machine(library: Path) -> None:
+    """Marks the library as one for another processor, in bytes 18 and 19 of its header."""
+    data = bytearray(library.read_bytes())
+    data[18:20] = (243).to_bytes(2, sys.byteorder)  # RISC-V
+    library.write_bytes(data)
+
+
+def directory(library: Path) -> None:
+    library.unlink()
+    library.mkdir()
+
+
+DAMAGES = {
+    "one byte short": (lambda library: cut(library, 1), "is cut short"),
+    "half": (lambda library: cut(library, 0.5), "is cut short"),
+    "a thousandth": (lambda library: cut(library, 0.001), "is cut short"),
+    "empty": (lambda library: cut(library, 0), "is not a shared library"),
+    "text": (lambda library: library.write_text("no library"), "is not a shared library"),
+    "other machine": (other_machine, "cannot be loaded"),
+    "directory": (directory, "cannot be read: Is a directory"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_check(copy, damage):
+    """In this process: the check comes before a loader sees the file."""
+    if damage == "other machine":
+        pytest.skip("the loader's affair")
+    spoil, sentence = DAMAGES[damage]
+    check_library(copy / LIBRARIES[0])
+    spoil(copy / LIBRARIES[0])
+    with pytest.raises(LibraryUnavailable, match=f"{LIBRARIES[0]} {sentence}"):
+        check_library(copy / LIBRARIES[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"), [*((name, "half") for name in LIBRARIES), (LIBRARIES[0], "other machine")]
+)
+def test_import_with_a_damaged_library(copy, name, damage):
+    spoil, sentence = DAMAGES[damage]
+    spoil(copy / name)
+    done = run(copy)
+    if BACKEND == "tensorflow":
+        assert done.returncode == 1, (done.returncode, done.stderr[-2000:])
+        message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
+    else:
+        # Other backends warn and run the portable path.
+        assert done.returncode == 0 and "RAN" in done.stdout, done.stderr[-2000:]
+        message = done.stderr
+    assert name in message and sentence in message
+    assert "Build it again: run `pip install" in message
+
+
+def test_damage_of_a_library_that_the_variable_names(copy):
+    """It need not lie beside any `build_info.json`."""
+    if BACKEND != "tensorflow":
+        pytest.skip("TensorFlow alone loads the op library")
+    other = copy.parents[1] / "other" / "ops.so"
+    other.parent.mkdir()
+    shutil.copy(copy / "libtf_boxconv_ops.so", other)
+    cut(other, 0.5)
+    done = run(copy, **{LIBRARY_VARIABLE: str(other)})
+    assert done.returncode == 1
+    message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
+    assert "ops.so is cut short" in message and "Unset TF_BOXCONV_LIBRARY" in message
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", '{"tensorflow": "2.', "[]", "3", '{"tensorflow": 3, "cuda": []}', "\xff"]
+)
+def test_damaged_build_info(tmp_path, monkeypatch, text):
+    monkeypatch.setattr(library, "OP_LIBRARY", tmp_path / "ops.so")
+    if text is not None:
+        (tmp_path / "build_info.json").write_text(text, encoding="latin-1")
+    names = ("tensorflow", "jax", "torch", "xla_ffi", "cuda")
+    assert tf_boxconv.build_info() == dict.fromkeys(names)
+
+
+# Remedies. pip records where it installed a distribution from.
+
+
+def remedy(folder: Path, origin: dict | None) -> str:
+    """What a copy of the package installed in `folder` says to run."""
+    shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc", "lib"))
+    metadata = folder / "tf_boxconv-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tf_boxconv\nVersion: 1\n")
+    if origin is not None:
+        (metadata / "direct_url.json").write_text(json.dumps(origin))
+    code = "import tf_boxconv.backends.remedy as r; print('SAYS', r.build_again())"
+    code = f"import sys, types, pathlib\np = types.ModuleType('tf_boxconv')\n{PARENTS}\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split("SAYS ")[1]
+
+
+# Imports one module of the package without its libraries, which this copy lacks.
+PARENTS = """
+for name in ("tf_boxconv", "tf_boxconv.backends"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [str(pathlib.Path(*name.split(".")).resolve())]
+sys.path.insert(0, str(pathlib.Path().resolve()))
+""".strip()
+
+
+def test_remedy_names_the_sources(tmp_path):
+    sources = tmp_path / "my sources"
+    sources.mkdir()
+    folders = iter([tmp_path / str(i) for i in range(9)])
+    command = "pip install --force-reinstall --no-deps --no-cache-dir"
+    local = {"url": sources.as_uri(), "dir_info": {}}
+    assert f"`{command} '{sources}'`" in remedy(next(folders), local)
+    vcs = {"vcs": "git", "commit_id": "0f3a"}
+    said = remedy(next(folders), {"url": "https://host/boxes.git", "vcs_info": vcs})
+    assert f"`{command} git+https://host/boxes.git@0f3a`" in said
+    in_checkout = f"`{command} .` in a checkout"
+    for origin in (
+        None,
+        {"url": "file:///no/such/folder", "dir_info": {}},
+        {"url": "https://host/tf_boxconv-1-cp311-linux.whl", "archive_info": {}},
+        {"url": "https://host/boxes.git", "vcs_info": {}},
+    ):
+        assert in_checkout in remedy(next(folders), origin)
+
+
+def test_remedy_in_a_checkout(tmp_path):
+    (tmp_path / "custom_ops").mkdir()
+    (tmp_path / "custom_ops/CMakeLists.txt").touch()
+    assert f"--no-cache-dir -e {tmp_path}`" in remedy(tmp_path, None)

@@ -1,0 +1,138 @@
+"""Modes of differentiation of TensorFlow's, against the portable path in float64."""
+
+import numpy as np
+import pytest
+
+import tf_boxconv
+from tests.backend import tensorflow_only
+from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
+
+tf = pytest.importorskip("tensorflow")
+pytestmark = tensorflow_only
+
+rng = np.random.default_rng(0)
+X, X_TANGENT = tf.unstack(tf.constant(rng.normal(size=(2, 2, 4, 5, 2))))
+BOXES = tf.constant(rng.uniform(0.6, 2.6, (2, 2, 4)) * [-1, -1, 1, 1])
+BOXES_TANGENT = tf.constant(rng.normal(size=BOXES.shape))
+XS, BOXES_3 = tf.stack([X, X_TANGENT, X * X]), tf.stack([BOXES, 1.2 * BOXES, 0.9 * BOXES])
+
+
+def box_conv(operator):
+    return lambda x, boxes: tf.reduce_sum(tf.sin(operator(x, boxes, (2, 1), "valid")), -1)
+
+
+def table(operator):
+    return lambda x, boxes: tf.sin(operator(x)) * tf.reduce_sum(boxes)
+
+
+PAIRS = {
+    "box_conv2d": (box_conv(tf_boxconv.box_conv2d), box_conv(box_conv2d_overlap)),
+    "integral_image": (
+        table(tf_boxconv.integral_image),
+        table(lambda x: integral_image_cumsum(x, "channels_last", "float64")),
+    ),
+}
+
+
+def graph(function):
+    return tf.function(function, autograph=False)
+
+
+def scalar(function):
+    return lambda x, boxes: tf.reduce_sum(function(x, boxes) ** 2)
+
+
+def forward(function):
+    """A function that gives the tangent of another."""
+
+    def tangent(x, boxes):
+        with tf.autodiff.ForwardAccumulator([x, boxes], [X_TANGENT, BOXES_TANGENT]) as accumulator:
+            out = function(x, boxes)
+        return accumulator.jvp(out, unconnected_gradients="zero")
+
+    return tangent
+
+
+def reverse(function):
+    """A function that gives the gradients of the sum of another's squares."""
+
+    def gradients(x, boxes):
+        with tf.GradientTape() as tape:
+            tape.watch([x, boxes])
+            out = scalar(function)(x, boxes)
+        return tape.gradient(out, [x, boxes], unconnected_gradients="zero")
+
+    return gradients
+
+
+def product(gradients):
+    """Their inner product with the tangents: its gradients are a Hessian-vector product."""
+
+    def function(x, boxes):
+        to_x, to_boxes = gradients(x, boxes)
+        return tf.reduce_sum(to_x * X_TANGENT) + tf.reduce_sum(to_boxes * BOXES_TANGENT)
+
+    return function
+
+
+def jacobian(function):
+    def jacobians(x, boxes):
+        with tf.GradientTape() as tape:
+            tape.watch([x, boxes])
+            out = function(x, boxes)
+        return tape.jacobian(out, [x, boxes])
+
+    return jacobians
+
+
+def batch_jacobian(function):
+    def jacobians(x, boxes):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            out = function(x, boxes)
+        return tape.batch_jacobian(out, x)
+
+    return jacobians
+
+
+def mapped(function):
+    return lambda x, boxes: tf.vectorized_map(lambda pair: function(*pair), (XS, BOXES_3))
+
+
+def flat(function):
+    """All results in one vector."""
+    return lambda x, boxes: tf.concat([tf.reshape(t, [-1]) for t in function(x, boxes)], 0)
+
+
+MODES = {
+    "forward": forward,
+    "forward of graph": lambda f: forward(graph(f)),
+    "graph of forward of graph": lambda f: graph(forward(graph(f))),
+    "forward over reverse": lambda f: forward(reverse(f)),
+    "forward over reverse of graph": lambda f: forward(reverse(graph(f))),
+    "forward over graph of reverse": lambda f: forward(graph(reverse(graph(f)))),
+    "reverse over forward": lambda f: reverse(forward(f)),
+    "reverse over graph of forward": lambda f: reverse(graph(forward(f))),
+    "reverse over forward of graph": lambda f: reverse(forward(graph(f))),
+    "reverse over graph of reverse": lambda f: reverse(product(graph(reverse(graph(f))))),
+    "forward over forward": lambda f: forward(forward(f)),
+    "jacobian": jacobian,
+    "graph of jacobian": lambda f: graph(jacobian(graph(f))),
+    "batch jacobian": batch_jacobian,
+    "hessian": lambda f: jacobian(flat(reverse(f))),
+    "vectorized_map": mapped,
+    "vectorized_map of reverse": lambda f: mapped(reverse(f)),
+    "graph of vectorized_map of reverse": lambda f: graph(mapped(reverse(f))),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("mode", MODES)
+def test_mode(mode, pair):
+    native, portable = PAIRS[pair]
+    actual, expected = (
+        tf.nest.flatten(MODES[mode](function)(X, BOXES)) for function in (native, portable)
+    )
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9)

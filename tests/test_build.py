@@ -1,0 +1,199 @@
+"""Builds that cannot succeed: their last line says what to do, and they leave nothing half done.
+
+CMake and the framework are scripts and modules made here, so that every failure is quick.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="uses shell scripts")
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory) -> Path:
+    """An interpreter that sees setuptools and no framework."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder / "venv", symlinks=True)
+    (folder / "modules").mkdir()
+    for name in ("setuptools", "_distutils_hack"):
+        package = pytest.importorskip(name)
+        (folder / "modules" / name).symlink_to(Path(package.__file__).parent)
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path, bare_python):
+    """A folder with the build's files; its `bin` is the whole PATH, with working tools in it."""
+    for name in ("setup.py", "custom_ops/CMakeLists.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "tf_boxconv").mkdir()
+    script(tmp_path / "bin/c++", "exit 0")
+    script(tmp_path / "bin/ninja", "exit 0")
+    script(tmp_path / "bin/cmake", "exit 0")
+    (tmp_path / "frameworks/torch").mkdir(parents=True)
+    (tmp_path / "frameworks/torch/__init__.py").write_text(
+        "import types\n__version__ = '2.9'\nversion = types.SimpleNamespace(cuda='13.0')\n"
+    )
+    return tmp_path
+
+
+def build(checkout, bare_python, frameworks=True, **environment) -> list[str]:
+    """The lines of a build that must fail."""
+    done = attempt(checkout, bare_python, frameworks, **environment)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    return done.stdout.strip().splitlines()
+
+
+def attempt(checkout, bare_python, frameworks=True, **environment):
+    folders = [bare_python / "modules", *([checkout / "frameworks"] if frameworks else [])]
+    return subprocess.run(
+        [bare_python / "venv/bin/python", "setup.py", "-q", "build_ext", "--inplace"],
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={
+            "PATH": str(checkout / "bin"),
+            "PYTHONPATH": os.pathsep.join(map(str, folders)),
+            "PYTHONWARNINGS": "ignore",
+            **environment,
+        },
+    )
+
+
+def assert_says(lines, *parts):
+    assert lines[-1].startswith("tf_boxconv was not built: "), lines
+    for part in parts:
+        assert part in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "parts"),
+    [
+        ("/bin/false", ("/bin/false cannot compile C++17", "apt install g++", "CXX")),
+        ("/no/such/c++", ("/no/such/c++ cannot be run", "apt install g++")),
+        ("sh -c 'echo gcc: error: -std=c++17 >&2; exit 1'", ("gcc: error: -std=c++17",)),
+    ],
+)
+def test_compiler_that_does_not_work(checkout, bare_python, compiler, parts):
+    assert_says(build(checkout, bare_python, CXX=compiler), *parts)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
+def test_compiler_of_an_older_language(checkout, bare_python):
+    old = script(checkout / "bin/old", f'exec {shutil.which("g++")} "$@" -std=c++14')
+    lines = build(checkout, bare_python, CXX=str(old), PATH=f"{checkout / 'bin'}:/usr/bin:/bin")
+    assert_says(lines, "cannot compile C++17")
+
+
+def test_no_compiler(checkout, bare_python):
+    (checkout / "bin/c++").unlink()
+    assert_says(build(checkout, bare_python), "c++, g++, clang++", "apt install g++")
+
+
+@pytest.mark.parametrize("tool", ["cmake", "ninja"])
+def test_no_build_tool(checkout, bare_python, tool):
+    (checkout / "bin" / tool).unlink()
+    assert_says(build(checkout, bare_python), f"{tool} is not on the PATH", "pip install cmake")
+
+
+def test_no_framework(checkout, bare_python):
+    lines = build(checkout, bare_python, frameworks=False)
+    assert_says(lines, "found none of TensorFlow, JAX and PyTorch", "pip install torch")
+
+
+@pytest.mark.parametrize("choice", ["ON", "yes"])
+def test_cuda_that_cannot_be_had(checkout, bare_python, choice):
+    lines = build(checkout, bare_python, BOXCONV_CUDA=choice)
+    assert_says(lines, "BOXCONV_CUDA", "nvcc" if choice == "ON" else "Received: yes")
+
+
+@pytest.mark.parametrize("step", ["configure", "compile"])
+@pytest.mark.parametrize(
+    ("output", "parts"),
+    [
+        ("/tmp/x.s: No space left on device", ("disk is full", "TMPDIR")),
+        ("c++: fatal error: Killed signal terminated program cc1plus", ("memory", "LEVEL=1")),
+        ("BOXCONV_CUDA is ON but no nvcc works", ("nvcc works", "CUDACXX")),
+        ("anything else", ("failed; the first error is in the output above",)),
+    ],
+)
+def test_failing_cmake(checkout, bare_python, step, output, parts):
+    compiling = '[ "$1" = --build ]'
+    here = compiling if step == "compile" else f"! {compiling}"
+    script(checkout / "bin/cmake", f"if {here}; then echo '{output}'; echo more; exit 1; fi")
+    lines = build(checkout, bare_python)
+    assert output in lines
+    assert_says(lines, *parts)
+    assert not (checkout / "tf_boxconv/lib").exists()
+
+
+# A CMake whose build makes these files: `$library` is where libraries belong.
+BUILD_FILES = """
+for argument; do
+  case "$argument" in -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=*) echo "${argument#*=}" > library;; esac
+done
+read library < library
+if [ "$1" = --build ]; then
+"""
+LIBRARIES = ("libtf_boxconv_core.so", "libtf_boxconv_ops.so", "libtf_boxconv_xla.so")
+
+
+def cmake_that_builds(checkout, text, broken=()):
+    lines = [f"echo {text} > $library/{name}" for name in LIBRARIES if name not in broken]
+    # A link to nothing cannot be copied, as a file cannot to a full disk.
+    lines += [f"/bin/ln -s /no/such/file $library/{name}" for name in broken]
+    script(checkout / "bin/cmake", BUILD_FILES + "\n".join(lines) + "\nfi")
+
+
+@pytest.mark.parametrize("broken", LIBRARIES)
+def test_libraries_are_replaced_all_or_none(checkout, bare_python, broken):
+    lib = checkout / "tf_boxconv/lib"
+    cmake_that_builds(checkout, "first")
+    done = attempt(checkout, bare_python)
+    assert done.returncode == 0, done.stdout
+    assert sorted(p.name for p in lib.iterdir()) == ["build_info.json", *LIBRARIES]
+    before = {path.name: path.read_text() for path in lib.iterdir()}
+    cmake_that_builds(checkout, "second", broken=[broken])
+    assert_says(build(checkout, bare_python), broken)
+    assert {path.name: path.read_text() for path in lib.iterdir()} == before
+    cmake_that_builds(checkout, "third")
+    assert attempt(checkout, bare_python).returncode == 0
+    assert (lib / broken).read_text() == "third\n"
+
+
+def test_pip_shows_the_sentence(checkout):
+    """As users build: nothing but pip's own notes comes after it."""
+    shutil.copy(ROOT / "pyproject.toml", checkout)
+    shutil.copy(ROOT / "README.md", checkout)
+    shutil.copy(ROOT / "LICENSE", checkout)
+    shutil.copy(ROOT / "tf_boxconv/version.py", checkout / "tf_boxconv")
+    (checkout / "tf_boxconv/__init__.py").touch()
+    command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "."]
+    done = subprocess.run(
+        command,
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "CXX": "/bin/false"},
+    )
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert lines[lines.index("[end of output]") - 1].startswith("tf_boxconv was not built: ")

@@ -1,0 +1,48 @@
+"""Where this package was built from, so that an error can say how to build it again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shlex
+import urllib.parse
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def build_again() -> str:
+    """A sentence with a command that builds the compiled libraries anew."""
+    command = "pip install --force-reinstall --no-deps --no-cache-dir"
+    sources = _sources()
+    if sources is None:
+        return f"Build it again: run `{command} .` in a checkout of tf_boxconv."
+    return f"Build it again: run `{command} {sources}`."
+
+
+def _sources() -> str | None:
+    """What pip installs this copy of the package from; None if unknown or built beforehand."""
+    checkout = _PACKAGE.parent
+    if (checkout / "custom_ops" / "CMakeLists.txt").exists():
+        return f"-e {shlex.quote(str(checkout))}"
+    try:
+        distribution = importlib.metadata.distribution("tf_boxconv")
+        if Path(distribution.locate_file("tf_boxconv")).resolve() != _PACKAGE:
+            return None
+        return _requirement(json.loads(distribution.read_text("direct_url.json") or "{}"))
+    except (importlib.metadata.PackageNotFoundError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _requirement(origin: dict) -> str | None:
+    """The argument of `pip install` for an origin as pip records it (PEP 610)."""
+    url = origin.get("url", "")
+    if "vcs_info" in origin:
+        version = origin["vcs_info"]
+        return shlex.quote(f"{version['vcs']}+{url}@{version['commit_id']}")
+    if url.endswith(".whl"):
+        return None
+    if url.startswith("file://"):
+        path = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
+        return shlex.quote(str(path)) if path.exists() else None
+    return shlex.quote(url) if url else None
