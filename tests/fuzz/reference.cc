@@ -11,8 +11,9 @@ namespace fuzz {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// How many rounding errors of all terms' magnitudes a result may be off.
-constexpr double kRoundings = 32;
+// How many rounding errors of all terms' magnitudes a result may be off. Core adds up to 64 numbers
+// before it begins a new sum.
+constexpr double kRoundings = 64;
 // A NaN that a box holds with less weight than this may, by rounding, only be touched.
 constexpr double kCertainWeight = 1e-6;
 
@@ -106,6 +107,9 @@ class ReferenceMaker {
       : problem_(problem),
         p_(problem.shape),
         sums_(sums),
+        // The reference, too, rounds each time it adds a row or a column.
+        rounding_(kRoundings * sums.rounding +
+                  limits<double>().rounding * static_cast<double>(p_.height + p_.width)),
         // Core bounds its factors; boxes so thin are not checked.
         largest_scale_(sums.largest > 1e300 ? 1e299 : 1e29),
         reference_{Expected(p_.output_size()), Expected(p_.input_size()),
@@ -166,10 +170,9 @@ class ReferenceMaker {
         const double columns = static_cast<double>(box.column(x).end - box.column(x).first + 4);
         const double lost = rows * columns * std::max(1.0, scale) + touched.row(y)[x];
         reference_.output.values[at] = value.row(y)[x];
-        reference_.output.tolerances[at] =
-            scale > largest_scale_ || may_overflow(touched.row(y)[x])
-                ? kInfinity
-                : kRoundings * sums_.rounding * sum * scale + sums_.smallest * lost;
+        reference_.output.tolerances[at] = scale > largest_scale_ || may_overflow(touched.row(y)[x])
+                                               ? kInfinity
+                                               : rounding_ * sum * scale + sums_.smallest * lost;
       }
     }
     if (image.all_finite) return;
@@ -196,9 +199,7 @@ class ReferenceMaker {
             may_overflow(boxes * plain) || may_overflow(boxes * scaled_touched.row(y)[x]);
         reference_.input_grad.values[at] += value.row(y)[x];
         reference_.input_grad.tolerances[at] +=
-            unchecked || overflows
-                ? kInfinity
-                : kRoundings * sums_.rounding * sum + sums_.smallest * (lost + plain);
+            unchecked || overflows ? kInfinity : rounding_ * sum + sums_.smallest * (lost + plain);
       }
     }
     if (grad.all_finite) return;
@@ -232,7 +233,8 @@ class ReferenceMaker {
         return of_rows ? box.row_edge(pixel, plane, bounds) : box.column_edge(pixel, plane, bounds);
       };
       const Plane gains = sum_of(image.finite, false), gain_bounds = sum_of(image.magnitudes, true);
-      double value = 0, bound = 0;
+      long double value = 0;
+      double bound = 0;
       for (Index y = 0; y < grads.rows; ++y) {
         for (Index x = 0; x < grads.columns; ++x) {
           const Touched& t = of_rows ? box.row(y) : box.column(x);
@@ -243,11 +245,9 @@ class ReferenceMaker {
         }
       }
       const auto at = static_cast<std::size_t>(4 * i + edge);
-      reference_.boxes_grad.values[at] += high ? value : -value;
+      reference_.boxes_grad.values[at] += static_cast<double>(high ? value : -value);
       reference_.boxes_grad.tolerances[at] +=
-          unchecked || may_overflow(bound)
-              ? kInfinity
-              : kRoundings * sums_.rounding * bound + sums_.smallest * lost;
+          unchecked || may_overflow(bound) ? kInfinity : rounding_ * bound + sums_.smallest * lost;
     }
   }
 
@@ -272,6 +272,7 @@ class ReferenceMaker {
   const Problem& problem_;
   const BoxConvProblem& p_;
   const Limits sums_;
+  const double rounding_;
   const double largest_scale_;
   Reference reference_;
 };
