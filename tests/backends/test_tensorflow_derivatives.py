@@ -116,7 +116,6 @@ MODES = {
     "reverse over graph of forward": lambda f: reverse(graph(forward(f))),
     "reverse over forward of graph": lambda f: reverse(forward(graph(f))),
     "reverse over graph of reverse": lambda f: reverse(product(graph(reverse(graph(f))))),
-    "forward over forward": lambda f: forward(forward(f)),
     "jacobian": jacobian,
     "graph of jacobian": lambda f: graph(jacobian(graph(f))),
     "batch jacobian": batch_jacobian,

@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
 
 rng = np.random.default_rng(0)
-X, X_TANGENT = torch.tensor(rng.normal(size=(2, 2, 4, 5, 2)))
+X, X_TANGENT = (torch.tensor(rng.normal(size=(2, 4, 5, 2))) for _ in range(2))
 BOXES = torch.tensor(rng.uniform(0.6, 2.6, (2, 2, 4)) * [-1, -1, 1, 1])
 BOXES_TANGENT = torch.tensor(rng.normal(size=BOXES.shape))
 XS, BOXES_3 = torch.stack([X, X_TANGENT, X * X]), torch.stack([BOXES, 1.2 * BOXES, 0.9 * BOXES])
@@ -113,12 +113,14 @@ def test_mode(mode, pair):
 @pytest.mark.parametrize("outer", ["transform of compiled", "compiled transform"])
 @pytest.mark.timeout(900)
 def test_compiled(mode, pair, outer):
+    if (outer, mode) == ("transform of compiled", "forward_ad"):
+        pytest.skip("PyTorch compiles no function of dual tensors that require gradients")
     native, portable = PAIRS[pair]
     torch._dynamo.reset()
-    compiled = functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
+    compiled = functools.partial(torch.compile, backend="aot_eager")
     if outer == "compiled transform":
-        actual = compiled(lambda: MODES[mode](native))()
-    else:
+        actual = compiled(lambda: MODES[mode](native), fullgraph=True)()
+    else:  # PyTorch runs these function by function
         actual = MODES[mode](compiled(native))
     assert_equal(actual, MODES[mode](portable))
 

@@ -95,28 +95,12 @@ def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) ->
         normalization_of(_text(attributes["normalization"])),
         data_format_of(_text(attributes["data_format"])),
     )
-    if tf.executing_eagerly():
-        if not tf.reduce_any(of_boxes_grad != 0):
-            return [tf.zeros_like(tensor) for tensor in (x, boxes, output_grad)]
-        return _portable_eagerly(x, boxes, output_grad, of_boxes_grad, *options)
-
-    # With a gradient of its own: TensorFlow's gradient of `tf.cond` keeps intermediate results as
-    # variants, which neither XLA nor nested forward mode can pass on.
-    @tf.custom_gradient
-    def compute(*tensors):
-        def gradient(*of_results):
-            copies = [tf.identity(tensor) for tensor in tensors]
-            results = _portable_in_graph(*copies, *options)
-            return tf.gradients(results, copies, of_results, unconnected_gradients="zero")
-
-        results = tf.cond(
-            tf.reduce_any(tensors[-1] != 0),
-            lambda: _portable_in_graph(*tensors, *options),
-            lambda: [tf.zeros_like(tensor) for tensor in tensors[:3]],
-        )
-        return results, gradient
-
-    return compute(x, boxes, output_grad, of_boxes_grad)
+    compute = _portable_eagerly if tf.executing_eagerly() else _portable_in_graph
+    return tf.cond(
+        tf.reduce_any(of_boxes_grad != 0),
+        lambda: compute(x, boxes, output_grad, of_boxes_grad, *options),
+        lambda: [tf.zeros_like(x), tf.zeros_like(boxes), tf.zeros_like(output_grad)],
+    )
 
 
 def _portable_in_graph(x, boxes, output_grad, of_boxes_grad, *options) -> list[tf.Tensor]:
