@@ -27,7 +27,16 @@ _PERSON = {
     "num_keypoints": 14,
     "keypoints": _KEYPOINTS,
 }
-_MISSING = object()
+
+
+class _Missing:
+    """Stands for a field that the record lacks. Its `repr` is the same in every process."""
+
+    def __repr__(self):
+        return "missing"
+
+
+_MISSING = _Missing()
 _NAN = float("nan")
 
 
