@@ -14,8 +14,14 @@ import jax.numpy as jnp
 
 from tf_boxconv.backends.attributes import attribute_of, layout_of
 from tf_boxconv.backends.jax import calls
+from tf_boxconv.backends.jax.forward_mode import explain_forward_mode
 from tf_boxconv.backends.jax.handlers import Options, equally_varied
 from tf_boxconv.backends.jax.sharding import without_explicit_axes
+
+_REMEDY = (
+    'Pass implementation="portable", which has derivatives of every kind, or use reverse mode '
+    "(grad, vjp, jacrev)."
+)
 
 
 def box_conv2d(
@@ -28,12 +34,13 @@ def box_conv2d(
     """The operator on arrays and arguments that `tf_boxconv.box_conv2d` has checked.
 
     It works under `jit`, `grad` (twice, with respect to everything), `vmap`, `checkpoint`, and on
-    arrays sharded over devices by images or channels; like every `jax.custom_vjp` function it has
-    no forward-mode derivative.
+    arrays sharded over devices by images or channels. Like every `jax.custom_vjp` function it has
+    no forward-mode derivative; the error names the portable path, which has.
     """
     options = Options(strides, attribute_of(normalization), layout_of(data_format))
     compute = without_explicit_axes(functools.partial(_box_conv, options), options, x)
-    return compute(*equally_varied(x, boxes))
+    with explain_forward_mode("box_conv2d", _REMEDY):
+        return compute(*equally_varied(x, boxes))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
