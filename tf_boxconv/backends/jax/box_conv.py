@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from tf_boxconv.backends.attributes import attribute_of, layout_of
 from tf_boxconv.backends.jax import calls
+from tf_boxconv.backends.jax.forward_mode import forward_mode_advice
 from tf_boxconv.backends.jax.handlers import Options, equally_varied
 from tf_boxconv.backends.jax.sharding import without_explicit_axes
 
@@ -28,12 +29,13 @@ def box_conv2d(
     """The operator on arrays and arguments that `tf_boxconv.box_conv2d` has checked.
 
     It works under `jit`, `grad` (twice, with respect to everything), `vmap`, `checkpoint`, and on
-    arrays sharded over devices by images or channels; like every `jax.custom_vjp` function it has
-    no forward-mode derivative.
+    arrays sharded over devices by images or channels. Like every `jax.custom_vjp` function it has
+    no forward-mode derivative: the portable path has.
     """
     options = Options(strides, attribute_of(normalization), layout_of(data_format))
     compute = without_explicit_axes(functools.partial(_box_conv, options), options, x)
-    return compute(*equally_varied(x, boxes))
+    with forward_mode_advice('pass implementation="portable"'):
+        return compute(*equally_varied(x, boxes))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
