@@ -394,20 +394,3 @@ def test_float64_needs_64_bit_types():
         assert integral_image(X.astype("float32")).dtype == "float32"
         with pytest.raises(ValueError, match="jax_enable_x64"):
             integral_image(X.astype("float32"), dtype="float64")
-
-
-@pytest.mark.parametrize("transform", [jax.jacfwd, jax.hessian])
-def test_forward_mode_is_refused_by_name(transform):
-    x, boxes = jnp.ones((1, 4, 5, 2)), jnp.full((2, 1, 4), jnp.array([-1.5, -1.0, 1.0, 1.5]))
-
-    def energy(x, implementation):
-        out = tf_boxconv.box_conv2d(
-            x, boxes, data_format="channels_last", implementation=implementation
-        )
-        return jnp.sum(out**2)
-
-    with pytest.raises(TypeError, match=r"`box_conv2d` has no forward-mode.*portable"):
-        transform(energy)(x, "native")
-    assert np.isfinite(transform(energy)(x, "portable")).all()
-    with pytest.raises(TypeError, match=r"`integral_image` has no forward-mode.*reverse mode"):
-        transform(lambda x: jnp.sum(tf_boxconv.integral_image(x) ** 2))(x)

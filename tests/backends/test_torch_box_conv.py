@@ -289,3 +289,14 @@ def test_values_are_those_of_the_reference():
         reference.box_conv2d(np.moveaxis(X, -1, 1), BOXES, data_format="channels_first"), 0
     )
     np.testing.assert_allclose(out.detach(), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_compiles_whole(name):
+    """Without a model around it, built by a call."""
+    layer = make(name)
+    x = torch.tensor(images((2, 6, 7, 8)))
+    expected = layer(x)
+    torch._dynamo.reset()
+    actual = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)

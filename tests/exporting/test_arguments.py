@@ -1,6 +1,7 @@
 """What `export` refuses, in words that help, and that it then leaves nothing behind."""
 
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +11,8 @@ import tf_boxconv
 from tests.exporting.models import images, model
 from tf_boxconv.exporting import saved_model
 from tf_boxconv.exporting.errors import require_modules
+from tf_boxconv.exporting.signature import require_flat_outputs
+from tf_boxconv.layers import DepthwiseBoxConv2D
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +183,52 @@ def test_quantization_needs_a_fixed_size(tmp_path):
             quantize="int8",
             representative_data=[images()],
         )
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/model", "s3://b/net.onnx", "file:///tmp/net.tflite"])
+def test_urls_are_refused(built, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"`path` must be on this machine.*://"):
+        tf_boxconv.export(built, path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrap", [str, Path])
+def test_a_tilde_is_the_home_folder(built, tmp_path, monkeypatch, wrap):
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    tf_boxconv.export(built, wrap("~/models/net"))
+    assert (home / "models/net/saved_model.pb").exists()
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize("format", ["saved_model", "saved_model_portable", "onnx"])
+def test_nested_outputs_are_refused(tmp_path, format):
+    inputs = keras.Input((4, 5, 2))
+    outputs = {"a": inputs, "b": [DepthwiseBoxConv2D()(inputs), inputs]}
+    path = tmp_path / ("x.onnx" if format == "onnx" else "x")
+    with pytest.raises(ValueError, match=r"^The outputs of `model` must be .*not nested"):
+        tf_boxconv.export(keras.Model(inputs, outputs), path, format)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("outputs", [tuple, list, lambda pair: dict(zip("ab", pair, strict=True))])
+def test_flat_outputs_are_taken(outputs):
+    inputs = keras.Input((4, 5, 2))
+    require_flat_outputs(keras.Model(inputs, outputs((inputs, inputs + 1))))
+    require_flat_outputs(keras.Model(inputs, inputs))
+
+
+@pytest.mark.parametrize("format", ["onnx", "tfjs"])
+def test_lookup_tables_are_refused(tmp_path, format):
+    image, word = keras.Input((4, 5, 2)), keras.Input((1,), dtype="string")
+    index = keras.layers.StringLookup(vocabulary=["a", "b"])(word)
+    embedded = keras.layers.Reshape((1, 1, 1))(keras.layers.Embedding(4, 1)(index))
+    model = keras.Model([image, word], DepthwiseBoxConv2D()(image) + embedded)
+    path = tmp_path / ("x.onnx" if format == "onnx" else "x")
+    with pytest.raises(ValueError, match=r"^`model` must not need resources.*StringLookup"):
+        tf_boxconv.export(model, path, format)
+    assert not list(tmp_path.iterdir())

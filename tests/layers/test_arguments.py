@@ -167,3 +167,14 @@ def test_every_argument_that_does_not_apply_is_named_at_once():
 def test_all_arguments_but_the_first_are_passed_by_name(cls, arguments, message):
     with pytest.raises(TypeError, match=message):
         cls(*arguments)
+
+
+def test_the_advice_on_a_positional_kernel_size_can_be_followed():
+    with pytest.raises(TypeError, match=r"leave out the kernel_size.*depth_multiplier=4 for four"):
+        BoxConv2D(32, (3, 3))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("data_format", ["CHANNELS_LAST", "Channels_First"])
+def test_data_formats_in_upper_case(name, data_format):
+    assert make(name, data_format=data_format).data_format == data_format.lower()

@@ -127,3 +127,30 @@ def fit_mirrored(replicas, arguments):
         model.compile(keras.optimizers.Adam(1.0, **OPTIMIZERS[arguments]), "mse")
     model.fit(*data(model), batch_size=4, epochs=4, verbose=0)
     assert_valid(layer.boxes)
+
+
+def test_averages_of_other_weights_are_as_keras_makes_them():
+    """Constraints that are not of boxes act after the averages, and any variables may be given."""
+    DepthwiseBoxConv2D(1).build((1, *SIZE, 1))
+    update = keras.optimizers.Optimizer._update_model_variables_moving_average
+    assert update.of_constrained_boxes
+
+    def averages(update):
+        variables = [keras.Variable([-2.0, 3.0]), keras.Variable([1.0])]
+        variables[0].constraint = keras.constraints.NonNeg()
+        optimizer = keras.optimizers.SGD(0.5, use_ema=True)
+        optimizer.build(variables)
+        update(optimizer, iter(variables))
+        assert variables[0].numpy().tolist() == [-2, 3]
+        return [average.numpy().tolist() for average in optimizer._model_variables_moving_average]
+
+    assert averages(update) == averages(update.__wrapped__) == [[-2, 3], [1]]
+
+
+def test_importing_the_package_changes_no_optimizer():
+    program = (
+        "import keras, tf_boxconv\n"
+        "name = '_update_model_variables_moving_average'\n"
+        "assert not hasattr(getattr(keras.optimizers.Optimizer, name), 'of_constrained_boxes')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

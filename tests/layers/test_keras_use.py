@@ -272,3 +272,19 @@ def test_gradients_of_gradients(name):
     assert len(gradients) == 1 + len(layer.trainable_variables)
     for gradient in map(to_float64, gradients):
         assert np.all(np.isfinite(gradient)) and np.any(gradient != 0)
+
+
+@everywhere
+@pytest.mark.parametrize("built_with", ["float32", "float64", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16"])
+def test_a_dtype_policy_set_after_the_layer_is_built(name, built_with, policy):
+    if BACKEND == "jax" and "float64" in (built_with, policy):
+        pytest.skip("JAX has no float64 here")
+    kwargs = {} if name == "bottleneck" else {"use_bias": True}
+    layer = make(name, dtype=built_with, **kwargs)
+    x = images(image_shape("channels_last"))
+    wanted = to_float64(layer(x))
+    layer.dtype_policy = policy
+    got = layer(x)
+    assert dtype_name(got) == policy.removeprefix("mixed_")
+    np.testing.assert_allclose(to_float64(got), wanted, rtol=0.05, atol=0.05)

@@ -325,3 +325,15 @@ def test_files_of_earlier_versions_of_a_subclass_with_weights_of_both_kinds():
     target.layers[1].load_own_variables(store)
     np.testing.assert_allclose(pixels(target), pixels(source), rtol=1e-6)
     assert float(target.layers[1].steps.numpy()) == 3 and target.layers[1].scale == (40, 60)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_lists_of_weights_of_earlier_versions_are_refused_with_a_remedy(name):
+    layer = model_for((9, 11), name).layers[1]
+    before = layer.get_weights()
+    scale = next(i for i, weight in enumerate(layer.weights) if weight.name == "scale")
+    old = before[:scale] + before[scale + 1 :]
+    with pytest.raises(ValueError, match=r"must hold .*scale.*insert the layer's own"):
+        layer.set_weights(old)
+    old.insert(scale, before[scale])
+    layer.set_weights(old)

@@ -1,11 +1,12 @@
 """Bad input to the operators: a clear error or the defined result, never a crash."""
 
+import keras
 import numpy as np
 import pytest
 
 import tf_boxconv
 from tests import reference
-from tests.backend import tensor, to_float64, value_and_gradients
+from tests.backend import BACKEND, tensor, to_float64, value_and_gradients
 
 X = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
 BOXES = np.tile(np.float32([-1.5, -1.5, 1.5, 1.5]), (3, 2, 1))
@@ -167,3 +168,12 @@ def test_integral_image_of_zero_sizes():
         assert tuple(table.shape) == (shape[0], shape[1] + 1, shape[2] + 1, shape[3])
         table = to_float64(table)
         assert np.all(table[:, 0] == 0) and np.all(table[:, :, 0] == 0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "float64"])
+def test_boxes_of_another_dtype_are_named_with_the_remedy(dtype):
+    if BACKEND == "jax" and dtype == "float64":
+        pytest.skip("JAX has no float64 here")
+    boxes = keras.ops.zeros((1, 1, 4), dtype)
+    with pytest.raises(TypeError, match=f"`boxes` must be float32.*dtype={dtype}; convert them"):
+        tf_boxconv.box_conv2d(np.zeros((1, 2, 2, 1), np.float32), boxes)

@@ -14,7 +14,7 @@ import keras
 
 from tf_boxconv.exporting import output
 from tf_boxconv.exporting.errors import require_modules
-from tf_boxconv.exporting.signature import input_signature, require_weights
+from tf_boxconv.exporting.signature import input_signature, require_flat_outputs, require_weights
 
 QUANTIZATIONS = ("int8", "uint8", None)
 
@@ -83,7 +83,8 @@ def export(
     Args:
         model: A built Keras model. One that is neither functional nor sequential must have been
             called once.
-        path: What to write. It appears when it is complete, or not at all.
+        path: What to write, on this machine; `~` is the home folder. It appears when it is
+            complete, or not at all.
         format: One of the above. `None` takes it from the suffix of `path`: `.onnx` or `.tflite`;
             without a suffix `"saved_model"`.
         input_shape: The input's shape with the batch, like `(None, 256, 256, 3)`: fixes what the
@@ -110,6 +111,7 @@ def export(
             f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
         )
     require_weights(model, input_shape)
+    require_flat_outputs(model)
     _check_quantization(format, quantize, representative_data)
     chosen = FORMATS[format]
     require_modules(chosen.needs, f'format="{format}"')

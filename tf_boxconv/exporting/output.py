@@ -44,20 +44,26 @@ def checked(path: str | os.PathLike, kind: Kind, overwrite: bool) -> Path:
     """Returns the absolute path to write to, symbolic links resolved.
 
     Args:
-        path: What the caller wants to write.
+        path: What the caller wants to write. `~` is the home folder.
         kind: What is to be written.
         overwrite: Whether an earlier output of the same kind may be replaced.
 
     Raises:
-        ValueError: `path` has the wrong suffix.
+        ValueError: `path` is a URL or has the wrong suffix.
         FileExistsError: `path` is taken by something that will not be replaced.
     """
+    if "://" in os.fspath(path):
+        raise ValueError(
+            f"{kind.argument} must be on this machine: write to a local path and copy from there. "
+            f"Received: path='{path}'"
+        )
     if kind.suffix is not None and not os.fspath(path).rstrip("/").lower().endswith(kind.suffix):
         raise ValueError(
             f"{kind.argument} must end in '{kind.suffix}' for this format. Received: path='{path}'"
         )
-    resolved = Path(os.path.realpath(path))
-    reason = _reason_not_to_write(Path(os.path.abspath(path)), resolved, kind, overwrite)
+    expanded = os.path.expanduser(path)
+    resolved = Path(os.path.realpath(expanded))
+    reason = _reason_not_to_write(Path(os.path.abspath(expanded)), resolved, kind, overwrite)
     if reason:
         raise FileExistsError(f"{kind.argument} {reason} Received: path='{path}'")
     return resolved

@@ -113,6 +113,12 @@ def frozen_signature(folder: Path) -> FrozenSignature:
         return [answer[name] for name in names]
 
     frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+    if len(frozen.inputs) > len(specs):
+        raise ValueError(
+            "`model` must not need resources other than weights in this format, such as the tables "
+            "of StringLookup layers: export the part of the model that follows them. Received: "
+            + ", ".join(tensor.name for tensor in frozen.inputs[len(specs) :])
+        )
     return FrozenSignature(
         frozen.graph.as_graph_def(),
         dict(zip([spec.name for spec in specs], frozen.inputs, strict=True)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -32,6 +32,19 @@ def require_weights(model: Any, input_shape: Sequence[int | None] | None) -> Non
         raise ValueError(
             "The shape of the input is unknown: pass `input_shape`, like (None, 256, 256, 3), or "
             f"call the model once. Received: model '{model.name}', never called"
+        )
+
+
+def require_flat_outputs(model: keras.Model) -> None:
+    """Raises unless the outputs, where they are known, are what a signature can hold."""
+    outputs = getattr(model, "_outputs_struct", None)
+    values = outputs.values() if isinstance(outputs, Mapping) else outputs
+    if not isinstance(values, Iterable) or isinstance(values, keras.KerasTensor):
+        return
+    if not all(isinstance(value, keras.KerasTensor) for value in values):
+        raise ValueError(
+            "The outputs of `model` must be a tensor, or a list or dict of tensors, not nested "
+            f"any deeper. Received: model '{model.name}' with outputs {outputs}"
         )
 
 

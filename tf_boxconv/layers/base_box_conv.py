@@ -15,6 +15,7 @@ from tf_boxconv.layers.moving_averages import average_constrained_boxes
 from tf_boxconv.layers.stored_units import StoredConstraint, StoredInitializer, StoredRegularizer
 from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
+    dtype_name,
     standardize_count,
     standardize_data_format,
     standardize_implementation,
@@ -29,8 +30,6 @@ from tf_boxconv.ops.box_conv import box_conv2d
 # gradient descent goes by the square). Chosen by measurement: docs/notes/coordinate_scale.md.
 # Layers read it when they are built. The scale is a weight: changing this harms no saved model.
 COORDINATE_SCALE = 1.0
-
-average_constrained_boxes()
 
 
 class BaseBoxConv2D(keras.layers.Layer):
@@ -147,9 +146,10 @@ class BaseBoxConv2D(keras.layers.Layer):
         self._scale_weight = scale.weight
         initializer = with_max_size(self.boxes_initializer, max_size)
         regularizer = self.boxes_regularizer and StoredRegularizer(self.boxes_regularizer, scale)
-        constraint = self.boxes_constraint and StoredConstraint(
-            with_max_size(self.boxes_constraint, max_size), scale
-        )
+        constraint = None
+        if self.boxes_constraint is not None:
+            constraint = StoredConstraint(with_max_size(self.boxes_constraint, max_size), scale)
+            average_constrained_boxes()
         self._boxes = self.add_weight(
             name="boxes",
             shape=shape,
@@ -177,9 +177,12 @@ class BaseBoxConv2D(keras.layers.Layer):
             )
 
     def _convolve_boxes(self, inputs):
+        boxes = stock_ops_scope.current_value(lambda: self.boxes)
+        # The dtype policy may have changed since the layer was built.
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
         return box_conv2d(
             ops.cast(inputs, self.compute_dtype),
-            stock_ops_scope.current_value(lambda: self.boxes),
+            boxes if dtype_name(boxes) == dtype else ops.cast(boxes, dtype),
             strides=self.strides,
             normalization=self.normalization,
             data_format=self.data_format,
@@ -192,7 +195,7 @@ class BaseBoxConv2D(keras.layers.Layer):
             shape[self._channel_axis] = self.bias.shape[0]
             # Not `ops.add`: with the TensorFlow backend it takes a bias for one of the last axis
             # when the width happens to equal the number of channels (Keras 3.15).
-            outputs = outputs + ops.reshape(self.bias, shape)
+            outputs = outputs + ops.reshape(ops.cast(self.bias, outputs.dtype), shape)
         return outputs if self.activation is None else self.activation(outputs)
 
     @property
@@ -221,6 +224,11 @@ class BaseBoxConv2D(keras.layers.Layer):
     def _output_shape(self, input_shape, channels):
         self.check_input_shape(input_shape)
         return strided_shape(input_shape, self.strides, channels, self.data_format)
+
+    def set_weights(self, weights):
+        """Sets the weights from a list of arrays, as `get_weights` returns them."""
+        refuse_weights_without_scale(self, weights)
+        super().set_weights(weights)
 
     def load_own_variables(self, store):
         """Loads the weights, or none if the shape of one does not match."""
@@ -275,3 +283,14 @@ class BaseBoxConv2D(keras.layers.Layer):
 def with_max_size(rule, max_size):
     """Returns an initializer or constraint, one that knows `max_size` if it is of that kind."""
     return rule.with_max_size(max_size) if hasattr(rule, "with_max_size") else rule
+
+
+def refuse_weights_without_scale(layer, weights):
+    """Raises a `ValueError` for a list made before `scale` was a weight."""
+    if len(weights) == len(layer.weights) - 1:
+        raise ValueError(
+            f"`weights` must hold {len(layer.weights)} arrays for layer '{layer.name}': "
+            f"{', '.join(weight.name for weight in layer.weights)}. Received: {len(weights)} "
+            "arrays. Lists made before `scale` was a weight lack it; insert the layer's own if "
+            "the layer is built on planes of the same size."
+        )

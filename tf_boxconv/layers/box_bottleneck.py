@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import activations, initializers, ops, regularizers
 
+from tf_boxconv.layers.base_box_conv import refuse_weights_without_scale
 from tf_boxconv.layers.conv2d_arguments import (
     refuse_arguments_of_convolutions,
     refuse_positional_arguments,
@@ -183,6 +184,11 @@ class BoxBottleneck(keras.layers.Layer):
         context = self.dropout(context, training=training)
         # The layers within keep the policy that the block was made with.
         return self._activate(inputs + ops.cast(context, self.compute_dtype))
+
+    def set_weights(self, weights):
+        """Sets the weights from a list of arrays, as `get_weights` returns them."""
+        refuse_weights_without_scale(self, weights)
+        super().set_weights(weights)
 
     def _activate(self, x):
         return x if self.activation is None else self.activation(x)

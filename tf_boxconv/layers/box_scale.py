@@ -85,7 +85,8 @@ class BoxScale:
 
     def _scale(self, weight):
         weight = ops.convert_to_tensor(weight)
-        own = ops.convert_to_tensor(self.stored(self._own), dtype_name(weight))
+        # Not of a NumPy array, into which `torch.compile` cannot follow Keras.
+        own = ops.convert_to_tensor((*self._own, *self._shape), dtype_name(weight))
         return ops.where(ops.all(weight[2:] == own[2:]), weight[:2], own[:2])
 
 

@@ -49,8 +49,8 @@ def refuse_positional_arguments(layer: type, first: str, others: tuple) -> None:
     help_ = "pass all others by name"
     if first == "filters":
         help_ = (
-            "there is no kernel_size, because boxes learn their size. Pass all others by name, "
-            f"such as depth_multiplier={others[0]!r} for the number of boxes a channel"
+            "leave out the kernel_size, because boxes learn their size, and pass all others by "
+            "name, such as depth_multiplier=4 for four boxes per channel"
         )
     raise TypeError(
         f"`{layer.__name__}` takes one positional argument, `{first}`; {help_}. "

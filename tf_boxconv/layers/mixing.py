@@ -13,7 +13,8 @@ def mix_channels(inputs, kernel, data_format):
     TensorFlow's convolution does not run in the `"channels_first"` layout on the CPU; there this
     is one matrix product a batch item, and no transposition.
     """
-    kernel = ops.convert_to_tensor(kernel)
+    # The dtype policy of a layer may have changed since its kernel was made.
+    kernel = ops.cast(kernel, inputs.dtype)
     channels, filters = kernel.shape
     # Not `ops.tensordot` and `ops.matmul`, which give float32 for float64 on PyTorch (Keras 3.15).
     if data_format == "channels_last":

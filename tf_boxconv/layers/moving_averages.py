@@ -1,10 +1,12 @@
 """Moving averages of boxes (`use_ema=True` of Keras's optimizers), made of constrained boxes.
 
 In each step Keras first adds the weights to their averages, then applies the constraints (Keras
-3.10 to 3.15). The averages would thus be of boxes that violate their constraint, and when `fit`
-ends they become the boxes. No layer is asked in between, so the optimizers' method is changed
-here. The average of boxes that satisfy `BoxConstraint` satisfies it too. Other weights are averaged
-as ever.
+3.10 to 3.15). The averages would be of boxes that violate their constraint, and at the end of `fit`
+they replace the boxes. The average of boxes that satisfy `BoxConstraint` satisfies it too.
+
+No layer is called in between, so this replaces a method of Keras's optimizers. The replacement
+applies the constraints of boxes, then calls the original. It is installed when the first layer with
+constrained boxes is built, and touches no other weight.
 """
 
 from __future__ import annotations
@@ -25,11 +27,14 @@ def average_constrained_boxes() -> None:
         return
 
     @functools.wraps(update)
-    def constrain_and_update(self, trainable_variables):
-        for variable in trainable_variables:
-            if self.use_ema and isinstance(variable.constraint, StoredConstraint):
-                variable.assign(variable.constraint(variable))
-        return update(self, trainable_variables)
+    def constrain_and_update(self, trainable_variables, *args, **kwargs):
+        if getattr(self, "use_ema", False):
+            trainable_variables = list(trainable_variables)  # It may be an iterator.
+            for variable in trainable_variables:
+                constraint = getattr(variable, "constraint", None)
+                if isinstance(constraint, StoredConstraint):
+                    variable.assign(constraint(variable))
+        return update(self, trainable_variables, *args, **kwargs)
 
     constrain_and_update.of_constrained_boxes = True
     setattr(keras.optimizers.Optimizer, _METHOD, constrain_and_update)

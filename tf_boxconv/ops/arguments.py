@@ -83,15 +83,19 @@ def standardize_implementation(implementation: str) -> str:
 
 
 def standardize_data_format(data_format: str | None) -> str:
-    """Returns the Keras data format; `None` means `keras.config.image_data_format()`."""
+    """Returns the Keras data format; `None` means `keras.config.image_data_format()`.
+
+    Upper case is accepted, as in Keras's own layers.
+    """
     if data_format is None:
         return keras.config.image_data_format()
-    if data_format not in DATA_FORMATS:
+    lower_case = str(data_format).lower()
+    if lower_case not in DATA_FORMATS:
         raise ValueError(
             '`data_format` must be "channels_last" or "channels_first". '
             f"Received: data_format={data_format!r}"
         )
-    return data_format
+    return lower_case
 
 
 def dtype_name(x) -> str:
@@ -137,8 +141,8 @@ def check_boxes(boxes, x, data_format: str) -> None:
     dtype = _boxes_dtype(x)
     if dtype_name(boxes) not in ("float32", dtype):
         raise TypeError(
-            f"`boxes` must be {dtype} when `x` is {dtype_name(x)} (half types cannot hold a "
-            f"coordinate). Received: boxes.dtype={dtype_name(boxes)}"
+            f"`boxes` must be {dtype} when `x` is {dtype_name(x)}. Received: "
+            f"boxes.dtype={dtype_name(boxes)}; convert them with keras.ops.cast first."
         )
     shape, x_shape = static_shape(boxes), static_shape(x)
     if shape is not None and (len(shape) != 3 or shape[2] not in (4, None)):

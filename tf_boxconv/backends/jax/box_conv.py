@@ -14,14 +14,9 @@ import jax.numpy as jnp
 
 from tf_boxconv.backends.attributes import attribute_of, layout_of
 from tf_boxconv.backends.jax import calls
-from tf_boxconv.backends.jax.forward_mode import explain_forward_mode
+from tf_boxconv.backends.jax.forward_mode import forward_mode_advice
 from tf_boxconv.backends.jax.handlers import Options, equally_varied
 from tf_boxconv.backends.jax.sharding import without_explicit_axes
-
-_REMEDY = (
-    'Pass implementation="portable", which has derivatives of every kind, or use reverse mode '
-    "(grad, vjp, jacrev)."
-)
 
 
 def box_conv2d(
@@ -35,11 +30,11 @@ def box_conv2d(
 
     It works under `jit`, `grad` (twice, with respect to everything), `vmap`, `checkpoint`, and on
     arrays sharded over devices by images or channels. Like every `jax.custom_vjp` function it has
-    no forward-mode derivative; the error names the portable path, which has.
+    no forward-mode derivative: the portable path has.
     """
     options = Options(strides, attribute_of(normalization), layout_of(data_format))
     compute = without_explicit_axes(functools.partial(_box_conv, options), options, x)
-    with explain_forward_mode("box_conv2d", _REMEDY):
+    with forward_mode_advice('pass implementation="portable"'):
         return compute(*equally_varied(x, boxes))
 
 

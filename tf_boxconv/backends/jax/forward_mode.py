@@ -1,4 +1,4 @@
-"""The error of forward-mode differentiation, which the compiled operators lack on JAX."""
+"""What to do about forward mode, which JAX refuses for `jax.custom_vjp` functions."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def explain_forward_mode(name: str, remedy: str) -> Iterator[None]:
-    """Replaces JAX's error about `jax.custom_vjp` by one that names the operator and a remedy.
+def forward_mode_advice(advice: str) -> Iterator[None]:
+    """Adds `advice` to JAX's error about forward mode.
 
-    JAX's own error remains for a function that `jax.jit` has traced before it is differentiated.
+    JAX raises it inside the body, but for functions that were compiled before they are
+    differentiated: those fail with JAX's own message.
     """
     try:
         yield
     except TypeError as error:
-        if "forward-mode" not in str(error):
+        if "forward-mode autodiff" not in str(error):
             raise
         raise TypeError(
-            f"the compiled `{name}` has no forward-mode derivative on JAX (jvp, jacfwd, hessian, "
-            f"linearize). {remedy}"
+            "The compiled operators have no forward-mode derivative (jax.jvp, jacfwd, hessian) on "
+            f"JAX. Use reverse mode (jax.grad, vjp, jacrev), or {advice}."
         ) from error

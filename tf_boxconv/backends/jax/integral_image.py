@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from tf_boxconv.backends.attributes import layout_of
 from tf_boxconv.backends.jax import calls
-from tf_boxconv.backends.jax.forward_mode import explain_forward_mode
+from tf_boxconv.backends.jax.forward_mode import forward_mode_advice
 from tf_boxconv.backends.jax.handlers import Options
 from tf_boxconv.backends.jax.sharding import without_explicit_axes
 
@@ -27,7 +27,7 @@ def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
         )
     options = Options((1, 1), "none", layout_of(data_format))
     compute = without_explicit_axes(functools.partial(_table, options, dtype), options, x)
-    with explain_forward_mode("integral_image", "Use reverse mode (grad, vjp, jacrev)."):
+    with forward_mode_advice("apply the operator, which is linear, to the tangent itself"):
         return compute(x)
 
 

@@ -1,0 +1,34 @@
+"""Forward mode on JAX: refused in words that say what to do."""
+
+import numpy as np
+import pytest
+
+from tests.backend import BACKEND
+from tf_boxconv import box_conv2d, integral_image
+
+if BACKEND != "jax":
+    pytest.skip(f"of JAX alone; Keras's backend is {BACKEND}", allow_module_level=True)
+
+import jax
+
+X = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
+BOXES = np.float32([[[-1.2, -0.7, 1.1, 1.6]]] * 3)
+
+
+@pytest.mark.parametrize(
+    ("operator", "advice"),
+    [
+        (lambda x: box_conv2d(x, BOXES), 'implementation="portable"'),
+        (integral_image, "linear, to the tangent"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["jvp", "jacfwd", "hessian", "vmap"])
+def test_forward_mode_is_refused_with_a_remedy(operator, advice, mode):
+    modes = {
+        "jvp": lambda: jax.jvp(operator, (X,), (X,)),
+        "jacfwd": lambda: jax.jacfwd(operator)(X),
+        "hessian": lambda: jax.hessian(lambda x: operator(x).sum())(X),
+        "vmap": lambda: jax.vmap(lambda x: jax.jvp(operator, (x,), (x,)))(X[None]),
+    }
+    with pytest.raises(TypeError, match=f"no forward-mode derivative.*{advice}"):
+        modes[mode]()
