@@ -285,12 +285,13 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name.rpartition(".")[0]).casefold()
 
 
-def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
+def read_rgb(path: Root, labels: str | os.PathLike[str], turn: bool = True) -> np.ndarray:
     """Reads an image as uint8 RGB `[height, width, 3]`, see `images.decode_image`.
 
     Args:
         path: The file.
         labels: What names the file, for the message if it is missing.
+        turn: Whether to apply the EXIF orientation.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -298,7 +299,7 @@ def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing, but {labels} has labels for it.")
-    return decode_rgb(read_bytes(path), path)
+    return decode_rgb(read_bytes(path), path, turn)
 
 
 def read_bytes(path: Root) -> bytes:
@@ -316,14 +317,14 @@ def read_bytes(path: Root) -> bytes:
         ) from None
 
 
-def decode_rgb(data: bytes, path: Root) -> np.ndarray:
+def decode_rgb(data: bytes, path: Root, turn: bool = True) -> np.ndarray:
     """Decodes the content of an image file as `images.decode_image` does.
 
     Raises:
         ValueError: If it is not a complete image.
     """
     try:
-        return images.decode_image(data, path)
+        return images.decode_image(data, path, turn)
     except images.ImageError as error:
         reason = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise ValueError(

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,17 @@ class Photograph:
             raise FieldError(
                 f"`width` and `height` are {self.size[0]} x {self.size[1]}, but {self.name} has "
                 f"{width} x {height} pixels: the labels are those of another version of it"
+            )
+
+    def check_stored(self, people: Iterable[Person]) -> None:
+        """Checks that joints are not those of the picture turned, whose size is the other way."""
+        width, height = self.size
+        places = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
+        if (places <= (height, width)).all() and not (places <= (width, height)).all():
+            raise FieldError(
+                f"`width` and `height` are {width} x {height}, the size before the EXIF "
+                f"orientation is applied, but the joints fit only {height} x {width}, the size "
+                "after"
             )
 
 
