@@ -261,12 +261,24 @@ class PictureFolder:
         return self._listings[folder]
 
     def _list(self, folder: str) -> Iterator[tuple[str, Root]]:
-        place = self.root / folder if folder else self.root
-        if place.is_dir():
+        place = self._place(folder)
+        if place is not None:
             # Sorted in reverse: of several suffixes the first wins.
             for entry in sorted(place.iterdir(), key=lambda e: e.name, reverse=True):
                 if is_picture(entry.name):
                     yield _key(entry.name), entry
+
+    def _place(self, folder: str) -> Root | None:
+        """A folder inside, by its path or by one that differs in case or form of accents."""
+        if (self.root / folder).is_dir():
+            return self.root / folder
+        place = self.root
+        for part in folder.split("/"):
+            inside = [e for e in place.iterdir() if e.is_dir() and folded(e.name) == folded(part)]
+            if len(inside) != 1:
+                return None
+            (place,) = inside
+        return place
 
     def exact(self, name: str) -> Root | None:
         """The picture of this name, folders included."""
@@ -282,7 +294,12 @@ class PictureFolder:
 
 def _key(name: str) -> str:
     """What is left of a picture's name for comparison: no suffix, no case, one form of accents."""
-    return unicodedata.normalize("NFC", name.rpartition(".")[0]).casefold()
+    return folded(name.rpartition(".")[0])
+
+
+def folded(name: str) -> str:
+    """A name without case, and with one form of accents."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def read_rgb(path: Root, labels: str | os.PathLike[str], turn: bool = True) -> np.ndarray:

@@ -13,7 +13,7 @@ from etils import epath
 
 from examples.pose.datasets import official_files, pose_features
 from examples.pose.datasets.coco_keypoints import annotations
-from examples.pose.datasets.coco_keypoints.annotations import FieldError, Person, Photograph
+from examples.pose.datasets.coco_keypoints.records import FieldError, Person, Photograph
 from examples.pose.datasets.official_files import Part, PictureFolder, Root
 from examples.pose.datasets.preparation import Broken, FromFiles
 
@@ -212,7 +212,7 @@ def _spellings(name: str) -> tuple[str, str]:
 def _stems(name: str) -> list[tuple[bool, str]]:
     """What a name is compared by: with its folders, and without."""
     return [
-        (whole, os.path.splitext(spelling)[0].casefold())
+        (whole, official_files.folded(os.path.splitext(spelling)[0]))
         for whole, spelling in zip((True, False), _spellings(name), strict=True)
     ]
 
