@@ -232,6 +232,9 @@ def read_matlab(path: Root, variable: str, expected: str, **options: Any) -> Any
     return content[variable]
 
 
+# No picture is wider or higher, in pixels: the limit of JPEG.
+LARGEST_SIDE = 65535
+
 # What pictures may be called.
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 

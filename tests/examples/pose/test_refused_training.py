@@ -317,3 +317,42 @@ def test_curves_of_a_resumed_run_have_no_gap(tmp_path, capsys):
     assert sorted(RunFolder(tmp_path).curve("loss")) == [2, 4]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["steps_per_epoch"] == 2 and np.isfinite(RunFolder(tmp_path).metrics["pck"])
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("change", ["picture", "joint", "one less"])
+def test_a_run_does_not_go_on_with_other_photographs(split, change, tmp_path, capsys, monkeypatch):
+    with pytest.MonkeyPatch.context() as patch:
+        signal_in(Trainer, "run", patch, call=2)
+        run(capsys, tmp_path, *ARGUMENTS)
+
+    def load(name, wanted, *args):
+        dataset, skeleton = drawn_figures.load(name, wanted)
+        if wanted != split:
+            return dataset, skeleton
+        changes = {
+            "picture": lambda e: {**e, "image": e["image"][:, ::-1]},
+            "joint": lambda e: {**e, "joints": e["joints"] + 1},
+        }
+        changed = dataset.map(changes[change]) if change in changes else dataset.skip(1)
+        return changed, skeleton
+
+    monkeypatch.setattr(datasets, "load", load)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    code, errors = run(capsys, tmp_path, *ARGUMENTS)
+    assert code == 1 and f"labels of stick_figures ({split}) are not those" in errors, errors
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    monkeypatch.setattr(datasets, "load", drawn_figures.load)
+    assert_trains(capsys, tmp_path)
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path, capsys):
+    """Its config has no digests of the photographs."""
+    with pytest.MonkeyPatch.context() as patch:
+        signal_in(Trainer, "run", patch, call=2)
+        run(capsys, tmp_path, *ARGUMENTS)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("digests").keys() == {"train", "test"}
+    path.write_text(json.dumps(config))
+    assert_trains(capsys, tmp_path)

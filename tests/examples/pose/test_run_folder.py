@@ -1,6 +1,7 @@
 """The run folder: whole files, full disks, locks, leftovers, damaged and foreign files."""
 
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -89,6 +90,29 @@ def test_one_process_at_a_time(tmp_path):
     with RunFolder(tmp_path).lock():
         assert "Another process is training" in ask()
     assert ask() == "locked"
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_used_without(number, tmp_path, monkeypatch, capsys):
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with RunFolder(tmp_path / "run").lock():
+        (tmp_path / "run" / "state.npz").touch()
+    assert os.listdir(tmp_path / "run") == ["state.npz"]
+    assert capsys.readouterr().err.startswith(f"note: {tmp_path}/run/.lock cannot be locked")
+
+
+def test_a_lock_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output") as caught, RunFolder(tmp_path / "run").lock():
+        pass
+    assert caught.value.filename == str(tmp_path / "run" / ".lock")
     assert not os.listdir(tmp_path)
 
 
