@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import json
-import multiprocessing
 import os
 import resource
 import shutil
@@ -69,27 +68,17 @@ def test_curves_make_nothing_before_the_first_point(tmp_path):
     assert not (tmp_path / "logs").exists()
 
 
-def lock_elsewhere(path, answers):
-    try:
-        with RunFolder(path).lock():
-            answers.put("locked")
-    except RunFolderError as error:
-        answers.put(str(error))
-
-
-def test_one_process_at_a_time(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-
-    def ask():
-        process = context.Process(target=lock_elsewhere, args=(tmp_path, answers))
-        process.start()
-        process.join()
-        return answers.get(timeout=10)
-
+def test_one_training_at_a_time(tmp_path):
+    """A lock belongs to the open file, so that it holds within one process as well."""
     with RunFolder(tmp_path).lock():
-        assert "Another process is training" in ask()
-    assert ask() == "locked"
+        with (
+            pytest.raises(RunFolderError, match="Another process is training"),
+            RunFolder(tmp_path).lock(),
+        ):
+            pass
+        assert os.listdir(tmp_path) == [".lock"]
+    with RunFolder(tmp_path).lock():
+        pass
     assert not os.listdir(tmp_path)
 
 
