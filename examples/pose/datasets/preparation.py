@@ -267,15 +267,16 @@ def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
             f"The prepared records in {place} are damaged ({error}). Delete the folder to prepare "
             "them again."
         ) from None
-    except FileNotFoundError:
-        raise
     # Of the disk, the network, TensorFlow's and tfds's files; tfds wraps some as RuntimeError.
     except (OSError, tf.errors.OpError, RuntimeError, AssertionError) as error:
+        if isinstance(error, FileNotFoundError) and error.errno is None:
+            raise  # Official files are missing, which the message says.
         cause = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         reason = textwrap.shorten(getattr(cause, "strerror", None) or str(cause), 300)
         raise ValueError(
             f"{name} could not be prepared in {place} ({type(cause).__name__}: {reason}). Nothing "
-            "is kept of it; the same command again starts afresh."
+            "is kept of it; the same command again starts afresh. If the folder cannot be written "
+            "to, give another --prepared_dir (`prepared_dir`)."
         ) from None

@@ -274,12 +274,16 @@ def test_a_file_as_prepared_dir_is_one_line(copy, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_the_default_of_tfds_is_named(copy, tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["file", "/proc/nowhere"])
+def test_a_default_place_that_cannot_be_written_is_named(copy, tmp_path, monkeypatch, place):
+    """As where TFDS_DATA_DIR or HOME says so."""
     copy("lsp")
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "file"))
-    with pytest.raises(ValueError, match=r"lsp could not be prepared in .*/file/lsp"):
+    place = str(tmp_path / place)
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", place)
+    with pytest.raises(ValueError, match=f"lsp could not be prepared in {place}/lsp") as caught:
         datasets.load("lsp", "train", tmp_path / "data")
+    assert "give another --prepared_dir" in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])

@@ -30,9 +30,9 @@ def test_a_box_that_overlaps_the_picture_stays(data_dir, box):
     np.testing.assert_allclose(found, [*box[:2], box[0] + box[2], box[1] + box[3]], atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "area", [small.MISSING, None, 0, -3, small.NAN, float("inf"), "12", [], True]
-)
+@pytest.mark.parametrize("area", [
+    small.MISSING, None, 0, -3, small.NAN, float("inf"), "12", [], True, 0.125, 8001, 1e12,
+], ids=str)  # fmt: skip
 def test_a_missing_area_comes_from_the_box(data_dir, area):
     (example,) = small.load(data_dir, small.content(area=area))
     assert example["person"]["area"] == 40 * 50

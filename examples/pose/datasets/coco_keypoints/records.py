@@ -85,7 +85,8 @@ class Person:
         """The person with all that is labelled inside the photograph: joints beyond it are not.
 
         `bbox` becomes `[x, y, width, height]`, made from the joints where it is degenerate or
-        misses the photograph or the joints; `area` becomes a number.
+        misses the photograph or the joints; `area` that of the box where it is missing, under one
+        pixel or over the whole photograph.
 
         Raises:
             FieldError: No joint is inside, or there is nothing to make a box of.
@@ -107,12 +108,14 @@ class Person:
                 f"`bbox` is {short(self.bbox)}, and the labelled joints lie too close together to "
                 "say what is meant"
             )
+        # Areas in other units, such as parts of the picture, would falsify COCO's evaluation.
+        area_is_in_pixels = self.area is not None and 1 <= self.area <= width * height
         return dataclasses.replace(
             self,
             joints=np.where(kept[:, None], self.joints, 0.0),
             visibility=np.where(kept, self.visibility, NOT_LABELLED).astype(np.uint8),
             bbox=box,
-            area=self.area or box[2] * box[3],
+            area=self.area if area_is_in_pixels else box[2] * box[3],
         )
 
     def _placeholders(self, box: Sequence[float] | None) -> np.ndarray:
