@@ -113,7 +113,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--prepared_dir",
         type=folder,
         default=None,
-        help="where prepared records are kept; None means ~/tensorflow_datasets",
+        help="where prepared records are kept; None means TFDS_DATA_DIR or ~/tensorflow_datasets",
     )
     parser.add_argument(
         "--skip_broken",

@@ -51,7 +51,7 @@ def read_image(path) -> np.ndarray:
     return decode_image(data, path)
 
 
-def decode_image(data: bytes, name) -> np.ndarray:
+def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
     """Decodes the content of a picture file to uint8 RGB `[height, width, 3]`, as viewers show it.
 
     The EXIF orientation is applied. Transparency is blended with white. Of 16-bit channels the high
@@ -61,6 +61,7 @@ def decode_image(data: bytes, name) -> np.ndarray:
     Args:
         data: The file's content.
         name: The file's name, for messages.
+        turn: Whether to apply the EXIF orientation. Without it the pixels lie as they are stored.
 
     Raises:
         ImageError: It is not a picture, is damaged, or is of a kind that Pillow reads wrongly.
@@ -69,7 +70,7 @@ def decode_image(data: bytes, name) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             _correct_transparency(image)
             image.load()
-            return np.array(_turned(_as_rgb(image), _orientation(image)))
+            return np.array(_turned(_as_rgb(image), _orientation(image) if turn else 1))
     except Image.UnidentifiedImageError:
         raise ImageError(f"{name}: not a picture in a known format.") from None
     # Pillow's decoders raise almost any exception on damaged files.

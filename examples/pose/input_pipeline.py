@@ -8,6 +8,7 @@ that a resumed run sees what an uninterrupted one would have seen.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -85,6 +86,8 @@ class Photographs:
         visibility: uint8 `[n, J]`, see `pose_features`; None where only `labelled` is known.
         person: What the data set says more of each person, arrays `[n, ...]` by name, in pixels of
             the original photographs; see `pose_features`.
+        digest: Differs where labels, pixels or order of the data set that was read differ; empty
+            if the photographs are not a whole data set.
     """
 
     images: np.ndarray
@@ -93,6 +96,7 @@ class Photographs:
     affines: np.ndarray
     visibility: np.ndarray | None = None
     person: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -138,7 +142,11 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
         joints = transform_points(affine, tf.cast(example["joints"], tf.float32))
         visibility = example["visibility"]
         arrays = image, joints, visibility > 0, affine
-        return arrays, visibility, example.get("person", {})
+        # Before it is resampled, which may differ from one processor to the next.
+        original = tf.cast(example["image"], tf.int32)
+        rows_and_columns = [tf.reduce_sum(original, axis=axes) for axes in ((1, 2), (0, 2))]
+        content = *rows_and_columns, example["joints"], visibility
+        return arrays, visibility, example.get("person", {}), content
 
     squares = dataset.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
     count = int(dataset.cardinality())
@@ -146,10 +154,13 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
         squares.as_numpy_iterator(), description=description, total=count if count > 0 else None
     )
     rows = []
+    digest = hashlib.sha256()
 
     def take_images():
-        for (image, *arrays), visibility, person in progress:
+        for (image, *arrays), visibility, person, content in progress:
             rows.append((arrays, visibility, person))
+            for value in content:
+                digest.update(value.tobytes())
             yield image
 
     # One array that grows: a list of images besides would take as much again.
@@ -162,6 +173,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
         *(np.stack(field) for field in zip(*arrays, strict=True)),
         visibility=np.stack(visibility),
         person={name: np.stack([p[name] for p in person]) for name in person[0]},
+        digest=digest.hexdigest(),
     )
 
 

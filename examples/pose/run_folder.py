@@ -17,7 +17,6 @@ state, no epoch is finished, and the folder belongs to whatever arguments come n
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -31,6 +30,7 @@ import keras
 import numpy as np
 
 from examples.pose.errors import UserError, describe
+from examples.pose.file_lock import lock
 
 # Written by `train` alone, which holds the folder's lock.
 TRAINED_FILES = ("config.json", "model.keras", "state.npz", "metrics.json", "boxes.gif")
@@ -316,9 +316,13 @@ def _exclusive_file(path: pathlib.Path) -> Iterator[None]:
     while True:
         with open(path, "w") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(handle, wait=False)
             except BlockingIOError:
                 raise RunFolderError(f"Another process is training in {path.parent}.") from None
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                error.filename = str(path)
+                raise
             # The process that held it before may have removed it after we opened it.
             if not path.exists() or not os.path.samestat(os.fstat(handle.fileno()), path.stat()):
                 continue

@@ -209,7 +209,7 @@ def train(config: dict[str, Any]) -> None:
     arguments = {key: value for key, value in config.items() if key != "run"}
     # Before anything is waited for, read or written.
     training_arguments.check(config)
-    _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton"))
+    _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton", "digests"))
     with as_user_error(ValueError):
         workers = make_workers(config["strategy"])
     if run.metrics is not None:
@@ -234,10 +234,12 @@ def train(config: dict[str, Any]) -> None:
         train_photographs, train_skeleton = read_training_photographs(
             names, canvas, *places, **skip
         )
+        digests = {"train": train_photographs.digest, "test": test_photographs.digest}
         train_photographs = some_of(train_photographs, config["limit_train"])
         shown = test_photographs[: config["validation_size"]]
-        description = {**arguments, "skeleton": skeleton.to_metadata()}
-        _check_folder(run, description, free=FREE_ARGUMENTS)
+        description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
+        _check_folder(run, description, free=(*FREE_ARGUMENTS, "digests"))
+        _check_photographs(run, config["dataset"], digests)
         if workers.is_chief:
             print(f"Training on {len(train_photographs)} photographs, testing on {len(shown)}")
 
@@ -256,6 +258,19 @@ def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]
     """Refuses a folder that holds another run. Arguments that are newer have their defaults."""
     defaults = vars(training_arguments.make_parser().parse_args(["--run", str(run.path)]))
     run.check(arguments, free, {key: defaults[key] for key in defaults if key != "run"})
+
+
+def _check_photographs(run: RunFolder, dataset: str, digests: Mapping[str, str]) -> None:
+    """Refuses to go on with a run on other photographs or labels than it has begun with."""
+    # Older versions did not write the digests.
+    old = run.config.get("digests", digests) if run.has_finished_epoch else digests
+    changed = [split for split, digest in digests.items() if old[split] != digest]
+    if changed:
+        raise UserError(
+            f"The pictures or labels of {dataset} ({' and '.join(changed)}) are not those that "
+            f"{run.path} was trained with: they have changed, or others are left out as broken. "
+            "Restore them to resume it, or give another --run."
+        )
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from etils import epath
 from examples.pose import images
 from examples.pose.datasets import official_files, pose_features
 from examples.pose.datasets.official_files import DownloadError, PictureFolder, Root, download
-from examples.pose.datasets.preparation import FromFiles
+from examples.pose.datasets.preparation import Broken, FromFiles
 
 LABELS_FILE = "joints.mat"
 
@@ -94,11 +94,13 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         root = find_root(dl_manager, self.official)
         places, flags = self._places_and_flags(read_labels(root, self.official.shape))
-        places, visibility = check_labels(root, places, flags, self._visibility)
+        joints, visibility, usable = check_labels(
+            root, places, flags, self._visibility, self.broken
+        )
         pictures = PictureFolder(picture_folder(root))
-        names = image_names(pictures, len(places), self.official.digits)
-        check_image_count(root, pictures, len(places))
-        splits = self._indices(len(places))
+        names = image_names(pictures, len(joints), self.official.digits)
+        check_image_count(root, pictures, len(joints))
+        splits = self._indices(len(joints))
         # Copies with the pictures of one half only are used as far as they go.
         there = {
             s for s, indices in splits.items() if any(pictures.find(names[i]) for i in indices)
@@ -107,7 +109,9 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
         return {
             split: self._checked(
                 split,
-                self._generate_examples(root, pictures, names, places, visibility, indices),
+                self._generate_examples(
+                    root, pictures, names, joints, visibility, [i for i in indices if usable[i]]
+                ),
             )
             for split, indices in splits.items()
             if split in kept
@@ -118,13 +122,13 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
         root: Root,
         pictures: PictureFolder,
         names: Sequence[str],
-        places: np.ndarray,
+        joints: np.ndarray,
         visibility: np.ndarray,
         indices: Iterable[int],
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         for index in indices:
             try:
-                image = read_picture(root, pictures, names[index], len(places))
+                image = read_picture(root, pictures, names[index], len(joints))
             except (ValueError, FileNotFoundError) as error:
                 self.broken.add(error)
                 continue
@@ -132,7 +136,7 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
                 names[index],
                 {
                     "image": image,
-                    "joints": places[index],
+                    "joints": joints[index],
                     "visibility": visibility[index],
                     "id": names[index],
                 },
@@ -245,34 +249,42 @@ def check_labels(
     places: np.ndarray,
     flags: np.ndarray,
     visibility_of: Callable[[np.ndarray], np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
+    broken: Broken,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Checks labels, and brings them to the form of the joints and visibility of `pose_features`.
 
-    A joint whose place is NaN, as MATLAB writes missing values, is not labelled.
+    A joint whose place is NaN, as MATLAB writes missing values, or (0, 0), which is before the
+    first pixel, is not labelled.
 
     Args:
         root: Folder or place in a zip file that holds `joints.mat`.
         places: `[num_images, num_joints, 2]`, `(x, y)` counted from 1.
         flags: `[num_images, num_joints]`.
         visibility_of: Turns flags into visibility.
+        broken: Collects the images that have a flag other than 0 and 1, or a joint that is far
+            outside any picture.
 
-    Raises:
-        ValueError: A flag is neither 0 nor 1, or a place infinite.
+    Returns:
+        joints, visibility, and bool `[num_images]`: whether an image's labels can be used.
     """
-    for what, values, good, wanted in (
-        ("place", places, ~np.isinf(places).any(axis=-1), "finite numbers"),
-        ("third value", flags, np.isin(flags, (0, 1)), "0 or 1"),
+    outside = (np.abs(places) > official_files.LARGEST_SIDE).any(axis=-1)
+    wrong_flags = ~np.isin(flags, (0, 1))
+    for what, values, bad, wanted in (
+        ("place", places, outside, "one in or near a picture"),
+        ("third value", flags, wrong_flags, "0 or 1"),
     ):
-        if not good.all():
-            image, joint = np.argwhere(~good)[0]
-            raise ValueError(
+        for image in np.flatnonzero(bad.any(axis=-1)):
+            joint = np.argmax(bad[image])
+            broken.add(
                 f"{root / LABELS_FILE}: the {what} of joint {joint + 1} of image {image + 1} is "
                 f"{values[image, joint]}, expected {wanted}."
             )
-    known = ~np.isnan(places).any(axis=-1)
+    known = ~np.isnan(places).any(axis=-1) & (places != 0).any(axis=-1)
     visibility = np.where(known, visibility_of(flags), pose_features.NOT_LABELLED).astype(np.uint8)
     labelled = visibility[..., np.newaxis] != pose_features.NOT_LABELLED
-    return np.where(labelled, places - 1.0, 0.0).astype(np.float32), visibility
+    usable = ~(outside | wrong_flags).any(axis=-1)
+    joints = np.where(labelled & usable[:, None, None], places - 1.0, 0.0).astype(np.float32)
+    return joints, visibility, usable
 
 
 def image_name(number: int, digits: int) -> str:

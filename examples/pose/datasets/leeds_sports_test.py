@@ -168,6 +168,8 @@ def _write_labels(data_dir, name, change):
     (-1.0, "third value of joint 3 of image 2 is -1.0"),
     ((np.inf, 0), "place of joint 3 of image 2 is"),
     ((0, -np.inf), "place of joint 3 of image 2 is"),
+    ((1e18, 5), "place of joint 3 of image 2 is"),
+    ((5, -1e300), "place of joint 3 of image 2 is"),
 ])  # fmt: skip
 def test_labels_without_meaning_are_named(tmp_path, name, data_dir, change, message):
     def write(labels):
@@ -177,14 +179,19 @@ def test_labels_without_meaning_are_named(tmp_path, name, data_dir, change, mess
             labels[2, 2, 1] = change
 
     _write_labels(data_dir, name, write)
-    with pytest.raises(ValueError, match=rf"joints\.mat: the {message}"):
+    with pytest.raises(ValueError, match=rf"joints\.mat: the {message}.*--skip_broken"):
         datasets.load(name, "train", data_dir, tmp_path / "prepared")
+    dataset, _ = datasets.load(name, "train", data_dir, tmp_path / "prepared", skip_broken=True)
+    ids = [int(example["id"][2:]) for example in dataset.as_numpy_iterator()]
+    assert ids and 2 not in ids
 
 
-@pytest.mark.parametrize("axis", [0, 1, slice(None, 2)])
-def test_joints_that_are_nan_are_not_labelled(tmp_path, name, data_dir, axis):
+@pytest.mark.parametrize("axis,value", [
+    (0, np.nan), (1, np.nan), (slice(None, 2), np.nan), (slice(None, 2), 0),
+])  # fmt: skip
+def test_joints_without_a_place_are_not_labelled(tmp_path, name, data_dir, axis, value):
     def write(labels):
-        labels[2, axis, 1] = np.nan
+        labels[2, axis, 1] = value
 
     _write_labels(data_dir, name, write)
     examples = _examples(name, data_dir, tmp_path / "prepared")

@@ -232,6 +232,9 @@ def read_matlab(path: Root, variable: str, expected: str, **options: Any) -> Any
     return content[variable]
 
 
+# No picture is wider or higher, in pixels: the limit of JPEG.
+LARGEST_SIDE = 65535
+
 # What pictures may be called.
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -261,12 +264,24 @@ class PictureFolder:
         return self._listings[folder]
 
     def _list(self, folder: str) -> Iterator[tuple[str, Root]]:
-        place = self.root / folder if folder else self.root
-        if place.is_dir():
+        place = self._place(folder)
+        if place is not None:
             # Sorted in reverse: of several suffixes the first wins.
             for entry in sorted(place.iterdir(), key=lambda e: e.name, reverse=True):
                 if is_picture(entry.name):
                     yield _key(entry.name), entry
+
+    def _place(self, folder: str) -> Root | None:
+        """A folder inside, by its path or by one that differs in case or form of accents."""
+        if (self.root / folder).is_dir():
+            return self.root / folder
+        place = self.root
+        for part in folder.split("/"):
+            inside = [e for e in place.iterdir() if e.is_dir() and folded(e.name) == folded(part)]
+            if len(inside) != 1:
+                return None
+            (place,) = inside
+        return place
 
     def exact(self, name: str) -> Root | None:
         """The picture of this name, folders included."""
@@ -282,15 +297,21 @@ class PictureFolder:
 
 def _key(name: str) -> str:
     """What is left of a picture's name for comparison: no suffix, no case, one form of accents."""
-    return unicodedata.normalize("NFC", name.rpartition(".")[0]).casefold()
+    return folded(name.rpartition(".")[0])
 
 
-def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
+def folded(name: str) -> str:
+    """A name without case, and with one form of accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def read_rgb(path: Root, labels: str | os.PathLike[str], turn: bool = True) -> np.ndarray:
     """Reads an image as uint8 RGB `[height, width, 3]`, see `images.decode_image`.
 
     Args:
         path: The file.
         labels: What names the file, for the message if it is missing.
+        turn: Whether to apply the EXIF orientation.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -298,7 +319,7 @@ def read_rgb(path: Root, labels: str | os.PathLike[str]) -> np.ndarray:
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing, but {labels} has labels for it.")
-    return decode_rgb(read_bytes(path), path)
+    return decode_rgb(read_bytes(path), path, turn)
 
 
 def read_bytes(path: Root) -> bytes:
@@ -316,14 +337,14 @@ def read_bytes(path: Root) -> bytes:
         ) from None
 
 
-def decode_rgb(data: bytes, path: Root) -> np.ndarray:
+def decode_rgb(data: bytes, path: Root, turn: bool = True) -> np.ndarray:
     """Decodes the content of an image file as `images.decode_image` does.
 
     Raises:
         ValueError: If it is not a complete image.
     """
     try:
-        return images.decode_image(data, path)
+        return images.decode_image(data, path, turn)
     except images.ImageError as error:
         reason = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise ValueError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import fcntl
 import json
 import sys
 import textwrap
@@ -18,6 +17,7 @@ from google.protobuf import json_format
 
 from examples.pose.datasets import official_files, sources
 from examples.pose.datasets.official_files import Root
+from examples.pose.file_lock import lock
 
 # How many broken files a message names.
 _NAMED = 1000
@@ -117,8 +117,11 @@ class FromFiles(abc.ABC):
             yield example
         if empty:
             self._check_broken()
+            broken = self.broken.messages
+            left_out = f" {len(broken)} were left out, such as: {broken[0]}" if broken else ""
             raise ValueError(
                 f"The split {split!r} of {self.name} is empty: no picture of it has a usable label."
+                + left_out
             )
 
 
@@ -168,7 +171,7 @@ def _lock(records: epath.Path) -> Iterator[None]:
     """Lets processes that prepare the same records in, one after the other."""
     records.parent.mkdir(parents=True, exist_ok=True)
     with open(records.parent / ".preparing", "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock(handle, wait=True)
         # Of a process that was killed.
         for remains in records.parent.glob("incomplete.*"):
             remains.rmtree()
@@ -256,7 +259,7 @@ def _report_left_out(builder: tfds.core.DatasetBuilder) -> None:
 @contextlib.contextmanager
 def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
     """Turns what goes wrong with files and downloads while preparing into one line."""
-    place = epath.Path(prepared_dir or "~/tensorflow_datasets") / name.partition("/")[0]
+    place = epath.Path(prepared_dir or tfds.core.constants.DATA_DIR) / name.partition("/")[0]
     try:
         yield
     except (json_format.ParseError, json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -264,15 +267,16 @@ def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
             f"The prepared records in {place} are damaged ({error}). Delete the folder to prepare "
             "them again."
         ) from None
-    except FileNotFoundError:
-        raise
     # Of the disk, the network, TensorFlow's and tfds's files; tfds wraps some as RuntimeError.
     except (OSError, tf.errors.OpError, RuntimeError, AssertionError) as error:
+        if isinstance(error, FileNotFoundError) and error.errno is None:
+            raise  # Official files are missing, which the message says.
         cause = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
         reason = textwrap.shorten(getattr(cause, "strerror", None) or str(cause), 300)
         raise ValueError(
             f"{name} could not be prepared in {place} ({type(cause).__name__}: {reason}). Nothing "
-            "is kept of it; the same command again starts afresh."
+            "is kept of it; the same command again starts afresh. If the folder cannot be written "
+            "to, give another --prepared_dir (`prepared_dir`)."
         ) from None

@@ -1,5 +1,8 @@
 """Tests of preparing records: broken pictures, single splits, interruptions."""
 
+import errno
+import fcntl
+import os
 import pathlib
 import resource
 import shutil
@@ -12,6 +15,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from examples.pose import datasets
@@ -67,8 +71,9 @@ def test_all_broken_pictures_are_named_or_left_out(copy, load, name, kind, capsy
     assert "--skip_broken" in str(caught.value) and type(caught.value) is ValueError
     capsys.readouterr()
     if name == "coco":  # No picture of `train` is left.
-        with pytest.raises(ValueError, match="split 'train' of coco_keypoints is empty"):
+        with pytest.raises(ValueError, match="split 'train' of coco_keypoints is empty") as caught:
             load(name, skip_broken=True)
+        assert "2 were left out" in str(caught.value) and first.name in str(caught.value)
         return
     kept = load(name, skip_broken=True)
     assert set(kept) < set(whole) and first.stem not in kept
@@ -267,6 +272,29 @@ def test_a_file_as_prepared_dir_is_one_line(copy, tmp_path):
     with pytest.raises(ValueError, match=r"lsp could not be prepared in .*file") as caught:
         datasets.load("lsp", "train", tmp_path / "data", tmp_path / "file")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["file", "/proc/nowhere"])
+def test_a_default_place_that_cannot_be_written_is_named(copy, tmp_path, monkeypatch, place):
+    """As where TFDS_DATA_DIR or HOME says so."""
+    copy("lsp")
+    (tmp_path / "file").write_text("")
+    place = str(tmp_path / place)
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", place)
+    with pytest.raises(ValueError, match=f"lsp could not be prepared in {place}/lsp") as caught:
+        datasets.load("lsp", "train", tmp_path / "data")
+    assert "give another --prepared_dir" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_file_systems_without_locks(copy, load, monkeypatch, number, capsys):
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    copy("lsp")
+    assert len(load("lsp")) == 2
+    assert os.strerror(number) in capsys.readouterr().err
 
 
 # Interruptions

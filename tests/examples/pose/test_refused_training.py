@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -184,7 +185,6 @@ def test_a_failure_before_the_first_epoch_leaves_nothing(
         code, errors = run(capsys, folder, *ARGUMENTS, "--ema", "0.9", "--log_boxes")
     assert code == 1 and message in errors and len(errors.splitlines()) == 1
     assert not os.listdir(tmp_path)
-    assert_trains(capsys, folder)
 
 
 def test_divergence_leaves_nothing(tmp_path, capsys):
@@ -219,11 +219,13 @@ PHASES = {
 }
 
 
-@pytest.mark.parametrize("owner, name, call, epochs", PHASES.values(), ids=PHASES)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_it_says_what_is_kept_and_goes_on(
-    owner, name, call, epochs, number, tmp_path, capsys
-):
+@pytest.mark.parametrize(
+    "phase, number",
+    [(phase, signal.SIGINT) for phase in PHASES]
+    + [(phase, signal.SIGTERM) for phase in ("reading", "training on")],
+)
+def test_stopped_it_says_what_is_kept_and_goes_on(phase, number, tmp_path, capsys):
+    owner, name, call, epochs = PHASES[phase]
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         signal_in(owner, name, patch, call, number)
@@ -232,10 +234,9 @@ def test_stopped_it_says_what_is_kept_and_goes_on(
     if epochs:
         assert f"keeps everything up to the end of epoch {epochs} of 2" in errors
         assert not list(folder.glob(".*"))
+        assert_trains(capsys, folder)
     else:
         assert "No epoch was finished, so nothing is kept" in errors and not os.listdir(tmp_path)
-    if number == signal.SIGINT:
-        assert_trains(capsys, folder)
 
 
 @pytest.fixture(params=["RLIMIT_FSIZE", "tmpfs"])
@@ -292,19 +293,33 @@ def test_a_full_disk_keeps_the_last_good_state(epoch, small_disk, capsys):
     assert sorted(run_folder.curve("pck")) == [2, 4]
 
 
-def test_a_state_without_scales_resumes(tmp_path, capsys):
-    """As older versions wrote it. What else is missing is still refused."""
+@pytest.fixture(scope="module")
+def first_epoch(tmp_path_factory):
+    """A run that was stopped after its first epoch."""
+    folder = tmp_path_factory.mktemp("first epoch")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets, "load", drawn_figures.load)
         signal_in(Trainer, "run", patch, call=2)
-        run(capsys, tmp_path, *ARGUMENTS)
-    folder = RunFolder(tmp_path)
+        assert command_line.run(lambda: train.main(["--run", str(folder), *ARGUMENTS])) == 130
+    return folder
+
+
+@pytest.fixture
+def stopped_run(first_epoch, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(first_epoch, tmp_path / "run")
+
+
+def test_a_state_without_scales_resumes(stopped_run, capsys):
+    """As older versions wrote it. What else is missing is still refused."""
+    folder = RunFolder(stopped_run)
     state = folder.load_state()
     folder.save_state({name: v for name, v in state.items() if not name.endswith("/scale")})
-    assert_trains(capsys, tmp_path)
+    assert_trains(capsys, stopped_run)
 
-    (tmp_path / "metrics.json").unlink()
+    (stopped_run / "metrics.json").unlink()
     folder.save_state({name: v for name, v in state.items() if not name.endswith("/boxes")})
-    code, errors = run(capsys, tmp_path, *ARGUMENTS)
+    code, errors = run(capsys, stopped_run, *ARGUMENTS)
     assert code == 1 and "another training" in errors and "boxes" in errors
 
 
@@ -317,3 +332,35 @@ def test_curves_of_a_resumed_run_have_no_gap(tmp_path, capsys):
     assert sorted(RunFolder(tmp_path).curve("loss")) == [2, 4]
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["steps_per_epoch"] == 2 and np.isfinite(RunFolder(tmp_path).metrics["pck"])
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("change", ["picture", "joint", "one less"])
+def test_a_run_does_not_go_on_with_other_photographs(
+    split, change, stopped_run, capsys, monkeypatch
+):
+    def load(name, wanted, *args):
+        dataset, skeleton = drawn_figures.load(name, wanted)
+        if wanted != split:
+            return dataset, skeleton
+        changes = {
+            "picture": lambda e: {**e, "image": e["image"][:, ::-1]},
+            "joint": lambda e: {**e, "joints": e["joints"] + 1},
+        }
+        changed = dataset.map(changes[change]) if change in changes else dataset.skip(1)
+        return changed, skeleton
+
+    monkeypatch.setattr(datasets, "load", load)
+    before = {path: path.read_bytes() for path in stopped_run.rglob("*") if path.is_file()}
+    code, errors = run(capsys, stopped_run, *ARGUMENTS)
+    assert code == 1 and f"labels of stick_figures ({split}) are not those" in errors, errors
+    assert {path: path.read_bytes() for path in stopped_run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_of_an_earlier_version_goes_on(stopped_run, capsys):
+    """Its config has no digests of the photographs."""
+    path = stopped_run / "config.json"
+    config = json.loads(path.read_text())
+    assert config.pop("digests").keys() == {"train", "test"}
+    path.write_text(json.dumps(config))
+    assert_trains(capsys, stopped_run)

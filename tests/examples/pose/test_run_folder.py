@@ -1,8 +1,8 @@
 """The run folder: whole files, full disks, locks, leftovers, damaged and foreign files."""
 
 import errno
+import fcntl
 import json
-import multiprocessing
 import os
 import resource
 import shutil
@@ -68,27 +68,40 @@ def test_curves_make_nothing_before_the_first_point(tmp_path):
     assert not (tmp_path / "logs").exists()
 
 
-def lock_elsewhere(path, answers):
-    try:
-        with RunFolder(path).lock():
-            answers.put("locked")
-    except RunFolderError as error:
-        answers.put(str(error))
-
-
-def test_one_process_at_a_time(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-
-    def ask():
-        process = context.Process(target=lock_elsewhere, args=(tmp_path, answers))
-        process.start()
-        process.join()
-        return answers.get(timeout=10)
-
+def test_one_training_at_a_time(tmp_path):
+    """A lock belongs to the open file, so that it holds within one process as well."""
     with RunFolder(tmp_path).lock():
-        assert "Another process is training" in ask()
-    assert ask() == "locked"
+        with (
+            pytest.raises(RunFolderError, match="Another process is training"),
+            RunFolder(tmp_path).lock(),
+        ):
+            pass
+        assert os.listdir(tmp_path) == [".lock"]
+    with RunFolder(tmp_path).lock():
+        pass
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_used_without(number, tmp_path, monkeypatch, capsys):
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with RunFolder(tmp_path / "run").lock():
+        (tmp_path / "run" / "state.npz").touch()
+    assert os.listdir(tmp_path / "run") == ["state.npz"]
+    assert capsys.readouterr().err.startswith(f"note: {tmp_path}/run/.lock cannot be locked")
+
+
+def test_a_lock_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output") as caught, RunFolder(tmp_path / "run").lock():
+        pass
+    assert caught.value.filename == str(tmp_path / "run" / ".lock")
     assert not os.listdir(tmp_path)
 
 

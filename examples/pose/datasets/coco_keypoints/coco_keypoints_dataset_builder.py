@@ -13,7 +13,7 @@ from etils import epath
 
 from examples.pose.datasets import official_files, pose_features
 from examples.pose.datasets.coco_keypoints import annotations
-from examples.pose.datasets.coco_keypoints.annotations import FieldError, Person, Photograph
+from examples.pose.datasets.coco_keypoints.records import FieldError, Person, Photograph
 from examples.pose.datasets.official_files import Part, PictureFolder, Root
 from examples.pose.datasets.preparation import Broken, FromFiles
 
@@ -128,9 +128,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         for image_id, group in by_image.items():
             photograph = photographs[image_id]
             try:
-                image = official_files.read_rgb(find(photograph), labels)
-                height, width = image.shape[:2]
-                photograph.check_size(width, height)
+                image = _read_labelled(find(photograph), labels, photograph, group)
             except FieldError as error:
                 self.broken.add(annotations.fault(labels, photograph, error))
                 continue
@@ -138,6 +136,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
                 self.broken.add(error)
                 continue
             name = photograph.name.rpartition(".")[0]
+            height, width = image.shape[:2]
             for person in group:
                 try:
                     example = _example(image, name, person.inside(width, height))
@@ -187,6 +186,25 @@ class _Finder:
         return found or self._pictures.root / photograph.name
 
 
+def _read_labelled(
+    path: Root, labels: Root, photograph: Photograph, people: Iterable[Person]
+) -> np.ndarray:
+    """Reads the picture as it was labelled.
+
+    Most tools label the picture as viewers show it, turned by its EXIF orientation; some label the
+    pixels as they are stored. The size in the record says which, where the two sizes differ.
+    """
+    shown = official_files.read_rgb(path, labels)
+    size, swapped = shown.shape[1::-1], shown.shape[:2]
+    if photograph.size == swapped != size:
+        stored = official_files.read_rgb(path, labels, turn=False)
+        if stored.shape[1::-1] == photograph.size:
+            photograph.check_stored(people)
+            return stored
+    photograph.check_size(*size)
+    return shown
+
+
 def _spellings(name: str) -> tuple[str, str]:
     return name, name.rpartition("/")[2]
 
@@ -194,7 +212,7 @@ def _spellings(name: str) -> tuple[str, str]:
 def _stems(name: str) -> list[tuple[bool, str]]:
     """What a name is compared by: with its folders, and without."""
     return [
-        (whole, os.path.splitext(spelling)[0].casefold())
+        (whole, official_files.folded(os.path.splitext(spelling)[0]))
         for whole, spelling in zip((True, False), _spellings(name), strict=True)
     ]
 

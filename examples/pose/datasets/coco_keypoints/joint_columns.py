@@ -21,7 +21,7 @@ class JointColumns:
         joint_names: The joints that are wanted. Categories without names have these.
 
     Raises:
-        ValueError: No category has any of these joints, or one has a joint twice.
+        ValueError: No category has any of these joints, one has a joint twice, or two have one id.
     """
 
     def __init__(self, content: Mapping[str, Any], path: Root, joint_names: Sequence[str]):
@@ -36,7 +36,12 @@ class JointColumns:
         for category in named:
             columns = _columns(category, path, joint_names)
             if any(column is not None for column in columns):
-                self._columns[_hashable(category.get("id"))] = columns
+                number = _hashable(category.get("id"))
+                if self._columns.setdefault(number, columns) != columns:
+                    raise ValueError(
+                        f"{path}: two categories have the `id` {number!r} and different "
+                        "`keypoints`."
+                    )
         if named and not self._columns:
             raise ValueError(
                 f"{path}: no category has joints that are known here. Category "

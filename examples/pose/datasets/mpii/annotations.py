@@ -164,7 +164,11 @@ def _scale(rectangle: Any) -> float:
 def _place(struct: Any) -> np.ndarray | None:
     """The fields `x` and `y`, which count from 1, as a place that counts from 0."""
     x, y = (_number(struct, name, missing=np.nan) for name in ("x", "y"))
-    return np.array([x - 1, y - 1]) if np.isfinite([x, y]).all() else None
+    if not np.isfinite([x, y]).all():
+        return None
+    if max(abs(x), abs(y)) > official_files.LARGEST_SIDE:
+        raise ValueError(f"`x` and `y` of a place are {x:g} and {y:g}, outside any picture")
+    return np.array([x - 1, y - 1])
 
 
 def _field(struct: Any, name: str) -> Any:

@@ -174,6 +174,8 @@ def _release(*people, name="a.jpg"):
     (_release(_person(scale="tall")), r"image 1 \(a\.jpg\).*`scale` must be a number, got 'tall'"),
     (_release(_person(x1="left")), r"image 1 \(a\.jpg\).*`x1` must be a number"),
     (_release(_person(annopoints={"point": {"x": 1.0, "y": "?", "id": 1.0}})), "`y` must be"),
+    (_release(_person(annopoints={"point": {"x": 1e18, "y": 5.0, "id": 1.0}})), "`x` and `y` of a"),
+    (_release(_person(objpos={"x": 5.0, "y": -1e300})), r"are 5 and -1e\+300"),
     (_release(_person(), _person()), r"image 2 \(a\.jpg\).*it is also image 1"),
     (_release(_person(), name=3.0), r"image 1 \(3\.0\)"),
 ])  # fmt: skip
