@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from examples.pose.errors import UserError
 from examples.pose.run_folder import whole_file
 
 _SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # Bytes, by TIFF's number for the type.
@@ -24,7 +25,7 @@ _TURNS = {
 }
 
 
-class ImageError(Exception):
+class ImageError(UserError):
     """A picture that cannot be read; the message names the file and the reason."""
 
 

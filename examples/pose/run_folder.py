@@ -17,6 +17,7 @@ state, no epoch is finished, and the folder belongs to whatever arguments come n
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -49,6 +50,8 @@ def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     temporary = partial_path(path)
     try:
+        if path.exists() and not path.is_file():  # A device, which the rename would replace.
+            raise FileExistsError(errno.EEXIST, "exists and is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as written:

@@ -10,6 +10,7 @@ from examples.pose.model_files import find_model, model_inputs
 from examples.pose.predictor import load_predictor, load_run
 from examples.pose.run_folder import RunFolderError
 from examples.serving import export as serving_export
+from tests.examples.commands import refused
 from tests.examples.pose.tiny_run import write_tiny_run
 
 
@@ -66,13 +67,11 @@ def test_everything_else_is_one_line(folder, capsys, given, words):
             load(given)
         assert words in str(raised.value) and "\n" not in str(raised.value)
     for command in (
-        lambda: predict.main(["a.jpg", "--output", "o.png", "--model", given]),
-        lambda: export.main(["--output", "new", "--run", given]),
-        lambda: serving_export.main(["--models", "new", "--run", given]),
+        (predict.main, "a.jpg", "--output", "o.png", "--model", given),
+        (export.main, "--output", "new", "--run", given),
+        (serving_export.main, "--models", "new", "--run", given),
     ):
-        with pytest.raises(SystemExit) as raised:
-            command()
-        assert str(raised.value.code).startswith("error: ") and words in str(raised.value.code)
+        assert words in refused(*command)
     assert not Path("new").exists() and not Path("o.png").exists()
 
 
@@ -86,7 +85,9 @@ def test_a_damaged_run_is_one_line(folder, damage):
         model.write_bytes(model.read_bytes()[:-100])
     else:
         Path("run", damage).write_bytes(b"\0\xff{")
-    with pytest.raises(RunFolderError, match=r"run.* cannot be loaded: ") as raised:
+    with pytest.raises(
+        RunFolderError, match=r"run.* (cannot be loaded|is damaged|was not)"
+    ) as raised:
         load_predictor("run")
     assert "\n" not in str(raised.value)
 
