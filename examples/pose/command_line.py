@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import sys
 import tempfile
@@ -54,10 +53,10 @@ def _float(text: str) -> float:
 
 
 def positive_number(text: str) -> float:
-    """The type of a finite number of more than 0."""
+    """The type of a number of more than 0, for instance of seconds."""
     value = _float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be more than 0 and finite, got {text}")
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most 1000000, got {text}")
     return value
 
 

@@ -79,6 +79,17 @@ def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.
     return drawing.draw_grid(panels, columns, gap=16), total_found, total_counted
 
 
+def _output(text: str) -> Path:
+    """The type of `--output`: a picture or a folder, which can be written."""
+    if is_image_name(text):
+        return command_line.new_file(text)
+    if text == "-" or (Path(text).suffix and not Path(text).is_dir()):
+        raise argparse.ArgumentTypeError(
+            f"must be a folder, or end in .png, .jpg or .webp, got {text}"
+        )
+    return Path(command_line.new_folder(text))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(
         prog="python -m examples.pose.predict",
@@ -97,12 +108,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output",
+        type=_output,
         required=True,
         help="picture to write (one page for all); or a folder, for one picture each. Earlier "
         "pictures of these names are replaced, but never one that is read",
     )
     parser.add_argument(
         "--json",
+        type=command_line.new_file,
         help="file to write joints and scores to, in the pictures' pixels; it is valid JSON after "
         "every picture, and replaces only an earlier one of this command",
     )
@@ -136,38 +149,25 @@ def main(argv=None) -> int:
         parser.error("give either pictures or --dataset")
     if arguments.dataset and (arguments.json or not is_image_name(arguments.output)):
         parser.error("with --dataset, --output is one picture (.png, .jpg), and there is no --json")
-    output = Path(arguments.output)
-    if "-" in (arguments.output, arguments.json):
-        parser.error("standard output is not written to: give --output and --json names")
-    if not arguments.output or (
-        output.suffix and not is_image_name(output) and not output.is_dir()
-    ):
-        parser.error(f"--output {arguments.output}: must be a folder, or end in .png or .jpg")
-    _check_output(output)
+    if arguments.split and not arguments.dataset:
+        parser.error("--split is for --dataset")
     model = model_files.find_model(arguments.model)
     run = _run_on_dataset if arguments.dataset else _run_on_files
     return run(model, arguments)
 
 
-def _check_output(output: Path) -> None:
-    """Raises a `PredictError` unless `--output` can be the name of a picture or a folder."""
-    if is_image_name(output):
-        if output.is_dir():
-            raise PredictError(f"--output {output} is a folder named like a picture.")
-    elif output.exists() and not output.is_dir():
-        raise PredictError(f"--output {output} is a file: must be a folder, or end in .png or .jpg")
-
-
 def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> None:
     """Raises an error if a result would replace something that is read, or somebody's own JSON."""
-    output = Path(arguments.output)
+    output = arguments.output
     if is_image_name(output):
         outputs = [("--output", output)]
     else:
         outputs = [(f"--output {output}:", output / name) for name in names]
     if arguments.json:
         outputs.append(("--json", arguments.json))
-        path = Path(arguments.json)
+        path = arguments.json
+        if path == output or path in output.parents:
+            raise PredictError(f"--json {path} is the folder of --output. Give another name.")
         if path.is_file() and not growing_json.holds_only(path, set(JSON_NAMES)):
             raise PredictError(
                 f"--json {path} exists, and is not what this command writes: it is not replaced."
@@ -194,7 +194,7 @@ def _run_on_files(model: Path, arguments) -> int:
             head = {JSON_NAMES[0]: list(predictor.skeleton.joint_names)}
             json_file = growing_json.GrowingJson(arguments.json, head, JSON_NAMES[1])
             stack.enter_context(json_file)
-        outputs = Outputs(Path(arguments.output), json_file)
+        outputs = Outputs(arguments.output, json_file)
         problems = predict_all(predictor, paths, names, outputs, arguments.min_score)
     if outputs.done:
         print(f"Drawn: {shown(arguments.output)}")

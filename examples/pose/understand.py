@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     places = command_line.data_places(arguments, config)
     _check_outputs(run, folder, places if arguments.output else ())
     photographs, _ = evaluate.read_test_photographs(
-        config["dataset"].split("+")[0],
+        run.dataset,
         config["image_size"],
         *places,
         Skeleton.from_metadata(config["skeleton"]),

@@ -13,7 +13,7 @@ import numpy as np
 
 from examples.pose import command_line, drawing, output_paths
 from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
-from examples.pose.images import is_image_name, read_image, write_image
+from examples.pose.images import new_picture, read_image, write_image
 from examples.serving.messages import ServerError, encode
 
 DRAWING_SIZE = 384
@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument(
         "--rest", type=_address, metavar="HOST:PORT", help="the server's REST address"
     )
-    add("--output", required=True, help="picture to write")
+    add("--output", type=new_picture, required=True, help="picture to write")
     add("--model", default="pose", help="the model's name (default: %(default)s)")
     add("--skeleton", help="the export's assets/skeleton.json; without it, the joints of LSP")
     add(
@@ -53,6 +53,10 @@ def _parser() -> argparse.ArgumentParser:
 def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
     valid = port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        valid = False
     if not host or "/" in text or any(map(str.isspace, text)) or not valid:
         raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as localhost:8500, got {text!r}")
     return text
@@ -60,10 +64,7 @@ def _address(text: str) -> str:
 
 def main(argv=None) -> None:
     """The command `python -m examples.serving.client`."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if not is_image_name(arguments.output):
-        parser.error(f"--output {arguments.output}: must end in .png or .jpg")
+    arguments = _parser().parse_args(argv)
     # Each needs packages that the other does not.
     if arguments.grpc:
         from examples.serving.grpc_client import predict

@@ -58,10 +58,15 @@ def main(argv=None) -> None:
     )
     add = parser.add_argument
     pose_export.add_predictor_arguments(parser)
-    add("--models", required=True, help="folder of all models that the server serves")
+    add(
+        "--models",
+        type=command_line.new_folder,
+        required=True,
+        help="folder of all models that the server serves",
+    )
     add("--name", default="pose", help="the model's name (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    if arguments.name in ("", ".", "..") or "/" in arguments.name:
+    if arguments.name.strip() in ("", ".", "..") or "/" in arguments.name:
         parser.error(f"--name must be the name of a folder, got {arguments.name!r}")
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "No version was written."):

@@ -130,7 +130,7 @@ def main(argv=None) -> None:
     )
     parser.add_argument("--page", type=Path, required=True, help="index.html of the built page")
     parser.add_argument("--picture", type=Path, required=True, help="picture to drop on it")
-    parser.add_argument("--screenshot", type=Path, help="PNG file to write")
+    parser.add_argument("--screenshot", type=command_line.new_file, help="PNG file to write")
     arguments = parser.parse_args(argv)
     _look(arguments)
 

@@ -39,7 +39,12 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
         FileExistsError: `output` is taken by something that will not be replaced.
         OSError: `output` cannot be written.
     """
-    kind = outputs.Kind("a page that this command wrote", _own_files, overwrite="--overwrite")
+    kind = outputs.Kind(
+        "a page that this command wrote",
+        _own_files,
+        argument="--output",
+        overwrite="--overwrite",
+    )
     path = outputs.checked(output, kind, overwrite)
     runtime = tfjs_runtime()
     script = _MODEL_BEGINS + json.dumps(_content(run)) + ";\n"

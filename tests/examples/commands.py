@@ -10,12 +10,15 @@ def outcome(main, *arguments) -> tuple[int, str]:
     """The exit status of a command and what it wrote to standard error."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors):
-        status = command_line.run(lambda: main(list(map(str, arguments))))
+        try:
+            status = command_line.run(lambda: main(list(map(str, arguments))))
+        except SystemExit as stop:  # Of the parser of arguments.
+            status = stop.code
     return status, errors.getvalue().strip()
 
 
 def refused(main, *arguments) -> str:
     """The one line with which a command refuses."""
     status, message = outcome(main, *arguments)
-    assert status == 1 and message.startswith("error: ") and "\n" not in message, message
+    assert status in (1, 2) and message.startswith("error: ") and "\n" not in message, message
     return message

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from examples.pose import command_line, datasets, drawing, output_paths
 from examples.pose.errors import as_user_error
-from examples.pose.images import write_image
+from examples.pose.images import new_picture, write_image
 
 # Smaller images are enlarged to this many pixels on their longer side before they are drawn.
 _DRAWING_SIZE = 224
@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         "Orange is the person's right, blue the left; hollow joints are occluded.",
     )
     parser.add_argument("name", choices=datasets.NAMES, help="the data set")
-    parser.add_argument("--output", required=True, help="picture to write, for example grid.png")
+    parser.add_argument(
+        "--output", type=new_picture, required=True, help="picture to write, for example grid.png"
+    )
     parser.add_argument("--split", default="train", help="the split (default: %(default)s)")
     parser.add_argument(
         "--count",

@@ -165,7 +165,10 @@ def test_errors_are_one_line(run_folder, folder, capsys):
     Path("other/saved_model.pb").touch()
     assert "other is a SavedModel" in fails("other", "a.png", "--output", "out.png")
     Path("file").touch()
-    assert "file" in fails(run_folder, "a.png", "--output", "file/poses")
+    assert "The name of a picture is empty" in fails(run_folder, "", "--output", "out.png")
+    assert "is the folder of --output" in fails(
+        *(run_folder, "a.png", "--output", "new/poses", "--json", "new")
+    )
     capsys.readouterr()
     for arguments, message in [
         (["--output", "out.png"], "pictures or --dataset"),
@@ -173,8 +176,12 @@ def test_errors_are_one_line(run_folder, folder, capsys):
         (["--dataset", "lsp", "--output", "folder"], "--output is one picture"),
         (["--dataset", "lsp", "--count", "0", "--output", "o.png"], "--count: must be at least 1"),
         (["a.png", "--output", "out.txt"], "out.txt"),
-        (["a.png", "--output", "-"], "standard output"),
-        (["a.png", "--output", "o.png", "--json", "-"], "standard output"),
+        (["a.png", "--output", "file/poses"], "file is none"),
+        (["a.png", "--output", "/proc/o.png"], "cannot write to"),
+        (["a.png", "--output", "o.png", "--json", "/proc/o.json"], "cannot write to"),
+        (["a.png", "--output", "-"], "must be a folder, or end in"),
+        (["a.png", "--output", "o.png", "--json", ""], "must name a file"),
+        (["a.png", "--output", "o.png", "--split", "test"], "--split is for --dataset"),
     ]:
         with pytest.raises(SystemExit) as raised:
             run(run_folder, *arguments)

@@ -265,7 +265,8 @@ def test_min_score_is_from_0_to_1(run_folder, folder, capsys, value):
 def test_output_is_a_picture_or_a_folder(folder, capsys, output):
     with pytest.raises(SystemExit):
         predict.main(["a.png", "--output", output])
-    assert "must be a folder, or end in .png or .jpg" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "must name a folder" in message or "must be a folder, or end in .png, .jpg" in message
 
 
 def test_file_names_that_are_no_text(run_folder, folder, capsys):

@@ -1,5 +1,6 @@
 """Both clients against a stand-in for the server that runs the real exported model."""
 
+import contextlib
 import http.server
 import importlib
 import json
@@ -7,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -103,6 +105,10 @@ def test_command_errors_are_one_line(addresses, photo, tmp_path, capsys):
         (["--rest", ":8501"], "must be HOST:PORT"),
         (["--rest", "a:1", "--grpc", "a:1"], "not allowed with"),
         ([], "one of the arguments --grpc --rest is required"),
+        (["--rest", "a..b:1"], "must be HOST:PORT"),
+        (["--rest", "a" * 64 + ":1"], "must be HOST:PORT"),
+        (["--rest", "a:1", "--timeout", "1e300"], "at most 1000000"),
+        (["--rest", "a:1", "--min_score", "x"], "must be a number"),
         (["--rest", "a:1", "--min_score", "3"], "must be from 0 to 1"),
         (["--rest", "a:1", "--min_score", "nan"], "must be from 0 to 1"),
         (["--rest", "a:1", "--timeout", "0"], "must be more than 0"),
@@ -162,6 +168,12 @@ def test_the_other_protocols_port(addresses, photo, tmp_path):
         b'{"predictions": [{}]}',
         b'{"predictions": [{"joints": "x", "scores": [1]}]}',
         b'{"predictions": [{"joints": [[NaN, 1]], "scores": [NaN]}]}',
+        b'{"predictions": ' + 100_000 * b"[",
+        b'{"predictions": [{"joints": ['
+        + b",".join(14 * [b"[1e300, 1]"])
+        + b'], "scores": ['
+        + b",".join(14 * [b"1"])
+        + b"]}]}",
     ],
 )
 def test_an_answer_that_is_none(photo, tmp_path, body):
@@ -181,6 +193,31 @@ def test_an_answer_that_is_none(photo, tmp_path, body):
         message = refused(client.main, photo, "--rest", address, "--output", tmp_path / "o.png")
         server.shutdown()
     assert message.startswith(f"error: {address}: ")
+
+
+def test_an_answer_that_trickles_in(photo, tmp_path):
+    """A timeout of a socket counts from the last byte."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b" ")
+                    time.sleep(0.2)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        arguments = ["--rest", f"127.0.0.1:{server.server_port}", "--timeout", "0.5"]
+        start = time.monotonic()
+        message = refused(client.main, photo, *arguments, "--output", tmp_path / "o.png")
+        server.shutdown()
+    assert "no answer: timed out" in message and time.monotonic() - start < 10
 
 
 def test_needs_no_op_library(addresses, photo, tmp_path):

@@ -73,12 +73,17 @@ def test_says_how_to_install_the_protocol_buffers():
     assert 'pip install --no-deps "tensorflow-serving-api' in done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/abs"])
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "/abs"])
 def test_names_of_models(run_folder, tmp_path, capsys, name):
     with pytest.raises(SystemExit) as raised:
         export.main(["--run", str(run_folder), "--models", str(tmp_path), "--name", name])
     assert raised.value.code == 2 and "--name" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("models", ["", "/proc/models"])
+def test_models_that_cannot_be_written(run_folder, models):
+    assert "--models" in refused(export.main, "--run", run_folder, "--models", models)
 
 
 def test_models_that_is_a_file(run_folder, tmp_path):

@@ -81,7 +81,7 @@ def test_other_folders_are_not_replaced(tmp_path, monkeypatch, output):
     (tmp_path / "photos" / "a.jpg").write_text("mine")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     message = refused(build.main, "--run", "run", "--output", output, "--overwrite")
-    assert re.match(r"error: `path` (is not|exists and is not|is the current)", message)
+    assert re.match(r"error: --output (is not|exists and is not|is the current)", message)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
