@@ -167,14 +167,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
+    if args.run and args.output:
+        read = model_files.model_inputs(Path(args.run))
+        output_paths.check_outputs([("--output", args.output)], read)
     with as_user_error(ValueError):
         _network(args.run, args.image_size, args.width)
-    if args.run and args.output:
-        try:
-            read = model_files.model_inputs(Path(args.run))
-            output_paths.check_outputs([("--output", args.output)], read)
-        except output_paths.OutputPathError as error:
-            parser.error(str(error))
     description = command_line.print_machine()
     results, missing = workers.in_fresh_process(
         args.threads, measure, args.run, args.image_size, args.width, args.rounds, args.threads

@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     command_line.add_data_arguments(parser)
     args = parser.parse_args(argv)
     run = RunFolder(args.run)
-    name, size = run.config["dataset"].split("+")[0], run.config["image_size"]
+    name, size = run.dataset, run.config["image_size"]
     places = command_line.data_places(args, run.config)
     with as_user_error(ValueError):
         dataset, _ = datasets.load(name, "train", *places)

@@ -45,6 +45,29 @@ not_negative = integer(0)
 seed = integer(0, 2**32 - 1)  # What NumPy and Keras take.
 
 
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
+def positive_number(text: str) -> float:
+    """The type of a number of more than 0, for instance of seconds."""
+    value = _float(text)
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most 1000000, got {text}")
+    return value
+
+
+def score(text: str) -> float:
+    """The type of a number from 0 to 1."""
+    value = _float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Parses a JSON object of the command line."""
     try:
@@ -78,6 +101,8 @@ def new_file(text: str) -> Path:
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file, and {text} is a folder")
+    if path.exists() and not path.is_file():
+        raise argparse.ArgumentTypeError(f"must be a regular file, and {text} is none")
     _check_folder(path.parent, text)
     _check_writable(path.parent, text)
     return path

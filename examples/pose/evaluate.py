@@ -254,7 +254,7 @@ def main(argv: list[str] | None = None) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     run = RunFolder(arguments.run)
     config = run.config
-    name = arguments.dataset or config["dataset"].split("+")[0]
+    name = arguments.dataset or run.dataset
     model = run.load_model()
     photographs, skeleton = read_test_photographs(
         name,
@@ -268,7 +268,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     result = evaluate_joints(model, photographs, skeleton, **how, coco=coco)
     cost = evaluate_cost(model, config["image_size"])
     split = datasets.evaluation_split(name)
-    print_results(result, f"{run.path}, {config['model']} model, on {name} {split}")
+    print_results(result, f"{run.path}, {config.get('model', 'unknown')} model, on {name} {split}")
     print_cost(cost)
     stem = run.path / f"evaluation-{name.replace('/', '-')}"
     write_results(stem, result, coco)

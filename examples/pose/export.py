@@ -26,9 +26,9 @@ from google.protobuf.message import DecodeError
 from PIL import Image
 
 import tf_boxconv
+from examples.pose import command_line, interruption, reload_check
 from examples.pose import predictor as predictors
-from examples.pose import reload_check
-from examples.pose.run_folder import RunFolderError
+from examples.pose.errors import UserError
 from examples.pose.signatures import (
     ENCODED_SIGNATURE,
     IMAGES_SIGNATURE,
@@ -43,7 +43,7 @@ from tf_boxconv.exporting import saved_model_graph
 TOLERANCES = {"joints": 1e-2, "scores": 1e-4}
 
 
-class ExportError(Exception):
+class ExportError(UserError):
     """The model cannot be exported; the message says why."""
 
 
@@ -247,7 +247,7 @@ def load_predictor(arguments: argparse.Namespace) -> predictors.PosePredictor:
 
 def main(argv=None) -> None:
     """The command `python -m examples.pose.export`."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.export",
         description="Export a trained pose model as a SavedModel, and check that it reloads.",
     )
@@ -262,14 +262,10 @@ def main(argv=None) -> None:
     add_predictor_arguments(parser)
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
-    try:
+    with interruption.explain_stop(lambda: "Nothing was written."):
         require_free(arguments.output, arguments.overwrite)
         predictor = load_predictor(arguments)
         differences = export(predictor, arguments.output, arguments.overwrite)
-    except (ExportError, RunFolderError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: nothing was written")
     _print_summary(arguments.output, differences, predictor)
 
 
@@ -301,4 +297,4 @@ def _print_summary(output: str, differences: dict, predictor: predictors.PosePre
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -4,15 +4,20 @@
 kinds that clients send with TensorFlow, to the same pixels: see `encoded_images`.
 """
 
+import argparse
 import io
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
+from examples.pose import command_line
+from examples.pose.errors import UserError
 from examples.pose.run_folder import whole_file
 
 _SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # Bytes, by TIFF's number for the type.
+# Photographs of iPhones, which Pillow does not read by itself.
+_HEIC_STARTS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -24,7 +29,7 @@ _TURNS = {
 }
 
 
-class ImageError(Exception):
+class ImageError(UserError):
     """A picture that cannot be read; the message names the file and the reason."""
 
 
@@ -38,6 +43,8 @@ def read_image(path) -> np.ndarray:
     Raises:
         ImageError: The file is missing, is not a picture, or is damaged.
     """
+    if not str(path):
+        raise ImageError("The name of a picture is empty.")
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
@@ -72,7 +79,8 @@ def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
             image.load()
             return np.array(_turned(_as_rgb(image), _orientation(image) if turn else 1))
     except Image.UnidentifiedImageError:
-        raise ImageError(f"{name}: not a picture in a known format.") from None
+        hint = ": convert HEIC to JPEG" if data[4:12] in _HEIC_STARTS else ""
+        raise ImageError(f"{name}: not a picture in a known format{hint}.") from None
     # Pillow's decoders raise almost any exception on damaged files.
     except Exception as error:
         raise ImageError(f"{name}: cannot be read: {_reason(error)}.") from None
@@ -105,6 +113,14 @@ def write_image(path, image: np.ndarray) -> None:
 def is_image_name(path) -> bool:
     """Whether a file of this name would be written as a picture."""
     return Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+
+
+def new_picture(text: str) -> Path:
+    """The type of an argument: the file of a picture that can be written or replaced."""
+    path = command_line.new_file(text)
+    if not is_image_name(path):
+        raise argparse.ArgumentTypeError(f"must end in .png, .jpg or .webp, got {text}")
+    return path
 
 
 def exif_orientation(block: bytes) -> int:

@@ -5,8 +5,10 @@ import unicodedata
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 
+from examples.pose.errors import UserError
 
-class OutputPathError(Exception):
+
+class OutputPathError(UserError):
     """A command was asked to write over its input; the message names both."""
 
 
@@ -20,19 +22,21 @@ def same_file(a, b) -> bool:
 
 
 def check_outputs(outputs: Iterable[tuple[str, object]], inputs: Iterable) -> None:
-    """Checks that no output is an input or another output.
+    """Checks that no output is an input or another output, a folder or a device.
 
     Args:
         outputs: What messages call the output, such as `"--json"`, and its path.
         inputs: Paths of the files that the command reads.
 
     Raises:
-        OutputPathError: An output is an input or another output.
+        OutputPathError: It is so for one of them.
     """
     read = {identity(path): path for path in inputs}
     written = {}
     for name, path in outputs:
         key = identity(path)
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OutputPathError(f"{name} {path} exists and is not a regular file.")
         if key in read:
             raise OutputPathError(
                 f"{name} {path} would overwrite the input {read[key]}. Give another name."

@@ -8,9 +8,7 @@ python -m examples.pose.predict --model runs/demo --dataset stick_figures --outp
 
 import argparse
 import contextlib
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +25,11 @@ from examples.pose import (
 from examples.pose import (
     predictor as predictors,
 )
-from examples.pose.images import ImageError, is_image_name, write_image
-from examples.pose.output_paths import OutputPathError
+from examples.pose.errors import as_user_error
+from examples.pose.images import is_image_name, write_image
 from examples.pose.predict_pictures import Outputs, PredictError, predict_all, shown, unique_names
 from examples.pose.predictor import load_predictor
-from examples.pose.run_folder import RunFolder, RunFolderError
+from examples.pose.run_folder import RunFolder
 
 # The run folder of the weights that the package ships; its README describes them.
 PRETRAINED = Path(__file__).parent / "pretrained" / "stick_figures"
@@ -81,15 +79,19 @@ def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.
     return drawing.draw_grid(panels, columns, gap=16), total_found, total_counted
 
 
-def _score(text: str) -> float:
-    score = float(text)
-    if not 0 <= score <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
-    return score
+def _output(text: str) -> Path:
+    """The type of `--output`: a picture or a folder, which can be written."""
+    if is_image_name(text):
+        return command_line.new_file(text)
+    if text == "-" or (Path(text).suffix and not Path(text).is_dir()):
+        raise argparse.ArgumentTypeError(
+            f"must be a folder, or end in .png, .jpg or .webp, got {text}"
+        )
+    return Path(command_line.new_folder(text))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.predict",
         description="Find the pose in pictures, or in examples of a data set, and draw it. "
         "Limbs on the person's own right are orange, on the left blue; hollow joints and "
@@ -106,18 +108,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output",
+        type=_output,
         required=True,
         help="picture to write (one page for all); or a folder, for one picture each. Earlier "
         "pictures of these names are replaced, but never one that is read",
     )
     parser.add_argument(
         "--json",
+        type=command_line.new_file,
         help="file to write joints and scores to, in the pictures' pixels; it is valid JSON after "
         "every picture, and replaces only an earlier one of this command",
     )
     parser.add_argument(
         "--min_score",
-        type=_score,
+        type=command_line.score,
         default=0.5,
         help="joints that score less, of 0 to 1, are drawn as uncertain (default: %(default)s)",
     )
@@ -128,76 +132,43 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--dataset", choices=datasets.NAMES, help="the data set")
     group.add_argument("--split", help="the split (default: the one to measure on)")
     group.add_argument(
-        "--count", type=int, default=9, help="how many examples (default: %(default)s)"
+        "--count",
+        type=command_line.positive,
+        default=9,
+        help="how many examples (default: %(default)s)",
     )
     command_line.add_data_arguments(group)
     return parser
 
 
-def main(argv=None) -> None:
-    """The command `python -m examples.pose.predict`."""
+def main(argv=None) -> int:
+    """The command `python -m examples.pose.predict`; returns its exit status."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     if bool(arguments.images) == bool(arguments.dataset):
         parser.error("give either pictures or --dataset")
     if arguments.dataset and (arguments.json or not is_image_name(arguments.output)):
         parser.error("with --dataset, --output is one picture (.png, .jpg), and there is no --json")
-    if arguments.count < 1:
-        parser.error(f"--count must be at least 1, got {arguments.count}")
-    output = Path(arguments.output)
-    if not arguments.output or (
-        output.suffix and not is_image_name(output) and not output.is_dir()
-    ):
-        parser.error(f"--output {arguments.output}: must be a folder, or end in .png or .jpg")
-    try:
-        with _sigterm_as_interrupt():
-            _check_output(output)
-            model = model_files.find_model(arguments.model)
-            run = _run_on_dataset if arguments.dataset else _run_on_files
-            run(model, arguments)
-    except (PredictError, RunFolderError, ImageError, OutputPathError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt as stop:
-        print(f"\nstopped. {stop}".rstrip(), file=sys.stderr)
-        sys.exit(getattr(stop, "exit_status", 128 + signal.SIGINT))
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Within the body SIGTERM raises `KeyboardInterrupt`, as Ctrl-C does."""
-
-    def stop(number, frame):
-        error = KeyboardInterrupt()
-        error.exit_status = 128 + number
-        raise error
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _check_output(output: Path) -> None:
-    """Raises a `PredictError` unless `--output` can be the name of a picture or a folder."""
-    if is_image_name(output):
-        if output.is_dir():
-            raise PredictError(f"--output {output} is a folder named like a picture.")
-    elif output.exists() and not output.is_dir():
-        raise PredictError(f"--output {output} is a file: must be a folder, or end in .png or .jpg")
+    if arguments.split and not arguments.dataset:
+        parser.error("--split is for --dataset")
+    model = model_files.find_model(arguments.model)
+    run = _run_on_dataset if arguments.dataset else _run_on_files
+    return run(model, arguments)
 
 
 def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> None:
     """Raises an error if a result would replace something that is read, or somebody's own JSON."""
-    output = Path(arguments.output)
+    output = arguments.output
     if is_image_name(output):
         outputs = [("--output", output)]
     else:
         outputs = [(f"--output {output}:", output / name) for name in names]
     if arguments.json:
         outputs.append(("--json", arguments.json))
-        path = Path(arguments.json)
-        if path.exists() and not growing_json.holds_only(path, set(JSON_NAMES)):
+        path = arguments.json
+        if path == output or path in output.parents:
+            raise PredictError(f"--json {path} is the folder of --output. Give another name.")
+        if path.is_file() and not growing_json.holds_only(path, set(JSON_NAMES)):
             raise PredictError(
                 f"--json {path} exists, and is not what this command writes: it is not replaced."
             )
@@ -212,7 +183,7 @@ def _without_repeats(paths: list[str]) -> list[str]:
     return list(kept.values())
 
 
-def _run_on_files(model: Path, arguments) -> None:
+def _run_on_files(model: Path, arguments) -> int:
     paths = _without_repeats(arguments.images)
     names = unique_names(paths)
     _check_files(model, paths, names, arguments)
@@ -223,14 +194,15 @@ def _run_on_files(model: Path, arguments) -> None:
             head = {JSON_NAMES[0]: list(predictor.skeleton.joint_names)}
             json_file = growing_json.GrowingJson(arguments.json, head, JSON_NAMES[1])
             stack.enter_context(json_file)
-        outputs = Outputs(Path(arguments.output), json_file)
+        outputs = Outputs(arguments.output, json_file)
         problems = predict_all(predictor, paths, names, outputs, arguments.min_score)
     if outputs.done:
         print(f"Drawn: {shown(arguments.output)}")
         if arguments.json:
             print(f"Joints and scores: {shown(arguments.json)}")
-    if problems:
-        sys.exit("\n".join(f"error: {problem}" for problem in problems))
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _load(model: Path, arguments):
@@ -246,7 +218,7 @@ def _load(model: Path, arguments):
     return predictor
 
 
-def _run_on_dataset(model: Path, arguments) -> None:
+def _run_on_dataset(model: Path, arguments) -> int:
     # A run folder knows where the data are, a SavedModel does not.
     run = RunFolder(model)
     known = run.config if run.config_path.exists() else {}
@@ -255,11 +227,9 @@ def _run_on_dataset(model: Path, arguments) -> None:
     for folder in places:
         output_paths.check_not_inside("--output", arguments.output, folder)
     predictor = _load(model, arguments)
-    try:
+    with as_user_error(ValueError):
         split = arguments.split or datasets.evaluation_split(arguments.dataset)
         dataset, skeleton = datasets.load(arguments.dataset, split, *places, arguments.skip_broken)
-    except ValueError as error:
-        raise PredictError(error) from None
     if skeleton != predictor.skeleton:
         raise PredictError(
             f"the model in {arguments.model} was trained for other joints than the data set "
@@ -268,7 +238,8 @@ def _run_on_dataset(model: Path, arguments) -> None:
     page, found, counted = draw_examples(predictor, dataset, arguments.count, arguments.min_score)
     write_image(arguments.output, page)
     print(f"{found} of {counted} joints found in the examples drawn: {arguments.output}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

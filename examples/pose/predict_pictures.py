@@ -15,6 +15,7 @@ import rich.text
 import tensorflow as tf
 
 from examples.pose import drawing, growing_json, output_paths
+from examples.pose.errors import UserError
 from examples.pose.images import (
     ImageError,
     ImageWriteError,
@@ -27,7 +28,7 @@ from examples.pose.images import (
 DRAWING_SIZE = 384
 
 
-class PredictError(Exception):
+class PredictError(UserError):
     """The command cannot do what was asked; the message says why."""
 
 

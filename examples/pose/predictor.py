@@ -170,7 +170,13 @@ class SavedModelPredictor:
     @staticmethod
     def _read_settings(path: Path) -> dict[str, Any]:
         """`PosePredictor.settings` of the exported model; empty in exports of earlier versions."""
-        return json.loads(path.read_text()) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        settings = json.loads(path.read_text())
+        valid = isinstance(settings, dict) and settings.keys() == {"flip_test", "decoding"}
+        if not valid or not isinstance(settings["flip_test"], bool):
+            raise ValueError(f"{path} was not written by `examples.pose.export`")
+        return settings
 
 
 def load_predictor(

@@ -17,6 +17,7 @@ state, no epoch is finished, and the folder belongs to whatever arguments come n
 """
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -49,6 +50,8 @@ def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     temporary = partial_path(path)
     try:
+        if path.exists() and not path.is_file():  # A device, which the rename would replace.
+            raise FileExistsError(errno.EEXIST, "exists and is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as written:
@@ -131,14 +134,28 @@ class RunFolder:
                 "`python -m examples.pose.train` has finished at least one epoch."
             )
         config = _read_json(self.config_path, "Restore it, or give another --run.")
-        if not isinstance(config.get("image_size"), int) or not _is_skeleton(
-            config.get("skeleton")
-        ):
-            raise RunFolderError(
-                f"{self.config_path} was not written by `python -m examples.pose.train`: it lacks "
-                "`image_size` or `skeleton`. Give another --run."
-            )
+        for name, valid in (("image_size", _is_size), ("skeleton", _is_skeleton)):
+            if not valid(config.get(name)):
+                raise RunFolderError(
+                    f"{self.config_path} was not written by `python -m examples.pose.train`: "
+                    f"`{name}` is missing or wrong. Restore it, or give another --run."
+                )
         return config
+
+    @property
+    def dataset(self) -> str:
+        """The data set that the run is measured on: the first that it was trained on.
+
+        Raises:
+            RunFolderError: The configuration does not name it.
+        """
+        name = self.config.get("dataset")
+        if not isinstance(name, str):
+            raise RunFolderError(
+                f"{self.config_path}: `dataset` is missing or wrong. Restore it, or give another "
+                "--run."
+            )
+        return name.split("+")[0]
 
     @property
     def metrics(self) -> dict[str, Any] | None:
@@ -272,7 +289,7 @@ class RunFolder:
                 "`python -m examples.pose.train` has finished at least one epoch."
             )
         try:
-            return keras.models.load_model(self.model_path, compile=False)
+            model = keras.models.load_model(self.model_path, compile=False)
         except MemoryError:
             raise
         # Keras meets damaged files with many kinds of error.
@@ -281,6 +298,20 @@ class RunFolder:
                 f"{self.model_path} cannot be loaded, it is damaged or of another version: "
                 f"{_first_line(error)}"
             ) from error
+        if self.config_path.exists():
+            self._check_fits(model)
+        return model
+
+    def _check_fits(self, model: keras.Model) -> None:
+        """Raises a `RunFolderError` if the configuration is not that of the model."""
+        size, joints = self.config["image_size"], len(self.config["skeleton"]["joint_names"])
+        taken, found = model.inputs[0].shape[1:3], model.outputs[-1].shape[-1]
+        if taken not in ((size, size), (None, None)) or found != joints:
+            raise RunFolderError(
+                f"{self.config_path} is not that of {self.model_path}, which takes pictures of "
+                f"{taken[0]} x {taken[1]} pixels and finds {found} joints: it says {size} x {size} "
+                f"and {joints}. Restore both, or give another --run."
+            )
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays that a training resumes from."""
@@ -343,9 +374,20 @@ def _read_json(path: pathlib.Path, remedy: str) -> dict[str, Any]:
     return value
 
 
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
 def _is_skeleton(value: Any) -> bool:
     fields = ("joint_names", "flip_pairs", "limbs", "pck_reference")
-    return isinstance(value, dict) and all(isinstance(value.get(f), list) for f in fields)
+    if not (isinstance(value, dict) and all(isinstance(value.get(f), list) for f in fields)):
+        return False
+    names, flips, limbs, reference = (value[f] for f in fields)
+    joints = range(len(names))
+    return all(
+        isinstance(pair, list) and len(pair) == 2 and all(joint in joints for joint in pair)
+        for pair in (*flips, *limbs, reference)
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -17,7 +17,6 @@ import numpy as np
 
 from examples.pose import command_line, evaluate, model_files, output_paths, plots
 from examples.pose.datasets import Skeleton
-from examples.pose.output_paths import OutputPathError
 from examples.pose.run_folder import RunFolder, RunFolderError, whole_file
 from tf_boxconv import description, visualize
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
@@ -132,17 +131,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _check_outputs(run: RunFolder, folder: Path, places) -> None:
-    """Raises a `RunFolderError` if a drawing would replace what is read."""
+    """Raises an `OutputPathError` if a drawing would replace what is read."""
     names = [*(f"{name}.png" for name in DRAWINGS), ANIMATION]
     outputs = [(f"--output {folder}:", folder / name) for name in names]
     read = [*model_files.model_inputs(run.path), run.path / ANIMATION]
-    try:
-        output_paths.check_outputs(outputs, read)
-        for name, path in outputs:
-            for place in places:
-                output_paths.check_not_inside(name, path, place)
-    except OutputPathError as error:
-        raise RunFolderError(error) from None
+    output_paths.check_outputs(outputs, read)
+    for name, path in outputs:
+        for place in places:
+            output_paths.check_not_inside(name, path, place)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -160,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     places = command_line.data_places(arguments, config)
     _check_outputs(run, folder, places if arguments.output else ())
     photographs, _ = evaluate.read_test_photographs(
-        config["dataset"].split("+")[0],
+        run.dataset,
         config["image_size"],
         *places,
         Skeleton.from_metadata(config["skeleton"]),

@@ -6,24 +6,21 @@ python -m examples.serving.client photo.jpg --rest localhost:8501 --output pose.
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from examples.pose import drawing, output_paths
+from examples.pose import command_line, drawing, output_paths
 from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
-from examples.pose.images import ImageError, is_image_name, read_image, write_image
-from examples.pose.output_paths import OutputPathError
+from examples.pose.images import new_picture, read_image, write_image
 from examples.serving.messages import ServerError, encode
-from examples.serving.serving_api import ServingApiError
 
 DRAWING_SIZE = 384
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.serving.client", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
@@ -35,61 +32,55 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument(
         "--rest", type=_address, metavar="HOST:PORT", help="the server's REST address"
     )
-    add("--output", required=True, help="picture to write")
+    add("--output", type=new_picture, required=True, help="picture to write")
     add("--model", default="pose", help="the model's name (default: %(default)s)")
     add("--skeleton", help="the export's assets/skeleton.json; without it, the joints of LSP")
-    add("--min_score", type=_score, default=0.5, help="of certain joints (default: %(default)s)")
-    add("--timeout", type=_seconds, default=30, help="seconds (default: %(default)s)")
+    add(
+        "--min_score",
+        type=command_line.score,
+        default=0.5,
+        help="of certain joints (default: %(default)s)",
+    )
+    add(
+        "--timeout",
+        type=command_line.positive_number,
+        default=30,
+        help="seconds (default: %(default)s)",
+    )
     return parser
 
 
 def _address(text: str) -> str:
     host, _, port = text.rpartition(":")
     valid = port.isascii() and port.isdecimal() and 0 < int(port) < 2**16
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        valid = False
     if not host or "/" in text or any(map(str.isspace, text)) or not valid:
         raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as localhost:8500, got {text!r}")
     return text
 
 
-def _score(text: str) -> float:
-    score = float(text)
-    if not 0 <= score <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
-    return score
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"must be more than 0, got {text}")
-    return seconds
-
-
 def main(argv=None) -> None:
     """The command `python -m examples.serving.client`."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if not is_image_name(arguments.output):
-        parser.error(f"--output {arguments.output}: must end in .png or .jpg")
+    arguments = _parser().parse_args(argv)
     # Each needs packages that the other does not.
     if arguments.grpc:
         from examples.serving.grpc_client import predict
     else:
         from examples.serving.rest_client import predict
-    try:
-        read = [arguments.image, *filter(None, [arguments.skeleton])]
-        output_paths.check_outputs([("--output", arguments.output)], read)
-        skeleton = _read_skeleton(arguments.skeleton)
-        # Sent as RGB, so that every format that Pillow reads can be given.
-        image = read_image(arguments.image)
-        address = arguments.grpc or arguments.rest
-        joints, scores = predict(address, arguments.model, encode(image), arguments.timeout)
-        _check_answer(joints, scores, skeleton, address)
-        visibility = drawing.visibility_of_scores(scores, arguments.min_score)
-        drawn = drawing.draw_pose(image, joints, visibility, skeleton, min_size=DRAWING_SIZE)
-        write_image(arguments.output, drawn)
-    except (ServerError, ServingApiError, ImageError, OutputPathError, OSError) as error:
-        sys.exit(f"error: {error}")
+    read = [arguments.image, *filter(None, [arguments.skeleton])]
+    output_paths.check_outputs([("--output", arguments.output)], read)
+    skeleton = _read_skeleton(arguments.skeleton)
+    # Sent as RGB, so that every format that Pillow reads can be given.
+    image = read_image(arguments.image)
+    address = arguments.grpc or arguments.rest
+    joints, scores = predict(address, arguments.model, encode(image), arguments.timeout)
+    _check_answer(joints, scores, skeleton, address)
+    visibility = drawing.visibility_of_scores(scores, arguments.min_score)
+    drawn = drawing.draw_pose(image, joints, visibility, skeleton, min_size=DRAWING_SIZE)
+    write_image(arguments.output, drawn)
     for name, (x, y), score in zip(skeleton.joint_names, joints, scores, strict=True):
         print(f"{name.replace('_', ' '):<16}{x:8.1f}{y:8.1f}{score:7.2f}")
     print(f"Drawn: {arguments.output}")
@@ -116,4 +107,4 @@ def _check_answer(joints: np.ndarray, scores: np.ndarray, skeleton: Skeleton, ad
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

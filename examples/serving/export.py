@@ -6,16 +6,15 @@ writes `models/pose/1`, then `models/pose/2`, and so on. The server looks for ne
 itself; it sees one only when it is whole, because the folder gets its name last.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 import tensorflow as tf
 
+from examples.pose import command_line, interruption
 from examples.pose import export as pose_export
 from examples.pose.predictor import PosePredictor
-from examples.pose.run_folder import RunFolderError
-from examples.serving import serving_api, warmup
+from examples.serving import warmup
 from examples.serving.request_files import generated_pictures
 
 # (height, width) of the pictures that the server warms up with.
@@ -54,29 +53,27 @@ def export_version(predictor: PosePredictor, model) -> Path:
 
 def main(argv=None) -> None:
     """The command `python -m examples.serving.export`."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.serving.export", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
     pose_export.add_predictor_arguments(parser)
-    add("--models", required=True, help="folder of all models that the server serves")
+    add(
+        "--models",
+        type=command_line.new_folder,
+        required=True,
+        help="folder of all models that the server serves",
+    )
     add("--name", default="pose", help="the model's name (default: %(default)s)")
     arguments = parser.parse_args(argv)
-    if arguments.name in ("", ".", "..") or "/" in arguments.name:
+    if arguments.name.strip() in ("", ".", "..") or "/" in arguments.name:
         parser.error(f"--name must be the name of a folder, got {arguments.name!r}")
     tf.get_logger().setLevel("ERROR")
-    try:
+    with interruption.explain_stop(lambda: "No version was written."):
         predictor = pose_export.load_predictor(arguments)
         version = export_version(predictor, Path(arguments.models) / arguments.name)
-    except (
-        *(pose_export.ExportError, serving_api.ServingApiError, RunFolderError),
-        OSError,
-    ) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: no version was written")
     print(f"Exported, checked, and with warm-up requests: {version}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -6,8 +6,10 @@ import textwrap
 import numpy as np
 from PIL import Image
 
+from examples.pose.errors import UserError
 
-class ServerError(Exception):
+
+class ServerError(UserError):
     """The server did not answer as asked; the message is one for the user."""
 
 

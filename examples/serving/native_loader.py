@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 import tf_boxconv
+from examples.pose.errors import UserError
 
 SOURCES = Path(__file__).parent / "loader"
 # `tensorflow::LoadSavedModel`, which TensorFlow ModelServer uses, and TensorFlow's C API.
@@ -16,7 +17,7 @@ APIS = ("saved_model", "c_api")
 TOLERANCE = 1e-5
 
 
-class LoaderError(Exception):
+class LoaderError(UserError):
     """A program could not be built or did not run to its end; the message says why."""
 
 

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -36,17 +37,28 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
     )
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
-            (answer,) = json.load(response)["predictions"]
-        return np.array(answer["joints"], np.float32), np.array(answer["scores"], np.float32)
+            (answer,) = json.loads(_read(response, timeout))["predictions"]
+        with np.errstate(over="ignore"):  # The caller refuses infinities.
+            return np.array(answer["joints"], np.float32), np.array(answer["scores"], np.float32)
     except urllib.error.HTTPError as error:
         raise ServerError(f"{address}: {error.code}: {one_line(_message(error))}") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise ServerError(f"{address}: no answer: {one_line(reason)}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ServerError(
             f"{address}: not the answer of a pose model ({type(error).__name__}: {one_line(error)})"
         ) from None
+
+
+def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
+    """Reads an answer, also one that trickles in, within about this many seconds."""
+    end, content = time.monotonic() + timeout, b""
+    while part := response.read1():
+        content += part
+        if time.monotonic() > end:
+            raise TimeoutError("timed out")
+    return content
 
 
 def _message(error: urllib.error.HTTPError) -> str:

@@ -6,10 +6,12 @@ needed beyond what any TensorFlow 2.21 has, hence `--no-deps`.
 
 import importlib
 
+from examples.pose.errors import UserError
+
 INSTALL = 'pip install grpcio && pip install --no-deps "tensorflow-serving-api>=2.21,<2.22"'
 
 
-class ServingApiError(Exception):
+class ServingApiError(UserError):
     """The package is not installed; the message says how to."""
 
 

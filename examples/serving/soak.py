@@ -7,22 +7,20 @@ ModelServer does. Right requests, of pictures of many sizes, must get the Keras 
 malformed ones must get an error; and memory must not grow. The exit status says whether it was so.
 """
 
-import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import rich.console
 import tensorflow as tf
 
-from examples.pose import export
-from examples.pose.images import ImageError, read_image
+from examples.pose import command_line, export, interruption
+from examples.pose.errors import UserError
+from examples.pose.images import read_image
 from examples.pose.predictor import PosePredictor, load_run
-from examples.pose.run_folder import RunFolderError
 from examples.serving import native_loader, request_files
-from examples.serving.native_loader import LoaderError
 
 # (height, width) of the generated pictures that are sent.
 SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 301), (1080, 1440))
@@ -104,53 +102,47 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
     return [read_image(path) for path in paths[:count]] + generated
 
 
-def _positive(kind: type) -> Callable[[str], float]:
-    def parse(text: str):
-        value = kind(text)
-        if not 0 < value < 1e6:
-            raise argparse.ArgumentTypeError(f"must be more than 0, got {text}")
-        return value
-
-    parse.__name__ = "number"
-    return parse
-
-
 def main(argv=None) -> None:
     """The command `python -m examples.serving.soak`."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.serving.soak", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
     add("--run", required=True, help="run folder that holds the trained model")
-    add("--minutes", type=_positive(float), default=10, help="for how long (default: %(default)s)")
+    add(
+        "--minutes",
+        type=command_line.positive_number,
+        default=10,
+        help="for how long (default: %(default)s)",
+    )
     add(
         "--threads",
-        type=_positive(int),
+        type=command_line.positive,
         default=8,
         help="how many send at once (default: %(default)s)",
     )
     add("--photos", help="folder of .jpg files to send besides generated pictures")
-    add("--count", type=_positive(int), default=8, help="how many of them (default: %(default)s)")
+    add(
+        "--count",
+        type=command_line.positive,
+        default=8,
+        help="how many of them (default: %(default)s)",
+    )
     add("--api", choices=native_loader.APIS, default="saved_model", help="(default: %(default)s)")
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
-    try:
+    with interruption.explain_stop(lambda: "Nothing was measured, and nothing is left."):
         pictures = _pictures(arguments.photos, arguments.count)
         # One pass of the network a picture: the figures in docs/serving.md are of that.
         predictor = load_run(arguments.run, flip_test=False)
         report = soak(predictor, pictures, arguments.threads, 60 * arguments.minutes, arguments.api)
-    except (RunFolderError, LoaderError, export.ExportError, ImageError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        print("\nstopped. Nothing was measured, and nothing is left.", file=sys.stderr)
-        sys.exit(130)
     console = rich.console.Console(highlight=False)
     console.print(table(report), markup=False, soft_wrap=True)
     for problem in report["problems"]:
         console.print(problem, markup=False, soft_wrap=True)
     if not passed(report):
-        sys.exit("soak: failed; see the table.")
+        raise UserError("The soak test failed; see the table.")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

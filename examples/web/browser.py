@@ -6,7 +6,6 @@
 Drops the picture on the page, waits for the pose, prints the joints and keeps a screenshot.
 """
 
-import argparse
 import base64
 import contextlib
 import json
@@ -18,8 +17,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from examples.pose import output_paths
-from examples.pose.output_paths import OutputPathError
+from examples.pose import command_line, output_paths
+from examples.pose.errors import UserError
 from examples.pose.run_folder import whole_file
 
 PATIENCE_SECONDS = 120.0
@@ -41,7 +40,7 @@ def is_installed() -> bool:
     return shutil.which("chromedriver") is not None and shutil.which("chromium") is not None
 
 
-class BrowserError(Exception):
+class BrowserError(UserError):
     """The browser or the page does not do what was asked; the message says why."""
 
 
@@ -126,17 +125,14 @@ def _request(address: str, content: dict | None = None, method: str | None = Non
 
 def main(argv=None) -> None:
     """The command `python -m examples.web.browser`."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.web.browser", description="Run the page in a headless Chromium."
     )
     parser.add_argument("--page", type=Path, required=True, help="index.html of the built page")
     parser.add_argument("--picture", type=Path, required=True, help="picture to drop on it")
-    parser.add_argument("--screenshot", type=Path, help="PNG file to write")
+    parser.add_argument("--screenshot", type=command_line.new_file, help="PNG file to write")
     arguments = parser.parse_args(argv)
-    try:
-        _look(arguments)
-    except (BrowserError, OutputPathError, OSError) as error:
-        sys.exit(f"error: {error}")
+    _look(arguments)
 
 
 def _look(arguments) -> None:
@@ -166,4 +162,4 @@ def _look(arguments) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

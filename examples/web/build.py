@@ -6,7 +6,6 @@ Open `index.html` in a browser: no server is needed. Browsers let a page from a 
 file but scripts, so the network is put into one. TensorFlow.js comes from its npm package.
 """
 
-import argparse
 import base64
 import json
 import shutil
@@ -15,10 +14,11 @@ import tempfile
 from pathlib import Path
 
 import tf_boxconv
+from examples.pose import command_line, interruption
 from examples.pose.datasets.pose_features import Skeleton
 from examples.pose.model_files import find_model
-from examples.pose.run_folder import RunFolder, RunFolderError
-from examples.web.runtime import RUNTIME_FILE, RuntimeMissingError, tfjs_runtime
+from examples.pose.run_folder import RunFolder
+from examples.web.runtime import RUNTIME_FILE, tfjs_runtime
 from tf_boxconv import description
 from tf_boxconv.exporting import output as outputs
 
@@ -39,7 +39,12 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
         FileExistsError: `output` is taken by something that will not be replaced.
         OSError: `output` cannot be written.
     """
-    kind = outputs.Kind("a page that this command wrote", _own_files, overwrite="--overwrite")
+    kind = outputs.Kind(
+        "a page that this command wrote",
+        _own_files,
+        argument="--output",
+        overwrite="--overwrite",
+    )
     path = outputs.checked(output, kind, overwrite)
     runtime = tfjs_runtime()
     script = _MODEL_BEGINS + json.dumps(_content(run)) + ";\n"
@@ -83,7 +88,7 @@ def _content(run: RunFolder) -> dict:
 
 def main(argv=None) -> None:
     """The command `python -m examples.web.build`."""
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.web.build",
         description="Build a page that finds poses in the visitor's pictures, with the flip test "
         "and the decoding that predict and export have by default.",
@@ -92,15 +97,11 @@ def main(argv=None) -> None:
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     arguments = parser.parse_args(argv)
-    try:
+    with interruption.explain_stop(lambda: "No page was written."):
         run = find_model(arguments.run)
         page = build(RunFolder(run), arguments.output, arguments.overwrite)
-    except (RunFolderError, RuntimeMissingError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted: no page was written")
     print(f"Open {page.as_uri()} in a browser.")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

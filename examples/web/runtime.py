@@ -5,13 +5,15 @@
 prints where it is.
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
+
+from examples.pose import command_line
+from examples.pose.errors import UserError
 
 VERSION = "4.22.0"
 PACKAGE = f"@tensorflow/tfjs@{VERSION}"
@@ -23,7 +25,7 @@ NPM_SECONDS = 120
 _NPM_FLAGS = ("--silent", "--fetch-retries=1", "--fetch-timeout=30000")
 
 
-class RuntimeMissingError(Exception):
+class RuntimeMissingError(UserError):
     """TensorFlow.js cannot be had; the message says why."""
 
 
@@ -65,15 +67,12 @@ def _fetch(path: Path) -> None:
 
 def main(argv=None) -> None:
     """The command `python -m examples.web.runtime`."""
-    argparse.ArgumentParser(
+    command_line.Parser(
         prog="python -m examples.web.runtime",
         description="Print the path of the TensorFlow.js runtime, after fetching it if need be.",
     ).parse_args(argv)
-    try:
-        print(tfjs_runtime())
-    except RuntimeMissingError as error:
-        sys.exit(f"error: {error}")
+    print(tfjs_runtime())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from examples.pose import datasets, drawing, output_paths
-from examples.pose.images import ImageError, write_image
-from examples.pose.output_paths import OutputPathError
+from examples.pose import command_line, datasets, drawing, output_paths
+from examples.pose.errors import as_user_error
+from examples.pose.images import new_picture, write_image
 
 # Smaller images are enlarged to this many pixels on their longer side before they are drawn.
 _DRAWING_SIZE = 224
@@ -51,60 +51,47 @@ def draw_examples(
     return drawing.draw_grid(images, columns)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.Parser(
         prog="python -m examples.pose.datasets",
         description="Draws examples of a pose data set, with their skeletons, on one page. "
         "Orange is the person's right, blue the left; hollow joints are occluded.",
     )
     parser.add_argument("name", choices=datasets.NAMES, help="the data set")
-    parser.add_argument("--output", required=True, help="picture to write, for example grid.png")
+    parser.add_argument(
+        "--output", type=new_picture, required=True, help="picture to write, for example grid.png"
+    )
     parser.add_argument("--split", default="train", help="the split (default: %(default)s)")
     parser.add_argument(
-        "--count", type=_positive, default=24, help="how many examples (default: %(default)s)"
+        "--count",
+        type=command_line.positive,
+        default=24,
+        help="how many examples (default: %(default)s)",
     )
     parser.add_argument(
-        "--columns", type=_positive, default=6, help="images in a row (default: %(default)s)"
+        "--columns",
+        type=command_line.positive,
+        default=6,
+        help="images in a row (default: %(default)s)",
     )
     parser.add_argument("--no_labels", action="store_true", help="leave the skeletons out")
-    parser.add_argument(
-        "--data_dir", help="folder that holds the data set's own folder or zip file"
-    )
-    parser.add_argument(
-        "--prepared_dir", help="where prepared records are kept (default: ~/tensorflow_datasets)"
-    )
-    parser.add_argument(
-        "--skip_broken",
-        action="store_true",
-        help="leave out pictures and labels that cannot be used",
-    )
+    command_line.add_data_arguments(parser)
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command `python -m examples.pose.datasets`."""
     args = _parser().parse_args(argv)
-    try:
-        for folder in (args.data_dir, args.prepared_dir):
-            output_paths.check_not_inside("--output", args.output, folder)
+    for folder in (args.data_dir, args.prepared_dir):
+        output_paths.check_not_inside("--output", args.output, folder)
+    with as_user_error(ValueError):
         dataset, skeleton = datasets.load(
             args.name, args.split, args.data_dir, args.prepared_dir, args.skip_broken
         )
-        page = draw_examples(dataset, skeleton, args.count, args.columns, not args.no_labels)
-        write_image(args.output, page)
-    except (OSError, ValueError, ImageError, OutputPathError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    page = draw_examples(dataset, skeleton, args.count, args.columns, not args.no_labels)
+    write_image(args.output, page)
     print(f"Wrote {args.output}: {args.name}, {args.split}.")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(main))

@@ -15,6 +15,7 @@ from examples.pose import command_line, datasets, train
 from examples.pose.datasets import __main__ as command
 from examples.pose.datasets import pose_features
 from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
+from tests.examples.commands import refused
 
 _SKELETONS = [
     LSP_SKELETON,
@@ -174,32 +175,38 @@ def test_command_draws_a_page(tmp_path, capsys):
     output = tmp_path / "page.png"
     arguments = ["lsp", "--data_dir", str(_DUMMY_DATA), "--prepared_dir", str(tmp_path / "tfds")]
     arguments += ["--output", str(output), "--columns", "2"]
-    assert command.main(arguments) == 0
+    command.main(arguments)
     drawn = np.asarray(Image.open(output))
     assert drawn.shape[0] >= 224
     assert drawn.shape[1] > 2 * 200  # Two images side by side.
     assert str(output) in capsys.readouterr().out
-    assert command.main([*arguments, "--no_labels"]) == 0
+    command.main([*arguments, "--no_labels"])
     assert (np.asarray(Image.open(output)) != drawn).any()
 
 
 @pytest.mark.parametrize("name", ["mpii", "coco_keypoints"])
 def test_command_draws_the_other_data_sets(tmp_path, name):
     arguments = [name, "--data_dir", str(_DUMMY_DATA.parents[1] / name / "dummy_data")]
-    arguments += ["--split", datasets.evaluation_split(name), "--prepared_dir", str(tmp_path)]
+    arguments += [
+        "--split",
+        datasets.evaluation_split(name),
+        "--prepared_dir",
+        str(tmp_path / "records"),
+    ]
     pages = []
     for labels in ([], ["--no_labels"]):
-        assert command.main([*arguments, "--output", str(tmp_path / "a.png"), *labels]) == 0
+        command.main([*arguments, "--output", str(tmp_path / "a.png"), *labels])
         pages.append(np.asarray(Image.open(tmp_path / "a.png")).astype(int))
     assert np.abs(pages[0] - pages[1]).max() > 100
 
 
-def test_command_reports_errors_in_one_line(tmp_path, capsys):
+def test_command_reports_errors_in_one_line(tmp_path):
     arguments = ["lsp", "--data_dir", str(_DUMMY_DATA), "--prepared_dir", str(tmp_path)]
-    assert command.main([*arguments, "--split", "valid", "--output", str(tmp_path / "a.png")]) == 1
-    assert "error: Unknown split" in capsys.readouterr().err
-    assert command.main([*arguments, "--output", str(tmp_path / "page.doc")]) == 1
-    assert "page.doc" in capsys.readouterr().err
+    command.main([*arguments, "--output", str(tmp_path / "a.png")])  # Prepares it, with progress.
+    (tmp_path / "a.png").unlink()
+    message = refused(command.main, *arguments, "--split", "valid", "--output", tmp_path / "a.png")
+    assert message.startswith("error: Unknown split")
+    assert "page.doc" in refused(command.main, *arguments, "--output", tmp_path / "page.doc")
 
 
 @pytest.mark.parametrize("option", ["--count", "--columns"])

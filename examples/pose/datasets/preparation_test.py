@@ -253,7 +253,8 @@ def test_a_file_as_data_dir_is_refused(tmp_path, name, capsys):
         datasets.load(name, "train", file, tmp_path / "prepared")
     assert not (tmp_path / "prepared").exists() and "\n" not in str(caught.value)
     arguments = ["--data_dir", str(file), "--output", str(tmp_path / "a.png")]
-    assert command.main([name, *arguments]) == 1
+    with pytest.raises(SystemExit):
+        command.main([name, *arguments])
     assert "must be a folder" in capsys.readouterr().err
 
 

@@ -5,10 +5,10 @@ python -m examples.pose.datasets.write_dummy_data
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from examples.pose import command_line
 from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
 from examples.pose.datasets.mpii.mpii_dataset_builder import MPII_SKELETON
 from examples.pose.datasets.pose_features import LSP_SKELETON, NOT_LABELLED, VISIBLE
@@ -212,7 +213,7 @@ def _write_coco(folder: pathlib.Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Writes the data sets beside their builders."""
-    argparse.ArgumentParser(
+    command_line.Parser(
         prog="python -m examples.pose.datasets.write_dummy_data",
         description="Write the small data sets that the tests read, beside their builders.",
     ).parse_args(argv)
@@ -234,4 +235,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(command_line.run(main))

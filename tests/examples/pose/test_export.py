@@ -1,6 +1,7 @@
 import io
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -16,12 +17,14 @@ from examples.pose import (
     export,
     heatmaps,
     input_pipeline,
+    interruption,
     predict,
 )
 from examples.pose.images import decode_image
 from examples.pose.predictor import load_predictor, load_run
 from examples.pose.run_folder import RunFolderError
 from examples.serving import export as serving_export
+from tests.examples.commands import outcome, refused
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
 from tf_boxconv.exporting import saved_model_graph
 
@@ -286,7 +289,7 @@ def test_a_failed_check_leaves_nothing(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "check", fail)
     with pytest.raises(export.ExportError, match="differs"):
         export.export(predictor, tmp_path / "pose" / "1")
-    assert list((tmp_path / "pose").iterdir()) == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_overwrites_only_a_saved_model_and_only_when_told(predictor, tmp_path, monkeypatch):
@@ -345,17 +348,15 @@ def test_command(run_folder, tmp_path, monkeypatch, capsys):
         (arguments, "holds a SavedModel already"),
         (["--run", "nowhere", "--output", "pose/2"], "nowhere"),
     ]:
-        with pytest.raises(SystemExit) as raised:
-            export.main(bad_arguments)
-        assert message in str(raised.value) and str(raised.value).startswith("error: ")
+        assert message in refused(export.main, *bad_arguments)
     assert not (tmp_path / "pose/2").exists()
 
     def interrupt(*_):
-        raise KeyboardInterrupt
+        raise interruption.Stopped(signal.SIGINT)
 
     monkeypatch.setattr(export, "check", interrupt)
-    with pytest.raises(SystemExit, match="interrupted: nothing was written"):
-        export.main([*arguments, "--overwrite"])
+    ended = outcome(export.main, *arguments, "--overwrite")
+    assert ended == (130, "stopped. Nothing was written.")
 
 
 def test_another_backend_is_told_where_to_go(run_folder, monkeypatch):

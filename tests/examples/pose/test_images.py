@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.pose.images import ImageError, is_image_name, read_image, write_image
+from examples.pose.images import (
+    ImageError,
+    decode_image,
+    is_image_name,
+    read_image,
+    write_image,
+)
 
 RAMP = np.arange(6 * 9, dtype=np.uint8).reshape(6, 9) * 4
 COLOR = np.stack([RAMP, 255 - RAMP, RAMP // 2], axis=-1)
@@ -100,3 +106,9 @@ def test_names(tmp_path):
     assert not is_image_name("folder") and not is_image_name("a.txt")
     with pytest.raises(ImageError, match=r"a\.txt"):
         write_image(tmp_path / "a.txt", COLOR)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1", b"hevc"])
+def test_photographs_of_iphones_get_a_hint(brand):
+    with pytest.raises(ImageError, match=r"a\.heic: not a picture .*: convert HEIC to JPEG"):
+        decode_image(b"\0\0\0\x18ftyp" + brand + bytes(100), "a.heic")

@@ -70,6 +70,7 @@ def test_the_innermost_explanation_counts():
 @pytest.mark.parametrize("number", STATUS)
 def test_the_same_signal_twice_ends_even_c_code(number):
     process = start(C_CODE)
+    time.sleep(0.5)  # Until it is inside.
     process.send_signal(number)
     time.sleep(0.5)
     assert process.poll() is None
@@ -148,7 +149,9 @@ def test_bugs_keep_their_traceback(error):
     assert errors.splitlines()[-1].startswith(f"{error}: ")
 
 
-@pytest.mark.parametrize("module", ["examples.pose.train", "benchmarks.operator"])
+@pytest.mark.parametrize(
+    "module", ["examples.pose.train", "examples.web.build", "benchmarks.operator"]
+)
 def test_ctrl_c_while_a_command_imports_its_modules(module):
     command = [sys.executable, "-X", "importtime", "-m", module, "--help"]
     process = subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE)

@@ -1,15 +1,19 @@
 """What `--model` and `--run` may name, and one line for everything else."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
-from examples.pose import export, predict
+from examples.pose import evaluate, export, predict, understand
+from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
 from examples.pose.model_files import find_model, model_inputs
 from examples.pose.predictor import load_predictor, load_run
 from examples.pose.run_folder import RunFolderError
 from examples.serving import export as serving_export
+from examples.web import build
+from tests.examples.commands import refused
 from tests.examples.pose.tiny_run import write_tiny_run
 
 
@@ -66,13 +70,11 @@ def test_everything_else_is_one_line(folder, capsys, given, words):
             load(given)
         assert words in str(raised.value) and "\n" not in str(raised.value)
     for command in (
-        lambda: predict.main(["a.jpg", "--output", "o.png", "--model", given]),
-        lambda: export.main(["--output", "new", "--run", given]),
-        lambda: serving_export.main(["--models", "new", "--run", given]),
+        (predict.main, "a.jpg", "--output", "o.png", "--model", given),
+        (export.main, "--output", "new", "--run", given),
+        (serving_export.main, "--models", "new", "--run", given),
     ):
-        with pytest.raises(SystemExit) as raised:
-            command()
-        assert str(raised.value.code).startswith("error: ") and words in str(raised.value.code)
+        assert words in refused(*command)
     assert not Path("new").exists() and not Path("o.png").exists()
 
 
@@ -86,13 +88,46 @@ def test_a_damaged_run_is_one_line(folder, damage):
         model.write_bytes(model.read_bytes()[:-100])
     else:
         Path("run", damage).write_bytes(b"\0\xff{")
-    with pytest.raises(RunFolderError, match=r"run.* cannot be loaded: ") as raised:
+    with pytest.raises(
+        RunFolderError, match=r"run.* (cannot be loaded|is damaged|was not)"
+    ) as raised:
         load_predictor("run")
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    "damage", ["saved_model.pb", "assets/skeleton.json", "variables/variables.index"]
+    ("edit", "words"),
+    [
+        ({"image_size": 64}, "takes pictures of 32 x 32 pixels and finds 14 joints: it says 64"),
+        ({"image_size": 0}, "`image_size` is missing or wrong"),
+        ({"image_size": True}, "`image_size` is missing or wrong"),
+        ({"image_size": "32"}, "`image_size` is missing or wrong"),
+        ({"skeleton": LSP_SKELETON.to_metadata() | {"joint_names": ["neck"]}}, "`skeleton` is"),
+        ({"skeleton": Skeleton(("neck",), (), (), (0, 0)).to_metadata()}, "says 32 x 32 and 1."),
+        ({"dataset": None}, "`dataset` is missing or wrong"),
+        ({"dataset": ["lsp"]}, "`dataset` is missing or wrong"),
+    ],
+)
+def test_a_configuration_edited_by_hand_is_one_line(folder, edit, words):
+    write_tiny_run(Path("run"))
+    config = json.loads(Path("run/config.json").read_text())
+    Path("run/config.json").write_text(json.dumps(config | edit))
+    commands = [(evaluate.main, "--run", "run"), (understand.main, "--run", "run")]
+    if "dataset" not in edit:
+        commands.append((export.main, "--run", "run", "--output", "new"))
+        commands.append((build.main, "--run", "run", "--output", "new"))
+        commands.append((predict.main, "a.jpg", "--model", "run", "--output", "o.png"))
+    for command in commands:
+        assert words in refused(*command)
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("saved_model.pb", "variables/variables.index"),
+        *("assets/skeleton.json", "assets/settings.json"),
+    ],
 )
 def test_a_damaged_saved_model_is_one_line(folder, monkeypatch, damage):
     monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
@@ -101,6 +136,17 @@ def test_a_damaged_saved_model_is_one_line(folder, monkeypatch, damage):
     with pytest.raises(RunFolderError, match="exported/1 cannot be loaded: ") as raised:
         load_predictor("exported")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "settings", ["[]", "null", "{}", '{"flip_test": 3, "decoding": "quarter"}']
+)
+def test_settings_edited_by_hand(folder, monkeypatch, settings):
+    monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    export.export(load_run(write_tiny_run(Path("run"))), "exported/1")
+    Path("exported/1/assets/settings.json").write_text(settings)
+    with pytest.raises(RunFolderError, match=r"settings\.json was not written by"):
+        load_predictor("exported/1")
 
 
 def test_a_saved_model_is_no_run(folder):

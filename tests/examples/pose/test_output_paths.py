@@ -1,8 +1,11 @@
+import argparse
 import os
+from pathlib import Path
 
 import pytest
 
 from benchmarks import export as benchmark
+from examples.pose import command_line
 from examples.pose.datasets import __main__ as datasets_command
 from examples.pose.output_paths import (
     OutputPathError,
@@ -10,6 +13,8 @@ from examples.pose.output_paths import (
     check_outputs,
     same_file,
 )
+from examples.pose.run_folder import whole_file
+from tests.examples.commands import refused
 
 
 @pytest.fixture
@@ -64,6 +69,24 @@ def test_files_that_do_not_exist_yet(folder):
     assert not same_file("new.json", "sub/new.json")
 
 
+@pytest.mark.parametrize("name", ["pipe", "device"])
+def test_only_files_are_replaced(folder, name):
+    """A rename would replace /dev/null itself; reading an earlier JSON would wait for a pipe."""
+    if name == "pipe":
+        os.mkfifo(name)
+    else:
+        os.symlink("/dev/null", name)
+    with pytest.raises(OutputPathError, match=f"--json {name} exists and is not a regular file"):
+        check_outputs([("--json", name)], [])
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a regular file"):
+        command_line.new_file(name)
+    with pytest.raises(FileExistsError), whole_file(Path(name)) as temporary:
+        temporary.touch()
+    assert sorted(os.listdir()) == sorted(
+        ["a.jpg", "broken.jpg", "hard.jpg", "link.jpg", "linked", name, "sub"]
+    )
+
+
 def test_files_in_a_folder_that_is_read(folder):
     (folder / "sub" / "x.png").touch()
     for output in ("sub/x.png", "linked/x.png", "sub/../sub/x.png"):
@@ -75,17 +98,15 @@ def test_files_in_a_folder_that_is_read(folder):
     check_not_inside("--output", "sub/x.png", None)
 
 
-def test_a_page_of_a_data_set_does_not_replace_its_pictures(folder, capsys):
+def test_a_page_of_a_data_set_does_not_replace_its_pictures(folder):
     (folder / "sub" / "im0001.jpg").write_bytes(b"photograph")
     arguments = ["lsp", "--data_dir", ".", "--output", "sub/im0001.jpg"]
-    assert datasets_command.main(arguments) == 1
-    assert "which is read" in capsys.readouterr().err
+    assert "which is read" in refused(datasets_command.main, *arguments)
     assert (folder / "sub" / "im0001.jpg").read_bytes() == b"photograph"
 
 
-def test_a_benchmark_does_not_replace_its_run(folder, capsys):
+def test_a_benchmark_does_not_replace_its_run(folder):
     (folder / "sub" / "config.json").write_text("{}")
-    with pytest.raises(SystemExit):
-        benchmark.main(["--run", "sub", "--output", "./linked/config.json"])
-    assert "would overwrite the input" in capsys.readouterr().err
+    message = refused(benchmark.main, "--run", "sub", "--output", "./linked/config.json")
+    assert "would overwrite the input" in message
     assert (folder / "sub" / "config.json").read_text() == "{}"

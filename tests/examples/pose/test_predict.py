@@ -15,6 +15,7 @@ from examples.pose.datasets.stick_figures import figure
 from examples.pose.images import read_image
 from examples.pose.predictor import load_run
 from tests.data_folder import DATA_DIR
+from tests.examples.commands import outcome
 from tests.examples.pose.tiny_run import write_tiny_run
 
 REPOSITORY = Path(predict.__file__).parents[2]
@@ -47,14 +48,13 @@ def save(path, height=40, width=60, mode="RGB", **kwargs):
 
 
 def run(run_folder, *arguments):
-    predict.main(["--model", str(run_folder), *arguments])
+    assert predict.main(["--model", str(run_folder), *arguments]) == 0
 
 
 def fails(run_folder, *arguments):
-    with pytest.raises(SystemExit) as raised:
-        run(run_folder, *arguments)
-    assert raised.value.code not in (0, None)
-    return str(raised.value.code)
+    status, message = outcome(predict.main, "--model", run_folder, *arguments)
+    assert status == 1
+    return message
 
 
 def test_draws_what_the_model_finds(run_folder, predictor, folder, capsys):
@@ -165,17 +165,28 @@ def test_errors_are_one_line(run_folder, folder, capsys):
     Path("other/saved_model.pb").touch()
     assert "other is a SavedModel" in fails("other", "a.png", "--output", "out.png")
     Path("file").touch()
-    assert "file" in fails(run_folder, "a.png", "--output", "file/poses")
+    assert "The name of a picture is empty" in fails(run_folder, "", "--output", "out.png")
+    assert "is the folder of --output" in fails(
+        *(run_folder, "a.png", "--output", "new/poses", "--json", "new")
+    )
     capsys.readouterr()
     for arguments, message in [
         (["--output", "out.png"], "pictures or --dataset"),
         (["a.png", "--dataset", "lsp", "--output", "out.png"], "pictures or --dataset"),
         (["--dataset", "lsp", "--output", "folder"], "--output is one picture"),
-        (["--dataset", "lsp", "--count", "0", "--output", "o.png"], "--count must be at least 1"),
+        (["--dataset", "lsp", "--count", "0", "--output", "o.png"], "--count: must be at least 1"),
         (["a.png", "--output", "out.txt"], "out.txt"),
+        (["a.png", "--output", "file/poses"], "file is none"),
+        (["a.png", "--output", "/proc/o.png"], "cannot write to"),
+        (["a.png", "--output", "o.png", "--json", "/proc/o.json"], "cannot write to"),
+        (["a.png", "--output", "-"], "must be a folder, or end in"),
+        (["a.png", "--output", "o.png", "--json", ""], "must name a file"),
+        (["a.png", "--output", "o.png", "--split", "test"], "--split is for --dataset"),
     ]:
-        fails(run_folder, *arguments)
-        assert message in capsys.readouterr().err
+        with pytest.raises(SystemExit) as raised:
+            run(run_folder, *arguments)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert raised.value.code == 2 and message in line
     assert sorted(os.listdir()) == ["a.png", "file", "other"]
 
 
@@ -250,7 +261,7 @@ def test_a_data_set_that_does_not_load_is_a_message(run_folder, folder, monkeypa
         *[run_folder, "--dataset", "lsp", "--split", "train", "--output", "page.png"],
         *["--data_dir", "data", "--prepared_dir", "prepared"],
     )
-    assert message == "error: nothing for ('lsp', 'train', 'data', 'prepared')"
+    assert message == "error: nothing for ('lsp', 'train', 'data', 'prepared', False)"
     assert os.listdir() == []
 
 

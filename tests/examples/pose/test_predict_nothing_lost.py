@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.pose import predict, predict_pictures
+from examples.pose import interruption, predict, predict_pictures
 from examples.pose.images import ImageWriteError
+from tests.examples.commands import outcome, refused
 from tests.examples.pose.tiny_run import write_tiny_run
 
 REPOSITORY = Path(predict.__file__).parents[2]
@@ -43,11 +44,7 @@ def contents(folder):
 
 
 def fails(run_folder, *arguments):
-    with pytest.raises(SystemExit) as raised:
-        predict.main(["--model", str(run_folder), *arguments])
-    message = str(raised.value.code)
-    assert message.startswith("error: ") and "\n" not in message, message
-    return message
+    return refused(predict.main, "--model", run_folder, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -168,20 +165,20 @@ def test_an_interrupted_command_keeps_what_is_done(run_folder, folder, number):
     assert not any(name.startswith(".") for name in drawn)
 
 
-def test_an_interrupted_page_is_written(run_folder, folder, monkeypatch, capsys):
+def test_an_interrupted_page_is_written(run_folder, folder, monkeypatch):
     names = [save(f"{i}.png") for i in range(4)]
     real = predict_pictures.read_image
 
     def interrupted(path):
         if path == "2.png":
-            raise KeyboardInterrupt
+            raise interruption.Stopped(signal.SIGINT)
         return real(path)
 
     monkeypatch.setattr(predict_pictures, "read_image", interrupted)
-    with pytest.raises(SystemExit) as raised:
-        predict.main(["--model", str(run_folder), "bad.png", *names, "--output", "page.png"])
-    assert raised.value.code == 130
-    error = capsys.readouterr().err
+    status, error = outcome(
+        predict.main, "--model", run_folder, "bad.png", *names, "--output", "page.png"
+    )
+    assert status == 130
     assert "error: bad.png: no such file." in error
     assert (
         "2 of 5 pictures are finished" in error and "from 2.png on, with another --output" in error
@@ -268,7 +265,8 @@ def test_min_score_is_from_0_to_1(run_folder, folder, capsys, value):
 def test_output_is_a_picture_or_a_folder(folder, capsys, output):
     with pytest.raises(SystemExit):
         predict.main(["a.png", "--output", output])
-    assert "must be a folder, or end in .png or .jpg" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "must name a folder" in message or "must be a folder, or end in .png, .jpg" in message
 
 
 def test_file_names_that_are_no_text(run_folder, folder, capsys):

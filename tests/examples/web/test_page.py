@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from examples.pose.images import decode_image
 from examples.pose.predictor import load_run
 from examples.pose.run_folder import RunFolder
 from examples.web import browser, build, runtime
+from tests.examples.commands import refused
 from tests.examples.pose.picture_kinds import KINDS
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
 
@@ -68,8 +70,7 @@ def test_everything_is_in_one_folder(page):
 
 
 def test_existing_pages_stay(page, run_folder):
-    with pytest.raises(SystemExit, match=r"error: .* exists"):
-        build.main(["--run", str(run_folder), "--output", str(page.parent)])
+    assert " exists" in refused(build.main, "--run", run_folder, "--output", page.parent)
 
 
 @pytest.mark.parametrize("output", ["run", ".", "photos"])
@@ -79,10 +80,8 @@ def test_other_folders_are_not_replaced(tmp_path, monkeypatch, output):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("mine")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(
-        SystemExit, match=r"error: `path` (is not|exists and is not|is the current)"
-    ):
-        build.main(["--run", "run", "--output", output, "--overwrite"])
+    message = refused(build.main, "--run", "run", "--output", output, "--overwrite")
+    assert re.match(r"error: --output (is not|exists and is not|is the current)", message)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
@@ -90,8 +89,8 @@ def test_only_an_earlier_page_is_replaced(page, run_folder, tmp_path):
     arguments = ["--run", str(run_folder), "--overwrite", "--output"]
     shutil.copytree(page.parent, tmp_path / "page")
     (tmp_path / "page" / "mine").touch()
-    with pytest.raises(SystemExit, match=r"error: .*other files, which would be lost: 'mine'"):
-        build.main([*arguments, str(tmp_path / "page")])
+    message = refused(build.main, *arguments, tmp_path / "page")
+    assert "other files, which would be lost: 'mine'" in message
     (tmp_path / "page" / "mine").unlink()
     build.main([*arguments, str(tmp_path / "page")])
 
@@ -237,10 +236,7 @@ def test_browser_errors_are_one_line(tmp_path, monkeypatch, arguments, words):
     (tmp_path / "p").mkdir()
     for name in ("a.png", "p/index.html", "p/x.png"):
         (tmp_path / name).write_text("mine")
-    with pytest.raises(SystemExit) as raised:
-        browser.main(arguments)
-    message = str(raised.value.code)
-    assert message.startswith("error: ") and words in message and "\n" not in message
+    assert words in refused(browser.main, *arguments)
     assert (tmp_path / "a.png").read_text() == (tmp_path / "p/x.png").read_text() == "mine"
 
 
@@ -248,8 +244,8 @@ def test_without_a_browser_it_says_so(tmp_path, monkeypatch):
     (tmp_path / "index.html").touch()
     monkeypatch.setattr(browser, "is_installed", lambda: False)
     page = str(tmp_path / "index.html")
-    with pytest.raises(SystemExit, match="error: Chromium or its driver is missing"):
-        browser.main(["--page", page, "--picture", page])
+    message = refused(browser.main, "--page", page, "--picture", page)
+    assert message.startswith("error: Chromium or its driver is missing")
 
 
 def test_command_in_the_browser(page, tmp_path, capsys):
@@ -262,13 +258,12 @@ def test_command_in_the_browser(page, tmp_path, capsys):
     browser.main([*arguments, str(picture)])
     assert "figure.png: " in capsys.readouterr().out and shot.exists()
     picture.write_bytes(b"no picture")
-    with pytest.raises(SystemExit, match=r"error: figure\.png is no picture"):
-        browser.main([*arguments, str(picture)])
+    message = refused(browser.main, *arguments, picture)
+    assert message.startswith("error: figure.png is no picture")
 
 
 def test_no_run(tmp_path):
-    with pytest.raises(SystemExit, match="error: "):
-        build.main(["--run", str(tmp_path), "--output", str(tmp_path / "web")])
+    refused(build.main, "--run", tmp_path, "--output", tmp_path / "web")
     assert not list(tmp_path.iterdir())
 
 
