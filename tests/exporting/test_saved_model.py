@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tf_boxconv
 from benchmarks.export_runtimes import saved_model
-from tests.exporting.models import images, model, relative_error
+from tests.exporting.models import SIZE, images, model, relative_error
 from tf_boxconv.exporting import saved_model_graph
 
 # What computes overlap matrices when the model runs.
@@ -134,6 +134,30 @@ def test_subclassed_model(tmp_path):
     assert relative_error(loaded.serve(x), expected) < 1e-5
 
 
+@pytest.mark.parametrize("format", ["saved_model", "saved_model_portable", "onnx", "litert"])
+def test_augmentation_within_the_model_is_left_out(tmp_path, format):
+    """As in `predict`; Keras's own export of such a model turns every picture at random."""
+    inputs = keras.Input((*SIZE, 3), name="image")
+    augmented = keras.layers.Dropout(0.5)(keras.layers.RandomFlip("vertical")(inputs))
+    model = keras.Model(inputs, tf_boxconv.layers.BoxConv2D(2)(augmented))
+    path = tmp_path / {"onnx": "x.onnx", "litert": "x.tflite"}.get(format, "x")
+    tf_boxconv.export(model, path, format)
+    if not format.startswith("saved_model"):
+        return  # That it could be converted shows that nothing random is left.
+    loaded, x = tf.saved_model.load(path), images(4)
+    for _ in range(3):
+        assert relative_error(loaded.serve(x), model.predict(x, verbose=0)) < 1e-5
+
+
+@pytest.mark.parametrize("kind", [list, np.array, tf.TensorShape])
+def test_kinds_of_input_shapes(tmp_path, kind):
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, tf_boxconv.layers.DepthwiseBoxConv2D(max_size=9)(inputs))
+    tf_boxconv.export(model, tmp_path / "x", input_shape=kind([2, 5, 6, 3]))
+    loaded = tf.saved_model.load(tmp_path / "x")
+    assert loaded.serve(np.zeros((2, 5, 6, 3), np.float32)).shape == (2, 5, 6, 3)
+
+
 @keras.saving.register_keras_serializable()
 class Compiled(keras.Model):
     """Its `call` is a tf.function, with control flow that AutoGraph translates."""
@@ -193,8 +217,8 @@ def test_a_subclassed_model_never_called(tmp_path):
     with pytest.raises(ValueError, match="The shape of the input is unknown: pass `input_shape`"):
         tf_boxconv.export(loaded, tmp_path / "exported")
     tf_boxconv.export(loaded, tmp_path / "exported", input_shape=(None, 20, 26, 3))
-    served = tf.saved_model.load(tmp_path / "exported").serve(images())
-    assert relative_error(served, built.box_conv(images())) < 1e-5
+    exported = tf.saved_model.load(tmp_path / "exported")  # Its variables live as long as it does.
+    assert relative_error(exported.serve(images()), built.box_conv(images())) < 1e-5
 
 
 class Traced(keras.layers.Layer):

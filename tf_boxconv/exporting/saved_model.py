@@ -55,8 +55,11 @@ def _traced_anew(model: keras.Model):
     TensorFlow would use the graph of an earlier trace, with the compiled operators in it. It takes
     a graph for another one if functions choose the devices, which is why one does here.
     """
+    # As `predict` does. Layers such as RandomFlip would otherwise take their default, training.
+    inference = {"training": False} if model._call_has_training_arg else {}
 
     def serve(*args, **kwargs):
+        kwargs = {**kwargs, **inference}
         with tf.compat.v1.device(lambda op: op.device):
             return model(*args, **kwargs)
 

@@ -77,7 +77,8 @@ def _checked_shape(shape) -> tuple[int | None, ...]:
             isinstance(value, numbers.Integral) and not isinstance(value, bool) and value > 0
         )
 
-    if not isinstance(shape, Sequence) or isinstance(shape, str) or not all(map(is_size, shape)):
+    refused = isinstance(shape, (str, bytes, Mapping)) or not isinstance(shape, Iterable)
+    if refused or not all(map(is_size, shape)):
         raise ValueError(
             "`input_shape` must be a sequence of positive integers and None, the batch first, like "
             f"(None, 256, 256, 3). Received: input_shape={shape!r}"
