@@ -79,7 +79,8 @@ def test_data_sets_read_as_predict_does(tmp_path, kind):
     image = decoded(kind)
     np.testing.assert_array_equal(official_files.read_rgb(path, "labels"), image)
     # What is written into records, and read from them again.
-    stored = leeds_sports.read_picture(tmp_path, "im01")
+    pictures = official_files.PictureFolder(path.parent)
+    stored = leeds_sports.read_picture(tmp_path, pictures, "im01", 1)
     feature = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
     encoded = feature.encode_example(stored)
     again = _decode(encoded, feature)
