@@ -6,6 +6,7 @@ kinds that clients send with TensorFlow, to the same pixels: see `encoded_images
 
 import argparse
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -74,13 +75,19 @@ def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
         ImageError: It is not a picture, is damaged, or is of a kind that Pillow reads wrongly.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            _correct_transparency(image)
-            image.load()
-            return np.array(_turned(_as_rgb(image), _orientation(image) if turn else 1))
+        # Pillow warns of large pictures and damaged EXIF data: neither changes what is read.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                _correct_transparency(image)
+                image.load()
+                return np.array(_turned(_as_rgb(image), _orientation(image) if turn else 1))
     except Image.UnidentifiedImageError:
         hint = ": convert HEIC to JPEG" if data[4:12] in _HEIC_STARTS else ""
         raise ImageError(f"{name}: not a picture in a known format{hint}.") from None
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise ImageError(f"{name}: has more than {most:,} pixels. Make it smaller.") from None
     # Pillow's decoders raise almost any exception on damaged files.
     except Exception as error:
         raise ImageError(f"{name}: cannot be read: {_reason(error)}.") from None

@@ -109,7 +109,7 @@ def test_a_damaged_run_is_one_line(folder, damage):
     ],
 )
 def test_a_configuration_edited_by_hand_is_one_line(folder, edit, words):
-    write_tiny_run(Path("run"))
+    write_tiny_run(Path("run"), dataset="stick_figures")
     config = json.loads(Path("run/config.json").read_text())
     Path("run/config.json").write_text(json.dumps(config | edit))
     commands = [(evaluate.main, "--run", "run"), (understand.main, "--run", "run")]
