@@ -15,6 +15,7 @@ import argparse
 import concurrent.futures
 import dataclasses
 import json
+import math
 import os
 import queue
 import re
@@ -227,10 +228,10 @@ class Result:
     """What the runs of one setting found.
 
     Attributes:
-        pck: PCK@0.2 of each seed, in percent.
+        pck: PCK@0.2 of each seed, in percent; NaN where no joint counted.
         parameters: Of the network.
         multiply_adds: Of the network, for one image.
-        steps: The ends of the epochs.
+        steps: The ends of the epochs that every seed has.
         progress: PCK@0.2 there on the photographs that training shows, without flip test, mean over
             the seeds.
     """
@@ -247,12 +248,14 @@ def result_of(runs: Sequence[Run]) -> Result:
     folders = [RunFolder(run.folder) for run in runs]
     model = folders[0].load_model()
     curves = [folder.curve("pck") for folder in folders]
+    steps = [step for step in curves[0] if all(step in curve for curve in curves)]
+    measured = [folder.metrics["pck"] for folder in folders]
     return Result(
-        tuple(folder.metrics["pck"] for folder in folders),
+        tuple(float("nan") if pck is None else pck for pck in measured),
         model.count_params(),
         model_cost.multiply_adds(model),
-        tuple(curves[0]),
-        tuple(statistics.mean(curve[step] for curve in curves) for step in curves[0]),
+        tuple(steps),
+        tuple(statistics.mean(curve[step] for curve in curves) for step in steps),
     )
 
 
@@ -261,11 +264,13 @@ def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
     rows = [[study, "PCK@0.2", "lowest to highest", "parameters", "multiply-adds"]]
     for setting in STUDIES[study]:
         found = results[setting]
+        # Seeds are measured on the same photographs: a joint counts for all of them or none.
+        known = not math.isnan(found.pck[0])
         rows.append(
             [
                 setting.name,
-                f"{statistics.mean(found.pck):.1f}",
-                f"{min(found.pck):.1f} to {max(found.pck):.1f}",
+                f"{statistics.mean(found.pck):.1f}" if known else "-",
+                f"{min(found.pck):.1f} to {max(found.pck):.1f}" if known else "-",
                 f"{found.parameters:,}",
                 f"{found.multiply_adds / 1e6:.1f} million",
             ]

@@ -9,7 +9,7 @@ from typing import IO
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def lock(file: IO, wait: bool) -> None:
+def lock(file: IO, wait: bool) -> bool:
     """Locks an open file until it is closed.
 
     Where the file system has no locks, this says so on standard error, and goes on without.
@@ -18,11 +18,15 @@ def lock(file: IO, wait: bool) -> None:
         file: The file.
         wait: Whether to wait for a process that holds it.
 
+    Returns:
+        Whether it is locked.
+
     Raises:
         BlockingIOError: Another process holds it, and `wait` is false.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -31,3 +35,4 @@ def lock(file: IO, wait: bool) -> None:
             "process writes there at the same time.",
             file=sys.stderr,
         )
+        return False

@@ -1,7 +1,7 @@
 """The folder that one training run lives in, and how its files are written.
 
     runs/demo/
-        config.json     every argument of the run, and the skeleton of its data set
+        config.json     every argument of the run, the skeleton and digests of its data set
         model.keras     the network as of the last finished epoch, ready for use
         state.npz       weights, optimiser and step as of the last finished epoch, for resuming
         logs/           TensorBoard curves
@@ -174,14 +174,25 @@ class RunFolder:
         return any(p.exists() for p in (self.state_path, self.model_path, self.metrics_path))
 
     def curve(self, name: str) -> dict[int, float]:
-        """One of the curves that `train` wrote for TensorBoard: values by step."""
+        """One of the curves that `train` wrote for TensorBoard: values by step.
+
+        Raises:
+            RunFolderError: There is none.
+        """
         from tensorboard.backend.event_processing import event_accumulator
         from tensorboard.util import tensor_util
 
         events = event_accumulator.EventAccumulator(
             str(self.logs_path), size_guidance={event_accumulator.TENSORS: 0}
         )
-        events.Reload()
+        there = self.logs_path.is_dir()
+        if there:
+            events.Reload()
+        if not there or name not in events.Tags()["tensors"]:
+            raise RunFolderError(
+                f"{self.logs_path} has no curve {name!r}: it was removed, or was not written by "
+                "`python -m examples.pose.train`. Restore it, or give another --run."
+            )
         return {
             e.step: float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(name)
         }

@@ -171,13 +171,17 @@ def _lock(records: epath.Path) -> Iterator[None]:
     """Lets processes that prepare the same records in, one after the other."""
     records.parent.mkdir(parents=True, exist_ok=True)
     with open(records.parent / ".preparing", "w") as handle:
-        lock(handle, wait=True)
-        # Of a process that was killed.
-        for remains in records.parent.glob("incomplete.*"):
-            remains.rmtree()
-        if _aside(records).exists() and not records.exists():
-            _aside(records).rename(records)
+        if lock(handle, wait=True):
+            _remove_remains(records)
         yield
+
+
+def _remove_remains(records: epath.Path) -> None:
+    """Removes what a process that was killed has left, and undoes its `_set_aside`."""
+    for remains in records.parent.glob("incomplete.*"):
+        remains.rmtree()
+    if _aside(records).exists() and not records.exists():
+        _aside(records).rename(records)
 
 
 @contextlib.contextmanager

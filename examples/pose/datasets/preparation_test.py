@@ -288,14 +288,17 @@ def test_a_default_place_that_cannot_be_written_is_named(copy, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_file_systems_without_locks(copy, load, monkeypatch, number, capsys):
+def test_file_systems_without_locks(copy, load, tmp_path, monkeypatch, number, capsys):
     def refuse(*args):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     copy("lsp")
+    of_another = tmp_path / "prepared" / "lsp" / "incomplete.1_1.0.0"
+    of_another.mkdir(parents=True)
     assert len(load("lsp")) == 2
     assert os.strerror(number) in capsys.readouterr().err
+    assert of_another.exists()  # It may still be running.
 
 
 # Interruptions

@@ -1,17 +1,17 @@
 """`examples.pose.ablation`: settings that networks take, runs, tables, failures."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from examples.pose import ablation, models, training_arguments
 from examples.pose.ablation import Run, Setting
 from examples.pose.errors import UserError
-from examples.pose.run_folder import RunFolder, RunFolderError, write_json
+from examples.pose.run_folder import CurveWriter, RunFolder, RunFolderError, write_json
 from tests.examples.pose import children
 
 COMMON = [
@@ -41,21 +41,41 @@ def test_box_settings_are_known():
     assert not {"boxes", "boxes_alone", "3_blocks_boxes", "sum"} & without
 
 
-def test_pictures_show_means_over_seeds(tmp_path, monkeypatch):
-    setting = Setting("one")
-    runs = [Run(setting, seed, tmp_path / str(seed)) for seed in (0, 1)]
-    for run, values in zip(runs, ([10.0, 20.0], [30.0, 50.0]), strict=True):
+def write_runs(path, values, pck):
+    """The runs of one setting: a curve and a result for each seed."""
+    runs = [Run(Setting("one"), seed, path / str(seed)) for seed in range(len(values))]
+    for run, curve, result in zip(runs, values, pck, strict=True):
         folder = RunFolder(run.folder)
         folder.save_model(models.build("light", image_size=16, width=4, depth=1))
-        write_json(folder.metrics_path, {"pck": values[-1]})
-        with tf.summary.create_file_writer(str(folder.logs_path)).as_default():
-            for step, value in enumerate(values):
-                tf.summary.scalar("pck", value, step=5 * (step + 1))
+        write_json(folder.metrics_path, {"pck": result})
+        for step, value in enumerate(curve):
+            CurveWriter(folder.logs_path).add(5 * (step + 1), pck=value)
+    return runs
+
+
+def test_pictures_show_means_over_seeds(tmp_path, monkeypatch):
+    runs = write_runs(tmp_path, [[10.0, 20.0], [30.0, 50.0, 60.0]], [20.0, 50.0])
     result = ablation.result_of(runs)
+    # The second seed has logs of an epoch more.
     assert result.steps == (5, 10) and result.progress == (20.0, 35.0)
-    monkeypatch.setitem(ablation.STUDIES, "small", (setting,))
-    (axes,) = ablation.picture_of("small", {setting: result}).axes
+    monkeypatch.setitem(ablation.STUDIES, "small", (runs[0].setting,))
+    (axes,) = ablation.picture_of("small", {runs[0].setting: result}).axes
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[5, 20], [10, 35]])
+
+
+def test_runs_without_a_joint_that_counts(tmp_path, monkeypatch):
+    runs = write_runs(tmp_path, [[np.nan], [np.nan]], [None, None])
+    result = ablation.result_of(runs)
+    monkeypatch.setitem(ablation.STUDIES, "small", (runs[0].setting,))
+    assert ablation.table_of("small", {runs[0].setting: result})[1][:3] == ["one", "-", "-"]
+    ablation.picture_of("small", {runs[0].setting: result})
+
+
+def test_removed_curves_are_named(tmp_path):
+    runs = write_runs(tmp_path, [[1.0]], [1.0])
+    shutil.rmtree(tmp_path / "0" / "logs")
+    with pytest.raises(RunFolderError, match=r"0/logs has no curve 'pck'"):
+        ablation.result_of(runs)
 
 
 def test_runs_are_made_once_for_studies_that_share_a_setting(tmp_path):
