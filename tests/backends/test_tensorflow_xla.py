@@ -152,7 +152,9 @@ def test_other_axis_of_a_size_that_depends_on_values_is_refused():
     def convolve(x, mask):
         return tf_boxconv.box_conv2d(tf.boolean_mask(x, mask, axis=1), [[[-1.0, -1, 1, 1]]] * 3)
 
-    with pytest.raises(tf.errors.UnimplementedError, match=r"but no other dynamic axis. Got `input`"):
+    with pytest.raises(
+        tf.errors.UnimplementedError, match=r"but no other dynamic axis. Got `input`"
+    ):
         convolve(tf.zeros([2, 4, 5, 3]), tf.constant([True, False, True, True]))
 
 

@@ -15,6 +15,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // adds chains of up to 64 values along either axis, and every addition may round in the same
 // direction. In float32 this is 7.6e-6, below the documented 1e-5.
 constexpr double kRoundings = 2 * 64;
+// Edge gradients are scalar products of such sums, in chains of up to 64 values again.
+constexpr double kEdgeRoundings = 3 * 64;
 // A NaN that a box holds with less weight than this may, by rounding, only be touched.
 constexpr double kCertainWeight = 1e-6;
 
@@ -249,7 +251,7 @@ class ReferenceMaker {
       reference_.boxes_grad.tolerances[at] +=
           unchecked || may_overflow(bound)
               ? kInfinity
-              : kRoundings * sums_.rounding * bound + sums_.smallest * lost;
+              : kEdgeRoundings * sums_.rounding * bound + sums_.smallest * lost;
     }
   }
 
