@@ -186,7 +186,9 @@ def test_command_draws_a_page(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["mpii", "coco_keypoints"])
 def test_command_draws_the_other_data_sets(tmp_path, name):
     arguments = [name, "--data_dir", str(_DUMMY_DATA.parents[1] / name / "dummy_data")]
-    arguments += ["--split", datasets.evaluation_split(name), "--prepared_dir", str(tmp_path)]
+    # A picture inside it would not be replaced.
+    arguments += ["--prepared_dir", str(tmp_path / "prepared")]
+    arguments += ["--split", datasets.evaluation_split(name)]
     pages = []
     for labels in ([], ["--no_labels"]):
         assert command.main([*arguments, "--output", str(tmp_path / "a.png"), *labels]) == 0
