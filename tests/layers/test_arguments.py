@@ -157,7 +157,7 @@ def test_every_argument_that_does_not_apply_is_named_at_once():
         (
             BoxConv2D,
             (32, 3),
-            "boxes learn their size.*depth_multiplier=3.*Received after `filters`: 3",
+            "boxes learn their size.*depth_multiplier=4 for.*Received after `filters`: 3",
         ),
         (BoxConv2D, (32, (3, 3), 2), r"`filters`: \(3, 3\), 2"),
         (DepthwiseBoxConv2D, (2, 2), "pass all others by name.*after `depth_multiplier`: 2"),
