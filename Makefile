@@ -85,7 +85,7 @@ rm -rf $(KERAS_RANGE)/$(1); mkdir -p $(KERAS_RANGE)/$(1); \
 git ls-files -z | xargs -0 cp --parents -t $(KERAS_RANGE)/$(1); cd $(KERAS_RANGE)/$(1); \
 $(2) -m venv .venv; \
 .venv/bin/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"; \
-.venv/bin/pip install --quiet --disable-pip-version-check -e ".[test,visualize]"; \
+BOXCONV_CUDA=OFF .venv/bin/pip install --quiet --disable-pip-version-check -e ".[test,visualize]"; \
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(3)"; \
 .venv/bin/python -c "import sys, keras; print('Python', sys.version.split()[0], 'Keras', keras.__version__)"; \
 .venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
