@@ -87,7 +87,9 @@ class BoxScale:
         weight = ops.convert_to_tensor(weight)
         # Not of a NumPy array, into which `torch.compile` cannot follow Keras.
         own = ops.convert_to_tensor((*self._own, *self._shape), dtype_name(weight))
-        return ops.where(ops.all(weight[2:] == own[2:]), weight[:2], own[:2])
+        # With an axis: PyTorch's exporters cannot convert `all` without one.
+        matches = ops.all(weight[2:] == own[2:], axis=0, keepdims=True)
+        return ops.where(matches, weight[:2], own[:2])
 
 
 def _add_jax_weight(layer, **kwargs):
