@@ -1,4 +1,4 @@
-"""What the benchmarks share: their parsers, and the machine at the head of their reports.
+"""Shared by the benchmarks: parsers, and the description of the machine that heads a report.
 
 Types of arguments, errors and signals are those of `examples.pose.command_line`.
 """

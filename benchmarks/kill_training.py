@@ -43,7 +43,7 @@ class Moment:
 
     Attributes:
         epochs: Epochs to wait for after the start of the process.
-        file: What must then be in the middle of being written, or None.
+        file: The file that must be half-written at that moment, or None for any moment.
         seconds: How long to wait after that, but no longer than until the next epoch is finished.
     """
 
@@ -61,7 +61,7 @@ class Moment:
 
 @dataclasses.dataclass(frozen=True)
 class Kill:
-    """What a kill found.
+    """The result of one kill.
 
     Attributes:
         moment: When it was.

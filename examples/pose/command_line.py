@@ -1,4 +1,4 @@
-"""What the commands share: arguments and their types, errors and signals without tracebacks."""
+"""Shared by the commands: arguments and their types, errors and signals without tracebacks."""
 
 import argparse
 import json
@@ -160,7 +160,7 @@ def data_places(
 def run(main: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit status.
 
-    * What the user can mend becomes one message and status 1: `UserError`, failed file operations
+    * Errors that the user can mend become one message and status 1: `UserError`, failed file calls
       (`OSError`: no permission, disk full) and `MemoryError`.
     * Ctrl-C and SIGTERM become one message and status 130 or 143, see `interruption`.
     * Everything else is a bug in the command, and keeps its traceback.

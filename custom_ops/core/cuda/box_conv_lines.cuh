@@ -8,8 +8,8 @@
 //   left(p) = first_weight * pixel[p - 1] + weight * (what the middle has in p's part of the line),
 // at p = i + first + 1, and one from the right,
 //   right(q) = weight * (what it has in q's part, before q) + last_weight * pixel[q],
-// at q = i + last. Who has a pixel knows both, and adds them to outputs in place. A window inside
-// one pixel, whose `middle` is -1, has no last pixel.
+// at q = i + last. The lane that holds a pixel computes both and adds them in place. A window
+// inside one pixel, whose `middle` is -1, has no last pixel.
 //
 // Whatever the windows, all lanes do the same things: boxes may differ from line to line. Only
 // short middles, of less than a chunk, go another way than long ones, at about the same cost.

@@ -25,7 +25,7 @@ LABELS_FILE = "joints.mat"
 
 @dataclasses.dataclass(frozen=True)
 class Official:
-    """What the official copies of a data set are called, and what is in them.
+    """Names and contents of the official copies of a data set.
 
     Attributes:
         name: `"lsp"` or `"lspet"`.

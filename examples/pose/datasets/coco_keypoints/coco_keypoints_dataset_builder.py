@@ -210,7 +210,7 @@ def _spellings(name: str) -> tuple[str, str]:
 
 
 def _stems(name: str) -> list[tuple[bool, str]]:
-    """What a name is compared by: with its folders, and without."""
+    """The keys by which a name is compared: with its folders, and without."""
     return [
         (whole, official_files.folded(os.path.splitext(spelling)[0]))
         for whole, spelling in zip((True, False), _spellings(name), strict=True)

@@ -1,4 +1,4 @@
-"""What tests of the format share."""
+"""Helpers for the tests of the format."""
 
 import pytest
 
