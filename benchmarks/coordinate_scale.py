@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from benchmarks import command_line
 from tf_boxconv.initializers import RandomBoxes
-from tf_boxconv.layers import BoxConv2D, base_box_conv
+from tf_boxconv.layers import BoxConv2D
 
 FACTORS = ("frozen", "pixels", 0.25, 0.5, 1.0, 2.0, 4.0)
 OPTIMIZERS = {
@@ -84,17 +84,23 @@ def all_boxes(model) -> np.ndarray:
     return np.concatenate([layer.boxes.numpy().ravel() for layer in box_layers(model)])
 
 
+def multiply_scale(layer: BoxConv2D, factor: float) -> None:
+    """Multiplies the unit that boxes are stored in; the boxes stay where they are."""
+    boxes = layer.boxes
+    scale = next(weight for weight in layer.weights if weight.name == "scale")
+    scale.assign(scale * np.array([factor, factor, 1, 1], np.float32))
+    layer.set_boxes(boxes)
+
+
 def run(task: str, factor, optimizer: str, seed: int, steps: int) -> tuple[float, float]:
     """Trains once; returns the final loss and the median way of an edge in pixels."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     size = TASKS[task].__defaults__[0]
     numeric = {"frozen": 1.0, "pixels": 1.0 / size}.get(factor, factor)
-    original, base_box_conv.COORDINATE_SCALE = base_box_conv.COORDINATE_SCALE, numeric
-    try:
-        images, targets, model, loss = TASKS[task](seed)
-    finally:
-        base_box_conv.COORDINATE_SCALE = original
+    images, targets, model, loss = TASKS[task](seed)
+    for layer in box_layers(model):
+        multiply_scale(layer, numeric)
     start = all_boxes(model)
     losses = train(model, loss, OPTIMIZERS[optimizer](), images, targets, steps, factor, seed)
     moved = float(np.median(np.abs(all_boxes(model) - start)))

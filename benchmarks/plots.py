@@ -21,7 +21,7 @@ _STYLES = {
     "box, random": ("tab:pink", "D"),
     "depthwise": ("tab:blue", "s"),
     "average pool": ("tab:cyan", "^"),
-    "overlap matrices": ("tab:green", "v"),
+    "portable": ("tab:green", "v"),
     "cumsum+gather": ("tab:olive", "P"),
     "OpenCV boxFilter": ("tab:orange", "X"),
     "OpenCV integral": ("tab:brown", "*"),

@@ -7,6 +7,7 @@ pixel, as a user of TensorFlow or OpenCV would ask for them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -22,7 +23,6 @@ from benchmarks.cases import (
     centred_boxes,
     random_boxes,
 )
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 
 # A function of the images and the parameters, and the parameters, which are differentiated as well.
 Operation = tuple[Callable[..., tf.Tensor], list[tf.Tensor]]
@@ -180,14 +180,16 @@ def _area(case: Case, size: int) -> float:
     return size**2
 
 
+_portable = functools.partial(tf_boxconv.box_conv2d, implementation="portable")
+
 RIVALS: dict[str, Rival] = {
     "box": Rival(_box(tf_boxconv.box_conv2d, centred_boxes)),
     "box, random": Rival(_box(tf_boxconv.box_conv2d, random_boxes)),
     # Its backward pass is counted for how slowly TensorFlow computes it.
     "depthwise": Rival(_depthwise, _area, backward_cost=20, channels_last_only=True),
     "average pool": Rival(_average_pool, _area, channels_last_only=True, one_per_channel=True),
-    "overlap matrices": Rival(
-        _box(box_conv2d_overlap, centred_boxes),
+    "portable": Rival(
+        _box(_portable, centred_boxes),
         multiply_adds=lambda case, size: case.height + case.width,
     ),
     # Sums of a plane overflow or drown in half types.
@@ -198,9 +200,9 @@ RIVALS: dict[str, Rival] = {
 }
 
 SKIP_RULE = (
-    f"Where depthwise convolution, average pooling and overlap matrices need more than "
+    f"Where depthwise convolution, average pooling and the portable form need more than "
     f"{MOST_MULTIPLY_ADDS / 1e9:.0f} billion multiply-adds they take no part: outputs times "
-    "size x size (overlap matrices: height + width), and for forward+backward times 1 + what the "
+    "size x size (portable: height + width), and for forward+backward times 1 + what the "
     f"backward pass costs (depthwise 20, others 2). {DEPTHWISE_3} always takes part."
 )
 

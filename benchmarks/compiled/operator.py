@@ -8,8 +8,8 @@ from benchmarks import timing
 from benchmarks.cases import FORWARD, PASSES, Case, centred_boxes
 
 TF, TF_JIT = "TensorFlow op", "TensorFlow, XLA"
-JAX, JAX_STOCK = "JAX", "JAX, stock operations"
-# The stock operations are Keras's, and so its backend's.
+JAX, JAX_PORTABLE = "JAX", "JAX, portable"
+# The portable form runs on Keras's backend.
 ENVIRONMENT = {"KERAS_BACKEND": "jax"}
 Key = tuple[str, str]  # a pass, and who computes it
 
@@ -61,12 +61,12 @@ def _jax_calls(pass_name: str, x, boxes, output_grad) -> dict[str, Callable]:
     import jax
 
     from tf_boxconv.backends.jax import box_conv2d
-    from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+    from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
 
     options = (1, 1), "area", "channels_last"
     arguments = [jax.device_put(array) for array in (x, boxes, output_grad)]
     calls = {}
-    for name, operator in ((JAX, box_conv2d), (JAX_STOCK, box_conv2d_overlap)):
+    for name, operator in ((JAX, box_conv2d), (JAX_PORTABLE, box_conv2d_portable)):
 
         def forward(x, boxes, output_grad, operator=operator):
             return operator(x, boxes, *options)

@@ -6,7 +6,6 @@ TensorFlow operations only, so that the same code runs here and in an exported S
 """
 
 import argparse
-import contextlib
 import functools
 import json
 from pathlib import Path
@@ -22,7 +21,7 @@ from examples.pose import encoded_images, heatmaps, input_pipeline, model_files
 from examples.pose.datasets.pose_features import Skeleton
 from examples.pose.run_folder import RunFolder, RunFolderError
 from examples.pose.signatures import IMAGES_SIGNATURE, SETTINGS_ASSET, SKELETON_ASSET
-from tf_boxconv.ops.stock_ops_scope import stock_ops_scope
+from tf_boxconv.exporting import portable
 
 # The defaults of every command that predicts, measures or exports.
 FLIP_TEST = True
@@ -136,9 +135,9 @@ class PosePredictor:
         count = tf.shape(squares)[0]
         squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
         flip_order = self.skeleton.flip_order if self.flip_test else None
-        with stock_ops_scope() if self.portable else contextlib.nullcontext():
-            predict = functools.partial(self.model, training=False)
-            logits = heatmaps.predict_heatmaps(predict, squares, flip_order)[:count]
+        model = functools.partial(portable.call, self.model) if self.portable else self.model
+        predict = functools.partial(model, training=False)
+        logits = heatmaps.predict_heatmaps(predict, squares, flip_order)[:count]
         joints, scores = heatmaps.decode(logits, self.decoding)
         to_picture = input_pipeline.invert_affine(affines)
         return {"joints": input_pipeline.transform_points(to_picture, joints), "scores": scores}

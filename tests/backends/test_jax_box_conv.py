@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from tests.backends.jax_overlap import box_conv2d_overlap
+from tests.backends.jax_reference import box_conv2d_reference
 from tf_boxconv.backends.jax import calls
 
 X = np.random.default_rng(0).normal(size=(4, 7, 9, 6))
@@ -33,7 +33,7 @@ def loss_of(operator):
     return lambda x, boxes: jnp.sum(jnp.sin(operator(x, boxes, **OPTIONS)))
 
 
-loss, expected_loss = loss_of(box_conv2d), loss_of(box_conv2d_overlap)
+loss, expected_loss = loss_of(box_conv2d), loss_of(box_conv2d_reference)
 
 
 def penalty_of(loss):
@@ -216,8 +216,7 @@ def test_data_parallel(data_format):
 
 
 def test_shard_map():
-    """As with stock operations: gradients of what is the same on all devices are summed over them,
-    at every order."""
+    """Gradients to what all devices share are summed over the devices, at every order."""
 
     def by_device(function):
         specs = P("data"), P()
@@ -318,10 +317,10 @@ def test_integral_image_gradients():
     def of(table):
         return jax.grad(lambda x: jnp.sum(jax.grad(lambda x: jnp.sum(table(x) ** 3))(x) ** 2))
 
-    def stock(x):
+    def in_jax(x):
         return jnp.cumsum(jnp.cumsum(jnp.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0))), 1), 2)
 
-    assert_equal_trees(of(integral_image)(X), of(stock)(X))
+    assert_equal_trees(of(integral_image)(X), of(in_jax)(X))
 
 
 def test_platforms_without_a_handler(monkeypatch):

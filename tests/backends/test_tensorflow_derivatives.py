@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests.backend import tensorflow_only
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
-from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
+from tests.backend import box_conv2d_portable, tensorflow_only
+from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = tensorflow_only
@@ -27,10 +26,10 @@ def table(operator):
 
 
 PAIRS = {
-    "box_conv2d": (box_conv(tf_boxconv.box_conv2d), box_conv(box_conv2d_overlap)),
+    "box_conv2d": (box_conv(tf_boxconv.box_conv2d), box_conv(box_conv2d_portable)),
     "integral_image": (
         table(tf_boxconv.integral_image),
-        table(lambda x: integral_image_cumsum(x, "channels_last", "float64")),
+        table(lambda x: integral_image_portable(x, "channels_last", "float64")),
     ),
 }
 

@@ -22,7 +22,7 @@ def box_ops(function, *specs):
     return [op.type for op in operations if op.type.startswith("BoxConv>")]
 
 
-def test_portable_operator_has_stock_ops_only():
+def test_portable_operator_holds_no_custom_op():
     boxes = [[[-1.0, -1.0, 1.0, 1.0]] * 2] * 3
     spec = tf.TensorSpec([None, None, None, 3])
     for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
@@ -34,7 +34,7 @@ def test_portable_operator_has_stock_ops_only():
 
 @everywhere
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
-def test_portable_layers_have_stock_ops_only(name, data_format):
+def test_portable_layers_hold_no_custom_op(name, data_format):
     spec = tf.TensorSpec(image_shape(data_format))
     for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
         layer = make(name, data_format=data_format, implementation=implementation)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests.backend import BACKEND
+from tests.backend import BACKEND, box_conv2d_portable
 from tests.layers.cases import images
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 
 if BACKEND != "torch":
     pytest.skip(f"of PyTorch alone; Keras's backend is {BACKEND}", allow_module_level=True)
@@ -43,7 +42,7 @@ def table(operator):
 
 
 PAIRS = {
-    name: (box_conv(tf_boxconv.box_conv2d, options), box_conv(box_conv2d_overlap, options))
+    name: (box_conv(tf_boxconv.box_conv2d, options), box_conv(box_conv2d_portable, options))
     for name, options in OPTIONS.items()
 } | {
     "integral image": (
@@ -132,7 +131,7 @@ def test_narrow_types(dtype):
     out, tangent = jvp(tf_boxconv.box_conv2d, (x, boxes), (x_tangent, boxes_tangent))
     assert out.dtype == tangent.dtype == x.dtype
     primals = x.double(), boxes.double()
-    _, expected = jvp(box_conv2d_overlap, primals, (x_tangent.double(), boxes_tangent.double()))
+    _, expected = jvp(box_conv2d_portable, primals, (x_tangent.double(), boxes_tangent.double()))
     tolerance = {"float16": 1e-2, "bfloat16": 1e-1, "float32": 1e-4}[dtype]
     torch.testing.assert_close(tangent.double(), expected, rtol=tolerance, atol=tolerance)
 

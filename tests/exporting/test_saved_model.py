@@ -15,7 +15,7 @@ from benchmarks.export_runtimes import saved_model
 from tests.exporting.models import SIZE, images, model, relative_error
 from tf_boxconv.exporting import saved_model_graph
 
-# What computes overlap matrices when the model runs.
+# Operations that compute matrices while the model runs.
 MATRIX_OPS = {"Range", "Minimum", "Maximum", "ClipByValue", "DivNoNan", "SelectV2"}
 
 # Stands for a server that never heard of this package: it cannot be imported, and no library of
@@ -77,7 +77,7 @@ def test_both_have_the_same_signature(folders):
     assert native.structured_outputs == portable.structured_outputs
 
 
-def test_overlap_matrices_of_a_fixed_size_are_constants(folders):
+def test_matrices_are_constants_if_the_size_is_fixed(folders):
     _, folder = folders
     ops = saved_model_graph.op_types(folder / "saved_model_portable")
     assert not ops & MATRIX_OPS

@@ -1,4 +1,4 @@
-"""`implementation="portable"`: the same layers, and the operator, by stock ops."""
+"""`implementation="portable"`: the same results from the framework's own operations."""
 
 import keras
 import numpy as np

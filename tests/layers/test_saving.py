@@ -7,7 +7,7 @@ import pytest
 from tests.backend import to_float64
 from tests.layers.cases import DATA_FORMATS, LAYERS, image_shape, images, inner_box_layer, make
 from tf_boxconv import layers
-from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D, base_box_conv
+from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 everywhere = pytest.mark.parametrize("name", LAYERS)
 
@@ -92,13 +92,14 @@ def test_weight_files_keep_boxes_in_pixels(name, tmp_path):
     np.testing.assert_allclose(to_float64(second(x)), to_float64(first(x)), rtol=1e-4, atol=1e-5)
 
 
-def test_files_survive_another_coordinate_scale(tmp_path, monkeypatch):
-    """The constant is a matter of training speed: files written under another value still load."""
+def test_saved_boxes_keep_their_scale(tmp_path):
+    """The scale that a new layer takes may change between versions: a file brings its own."""
     x = images((2, 9, 11, 3))
-    monkeypatch.setattr(base_box_conv, "COORDINATE_SCALE", 0.37)
     model = keras.Sequential([keras.Input(x.shape[1:]), BoxConv2D(4)])
+    scale = next(weight for weight in model.layers[0].weights if weight.name == "scale")
+    scale.assign(np.array([0.37 * 9, 0.37 * 11, *scale[2:]]))
+    model.layers[0].set_boxes(model.layers[0].boxes * 0.37)
     model.save(tmp_path / "model.keras")
-    monkeypatch.undo()
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded.layers[0].scale, (0.37 * 9, 0.37 * 11), rtol=1e-6)
     np.testing.assert_allclose(

@@ -8,7 +8,14 @@ import pytest
 
 import tf_boxconv
 from tests import reference
-from tests.backend import BACKEND, dtype_name, tensor, to_float64, value_and_gradients
+from tests.backend import (
+    BACKEND,
+    box_conv2d_portable,
+    dtype_name,
+    tensor,
+    to_float64,
+    value_and_gradients,
+)
 from tests.ops.problems import (
     DTYPES,
     SMALLEST,
@@ -17,7 +24,6 @@ from tests.ops.problems import (
     problem_of,
     random_problem,
 )
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 
 # 160 problems for each of 4 dtypes. JAX compiles each of them anew, for a few tenths of a second.
 PROBLEMS_A_CASE = 5 if BACKEND == "jax" else 20
@@ -65,9 +71,9 @@ def test_random_problems(dtype, first_seed):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_stock_op_path_on_random_problems(dtype):
+def test_portable_on_random_problems(dtype):
     for seed in range(1000, 1000 + PROBLEMS_A_CASE):
-        check_against_reference(box_conv2d_overlap, random_problem(seed, dtype))
+        check_against_reference(box_conv2d_portable, random_problem(seed, dtype))
 
 
 def test_identity_and_mean():

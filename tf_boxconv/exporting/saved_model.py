@@ -1,10 +1,12 @@
-"""SavedModels: with the compiled op, or with stock ops only. Every other format starts there."""
+"""SavedModels with the compiled operators, or portable ones, from which all other formats start."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -14,22 +16,20 @@ from keras.src.export.export_utils import get_input_signature
 from tensorflow.core.framework import graph_pb2
 
 from tf_boxconv import description
-from tf_boxconv.exporting import saved_model_graph
-from tf_boxconv.ops.stock_ops_scope import stock_ops_scope
+from tf_boxconv.exporting import portable, saved_model_graph
 
 SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
 def write_native(model: keras.Model, folder: Path, signature=None) -> None:
-    """Writes `model`; its box layers run the compiled op."""
-    _write(model, folder, signature)
+    """Writes `model` with the compiled operators."""
+    _write(model, model, folder, signature)
     _write_description(model, folder)
 
 
 def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
-    """Writes `model` with the same signature and stock ops only."""
-    with stock_ops_scope():
-        _write(model, folder, signature)
+    """Writes `model` with the same signature and TensorFlow's own operations only."""
+    _write(model, functools.partial(portable.call, model), folder, signature)
     left = saved_model_graph.custom_ops(folder)
     if left:
         raise ValueError(
@@ -41,19 +41,21 @@ def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
     _write_description(model, folder)
 
 
-def _write(model: keras.Model, folder: Path, signature) -> None:
-    """Does what `model.export` does, but traces everything anew."""
+def _write(model: keras.Model, call: Callable, folder: Path, signature) -> None:
+    """Does what `model.export` does with `call` in the place of `model`, traced anew."""
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", _traced_anew(model), signature or get_input_signature(model))
+    archive.add_endpoint(
+        "serve", _traced_anew(model, call), signature or get_input_signature(model)
+    )
     archive.write_out(folder, verbose=False)
 
 
-def _traced_anew(model: keras.Model):
-    """`model` as a function to trace, in which every tf.function is traced once more.
+def _traced_anew(model: keras.Model, call: Callable) -> Callable:
+    """Returns `call` as a function in whose trace every inner `tf.function` is traced once more.
 
-    TensorFlow would use the graph of an earlier trace, with the compiled operators in it. It takes
-    a graph for another one if functions choose the devices, which is why one does here.
+    TensorFlow would otherwise reuse graphs of earlier traces, with the compiled operators in them.
+    It does not reuse a graph from outside a scope whose devices are chosen by a function.
     """
     # As `predict` does. Layers such as RandomFlip would otherwise take their default, training.
     inference = {"training": False} if model._call_has_training_arg else {}
@@ -61,7 +63,7 @@ def _traced_anew(model: keras.Model):
     def serve(*args, **kwargs):
         kwargs = {**kwargs, **inference}
         with tf.compat.v1.device(lambda op: op.device):
-            return model(*args, **kwargs)
+            return call(*args, **kwargs)
 
     serve.__signature__ = inspect.signature(model.__call__)
     return serve

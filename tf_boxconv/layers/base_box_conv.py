@@ -13,7 +13,6 @@ from tf_boxconv.layers.box_scale import BoxScale
 from tf_boxconv.layers.conv2d_arguments import refuse_arguments_of_convolutions
 from tf_boxconv.layers.moving_averages import average_constrained_boxes
 from tf_boxconv.layers.stored_units import StoredConstraint, StoredInitializer, StoredRegularizer
-from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
     dtype_name,
     standardize_count,
@@ -24,12 +23,6 @@ from tf_boxconv.ops.arguments import (
     strided_shape,
 )
 from tf_boxconv.ops.box_conv import box_conv2d
-
-# Box weights are stored as pixels / (COORDINATE_SCALE * max_size), so that one step of an optimizer
-# moves an edge by about learning_rate * COORDINATE_SCALE * max_size pixels (Adam; the step of plain
-# gradient descent goes by the square). Chosen by measurement: docs/notes/coordinate_scale.md.
-# Layers read it when they are built. The scale is a weight: changing this harms no saved model.
-COORDINATE_SCALE = 1.0
 
 
 class BaseBoxConv2D(keras.layers.Layer):
@@ -111,9 +104,9 @@ class BaseBoxConv2D(keras.layers.Layer):
     def scale(self):
         """Pixels per unit of the stored box weight, `(scale_y, scale_x)`.
 
-        In a new layer it is `max_size` (times a constant factor), so that the learning rates that
-        suit other weights move edges at a useful speed whatever the size of the plane. It is a
-        non-trainable weight and comes along with weights that are loaded or copied.
+        In a new layer it is `max_size`, so that learning rates that suit other weights move edges
+        at a useful speed on planes of any size. It is a non-trainable weight, and is loaded and
+        copied together with the boxes.
         """
         self._check_built("scale")
         return self._scale.current()
@@ -142,7 +135,9 @@ class BaseBoxConv2D(keras.layers.Layer):
         shape = (channels, self.depth_multiplier, 4)
         # Half types cannot hold a coordinate, under whatever dtype policy.
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        scale = BoxScale(self, tuple(COORDINATE_SCALE * n for n in max_size), shape, dtype)
+        # Box weights are stored as pixels / max_size, so that a step of Adam moves an edge by about
+        # learning_rate * max_size pixels. docs/notes/coordinate_scale.md compares other factors.
+        scale = BoxScale(self, max_size, shape, dtype)
         self._scale_weight = scale.weight
         initializer = with_max_size(self.boxes_initializer, max_size)
         regularizer = self.boxes_regularizer and StoredRegularizer(self.boxes_regularizer, scale)
@@ -176,8 +171,9 @@ class BaseBoxConv2D(keras.layers.Layer):
                 dtype=self.dtype,
             )
 
-    def _convolve_boxes(self, inputs):
-        boxes = stock_ops_scope.current_value(lambda: self.boxes)
+    def _convolve_boxes(self, inputs, boxes=None):
+        """Applies the layer's boxes, or other `boxes` in pixels, to `inputs`."""
+        boxes = self.boxes if boxes is None else boxes
         # The dtype policy may have changed since the layer was built.
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
         return box_conv2d(

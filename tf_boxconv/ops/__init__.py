@@ -1,1 +1,1 @@
-"""The operators: `box_conv2d`, `integral_image`, and their stock-op path."""
+"""The operators `box_conv2d` and `integral_image`, and their portable form."""

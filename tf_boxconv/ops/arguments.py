@@ -76,7 +76,8 @@ def standardize_implementation(implementation: str) -> str:
     """Returns `implementation` if it is `"native"` or `"portable"`."""
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
-            '`implementation` must be "native" (the compiled op) or "portable" (stock ops only). '
+            '`implementation` must be "native" (the compiled operator) or "portable" (operations of '
+            "the framework). "
             f"Received: implementation={implementation!r}"
         )
     return implementation

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import keras
 
 from tf_boxconv import backends
-from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
     as_tensor_like,
     check_boxes,
@@ -22,7 +21,7 @@ from tf_boxconv.ops.arguments import (
     standardize_strides,
     strided_shape,
 )
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
 
 
 def box_conv2d(
@@ -100,13 +99,12 @@ def box_conv2d(
 
 
 def _compute(x, boxes, strides, normalization, data_format, implementation, name):
-    native = backends.native
-    if implementation == "portable" or native is None or stock_ops_scope.is_active():
-        return box_conv2d_overlap(x, boxes, strides, normalization, data_format, name)
+    portable = implementation == "portable" or backends.native is None
+    run = box_conv2d_portable if portable else backends.native.box_conv2d
     with keras.name_scope(name or "box_conv2d"):
         x = convert_images(x)
         boxes = convert_boxes(boxes, x, data_format)
-        return native.box_conv2d(x, boxes, strides, normalization, data_format)
+        return run(x, boxes, strides, normalization, data_format)
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")

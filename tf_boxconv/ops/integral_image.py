@@ -5,7 +5,6 @@ from __future__ import annotations
 import keras
 
 from tf_boxconv import backends
-from tf_boxconv.ops import stock_ops_scope
 from tf_boxconv.ops.arguments import (
     check_images,
     convert_images,
@@ -13,7 +12,7 @@ from tf_boxconv.ops.arguments import (
     is_symbolic,
     standardize_data_format,
 )
-from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
+from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 
 def integral_image(x, data_format: str | None = None, dtype=None, name: str | None = None):
@@ -51,9 +50,9 @@ def _compute(x, data_format, dtype, name):
     with keras.name_scope(name or "integral_image"):
         x = convert_images(x)
         dtype = dtype or _default_dtype(x)
-        if backends.native is None or stock_ops_scope.is_active():
-            return integral_image_cumsum(x, data_format, dtype)
-        return backends.native.integral_image(x, data_format, dtype)
+        native = backends.native
+        run = integral_image_portable if native is None else native.integral_image
+        return run(x, data_format, dtype)
 
 
 def _standardize_dtype(dtype) -> str | None:

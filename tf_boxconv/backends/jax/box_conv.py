@@ -2,7 +2,7 @@
 
 With `out = B(boxes) x`, linear in `x`, the gradient is `B(boxes)^T g` and the four edge gradients,
 which are bilinear in `x` and `g`. Differentiating the first needs only the two compiled operators
-again; differentiating the edge gradients is rare and goes through stock operations.
+again; differentiating the edge gradients is rare and goes through the portable path.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ def box_conv2d(
     normalization: str | None,
     data_format: str,
 ) -> jax.Array:
-    """The operator on arrays and arguments that `tf_boxconv.box_conv2d` has checked.
+    """Computes `tf_boxconv.box_conv2d` on arrays and arguments that it has checked.
 
     It works under `jit`, `grad` (twice, with respect to everything), `vmap`, `checkpoint`, and on
     arrays sharded over devices by images or channels. Like every `jax.custom_vjp` function it has
     no forward-mode derivative: the portable path has.
     """
     options = Options(strides, attribute_of(normalization), layout_of(data_format))
+    if calls.exporting(x, boxes):
+        return calls.portable_forward(options, x, boxes)
     compute = without_explicit_axes(functools.partial(_box_conv, options), options, x)
     with forward_mode_advice('pass implementation="portable"'):
         return compute(*equally_varied(x, boxes))
@@ -70,7 +72,7 @@ def _second_gradient(options: Options, arrays, of_gradients):
 
 
 def _through_edge_gradients(options: Options, arrays, of_boxes_grad):
-    """Gradients of `<of_boxes_grad, edge gradients>` by stock operations."""
+    """Gradients of `<of_boxes_grad, edge gradients>` by the portable path."""
 
     def edge_gradients(x, boxes, output_grad):
         _, gradient = jax.vjp(lambda b: calls.portable_forward(options, x, b), boxes)

@@ -2,7 +2,7 @@
 
 An operator has four layers, the outermost first:
 - `custom_vmap`: axes that `jax.vmap` maps become leading axes;
-- the choice by platform: stock operations where there is no handler (TPU);
+- the choice by platform: the portable form where there is no handler (TPU);
 - how arrays are cut over devices (`sharding.py`);
 - the call of the handler, which loops over leading axes (`handlers.py`).
 """
@@ -17,16 +17,22 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from tf_boxconv.backends.attributes import data_format_of, normalization_of
+from tf_boxconv.backends.exporters import called_by_exporter
 from tf_boxconv.backends.jax import sharding
 from tf_boxconv.backends.jax.handlers import Options
 from tf_boxconv.backends.jax.library import NATIVE_PLATFORMS
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
-from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
+from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
+from tf_boxconv.ops.integral_image_portable import integral_image_portable
+
+
+def exporting(*arrays) -> bool:
+    """Whether the caller is traced for a runtime that lacks the compiled operators."""
+    return any(isinstance(array, jax.core.Tracer) for array in arrays) and called_by_exporter()
 
 
 def portable_forward(options: Options, x, boxes):
-    """The operator by stock operations, for arrays without leading axes."""
-    return box_conv2d_overlap(
+    """The operator in portable form, for arrays without leading axes."""
+    return box_conv2d_portable(
         x,
         boxes,
         options.strides,
@@ -40,10 +46,11 @@ def _portable_backward(options: Options, x, boxes, output_grad):
     return gradients(output_grad)
 
 
-def _portable_table(options: Options, dtype: str, x):
+def portable_table(options: Options, dtype: str, x):
+    """The summed-area table in portable form, for arrays without leading axes."""
     # Without 64-bit types there are no wider sums than the table's own.
     wide = "float64" if jax.config.jax_enable_x64 else "float32"
-    table = integral_image_cumsum(x, data_format_of(options.data_format), wide)
+    table = integral_image_portable(x, data_format_of(options.data_format), wide)
     return table.astype(dtype)
 
 
@@ -100,4 +107,4 @@ def backward(options: Options) -> Callable:
 def table(options: Options, dtype: str) -> Callable:
     """A function of `(x,)` that returns the summed-area table. Only `data_format` counts."""
     statics = (options, dtype)
-    return _call(_bound(sharding.table, *statics), _bound(_portable_table, *statics))
+    return _call(_bound(sharding.table, *statics), _bound(portable_table, *statics))

@@ -15,7 +15,7 @@ from tf_boxconv.backends.jax.sharding import without_explicit_axes
 
 
 def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
-    """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them.
+    """Computes `tf_boxconv.integral_image` on arguments that it has checked.
 
     Raises:
         ValueError: for a float64 table without `jax_enable_x64`.
@@ -26,6 +26,8 @@ def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
             f"Received: dtype={dtype}"
         )
     options = Options((1, 1), "none", layout_of(data_format))
+    if calls.exporting(x):
+        return calls.portable_table(options, dtype, x)
     compute = without_explicit_axes(functools.partial(_table, options, dtype), options, x)
     with forward_mode_advice("apply the operator, which is linear, to the tangent itself"):
         return compute(x)

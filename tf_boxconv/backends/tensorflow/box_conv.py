@@ -15,8 +15,9 @@ from tf_boxconv.backends.attributes import (
     layout_of,
     normalization_of,
 )
+from tf_boxconv.backends.exporters import called_by_exporter
 from tf_boxconv.backends.tensorflow.library import compiled_ops
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+from tf_boxconv.ops.box_conv_portable import box_conv2d_portable, coverage_matrices
 
 
 def box_conv2d(
@@ -26,7 +27,9 @@ def box_conv2d(
     normalization: str | None,
     data_format: str,
 ) -> tf.Tensor:
-    """The operator on tensors and arguments that `tf_boxconv.box_conv2d` has checked."""
+    """Computes `tf_boxconv.box_conv2d` on tensors and arguments that it has checked."""
+    if not tf.executing_eagerly() and called_by_exporter():
+        return _box_conv2d_for_export(x, boxes, strides, normalization, data_format)
     return compiled_ops.box_conv_box_conv2d(
         input=x,
         boxes=boxes,
@@ -34,6 +37,18 @@ def box_conv2d(
         normalization=attribute_of(normalization),
         data_format=layout_of(data_format),
     )
+
+
+def _box_conv2d_for_export(x, boxes, strides, normalization, data_format) -> tf.Tensor:
+    """Portable; the matrices are constants if the boxes and the size of the planes are known."""
+    options = (strides, normalization)
+    matrices, values = None, tf.get_static_value(boxes)
+    size = x.shape[1:3] if data_format == "channels_last" else x.shape[2:]
+    if values is not None and size.is_fully_defined():
+        with tf.init_scope():
+            matrices = coverage_matrices(tf.constant(values), size.as_list(), *options)
+            matrices = [matrix.numpy() for matrix in matrices]
+    return box_conv2d_portable(x, boxes, *options, data_format, matrices)
 
 
 def _attributes(op: tf.Operation) -> dict:
@@ -107,7 +122,7 @@ def _portable_in_graph(x, boxes, output_grad, of_boxes_grad, *options) -> list[t
     # Not tapes: TensorFlow stops them while it differentiates a function in forward mode.
     inputs = [tf.identity(tensor) for tensor in (x, boxes, output_grad)]
     x, boxes, output_grad = inputs
-    out = box_conv2d_overlap(x, boxes, *options)
+    out = box_conv2d_portable(x, boxes, *options)
     (edge_gradients,) = tf.gradients(out, boxes, output_grad)
     return tf.gradients(edge_gradients, inputs, of_boxes_grad, unconnected_gradients="zero")
 

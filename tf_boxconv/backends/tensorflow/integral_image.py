@@ -5,11 +5,15 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_boxconv.backends.attributes import layout_of
+from tf_boxconv.backends.exporters import called_by_exporter
 from tf_boxconv.backends.tensorflow.library import compiled_ops
+from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 
 def integral_image(x: tf.Tensor, data_format: str, dtype: str) -> tf.Tensor:
-    """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them."""
+    """Computes `tf_boxconv.integral_image` on arguments that it has checked."""
+    if not tf.executing_eagerly() and called_by_exporter():
+        return integral_image_portable(x, data_format, dtype)
     return compiled_ops.box_conv_integral_image(
         input=x, TTable=tf.as_dtype(dtype), data_format=layout_of(data_format)
     )

@@ -1,4 +1,4 @@
-"""PyTorch: the compiled kernels as custom operators, on the CPU; stock ops on other devices."""
+"""PyTorch: the compiled kernels as custom operators on the CPU, the portable form elsewhere."""
 
 from tf_boxconv.backends.torch.box_conv import box_conv2d
 from tf_boxconv.backends.torch.integral_image import integral_image

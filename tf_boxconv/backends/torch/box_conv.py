@@ -13,10 +13,10 @@ import torch
 from tf_boxconv.backends.attributes import attribute_of
 from tf_boxconv.backends.torch import derivatives
 from tf_boxconv.backends.torch.batching import channel_axis, fold, unfold
-from tf_boxconv.backends.torch.forms import suitable
+from tf_boxconv.backends.torch.forms import exporting, suitable
 from tf_boxconv.backends.torch.library import call, problem_of
 from tf_boxconv.backends.torch.memory_layout import in_memory_order
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
 
 
 def box_conv2d(
@@ -26,9 +26,9 @@ def box_conv2d(
     normalization: str | None,
     data_format: str,
 ) -> torch.Tensor:
-    """The operator on tensors and arguments that `tf_boxconv.box_conv2d` has checked."""
-    if x.device.type != "cpu":
-        return box_conv2d_overlap(x, boxes, strides, normalization, data_format)
+    """Computes `tf_boxconv.box_conv2d` on tensors and arguments that it has checked."""
+    if x.device.type != "cpu" or exporting():
+        return box_conv2d_portable(x, boxes, strides, normalization, data_format)
     x, layout, restore = in_memory_order(x, data_format)
     return restore(_box_conv2d(x, boxes, list(strides), attribute_of(normalization), layout))
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 import torch
 
 from tf_boxconv.backends.attributes import normalization_of
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
+from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
 
 
 def portable(x, boxes, strides, normalization, layout) -> torch.Tensor:
     """The operator by the portable path."""
-    return box_conv2d_overlap(x, boxes, strides, normalization_of(normalization), layout)
+    return box_conv2d_portable(x, boxes, strides, normalization_of(normalization), layout)
 
 
 def portable_gradients(x, boxes, output_grad, *options) -> tuple[torch.Tensor, torch.Tensor]:

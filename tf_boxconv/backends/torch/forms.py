@@ -14,6 +14,16 @@ from collections.abc import Callable
 import torch
 from torch.autograd import forward_ad
 
+from tf_boxconv.backends.exporters import called_by_exporter
+
+
+def exporting() -> bool:
+    """Whether the caller is traced for a runtime that lacks the compiled operators."""
+    # `torch.compile` cannot follow a walk up the call stack, so there only the flag is read.
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting()
+    return torch.onnx.is_in_onnx_export() or (torch.jit.is_tracing() and called_by_exporter())
+
 
 def suitable(operator: Callable, function: type, portable: Callable) -> Callable:
     """Returns the form that differentiates correctly in the caller's context."""

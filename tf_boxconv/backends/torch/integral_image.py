@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from tf_boxconv.backends.torch.batching import fold, unfold
-from tf_boxconv.backends.torch.forms import suitable
+from tf_boxconv.backends.torch.forms import exporting, suitable
 from tf_boxconv.backends.torch.library import call, problem_of
 
 
 def integral_image(x: torch.Tensor, data_format: str, dtype: str) -> torch.Tensor:
-    """The summed-area table of each plane; arguments as `tf_boxconv.integral_image` checks them."""
-    if x.device.type != "cpu":
+    """Computes `tf_boxconv.integral_image` on arguments that it has checked."""
+    if x.device.type != "cpu" or exporting():
         return _portable(x, data_format, dtype)
     return _integral_image(x, data_format, dtype)
 

@@ -1,12 +1,12 @@
-"""The integral image by stock ops, where the compiled operator cannot run."""
+"""The integral image in Keras operations only."""
 
 from __future__ import annotations
 
 from keras import ops
 
 
-def integral_image_cumsum(x, data_format: str, dtype: str):
-    """Computes what `tf_boxconv.integral_image` computes, with sums in `dtype`."""
+def integral_image_portable(x, data_format: str, dtype: str):
+    """Computes `tf_boxconv.integral_image` with sums in `dtype`."""
     rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
     border = [[0, 0] for _ in range(4)]
     border[rows] = border[columns] = [1, 0]

@@ -20,7 +20,9 @@ def _matrix(low, high, size, stride, normalization):
     return raw
 
 
-def box_conv2d_overlap(x, boxes, strides=(1, 1), normalization="area", data_format="channels_last"):
+def box_conv2d_reference(
+    x, boxes, strides=(1, 1), normalization="area", data_format="channels_last"
+):
     x = jnp.asarray(x)
     planes = jnp.moveaxis(x, -1, 1) if data_format == "channels_last" else x
     planes = planes.astype(boxes.dtype)
