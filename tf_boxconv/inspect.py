@@ -26,14 +26,14 @@ from tf_boxconv import description
 _KERAS_NEEDS = """\
 This package and its op library are needed: `import tf_boxconv` before keras.models.load_model.
 For those who do not have them: tf_boxconv.export(model, path, format="saved_model_portable")
-writes the model with stock ops only."""
+writes a model that runs without them."""
 _SAVED_MODEL_NEEDS = """\
 The op library is needed. Before the model is loaded,
   in Python      import tf_boxconv, or tf.load_op_library(path) without the package
   in C or C++    TF_LoadLibrary(path), or link with it
   path here      {path}
 A server that cannot load it: tf_boxconv.export(model, path, format="saved_model_portable")
-writes the same model with stock ops only."""
+writes a model that runs without it."""
 _NOT_NEEDED = "The op library is not needed: any TensorFlow runs it."
 
 

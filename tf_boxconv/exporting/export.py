@@ -63,10 +63,10 @@ def export(
 ) -> None:
     """Writes `model`, for inference, in the format of another runtime.
 
-    All formats but `"saved_model"` hold stock operations only and run where this package has never
-    been heard of. Where the size of the input is known, they hold what the boxes become for that
-    size, two matrices a box, as constants: `4 * (height * height + width * width)` bytes a box
-    without strides. Where it is not, these are computed for each input.
+    All formats but `"saved_model"` are portable: they run without this package. They compute a box
+    as two matrices. If the size of the input is known, the file holds these matrices, which take
+    `4 * (height**2 + width**2)` bytes per box without strides. If it is unknown, they are computed
+    for each input.
 
     | format | written | runs in |
     | --- | --- | --- |

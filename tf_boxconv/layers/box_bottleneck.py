@@ -51,8 +51,9 @@ class BoxBottleneck(keras.layers.Layer):
         kernel_regularizer: Optional regularizer for the 1x1 convolution.
         boxes_constraint: Optional projection of the boxes, in pixels, after each step of an
             optimizer.
-        implementation: `"native"`: the compiled op. `"portable"`: stock TensorFlow ops only, the
-            same result, slower. `tf_boxconv.export` needs no such model: it chooses by itself.
+        implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
+            the framework's own operations, more slowly. Exports do not need it: they choose by
+            themselves.
 
     `DepthwiseBoxConv2D` says more about the arguments that concern boxes.
 

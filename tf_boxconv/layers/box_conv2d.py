@@ -59,8 +59,9 @@ class BoxConv2D(BaseBoxConv2D):
             after being updated by an `Optimizer`.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
-        implementation: `"native"`: the compiled op. `"portable"`: stock TensorFlow ops only, the
-            same result, slower. `tf_boxconv.export` needs no such model: it chooses by itself.
+        implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
+            the framework's own operations, more slowly. Exports do not need it: they choose by
+            themselves.
 
     `DepthwiseBoxConv2D` says more about the arguments that concern boxes.
 

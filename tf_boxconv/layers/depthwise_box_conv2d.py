@@ -61,8 +61,9 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
             boxes that it has been applied to.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
-        implementation: `"native"`: the compiled op. `"portable"`: stock TensorFlow ops only, the
-            same result, slower. `tf_boxconv.export` needs no such model: it chooses by itself.
+        implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
+            the framework's own operations, more slowly. Exports do not need it: they choose by
+            themselves.
 
     Attributes:
         boxes: The boxes in pixels, a tensor `(channels, depth_multiplier, 4)`. Set them with

@@ -76,8 +76,7 @@ def standardize_implementation(implementation: str) -> str:
     """Returns `implementation` if it is `"native"` or `"portable"`."""
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
-            '`implementation` must be "native" (the compiled operator) or "portable" (operations of '
-            "the framework). "
+            '`implementation` must be "native" (the compiled operator) or "portable" (without it). '
             f"Received: implementation={implementation!r}"
         )
     return implementation
