@@ -42,7 +42,7 @@ long-test: install
 
 # What runs on every backend.
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test_constraints.py \
-	tests/test_initializers.py tests/examples/pose/test_inference.py
+	tests/test_initializers.py tests/examples/pose/inference/test_backends.py
 define backend_tests
 KERAS_BACKEND=$(1) $(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
 	--junitxml=build/tests/$(1).xml $(BACKEND_TESTS)
@@ -53,7 +53,7 @@ backends-test: install
 	$(BIN)/python -c "import torch" 2>/dev/null || \
 		$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(call backend_tests,jax)
-	$(BIN)/python -m pytest -m long -k jax $(PYTEST_FLAGS) tests/examples/pose/test_distribution.py
+	$(BIN)/python -m pytest -m long -k jax $(PYTEST_FLAGS) tests/examples/pose/training/test_distribution.py
 	$(call backend_tests,torch)
 
 # An installation with JAX and without TensorFlow, from nothing, and tests in it.

@@ -15,7 +15,7 @@
 import os
 import sys
 
-from examples.pose import interruption
+from examples.pose.cli import interruption
 
 if sys.argv[:1] == ["-m"]:  # `python -m benchmarks.X` imports this package first.
     interruption.watch_imports()

@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from examples.pose import heatmaps, models
+from examples.pose import models
 from examples.pose.datasets.stick_figures import figure
-from examples.pose.optimisation import Optimisation
+from examples.pose.models import heatmaps
+from examples.pose.training.optimisation import Optimisation
 
 NUM_JOINTS = 14
 IMAGE_SIZE = 96

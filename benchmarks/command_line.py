@@ -9,7 +9,7 @@ import argparse
 
 from benchmarks import machine
 from benchmarks.tables import console
-from examples.pose.command_line import (
+from examples.pose.cli.command_line import (
     Parser,
     integer,
     new_file,

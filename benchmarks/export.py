@@ -24,9 +24,11 @@ import tf_boxconv
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.export_runtimes import RUNTIMES
 from benchmarks.tables import console, threads_text
-from examples.pose import model_files, models, output_paths
-from examples.pose.errors import as_user_error
-from examples.pose.run_folder import RunFolder
+from examples.pose import models
+from examples.pose.cli.errors import as_user_error
+from examples.pose.files import output_paths
+from examples.pose.inference import model_files
+from examples.pose.training.run_folder import RunFolder
 from examples.web.runtime import RuntimeMissingError
 from tf_boxconv.exporting import FORMATS
 

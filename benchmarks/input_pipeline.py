@@ -20,12 +20,14 @@ import tensorflow as tf
 
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
-from examples.pose import input_pipeline, models
-from examples.pose.datasets import LSP_SKELETON
-from examples.pose.distribution import make_workers
-from examples.pose.errors import as_user_error
-from examples.pose.optimisation import Optimisation
-from examples.pose.trainer import Trainer
+from examples.pose import models
+from examples.pose.cli.errors import as_user_error
+from examples.pose.datasets import in_memory
+from examples.pose.datasets.skeletons import LSP_SKELETON
+from examples.pose.training import input_pipeline
+from examples.pose.training.distribution import make_workers
+from examples.pose.training.optimisation import Optimisation
+from examples.pose.training.trainer import Trainer
 
 PIPELINE = "batches"
 PHOTOGRAPHS = 256
@@ -42,11 +44,11 @@ class Size:
     batch: int
 
 
-def photographs(size: Size) -> input_pipeline.Photographs:
+def photographs(size: Size) -> in_memory.Photographs:
     """Noise with joints, as large as the training holds its photographs."""
     side = round(size.image_size * input_pipeline.CANVAS_SCALE)
     rng = np.random.default_rng(0)
-    return input_pipeline.Photographs(
+    return in_memory.Photographs(
         images=rng.integers(0, 256, (PHOTOGRAPHS, side, side, 3), dtype=np.uint8),
         joints=rng.uniform(0, side - 1, (PHOTOGRAPHS, 14, 2)).astype(np.float32),
         labelled=np.ones((PHOTOGRAPHS, 14), bool),
@@ -64,14 +66,14 @@ def measure(size: Size, names: tuple[str, ...], rounds: int) -> dict[str, list[f
     return timing.interleaved(calls, rounds, "pipeline and networks")
 
 
-def _batches(data: input_pipeline.Photographs, size: Size) -> tf.data.Dataset:
+def _batches(data: in_memory.Photographs, size: Size) -> tf.data.Dataset:
     order = LSP_SKELETON.flip_order
     return input_pipeline.training_batches(
         data, order, size.image_size, size.batch, range(FOREVER), seed=0
     )
 
 
-def _pipeline_call(data: input_pipeline.Photographs, size: Size) -> Callable[[], object]:
+def _pipeline_call(data: in_memory.Photographs, size: Size) -> Callable[[], object]:
     # A new iterator each time, so that nothing is ready when the clock starts and nothing is made
     # while another candidate runs.
     dataset = _batches(data, size).take(STEPS)

@@ -25,8 +25,9 @@ import rich.table
 
 from benchmarks import command_line
 from benchmarks.tables import console
-from examples.pose import child_processes
-from examples.pose.run_folder import RunFolder, partial_path
+from examples.pose.cli import child_processes
+from examples.pose.files.atomic_write import partial_path
+from examples.pose.training.run_folder import RunFolder
 
 STEPS = 8
 TRAINING = [

@@ -21,8 +21,10 @@ import tensorflow as tf
 
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
-from examples.pose import heatmaps, model_cost, models
-from examples.pose.errors import as_user_error
+from examples.pose import models
+from examples.pose.cli.errors import as_user_error
+from examples.pose.evaluation import multiply_adds
+from examples.pose.models import heatmaps
 
 BOXES = "boxes"
 NUM_JOINTS = 14
@@ -95,7 +97,7 @@ def measure(
     return {
         name: ModelResult(
             network.count_params(),
-            model_cost.multiply_adds(network),
+            multiply_adds.multiply_adds(network),
             {setting: times[name, setting] for setting in settings},
         )
         for name, network in networks.items()

@@ -21,10 +21,13 @@ import tf_boxconv
 from benchmarks.command_line import make_parser
 from benchmarks.export_runtimes import LiteRT
 from benchmarks.tables import console
-from examples.pose import command_line, datasets, evaluate, input_pipeline
-from examples.pose.errors import as_user_error
-from examples.pose.input_pipeline import Photographs
-from examples.pose.run_folder import RunFolder
+from examples.pose import datasets
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import as_user_error
+from examples.pose.datasets import in_memory
+from examples.pose.datasets.in_memory import Photographs
+from examples.pose.evaluation import accuracy
+from examples.pose.training.run_folder import RunFolder
 
 QUANTIZATIONS = (None, "int8", "uint8")
 
@@ -63,7 +66,7 @@ def measure(
 
 
 def _pck(model, photographs: Photographs, skeleton) -> float:
-    return evaluate.evaluate_joints(model, photographs, skeleton, flip_test=False)["pck"]
+    return accuracy.evaluate_joints(model, photographs, skeleton, flip_test=False)["pck"]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -81,8 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     places = command_line.data_places(args, run.config)
     with as_user_error(ValueError):
         dataset, _ = datasets.load(name, "train", *places)
-    calibration = input_pipeline.read_photographs(dataset, size, f"reading {name} train")
-    test, skeleton = evaluate.read_test_photographs(name, size, *places)
+    calibration = in_memory.read_photographs(dataset, size, f"reading {name} train")
+    test, skeleton = accuracy.read_test_photographs(name, size, *places)
     model = run.load_model()
     found = measure(model, calibration[: args.calibration], test[: args.limit], skeleton)
     table = rich.table.Table(title=f"{args.run} on {name} test")

@@ -3,6 +3,6 @@
 import sys
 
 if sys.argv[:1] == ["-m"]:  # `python -m examples.X` imports this package first.
-    from examples.pose import interruption
+    from examples.pose.cli import interruption
 
     interruption.watch_imports()

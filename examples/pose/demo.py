@@ -14,8 +14,8 @@ from pathlib import Path
 
 import rich.console
 
-from examples.pose import child_processes, command_line, interruption
-from examples.pose.errors import UserError
+from examples.pose.cli import child_processes, command_line, interruption
+from examples.pose.cli.errors import UserError
 
 DATASET = "stick_figures"
 # Some 5 minutes on 2 CPU cores; and about one minute, enough to see every step work.

@@ -11,72 +11,26 @@ import contextlib
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from examples.pose import (
-    command_line,
-    datasets,
-    drawing,
-    growing_json,
-    metrics,
-    model_files,
-    output_paths,
+from examples.pose import datasets
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import as_user_error
+from examples.pose.files import growing_json, output_paths
+from examples.pose.images.image_files import is_image_name, write_image
+from examples.pose.inference import model_files, predict_examples
+from examples.pose.inference import predictor as predictors
+from examples.pose.inference.predict_files import (
+    Outputs,
+    PredictError,
+    predict_all,
+    shown,
+    unique_names,
 )
-from examples.pose import (
-    predictor as predictors,
-)
-from examples.pose.errors import as_user_error
-from examples.pose.images import is_image_name, write_image
-from examples.pose.predict_pictures import Outputs, PredictError, predict_all, shown, unique_names
-from examples.pose.predictor import load_predictor
-from examples.pose.run_folder import RunFolder
+from examples.pose.inference.predictor import load_predictor
+from examples.pose.training.run_folder import RunFolder
 
 # The run folder of the weights that the package ships; its README describes them.
 PRETRAINED = Path(__file__).parent / "pretrained" / "stick_figures"
-# Smaller examples are enlarged to this many pixels on their longer side before they are drawn.
-GRID_DRAWING_SIZE = 224
 JSON_NAMES = ("joint_names", "images")
-
-
-def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.ndarray, int, int]:
-    """Draws the first examples of a data set: the labelled pose beside the predicted one.
-
-    Args:
-        predictor: see `examples.pose.predictor`.
-        dataset: `tf.data.Dataset` of examples with `image`, `joints` and `visibility`.
-        count: how many examples.
-        min_score: joints that score less are drawn as uncertain.
-
-    Returns:
-        The page, uint8 `[height, width, 3]`; how many joints were found within PCK@0.2's
-        tolerance; and how many there were to find.
-    """
-    panels, total_found, total_counted = [], 0, 0
-    for example in dataset.take(count).as_numpy_iterator():
-        joints, scores = predictor.predict(example["image"])
-        found, counted = metrics.found_joints(
-            joints[np.newaxis],
-            example["joints"][np.newaxis],
-            example["visibility"][np.newaxis] > 0,
-            predictor.skeleton.pck_reference,
-        )
-        found, counted = int(np.sum(found)), int(np.sum(counted))
-        panels.append(
-            drawing.draw_comparison(
-                example["image"],
-                example["joints"],
-                example["visibility"],
-                joints,
-                scores,
-                predictor.skeleton,
-                min_score=min_score,
-                min_size=GRID_DRAWING_SIZE,
-                captions=("truth", f"prediction: {found} of {counted} found"),
-            )
-        )
-        total_found, total_counted = total_found + found, total_counted + counted
-    columns = int(np.ceil(np.sqrt(len(panels))))
-    return drawing.draw_grid(panels, columns, gap=16), total_found, total_counted
 
 
 def _output(text: str) -> Path:
@@ -235,7 +189,9 @@ def _run_on_dataset(model: Path, arguments) -> int:
             f"the model in {arguments.model} was trained for other joints than the data set "
             f"{arguments.dataset} has."
         )
-    page, found, counted = draw_examples(predictor, dataset, arguments.count, arguments.min_score)
+    page, found, counted = predict_examples.draw_examples(
+        predictor, dataset, arguments.count, arguments.min_score
+    )
     write_image(arguments.output, page)
     print(f"{found} of {counted} joints found in the examples drawn: {arguments.output}")
     return 0

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from examples.pose import command_line
-from examples.pose.errors import as_user_error
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import as_user_error
 
 
 def run_signatures(saved_model, feeds: dict) -> dict:

@@ -11,109 +11,14 @@ import argparse
 import sys
 from pathlib import Path
 
-import keras
-import matplotlib.figure
-import numpy as np
-
-from examples.pose import command_line, evaluate, model_files, output_paths, plots
-from examples.pose.datasets import Skeleton
-from examples.pose.run_folder import RunFolder, RunFolderError, whole_file
-from tf_boxconv import description, visualize
-from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
-from tf_boxconv.visualize import drawing
-
-INPUTS = 64  # Photographs that the receptive field is averaged over.
-COLUMNS = 4
-DRAWINGS = ("boxes", "kernel", "histograms", "receptive_field")
-ANIMATION = "boxes.gif"
-
-
-def draw_all_boxes(box_layers: list[BaseBoxConv2D]) -> matplotlib.figure.Figure:
-    """One page with the boxes of every layer, darker where what mixes them weighs them more."""
-    rows = -(-len(box_layers) // COLUMNS)
-    figure = drawing.new_figure(3.0 * COLUMNS, 3.2 * rows)
-    grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes, layer in zip(grid, box_layers, strict=False):
-        drawing.draw_boxes_into(
-            axes,
-            drawing.boxes_array(layer),
-            drawing.plane_size(layer),
-            drawing.box_weights(layer),
-        )
-        axes.set_title(layer.name, fontsize=9)
-        axes.set_xlabel("")
-    for axes in grid[len(box_layers) :]:
-        axes.set_axis_off()
-    return figure
-
-
-def strongest_filter(mixing: np.ndarray) -> int:
-    """The filter that weighs boxes most."""
-    return int(np.argmax(np.linalg.norm(mixing, axis=0)))
-
-
-def draw_strongest_kernel(layer: BaseBoxConv2D) -> matplotlib.figure.Figure:
-    """The kernel of the filter that weighs a layer's boxes most."""
-    mixing = visualize.mixing_weights(layer)
-    if mixing is None:
-        raise RunFolderError(f"Nothing mixes the boxes of layer {layer.name!r}.")
-    index = strongest_filter(mixing)
-    figure = visualize.draw_kernel(visualize.effective_kernel(layer, index, mixing))
-    figure.axes[0].set_title(f"{layer.name}, filter {index}", fontsize=9)
-    return figure
-
-
-def draw(
-    model: keras.Model, images: np.ndarray, layer_name: str | None = None
-) -> dict[str, matplotlib.figure.Figure]:
-    """Draws everything there is to see of a model.
-
-    Args:
-        model: A pose network with box layers.
-        images: `[n, S, S, 3]`, values 0 to 255, to measure the receptive field on.
-        layer_name: The layer to show the kernel and the histograms of; None takes the one whose
-            boxes are largest beside their plane.
-
-    Returns:
-        Figures by the names of their files.
-
-    Raises:
-        RunFolderError: The model has no box layers, or none of this name.
-    """
-    box_layers, layer = choose_layer(model, layer_name)
-    histograms = visualize.draw_histograms(layer)
-    histograms.suptitle(layer.name, fontsize=10)
-    field = visualize.effective_receptive_field(
-        model, images.astype(np.float32), data_format="channels_last"
-    )
-    figures = (
-        draw_all_boxes(box_layers),
-        draw_strongest_kernel(layer),
-        histograms,
-        visualize.draw_receptive_field(field),
-    )
-    return dict(zip(DRAWINGS, figures, strict=True))
-
-
-def choose_layer(model: keras.Model, name: str | None) -> tuple[list[BaseBoxConv2D], BaseBoxConv2D]:
-    """All box layers, and the one of this name, or the one whose boxes are largest.
-
-    Raises:
-        RunFolderError: The model has no box layers, or none of this name.
-    """
-    box_layers = list(description.box_layers(model))
-    names = [layer.name for layer in box_layers]
-    if not box_layers:
-        raise RunFolderError(f"The model {model.name!r} has no box layers.")
-    if name is None:
-        return box_layers, max(box_layers, key=_relative_size)
-    if name not in names:
-        raise RunFolderError(f"--layer must be one of {', '.join(names)}, got {name}.")
-    return box_layers, box_layers[names.index(name)]
-
-
-def _relative_size(layer: BaseBoxConv2D) -> float:
-    return float(np.mean(visualize.box_sizes(layer) / drawing.plane_size(layer)))
+from examples.pose.cli import command_line
+from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.evaluation import accuracy, plots
+from examples.pose.evaluation.understanding import ANIMATION, DRAWINGS, INPUTS, choose_layer, draw
+from examples.pose.files import output_paths
+from examples.pose.files.atomic_write import whole_file
+from examples.pose.inference import model_files
+from examples.pose.training.run_folder import RunFolder
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -155,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"argument --output: {error}")
     places = command_line.data_places(arguments, config)
     _check_outputs(run, folder, places if arguments.output else ())
-    photographs, _ = evaluate.read_test_photographs(
+    photographs, _ = accuracy.read_test_photographs(
         run.dataset,
         config["image_size"],
         *places,

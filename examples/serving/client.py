@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.pose import command_line, drawing, output_paths
-from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
-from examples.pose.images import new_picture, read_image, write_image
+from examples.pose.cli import command_line
+from examples.pose.datasets.skeletons import LSP_SKELETON, Skeleton
+from examples.pose.files import output_paths
+from examples.pose.images import drawing
+from examples.pose.images.image_files import new_picture, read_image, write_image
 from examples.serving.messages import ServerError, encode
 
 DRAWING_SIZE = 384

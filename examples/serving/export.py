@@ -11,9 +11,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from examples.pose import command_line, interruption
 from examples.pose import export as pose_export
-from examples.pose.predictor import PosePredictor
+from examples.pose.cli import command_line, interruption
+from examples.pose.inference import exporter
+from examples.pose.inference.predictor import PosePredictor
 from examples.serving import warmup
 from examples.serving.request_files import generated_pictures
 
@@ -47,7 +48,7 @@ def export_version(predictor: PosePredictor, model) -> Path:
     def add_warmup(folder: Path) -> None:
         warmup.write_warmup(folder, version.parent.name, generated_pictures(WARMUP_SIZES))
 
-    pose_export.export(predictor, version, add_files=add_warmup)
+    exporter.export(predictor, version, add_files=add_warmup)
     return version
 
 

@@ -4,7 +4,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
-from examples.pose.signatures import ENCODED_SIGNATURE
+from examples.pose.inference.signatures import ENCODED_SIGNATURE
 from examples.serving import serving_api
 from examples.serving.messages import ServerError, one_line, strings
 

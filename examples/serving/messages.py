@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 from PIL import Image
 
-from examples.pose.errors import UserError
+from examples.pose.cli.errors import UserError
 
 
 class ServerError(UserError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 import tf_boxconv
-from examples.pose.errors import UserError
+from examples.pose.cli.errors import UserError
 
 SOURCES = Path(__file__).parent / "loader"
 # `tensorflow::LoadSavedModel`, which TensorFlow ModelServer uses, and TensorFlow's C API.

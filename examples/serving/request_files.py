@@ -12,8 +12,8 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
-from examples.pose.predictor import PosePredictor
-from examples.pose.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
+from examples.pose.inference.predictor import PosePredictor
+from examples.pose.inference.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
 from examples.serving.messages import encode, strings
 
 

@@ -10,7 +10,7 @@ import urllib.request
 
 import numpy as np
 
-from examples.pose.signatures import ENCODED_SIGNATURE
+from examples.pose.inference.signatures import ENCODED_SIGNATURE
 from examples.serving.messages import ServerError, one_line
 
 

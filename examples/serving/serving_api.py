@@ -6,7 +6,7 @@ needed beyond what any TensorFlow 2.21 has, hence `--no-deps`.
 
 import importlib
 
-from examples.pose.errors import UserError
+from examples.pose.cli.errors import UserError
 
 INSTALL = 'pip install grpcio && pip install --no-deps "tensorflow-serving-api>=2.21,<2.22"'
 

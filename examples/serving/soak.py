@@ -16,10 +16,11 @@ import numpy as np
 import rich.console
 import tensorflow as tf
 
-from examples.pose import command_line, export, interruption
-from examples.pose.errors import UserError
-from examples.pose.images import read_image
-from examples.pose.predictor import PosePredictor, load_run
+from examples.pose.cli import command_line, interruption
+from examples.pose.cli.errors import UserError
+from examples.pose.images.image_files import read_image
+from examples.pose.inference import exporter
+from examples.pose.inference.predictor import PosePredictor, load_run
 from examples.serving import native_loader, request_files
 
 # (height, width) of the generated pictures that are sent.
@@ -40,7 +41,7 @@ def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Pa
         The SavedModel's folder.
     """
     saved_model = folder / "model" / "1"
-    export.export(predictor, saved_model)
+    exporter.export(predictor, saved_model)
     requests = dict(request_files.right_requests(predictor, pictures))
     requests |= dict(request_files.wrong_requests(pictures[0]))
     request_files.write(folder / "requests", saved_model, requests)

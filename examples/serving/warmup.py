@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from examples.pose.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
+from examples.pose.inference.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
 from examples.serving import serving_api
 from examples.serving.messages import encode, strings
 

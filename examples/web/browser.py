@@ -17,9 +17,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from examples.pose import command_line, output_paths
-from examples.pose.errors import UserError
-from examples.pose.run_folder import whole_file
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import UserError
+from examples.pose.files import output_paths
+from examples.pose.files.atomic_write import whole_file
 
 PATIENCE_SECONDS = 120.0
 # The first two let it run as root, without a sandbox of its own and in small shared memory; the

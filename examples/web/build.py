@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 
 import tf_boxconv
-from examples.pose import command_line, interruption
-from examples.pose.datasets.pose_features import Skeleton
-from examples.pose.model_files import find_model
-from examples.pose.run_folder import RunFolder
+from examples.pose.cli import command_line, interruption
+from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.inference.model_files import find_model
+from examples.pose.training.run_folder import RunFolder
 from examples.web.runtime import RUNTIME_FILE, tfjs_runtime
 from tf_boxconv import description
 from tf_boxconv.exporting import output as outputs

@@ -9,7 +9,7 @@ function say(state, message) {
   byId("status").textContent = message;
 }
 
-// Turned as the camera says, and with the file's own numbers, as examples/pose/images.py reads.
+// Turned as the camera says, and with the file's own numbers, as examples/pose/images/image_files.py reads.
 function readPicture(file) {
   return createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
 }

@@ -1,5 +1,5 @@
 // From a picture of any size to joints in its pixels: the letterbox, the network, the decoding.
-// The same as examples/pose/predictor.py, which says why.
+// The same as examples/pose/inference/predictor.py, which says why.
 "use strict";
 
 const GREY = 128; // The network's zero is 127.5; canvases hold integers.

@@ -12,8 +12,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from examples.pose import command_line
-from examples.pose.errors import UserError
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import UserError
 
 VERSION = "4.22.0"
 PACKAGE = f"@tensorflow/tfjs@{VERSION}"

@@ -6,8 +6,8 @@ import pytest
 from benchmarks import export, machine, quantized_pose
 from benchmarks.tables import console
 from examples.pose import models
-from examples.pose.datasets.pose_features import LSP_SKELETON
-from examples.pose.input_pipeline import Photographs
+from examples.pose.datasets.in_memory import Photographs
+from examples.pose.datasets.skeletons import LSP_SKELETON
 from tests.examples.pose.tiny_run import IMAGE_SIZE, tiny_model
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import io
 
-from examples.pose import command_line
+from examples.pose.cli import command_line
 
 
 def outcome(main, *arguments) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.pose import errors
+from examples.pose.cli import errors
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDERS = ("examples", "benchmarks", "tf_boxconv")

@@ -14,15 +14,18 @@ import tensorflow_datasets as tfds
 
 from examples.pose.datasets import official_files, pose_features, preparation
 from examples.pose.datasets.coco_keypoints import coco_keypoints_dataset_builder
-from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
 from examples.pose.datasets.flic import flic_examples
-from examples.pose.datasets.flic.flic_examples import FLIC_SKELETON
 from examples.pose.datasets.joint_mapping import with_joints
 from examples.pose.datasets.lsp import lsp_dataset_builder
 from examples.pose.datasets.lspet import lspet_dataset_builder
 from examples.pose.datasets.mpii import mpii_dataset_builder
-from examples.pose.datasets.mpii.mpii_dataset_builder import MPII_SKELETON
-from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
+from examples.pose.datasets.skeletons import (
+    COCO_SKELETON,
+    FLIC_SKELETON,
+    LSP_SKELETON,
+    MPII_SKELETON,
+    Skeleton,
+)
 from examples.pose.datasets.stick_figures import stick_figures_dataset_builder
 
 BUILDERS: dict[str, type[tfds.core.GeneratorBasedBuilder]] = {

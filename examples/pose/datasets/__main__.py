@@ -13,9 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from examples.pose import command_line, datasets, drawing, output_paths
-from examples.pose.errors import as_user_error
-from examples.pose.images import new_picture, write_image
+from examples.pose import datasets
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import as_user_error
+from examples.pose.datasets import skeletons
+from examples.pose.files import output_paths
+from examples.pose.images import drawing
+from examples.pose.images.image_files import new_picture, write_image
 
 # Smaller images are enlarged to this many pixels on their longer side before they are drawn.
 _DRAWING_SIZE = 224
@@ -23,7 +27,7 @@ _DRAWING_SIZE = 224
 
 def draw_examples(
     dataset: tf.data.Dataset,
-    skeleton: datasets.Skeleton,
+    skeleton: skeletons.Skeleton,
     count: int,
     columns: int,
     labels: bool = True,

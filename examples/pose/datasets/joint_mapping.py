@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from examples.pose.datasets.pose_features import NOT_LABELLED, Skeleton
+from examples.pose.datasets.skeletons import NOT_LABELLED, Skeleton
 
 # Joints that stand half way between two others, as MPII Human Pose labels them, nearly.
 MIDPOINTS = {

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from examples.pose import images
-from examples.pose.datasets import official_files, pose_features
+from examples.pose.datasets import official_files, pose_features, skeletons
 from examples.pose.datasets.official_files import DownloadError, PictureFolder, Root, download
 from examples.pose.datasets.preparation import Broken, FromFiles
+from examples.pose.images import image_files
 
 LABELS_FILE = "joints.mat"
 
@@ -280,8 +280,8 @@ def check_labels(
                 f"{values[image, joint]}, expected {wanted}."
             )
     known = ~np.isnan(places).any(axis=-1) & (places != 0).any(axis=-1)
-    visibility = np.where(known, visibility_of(flags), pose_features.NOT_LABELLED).astype(np.uint8)
-    labelled = visibility[..., np.newaxis] != pose_features.NOT_LABELLED
+    visibility = np.where(known, visibility_of(flags), skeletons.NOT_LABELLED).astype(np.uint8)
+    labelled = visibility[..., np.newaxis] != skeletons.NOT_LABELLED
     usable = ~(outside | wrong_flags).any(axis=-1)
     joints = np.where(labelled & usable[:, None, None], places - 1.0, 0.0).astype(np.float32)
     return joints, visibility, usable
@@ -346,8 +346,8 @@ def read_picture(
         count: How many pictures there should be.
 
     Returns:
-        The content of the file if the records' decoder gives the pixels of `images.decode_image`;
-        otherwise these pixels, uint8 `[height, width, 3]`.
+        The content of the file if the records' decoder gives the pixels of
+        `image_files.decode_image`; otherwise these pixels, uint8 `[height, width, 3]`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -361,4 +361,4 @@ def read_picture(
         )
     data = official_files.read_bytes(path)
     image = official_files.decode_rgb(data, path)
-    return io.BytesIO(data) if images.is_plain_jpeg(data) else image
+    return io.BytesIO(data) if image_files.is_plain_jpeg(data) else image

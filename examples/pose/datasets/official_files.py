@@ -17,7 +17,7 @@ import requests
 import tensorflow_datasets as tfds
 from etils import epath
 
-from examples.pose import images
+from examples.pose.images import image_files
 
 # A folder on any file system that epath knows, or the inside of a zip file. Both offer `/`,
 # `exists`, `iterdir`, `name`, `read_bytes` and `open`.
@@ -306,7 +306,7 @@ def folded(name: str) -> str:
 
 
 def read_rgb(path: Root, labels: str | os.PathLike[str], turn: bool = True) -> np.ndarray:
-    """Reads an image as uint8 RGB `[height, width, 3]`, see `images.decode_image`.
+    """Reads an image as uint8 RGB `[height, width, 3]`, see `image_files.decode_image`.
 
     Args:
         path: The file.
@@ -338,14 +338,14 @@ def read_bytes(path: Root) -> bytes:
 
 
 def decode_rgb(data: bytes, path: Root, turn: bool = True) -> np.ndarray:
-    """Decodes the content of an image file as `images.decode_image` does.
+    """Decodes the content of an image file as `image_files.decode_image` does.
 
     Raises:
         ValueError: If it is not a complete image.
     """
     try:
-        return images.decode_image(data, path, turn)
-    except images.ImageError as error:
+        return image_files.decode_image(data, path, turn)
+    except image_files.ImageError as error:
         reason = str(error).removeprefix(f"{path}: ").rstrip(".")
         raise ValueError(
             f"{path} is not a complete image ({reason}). Replace it with an intact copy."

@@ -2,106 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-NOT_LABELLED = 0
-OCCLUDED = 1
-VISIBLE = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Skeleton:
-    """What the numbers of a pose stand for. Left and right are the person's own.
-
-    Attributes:
-        joint_names: Name of each joint; a joint's position here is its index everywhere.
-        flip_pairs: Pairs of joint indices that change places when an image is mirrored.
-        limbs: Pairs of joint indices that are connected when a pose is drawn.
-        pck_reference: Two joint indices. The distance between them is the length that errors are
-            divided by in PCK (percentage of correct keypoints).
-    """
-
-    joint_names: tuple[str, ...]
-    flip_pairs: tuple[tuple[int, int], ...]
-    limbs: tuple[tuple[int, int], ...]
-    pck_reference: tuple[int, int]
-
-    @property
-    def num_joints(self) -> int:
-        """Number of joints."""
-        return len(self.joint_names)
-
-    @property
-    def flip_order(self) -> tuple[int, ...]:
-        """Joint order of a mirrored image: `joints[flip_order]` are its joints in our order."""
-        order = list(range(self.num_joints))
-        for left, right in self.flip_pairs:
-            order[left], order[right] = right, left
-        return tuple(order)
-
-    def to_metadata(self) -> dict[str, Any]:
-        """Returns plain lists and strings, ready for JSON."""
-        return {
-            "joint_names": list(self.joint_names),
-            "flip_pairs": [list(pair) for pair in self.flip_pairs],
-            "limbs": [list(pair) for pair in self.limbs],
-            "pck_reference": list(self.pck_reference),
-        }
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> Skeleton:
-        """Rebuilds a skeleton from `to_metadata()`, or from a builder's `info.metadata`."""
-        return cls(
-            joint_names=tuple(metadata["joint_names"]),
-            flip_pairs=tuple((int(i), int(j)) for i, j in metadata["flip_pairs"]),
-            limbs=tuple((int(i), int(j)) for i, j in metadata["limbs"]),
-            pck_reference=tuple(int(i) for i in metadata["pck_reference"]),
-        )
-
-
-LSP_SKELETON = Skeleton(
-    joint_names=(
-        "right_ankle",
-        "right_knee",
-        "right_hip",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "right_wrist",
-        "right_elbow",
-        "right_shoulder",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-        "neck",
-        "head_top",
-    ),
-    flip_pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)),
-    limbs=(
-        (0, 1),
-        (1, 2),
-        (2, 3),
-        (3, 4),
-        (4, 5),
-        (6, 7),
-        (7, 8),
-        (8, 12),
-        (12, 9),
-        (9, 10),
-        (10, 11),
-        (2, 8),
-        (3, 9),
-        (12, 13),
-    ),
-    pck_reference=(9, 2),
-)
-
+from examples.pose.datasets.skeletons import LSP_SKELETON, Skeleton
 
 # What a data set may say of the person beyond the joints: name, shape, type. All places and lengths
 # are in pixels of `image`, like `joints`; 0 stands for what is not known.
@@ -151,7 +58,7 @@ def pose_features(
 
 @tfds.decode.make_decoder()
 def decode_jpeg(encoded: tf.Tensor, feature: tfds.features.Image) -> tf.Tensor:
-    """Decodes the records' images to the pixels that `images.decode_image` gives.
+    """Decodes the records' images to the pixels that `image_files.decode_image` gives.
 
     The default decoder of `tfds` uses a faster, less accurate transform: pixels differ by up to 10.
     """

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 
 from examples.pose.datasets import official_files, sources
 from examples.pose.datasets.official_files import Root
-from examples.pose.file_lock import lock
+from examples.pose.files.file_lock import lock
 
 # How many broken files a message names.
 _NAMED = 1000

@@ -16,10 +16,14 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
-from examples.pose import command_line
-from examples.pose.datasets.coco_keypoints.coco_keypoints_dataset_builder import COCO_SKELETON
-from examples.pose.datasets.mpii.mpii_dataset_builder import MPII_SKELETON
-from examples.pose.datasets.pose_features import LSP_SKELETON, NOT_LABELLED, VISIBLE
+from examples.pose.cli import command_line
+from examples.pose.datasets.skeletons import (
+    COCO_SKELETON,
+    LSP_SKELETON,
+    MPII_SKELETON,
+    NOT_LABELLED,
+    VISIBLE,
+)
 from examples.pose.datasets.stick_figures.figure import Figure, draw_figure
 
 _IMAGE_SIZE = 40

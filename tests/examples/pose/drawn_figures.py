@@ -15,7 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from examples.pose import command_line, datasets
+from examples.pose import datasets
+from examples.pose.cli import command_line
+from examples.pose.datasets import skeletons
 from examples.pose.datasets.stick_figures.figure import draw_figure
 
 COUNTS = {"train": 24, "test": 8}
@@ -29,7 +31,7 @@ def load(name, split, data_dir=None, prepared_dir=None, skip_broken=False):
         "joints": np.stack([figure.joints for figure in figures]),
         "visibility": np.stack([figure.visibility for figure in figures]),
     }
-    return tf.data.Dataset.from_tensor_slices(examples), datasets.LSP_SKELETON
+    return tf.data.Dataset.from_tensor_slices(examples), skeletons.LSP_SKELETON
 
 
 def split_processor(devices: int) -> None:

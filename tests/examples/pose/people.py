@@ -5,9 +5,9 @@ import json
 import numpy as np
 import tensorflow as tf
 
-from examples.pose import input_pipeline
+from examples.pose.datasets import in_memory
 from examples.pose.datasets.stick_figures.figure import draw_figure
-from examples.pose.images import read_image
+from examples.pose.images.image_files import read_image
 from tests.data_folder import DATA_DIR
 
 COCO_MINI = DATA_DIR / "coco_mini"
@@ -122,4 +122,4 @@ def told_model(photographs, noise, seed=0):
 
 
 def photographs_of(annotations, images, size=64):
-    return input_pipeline.read_photographs(as_dataset(annotations, images), size, "reading")
+    return in_memory.read_photographs(as_dataset(annotations, images), size, "reading")

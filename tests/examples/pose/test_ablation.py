@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.pose import ablation, models, training_arguments
-from examples.pose.ablation import Run, Setting
-from examples.pose.errors import UserError
-from examples.pose.run_folder import CurveWriter, RunFolder, RunFolderError, write_json
+from examples.pose import ablation, models
+from examples.pose.cli.errors import UserError
+from examples.pose.evaluation import study_results
+from examples.pose.files.atomic_write import write_json
+from examples.pose.training import parallel_runs, studies, training_arguments
+from examples.pose.training.curves import CurveWriter
+from examples.pose.training.run_folder import RunFolder, RunFolderError
+from examples.pose.training.studies import Run, Setting
 from tests.examples.pose import children
 
 COMMON = [
     *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
     *("--model", "light", "--image_size", "32", "--width", "8", "--depth", "2"),
 ]
-SETTINGS = {
-    setting.folder_name: setting for study in ablation.STUDIES.values() for setting in study
-}
+SETTINGS = {setting.folder_name: setting for study in studies.STUDIES.values() for setting in study}
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
@@ -30,7 +32,7 @@ def test_settings_build_networks_that_differ_from_the_first(setting):
         return training_arguments.build_model(vars(config))
 
     model = network(setting.arguments)
-    if setting != ablation.DEFAULT:
+    if setting != studies.DEFAULT:
         default = network(())
         assert json.dumps(model.get_config()) != json.dumps(default.get_config())
 
@@ -55,49 +57,49 @@ def write_runs(path, values, pck):
 
 def test_pictures_show_means_over_seeds(tmp_path, monkeypatch):
     runs = write_runs(tmp_path, [[10.0, 20.0], [30.0, 50.0, 60.0]], [20.0, 50.0])
-    result = ablation.result_of(runs)
+    result = study_results.result_of(runs)
     # The second seed has logs of an epoch more.
     assert result.steps == (5, 10) and result.progress == (20.0, 35.0)
-    monkeypatch.setitem(ablation.STUDIES, "small", (runs[0].setting,))
-    (axes,) = ablation.picture_of("small", {runs[0].setting: result}).axes
+    monkeypatch.setitem(studies.STUDIES, "small", (runs[0].setting,))
+    (axes,) = study_results.picture_of("small", {runs[0].setting: result}).axes
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[5, 20], [10, 35]])
 
 
 def test_runs_without_a_joint_that_counts(tmp_path, monkeypatch):
     runs = write_runs(tmp_path, [[np.nan], [np.nan]], [None, None])
-    result = ablation.result_of(runs)
-    monkeypatch.setitem(ablation.STUDIES, "small", (runs[0].setting,))
-    assert ablation.table_of("small", {runs[0].setting: result})[1][:3] == ["one", "-", "-"]
-    ablation.picture_of("small", {runs[0].setting: result})
+    result = study_results.result_of(runs)
+    monkeypatch.setitem(studies.STUDIES, "small", (runs[0].setting,))
+    assert study_results.table_of("small", {runs[0].setting: result})[1][:3] == ["one", "-", "-"]
+    study_results.picture_of("small", {runs[0].setting: result})
 
 
 def test_removed_curves_are_named(tmp_path):
     runs = write_runs(tmp_path, [[1.0]], [1.0])
     shutil.rmtree(tmp_path / "0" / "logs")
     with pytest.raises(RunFolderError, match=r"0/logs has no curve 'pck'"):
-        ablation.result_of(runs)
+        study_results.result_of(runs)
 
 
 def test_runs_are_made_once_for_studies_that_share_a_setting(tmp_path):
-    runs = ablation.runs_of(["context", "boxes"], 2, tmp_path)
+    runs = studies.runs_of(["context", "boxes"], 2, tmp_path)
     folders = [run.folder for run in runs]
-    count = len({*ablation.STUDIES["context"], *ablation.STUDIES["boxes"]})
+    count = len({*studies.STUDIES["context"], *studies.STUDIES["boxes"]})
     assert len(folders) == len(set(folders)) == 2 * count
     assert {run.seed for run in runs[:count]} == {0}  # one seed is whole before the next
 
 
 def test_folder_names_tell_settings_apart():
-    settings = {s for study in ablation.STUDIES.values() for s in study}
+    settings = {s for study in studies.STUDIES.values() for s in study}
     assert len({setting.folder_name for setting in settings}) == len(settings)
 
 
 @pytest.fixture
 def small_study(monkeypatch):
     """Two settings, trained on drawn figures."""
-    study = (ablation.DEFAULT, Setting("depthwise 3x3", ("--context", "depthwise")))
-    monkeypatch.setitem(ablation.STUDIES, "small", study)
+    study = (studies.DEFAULT, Setting("depthwise 3x3", ("--context", "depthwise")))
+    monkeypatch.setitem(studies.STUDIES, "small", study)
     command = (sys.executable, "-m", "tests.examples.pose.drawn_figures", "train")
-    monkeypatch.setattr(ablation, "TRAIN", command)
+    monkeypatch.setattr(studies, "TRAIN", command)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     return "small"
 
@@ -127,7 +129,7 @@ def test_command_trains_and_tables_mean_and_spread(small_study, tmp_path, capsys
 def test_failed_runs_are_named_with_what_they_said(small_study, tmp_path):
     runs = [Run(Setting("bad", ("--image_size", "30")), 0, tmp_path / "bad")]
     with pytest.raises(RunFolderError, match=r"1 runs failed: .*bad(?s:.*)multiple of 4"):
-        ablation.make_runs(runs, COMMON, 1)
+        parallel_runs.make_runs(runs, COMMON, 1)
 
 
 def test_trainings_end_with_the_command(tmp_path):
@@ -138,11 +140,12 @@ def test_trainings_end_with_the_command(tmp_path):
     )
     command = f"""
 import pathlib, sys
-from examples.pose import ablation, command_line
-ablation.TRAIN = (sys.executable, "-c", {training!r})
+from examples.pose.cli import command_line
+from examples.pose.training import parallel_runs, studies
+studies.TRAIN = (sys.executable, "-c", {training!r})
 folders = [pathlib.Path({str(tmp_path)!r}) / str(seed) for seed in range(3)]
-runs = [ablation.Run(ablation.DEFAULT, seed, folder) for seed, folder in enumerate(folders)]
-sys.exit(command_line.run(lambda: ablation.make_runs(runs, [], 2)))
+runs = [studies.Run(studies.DEFAULT, seed, folder) for seed, folder in enumerate(folders)]
+sys.exit(command_line.run(lambda: parallel_runs.make_runs(runs, [], 2)))
 """
     children.assert_end_with(command, [tmp_path / str(seed) / "pid" for seed in range(2)])
     assert not (tmp_path / "2").exists()

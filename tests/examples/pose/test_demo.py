@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from examples.pose import child_processes, demo
-from examples.pose.errors import UserError
+from examples.pose import demo
+from examples.pose.cli import child_processes
+from examples.pose.cli.errors import UserError
 
 
 @pytest.fixture

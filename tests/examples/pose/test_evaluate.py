@@ -8,8 +8,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from examples.pose import coco_evaluation, datasets, evaluate, input_pipeline, metrics, plots
+from examples.pose import datasets, evaluate
 from examples.pose.datasets import __file__ as _datasets_file
+from examples.pose.datasets import in_memory, skeletons
+from examples.pose.evaluation import accuracy, coco_evaluation, cost, metrics, plots
 from tests.examples.pose import people
 from tests.examples.pose.tiny_run import write_tiny_run
 
@@ -62,12 +64,12 @@ def test_coco_numbers_are_cocos_own(sample, noise, tmp_path):
     photographs = people.photographs_of(annotations, images)
     model, _ = people.told_model(photographs, noise)
     coco = coco_evaluation.CocoAP()
-    result = evaluate.evaluate_joints(
-        model, photographs, datasets.COCO_SKELETON, False, "dark", coco
+    result = accuracy.evaluate_joints(
+        model, photographs, skeletons.COCO_SKELETON, False, "dark", coco
     )
     # Joints in the photographs' pixels, worked out here.
-    joints, scores = evaluate.predict_people(
-        model, photographs, datasets.COCO_SKELETON, False, "dark"
+    joints, scores = accuracy.predict_people(
+        model, photographs, skeletons.COCO_SKELETON, False, "dark"
     )
     expected = official_numbers(tmp_path, annotations, images, joints, scores)
     assert 0.1 < expected[0] < 1  # The sample tells good from bad.
@@ -79,7 +81,7 @@ def test_coco_numbers_are_cocos_own(sample, noise, tmp_path):
             assert got == pytest.approx(want, abs=1e-6), name
     np.testing.assert_allclose(coco.result(), expected[0], atol=1e-6)
     # The results file is one that COCO's evaluation reads, with the same outcome.
-    evaluate.write_results(tmp_path / "evaluation", result, coco)
+    accuracy.write_results(tmp_path / "evaluation", result, coco)
     truth = COCO(str(tmp_path / "truth.json"))
     found = truth.loadRes(str(tmp_path / "evaluation-coco-results.json"))
     evaluation = COCOeval(truth, found, "keypoints")
@@ -93,8 +95,8 @@ def test_predictions_are_in_the_photographs_pixels(sample):
     annotations, images = sample
     photographs = people.photographs_of(annotations, images)
     model, answers = people.told_model(photographs, noise=1.0)
-    joints, scores = evaluate.predict_people(
-        model, photographs, datasets.COCO_SKELETON, False, "dark"
+    joints, scores = accuracy.predict_people(
+        model, photographs, skeletons.COCO_SKELETON, False, "dark"
     )
     assert joints.shape == (len(images), 17, 2) and scores.shape == (len(images), 17)
     tested = 0
@@ -117,23 +119,23 @@ def test_pck_of_a_model_that_is_told():
     annotations, images = people.drawn_coco(count=30)
     photographs = people.photographs_of(annotations, images)
     model, _ = people.told_model(photographs, noise=0.0)
-    result = evaluate.evaluate_joints(model, photographs, datasets.COCO_SKELETON, False, "dark")
+    result = accuracy.evaluate_joints(model, photographs, skeletons.COCO_SKELETON, False, "dark")
     assert result["pck"] > 99 and result["pck_auc"] > 90
     assert "pckh" not in result  # No heads.
     order = {}
     for decoding in ("peak", "quarter", "dark"):
-        measured = evaluate.evaluate_joints(
-            model, photographs, datasets.COCO_SKELETON, False, decoding
+        measured = accuracy.evaluate_joints(
+            model, photographs, skeletons.COCO_SKELETON, False, decoding
         )
         order[decoding] = measured["pck_auc"]
     assert order["peak"] < order["quarter"] < order["dark"]
 
 
 def test_other_data_sets_have_no_coco_numbers():
-    assert not coco_evaluation.applies(datasets.COCO_SKELETON, {"origin": 0})
+    assert not coco_evaluation.applies(skeletons.COCO_SKELETON, {"origin": 0})
     everything = dict.fromkeys(coco_evaluation.NEEDED)
-    assert coco_evaluation.applies(datasets.COCO_SKELETON, everything)
-    assert not coco_evaluation.applies(datasets.MPII_SKELETON, everything)
+    assert coco_evaluation.applies(skeletons.COCO_SKELETON, everything)
+    assert not coco_evaluation.applies(skeletons.MPII_SKELETON, everything)
 
 
 def test_coco_metric_starts_afresh():
@@ -306,7 +308,7 @@ def test_twenty_predictions_count_in_an_image(crowded):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+    monkeypatch.setattr(cost, "TIMED_SECONDS", 0.0)
 
 
 def _run(tmp_path, name, skeleton, *arguments):
@@ -319,12 +321,12 @@ def _run(tmp_path, name, skeleton, *arguments):
 
 
 def test_command_on_mpii(tmp_path, quick, capsys):
-    run, result = _run(tmp_path, "mpii", datasets.MPII_SKELETON, "--decoding", "dark")
+    run, result = _run(tmp_path, "mpii", skeletons.MPII_SKELETON, "--decoding", "dark")
     printed = capsys.readouterr().out
     assert "PCK@0.2" in printed and "PCKh@0.5" in printed and "COCO" not in printed
     assert result["split"] == "validation" and result["decoding"] == "dark"
     assert result["pckh_joints_counted"] == 16  # All joints of the one person there.
-    assert set(result["pckh_per_joint"]) == set(datasets.MPII_SKELETON.joint_names)
+    assert set(result["pckh_per_joint"]) == set(skeletons.MPII_SKELETON.joint_names)
     pictures = sorted(path.name for path in run.glob("*.png"))
     assert pictures == [
         f"evaluation-mpii-{m}-{p}.png" for m in ("pck", "pckh") for p in ("curve", "joints")
@@ -337,10 +339,10 @@ def test_command_on_mpii(tmp_path, quick, capsys):
 def test_pckh_measures_people_that_are_well_apart(tmp_path):
     """By hand from the labels: the mean leaves out pelvis and thorax, and one of the two people."""
     dataset, skeleton = datasets.load("mpii", "train", _DUMMY["mpii"], tmp_path)
-    photographs = input_pipeline.read_photographs(dataset, 64, "reading")
+    photographs = in_memory.read_photographs(dataset, 64, "reading")
     model, _ = people.told_model(photographs, noise=5.0)
-    result = evaluate.evaluate_joints(model, photographs, skeleton, False, "quarter")
-    predicted, _ = evaluate.predict_people(model, photographs, skeleton, False, "quarter")
+    result = accuracy.evaluate_joints(model, photographs, skeleton, False, "quarter")
+    predicted, _ = accuracy.predict_people(model, photographs, skeleton, False, "quarter")
     found = counted = 0
     for i, example in enumerate(dataset.as_numpy_iterator()):
         person = example["person"]
@@ -358,7 +360,7 @@ def test_pckh_measures_people_that_are_well_apart(tmp_path):
 
 
 def test_command_on_coco(tmp_path, quick, capsys):
-    run, result = _run(tmp_path, "coco_keypoints", datasets.COCO_SKELETON)
+    run, result = _run(tmp_path, "coco_keypoints", skeletons.COCO_SKELETON)
     assert set(result["coco"]) == set(coco_evaluation.NUMBERS)
     printed = capsys.readouterr().out
     for title in coco_evaluation.NUMBERS.values():
@@ -374,7 +376,7 @@ def test_another_data_set_than_the_run_was_trained_on(tmp_path, quick):
     places = ["--data_dir", _DUMMY["mpii"], "--prepared_dir", str(tmp_path / "prepared")]
     evaluate.main(["--run", str(run), "--dataset", "mpii", *places])
     result = json.loads((run / "evaluation-mpii.json").read_text())
-    assert set(result["pckh_per_joint"]) == set(datasets.LSP_SKELETON.joint_names)
+    assert set(result["pckh_per_joint"]) == set(skeletons.LSP_SKELETON.joint_names)
     assert result["pckh_joints_counted"] == 14
 
 

@@ -11,18 +11,14 @@ import tensorflow as tf
 from PIL import Image
 
 import tf_boxconv
-from examples.pose import (
-    encoded_images,
-    evaluate,
-    export,
-    heatmaps,
-    input_pipeline,
-    interruption,
-    predict,
-)
-from examples.pose.images import decode_image
-from examples.pose.predictor import load_predictor, load_run
-from examples.pose.run_folder import RunFolderError
+from examples.pose import evaluate, export, predict
+from examples.pose.cli import interruption
+from examples.pose.images import encoded_images, geometry
+from examples.pose.images.image_files import decode_image
+from examples.pose.inference import exporter
+from examples.pose.inference.predictor import load_predictor, load_run
+from examples.pose.models import heatmaps
+from examples.pose.training.run_folder import RunFolderError
 from examples.serving import export as serving_export
 from tests.examples.commands import outcome, refused
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
@@ -43,7 +39,7 @@ def predictor(run_folder):
 def exported(predictor, tmp_path_factory):
     """The folder that `export` wrote, with its own check in a fresh process passed."""
     output = tmp_path_factory.mktemp("exported") / "pose" / "1"
-    differences = export.export(predictor, output)
+    differences = exporter.export(predictor, output)
     assert set(differences) == {"joints", "scores"}
     return output
 
@@ -82,7 +78,7 @@ def test_signatures(signatures):
 
 def test_portable_needs_no_library(predictor, exported, tmp_path):
     """`export` itself compares it with the native model, in a process without the library."""
-    export.export(predictor.with_portable(True), tmp_path / "portable")
+    exporter.export(predictor.with_portable(True), tmp_path / "portable")
     assert saved_model_graph.custom_ops(tmp_path / "portable") == []
     assert saved_model_graph.custom_ops(exported) == ["BoxConv>BoxConv2D"]
 
@@ -92,7 +88,7 @@ def test_equals_the_keras_model_step_by_step(predictor, signatures):
     answer = signatures["serving_default"](images=tf.constant(images))
     order = list(predictor.skeleton.flip_order)
     for index, image in enumerate(images):
-        square, affine = input_pipeline.letterbox(tf.constant(image), IMAGE_SIZE)
+        square, affine = geometry.letterbox(tf.constant(image), IMAGE_SIZE)
         both = np.stack([square, square[:, ::-1]])
         logits, mirrored = predictor.model.predict(both, verbose=0)
         # By default with the flip test.
@@ -231,7 +227,7 @@ def test_a_run_and_its_export_give_the_same_joints(run_folder, exported):
 
 
 def test_a_saved_model_tells_its_settings_and_takes_no_others(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     arguments = ["--run", str(run_folder), "--output", str(tmp_path / "1"), "--portable"]
     export.main([*arguments, "--no-flip_test", "--decoding", "dark"])
     loaded = load_predictor(tmp_path / "1", decoding="dark", flip_test=False)
@@ -273,72 +269,72 @@ def test_flip_test_makes_the_model_symmetric(run_folder):
 def test_check_finds_other_weights(exported, run_folder):
     other = load_run(run_folder)
     other.model.set_weights([weight + 0.1 for weight in other.model.get_weights()])
-    with pytest.raises(export.ExportError, match=r"reloaded model's (joints|scores) differ"):
-        export.check(other, exported)
+    with pytest.raises(exporter.ExportError, match=r"reloaded model's (joints|scores) differ"):
+        exporter.check(other, exported)
 
 
 def test_check_reports_what_a_fresh_process_says(predictor, tmp_path):
-    with pytest.raises(export.ExportError, match="fresh process"):
-        export.check(predictor, tmp_path / "nothing")
+    with pytest.raises(exporter.ExportError, match="fresh process"):
+        exporter.check(predictor, tmp_path / "nothing")
 
 
 def test_a_failed_check_leaves_nothing(predictor, tmp_path, monkeypatch):
     def fail(*_):
-        raise export.ExportError("differs")
+        raise exporter.ExportError("differs")
 
-    monkeypatch.setattr(export, "check", fail)
-    with pytest.raises(export.ExportError, match="differs"):
-        export.export(predictor, tmp_path / "pose" / "1")
+    monkeypatch.setattr(exporter, "check", fail)
+    with pytest.raises(exporter.ExportError, match="differs"):
+        exporter.export(predictor, tmp_path / "pose" / "1")
     assert not list(tmp_path.iterdir())
 
 
 def test_overwrites_only_a_saved_model_and_only_when_told(predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     output = tmp_path / "1"
     output.mkdir()
-    export.export(predictor, output)  # An empty folder is free.
-    with pytest.raises(export.ExportError, match="--overwrite"):
-        export.export(predictor, output)
+    exporter.export(predictor, output)  # An empty folder is free.
+    with pytest.raises(exporter.ExportError, match="--overwrite"):
+        exporter.export(predictor, output)
     (output / "mine").touch()
-    with pytest.raises(export.ExportError, match="other files, which would be lost: 'mine'"):
-        export.export(predictor, output, overwrite=True)
+    with pytest.raises(exporter.ExportError, match="other files, which would be lost: 'mine'"):
+        exporter.export(predictor, output, overwrite=True)
     (output / "mine").unlink()
-    export.export(predictor, output, overwrite=True)
+    exporter.export(predictor, output, overwrite=True)
     assert (output / "saved_model.pb").exists()
     predictor.model.export(tmp_path / "trained", verbose=False)
-    with pytest.raises(export.ExportError, match="not a SavedModel that this command wrote"):
-        export.export(predictor, tmp_path / "trained", overwrite=True)
+    with pytest.raises(exporter.ExportError, match="not a SavedModel that this command wrote"):
+        exporter.export(predictor, tmp_path / "trained", overwrite=True)
     shutil.rmtree(tmp_path / "trained")
     (output / "saved_model.pb").unlink()
-    with pytest.raises(export.ExportError, match="not a SavedModel"):
-        export.export(predictor, output, overwrite=True)
+    with pytest.raises(exporter.ExportError, match="not a SavedModel"):
+        exporter.export(predictor, output, overwrite=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["1"]
 
 
 def test_a_full_disk_or_an_interruption_leaves_the_last_export(predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     output = tmp_path / "1"
-    export.export(predictor, output)
+    exporter.export(predictor, output)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(export.ExportError, match=r"^'.*' cannot be written: File too large"):
-            export.export(predictor, output, overwrite=True)
+        with pytest.raises(exporter.ExportError, match=r"^'.*' cannot be written: File too large"):
+            exporter.export(predictor, output, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export, "check", interrupt)
+    monkeypatch.setattr(exporter, "check", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export.export(predictor, output, overwrite=True)
+        exporter.export(predictor, output, overwrite=True)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_command(run_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export, "check", lambda *_: {"joints": 1.5e-5, "scores": 0.0})
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 1.5e-5, "scores": 0.0})
     monkeypatch.chdir(tmp_path)
     arguments = ["--run", str(run_folder), "--output", "pose/1"]
     export.main(arguments)
@@ -354,7 +350,7 @@ def test_command(run_folder, tmp_path, monkeypatch, capsys):
     def interrupt(*_):
         raise interruption.Stopped(signal.SIGINT)
 
-    monkeypatch.setattr(export, "check", interrupt)
+    monkeypatch.setattr(exporter, "check", interrupt)
     ended = outcome(export.main, *arguments, "--overwrite")
     assert ended == (130, "stopped. Nothing was written.")
 

@@ -9,11 +9,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from examples.pose import datasets, drawing, metrics, predict, predict_pictures
-from examples.pose.datasets.pose_features import LSP_SKELETON
+from examples.pose import datasets, predict
+from examples.pose.datasets import skeletons
+from examples.pose.datasets.skeletons import LSP_SKELETON
 from examples.pose.datasets.stick_figures import figure
-from examples.pose.images import read_image
-from examples.pose.predictor import load_run
+from examples.pose.evaluation import metrics
+from examples.pose.images import drawing
+from examples.pose.images.image_files import read_image
+from examples.pose.inference import predict_examples, predict_files
+from examples.pose.inference.predictor import load_run
 from tests.data_folder import DATA_DIR
 from tests.examples.commands import outcome
 from tests.examples.pose.tiny_run import write_tiny_run
@@ -92,7 +96,7 @@ def test_any_picture(run_folder, folder, name, height, width, mode):
     assert (answer["height"], answer["width"]) == (height, width)
     assert np.shape(answer["joints"]) == (14, 2) and np.shape(answer["scores"]) == (14,)
     drawn = read_image("out.png")
-    assert max(drawn.shape) == max(predict_pictures.DRAWING_SIZE, height, width)
+    assert max(drawn.shape) == max(predict_files.DRAWING_SIZE, height, width)
 
 
 def test_joints_are_in_the_picture_as_it_is_shown(run_folder, folder):
@@ -213,13 +217,13 @@ def test_examples_beside_the_truth(run_folder, predictor, folder, monkeypatch, c
     run(run_folder, "--dataset", "lsp", "--count", "4", "--output", "page.png")
     assert "14 of 56 joints found" in capsys.readouterr().out
     page = read_image("page.png")
-    size = predict.GRID_DRAWING_SIZE
+    size = predict_examples.GRID_DRAWING_SIZE
     assert page.shape[1] == 4 * size + 2 * 2 + 16
     assert page.shape[0] > 2 * 40 / 50 * size
 
 
 def test_refuses_a_data_set_with_other_joints(run_folder, folder, monkeypatch):
-    other = datasets.Skeleton(("neck",), (), (), (0, 0))
+    other = skeletons.Skeleton(("neck",), (), (), (0, 0))
     monkeypatch.setattr(datasets, "load", lambda *_: (example_dataset(1), other))
     assert "other joints" in fails(run_folder, "--dataset", "lsp", "--output", "page.png")
     assert os.listdir() == []

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.pose import interruption, predict, predict_pictures
-from examples.pose.images import ImageWriteError
+from examples.pose import predict
+from examples.pose.cli import interruption
+from examples.pose.images.image_files import ImageWriteError
+from examples.pose.inference import predict_files
 from tests.examples.commands import outcome, refused
 from tests.examples.pose.tiny_run import write_tiny_run
 
@@ -115,12 +117,10 @@ def test_a_picture_given_twice_is_used_once(run_folder, folder, capsys):
 
 
 def test_names_that_some_file_systems_confuse():
-    names = predict_pictures.unique_names(
-        ["x.jpg", "X.png", "x_pose2.jpg", "caf\u00e9", "cafe\u0301"]
-    )
+    names = predict_files.unique_names(["x.jpg", "X.png", "x_pose2.jpg", "caf\u00e9", "cafe\u0301"])
     assert len({name.casefold() for name in names}) == 5
     assert names[:2] == ["x_pose.png", "X_pose2.png"] and names[-1].endswith("_pose2.png")
-    (long,) = predict_pictures.unique_names([250 * "\u00e9"])
+    (long,) = predict_files.unique_names([250 * "\u00e9"])
     assert len(long.encode()) < 230
 
 
@@ -167,14 +167,14 @@ def test_an_interrupted_command_keeps_what_is_done(run_folder, folder, number):
 
 def test_an_interrupted_page_is_written(run_folder, folder, monkeypatch):
     names = [save(f"{i}.png") for i in range(4)]
-    real = predict_pictures.read_image
+    real = predict_files.read_image
 
     def interrupted(path):
         if path == "2.png":
             raise interruption.Stopped(signal.SIGINT)
         return real(path)
 
-    monkeypatch.setattr(predict_pictures, "read_image", interrupted)
+    monkeypatch.setattr(predict_files, "read_image", interrupted)
     status, error = outcome(
         predict.main, "--model", run_folder, "bad.png", *names, "--output", "page.png"
     )
@@ -183,7 +183,7 @@ def test_an_interrupted_page_is_written(run_folder, folder, monkeypatch):
     assert (
         "2 of 5 pictures are finished" in error and "from 2.png on, with another --output" in error
     )
-    assert Image.open("page.png").size[0] > 2 * predict_pictures.DRAWING_SIZE
+    assert Image.open("page.png").size[0] > 2 * predict_files.DRAWING_SIZE
 
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_done(run_folder, folder):
@@ -220,9 +220,9 @@ def test_joints_that_cannot_be_written(run_folder, folder, monkeypatch):
 
 def test_one_failure_does_not_lose_the_others(run_folder, folder, monkeypatch):
     names = [save(f"{i}.png") for i in range(3)]
-    real = predict_pictures.read_image
+    real = predict_files.read_image
     monkeypatch.setattr(
-        predict_pictures,
+        predict_files,
         "read_image",
         lambda path: np.full((4, 4, 3), 7, np.uint8) if path == "1.png" else real(path),
     )
@@ -248,7 +248,7 @@ def test_one_failure_does_not_lose_the_others(run_folder, folder, monkeypatch):
 
 def test_too_large_a_page_is_one_line(folder):
     with pytest.raises(ImageWriteError, match=r"page\.webp: cannot be written: ") as raised:
-        predict_pictures.write_image("page.webp", np.zeros((1, 17000, 3), np.uint8))
+        predict_files.write_image("page.webp", np.zeros((1, 17000, 3), np.uint8))
     assert "\n" not in str(raised.value)
     assert os.listdir() == []
 

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from examples.pose import ablation, command_line, datasets, demo, evaluate, launch, train
-from examples.pose.run_folder import RunFolder
-from examples.pose.trainer import Trainer
+from examples.pose import ablation, datasets, demo, launch, train
+from examples.pose.cli import command_line
+from examples.pose.evaluation import accuracy
+from examples.pose.training import train_run
+from examples.pose.training.run_folder import RunFolder
+from examples.pose.training.trainer import Trainer
 from tests.examples.pose import drawn_figures
 
 ARGUMENTS = [
@@ -207,15 +210,15 @@ def signal_in(owner, name, patch, call=1, number=signal.SIGINT):
 
 
 PHASES = {
-    "reading": (evaluate, "read_test_photographs", 1, 0),
-    "reading more": (train, "read_training_photographs", 1, 0),
-    "building": (train, "make_trainer", 1, 0),
+    "reading": (accuracy, "read_test_photographs", 1, 0),
+    "reading more": (train_run, "read_training_photographs", 1, 0),
+    "building": (train_run, "make_trainer", 1, 0),
     "training": (Trainer, "run", 1, 0),
     "saving": (RunFolder, "save_state", 1, 0),
     "saving the model": (RunFolder, "save_model", 1, 1),
     "training on": (Trainer, "run", 2, 1),
     "saving again": (RunFolder, "save_state", 2, 1),
-    "measuring": (evaluate, "evaluate_joints", 1, 2),
+    "measuring": (accuracy, "evaluate_joints", 1, 2),
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from examples.pose import train
-from examples.pose.run_folder import RunFolder
+from examples.pose.training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[3]
 ARGUMENTS = [

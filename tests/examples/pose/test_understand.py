@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.pose import command_line, datasets, models, train, understand
-from examples.pose.datasets.pose_features import LSP_SKELETON
-from examples.pose.run_folder import RunFolder
+from examples.pose import datasets, models, understand
+from examples.pose.cli import command_line
+from examples.pose.datasets.skeletons import LSP_SKELETON
+from examples.pose.evaluation import understanding
+from examples.pose.training import train_run
+from examples.pose.training.run_folder import RunFolder
 from tests.examples.pose import drawn_figures
 from tf_boxconv import description, visualize
 from tf_boxconv.visualize import BoxLogger
@@ -41,7 +44,7 @@ def test_the_strongest_filter_of_the_layer_is_drawn(run):
     layer = list(description.box_layers(model))[2]
     mixing = visualize.mixing_weights(layer)
     index = int(np.argmax((mixing**2).sum(axis=0)))
-    axes = understand.draw_strongest_kernel(layer).axes[0]
+    axes = understanding.draw_strongest_kernel(layer).axes[0]
     assert axes.get_title() == f"{layer.name}, filter {index}"
     kernel = visualize.effective_kernel(layer, index, mixing).sum(axis=-1)
     np.testing.assert_allclose(axes.images[0].get_array(), kernel)
@@ -58,14 +61,14 @@ def test_errors_are_clear(run, capsys):
 def test_training_logs_boxes_where_that_is_wanted(tmp_path):
     run = RunFolder(tmp_path)
     config = {"log_boxes": True, "context": "box", "steps_per_epoch": 250, "epochs": 2}
-    (logger,) = train.box_loggers(run, config, done=250)
+    (logger,) = train_run.box_loggers(run, config, done=250)
     assert isinstance(logger, BoxLogger)
     assert (logger.animation, logger.every) == (tmp_path / "boxes.gif", 25)
     assert logger.first_batch == 250
-    assert train.box_loggers(run, {**config, "log_boxes": False}, done=0) == []
-    assert train.box_loggers(run, {**config, "context": "depthwise"}, done=0) == []
+    assert train_run.box_loggers(run, {**config, "log_boxes": False}, done=0) == []
+    assert train_run.box_loggers(run, {**config, "context": "depthwise"}, done=0) == []
     # A training that was over, and only had to be measured, leaves the animation as it is.
-    assert train.box_loggers(run, config, done=500) == []
+    assert train_run.box_loggers(run, config, done=500) == []
 
 
 def test_what_is_read_is_not_replaced(run, tmp_path, monkeypatch, capsys):

@@ -2,8 +2,8 @@
 
 import keras
 
-from examples.pose.datasets.pose_features import LSP_SKELETON
-from examples.pose.run_folder import RunFolder
+from examples.pose.datasets.skeletons import LSP_SKELETON
+from examples.pose.training.run_folder import RunFolder
 from tf_boxconv import layers
 
 IMAGE_SIZE = 32

@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
-from examples.pose.images import read_image
-from examples.pose.predictor import load_run
+from examples.pose.images.image_files import read_image
+from examples.pose.inference.predictor import load_run
 from examples.serving import export as serving_export
 from examples.serving import native_loader, request_files
 from tests.data_folder import DATA_DIR

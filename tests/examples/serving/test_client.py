@@ -13,9 +13,9 @@ import time
 import numpy as np
 import pytest
 
-from examples.pose import drawing
-from examples.pose.datasets.pose_features import LSP_SKELETON, Skeleton
-from examples.pose.images import read_image, write_image
+from examples.pose.datasets.skeletons import LSP_SKELETON, Skeleton
+from examples.pose.images import drawing
+from examples.pose.images.image_files import read_image, write_image
 from examples.serving import client
 from examples.serving.messages import ServerError, encode
 from tests.examples.commands import refused

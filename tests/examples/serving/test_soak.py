@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from examples.pose import interruption
+from examples.pose.cli import interruption
 from examples.serving import soak
 from tests.examples.commands import outcome, refused
 

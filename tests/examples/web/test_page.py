@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from examples.pose import heatmaps, input_pipeline
 from examples.pose.datasets.stick_figures.figure import draw_figure
-from examples.pose.images import decode_image
-from examples.pose.predictor import load_run
-from examples.pose.run_folder import RunFolder
+from examples.pose.images import geometry
+from examples.pose.images.image_files import decode_image
+from examples.pose.inference.predictor import load_run
+from examples.pose.models import heatmaps
+from examples.pose.training.run_folder import RunFolder
 from examples.web import browser, build, runtime
 from tests.examples.commands import refused
 from tests.examples.pose.picture_kinds import KINDS
@@ -141,11 +142,9 @@ def test_rounds_sides_as_the_predictor_does(opened):
     """
     sizes = [(64, 33), (64, 35), (64, 37), (33, 64), (61, 47), (200, 3), (1, 1), (639, 481)]
     for (width, height), corners in zip(sizes, opened.run(script, sizes), strict=True):
-        _, affine = input_pipeline.letterbox(np.zeros((height, width, 3), np.uint8), 32)
+        _, affine = geometry.letterbox(np.zeros((height, width, 3), np.uint8), 32)
         points = np.array([[[0, 0], [31, 31]]], np.float32)
-        expected = input_pipeline.transform_points(
-            input_pipeline.invert_affine(affine[np.newaxis]), points
-        )
+        expected = geometry.transform_points(geometry.invert_affine(affine[np.newaxis]), points)
         np.testing.assert_allclose(np.ravel(expected), corners, rtol=1e-4, atol=1e-3)
 
 

@@ -26,8 +26,8 @@ from examples.pose.datasets.coco_keypoints.records import (
     short,
 )
 from examples.pose.datasets.official_files import Root
-from examples.pose.datasets.pose_features import NOT_LABELLED, OCCLUDED, VISIBLE
 from examples.pose.datasets.preparation import Broken
+from examples.pose.datasets.skeletons import NOT_LABELLED, OCCLUDED, VISIBLE
 
 # A number in text.
 _NUMBER = re.compile(r"\s*\d{1,9}(\.\d*)?\s*")

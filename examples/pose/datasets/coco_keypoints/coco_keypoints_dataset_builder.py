@@ -11,56 +11,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from examples.pose.datasets import official_files, pose_features
+from examples.pose.datasets import official_files, pose_features, skeletons
 from examples.pose.datasets.coco_keypoints import annotations
 from examples.pose.datasets.coco_keypoints.records import FieldError, Person, Photograph
 from examples.pose.datasets.official_files import Part, PictureFolder, Root
 from examples.pose.datasets.preparation import Broken, FromFiles
-
-COCO_SKELETON = pose_features.Skeleton(
-    joint_names=(
-        "nose",
-        "left_eye",
-        "right_eye",
-        "left_ear",
-        "right_ear",
-        "left_shoulder",
-        "right_shoulder",
-        "left_elbow",
-        "right_elbow",
-        "left_wrist",
-        "right_wrist",
-        "left_hip",
-        "right_hip",
-        "left_knee",
-        "right_knee",
-        "left_ankle",
-        "right_ankle",
-    ),
-    flip_pairs=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
-    limbs=(
-        (15, 13),
-        (13, 11),
-        (16, 14),
-        (14, 12),
-        (11, 12),
-        (5, 11),
-        (6, 12),
-        (5, 6),
-        (5, 7),
-        (6, 8),
-        (7, 9),
-        (8, 10),
-        (1, 2),
-        (0, 1),
-        (0, 2),
-        (1, 3),
-        (2, 4),
-        (3, 5),
-        (4, 6),
-    ),
-    pck_reference=(5, 12),
-)
+from examples.pose.datasets.skeletons import COCO_SKELETON
 
 _HOMEPAGE = "https://cocodataset.org/#keypoints-2017"
 _SERVER = "http://images.cocodataset.org"
@@ -229,7 +185,7 @@ def _example(image: np.ndarray, name: str, person: Person) -> dict[str, Any]:
             y + (1 + margin) * height,
         ],
     )
-    labelled = person.visibility[:, np.newaxis] != pose_features.NOT_LABELLED
+    labelled = person.visibility[:, np.newaxis] != skeletons.NOT_LABELLED
     box = np.array([x, y, x + width, y + height]) - np.tile(origin, 2)
     return {
         "image": part,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.pose.datasets.pose_features import NOT_LABELLED
+from examples.pose.datasets.skeletons import NOT_LABELLED
 
 # A box made from joints is so much larger than they need, on every side, as a part of the longer.
 _BOX_MARGIN = 0.15

@@ -12,11 +12,10 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from examples.pose.datasets.pose_features import NOT_LABELLED, VISIBLE, Skeleton
+from examples.pose.datasets.skeletons import NOT_LABELLED, VISIBLE
 
 # Which of tfds's configurations a name stands for: 5,003 frames, or 20,928.
 CONFIGS = {"flic": "flic/small", "flic/small": "flic/small", "flic/full": "flic/full"}
-
 # The eleven labelled ones of the data set's 29 places for joints, and their places.
 _PLACES = {
     "left_shoulder": 0,
@@ -31,15 +30,6 @@ _PLACES = {
     "right_eye": 13,
     "nose": 16,
 }
-
-FLIC_SKELETON = Skeleton(
-    joint_names=tuple(_PLACES),
-    flip_pairs=((0, 3), (1, 4), (2, 5), (6, 7), (8, 9)),
-    limbs=((0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (0, 6), (3, 7), (6, 7), (8, 10), (9, 10)),
-    # The other diagonal of the torso than with LSP.
-    pck_reference=(3, 6),
-)
-
 # The part of a frame that is kept is a square around the torso's box, so many times as large.
 _CROP_SIZE = 3.0
 

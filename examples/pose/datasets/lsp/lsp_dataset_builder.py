@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.pose.datasets import leeds_sports, pose_features
+from examples.pose.datasets import leeds_sports, skeletons
 
 
 class Builder(leeds_sports.LeedsSportsBuilder):
@@ -32,4 +32,4 @@ class Builder(leeds_sports.LeedsSportsBuilder):
 
     def _visibility(self, flags: np.ndarray) -> np.ndarray:
         # The flag is 1 where a joint is OCCLUDED. Its position is labelled all the same.
-        return np.where(flags, pose_features.OCCLUDED, pose_features.VISIBLE)
+        return np.where(flags, skeletons.OCCLUDED, skeletons.VISIBLE)

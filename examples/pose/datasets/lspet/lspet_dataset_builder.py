@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from examples.pose.datasets import leeds_sports, pose_features
+from examples.pose.datasets import leeds_sports, skeletons
 
 
 class Builder(leeds_sports.LeedsSportsBuilder):
@@ -32,4 +32,4 @@ class Builder(leeds_sports.LeedsSportsBuilder):
     def _visibility(self, flags: np.ndarray) -> np.ndarray:
         # The flag is 1 where a joint is LABELLED: the opposite of the small data set's. Nothing
         # says whether a labelled joint is hidden.
-        return np.where(flags, pose_features.VISIBLE, pose_features.NOT_LABELLED)
+        return np.where(flags, skeletons.VISIBLE, skeletons.NOT_LABELLED)

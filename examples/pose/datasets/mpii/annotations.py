@@ -13,8 +13,8 @@ import numpy as np
 
 from examples.pose.datasets import official_files
 from examples.pose.datasets.official_files import Root
-from examples.pose.datasets.pose_features import OCCLUDED, VISIBLE
 from examples.pose.datasets.preparation import Broken
+from examples.pose.datasets.skeletons import OCCLUDED, VISIBLE
 
 NUM_JOINTS = 16
 

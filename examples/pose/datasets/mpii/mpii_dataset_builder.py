@@ -10,52 +10,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from examples.pose.datasets import official_files, pose_features
+from examples.pose.datasets import official_files, pose_features, skeletons
 from examples.pose.datasets.mpii import annotations
 from examples.pose.datasets.official_files import Part, PictureFolder, Root
 from examples.pose.datasets.preparation import FromFiles
-
-MPII_SKELETON = pose_features.Skeleton(
-    # The order of the data set's own joint numbers. Its "upper neck" is the neck of the other data
-    # sets.
-    joint_names=(
-        "right_ankle",
-        "right_knee",
-        "right_hip",
-        "left_hip",
-        "left_knee",
-        "left_ankle",
-        "pelvis",
-        "thorax",
-        "neck",
-        "head_top",
-        "right_wrist",
-        "right_elbow",
-        "right_shoulder",
-        "left_shoulder",
-        "left_elbow",
-        "left_wrist",
-    ),
-    flip_pairs=((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
-    limbs=(
-        (0, 1),
-        (1, 2),
-        (2, 6),
-        (6, 3),
-        (3, 4),
-        (4, 5),
-        (6, 7),
-        (7, 8),
-        (8, 9),
-        (10, 11),
-        (11, 12),
-        (12, 7),
-        (7, 13),
-        (13, 14),
-        (14, 15),
-    ),
-    pck_reference=(13, 2),
-)
+from examples.pose.datasets.skeletons import MPII_SKELETON
 
 _HOMEPAGE = "http://human-pose.mpi-inf.mpg.de"
 _SERVER = "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr"
@@ -71,7 +30,6 @@ _IMAGES = Part(
 )
 _FOLDERS = ("mpii", "mpii_human_pose_v1", "")
 _PERSON = ("origin", "head_box", "centre", "scale", "is_single", "image_id", "person_id")
-
 # The training images of every so many-th video are the split `validation`.
 _VALIDATION_VIDEOS = 10
 # The part of a photograph that is kept is a square around the person, so many times the person's
@@ -174,7 +132,7 @@ def _example(
     box: list[float],
 ) -> dict[str, Any]:
     part, origin = pose_features.crop_person(image, box)
-    labelled = person.visibility[:, np.newaxis] != pose_features.NOT_LABELLED
+    labelled = person.visibility[:, np.newaxis] != skeletons.NOT_LABELLED
     head_box = person.head_box - np.tile(origin, 2) if person.head_box.any() else person.head_box
     return {
         "image": part,

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from examples.pose.datasets.pose_features import LSP_SKELETON, NOT_LABELLED, OCCLUDED, VISIBLE
+from examples.pose.datasets.skeletons import LSP_SKELETON, NOT_LABELLED, OCCLUDED, VISIBLE
 from examples.pose.datasets.stick_figures import body, scenery
 from examples.pose.datasets.stick_figures.canvas import Canvas, Capsule
 from examples.pose.datasets.stick_figures.clothing import Outfit

@@ -1,0 +1,178 @@
+"""Shared by the commands: arguments and their types, errors and signals without tracebacks."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from examples.pose.cli import interruption
+from examples.pose.cli.errors import UserError, describe
+
+INT32_MAX = 2**31 - 1
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that answers a wrong command line with one line."""
+
+    def error(self, message: str):
+        """Prints the message and exits with status 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def integer(low: int, high: int = INT32_MAX) -> Callable[[str], int]:
+    """The type of an integer argument from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be an integer, got {text!r}") from None
+        if value < low:
+            raise argparse.ArgumentTypeError(f"must be at least {low}, got {value}")
+        if value > high:
+            raise argparse.ArgumentTypeError(f"must be at most {high}, got {value}")
+        return value
+
+    return parse
+
+
+positive = integer(1)
+not_negative = integer(0)
+seed = integer(0, 2**32 - 1)  # What NumPy and Keras take.
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}") from None
+
+
+def positive_number(text: str) -> float:
+    """The type of a number of more than 0, for instance of seconds."""
+    value = _float(text)
+    if not 0 < value <= 1e6:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most 1000000, got {text}")
+    return value
+
+
+def score(text: str) -> float:
+    """The type of a number from 0 to 1."""
+    value = _float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
+    return value
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Parses a JSON object of the command line."""
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"must be a JSON object such as '{{}}', got {text!r}")
+    return value
+
+
+def folder(text: str) -> str:
+    """A folder, which need not exist."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a folder, got an empty name")
+    _check_folder(Path(text).expanduser(), text)
+    return text
+
+
+def new_folder(text: str) -> str:
+    """A folder that can be written to, or made."""
+    folder(text)
+    _check_writable(Path(text), text)
+    return text
+
+
+def new_file(text: str) -> Path:
+    """A file that can be written or replaced."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a file, got an empty name")
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file, and {text} is a folder")
+    if path.exists() and not path.is_file():
+        raise argparse.ArgumentTypeError(f"must be a regular file, and {text} is none")
+    _check_folder(path.parent, text)
+    _check_writable(path.parent, text)
+    return path
+
+
+def _check_folder(path: Path, text: str) -> None:
+    """Refuses a path that is a file, or lies in one."""
+    for each in (path, *path.parents):
+        if os.path.lexists(each) and not each.is_dir():
+            raise argparse.ArgumentTypeError(f"must be a folder, got {text}: {each} is none")
+
+
+def _check_writable(path: Path, text: str) -> None:
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(
+            f"cannot write to {text}: {existing}: {error.strerror}"
+        ) from None
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--data_dir`, `--prepared_dir` and `--skip_broken`."""
+    parser.add_argument(
+        "--data_dir",
+        type=folder,
+        default=None,
+        help="folder that holds the data sets' official folders or archives",
+    )
+    parser.add_argument(
+        "--prepared_dir",
+        type=folder,
+        default=None,
+        help="where prepared records are kept; None means TFDS_DATA_DIR or ~/tensorflow_datasets",
+    )
+    parser.add_argument(
+        "--skip_broken",
+        action="store_true",
+        help="leave out pictures and labels that cannot be used, where a data set is prepared",
+    )
+
+
+def data_places(
+    arguments: argparse.Namespace, config: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    """`data_dir` and `prepared_dir` for a trained run: as asked for now, else as in training."""
+    return (
+        arguments.data_dir or config.get("data_dir"),
+        arguments.prepared_dir or config.get("prepared_dir"),
+    )
+
+
+def run(main: Callable[[], int | None]) -> int:
+    """Runs a command and returns its exit status.
+
+    * Errors that the user can mend become one message and status 1: `UserError`, failed file calls
+      (`OSError`: no permission, disk full) and `MemoryError`.
+    * Ctrl-C and SIGTERM become one message and status 130 or 143, see `interruption`.
+    * Everything else is a bug in the command, and keeps its traceback.
+    """
+    try:
+        with interruption.stoppable():
+            return main() or 0
+    except (UserError, OSError) as error:
+        print(f"error: {describe(error)}", file=sys.stderr)
+    except MemoryError as error:
+        print(f"error: out of memory: {describe(error)}", file=sys.stderr)
+    except interruption.Stopped as stop:
+        print(f"\nstopped. {stop}".rstrip(), file=sys.stderr)
+        return stop.exit_status
+    return 1

@@ -1,0 +1,114 @@
+"""A whole data set in memory, every photograph letterboxed to one size."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import rich.progress
+import tensorflow as tf
+
+from examples.pose.images.geometry import letterbox, transform_points
+
+
+@dataclasses.dataclass(frozen=True)
+class Photographs:
+    """A pose data set in memory, every photograph letterboxed to one size.
+
+    Attributes:
+        images: uint8 `[n, size, size, 3]`.
+        joints: float32 `[n, J, 2]`, in pixels of the squares; anywhere where not labelled.
+        labelled: bool `[n, J]`.
+        affines: float32 `[n, 2, 3]`, map pixels of the original photographs to the squares'.
+        visibility: uint8 `[n, J]`, see `pose_features`; None where only `labelled` is known.
+        person: What the data set says more of each person, arrays `[n, ...]` by name, in pixels of
+            the original photographs; see `pose_features`.
+        digest: Differs where labels, pixels or order of the data set that was read differ; empty
+            if the photographs are not a whole data set.
+    """
+
+    images: np.ndarray
+    joints: np.ndarray
+    labelled: np.ndarray
+    affines: np.ndarray
+    visibility: np.ndarray | None = None
+    person: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    digest: str = ""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> int:
+        """The squares' side in pixels."""
+        return self.images.shape[1]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """float32 `[n, J, 3]`: x, y, and 1 where labelled, else 0: what loss and metric take."""
+        return np.concatenate([self.joints, self.labelled[..., None]], axis=-1, dtype=np.float32)
+
+    @property
+    def fields(self) -> tuple[np.ndarray, ...]:
+        """The arrays that training needs, in the order of the attributes."""
+        return self.images, self.joints, self.labelled, self.affines
+
+    def __getitem__(self, key: slice | np.ndarray) -> "Photographs":
+        return Photographs(
+            *(field[key] for field in self.fields),
+            visibility=None if self.visibility is None else self.visibility[key],
+            person={name: values[key] for name, values in self.person.items()},
+        )
+
+
+def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> Photographs:
+    """Reads a whole data set into memory, showing progress.
+
+    Args:
+        dataset: Examples of the pose feature specification (`examples.pose.datasets`).
+        size: The side to letterbox the photographs to, in pixels.
+        description: What the progress bar says.
+
+    Raises:
+        ValueError: The data set is empty.
+    """
+
+    def convert(example):
+        image, affine = letterbox(example["image"], size)
+        image = tf.cast(tf.round(tf.clip_by_value(image, 0, 255)), tf.uint8)
+        joints = transform_points(affine, tf.cast(example["joints"], tf.float32))
+        visibility = example["visibility"]
+        arrays = image, joints, visibility > 0, affine
+        # Before it is resampled, which may differ from one processor to the next.
+        original = tf.cast(example["image"], tf.int32)
+        rows_and_columns = [tf.reduce_sum(original, axis=axes) for axes in ((1, 2), (0, 2))]
+        content = *rows_and_columns, example["joints"], visibility
+        return arrays, visibility, example.get("person", {}), content
+
+    squares = dataset.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
+    count = int(dataset.cardinality())
+    progress = rich.progress.track(
+        squares.as_numpy_iterator(), description=description, total=count if count > 0 else None
+    )
+    rows = []
+    digest = hashlib.sha256()
+
+    def take_images():
+        for (image, *arrays), visibility, person, content in progress:
+            rows.append((arrays, visibility, person))
+            for value in content:
+                digest.update(value.tobytes())
+            yield image
+
+    # One array that grows: a list of images besides would take as much again.
+    images = np.fromiter(take_images(), np.dtype((np.uint8, (size, size, 3))))
+    if not rows:
+        raise ValueError(f"The data set to read is empty ({description}).")
+    arrays, visibility, person = zip(*rows, strict=True)
+    return Photographs(
+        images,
+        *(np.stack(field) for field in zip(*arrays, strict=True)),
+        visibility=np.stack(visibility),
+        person={name: np.stack([p[name] for p in person]) for name in person[0]},
+        digest=digest.hexdigest(),
+    )

@@ -1,0 +1,209 @@
+"""The joints of each data set: their names, their mirror images and the limbs between them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+NOT_LABELLED = 0
+OCCLUDED = 1
+VISIBLE = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+    """What the numbers of a pose stand for. Left and right are the person's own.
+
+    Attributes:
+        joint_names: Name of each joint; a joint's position here is its index everywhere.
+        flip_pairs: Pairs of joint indices that change places when an image is mirrored.
+        limbs: Pairs of joint indices that are connected when a pose is drawn.
+        pck_reference: Two joint indices. The distance between them is the length that errors are
+            divided by in PCK (percentage of correct keypoints).
+    """
+
+    joint_names: tuple[str, ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    limbs: tuple[tuple[int, int], ...]
+    pck_reference: tuple[int, int]
+
+    @property
+    def num_joints(self) -> int:
+        """Number of joints."""
+        return len(self.joint_names)
+
+    @property
+    def flip_order(self) -> tuple[int, ...]:
+        """Joint order of a mirrored image: `joints[flip_order]` are its joints in our order."""
+        order = list(range(self.num_joints))
+        for left, right in self.flip_pairs:
+            order[left], order[right] = right, left
+        return tuple(order)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Returns plain lists and strings, ready for JSON."""
+        return {
+            "joint_names": list(self.joint_names),
+            "flip_pairs": [list(pair) for pair in self.flip_pairs],
+            "limbs": [list(pair) for pair in self.limbs],
+            "pck_reference": list(self.pck_reference),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> Skeleton:
+        """Rebuilds a skeleton from `to_metadata()`, or from a builder's `info.metadata`."""
+        return cls(
+            joint_names=tuple(metadata["joint_names"]),
+            flip_pairs=tuple((int(i), int(j)) for i, j in metadata["flip_pairs"]),
+            limbs=tuple((int(i), int(j)) for i, j in metadata["limbs"]),
+            pck_reference=tuple(int(i) for i in metadata["pck_reference"]),
+        )
+
+
+LSP_SKELETON = Skeleton(
+    joint_names=(
+        "right_ankle",
+        "right_knee",
+        "right_hip",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "right_wrist",
+        "right_elbow",
+        "right_shoulder",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+        "neck",
+        "head_top",
+    ),
+    flip_pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9)),
+    limbs=(
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+        (4, 5),
+        (6, 7),
+        (7, 8),
+        (8, 12),
+        (12, 9),
+        (9, 10),
+        (10, 11),
+        (2, 8),
+        (3, 9),
+        (12, 13),
+    ),
+    pck_reference=(9, 2),
+)
+
+
+COCO_SKELETON = Skeleton(
+    joint_names=(
+        "nose",
+        "left_eye",
+        "right_eye",
+        "left_ear",
+        "right_ear",
+        "left_shoulder",
+        "right_shoulder",
+        "left_elbow",
+        "right_elbow",
+        "left_wrist",
+        "right_wrist",
+        "left_hip",
+        "right_hip",
+        "left_knee",
+        "right_knee",
+        "left_ankle",
+        "right_ankle",
+    ),
+    flip_pairs=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)),
+    limbs=(
+        (15, 13),
+        (13, 11),
+        (16, 14),
+        (14, 12),
+        (11, 12),
+        (5, 11),
+        (6, 12),
+        (5, 6),
+        (5, 7),
+        (6, 8),
+        (7, 9),
+        (8, 10),
+        (1, 2),
+        (0, 1),
+        (0, 2),
+        (1, 3),
+        (2, 4),
+        (3, 5),
+        (4, 6),
+    ),
+    pck_reference=(5, 12),
+)
+
+
+MPII_SKELETON = Skeleton(
+    # The order of the data set's own joint numbers. Its "upper neck" is the neck of the other data
+    # sets.
+    joint_names=(
+        "right_ankle",
+        "right_knee",
+        "right_hip",
+        "left_hip",
+        "left_knee",
+        "left_ankle",
+        "pelvis",
+        "thorax",
+        "neck",
+        "head_top",
+        "right_wrist",
+        "right_elbow",
+        "right_shoulder",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+    ),
+    flip_pairs=((0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)),
+    limbs=(
+        (0, 1),
+        (1, 2),
+        (2, 6),
+        (6, 3),
+        (3, 4),
+        (4, 5),
+        (6, 7),
+        (7, 8),
+        (8, 9),
+        (10, 11),
+        (11, 12),
+        (12, 7),
+        (7, 13),
+        (13, 14),
+        (14, 15),
+    ),
+    pck_reference=(13, 2),
+)
+
+
+FLIC_SKELETON = Skeleton(
+    joint_names=(
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+        "right_shoulder",
+        "right_elbow",
+        "right_wrist",
+        "left_hip",
+        "right_hip",
+        "left_eye",
+        "right_eye",
+        "nose",
+    ),
+    flip_pairs=((0, 3), (1, 4), (2, 5), (6, 7), (8, 9)),
+    limbs=((0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (0, 6), (3, 7), (6, 7), (8, 10), (9, 10)),
+    # The other diagonal of the torso than with LSP.
+    pck_reference=(3, 6),
+)

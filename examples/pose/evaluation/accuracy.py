@@ -1,0 +1,158 @@
+"""Measures how well a network finds joints: PCK, PCKh and COCO's own numbers."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from examples.pose import datasets
+from examples.pose.cli.errors import as_user_error
+from examples.pose.datasets import in_memory
+from examples.pose.datasets.in_memory import Photographs
+from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.evaluation import coco_evaluation, metrics, plots
+from examples.pose.files.atomic_write import whole_file
+from examples.pose.images import geometry
+from examples.pose.inference import backends
+from examples.pose.inference import predictor as predictors
+from examples.pose.models import heatmaps
+
+BATCH_SIZE = 16  # Where no gradient is taken the batch size decides about speed only.
+# Joints of MPII Human Pose that its official mean leaves out.
+UNCOUNTED_BY_PCKH = ("pelvis", "thorax")
+
+
+def predict_people(
+    model: keras.Model,
+    photographs: Photographs,
+    skeleton: Skeleton,
+    flip_test: bool = predictors.FLIP_TEST,
+    decoding: str = predictors.DECODING,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicts the joints of everybody in a data set.
+
+    Args:
+        model: Maps images to heatmap logits.
+        photographs: What to predict, letterboxed to the model's image size.
+        skeleton: The joints.
+        flip_test: Whether to average over each photograph and its mirror image.
+        decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
+
+    Returns:
+        joints: float32 `[n, J, 2]`, in pixels of the original photographs.
+        scores: float32 `[n, J]`.
+    """
+    predict = backends.compiled(model)
+    flip_order = skeleton.flip_order if flip_test else None
+    parts = []
+    for start in range(0, len(photographs), BATCH_SIZE):
+        images = photographs.images[start : start + BATCH_SIZE].astype(np.float32)
+        logits = heatmaps.predict_heatmaps(predict, images, flip_order)
+        parts.append(heatmaps.decode(logits, decoding))
+    joints, scores = (tf.concat(part, axis=0) for part in zip(*parts, strict=True))
+    return _to_original(photographs, joints), scores.numpy()
+
+
+def _to_original(photographs: Photographs, joints) -> np.ndarray:
+    """Maps joints `[n, J, 2]` from pixels of the squares to the original photographs'."""
+    to_original = geometry.invert_affine(tf.constant(photographs.affines))
+    return geometry.transform_points(to_original, tf.convert_to_tensor(joints)).numpy()
+
+
+def evaluate_joints(
+    model: keras.Model,
+    photographs: Photographs,
+    skeleton: Skeleton,
+    flip_test: bool = predictors.FLIP_TEST,
+    decoding: str = predictors.DECODING,
+    coco: coco_evaluation.CocoAP | None = None,
+) -> dict[str, Any]:
+    """Measures, in pixels of the original photographs, what the data set has the labels for.
+
+    That is PCK@0.2; PCKh@0.5 where the size of heads is known, of the people that are well apart
+    from others, as the official evaluation of MPII Human Pose does; and COCO's ten numbers.
+
+    Args:
+        model: Maps images to heatmap logits.
+        photographs: What to measure on, letterboxed to the model's image size.
+        skeleton: The joints.
+        flip_test: Whether to average over each photograph and its mirror image.
+        decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
+        coco: Collects the people, for a caller who wants more of them than the numbers.
+
+    Returns:
+        `examples.pose.metrics.summary` of PCK and, if measured, PCKh, and `coco`, the ten numbers.
+    """
+    predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
+    true, labelled = _to_original(photographs, photographs.joints), photographs.labelled
+    pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
+    pck.update_joints(predicted, true, labelled)
+    result = metrics.summary(pck, skeleton.joint_names)
+    person = photographs.person
+    if "head_box" in person:
+        middle = [j for j, name in enumerate(skeleton.joint_names) if name in UNCOUNTED_BY_PCKH]
+        pckh = metrics.PCKh(skeleton.num_joints, excluded=middle)
+        apart = person["is_single"][:, None] if "is_single" in person else True
+        sizes = metrics.head_sizes(person["head_box"])
+        pckh.update_joints(predicted, true, labelled & apart, sizes)
+        result |= metrics.summary(pckh, skeleton.joint_names)
+    if coco_evaluation.applies(skeleton, person):
+        coco = coco or coco_evaluation.CocoAP()
+        coco.update_people(true, photographs.visibility, person, predicted, scores)
+        result["coco"] = coco.numbers()
+    return result
+
+
+def read_test_photographs(
+    name: str,
+    image_size: int,
+    data_dir: str | None,
+    prepared_dir: str | None,
+    skeleton: Skeleton | None = None,
+    skip_broken: bool = False,
+) -> tuple[Photographs, Skeleton]:
+    """Reads the split of a data set to measure on, letterboxed to what a model sees.
+
+    With a `skeleton` its joints are those that are wanted, in place of the data set's own.
+
+    Raises:
+        UserError: The data set is unknown, missing or broken, or has none of the joints.
+    """
+    with as_user_error(ValueError):
+        split = datasets.evaluation_split(name)
+        dataset, own = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
+        dataset = datasets.with_joints(dataset, own, skeleton or own)
+    photographs = in_memory.read_photographs(dataset, image_size, f"reading {name} {split}")
+    return photographs, skeleton or own
+
+
+def print_results(result: Mapping[str, Any], title: str) -> None:
+    """Prints a table for each of the metrics that `evaluate_joints` has measured."""
+    for name in ("pck", "pckh"):
+        if name in result:
+            metrics.print_table(result, title, name)
+    if "coco" in result:
+        coco_evaluation.print_table(result["coco"], f"{title}, COCO evaluation, %")
+
+
+def write_results(
+    stem: pathlib.Path, result: Mapping[str, Any], coco: coco_evaluation.CocoAP
+) -> None:
+    """Writes the pictures of a measurement and, for COCO, its results file.
+
+    Args:
+        stem: What the files' names begin with.
+        result: What `evaluate_joints` returned.
+        coco: The people it has collected, if any.
+    """
+    for name in ("pck", "pckh"):
+        if name in result:
+            plots.write(plots.draw_curve(result, name), pathlib.Path(f"{stem}-{name}-curve.png"))
+            plots.write(plots.draw_joints(result, name), pathlib.Path(f"{stem}-{name}-joints.png"))
+    if coco.results:
+        with whole_file(pathlib.Path(f"{stem}-coco-results.json")) as temporary:
+            temporary.write_text(json.dumps(coco.results), encoding="utf-8")

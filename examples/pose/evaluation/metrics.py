@@ -1,0 +1,325 @@
+"""How many joints are found: PCK and PCKh, overall, per joint, and over a range of tolerances.
+
+A joint is found if its error is below `alpha` times a length of the same person: in PCK the
+distance between two reference joints (for LSP left shoulder and right hip), in PCKh the head size.
+Only labelled joints count, and only in people whose length is known, that is finite and positive.
+A predicted joint that is NaN or infinite counts as not found.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import rich.console
+import rich.table
+import tensorflow as tf
+
+from examples.pose.models import heatmaps
+
+# A curve of PCK has a point for each hundredth of the length that errors are measured by.
+CURVE_STEP = 0.01
+# PCKh's head size is this part of the diagonal of the head's rectangle, as in the official
+# evaluation of MPII Human Pose.
+HEAD_SIZE = 0.6
+
+
+def found_joints(
+    predicted: tf.Tensor,
+    true: tf.Tensor,
+    labelled: tf.Tensor,
+    reference: Sequence[int],
+    alpha: float = 0.2,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Which joints count, and which of them are found.
+
+    Args:
+        predicted: `[N, J, 2]`, in the same pixels as `true`.
+        true: `[N, J, 2]`.
+        labelled: bool `[N, J]`.
+        reference: The indices of the two joints whose distance sets the tolerance.
+        alpha: The tolerance as a part of that distance.
+
+    Returns:
+        found: bool `[N, J]`.
+        counted: bool `[N, J]`; includes every found joint.
+    """
+    predicted, true, labelled = _joint_tensors(predicted, true, labelled)
+    size = _reference_lengths(true, labelled, reference)
+    counted = labelled & _known(size)[:, None]
+    found = tf.norm(predicted - true, axis=-1) < alpha * size[:, None]
+    return found & counted, counted
+
+
+def _joint_tensors(predicted, true, labelled) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Converts the arguments to tensors of equal shapes, the labelled joints among them finite."""
+    predicted, true = (tf.cast(array, tf.float32) for array in (predicted, true))
+    labelled = tf.cast(labelled, tf.bool)
+    for name, shape in (("predicted", predicted.shape), ("labelled", [*labelled.shape, 2])):
+        if not true.shape.is_compatible_with(shape):
+            raise ValueError(
+                f"`{name}` does not match `true`: their joints are {list(shape)[:-1]} and "
+                f"{list(true.shape)[:-1]} (people, joints)."
+            )
+    _require(
+        tf.reduce_all(tf.math.is_finite(true) | ~labelled[..., None]),
+        "`true` must be finite where `labelled`: a labelled joint is NaN or infinite.",
+    )
+    # What a joint that does not count has for a place must not turn into NaN.
+    return predicted, tf.where(labelled[..., None], true, 0.0), labelled
+
+
+def _require(condition: tf.Tensor, message: str) -> None:
+    if tf.executing_eagerly():
+        if not condition:
+            raise ValueError(message)
+    else:
+        tf.debugging.Assert(condition, [message])
+
+
+def _known(lengths: tf.Tensor) -> tf.Tensor:
+    """Which lengths errors can be measured by."""
+    return tf.math.is_finite(lengths) & (lengths > 0)
+
+
+def _reference_lengths(true, labelled, reference) -> tf.Tensor:
+    """The distances `[N]` between two reference joints; 0 where one is not labelled."""
+    first, second = reference
+    size = tf.norm(true[:, first] - true[:, second], axis=-1)
+    return tf.where(labelled[:, first] & labelled[:, second], size, 0.0)
+
+
+def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
+    """The lengths `[N]` that PCKh measures by, of `head_box` `[N, 4]`; 0 where there is no box."""
+    return HEAD_SIZE * tf.norm(head_boxes[..., 2:] - head_boxes[..., :2], axis=-1)
+
+
+class FoundJoints(keras.metrics.Metric):
+    """Counts the joints found within each of a range of tolerances (abstract).
+
+    `result` and `per_joint` use the largest tolerance, `alpha`. All values are from 0 to 100, and
+    NaN if no joint counted.
+
+    Args:
+        num_joints: J.
+        alpha: The largest tolerance, as a part of the person's length.
+        excluded: Indices of joints that `result`, `curve` and `auc` leave out.
+    """
+
+    def __init__(self, num_joints: int, alpha: float, excluded: Sequence[int] = (), **kwargs):
+        super().__init__(**kwargs)
+        if not (np.isfinite(alpha) and alpha > 0):
+            raise ValueError(f"`alpha` must be positive and finite, got {alpha}.")
+        _check_joints("excluded", excluded, num_joints)
+        self.num_joints = num_joints
+        self.alpha = alpha
+        self.excluded = tuple(excluded)
+        steps = max(1, round(alpha / CURVE_STEP))
+        self.thresholds = np.linspace(0.0, alpha, steps + 1, dtype=np.float32)
+        self.found = self.add_weight(
+            shape=(steps + 1, num_joints), initializer="zeros", name="found"
+        )
+        self.counted = self.add_weight(shape=(num_joints,), initializer="zeros", name="counted")
+
+    def _add(self, errors, lengths, labelled, inclusive: bool) -> None:
+        """Adds errors `[N, J]` where `labelled` `[N, J]`, of people whose lengths are `[N]`."""
+        known = _known(lengths)
+        counted = labelled & known[:, None]
+        tolerances = self.thresholds[:, None, None] * tf.where(known, lengths, 0.0)[:, None]
+        found = (errors <= tolerances if inclusive else errors < tolerances) & counted
+        self.found.assign_add(tf.reduce_sum(tf.cast(found, self.dtype), axis=1))
+        self.counted.assign_add(tf.reduce_sum(tf.cast(counted, self.dtype), axis=0))
+
+    def result(self):
+        """Returns the part of all joints seen that was found within `alpha`, from 0 to 100."""
+        return self.curve()[-1]
+
+    def per_joint(self) -> tf.Tensor:
+        """The same for each joint, `[J]`; NaN for a joint that never counted."""
+        return 100 * tf.convert_to_tensor(self.found)[-1] / tf.convert_to_tensor(self.counted)
+
+    def curve(self) -> tf.Tensor:
+        """The same for each of `thresholds`, `[T]`."""
+        kept = tf.constant([j not in self.excluded for j in range(self.num_joints)], self.dtype)
+        found = tf.linalg.matvec(tf.convert_to_tensor(self.found), kept)
+        return 100 * found / tf.reduce_sum(tf.convert_to_tensor(self.counted) * kept)
+
+    def auc(self) -> tf.Tensor:
+        """The mean height of the curve from 0 to `alpha`, between its points a straight line."""
+        curve = self.curve()
+        return tf.reduce_mean((curve[1:] + curve[:-1]) / 2)
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return {
+            **super().get_config(),
+            "num_joints": self.num_joints,
+            "alpha": self.alpha,
+            "excluded": self.excluded,
+        }
+
+
+def _check_joints(name: str, indices: Sequence[int], num_joints: int) -> None:
+    """Refuses indices that are not joints."""
+    if any(not 0 <= index < num_joints for index in indices):
+        raise ValueError(
+            f"`{name}` must hold indices of joints, 0 to {num_joints - 1}, got {tuple(indices)}."
+        )
+
+
+@keras.saving.register_keras_serializable(package="pose")
+class PCK(FoundJoints):
+    """PCK over all the joints seen since the last reset, from 0 to 100.
+
+    `update_state` takes `y_true` `[N, J, 3]` (x and y in image pixels, and 1 where labelled, else
+    0) and `y_pred`, heatmap logits `[N, H, W, J]`. `update_joints` takes joints. NaN when no joint
+    counted.
+
+    Args:
+        num_joints: J.
+        reference: The indices of the two joints whose distance sets the tolerance.
+        alpha: The tolerance as a part of that distance.
+        excluded: Indices of joints that count for themselves only.
+    """
+
+    def __init__(
+        self,
+        num_joints: int,
+        reference: Sequence[int],
+        alpha: float = 0.2,
+        excluded: Sequence[int] = (),
+        name: str = "pck",
+        **kwargs,
+    ):
+        super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
+        _check_joints("reference", reference, num_joints)
+        if len(reference) != 2 or reference[0] == reference[1]:
+            raise ValueError(f"`reference` must be two different joints, got {tuple(reference)}.")
+        self.reference = tuple(reference)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch of targets and heatmap logits; there are no sample weights here."""
+        joints, _ = heatmaps.decode(y_pred)
+        self.update_joints(joints, y_true[..., :2], y_true[..., 2] > 0)
+
+    def update_joints(self, predicted, true, labelled) -> None:
+        """Adds people by their joints; the arguments are those of `found_joints`."""
+        predicted, true, labelled = _joint_tensors(predicted, true, labelled)
+        lengths = _reference_lengths(true, labelled, self.reference)
+        errors = tf.norm(predicted - true, axis=-1)
+        self._add(errors, lengths, labelled, inclusive=False)
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "reference": self.reference}
+
+
+@keras.saving.register_keras_serializable(package="pose")
+class PCKh(FoundJoints):
+    """PCKh, measured by the size of the head, as the official evaluation of MPII Human Pose does.
+
+    `update_state` takes as `y_true` a pair of targets `[N, J, 3]` and head sizes `[N]`, see
+    `head_sizes`, and as `y_pred` heatmap logits. An error that equals the tolerance is found.
+
+    Args:
+        num_joints: J.
+        alpha: The tolerance as a part of the head size.
+        excluded: Indices of joints that count for themselves only: of MPII Human Pose pelvis and
+            thorax, which the official mean leaves out.
+    """
+
+    def __init__(
+        self,
+        num_joints: int,
+        alpha: float = 0.5,
+        excluded: Sequence[int] = (),
+        name: str = "pckh",
+        **kwargs,
+    ):
+        super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Adds a batch of targets, head sizes and heatmap logits; there are no sample weights."""
+        targets, sizes = y_true
+        joints, _ = heatmaps.decode(y_pred)
+        self.update_joints(joints, targets[..., :2], targets[..., 2] > 0, sizes)
+
+    def update_joints(self, predicted, true, labelled, sizes) -> None:
+        """Adds people by their joints.
+
+        Args:
+            predicted: `[N, J, 2]`, in the same pixels as `true`.
+            true: `[N, J, 2]`.
+            labelled: bool `[N, J]`.
+            sizes: `[N]`, the head sizes in the same pixels; 0 or NaN where unknown.
+        """
+        predicted, true, labelled = _joint_tensors(predicted, true, labelled)
+        sizes = tf.cast(sizes, tf.float32)
+        if not sizes.shape.is_compatible_with(labelled.shape[:1]):
+            raise ValueError(
+                f"`sizes` must have shape {list(labelled.shape[:1])}, got {list(sizes.shape)}."
+            )
+        errors = tf.norm(predicted - true, axis=-1)
+        self._add(errors, sizes, labelled, inclusive=True)
+
+
+def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:
+    """What a `PCK` or `PCKh` has measured, as JSON values: None where no joint counted."""
+
+    def number(value):
+        return None if np.isnan(value) else round(float(value), 2)
+
+    name = metric.name
+    return {
+        name: number(metric.result()),
+        f"{name}_per_joint": {
+            joint: number(value)
+            for joint, value in zip(joint_names, metric.per_joint(), strict=True)
+        },
+        f"{name}_auc": number(metric.auc()),
+        f"{name}_curve": {
+            "thresholds": [round(float(t), 6) for t in metric.thresholds],
+            name: [number(value) for value in metric.curve().numpy()],
+        },
+        f"{name}_joints_counted": int(tf.reduce_sum(metric.counted)),
+    }
+
+
+def heading(name: str) -> str:
+    """What a metric is called in tables and pictures."""
+    return {"pck": "PCK@0.2", "pckh": "PCKh@0.5"}[name]
+
+
+def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> None:
+    """Prints a `summary`; a joint's left and right sides share a line.
+
+    Args:
+        result: What `summary` returned.
+        title: The line above the table.
+        name: The metric's.
+    """
+
+    def cell(value):
+        return "-" if value is None else f"{value:.1f}"
+
+    table = rich.table.Table(title=title, title_justify="left")
+    table.add_column(heading(name))
+    for side in ("left", "right", "both"):
+        table.add_column(side, justify="right")
+    joints = dict(result[f"{name}_per_joint"])
+    while joints:
+        joint, value = joints.popitem()
+        side, _, part = joint.partition("_")
+        other = {"left": "right", "right": "left"}.get(side)
+        if other is None or f"{other}_{part}" not in joints:
+            table.add_row(joint.replace("_", " "), "", "", cell(value))
+            continue
+        sides = {side: value, other: joints.pop(f"{other}_{part}")}
+        known = [v for v in sides.values() if v is not None]
+        mean = sum(known) / len(known) if known else None
+        table.add_row(part, cell(sides["left"]), cell(sides["right"]), cell(mean))
+    table.add_section()
+    table.add_row("all joints", "", "", cell(result[name]), style="bold")
+    if f"{name}_auc" in result:  # Runs that were finished earlier have none.
+        table.add_row("area under the curve", "", "", cell(result[f"{name}_auc"]))
+    rich.console.Console().print(table)

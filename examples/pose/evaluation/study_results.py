@@ -1,0 +1,81 @@
+"""What the runs of a study found, as a table and a picture."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+import matplotlib.figure
+
+from examples.pose.evaluation import multiply_adds, plots
+from examples.pose.training.run_folder import RunFolder
+from examples.pose.training.studies import STUDIES, Run, Setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What the runs of one setting found.
+
+    Attributes:
+        pck: PCK@0.2 of each seed, in percent; NaN where no joint counted.
+        parameters: Of the network.
+        multiply_adds: Of the network, for one image.
+        steps: The ends of the epochs that every seed has.
+        progress: PCK@0.2 there on the photographs that training shows, without flip test, mean over
+            the seeds.
+    """
+
+    pck: tuple[float, ...]
+    parameters: int
+    multiply_adds: int
+    steps: tuple[int, ...]
+    progress: tuple[float, ...]
+
+
+def result_of(runs: Sequence[Run]) -> Result:
+    """Reads the finished runs of one setting."""
+    folders = [RunFolder(run.folder) for run in runs]
+    model = folders[0].load_model()
+    curves = [folder.curve("pck") for folder in folders]
+    steps = [step for step in curves[0] if all(step in curve for curve in curves)]
+    measured = [folder.metrics["pck"] for folder in folders]
+    return Result(
+        tuple(float("nan") if pck is None else pck for pck in measured),
+        model.count_params(),
+        multiply_adds.multiply_adds(model),
+        tuple(steps),
+        tuple(statistics.mean(curve[step] for curve in curves) for step in steps),
+    )
+
+
+def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
+    """One study as rows of text, the headings first."""
+    rows = [[study, "PCK@0.2", "lowest to highest", "parameters", "multiply-adds"]]
+    for setting in STUDIES[study]:
+        found = results[setting]
+        # Seeds are measured on the same photographs: a joint counts for all of them or none.
+        known = not math.isnan(found.pck[0])
+        rows.append(
+            [
+                setting.name,
+                f"{statistics.mean(found.pck):.1f}" if known else "-",
+                f"{min(found.pck):.1f} to {max(found.pck):.1f}" if known else "-",
+                f"{found.parameters:,}",
+                f"{found.multiply_adds / 1e6:.1f} million",
+            ]
+        )
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as a table in Markdown, numbers to the right."""
+    ruler = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ruler, *rows[1:])) + "\n"
+
+
+def picture_of(study: str, results: dict[Setting, Result]) -> matplotlib.figure.Figure:
+    """PCK over the steps of training, of each setting; dashed where there are no boxes."""
+    return plots.draw_progress(
+        {s.name: (results[s].steps, results[s].progress) for s in STUDIES[study]},
+        dashed=[s.name for s in STUDIES[study] if not s.has_boxes],
+    )

@@ -1,0 +1,1 @@
+"""Files that stay whole: atomic writes, locks, and outputs that never replace an input."""

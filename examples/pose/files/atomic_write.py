@@ -1,0 +1,44 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+@contextlib.contextmanager
+def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a temporary path beside `path`; renames it to `path` once the body has succeeded.
+
+    Raises:
+        OSError: The file cannot be written. `filename` is `path`, whose content is as it was.
+    """
+    temporary = partial_path(path)
+    try:
+        if path.exists() and not path.is_file():  # A device, which the rename would replace.
+            raise FileExistsError(errno.EEXIST, "exists and is not a regular file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())  # The rename must not reach the disk before the content.
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def partial_path(path: pathlib.Path) -> pathlib.Path:
+    """Where `whole_file` writes. Always the same name, so that leftovers do not accumulate."""
+    return path.with_name(f".partial-{path.name}")
+
+
+def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+    """Writes `value` to `path` as indented JSON, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

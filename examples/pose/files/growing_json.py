@@ -1,0 +1,77 @@
+"""A JSON file whose list grows while the file stays valid."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from examples.pose.files.atomic_write import whole_file
+
+
+class GrowingJson:
+    """A JSON object whose last value is a list that grows.
+
+    The file is complete JSON after every `append`, also if the process is killed or the disk is
+    full. Each `append` writes only its own item. The file is made, or replaced, by the first one.
+
+    Args:
+        path: The file.
+        head: The object's other values.
+        name: The list's name.
+    """
+
+    _TAIL = b"\n  ]\n}\n"
+
+    def __init__(self, path, head: Mapping[str, Any], name: str):
+        self.path = Path(path)
+        entries = "".join(f"\n  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items())
+        self._head = f"{{{entries}\n  {json.dumps(name)}: ["
+        self._file = None
+        self._end = 0  # Where the tail begins.
+
+    def append(self, item: Mapping[str, Any]) -> None:
+        """Adds an item to the list.
+
+        Raises:
+            OSError: It cannot be written. The file holds the items before it.
+        """
+        text = json.dumps(item, allow_nan=False)
+        if self._file is None:
+            start = f"{self._head}\n    {text}".encode()
+            with whole_file(self.path) as temporary:
+                temporary.write_bytes(start + self._TAIL)
+            self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
+            self._end = len(start)
+            return
+        content = f",\n    {text}".encode()
+        try:
+            self._write(content + self._TAIL)
+        except OSError:
+            self._write(self._TAIL)  # Overwrites what is there already: needs no space.
+            os.ftruncate(self._file.fileno(), self._end + len(self._TAIL))
+            raise
+        self._end += len(content)
+
+    def _write(self, content: bytes) -> None:
+        """Writes in one call, so that no signal comes between, unless the system writes less."""
+        written = 0
+        while written < len(content):
+            rest = content[written:]
+            written += os.pwrite(self._file.fileno(), rest, self._end + written)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._file is not None:
+            self._file.close()
+
+
+def holds_only(path, names: set[str]) -> bool:
+    """Whether a file is a JSON object with exactly these names."""
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and set(content) == names

@@ -1,0 +1,249 @@
+"""Draws poses on pictures: limbs coloured by the person's side, captions, and grids.
+
+Everything here is plain NumPy in and out (uint8 RGB), drawn with Pillow. Joints are in pixels of
+the given image, (x, y), 0-based: (0, 0) is the centre of the top-left pixel.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from examples.pose.datasets.skeletons import NOT_LABELLED, OCCLUDED, VISIBLE
+
+# A colour-blind safe pair, bright enough for dark photos; a dark rim makes them hold on light ones.
+SIDE_COLORS = {"right": (255, 149, 28), "left": (64, 172, 255), "centre": (250, 246, 232)}
+_RIM_COLOR = (20, 20, 24)
+_PAPER_COLOR = (255, 255, 255)
+_INK_COLOR = (30, 30, 36)
+
+# Shapes are drawn this many times larger and then shrunk, which is what smooths their edges.
+_SUPERSAMPLING = 4
+# ... but never on a canvas of more than this many pixels on its longer side.
+_MAX_CANVAS = 6144
+
+
+def draw_pose(image, joints, visibility, skeleton, *, min_size=None):
+    """Draws one pose on a copy of an image.
+
+    Limbs and joints take the colour of the person's own side (`SIDE_COLORS`). A joint that is
+    occluded (or, in a prediction, uncertain: see `visibility_of_scores`) is a hollow circle and the
+    limbs that end in it are dashed. Joints that are not labelled are left out, with their limbs.
+    Line widths follow the size of the picture.
+
+    Args:
+        image: uint8 array `[height, width, 3]`.
+        joints: float array `[joints, 2]`, (x, y) in pixels of `image`. They may lie outside it.
+        visibility: integer array `[joints]`: 0 not labelled, 1 occluded, 2 visible.
+        skeleton: the `Skeleton` that names the joints and lists the limbs. A joint's side is told
+            by the prefix `right_` or `left_` of its name.
+        min_size: a smaller picture is enlarged until its longer side has this many pixels, so that
+            the drawing stays legible. `None` keeps the size.
+
+    Returns:
+        uint8 array `[height, width, 3]`, of the input's size or enlarged by `min_size`.
+    """
+    image, joints, visibility = _checked(image, joints, visibility, skeleton)
+    photo = Image.fromarray(image)
+    zoom = max(1.0, (min_size or 0) / max(photo.size))
+    if zoom > 1.0:
+        photo = photo.resize([max(1, round(side * zoom)) for side in photo.size], Image.BICUBIC)
+    # Enlarging rounds each side to whole pixels, so that the two axes may scale differently.
+    scale = np.array(photo.size) / image.shape[1::-1]
+    overlay = _pose_overlay(photo.size, (joints + 0.5) * scale, visibility, skeleton)
+    photo.paste(overlay, (0, 0), overlay)
+    return np.asarray(photo)
+
+
+def visibility_of_scores(scores, min_score):
+    """Tells certain from uncertain predicted joints in the terms of `draw_pose`.
+
+    Args:
+        scores: float array `[joints]`, a prediction's scores.
+        min_score: joints that score less count as uncertain.
+
+    Returns:
+        int32 array `[joints]`: `VISIBLE` (drawn solid) if certain, `OCCLUDED` (hollow) if not.
+    """
+    return np.where(np.asarray(scores) >= min_score, VISIBLE, OCCLUDED).astype(np.int32)
+
+
+def draw_caption(image, text):
+    """Puts a line of text on a white strip above an image, and returns the taller image."""
+    width = image.shape[1]
+    font_size = float(np.clip(width / 16, 11, 28))
+    # Like the skeletons, letters are drawn large and shrunk: small ones are spaced unevenly.
+    font = ImageFont.load_default(size=font_size * _SUPERSAMPLING)
+    while text and font.getlength(text) > width * _SUPERSAMPLING:
+        text = text[:-1]  # A narrow picture keeps the beginning of its caption.
+    size = (width, round(1.7 * font_size))
+    strip = Image.new("RGB", [side * _SUPERSAMPLING for side in size], _PAPER_COLOR)
+    middle = (strip.width / 2, strip.height / 2)
+    ImageDraw.Draw(strip).text(middle, text, fill=_INK_COLOR, font=font, anchor="mm")
+    return np.concatenate([np.asarray(strip.resize(size, Image.BOX)), image], axis=0)
+
+
+def draw_comparison(
+    image,
+    truth,
+    visibility,
+    prediction,
+    scores,
+    skeleton,
+    *,
+    min_score=0.5,
+    min_size=None,
+    captions=("truth", "prediction"),
+):
+    """Draws the labelled pose and the predicted one on two copies of an image, side by side.
+
+    Args:
+        image: uint8 array `[height, width, 3]`.
+        truth: float array `[joints, 2]`, the labelled joints, (x, y) in pixels.
+        visibility: integer array `[joints]`: 0 not labelled, 1 occluded, 2 visible.
+        prediction: float array `[joints, 2]`, the predicted joints, (x, y) in pixels.
+        scores: float array `[joints]`, the prediction's scores.
+        skeleton: as in `draw_pose`.
+        min_score: predicted joints that score less are drawn as uncertain.
+        min_size: as in `draw_pose`.
+        captions: the two lines of text above the copies.
+
+    Returns:
+        uint8 array `[height, width, 3]`: truth on the left, prediction on the right.
+    """
+    certain = visibility_of_scores(scores, min_score)
+    left = draw_pose(image, truth, visibility, skeleton, min_size=min_size)
+    right = draw_pose(image, prediction, certain, skeleton, min_size=min_size)
+    panels = [draw_caption(left, captions[0]), draw_caption(right, captions[1])]
+    return draw_grid(panels, columns=2, gap=2)
+
+
+def draw_grid(images, columns, *, gap=8):
+    """Arranges images in rows and columns on white paper, each centred in its cell.
+
+    A row is as high as its highest image and a column as wide as its widest.
+
+    Args:
+        images: sequence of uint8 arrays `[height, width, 3]`, of any sizes; at least one.
+        columns: images in a row; the last row may hold fewer.
+        gap: pixels between neighbouring cells.
+
+    Returns:
+        uint8 array `[height, width, 3]`.
+    """
+    if not len(images):
+        raise ValueError("`images` must hold at least one image, got none.")
+    if columns < 1:
+        raise ValueError(f"`columns` must be at least 1, got {columns}.")
+    columns = min(columns, len(images))
+    rows = [images[first : first + columns] for first in range(0, len(images), columns)]
+    heights = [max(image.shape[0] for image in row) for row in rows]
+    widths = [max(image.shape[1] for image in images[column::columns]) for column in range(columns)]
+    tops = np.cumsum([0] + [height + gap for height in heights])
+    lefts = np.cumsum([0] + [width + gap for width in widths])
+    paper = np.full((tops[-1] - gap, lefts[-1] - gap, 3), _PAPER_COLOR, np.uint8)
+    for row, top, cell_height in zip(rows, tops, heights, strict=False):
+        for image, left, cell_width in zip(row, lefts, widths, strict=False):
+            height, width = image.shape[:2]
+            y = top + (cell_height - height) // 2
+            x = left + (cell_width - width) // 2
+            paper[y : y + height, x : x + width] = image
+    return paper
+
+
+def joint_side(name: str) -> str:
+    """The side a joint's name tells: "right", "left" or "centre"."""
+    for side in ("right", "left"):
+        if name.startswith(side + "_"):
+            return side
+    return "centre"
+
+
+def _limb_side(skeleton, limb: Sequence[int]) -> str:
+    """A limb belongs to a side if one of its ends does; the pelvis and shoulder line to neither."""
+    sides = {joint_side(skeleton.joint_names[joint]) for joint in limb} - {"centre"}
+    return sides.pop() if len(sides) == 1 else "centre"
+
+
+def _checked(image, joints, visibility, skeleton):
+    """The array arguments of `draw_pose` as NumPy arrays, or an error that names the wrong one."""
+    image, joints, visibility = np.asarray(image), np.asarray(joints), np.asarray(visibility)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
+        raise ValueError(
+            "`image` must be a uint8 array [height, width, 3] that is not empty, "
+            f"got {image.dtype} {list(image.shape)}."
+        )
+    count = len(skeleton.joint_names)
+    if joints.shape != (count, 2):
+        raise ValueError(f"`joints` must have shape [{count}, 2], got {list(joints.shape)}.")
+    if visibility.shape != (count,):
+        raise ValueError(f"`visibility` must have shape [{count}], got {list(visibility.shape)}.")
+    return image, joints.astype(np.float64), visibility
+
+
+def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.Image:
+    """The drawing alone, on a transparent layer.
+
+    Args:
+        size: (width, height) of the layer in pixels.
+        points: float array `[joints, 2]`, (x, y) measured from the layer's top-left CORNER.
+        visibility: as in `draw_pose`.
+        skeleton: as in `draw_pose`.
+    """
+    factor = max(1, min(_SUPERSAMPLING, _MAX_CANVAS // max(size)))
+    width = factor * max(2.0, 0.012 * math.sqrt(size[0] * size[1]))
+    rim = max(1.0, 0.3 * width)
+    canvas = Image.new("RGBA", (size[0] * factor, size[1] * factor), (*_RIM_COLOR, 0))
+    draw = ImageDraw.Draw(canvas)
+    drawn = (visibility > NOT_LABELLED) & np.isfinite(points).all(axis=-1)
+    # Pillow's whole numbers are pixel centres. Far coordinates would overflow its integers.
+    limit = 16.0 * max(canvas.size)
+    points = np.clip(np.where(drawn[:, None], points, 0.0) * factor - 0.5, -limit, limit)
+
+    strokes = []
+    for start, end in skeleton.limbs:
+        if drawn[start] and drawn[end]:
+            dashed = min(visibility[start], visibility[end]) == OCCLUDED
+            color = SIDE_COLORS[_limb_side(skeleton, (start, end))]
+            pieces = _dashes(points[start], points[end], 4.5 * width) if dashed else None
+            strokes.append((pieces or [(points[start], points[end])], color))
+    for pieces, color in strokes:
+        for start, end in pieces:
+            _stroke(draw, start, end, width + 2 * rim, _RIM_COLOR)
+        for start, end in pieces:
+            _stroke(draw, start, end, width, color)
+
+    for index in np.flatnonzero(drawn):
+        color = SIDE_COLORS[joint_side(skeleton.joint_names[index])]
+        _disc(draw, points[index], width + rim, _RIM_COLOR)
+        _disc(draw, points[index], width, color)
+        if visibility[index] == OCCLUDED:  # The hole shows the photo.
+            _disc(draw, points[index], 0.62 * width, _RIM_COLOR, alpha=0)
+    return canvas.resize(size, Image.BOX) if factor > 1 else canvas
+
+
+def _stroke(draw, start, end, width: float, color) -> None:
+    """A straight line with round ends."""
+    draw.line(
+        [round(side) for side in (*start, *end)], fill=(*color, 255), width=max(1, round(width))
+    )
+    for point in (start, end):
+        _disc(draw, point, width / 2, color)
+
+
+def _disc(draw, centre, radius: float, color, alpha: int = 255) -> None:
+    x, y = centre
+    box = (x - radius, y - radius, x + radius, y + radius)
+    draw.ellipse([round(side) for side in box], fill=(*color, alpha))
+
+
+def _dashes(start, end, period: float) -> list:
+    """Cuts a line into dashes that fill about half of it, with a dash at either end."""
+    length = float(np.hypot(*(end - start)))
+    count = min(max(1, round(length / period)), 64)
+    marks = np.linspace(0.0, 1.0, 2 * count)
+    return [
+        (start + (end - start) * marks[i], start + (end - start) * marks[i + 1])
+        for i in range(0, 2 * count, 2)
+    ]

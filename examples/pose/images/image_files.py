@@ -1,0 +1,214 @@
+"""Reads picture files of any format, mode and orientation as RGB, and writes pictures.
+
+`predict`, the data sets and the serving client read with `decode_image`. Exported models decode the
+kinds that clients send with TensorFlow, to the same pixels: see `encoded_images`.
+"""
+
+import argparse
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import UserError
+from examples.pose.files.atomic_write import whole_file
+
+_SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # Bytes, by TIFF's number for the type.
+# Photographs of iPhones, which Pillow does not read by itself.
+_HEIC_STARTS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(UserError):
+    """A picture that cannot be read; the message names the file and the reason."""
+
+
+class ImageWriteError(ImageError):
+    """A picture that cannot be written; the message names the file and the reason."""
+
+
+def read_image(path) -> np.ndarray:
+    """Reads a picture file as uint8 RGB `[height, width, 3]`. See `decode_image`.
+
+    Raises:
+        ImageError: The file is missing, is not a picture, or is damaged.
+    """
+    if not str(path):
+        raise ImageError("The name of a picture is empty.")
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file{_hint(str(path))}.") from None
+    except IsADirectoryError:
+        raise ImageError(
+            f"{path}: is a folder, not a picture. Give its pictures, such as {path}/*.jpg."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be read: {_reason(error)}.") from None
+    return decode_image(data, path)
+
+
+def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
+    """Decodes the content of a picture file to uint8 RGB `[height, width, 3]`, as viewers show it.
+
+    The EXIF orientation is applied. Transparency is blended with white. Of 16-bit channels the high
+    byte is kept. Palettes and CMYK become RGB. Of an animation the first frame is taken. Colour
+    profiles and gamma are ignored.
+
+    Args:
+        data: The file's content.
+        name: The file's name, for messages.
+        turn: Whether to apply the EXIF orientation. Without it the pixels lie as they are stored.
+
+    Raises:
+        ImageError: It is not a picture, is damaged, or is of a kind that Pillow reads wrongly.
+    """
+    try:
+        # Pillow warns of large pictures and damaged EXIF data: neither changes what is read.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                _correct_transparency(image)
+                image.load()
+                return np.array(_turned(_as_rgb(image), _orientation(image) if turn else 1))
+    except Image.UnidentifiedImageError:
+        hint = ": convert HEIC to JPEG" if data[4:12] in _HEIC_STARTS else ""
+        raise ImageError(f"{name}: not a picture in a known format{hint}.") from None
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise ImageError(f"{name}: has more than {most:,} pixels. Make it smaller.") from None
+    # Pillow's decoders raise almost any exception on damaged files.
+    except Exception as error:
+        raise ImageError(f"{name}: cannot be read: {_reason(error)}.") from None
+
+
+def is_plain_jpeg(data: bytes) -> bool:
+    """Whether a file is a JPEG that decodes alike without regard to orientation and CMYK."""
+    with Image.open(io.BytesIO(data)) as image:
+        plain = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
+        return plain and _orientation(image) == 1
+
+
+def write_image(path, image: np.ndarray) -> None:
+    """Writes a uint8 RGB picture in the format that its name tells, completely or not at all.
+
+    Raises:
+        ImageWriteError: The name tells no known format, or the file cannot be written.
+    """
+    path = Path(path)
+    if not is_image_name(path):
+        raise ImageWriteError(f"{path}: the name must end like a picture's, for instance in .png.")
+    try:
+        with whole_file(path) as temporary:
+            Image.fromarray(image).save(temporary, quality=92)
+    # Encoders raise ValueError for pictures that are too large for the format.
+    except (OSError, ValueError) as error:
+        raise ImageWriteError(f"{path}: cannot be written: {_reason(error)}.") from None
+
+
+def is_image_name(path) -> bool:
+    """Whether a file of this name would be written as a picture."""
+    return Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+
+
+def new_picture(text: str) -> Path:
+    """The type of an argument: the file of a picture that can be written or replaced."""
+    path = command_line.new_file(text)
+    if not is_image_name(path):
+        raise argparse.ArgumentTypeError(f"must end in .png, .jpg or .webp, got {text}")
+    return path
+
+
+def exif_orientation(block: bytes) -> int:
+    """The orientation, 1 to 8, in the first directory of a TIFF structure; 1 if there is none.
+
+    `encoded_images` has the same in TensorFlow operations. Pillow's own looks at XMP as well, which
+    browsers do not.
+    """
+    order = {b"II*\0": "little", b"MM\0*": "big"}.get(block[:4])
+    if order is None:
+        return 1
+
+    def number(position, size):
+        return int.from_bytes(block[position : position + size], order)
+
+    directory, found = number(4, 4), 1
+    count = min(number(directory, 2), max(len(block) - directory - 2, 0) // 12)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        size = _SIZES_OF_INTEGERS.get(number(entry + 2, 2))
+        if number(entry, 2) == ExifTags.Base.Orientation and size and number(entry + 4, 4) == 1:
+            found = max(found, number(entry + 8, size))
+    return found if found <= 8 else 1
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    return exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    method = _TURNS.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _hint(path: str) -> str:
+    if path == "-":
+        return " (standard input is not read: give a file)"
+    if path.startswith(("http:", "https:")):
+        return " (download it first: addresses are not read)"
+    if any(character in path for character in "*?["):
+        return " (no file matches)"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """The reason without the file's name, on one line."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split()).rstrip(".")
+
+
+def _correct_transparency(image: Image.Image) -> None:
+    """Scales a PNG's transparent grey (tRNS) as Pillow scales the pixels.
+
+    Raises:
+        ValueError: The transparent colour has 16 bits, of which Pillow keeps 8 in the pixels.
+    """
+    if image.format != "PNG" or "transparency" not in image.info or not image.tile:
+        return
+    raw_mode = image.tile[0][3]
+    if raw_mode in ("L;2", "L;4"):
+        image.info["transparency"] *= 85 if raw_mode == "L;2" else 17
+    elif raw_mode == "RGB;16B":
+        raise ValueError("16-bit PNG files with one transparent colour are not supported")
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_grey_bytes(image)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _grey_bytes(image: Image.Image) -> np.ndarray:
+    """Greyscale of more than 8 bits as uint8, where Pillow would clip to 255."""
+    pixels = np.asarray(image)
+    if image.mode == "F":  # Carries no range of its own; 0..255 is assumed.
+        return np.clip(np.nan_to_num(pixels) + 0.5, 0, 255).astype(np.uint8)
+    grey = (np.clip(pixels, 0, 65535) >> 8).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    return grey if transparent is None else np.where(pixels == transparent, np.uint8(255), grey)

@@ -1,0 +1,1 @@
+"""From image files to joints: predictors, exported models, and their names."""

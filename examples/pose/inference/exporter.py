@@ -1,0 +1,217 @@
+"""Writes a predictor as a SavedModel, and checks it in a fresh process."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from PIL import Image
+
+import tf_boxconv
+from examples.pose import reload_check
+from examples.pose.cli.errors import UserError
+from examples.pose.inference import predictor as predictors
+from examples.pose.inference.signatures import (
+    ENCODED_SIGNATURE,
+    IMAGES_SIGNATURE,
+    SETTINGS_ASSET,
+    SKELETON_ASSET,
+)
+from tf_boxconv.exporting import output as outputs
+from tf_boxconv.exporting import saved_model_graph
+
+# What the reloaded model may differ by from the Keras model. TensorFlow's graph optimiser fuses
+# operations, which rounds differently.
+TOLERANCES = {"joints": 1e-2, "scores": 1e-4}
+
+
+class ExportError(UserError):
+    """The model cannot be exported; the message says why."""
+
+
+def export(
+    predictor: predictors.PosePredictor,
+    output,
+    overwrite: bool = False,
+    add_files: Callable[[Path], None] | None = None,
+) -> dict:
+    """Writes a predictor as a SavedModel, and checks it before it gets its name.
+
+    Signatures:
+
+    * `serving_default`: `images`, uint8 `[batch, height, width, 3]`, to `joints`, float32
+      `[batch, joints, 2]`, (x, y) in pixels, and `scores`, float32 `[batch, joints]`.
+    * `serving_encoded`: `image_bytes`, string `[batch]`, JPEG, PNG or 24-bit BMP files of any
+      sizes, to the same. The EXIF orientation is applied, so that joints are in pixels of the
+      picture as viewers show it; see `encoded_images`.
+
+    The joints' names and limbs are in `assets/skeleton.json`, and whether the model uses the flip
+    test, and its decoding, in `assets/settings.json`.
+
+    Args:
+        predictor: what to export.
+        output: folder to write. It must not exist, or be empty.
+        overwrite: replaces a SavedModel that `export` wrote before, if nothing else is in its
+            folder.
+        add_files: is given the SavedModel's folder before that gets its name, to put more into it.
+
+    Returns:
+        The largest absolute difference from the Keras model for each output, as `check` does.
+
+    Raises:
+        ExportError: `output` is taken or cannot be written, or the written model does not reload
+            to the same answers.
+    """
+    path = require_free(output, overwrite)
+    try:
+        with outputs.whole(path, lambda: require_free(output, overwrite)) as written:
+            _save(predictor, written)
+            differences = check(predictor, written)
+            if add_files:
+                add_files(written)
+    except OSError as error:
+        raise ExportError(str(error)) from error
+    return differences
+
+
+def require_free(output, overwrite: bool) -> Path:
+    """Returns the absolute path of `output`; raises an `ExportError` if it is taken."""
+    if not overwrite and (Path(output) / "saved_model.pb").is_file():
+        raise ExportError(f"{output} holds a SavedModel already; --overwrite replaces it.")
+    try:
+        return outputs.checked(output, _KIND, overwrite)
+    except FileExistsError as error:
+        raise ExportError(str(error)) from None
+
+
+def _own_files(folder: Path) -> set[str]:
+    """The files that `export` wrote into a folder; empty if it did not."""
+    try:
+        files = saved_model_graph.files(folder)
+    except (OSError, DecodeError):
+        return set()
+    return files if f"assets/{SKELETON_ASSET}" in files else set()
+
+
+_KIND = outputs.Kind(
+    "a SavedModel that this command wrote", _own_files, argument="--output", overwrite="--overwrite"
+)
+
+
+def check(predictor: predictors.PosePredictor, saved_model) -> dict:
+    """Compares a SavedModel, loaded in a fresh process without `tf_boxconv`, with the Keras model.
+
+    The process loads the operator library first, unless the predictor is portable.
+
+    Args:
+        predictor: the Keras model with its picture handling. It runs eagerly here, operation by
+            operation, so that nothing but the weights is shared with what was saved.
+        saved_model: folder of the SavedModel.
+
+    Returns:
+        `{"joints": largest absolute difference in pixels, "scores": likewise}`.
+
+    Raises:
+        ExportError: the model does not load or run there, or differs by more than `TOLERANCES`.
+    """
+    feeds = _sample_feeds()
+    native = predictor.with_portable(False)
+    functions = {
+        IMAGES_SIGNATURE: native.predict_images.python_function,
+        ENCODED_SIGNATURE: native.predict_encoded.python_function,
+    }
+    results = _run_in_fresh_process(saved_model, feeds, with_library=not predictor.portable)
+    errors = {name: [] for name in TOLERANCES}
+    for key, feed in feeds.items():
+        answer = functions[key.split("/")[0]](tf.constant(feed))
+        for name, expected in answer.items():
+            errors[name].append(np.abs(results[f"{key}/{name}"] - expected.numpy()).ravel())
+    differences = {name: float(np.max(np.concatenate(found))) for name, found in errors.items()}
+    for name, tolerance in TOLERANCES.items():
+        if not differences[name] <= tolerance:  # NaN is not.
+            raise ExportError(
+                f"The reloaded model's {name} differ from the Keras model's by up to "
+                f"{differences[name]:.3g}, where at most {tolerance:g} is rounding."
+            )
+    return differences
+
+
+def _save(predictor: predictors.PosePredictor, folder: Path) -> None:
+    module = tf.Module()
+    # The functions reach the weights through the Keras model. Holding the bare variables here saves
+    # them without the layers' own functions, which would need Keras and tf_boxconv to load.
+    module.model_variables = [variable.value for variable in predictor.model.variables]
+    with tempfile.TemporaryDirectory() as assets:
+        contents = {
+            SKELETON_ASSET: predictor.skeleton.to_metadata(),
+            SETTINGS_ASSET: predictor.settings,
+        }
+        module.assets = []
+        for name, content in contents.items():
+            path = Path(assets) / name
+            path.write_text(json.dumps(content, indent=2) + "\n")
+            module.assets.append(tf.saved_model.Asset(str(path)))
+        signatures = {
+            IMAGES_SIGNATURE: predictor.predict_images,
+            ENCODED_SIGNATURE: predictor.predict_encoded,
+        }
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def _sample_feeds() -> dict:
+    """Pictures of clouds in several sizes, for `reload_check.run_signatures`."""
+    random = np.random.default_rng(0)
+
+    def picture(height, width):
+        # Smooth, so that a heatmap has one peak rather than many of nearly the same height.
+        coarse = random.integers(0, 256, size=(5, 5, 3), dtype=np.uint8)
+        return np.asarray(Image.fromarray(coarse).resize((width, height), Image.BICUBIC))
+
+    def encoded(image, file_format):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, file_format)
+        return buffer.getvalue()
+
+    images, files = IMAGES_SIGNATURE, ENCODED_SIGNATURE
+    return {
+        f"{images}/images/square": np.stack([picture(96, 96), picture(96, 96)]),
+        f"{images}/images/wide": np.stack([picture(61, 140)]),
+        f"{images}/images/none": np.zeros((0, 61, 140, 3), np.uint8),
+        f"{files}/image_bytes/two_sizes": np.array(
+            [encoded(picture(200, 37), "JPEG"), encoded(picture(64, 80), "PNG")], dtype=object
+        ),
+    }
+
+
+def _run_in_fresh_process(saved_model, feeds: dict, with_library: bool) -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        feeds_path, results_path = Path(folder) / "feeds.npz", Path(folder) / "results.npz"
+        np.savez(feeds_path, **feeds)
+        command = [sys.executable, "-m", reload_check.__name__]
+        if with_library:
+            command += ["--library", str(tf_boxconv.library_path())]
+        command += ["--saved_model", str(saved_model)]
+        command += ["--feeds", str(feeds_path), "--results", str(results_path)]
+        process = subprocess.run(
+            command,
+            cwd=Path(__file__).parents[3],
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if process.returncode:
+            raise ExportError(
+                f"The SavedModel does not run in a fresh process (exit code {process.returncode}):"
+                "\n" + "\n".join(process.stdout.splitlines()[-15:])
+            )
+        with np.load(results_path) as results:
+            return dict(results)

@@ -1,0 +1,88 @@
+"""Finds the model that a path names: a run folder, or an exported SavedModel."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from examples.pose.training.run_folder import RunFolder, RunFolderError
+
+_SAVED_MODEL_FILE = "saved_model.pb"
+_TRAIN = "python -m examples.pose.train"
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether a folder is a SavedModel."""
+    return (path / _SAVED_MODEL_FILE).is_file()
+
+
+def find_model(path) -> Path:
+    """The run folder or SavedModel that a path means.
+
+    That is the path itself, the folder of a `model.keras` or `saved_model.pb`, or the only version
+    in a folder of versions such as `exported/pose`.
+
+    Raises:
+        RunFolderError: It is nothing of that; the message says what to give instead.
+    """
+    path = Path(path)
+    if path.name in (RunFolder(path).model_path.name, _SAVED_MODEL_FILE) and path.is_file():
+        path = path.parent
+    elif not path.exists():
+        raise RunFolderError(f"{path}: no such folder.")
+    elif not path.is_dir():
+        raise RunFolderError(
+            f"{path} is a file. Give the run folder that `{_TRAIN}` wrote, or an exported "
+            "SavedModel."
+        )
+    run = RunFolder(path)
+    if is_saved_model(path) or run.model_path.is_file():
+        if not is_saved_model(path) and not run.config_path.is_file():
+            raise RunFolderError(
+                f"{run.model_path} has no {run.config_path.name} beside it. Give the run folder "
+                f"that `{_TRAIN}` wrote."
+            )
+        return path
+    if run.config_path.is_file():
+        raise RunFolderError(
+            f"{path} has no {run.model_path.name} yet: no epoch of its training is finished. Give "
+            f"it once `{_TRAIN} --run {path}` has finished one."
+        )
+    return _only_model_below(path)
+
+
+def model_inputs(path: Path) -> Iterator[Path]:
+    """The files that are read of a model that `find_model` found, and those of its training."""
+    if is_saved_model(path):
+        yield from (entry for entry in path.rglob("*") if entry.is_file())
+        return
+    run = RunFolder(path)
+    yield from (run.config_path, run.model_path, run.state_path, run.metrics_path)
+    yield from (entry for entry in run.logs_path.rglob("*") if entry.is_file())
+
+
+def _only_model_below(path: Path) -> Path:
+    saved = [p.parent for depth in ("*", "*/*") for p in path.glob(f"{depth}/{_SAVED_MODEL_FILE}")]
+    saved.sort(key=lambda p: (p.parent, int(p.name) if p.name.isdecimal() else 0))
+    runs = sorted(p.parent for p in path.glob(f"*/{RunFolder(path).model_path.name}"))
+    found = [*runs, *saved]
+    if len(saved) == 1 and not runs and saved[0].parent == path:
+        return saved[0]
+    if found:
+        shown = ", ".join(map(str, found[-3:]))
+        raise RunFolderError(f"{path} is not a model but holds models. Give one of them: {shown}")
+    raise RunFolderError(
+        f"{path} is neither a run folder that `{_TRAIN}` wrote nor an exported SavedModel."
+    )
+
+
+@contextlib.contextmanager
+def loading(path) -> Iterator[None]:
+    """Turns the errors of damaged model files within the body into a `RunFolderError`."""
+    try:
+        yield
+    except RunFolderError:
+        raise
+    # Keras, TensorFlow and JSON raise almost any exception on damaged files.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RunFolderError(f"{path} cannot be loaded: {reason}") from error

@@ -1,0 +1,204 @@
+"""Predicts picture files one after the other, and writes each result as soon as it is there."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import rich.console
+import rich.table
+import rich.text
+import tensorflow as tf
+
+from examples.pose.cli.errors import UserError
+from examples.pose.files import growing_json, output_paths
+from examples.pose.images import drawing
+from examples.pose.images.image_files import (
+    ImageError,
+    ImageWriteError,
+    is_image_name,
+    read_image,
+    write_image,
+)
+
+# Smaller pictures are enlarged to this many pixels on their longer side before a pose is drawn.
+DRAWING_SIZE = 384
+
+
+class PredictError(UserError):
+    """The command cannot do what was asked; the message says why."""
+
+
+@dataclasses.dataclass
+class Outputs:
+    """Where the results of picture files go, each as soon as it is there.
+
+    Attributes:
+        path: Name of a picture, which gets all drawings on one page at the end; or of a folder,
+            which gets a picture for each.
+        json: The file of joints and scores, or None.
+        done: How many pictures are finished.
+    """
+
+    path: Path
+    json: growing_json.GrowingJson | None
+    done: int = 0
+    _page: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    def add(self, name: str, drawn: np.ndarray, answer: dict) -> None:
+        """Writes the results of one picture; `name` is that of its drawing."""
+        if is_image_name(self.path):
+            self._page.append(drawn)
+        else:
+            write_image(self.path / name, drawn)
+        if self.json is not None:
+            try:
+                self.json.append(answer)
+            except OSError as error:
+                reason = error.strerror or error
+                raise ImageWriteError(f"{self.json.path}: cannot be written: {reason}.") from None
+        self.done += 1
+
+    def write_page(self) -> None:
+        """Writes the page of all drawings so far, if there is to be one."""
+        if self._page:
+            columns = math.ceil(math.sqrt(len(self._page)))
+            write_image(self.path, drawing.draw_grid(self._page, columns))
+
+
+def predict_file(predictor, path, min_score: float) -> tuple[np.ndarray, dict]:
+    """Predicts a picture file.
+
+    Args:
+        predictor: See `examples.pose.predictor`.
+        path: The file.
+        min_score: Joints that score less are drawn as uncertain.
+
+    Returns:
+        The drawing, and the results as JSON values.
+
+    Raises:
+        ImageError: It cannot be read, or is too large, or the network's output is not finite.
+    """
+    image = read_image(path)
+    try:
+        joints, scores = predictor.predict(image)
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        height, width = image.shape[:2]
+        raise ImageError(f"{path}: not enough memory for {width} x {height} pixels.") from None
+    if not (np.isfinite(joints).all() and (scores > 0).all()):
+        raise ImageError(f"{path}: the network's output is NaN or infinite.")
+    visibility = drawing.visibility_of_scores(scores, min_score)
+    drawn = drawing.draw_pose(image, joints, visibility, predictor.skeleton, min_size=DRAWING_SIZE)
+    answer = {
+        "file": str(path),
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "joints": joints.tolist(),
+        "scores": scores.tolist(),
+    }
+    return drawn, answer
+
+
+def predict_all(
+    predictor, paths: Sequence[str], names: Sequence[str], outputs: Outputs, min_score: float
+) -> list[str]:
+    """Predicts files one after the other.
+
+    Args:
+        predictor: See `examples.pose.predictor`.
+        paths: The files.
+        names: Names of their drawings, see `unique_names`.
+        outputs: Gets the results.
+        min_score: Joints that score less are drawn as uncertain.
+
+    Returns:
+        A line for each file that cannot be read. They do not stop the others.
+
+    Raises:
+        PredictError: Results cannot be written; the message says what was kept.
+        KeyboardInterrupt: Likewise.
+    """
+    problems = []
+
+    def what_was_kept() -> str:
+        for problem in problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return _what_was_kept(outputs, paths, len(problems))
+
+    try:
+        for path, name in zip(paths, names, strict=True):
+            try:
+                drawn, answer = predict_file(predictor, path, min_score)
+            except ImageError as error:
+                problems.append(str(error))
+                continue
+            outputs.add(name, drawn, answer)
+            _print_answer(answer, predictor.skeleton, min_score)
+    except KeyboardInterrupt as stop:
+        outputs.write_page()
+        stop.args = (what_was_kept(),)
+        raise
+    except OSError as error:  # Of printing.
+        raise PredictError(f"{error}. {what_was_kept()}") from None
+    except ImageWriteError as error:
+        with contextlib.suppress(ImageWriteError):
+            outputs.write_page()
+        raise PredictError(f"{error} {what_was_kept()}") from None
+    outputs.write_page()
+    return problems
+
+
+def _what_was_kept(outputs: Outputs, paths: list[str], unread: int) -> str:
+    """A sentence on what an interrupted command has written, and how to go on."""
+    if not outputs.done:
+        return "No picture was finished."
+    places, new = [f"drawings in {outputs.path}"], []
+    if is_image_name(outputs.path):
+        new.append("--output")
+    if outputs.json is not None:
+        places.append(f"joints and scores in {outputs.json.path}")
+        new.append("--json")
+    done, following = outputs.done, paths[outputs.done + unread :]
+    kept = f"{done} of {len(paths)} pictures are finished: {', '.join(places)}."
+    if not following:
+        return kept
+    with_new = f", with another {' and '.join(new)}" if new else ""
+    return f"{kept} To go on, give the pictures from {following[0]} on{with_new}."
+
+
+def unique_names(paths) -> list[str]:
+    """Names for the drawings in one folder, also of pictures that share a name."""
+    names, taken = [], set()
+    for path in paths:
+        # File systems allow 255 bytes.
+        stem = os.fsencode(Path(path).stem)[:200].decode(errors="ignore")
+        number, name = 1, f"{stem}_pose.png"
+        while (key := output_paths.comparable(name)) in taken:
+            number += 1
+            name = f"{stem}_pose{number}.png"
+        taken.add(key)
+        names.append(name)
+    return names
+
+
+def _print_answer(answer: dict, skeleton, min_score: float) -> None:
+    title = f"{shown(answer['file'])} ({answer['width']} x {answer['height']})"
+    table = rich.table.Table(title=rich.text.Text(title), title_justify="left")
+    table.add_column("joint")
+    for heading in ("x", "y", "score"):
+        table.add_column(heading, justify="right")
+    rows = zip(skeleton.joint_names, answer["joints"], answer["scores"], strict=True)
+    for name, (x, y), score in rows:
+        style = None if score >= min_score else "dim"
+        table.add_row(name.replace("_", " "), f"{x:.1f}", f"{y:.1f}", f"{score:.2f}", style=style)
+    rich.console.Console().print(table)
+
+
+def shown(path) -> str:
+    """A path as text that can be printed: file names may hold any bytes."""
+    return os.fsencode(path).decode(errors="replace")

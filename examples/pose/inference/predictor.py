@@ -1,0 +1,273 @@
+"""From pictures of any size to joints in their own pixels: what `predict` runs and `export` writes.
+
+A model sees square pictures of one size and answers in heatmaps. A predictor wraps it in the two
+steps around it, the letterbox that training uses as well and the decoding of the heatmaps, in
+TensorFlow operations only, so that the same code runs here and in an exported SavedModel.
+"""
+
+import argparse
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# Makes the box layers known to Keras, and their operators to TensorFlow, before a model is loaded.
+import tf_boxconv.layers  # noqa: F401
+from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.images import encoded_images, geometry
+from examples.pose.inference import model_files
+from examples.pose.inference.signatures import IMAGES_SIGNATURE, SETTINGS_ASSET, SKELETON_ASSET
+from examples.pose.models import heatmaps
+from examples.pose.training.run_folder import RunFolder, RunFolderError
+from tf_boxconv.exporting import portable
+
+# The defaults of every command that predicts, measures or exports.
+FLIP_TEST = True
+DECODING = "quarter"
+
+
+class PosePredictor:
+    """A pose model that takes pictures of any size and answers in their pixels.
+
+    Args:
+        model: Keras model from float32 `[batch, image_size, image_size, 3]`, values 0..255, to
+            heatmap logits `[batch, height, width, joints]`.
+        image_size: side of the square pictures the model takes, in pixels.
+        skeleton: names and limbs of the joints.
+        flip_test: averages the heatmaps of each picture and of its mirror image: a little more
+            accurate, at twice the cost.
+        portable: answers by stock TensorFlow operations only, so that what is traced runs without
+            the operator library.
+        decoding: how joints are read from the heatmaps, see `heatmaps.decode`.
+    """
+
+    def __init__(
+        self,
+        model,
+        image_size: int,
+        skeleton: Skeleton,
+        flip_test: bool = FLIP_TEST,
+        portable: bool = False,
+        decoding: str = DECODING,
+    ):
+        self.model = model
+        self.image_size = image_size
+        self.skeleton = skeleton
+        self.flip_test = flip_test
+        self.portable = portable
+        self.decoding = decoding
+
+    def with_portable(self, portable: bool) -> "PosePredictor":
+        """The same predictor by the other kind of operations, or by these."""
+        return PosePredictor(
+            self.model, self.image_size, self.skeleton, self.flip_test, portable, self.decoding
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How joints are read, as an exported model tells."""
+        return {"flip_test": self.flip_test, "decoding": self.decoding}
+
+    @functools.cached_property
+    def predict_images(self):
+        """`tf.function` from a batch of pictures of one size to their joints and scores.
+
+        Input: `images`, uint8 `[batch, height, width, 3]` RGB. The batch may be empty, the pictures
+        may not: that is an `InvalidArgumentError`.
+
+        Output: dict of `joints`, float32 `[batch, joints, 2]`, (x, y) in pixels of the given
+        pictures, where (0, 0) is the centre of the top-left pixel; and `scores`, float32
+        `[batch, joints]`.
+        """
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "images")])
+        def predict_images(images):
+            shape = tf.shape(images)
+            not_empty = tf.debugging.Assert(
+                tf.reduce_all(shape[1:3] > 0),
+                ["`images` must have a height and a width of at least 1, got shape", shape],
+            )
+            with tf.control_dependencies([not_empty]):
+                images = tf.identity(images)
+            return self._predict(self._letterbox, images)
+
+        return predict_images
+
+    @functools.cached_property
+    def predict_encoded(self):
+        """`tf.function` from encoded pictures, each of its own size, to their joints and scores.
+
+        Input: `image_bytes`, string `[batch]`: JPEG, PNG or 24-bit BMP files, decoded as
+        `encoded_images.decode` says: the EXIF orientation is applied, transparency is blended with
+        white. A damaged file or one of another kind is an `InvalidArgumentError`.
+
+        Output: as of `predict_images`, each picture's joints in its own pixels, as it is shown.
+        """
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+        def predict_encoded(image_bytes):
+            return self._predict(
+                lambda encoded: self._letterbox(encoded_images.decode(encoded)), image_bytes
+            )
+
+        return predict_encoded
+
+    def predict(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Joints float32 `[joints, 2]` and scores `[joints]` of one picture (uint8, RGB)."""
+        answer = self.predict_images(image[np.newaxis])
+        return answer["joints"][0].numpy(), answer["scores"][0].numpy()
+
+    def _letterbox(self, image):
+        return geometry.letterbox(image, self.image_size)
+
+    def _predict(self, to_square, pictures):
+        """Runs the model on the squares that `to_square` makes of each of a batch of pictures."""
+        side = self.image_size
+        square_specs = (
+            tf.TensorSpec([side, side, 3], tf.float32),
+            tf.TensorSpec([2, 3], tf.float32),
+        )
+        squares, affines = tf.map_fn(to_square, pictures, fn_output_signature=square_specs)
+        # TensorFlow's convolutions by oneDNN, its default on processors with AVX-512, give an empty
+        # batch the shape of their input (2.21): a black square stands in.
+        count = tf.shape(squares)[0]
+        squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
+        flip_order = self.skeleton.flip_order if self.flip_test else None
+        model = functools.partial(portable.call, self.model) if self.portable else self.model
+        predict = functools.partial(model, training=False)
+        logits = heatmaps.predict_heatmaps(predict, squares, flip_order)[:count]
+        joints, scores = heatmaps.decode(logits, self.decoding)
+        to_picture = geometry.invert_affine(affines)
+        return {"joints": geometry.transform_points(to_picture, joints), "scores": scores}
+
+
+class SavedModelPredictor:
+    """An exported SavedModel, used like a `PosePredictor`.
+
+    Args:
+        path: Folder that `examples.pose.export` wrote.
+    """
+
+    def __init__(self, path):
+        assets = Path(path) / "assets"
+        if not (assets / SKELETON_ASSET).is_file():
+            raise RunFolderError(f"{path} is a SavedModel, but not one that `export` wrote.")
+        with model_files.loading(path):
+            skeleton = json.loads((assets / SKELETON_ASSET).read_text())
+            self.skeleton = Skeleton.from_metadata(skeleton)
+            self.settings = self._read_settings(assets / SETTINGS_ASSET)
+            self._loaded = tf.saved_model.load(str(path))
+            self._signature = self._loaded.signatures[IMAGES_SIGNATURE]
+
+    def predict(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Joints float32 `[joints, 2]` and scores `[joints]` of one picture (uint8, RGB)."""
+        answer = self._signature(images=tf.constant(image[np.newaxis]))
+        return answer["joints"][0].numpy(), answer["scores"][0].numpy()
+
+    @staticmethod
+    def _read_settings(path: Path) -> dict[str, Any]:
+        """`PosePredictor.settings` of the exported model; empty in exports of earlier versions."""
+        if not path.is_file():
+            return {}
+        settings = json.loads(path.read_text())
+        valid = isinstance(settings, dict) and settings.keys() == {"flip_test", "decoding"}
+        if not valid or not isinstance(settings["flip_test"], bool):
+            raise ValueError(f"{path} was not written by `examples.pose.export`")
+        return settings
+
+
+def load_predictor(
+    path, decoding: str | None = None, flip_test: bool | None = None
+) -> PosePredictor | SavedModelPredictor:
+    """Loads the model of a run folder, or a SavedModel exported from one.
+
+    Args:
+        path: The run folder or SavedModel, see `model_files.find_model`.
+        decoding: See `PosePredictor`; None means the default. A SavedModel has its own, and takes
+            no other.
+        flip_test: Likewise.
+
+    Raises:
+        RunFolderError: `path` is neither, or nothing has been trained in the run folder yet; or
+            `decoding` or `flip_test` differs from what a SavedModel was exported with.
+    """
+    path = model_files.find_model(path)
+    if not model_files.is_saved_model(path):
+        flip_test = FLIP_TEST if flip_test is None else flip_test
+        return load_run(path, flip_test=flip_test, decoding=decoding or DECODING)
+    predictor = SavedModelPredictor(path)
+    for name, value in (("decoding", decoding), ("flip_test", flip_test)):
+        if value is not None and predictor.settings.get(name) != value:
+            raise RunFolderError(
+                f"{path} is a SavedModel, exported with its own `{name}` "
+                f"({predictor.settings.get(name, 'unknown')}): leave it out, or export again. "
+                f"Got {value!r}."
+            )
+    return predictor
+
+
+def load_run(path, flip_test: bool = FLIP_TEST, decoding: str = DECODING) -> PosePredictor:
+    """Loads the model of a run folder.
+
+    Args:
+        path: The run folder, or the `model.keras` in it.
+        flip_test: See `PosePredictor`.
+        decoding: See `PosePredictor`.
+
+    Raises:
+        RunFolderError: `path` is not a run folder, nothing has been trained in it yet, or Keras
+            does not run on TensorFlow, which reads the pictures and is what is exported.
+    """
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise RunFolderError(
+            f"Set KERAS_BACKEND=tensorflow to predict or export, got {backend!r}: runs of every "
+            "backend load there."
+        )
+    path = model_files.find_model(path)
+    if model_files.is_saved_model(path):
+        raise RunFolderError(f"{path} is a SavedModel: give the run folder it was exported from.")
+    run = RunFolder(path)
+    with model_files.loading(path):
+        config = run.config
+        skeleton = Skeleton.from_metadata(config["skeleton"])
+        image_size = config["image_size"]
+        model = run.load_model()
+    return PosePredictor(model, image_size, skeleton, flip_test, decoding=decoding)
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--flip_test`, `--no_flip_test` and `--decoding`, with one default for all commands."""
+    parser.set_defaults(flip_test=None, decoding=None)
+    parser.add_argument(
+        "--flip_test",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="average over each picture and its mirror image: more accurate, at twice the cost "
+        "(the default of predict, evaluate, export and the web page)",
+    )
+    parser.add_argument(
+        *("--no_flip_test", "--no-flip_test"),
+        dest="flip_test",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="use each picture only as it is",
+    )
+    parser.add_argument(
+        "--decoding",
+        choices=heatmaps.DECODINGS,
+        default=argparse.SUPPRESS,
+        help=f"how joints are read from the heatmaps (default everywhere: {DECODING})",
+    )
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The values of `add_settings_arguments`, by the names that `PosePredictor` has for them."""
+    return {
+        "flip_test": FLIP_TEST if arguments.flip_test is None else arguments.flip_test,
+        "decoding": arguments.decoding or DECODING,
+    }

@@ -1,0 +1,1 @@
+"""Training: the loop, its batches, its run folder, and several processes."""

@@ -1,0 +1,104 @@
+"""Random augmentation: turn, scale, shift and mirror, and vary the colours.
+
+See `images.geometry` for points and affines.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from examples.pose.images.geometry import GREY, invert_affine, transform_points
+
+# How far training images are varied.
+ROTATION = 35.0  # Degrees, either way.
+SCALE = 1.35  # Up to so many times larger or smaller.
+SHIFT = 0.08  # Of the image's side, either way.
+GAIN = 0.3  # Colour and contrast, up to so many parts stronger or weaker.
+BRIGHTNESS = 25.0  # Of 255, either way.
+
+
+def random_affines(count: int, seed: tf.Tensor, from_size: int, to_size: int) -> tf.Tensor:
+    """Draws affines that mirror, turn, scale and shift squares, and map them to another size.
+
+    Args:
+        count: How many.
+        seed: `[2]`, determines the result.
+        from_size: Side of the squares that are mapped, in pixels.
+        to_size: Side of the squares they are mapped to.
+
+    Returns:
+        float32 `[count, 2, 3]`. A negative determinant means that the affine mirrors.
+    """
+    draws = tf.random.stateless_uniform((5, count), seed, -1.0, 1.0)
+    mirror = tf.where(draws[0] < 0, -1.0, 1.0)
+    angle = draws[1] * (ROTATION * np.pi / 180)
+    scale = SCALE ** draws[2] * (to_size / from_size)
+    shift = draws[3:] * (SHIFT * to_size)
+    cosine, sine = scale * tf.cos(angle), scale * tf.sin(angle)
+    linear = tf.stack(
+        [tf.stack([cosine * mirror, -sine], -1), tf.stack([sine * mirror, cosine], -1)], axis=1
+    )
+    # The centre of a square of n pixels is at (n - 1) / 2.
+    centre = tf.reduce_sum(linear, axis=-1) * ((from_size - 1) / 2)
+    offset = (to_size - 1) / 2 + tf.transpose(shift) - centre
+    return tf.concat([linear, offset[..., None]], axis=-1)
+
+
+def warp_images(images: tf.Tensor, affines: tf.Tensor, size: int) -> tf.Tensor:
+    """Applies affines to images, interpolating bilinearly; what lies outside of them is grey.
+
+    Args:
+        images: `[N, H, W, 3]`.
+        affines: `[N, 2, 3]`, map pixels of `images` to pixels of the result.
+        size: Side of the result in pixels.
+
+    Returns:
+        float32 `[N, size, size, 3]`.
+    """
+    inverse = tf.reshape(invert_affine(affines), (-1, 6))  # The operation asks where from.
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=tf.cast(images, tf.float32),
+        transforms=tf.pad(inverse, [[0, 0], [0, 2]]),
+        output_shape=(size, size),
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+        fill_value=GREY,
+    )
+
+
+def warp_targets(
+    targets: tf.Tensor, affines: tf.Tensor, size: int, flip_order: Sequence[int]
+) -> tf.Tensor:
+    """Applies affines to joints, and gives those that leave the image the weight 0.
+
+    Args:
+        targets: `[N, J, 3]`: x, y, weight.
+        affines: `[N, 2, 3]`. Where one mirrors, left joints become right ones.
+        size: Side of the resulting image in pixels.
+        flip_order: `Skeleton.flip_order`.
+    """
+    mirrored = tf.linalg.det(affines[..., :2]) < 0
+    targets = tf.where(mirrored[:, None, None], tf.gather(targets, flip_order, axis=1), targets)
+    joints = transform_points(affines, targets[..., :2])
+    inside = tf.reduce_all((joints > -0.5) & (joints < size - 0.5), axis=-1)
+    weights = targets[..., 2] * tf.cast(inside, tf.float32)
+    return tf.concat([joints, weights[..., None]], axis=-1)
+
+
+def colour_draws(count: int, seed: tf.Tensor) -> tf.Tensor:
+    """Draws how `jitter_colours` varies some images: float32 `[count, 2, 1, 1, 3]`, -1 to 1."""
+    return tf.random.stateless_uniform((count, 2, 1, 1, 3), seed, -1.0, 1.0)
+
+
+def jitter_colours(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Varies brightness, contrast and tint of images; values stay in 0 to 255.
+
+    Args:
+        images: `[N, H, W, 3]`.
+        draws: What `colour_draws` returned for N images.
+    """
+    common, single = tf.unstack(draws, axis=1)
+    gain = (1 + GAIN) ** (0.75 * common[..., :1] + 0.25 * single)
+    brightness = BRIGHTNESS * (0.75 * common[..., 1:2] + 0.25 * common[..., 2:])
+    return tf.clip_by_value((images - GREY) * gain + GREY + brightness, 0.0, 255.0)

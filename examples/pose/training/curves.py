@@ -1,0 +1,33 @@
+"""The curves of a training, as TensorBoard reads them."""
+
+import pathlib
+
+
+class CurveWriter:
+    """Writes the curves of a training for TensorBoard.
+
+    Args:
+        folder: Where to. Nothing is made there before the first point.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        self._writer = None
+
+    def add(self, step: int, **values: float) -> None:
+        """Adds a point to each curve.
+
+        Raises:
+            OSError: The points cannot be written.
+        """
+        import tensorflow as tf
+
+        try:
+            self._writer = self._writer or tf.summary.create_file_writer(str(self._folder))
+            with self._writer.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            reason = error.message.partition("\n")[0].rpartition("; ")[2]
+            raise OSError(None, reason, str(self._folder)) from error

@@ -1,0 +1,340 @@
+"""The folder that one training run lives in, and how its files are written.
+
+    runs/demo/
+        config.json     every argument of the run, the skeleton and digests of its data set
+        model.keras     the network as of the last finished epoch, ready for use
+        state.npz       weights, optimiser and step as of the last finished epoch, for resuming
+        logs/           TensorBoard curves
+        metrics.json    the result; its presence says that the run is finished
+        boxes.gif       the boxes while they were trained (`train --log_boxes`)
+        understanding/  pictures of what was learned (`examples.pose.understand`)
+        evaluation-*.json    what `examples.pose.evaluate` measured later, and its pictures, *.png
+
+Every file is written under a temporary name, `.partial-NAME`, and renamed when complete, so that a
+process killed at any moment leaves either the old file or the new one, never half of one. The files
+of an epoch are written in the order config.json, logs/, state.npz, model.keras: until there is a
+state, no epoch is finished, and the folder belongs to whatever arguments come next.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from examples.pose.cli.errors import UserError, describe
+from examples.pose.files.atomic_write import partial_path, whole_file, write_json
+from examples.pose.files.file_lock import lock
+
+# Written by `train` alone, which holds the folder's lock.
+TRAINED_FILES = ("config.json", "model.keras", "state.npz", "metrics.json", "boxes.gif")
+
+
+class RunFolderError(UserError):
+    """The run folder is not what the command needs; the message says why and what to do."""
+
+
+class RunFolder:
+    """Reads and writes one run folder.
+
+    Args:
+        path: The folder. It need not exist until something is written into it.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.config_path = self.path / "config.json"
+        self.model_path = self.path / "model.keras"
+        self.state_path = self.path / "state.npz"
+        self.logs_path = self.path / "logs"
+        self.metrics_path = self.path / "metrics.json"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's arguments and skeleton, as `train` wrote them.
+
+        Raises:
+            RunFolderError: There is no such file, or it is not one that `train` wrote.
+        """
+        if not self.config_path.exists():
+            raise RunFolderError(
+                f"{self.config_path} does not exist. Give a folder in which "
+                "`python -m examples.pose.train` has finished at least one epoch."
+            )
+        config = _read_json(self.config_path, "Restore it, or give another --run.")
+        for name, valid in (("image_size", _is_size), ("skeleton", _is_skeleton)):
+            if not valid(config.get(name)):
+                raise RunFolderError(
+                    f"{self.config_path} was not written by `python -m examples.pose.train`: "
+                    f"`{name}` is missing or wrong. Restore it, or give another --run."
+                )
+        return config
+
+    @property
+    def dataset(self) -> str:
+        """The data set that the run is measured on: the first that it was trained on.
+
+        Raises:
+            RunFolderError: The configuration does not name it.
+        """
+        name = self.config.get("dataset")
+        if not isinstance(name, str):
+            raise RunFolderError(
+                f"{self.config_path}: `dataset` is missing or wrong. Restore it, or give another "
+                "--run."
+            )
+        return name.split("+")[0]
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The result of a finished run, or None while it is unfinished.
+
+        Raises:
+            RunFolderError: The file cannot be read.
+        """
+        if not self.metrics_path.exists():
+            return None
+        return _read_json(self.metrics_path, "Delete it, and `train` measures the run again.")
+
+    @property
+    def has_finished_epoch(self) -> bool:
+        """Whether there is something of a training that another one must not replace."""
+        return any(p.exists() for p in (self.state_path, self.model_path, self.metrics_path))
+
+    def curve(self, name: str) -> dict[int, float]:
+        """One of the curves that `train` wrote for TensorBoard: values by step.
+
+        Raises:
+            RunFolderError: There is none.
+        """
+        from tensorboard.backend.event_processing import event_accumulator
+        from tensorboard.util import tensor_util
+
+        events = event_accumulator.EventAccumulator(
+            str(self.logs_path), size_guidance={event_accumulator.TENSORS: 0}
+        )
+        there = self.logs_path.is_dir()
+        if there:
+            events.Reload()
+        if not there or name not in events.Tags()["tensors"]:
+            raise RunFolderError(
+                f"{self.logs_path} has no curve {name!r}: it was removed, or was not written by "
+                "`python -m examples.pose.train`. Restore it, or give another --run."
+            )
+        return {
+            e.step: float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(name)
+        }
+
+    def check(
+        self,
+        config: Mapping[str, Any],
+        free: Sequence[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Checks that the folder holds no run, or one of this configuration.
+
+        Args:
+            config: Everything that determines the run, as JSON values.
+            free: Names of entries that may differ.
+            defaults: Values of entries that an older version did not write.
+
+        Raises:
+            RunFolderError: The folder holds a run with another configuration, or files of
+                these names that are not of a run.
+        """
+        if not self.has_finished_epoch and not self.config_path.exists():
+            return
+        if not self.config_path.exists():
+            raise RunFolderError(
+                f"{self.path} has files of a run but no config.json, which says of which. Give "
+                "another --run, or move them away."
+            )
+        old = self.config
+        if not self.has_finished_epoch:
+            return
+        old = {**(defaults or {}), **old}
+        new = json.loads(json.dumps(config))  # Tuples become lists, as they do in the file.
+        names = [k for k in {**old, **new} if k not in free and old.get(k) != new.get(k)]
+        if names:
+            lines = [f"  {k}: {old.get(k)!r} there, {new.get(k)!r} now" for k in names]
+            raise RunFolderError(
+                f"{self.path} holds a run with other arguments:\n"
+                + "\n".join(lines)
+                + "\nGive the same arguments to resume it, or another --run to start afresh."
+            )
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Writes what determines the run, where that has changed or was not written yet."""
+        if not self.config_path.exists() or self.config != json.loads(json.dumps(config)):
+            write_json(self.config_path, config)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder for this process; the lock ends with the process, however it ends.
+
+        Removes, before and after the body, what an interrupted training left half-written. Where
+        no epoch was finished, nothing of the body is left, nor a folder that was made for it.
+
+        Raises:
+            RunFolderError: Another process holds it.
+        """
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        before = {self.config_path} & set(self.path.glob("*")) | set(self._event_files())
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with _exclusive_file(self.path / ".lock"):
+                self._remove_partial_files()
+                try:
+                    yield
+                finally:
+                    self._remove_partial_files()
+                    if not self.has_finished_epoch:
+                        self._remove({self.config_path, *self._event_files()} - before)
+        finally:
+            for path in made:
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # Refused unless it is empty.
+
+    def _remove_partial_files(self) -> None:
+        for name in TRAINED_FILES:
+            partial_path(self.path / name).unlink(missing_ok=True)
+        for folder in self.path.glob(".boxes.gif-*"):  # Of `BoxLogger`.
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _event_files(self) -> Iterator[pathlib.Path]:
+        return self.logs_path.rglob("events.out.tfevents.*")
+
+    def _remove(self, files: Iterable[pathlib.Path]) -> None:
+        for path in files:
+            path.unlink(missing_ok=True)
+        for folder in (self.logs_path / "boxes", self.logs_path):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def save_model(self, model: keras.Model) -> None:
+        """Writes the architecture and weights of a functional model that is not compiled."""
+        with whole_file(self.model_path) as temporary:
+            model.save(temporary)
+
+    def load_model(self) -> keras.Model:
+        """Returns the model as of the last finished epoch, not compiled.
+
+        Raises:
+            RunFolderError: No epoch has been finished yet, there is no run, or the file is damaged.
+        """
+        if not self.model_path.exists():
+            raise RunFolderError(
+                f"{self.model_path} does not exist. Give a folder in which "
+                "`python -m examples.pose.train` has finished at least one epoch."
+            )
+        try:
+            model = keras.models.load_model(self.model_path, compile=False)
+        except MemoryError:
+            raise
+        # Keras meets damaged files with many kinds of error.
+        except Exception as error:
+            raise RunFolderError(
+                f"{self.model_path} cannot be loaded, it is damaged or of another version: "
+                f"{_first_line(error)}"
+            ) from error
+        if self.config_path.exists():
+            self._check_fits(model)
+        return model
+
+    def _check_fits(self, model: keras.Model) -> None:
+        """Raises a `RunFolderError` if the configuration is not that of the model."""
+        size, joints = self.config["image_size"], len(self.config["skeleton"]["joint_names"])
+        taken, found = model.inputs[0].shape[1:3], model.outputs[-1].shape[-1]
+        if taken not in ((size, size), (None, None)) or found != joints:
+            raise RunFolderError(
+                f"{self.config_path} is not that of {self.model_path}, which takes pictures of "
+                f"{taken[0]} x {taken[1]} pixels and finds {found} joints: it says {size} x {size} "
+                f"and {joints}. Restore both, or give another --run."
+            )
+
+    def save_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Writes the arrays that a training resumes from."""
+        with whole_file(self.state_path) as temporary, open(temporary, "wb") as file:
+            # A name with slashes or blanks is no name of an argument.
+            names = json.dumps(list(state))
+            arrays = {f"array{i}": value for i, value in enumerate(state.values())}
+            np.savez(file, names=names, **arrays)
+
+    def load_state(self) -> dict[str, np.ndarray] | None:
+        """Reads what `save_state` wrote, or None where there is nothing yet.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        if not self.state_path.exists():
+            return None
+        try:
+            with np.load(self.state_path) as file:
+                names = json.loads(str(file["names"]))
+                return {name: file[f"array{i}"] for i, name in enumerate(names)}
+        # NumPy and zipfile meet damaged files with many kinds of error.
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise RunFolderError(
+                f"{self.state_path} cannot be read: {_first_line(error)}. Restore it from a copy, "
+                "or give another --run."
+            ) from error
+
+
+@contextlib.contextmanager
+def _exclusive_file(path: pathlib.Path) -> Iterator[None]:
+    """Makes a file, locks it for the body, and removes it."""
+    while True:
+        with open(path, "w") as handle:
+            try:
+                lock(handle, wait=False)
+            except BlockingIOError:
+                raise RunFolderError(f"Another process is training in {path.parent}.") from None
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                error.filename = str(path)
+                raise
+            # The process that held it before may have removed it after we opened it.
+            if not path.exists() or not os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _read_json(path: pathlib.Path, remedy: str) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderError(f"{path} is damaged: {_first_line(error)}. {remedy}") from None
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path} is damaged: it must hold a JSON object. {remedy}")
+    return value
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_skeleton(value: Any) -> bool:
+    fields = ("joint_names", "flip_pairs", "limbs", "pck_reference")
+    if not (isinstance(value, dict) and all(isinstance(value.get(f), list) for f in fields)):
+        return False
+    names, flips, limbs, reference = (value[f] for f in fields)
+    joints = range(len(names))
+    return all(
+        isinstance(pair, list) and len(pair) == 2 and all(joint in joints for joint in pair)
+        for pair in (*flips, *limbs, reference)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return describe(error).strip().partition("\n")[0].rstrip(".")

@@ -1,0 +1,306 @@
+"""Trains one run: from its last finished epoch, or from the start, to its measured end."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from examples.pose import datasets
+from examples.pose.cli import interruption
+from examples.pose.cli.errors import UserError, as_user_error, describe
+from examples.pose.datasets import in_memory
+from examples.pose.datasets.in_memory import Photographs
+from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.evaluation import accuracy
+from examples.pose.files.atomic_write import write_json
+from examples.pose.models.blocks import BOX_CONTEXTS, Context
+from examples.pose.training import input_pipeline, training_arguments
+from examples.pose.training.curves import CurveWriter
+from examples.pose.training.distribution import Workers, make_workers
+from examples.pose.training.run_folder import RunFolder
+from examples.pose.training.trainer import DivergedError, Trainer
+from examples.pose.training.training_arguments import FREE_ARGUMENTS
+from tf_boxconv.visualize import BoxLogger
+
+
+def read_training_photographs(
+    names: list[str],
+    size: int,
+    data_dir: str | None,
+    prepared_dir: str | None,
+    skip_broken: bool = False,
+) -> tuple[Photographs, Skeleton]:
+    """Reads the training splits of data sets, letterboxed to one size, with the first one's joints.
+
+    Raises:
+        UserError: A data set is missing or broken, or has none of the joints of the first.
+    """
+    joined, target = None, None
+    for name in names:
+        with as_user_error(ValueError):
+            dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
+        target = target or skeleton
+        with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
+            dataset = datasets.with_joints(dataset, skeleton, target)
+        # What they say more of people differs from one to the other.
+        dataset = dataset.map(lambda e: {key: e[key] for key in ("image", "joints", "visibility")})
+        joined = dataset if joined is None else joined.concatenate(dataset)
+    title = f"reading {'+'.join(names)} train"
+    return in_memory.read_photographs(joined, size, title), target
+
+
+def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
+    """A trainer of the network that a run's arguments describe, with its first weights."""
+    keras.utils.set_random_seed(config["seed"])
+    return Trainer(
+        lambda: training_arguments.build_model(config, num_joints),
+        training_arguments.optimisation(config),
+        workers,
+    )
+
+
+def fit(
+    run: RunFolder,
+    config: dict[str, Any],
+    train_photographs: Photographs,
+    test_photographs: Photographs,
+    skeleton: Skeleton,
+    workers: Workers,
+    description: dict[str, Any],
+) -> keras.Model:
+    """Trains from the last finished epoch of the run, or from the start, to the last epoch.
+
+    Args:
+        run: Where the run is saved.
+        config: The arguments of the run.
+        train_photographs: What to train on.
+        test_photographs: What to measure on after each epoch, letterboxed to the image size.
+        skeleton: The joints.
+        workers: Where to train. The chief alone measures, writes and prints.
+        description: What to write as config.json.
+
+    Returns:
+        The trained model, ready for use.
+
+    Raises:
+        DivergedError: The loss is not finite or has exploded.
+    """
+    trainer = make_trainer(config, skeleton.num_joints, workers)
+    epochs, epoch_steps = config["epochs"], config["steps_per_epoch"]
+    state = run.load_state()
+    if state is not None:
+        trainer.restore(state)
+    first_epoch = trainer.done // epoch_steps
+    say = print if workers.is_chief else lambda *_, **__: None
+    say(f"{trainer.inference.name}: {trainer.inference.count_params():,} parameters")
+    if first_epoch:
+        say(f"Resuming {run.path} after epoch {first_epoch} of {epochs}", flush=True)
+    batches = iter(
+        workers.distribute(
+            lambda parts, count: input_pipeline.training_batches(
+                train_photographs,
+                skeleton.flip_order,
+                config["image_size"],
+                config["batch_size"],
+                steps=range(trainer.done, epochs * epoch_steps),
+                seed=config["seed"],
+                parts=parts,
+                num_parts=count,
+            )
+        )
+    )
+    curves = CurveWriter(run.logs_path)
+    boxes = keras.callbacks.CallbackList(
+        box_loggers(run, config, trainer.done) if workers.is_chief else [], model=trainer.model
+    )
+    boxes.on_train_begin()
+    for epoch in range(first_epoch, epochs):
+        say(f"Epoch {epoch + 1}/{epochs}", flush=True)
+        start = time.monotonic()
+        try:
+            progress = _progress_bar(epoch_steps, workers)
+            loss = trainer.run(
+                batches, epoch_steps, progress, lambda made: boxes.on_train_batch_end(made - 1)
+            )
+            speed = epoch_steps * config["batch_size"] / (time.monotonic() - start)
+            trainer.update_inference()
+            state = trainer.state()
+        except DivergedError as error:
+            raise DivergedError(_advice(error, run, epoch * epoch_steps)) from None
+        if workers.is_chief:
+            pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
+            rate = trainer.learning_rate(trainer.done - 1)
+            run.begin(description)
+            # Before the state: an epoch that is killed in between is made and written again.
+            curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
+            run.save_state(state)
+            run.save_model(trainer.inference)
+            say(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
+        boxes.on_epoch_end(epoch)
+    boxes.on_train_end()
+    trainer.update_inference()
+    return trainer.inference
+
+
+def _progress_bar(steps: int, workers: Workers):
+    """What to call with the steps made and their loss: a bar on a terminal, nothing elsewhere."""
+    if not (workers.is_chief and sys.stdout.isatty()):
+        return lambda step, loss: None
+    bar = keras.utils.Progbar(steps, stateful_metrics=["loss"])
+    return lambda step, loss: bar.update(step, [("loss", loss)])
+
+
+def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
+    remedy = "Try a lower --learning_rate, or --clip_norm 1"
+    if not run.state_path.exists():
+        return f"{error} There is no checkpoint yet. {remedy}."
+    saved = f"The last good checkpoint is that of step {saved_steps}, {run.state_path}."
+    return f"{error} {saved} {remedy}, in another --run."
+
+
+def box_loggers(
+    run: RunFolder, config: dict[str, Any], done: int
+) -> list[keras.callbacks.Callback]:
+    """The callback that shows the boxes of a box model in training, where that is wanted.
+
+    Args:
+        run: Where it writes.
+        config: The arguments of the run.
+        done: Steps made before; if these are all of them, nothing is left to be shown.
+    """
+    context = config["context"] or Context().kind
+    finished = done == config["epochs"] * config["steps_per_epoch"]
+    if not config.get("log_boxes") or context not in BOX_CONTEXTS or finished:
+        return []
+    every = max(1, config["steps_per_epoch"] // 10)
+    return [BoxLogger(run.logs_path, run.path / "boxes.gif", every=every, first_batch=done)]
+
+
+def train(config: dict[str, Any]) -> None:
+    """Trains and measures one run, from where it stands to its end.
+
+    Args:
+        config: A value for each argument of the command line.
+
+    Raises:
+        UserError: The arguments make no training, a data set cannot be read, the run folder holds
+            a run with other arguments or is in use, the training diverges, or memory or disk are
+            full. Where no epoch was finished, the run folder is as it was before.
+    """
+    run = RunFolder(config["run"])
+    names = training_arguments.dataset_names(config["dataset"])
+    title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
+    arguments = {key: value for key, value in config.items() if key != "run"}
+    # Before anything is waited for, read or written.
+    training_arguments.check(config)
+    _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton", "digests"))
+    with as_user_error(ValueError):
+        workers = make_workers(config["strategy"])
+    if run.metrics is not None:
+        print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
+        accuracy.print_results(run.metrics, title)
+        return
+    with as_user_error(ValueError):
+        input_pipeline.part_size(config["batch_size"], workers.replicas)
+    training_arguments.build_model(config)
+    with (
+        interruption.explain_stop(lambda: _kept(run, config) if workers.is_chief else ""),
+        run.lock() if workers.is_chief else contextlib.nullcontext(),
+    ):
+        places = config["data_dir"], config["prepared_dir"]
+        skip = {"skip_broken": config.get("skip_broken", False)}
+        image_size = config["image_size"]
+        canvas = round(image_size * input_pipeline.CANVAS_SCALE)
+        # First what would be missing last: an unknown test split should not cost a training.
+        test_photographs, skeleton = accuracy.read_test_photographs(
+            names[0], image_size, *places, **skip
+        )
+        train_photographs, train_skeleton = read_training_photographs(
+            names, canvas, *places, **skip
+        )
+        digests = {"train": train_photographs.digest, "test": test_photographs.digest}
+        train_photographs = some_of(train_photographs, config["limit_train"])
+        shown = test_photographs[: config["validation_size"]]
+        description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
+        _check_folder(run, description, free=(*FREE_ARGUMENTS, "digests"))
+        _check_photographs(run, config["dataset"], digests)
+        if workers.is_chief:
+            print(f"Training on {len(train_photographs)} photographs, testing on {len(shown)}")
+
+        with _full_memory_or_disk_explained(run, config):
+            model = fit(run, config, train_photographs, shown, train_skeleton, workers, description)
+            if workers.is_chief:
+                run.save_model(model)
+                result = accuracy.evaluate_joints(model, test_photographs, skeleton)
+                summary = {"epochs": config["epochs"], "parameters": model.count_params(), **result}
+                write_json(run.metrics_path, summary)
+                accuracy.print_results(result, title)
+        workers.wait()
+
+
+def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]) -> None:
+    """Refuses a folder that holds another run. Arguments that are newer have their defaults."""
+    defaults = vars(training_arguments.make_parser().parse_args(["--run", str(run.path)]))
+    run.check(arguments, free, {key: defaults[key] for key in defaults if key != "run"})
+
+
+def _check_photographs(run: RunFolder, dataset: str, digests: Mapping[str, str]) -> None:
+    """Refuses to go on with a run on other photographs or labels than it has begun with."""
+    # Older versions did not write the digests.
+    old = run.config.get("digests", digests) if run.has_finished_epoch else digests
+    changed = [split for split, digest in digests.items() if old[split] != digest]
+    if changed:
+        raise UserError(
+            f"The pictures or labels of {dataset} ({' and '.join(changed)}) are not those that "
+            f"{run.path} was trained with: they have changed, or others are left out as broken. "
+            "Restore them to resume it, or give another --run."
+        )
+
+
+@contextlib.contextmanager
+def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) -> Iterator[None]:
+    """Turns failures for want of memory, or to write a file, into errors that say what is kept."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{describe(error)}. {_kept(run, config)}") from error
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        remedy = "Try a smaller --batch_size, --image_size or --width."
+        raise UserError(f"Out of memory. {_kept(run, config)} {remedy}") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # JAX's error is an XlaRuntimeError with this word in it.
+    return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or (
+        type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError")
+        and "RESOURCE_EXHAUSTED" in str(error)
+    )
+
+
+def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
+    state = run.load_state()
+    if state is None:
+        return "No epoch was finished, so nothing is kept; the same command starts again."
+    done, epochs = int(state["step"]) // config["steps_per_epoch"], config["epochs"]
+    return (
+        f"{run.path} keeps everything up to the end of epoch {done} of {epochs}; the same command "
+        "goes on from there."
+    )
+
+
+def some_of(photographs: Photographs, limit: int | None) -> Photographs:
+    """At most so many photographs, from all over: data sets that are joined lie one after another.
+
+    None stands for all of them.
+    """
+    count = len(photographs)
+    if limit is None or limit >= count:
+        return photographs
+    return photographs[np.arange(limit) * count // limit]

@@ -1,0 +1,200 @@
+"""The training loop: steps on one or many replicas, averaged weights, a state that resumes exactly.
+
+It is a loop of its own because `keras.Model.fit` (Keras 3.15) cannot run under
+`MultiWorkerMirroredStrategy`: it takes a batch that is spread over workers for a tensor, and fails
+with "Attempt to convert a value (PerReplica...) with an unsupported type". One loop serves one
+process and many, on TensorFlow and on JAX, so that what one does the others do.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import keras
+import numpy as np
+
+from examples.pose import models
+from examples.pose.datasets.in_memory import Photographs
+from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.evaluation import metrics
+from examples.pose.inference import backends
+from examples.pose.models import heatmaps
+from examples.pose.training.distribution import Workers
+from examples.pose.training.input_pipeline import plain_batches
+from examples.pose.training.optimisation import Optimisation
+from examples.pose.training.run_folder import RunFolderError
+
+CHECK_STEPS = 10  # The loss is looked at every so many steps: looking waits for the device.
+# A network that knows nothing, and says so, has a loss of log(cells) a heatmap. One that has
+# learned anything is below; a mean so many times as large is on its way to infinity.
+EXPLOSION = 3.0
+
+
+class DivergedError(RunFolderError):
+    """The loss has become NaN, infinite or huge; the message says when, and what to do."""
+
+
+class Trainer:
+    """A network, its optimizer, and the steps they have made together.
+
+    Attributes:
+        model: The network that is trained, on every replica, under the policy of `settings`.
+        inference: The same network in float32 with one output, on this process alone. It holds the
+            weights to evaluate and to save as of the last `update_inference`.
+        done: The number of steps made.
+
+    Args:
+        build: Makes the network; called twice, both times under the seed as it stands.
+        settings: How to train it.
+        workers: Where to train it.
+    """
+
+    def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers: Workers):
+        self.settings = settings
+        self.workers = workers
+        self.done = 0
+        self.inference = models.inference_model(build())
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(settings.precision)
+        try:
+            with workers.scope():
+                self.model = build()
+                self._optimizer = settings.optimizer(self.model.trainable_variables)
+        finally:
+            keras.config.set_dtype_policy(policy)
+        self._largest_loss = EXPLOSION * math.log(math.prod(self.inference.output_shape[1:3]))
+        self._step = workers.compile_step(
+            self.model, self._optimizer, heatmaps.HeatmapCrossEntropy(), settings.clip_norm
+        )
+        self._predict = backends.compiled(self.inference)
+
+    def run(
+        self,
+        batches: Iterator[Sequence],
+        steps: int,
+        report: Callable[[int, float], None] = lambda step, loss: None,
+        after_step: Callable[[int], None] = lambda number: None,
+    ) -> float:
+        """Makes some steps.
+
+        Args:
+            batches: Iterator over the batches of `workers.distribute`, from step `done` on.
+            steps: How many.
+            report: Called every few steps with the steps made in this run, and the mean loss of
+                the last few.
+            after_step: Called after every step with the number of steps made in this run.
+
+        Returns:
+            The mean loss of the last output over all the steps.
+
+        Raises:
+            DivergedError: The loss is not finite or has exploded.
+        """
+        losses, waiting = [], []
+        for number in range(1, steps + 1):
+            waiting.append(self._step(*next(batches)))
+            self.done += 1
+            after_step(number)
+            if number % CHECK_STEPS == 0 or number == steps:
+                recent = [float(loss) for loss in waiting]
+                waiting.clear()
+                self._require_convergence(recent)
+                losses.extend(recent)
+                report(number, float(np.mean(recent)))
+        return float(np.mean(losses))
+
+    def _require_convergence(self, losses: list[float]) -> None:
+        mean = np.mean(losses)
+        if np.isfinite(mean) and mean <= self._largest_loss:
+            return
+        bad = next((i for i, loss in enumerate(losses) if not np.isfinite(loss)), len(losses) - 1)
+        step = self.done - len(losses) + bad
+        what = f"loss {losses[bad]:.4g}"
+        if np.isfinite(mean):
+            what = f"mean loss {mean:.4g} over {len(losses)} steps, more than any guess would have"
+        raise DivergedError(
+            f"The training diverged at step {step + 1}: {what}, learning rate "
+            f"{self.learning_rate(step):.3g}."
+        )
+
+    def learning_rate(self, step: int | None = None) -> float:
+        """The learning rate of a step, or of the next one."""
+        return float(self.settings.schedule(self.done if step is None else step))
+
+    def update_inference(self) -> None:
+        """Copies the weights, or their running averages, to `inference`."""
+        own = [variable.numpy() for variable in self.model.trainable_variables]
+        if self.settings.ema:
+            self._optimizer.finalize_variable_values(self.model.trainable_variables)
+        averaged = {variable.path: variable.numpy() for variable in self.model.variables}
+        if self.settings.ema:
+            for variable, value in zip(self.model.trainable_variables, own, strict=True):
+                variable.assign(value)
+        for variable in self.inference.variables:
+            value = averaged[variable.path]
+            # Keras takes the average before constraints act.
+            if variable.constraint is not None:
+                value = variable.constraint(value)
+            variable.assign(value)
+
+    def measure(self, photographs: Photographs, skeleton: Skeleton, batch_size: int) -> float:
+        """PCK@0.2 of `inference` in pixels of its images, without flip test."""
+        pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
+        for images, targets in plain_batches(photographs, batch_size):
+            joints, _ = heatmaps.decode(self._predict(images))
+            pck.update_joints(joints, targets[..., :2], targets[..., 2] > 0)
+        return float(pck.result())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that the next steps depend on, the batches aside, by name.
+
+        Raises:
+            DivergedError: Something in it is not finite.
+        """
+        state = {name: variable.numpy() for name, variable in self._variables().items()}
+        for name, value in state.items():
+            if not np.all(np.isfinite(value)):
+                raise DivergedError(
+                    f"The training diverged: {name} is not finite after step {self.done}, "
+                    f"learning rate {self.learning_rate(self.done - 1):.3g}."
+                )
+        return {"step": np.int64(self.done), **state}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes back to what `state` returned for a training of the same arguments.
+
+        Older versions did not save the scales of box layers, which follow from the arguments: where
+        they are missing, those of `model` stay.
+
+        Raises:
+            RunFolderError: `state` is that of another network or optimizer.
+        """
+        # States of earlier versions lack the scale of boxes, which follows from the arguments.
+        variables = {
+            name: variable
+            for name, variable in self._variables().items()
+            if name in state or not _is_scale(name)
+        }
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        found = {name: np.shape(value) for name, value in state.items() if name != "step"}
+        if "step" not in state or shapes != found:
+            names = [n for n in {**shapes, **found} if shapes.get(n) != found.get(n)] or ["step"]
+            raise RunFolderError(
+                f"The saved state is of another training: {names[0]} has shape "
+                f"{found.get(names[0])} there, {shapes.get(names[0])} here."
+            )
+        with self.workers.scope():
+            for name, variable in variables.items():
+                variable.assign(state[name])
+        self.done = int(state["step"])
+
+    def _variables(self) -> dict[str, keras.Variable]:
+        named = {f"weight {v.path}": v for v in self.model.variables}
+        # A path begins with the optimizer's name, which Keras numbers anew for each one.
+        return named | {
+            f"optimizer {i} {v.path.rpartition('/')[2]}": v
+            for i, v in enumerate(self._optimizer.variables)
+        }
+
+
+def _is_scale(name: str) -> bool:
+    return name.startswith("weight ") and name.endswith("/scale")

@@ -1,0 +1,133 @@
+"""Every command answers wrong arguments with one line, before it measures, reads or writes."""
+
+import importlib
+import os
+
+import pytest
+
+from examples.pose.cli import command_line
+
+COUNTS = ["0", "-1", "1.5", "x", "nan", "", "1" + "0" * 20]
+FILE = __file__
+FILES = ["", FILE + "/x"]
+FOLDERS = ["", FILE, FILE + "/x"]
+RUNS = ["/nowhere", FILE]
+# Modules of commands, what they need besides, and values that arguments of theirs do not take.
+BAD = {
+    "benchmarks.acceptance.__main__": (
+        [],
+        {"--rounds": COUNTS, "--runs": COUNTS, "--only": ["x"], "--output": FILES},
+    ),
+    "benchmarks.backends": (
+        [],
+        {
+            "--steps": COUNTS,
+            "--xla_steps": [*COUNTS, "1"],
+            "--context": ["x"],
+            "--width": COUNTS,
+            "--output": FILES,
+        },
+    ),
+    "benchmarks.compiled.__main__": ([], {"--rounds": COUNTS, "--output": FILES}),
+    "benchmarks.coordinate_scale": (
+        [],
+        {"--seeds": COUNTS, "--steps": COUNTS, "--tasks": ["x"], "--optimizers": ["x"]},
+    ),
+    "benchmarks.export": (
+        [],
+        {
+            "--rounds": COUNTS,
+            "--threads": COUNTS,
+            "--image_size": [*COUNTS, "97"],
+            "--width": COUNTS,
+            "--output": FILES,
+            "--run": RUNS,
+        },
+    ),
+    "benchmarks.input_pipeline": (
+        [],
+        {
+            "--rounds": COUNTS,
+            "--threads": COUNTS,
+            "--models": ["x"],
+            "--image_size": [*COUNTS, "97"],
+            "--batch_size": COUNTS,
+            "--output": FILES,
+        },
+    ),
+    "benchmarks.kill_training": ([], {"--kills": COUNTS, "--seed": ["-1", "x", str(2**32)]}),
+    "benchmarks.memory": ([], {"--threads": COUNTS}),
+    "benchmarks.model": (
+        [],
+        {
+            "--rounds": COUNTS,
+            "--threads": COUNTS,
+            "--kernel_sizes": [*COUNTS, "4"],
+            "--image_size": [*COUNTS, "97"],
+            "--model": ["x"],
+            "--width": COUNTS,
+            "--output": FILES,
+        },
+    ),
+    "benchmarks.operator": (
+        [],
+        {"--rounds": COUNTS, "--threads": COUNTS, "--suite": ["x"], "--output": FOLDERS},
+    ),
+    "benchmarks.quantized_pose": (
+        ["--run", "/nowhere"],
+        {"--calibration": COUNTS, "--limit": COUNTS, "--run": RUNS, "--data_dir": FOLDERS},
+    ),
+    "examples.pose.ablation": (
+        ["boxes", "--runs", "runs"],
+        {"--runs": FOLDERS, "--seeds": COUNTS, "--jobs": COUNTS},
+    ),
+    "examples.pose.evaluate": (
+        ["--run", "/nowhere"],
+        {
+            "--run": [*RUNS, ""],
+            "--dataset": ["x"],
+            "--data_dir": FOLDERS,
+            "--prepared_dir": FOLDERS,
+        },
+    ),
+    "examples.pose.launch": (
+        [],
+        {"--workers": COUNTS, "--max_restarts": ["-1", "x"]},
+    ),
+    "examples.pose.model_cost": (
+        [],
+        {
+            "--model": ["x"],
+            "--image_size": [*COUNTS, "97"],
+            "--width": COUNTS,
+            "--boxes": COUNTS,
+            "--kernel_size": [*COUNTS, "4"],
+        },
+    ),
+    "examples.pose.understand": (
+        ["--run", "/nowhere"],
+        {"--run": RUNS, "--data_dir": FOLDERS, "--prepared_dir": FOLDERS},
+    ),
+}
+CASES = [
+    pytest.param(module, [*needed, f"{name}={value}"], id=f"{module} {name}={value[-20:]}")
+    for module, (needed, arguments) in BAD.items()
+    for name, values in arguments.items()
+    for value in values
+]
+
+
+@pytest.mark.parametrize("module, arguments", CASES)
+def test_wrong_arguments_are_one_line(module, arguments, tmp_path, capsys, monkeypatch):
+    main = importlib.import_module(module).main
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("benchmarks.command_line.print_machine", lambda: pytest.fail("it began"))
+    try:
+        code = command_line.run(lambda: main(arguments))
+    except SystemExit as end:
+        code = end.code
+    errors = capsys.readouterr().err.strip()
+    assert code in (1, 2) and errors.startswith("error: ") and len(errors.splitlines()) == 1
+    name, _, value = arguments[-1].partition("=")
+    assert name in errors or f"`{name.lstrip('-').rstrip('s')}`" in errors or value in errors
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,176 @@
+import keras
+import numpy as np
+import pytest
+
+from examples.pose import model_cost, models
+from examples.pose.evaluation import multiply_adds
+from tests.layers.cases import trainable_parameters
+from tf_boxconv.layers import DepthwiseBoxConv2D
+
+# Small networks of each kind, and how many wide filters they have.
+SMALL = {
+    "light": {"width": 6, "depth": 2, "stages": 2},
+    "u_net": {"width": 4, "depth": 2, "levels": 3},
+    "full_resolution": {"width": 6, "depth": 2, "stride": 4},
+    "hourglass": {"width": 6, "depth": 2, "stacks": 2},
+}
+OUTPUTS = {"light": 2, "hourglass": 2}
+WIDE_FILTERS = {
+    "light": 2,
+    "u_net": 1 + 2 + 2,  # encoder levels 1 and 2, two decoder levels
+    "full_resolution": 2,
+    "hourglass": 1 + 2 * ((3 + 3 + 1) + 1),  # stem; a level: beside, down, up; bottom; end
+}
+
+
+def small(name, **arguments):
+    return models.build(name, image_size=32, **SMALL[name], **arguments)
+
+
+def wide_layers(model):
+    return [layer for layer in model.layers if layer.name.endswith("_far")]
+
+
+def images(count=2):
+    return np.random.default_rng(0).uniform(0, 255, (count, 32, 32, 3)).astype(np.float32)
+
+
+def outputs(model):
+    made = model(images())
+    return made if isinstance(made, list) else [made]
+
+
+@pytest.mark.parametrize("context", models.CONTEXTS)
+@pytest.mark.parametrize("name", models.MODELS)
+def test_contract(name, context):
+    model = small(name, context=context)
+    made = outputs(model)
+    assert len(made) == OUTPUTS.get(name, 1)
+    for logits in made:
+        assert logits.shape == (2, 16, 16, 14) and logits.dtype == "float32"
+        assert np.all(np.isfinite(logits)) and np.ptp(logits) > 0
+    assert len(wide_layers(model)) == WIDE_FILTERS[name]
+    last = models.inference_model(model)
+    assert last.output_shape == (None, 16, 16, 14)
+    np.testing.assert_array_equal(last(images()), made[-1])
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_twins_differ_in_the_wide_layers_only(name):
+    box, depthwise = small(name), small(name, context="depthwise")
+    assert [layer.name for layer in box.layers] == [layer.name for layer in depthwise.layers]
+    boxes, kernels = wide_layers(box), wide_layers(depthwise)
+    assert all(isinstance(layer, DepthwiseBoxConv2D) for layer in boxes)
+    assert all(layer.kernel_size == (7, 7) for layer in kernels)
+    for one, other in zip(box.layers, depthwise.layers, strict=True):
+        if one not in boxes:
+            assert type(one) is type(other) and one.get_config() == other.get_config()
+        assert one.output.shape == other.output.shape
+    channels = sum(layer.output.shape[-1] for layer in boxes)
+    box_parameters, kernel_parameters = map(trainable_parameters, (box, depthwise))
+    assert kernel_parameters - box_parameters == channels * (7 * 7 - 4)
+    values = sum(np.prod(layer.output.shape[1:]) for layer in boxes)
+    gap = multiply_adds.multiply_adds(depthwise) - multiply_adds.multiply_adds(box)
+    assert gap == values * (49 - multiply_adds.BOX_MULTIPLY_ADDS)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_filter_arguments_reach_every_block(name):
+    for context in ("depthwise", "dense"):
+        kernels = wide_layers(small(name, context=context, kernel_size=5))
+        assert {layer.kernel_size for layer in kernels} == {(5, 5)}
+    spread = wide_layers(small(name, context="dilated", kernel_size=9))
+    assert {(layer.kernel_size, layer.dilation_rate) for layer in spread} == {((3, 3), (4, 4))}
+    boxes = wide_layers(small(name, boxes=3))
+    assert {layer.depth_multiplier for layer in boxes} == {3}
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_size_arguments_change_the_network(name):
+    sizes = {None: small(name).count_params()}
+    for argument, value in SMALL[name].items():
+        if argument != "stride":  # The stem alone knows it.
+            larger = {**SMALL[name], argument: 2 * value if argument == "depth" else value + 1}
+            if argument == "stages":
+                larger |= {"depth": 3, "stages": 3}
+            sizes[argument] = models.build(name, image_size=64, **larger).count_params()
+    assert all(size > sizes[None] for argument, size in sizes.items() if argument), sizes
+
+
+def test_full_resolution_keeps_its_plane():
+    for stride, side in ((2, 16), (4, 8)):
+        model = models.build("full_resolution", image_size=32, width=4, depth=2, stride=stride)
+        planes = {layer.output.shape[1:3] for layer in wide_layers(model)}
+        assert planes == {(side, side)} and model.output_shape == (None, 16, 16, 14)
+
+
+@pytest.mark.parametrize("name,head", [("hourglass", "stack0"), ("light", "stage0")])
+def test_each_guess_sees_the_one_before(name, head):
+    model = small(name)
+    first, second = (np.asarray(output) for output in outputs(model))
+    kernel = model.get_layer(f"{head}_heatmaps").kernel
+    kernel.assign(3 * kernel)
+    changed_first, changed_second = (np.asarray(output) for output in outputs(model))
+    assert np.abs(changed_first - first).max() > 0.5 * np.abs(first).max()
+    assert np.abs(changed_second - second).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_all_weights_learn(name):
+    """No part of the network is cut off from the loss."""
+    model = small(name)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs))
+    targets = np.random.default_rng(1).normal(size=(4, 16, 16, 14))
+    model.fit(images(4), [targets] * len(model.outputs), verbose=0)
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        assert np.any(weight.numpy() != old), weight.path
+
+
+def test_multiply_adds():
+    image = keras.Input((8, 6, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, padding="same")(image)  # 4x3 outputs
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.DepthwiseConv2D(5, padding="same")(x)
+    x = DepthwiseBoxConv2D(depth_multiplier=2)(x)
+    model = keras.Model(image, keras.layers.Conv2D(7, 1)(x))
+    expected = 12 * (4 * 3 * 9 + 4 * 25 + 8 * multiply_adds.BOX_MULTIPLY_ADDS + 8 * 7)
+    assert multiply_adds.multiply_adds(model) == expected
+
+
+def test_multiply_adds_refuses_layers_it_does_not_know():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(TypeError, match="Dense"):
+        multiply_adds.multiply_adds(model)
+
+
+def test_model_cost_prints_every_model(capsys):
+    model_cost.main(["--image_size", "32", "--width", "4", "--kernel_size", "3"])
+    printed = capsys.readouterr().out
+    for name in models.MODELS:
+        for context in models.CONTEXTS:
+            model = models.build(name, context=context, image_size=32, width=4, kernel_size=3)
+            assert f"{model.count_params():,}" in printed
+        assert name in printed
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ({"name": "resnet"}, r"`name`.*'u_net'.*'resnet'"),
+        ({"context": "boxes"}, r"`context`.*'box'.*'boxes'"),
+        ({"boxes": 0}, r"`boxes`.*positive integer.*0"),
+        ({"kernel_size": 4}, r"`kernel_size`.*odd.*4"),
+        ({"width": 0}, r"`width`.*positive integer.*0"),
+        ({"image_size": 40, "name": "u_net"}, r"`image_size`.*multiple of 16.*40"),
+        ({"image_size": 0, "name": "u_net"}, r"`image_size`.*multiple of 16.*0"),
+        ({"levels": 6, "name": "u_net"}, r"`levels`.*2 to 5.*6"),
+        ({"depth": 3, "stages": 2, "name": "light"}, r"`depth`.*`stages`, 2, got 3"),
+        ({"stride": 3, "name": "full_resolution"}, r"`stride`.*2 or 4.*3"),
+        ({"stacks": 2, "name": "u_net"}, r"'u_net'.*no `stacks`.*'levels'"),
+        ({"image_size": 48, "name": "hourglass"}, r"`image_size`.*multiple of 32.*48"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        models.build(**arguments)

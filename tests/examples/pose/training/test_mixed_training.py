@@ -1,0 +1,99 @@
+"""Training on several data sets at once, on their small stand-ins."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from examples.pose import datasets, train
+from examples.pose.cli.errors import UserError
+from examples.pose.datasets import skeletons
+from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.training import train_run
+from tests.examples.pose.datasets.flic.test_flic_examples import write_official as write_flic
+
+_BUILDERS = Path(datasets.__file__).parent
+ALL = ["mpii", "lsp", "coco_keypoints", "flic"]
+TRAINING_PEOPLE = {"mpii": 4, "lsp": 2, "coco_keypoints": 3, "flic": 2}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """`data_dir` with all of them in it, and `prepared_dir`."""
+    root = tmp_path_factory.mktemp("data")
+    for name in ("mpii", "lsp", "coco_keypoints"):
+        shutil.copytree(_BUILDERS / name / "dummy_data", root / "official", dirs_exist_ok=True)
+    write_flic(root / "flic")
+    with pytest.MonkeyPatch.context() as patch:
+        manager = tfds.download.DownloadManager
+        patch.setattr(manager, "download_and_extract", lambda self, url: str(root / "flic"))
+        yield str(root / "official"), str(root / "prepared")
+
+
+@pytest.mark.parametrize("first", ALL)
+def test_the_first_decides_about_the_joints(places, first):
+    names = [first, *(name for name in ALL if name != first)]
+    photographs, skeleton = train_run.read_training_photographs(names, 40, *places)
+    assert skeleton.joint_names == datasets.load(first, "train", *places)[1].joint_names
+    assert photographs.labelled.shape == (11, skeleton.num_joints)
+    start = 0
+    for name in names:
+        own = datasets.load(name, "train", *places)[1].joint_names
+        part = photographs.labelled[start : start + TRAINING_PEOPLE[name]]
+        start += TRAINING_PEOPLE[name]
+        missing = [
+            joint not in own and joint not in ("thorax", "pelvis") for joint in skeleton.joint_names
+        ]
+        assert not part[:, missing].any()
+        # Everybody has a labelled joint; but one of MPII's has nothing but an ankle.
+        assert np.count_nonzero(~part.any(axis=1)) == (first == "flic" and name == "mpii")
+        if "right_shoulder" in own and name != "mpii":
+            assert part[:, skeleton.joint_names.index("right_shoulder")].all()
+
+
+def test_lsps_joints_reach_mpiis_by_name(places):
+    photographs, mpii = train_run.read_training_photographs(["mpii", "lsp"], 40, *places)
+    alone, lsp = train_run.read_training_photographs(["lsp"], 40, *places)
+    for j, name in enumerate(lsp.joint_names):
+        there = mpii.joint_names.index(name)
+        np.testing.assert_array_equal(photographs.joints[4:, there], alone.joints[:, j])
+        np.testing.assert_array_equal(photographs.labelled[4:, there], alone.labelled[:, j])
+
+
+def test_a_mixed_run_from_start_to_end(places, tmp_path):
+    data_dir, prepared_dir = places
+    arguments = ["--dataset", "+".join(ALL), "--run", str(tmp_path / "run")]
+    arguments += ["--data_dir", data_dir, "--prepared_dir", prepared_dir, "--epochs", "1"]
+    arguments += ["--steps_per_epoch", "2", "--image_size", "32", "--width", "8"]
+    train.main([*arguments, "--batch_size", "4"])
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert Skeleton.from_metadata(config["skeleton"]) == skeletons.MPII_SKELETON
+    result = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert result["pckh_joints_counted"] == 16  # MPII's validation split: one person.
+
+
+def test_some_of_all(places):
+    photographs, _ = train_run.read_training_photographs(["mpii", "lsp"], 40, *places)
+    few = train_run.some_of(photographs, 4)
+    places_in_all = [
+        next(i for i, image in enumerate(photographs.images) if np.array_equal(image, one))
+        for one in few.images
+    ]
+    assert places_in_all[0] < TRAINING_PEOPLE["mpii"] <= places_in_all[-1]
+    assert train_run.some_of(photographs, None) is photographs
+
+
+def test_nothing_in_common_is_named(places, monkeypatch):
+    hand = Skeleton(("thumb", "palm"), (), ((0, 1),), (0, 1))
+    load = datasets.load
+
+    def with_a_hand(name, *arguments):
+        dataset, skeleton = load(name, *arguments)
+        return dataset, hand if name == "coco_keypoints" else skeleton
+
+    monkeypatch.setattr(datasets, "load", with_a_hand)
+    with pytest.raises(UserError, match=r"--dataset joins lsp and coco_keypoints\. No joint"):
+        train_run.read_training_photographs(["lsp", "coco_keypoints"], 40, *places)

@@ -1,0 +1,249 @@
+"""`Trainer` in this process: what a step does, what is averaged, saved and refused."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from examples.pose import models
+from examples.pose.models import heatmaps
+from examples.pose.training.distribution import make_workers
+from examples.pose.training.optimisation import Optimisation
+from examples.pose.training.run_folder import RunFolder, RunFolderError
+from examples.pose.training.trainer import EXPLOSION, DivergedError, Trainer
+
+SIZE = 16
+
+
+def build(**arguments):
+    defaults = {"width": 6, "depth": 1, "stride": 4}
+    return models.build(
+        "full_resolution", num_joints=3, image_size=SIZE, **{**defaults, **arguments}
+    )
+
+
+def make_trainer(make=build, steps=100, seed=0, **settings):
+    keras.utils.set_random_seed(seed)
+    return Trainer(make, Optimisation(steps, **settings), make_workers())
+
+
+def batches(seed=1, count=1000):
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        images = rng.uniform(0, 255, (4, SIZE, SIZE, 3)).astype(np.float32)
+        joints = rng.uniform(0, SIZE - 1, (4, 3, 2))
+        labelled = rng.uniform(size=(4, 3, 1)) < 0.8
+        yield tf.constant(images), tf.constant(np.concatenate([joints, labelled], -1), tf.float32)
+
+
+def weights(model):
+    return {variable.path: variable.numpy() for variable in model.variables}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def test_learning_rate_rises_and_falls():
+    trainer = make_trainer(steps=200, learning_rate=1e-3)
+    rates = [trainer.learning_rate(step) for step in (0, 10, 20, 110, 199)]
+    assert rates[0] == 0 and rates[1] == pytest.approx(5e-4) and rates[2] == pytest.approx(1e-3)
+    assert rates[2] > rates[3] > rates[4] > 0
+
+
+def test_a_step_follows_the_gradient_of_the_loss():
+    """One step of Adam moves each weight by the learning rate against its gradient's sign."""
+    trainer = make_trainer(steps=5, learning_rate=1e-3)  # too short for a warm-up
+    model, (images, targets) = trainer.model, next(batches())
+    with tf.GradientTape() as tape:
+        loss = heatmaps.HeatmapCrossEntropy()(targets, model(images, training=True))
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    before = [variable.numpy() for variable in model.trainable_variables]
+    assert trainer.run(iter([(images, targets)]), 1) == pytest.approx(float(loss), rel=1e-5)
+    assert trainer.done == 1
+    for variable, old, gradient in zip(model.trainable_variables, before, gradients, strict=True):
+        clear = np.abs(gradient) > 0.05 * np.abs(gradient).max()  # where rounding does not matter
+        if "boxes" in variable.path or variable.path == "heatmaps/bias":
+            continue  # the constraint has its say; the softmax does not feel the bias
+        moved = (variable.numpy() - old)[clear]
+        np.testing.assert_allclose(moved, -1e-3 * np.sign(gradient)[clear], rtol=1e-2)
+
+
+def test_clipping_bounds_the_gradient(monkeypatch):
+    trainer = make_trainer(clip_norm=1e-3)
+    seen = []
+    apply = trainer._optimizer.apply
+
+    def spy(gradients, variables):
+        seen.append(tf.linalg.global_norm(gradients))
+        apply(gradients, variables)
+
+    monkeypatch.setattr(trainer._optimizer, "apply", spy)
+    tf.config.run_functions_eagerly(True)
+    try:
+        trainer.run(batches(), 1)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert float(seen[0]) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_every_output_of_a_network_is_trained():
+    def make():
+        return models.build("hourglass", num_joints=3, image_size=SIZE, width=4, depth=1, stacks=2)
+
+    trainer = make_trainer(make)
+    before = weights(trainer.model)
+    images, targets = next(batches())
+    loss = heatmaps.HeatmapCrossEntropy()(targets, trainer.model(images, training=True)[-1])
+    assert trainer.run(iter([(images, targets)] * 2), 1) == pytest.approx(float(loss), rel=1e-5)
+    trainer.run(iter([(images, targets)] * 2), 2)
+    # The heatmaps of the first hourglass are trained even where the second does not heed them.
+    assert np.any(
+        weights(trainer.model)["stack0_heatmaps/kernel"] != before["stack0_heatmaps/kernel"]
+    )
+    assert trainer.inference.output_shape == (None, SIZE // 2, SIZE // 2, 3)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.8])
+def test_inference_has_the_averaged_weights_and_training_its_own(ema):
+    trainer = make_trainer(ema=ema)
+    average = {}
+    for batch in batches(count=4):
+        trainer.run(iter([batch]), 1)
+        now = weights(trainer.model)
+        for name, value in now.items():
+            average[name] = ema * average.get(name, value) + (1 - ema) * value
+    trainer.update_inference()
+    assert_same(weights(trainer.model), now)
+    trainable = {variable.path for variable in trainer.model.trainable_variables}
+    for name, value in weights(trainer.inference).items():
+        expected = average[name] if name in trainable else now[name]
+        # Keras averages boxes before their constraint acts: a little off where it did.
+        tolerance = 2e-2 if "boxes" in name else 1e-6
+        np.testing.assert_allclose(value, expected, atol=tolerance, err_msg=name)
+    if ema:
+        assert np.abs(now["heatmaps/kernel"] - average["heatmaps/kernel"]).max() > 1e-5
+
+
+def test_weight_decay_spares_boxes_biases_and_norms():
+    trainer = make_trainer(steps=5, weight_decay=100.0, learning_rate=1e-3)
+    before = weights(trainer.model)
+    trainer.run(batches(), 1)
+    for name, value in weights(trainer.model).items():
+        if name.endswith("kernel"):
+            # Decayed by lr * decay = a tenth, and moved by lr at most.
+            np.testing.assert_allclose(value, 0.9 * before[name], atol=1.1e-3, err_msg=name)
+        elif "moving" not in name and "boxes" not in name:
+            np.testing.assert_allclose(value, before[name], atol=1.1e-3, err_msg=name)
+    boxes = next(name for name in before if "boxes" in name)
+    moved = np.abs(weights(trainer.model)[boxes] - before[boxes]).max()
+    assert moved < 5e-3 < 0.1 * np.abs(before[boxes]).max()
+
+
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "weight_decay": 0.1, "clip_norm": 1.0}])
+def test_restoring_goes_on_bit_for_bit(settings, tmp_path):
+    run = RunFolder(tmp_path)
+    whole = make_trainer(**settings)
+    all_batches = list(batches(count=6))
+    whole.run(iter(all_batches[:3]), 3)
+    run.save_state(whole.state())
+    whole.run(iter(all_batches[3:]), 3)
+
+    resumed = make_trainer(seed=7, **settings)
+    resumed.restore(run.load_state())
+    assert resumed.done == 3
+    resumed.run(iter(all_batches[3:]), 3)
+    assert_same(resumed.state(), whole.state())
+    resumed.update_inference()
+    whole.update_inference()
+    assert_same(weights(resumed.inference), weights(whole.inference))
+
+
+def test_the_state_of_an_earlier_version_is_restored():
+    """When the scale of boxes was no weight."""
+    trainer = make_trainer()
+    trainer.run(batches(), 2)
+    state = trainer.state()
+    earlier = {name: value for name, value in state.items() if not name.endswith("/scale")}
+    assert len(earlier) < len(state)
+    restored = make_trainer(seed=1)
+    restored.restore(earlier)
+    assert_same(restored.state(), state)
+
+
+def test_the_state_of_another_network_is_refused():
+    state = make_trainer().state()
+    with pytest.raises(RunFolderError, match=r"another training: .*stem_down.* \(3, 3, 32, 6\)"):
+        make_trainer(lambda: build(width=8)).restore(state)
+    with pytest.raises(RunFolderError, match="another training"):
+        make_trainer(ema=0.5).restore(state)
+    with pytest.raises(RunFolderError, match="step"):
+        make_trainer().restore({k: v for k, v in state.items() if k != "step"})
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_in_half_and_ends_in_float32(precision):
+    trainer = make_trainer(precision=precision, ema=0.5, clip_norm=1.0, learning_rate=1e-2)
+    assert keras.config.dtype_policy().name == "float32"
+    half = precision.removeprefix("mixed_")
+    block = trainer.model.get_layer("block0_mix")
+    assert block.compute_dtype == half and block.kernel.dtype == "float32"
+    assert trainer.model.get_layer("block0_far").boxes.dtype == tf.float32
+    batch = next(batches())
+    first = trainer.run(iter([batch]), 1)
+    last = trainer.run(iter([batch] * 40), 40)
+    assert np.isfinite(last) and last < first
+    trainer.update_inference()
+    assert trainer.inference.get_layer("block0_mix").compute_dtype == "float32"
+    logits = trainer.inference(batch[0])
+    assert logits.dtype == tf.float32 and np.all(np.isfinite(logits))
+    restored = make_trainer(precision=precision, ema=0.5, clip_norm=1.0, learning_rate=1e-2)
+    restored.restore(trainer.state())
+    assert_same(restored.state(), trainer.state())
+
+
+def test_a_loss_that_is_not_finite_is_reported_with_its_step():
+    trainer = make_trainer(learning_rate=1e-3)
+    good = list(batches(count=13))
+    images, targets = good[12]
+    trainer.run(iter(good), 12)
+    bad = (images * np.float32(np.nan), targets)
+    with pytest.raises(DivergedError, match=r"step 14: loss nan, learning rate 0\.00\d"):
+        trainer.run(iter([good[12], bad, good[0]]), 3)
+
+
+def test_a_loss_that_explodes_is_reported():
+    trainer = make_trainer(learning_rate=1e-3)
+    logits = trainer.model.get_layer("heatmaps")
+    logits.kernel.assign(1e4 * logits.kernel)
+    limit = EXPLOSION * np.log((SIZE // 2) ** 2)
+    with pytest.raises(DivergedError, match=r"step 10: mean loss [\d.e+]+ over 10 steps") as error:
+        trainer.run(batches(), 20)
+    assert float(str(error.value).split("mean loss ")[1].split()[0]) > limit
+    assert trainer.done == 10
+
+
+def test_a_state_that_is_not_finite_is_not_saved():
+    trainer = make_trainer()
+    kernel = trainer.model.get_layer("block0_mix").kernel
+    kernel.assign(kernel * np.float32(np.inf))
+    with pytest.raises(DivergedError, match=r"block0_mix.* is not finite"):
+        trainer.state()
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ({"steps": 0}, "`steps`.*0"),
+        ({"learning_rate": float("nan")}, "`learning_rate`.*nan"),
+        ({"weight_decay": -1.0}, "`weight_decay`.*-1"),
+        ({"clip_norm": -1.0}, "`clip_norm`.*-1"),
+        ({"ema": 1.0}, "`ema`.*1"),
+        ({"precision": "float16"}, "`precision`.*mixed_float16.*'float16'"),
+    ],
+)
+def test_bad_settings(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Optimisation(**{"steps": 10, **arguments})
