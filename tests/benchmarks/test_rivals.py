@@ -57,7 +57,7 @@ def test_average_pool_computes_box_means_inside():
     )
 
 
-@pytest.mark.parametrize("channels", [1, 3, opencv.MOST_CHANNELS + 2])
+@pytest.mark.parametrize("channels", [1, 3, opencv.MAX_CHANNELS + 2])
 @pytest.mark.parametrize("size", [1, 5, 31])
 def test_opencv_computes_box_means(size, channels):
     pytest.importorskip("cv2")
@@ -76,16 +76,16 @@ def test_opencv_computes_the_integral_image():
 
 
 @pytest.mark.parametrize("pass_name", PASSES)
-def test_the_stock_op_path_computes_what_the_box_does(pass_name):
+def test_portable_path_equals_box(pass_name):
     case = dataclasses.replace(TINY, multiplier=2)
     inputs = Inputs(case)
     pairs = zip(
         tf.nest.flatten(called("box", case, 5, inputs, pass_name)),
-        tf.nest.flatten(called("overlap matrices", case, 5, inputs, pass_name)),
+        tf.nest.flatten(called("portable", case, 5, inputs, pass_name)),
         strict=True,
     )
-    for ours, stock in pairs:
-        np.testing.assert_allclose(ours, stock, rtol=1e-4, atol=1e-4)
+    for ours, portable in pairs:
+        np.testing.assert_allclose(ours, portable, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", rivals.FLOAT_TYPES)
@@ -117,7 +117,7 @@ def test_costly_and_impossible_candidates_are_skipped_with_a_reason():
 
     assert reason("depthwise", 63, FORWARD) is None
     assert "multiply-adds" in reason("depthwise", 31, FORWARD_BACKWARD)
-    assert "multiply-adds" in reason("overlap matrices", 31, FORWARD, height=2048, width=2048)
+    assert "multiply-adds" in reason("portable", 31, FORWARD, height=2048, width=2048)
     assert reason("box", 127, FORWARD_BACKWARD, height=2048, width=2048) is None
     assert "one filter" in reason("cumsum+gather", 3, FORWARD, multiplier=2)
     assert "float16" in reason("cumsum+gather", 3, FORWARD, dtype="float16")
