@@ -50,7 +50,7 @@ def network(context: str, width: int) -> keras.Model:
 
 
 class Training:
-    """A network that trains on the pictures batch by batch."""
+    """A network and the position in its training data."""
 
     def __init__(self, folder: Path, jit_compile: bool | str = "auto"):
         with np.load(folder / PICTURES) as pictures:
@@ -65,7 +65,7 @@ class Training:
         self._step = 0
 
     def disturb(self, part: float) -> None:
-        """Multiplies every trainable weight by about 1 + `part`, at random."""
+        """Multiplies every trainable weight by 1 + noise of standard deviation `part`."""
         rng = np.random.default_rng(0)
         for variable in self.model.trainable_variables:
             weight = keras.ops.convert_to_numpy(variable.value)

@@ -29,7 +29,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def difference(losses: list[float], of: list[float]) -> float:
-    """Returns the largest relative difference of two losses at the same step."""
+    """Returns the largest relative difference between the losses of the same step."""
     return float(np.max(np.abs(np.array(losses) - of) / np.abs(of)))
 
 
@@ -54,7 +54,7 @@ def backends_table(found: dict[str, dict]) -> rich.table.Table:
 
 
 def xla_table(found: dict[str, dict[str, list[float]]]) -> rich.table.Table:
-    """Returns a table of TensorFlow with and without XLA. The first step compiles: not timed."""
+    """Returns a table of TensorFlow with and without XLA. It leaves out the first step."""
     table = rich.table.Table(title="training the pose network on TensorFlow, with and without XLA")
     table.add_column("")
     for name in ("steps", "last loss", "largest difference", "ms / step", "x without XLA"):
@@ -81,9 +81,19 @@ def main(argv: list[str] | None = None) -> None:
     """Trains and prints two tables."""
     parser = command_line.make_parser("backends", __doc__)
     add = parser.add_argument
-    add("--steps", type=command_line.positive, default=100, help="of each backend (100)")
-    add("--xla_steps", type=command_line.integer(2), default=50, help="with and without XLA (50)")
-    add("--context", choices=models.CONTEXTS, default="pure_box", help="of the network (pure_box)")
+    add("--steps", type=command_line.positive, default=100, help="steps on each backend (100)")
+    add(
+        "--xla_steps",
+        type=command_line.integer(2),
+        default=50,
+        help="steps with and without XLA (50)",
+    )
+    add(
+        "--context",
+        choices=models.CONTEXTS,
+        default="pure_box",
+        help="filters of the network (pure_box)",
+    )
     add(
         "--width",
         type=command_line.positive,

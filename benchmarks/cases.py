@@ -72,7 +72,7 @@ class Entry:
 
 
 def centred_boxes(case: Case, size: int) -> np.ndarray:
-    """Boxes `[C, M, 4]` of about `size` x `size` pixels, centred on the output pixel.
+    """Returns boxes `[C, M, 4]` of about `size` x `size` pixels, centred on the output pixel.
 
     The edges are fractional, like those of learned boxes.
     """
@@ -81,7 +81,7 @@ def centred_boxes(case: Case, size: int) -> np.ndarray:
 
 
 def random_boxes(case: Case, seed: int = 0) -> np.ndarray:
-    """Boxes `[C, M, 4]` of various sizes and positions, as in a trained layer.
+    """Returns boxes `[C, M, 4]` of various sizes and positions, as in a trained layer.
 
     Heights and widths are log-uniform between one pixel and the plane's size. The distance of the
     centre from the output pixel is log-uniform between a quarter of a pixel and of the plane.

@@ -108,7 +108,7 @@ def _size(path: Path) -> int:
 
 
 def table_of(results: dict[str, Result], threads: int) -> rich.table.Table:
-    """One row a format."""
+    """Returns a table with one row per format."""
     table = rich.table.Table(title=f"pose network, one picture, {threads_text(threads)}")
     table.add_column("format")
     for name in ("largest error", "MB", "ms (quartiles)", "x saved_model"):

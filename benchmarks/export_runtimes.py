@@ -23,7 +23,7 @@ INPUT, OUTPUT = "image", "output_0"
 
 def saved_model(path: Path, threads: int = 1) -> Run:
     """Loads a SavedModel. TensorFlow uses the process's threads, whatever `threads` says."""
-    loaded = tf.saved_model.load(str(path))  # `run` keeps it: signatures do not keep variables.
+    loaded = tf.saved_model.load(str(path))  # Signatures do not keep variables alive; `run` does.
 
     def run(images: np.ndarray) -> np.ndarray:
         signature = loaded.signatures["serving_default"]

@@ -113,7 +113,7 @@ class Training:
             raise RuntimeError(f"The training failed:\n{errors.decode()}")
         if process.returncode == 0:
             return None
-        epoch = self.epoch  # Fails if the state is damaged.
+        epoch = self.epoch  # Raises if the state is damaged.
         if self.run.model_path.exists():
             self.run.load_model()
         left = [p for p in self.run.path.glob(".partial-*") if p.stat().st_mtime_ns > before]
@@ -188,7 +188,7 @@ def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, 
         time.sleep(1e-2)
     start_seconds = time.monotonic() - began
     process.communicate()
-    undisturbed.finish()  # Raises if the process failed; otherwise it is finished already.
+    undisturbed.finish()  # Raises if the training failed.
     epoch_seconds = (time.monotonic() - began - start_seconds) / epochs
     killed = Training(folder / "killed", epochs)
     moments = draw_moments(kills, seed, start_seconds, epoch_seconds)
@@ -212,8 +212,8 @@ def main(argv: list[str] | None = None) -> int:
     """Trains, kills and prints; returns 1 if the runs end differently."""
     parser = command_line.make_parser("kill_training", __doc__)
     add = parser.add_argument
-    add("--kills", type=command_line.positive, default=20, help="how many (20)")
-    add("--seed", type=command_line.seed, default=0, help="of the moments (0)")
+    add("--kills", type=command_line.positive, default=20, help="number of kills (20)")
+    add("--seed", type=command_line.seed, default=0, help="seed of the moments (0)")
     args = parser.parse_args(argv)
     command_line.print_machine()
     with tempfile.TemporaryDirectory() as folder, child_processes.stopped_at_end():

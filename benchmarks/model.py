@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
         type=command_line.positive,
         nargs="+",
         default=[3, 7, 15],
-        help="of the twins (3 7 15)",
+        help="kernel sizes of the twins (3 7 15)",
     )
     add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
     add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="which network")

@@ -11,7 +11,7 @@ from benchmarks import results
 from benchmarks.cases import Case
 from benchmarks.results import Row, Run
 
-# In a file or pipe, tables must not be cut at the default width.
+# In a file or pipe, rich would cut tables at 80 columns.
 console = rich.console.Console()
 if not console.is_terminal:
     console = rich.console.Console(width=150)

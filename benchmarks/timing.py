@@ -1,4 +1,4 @@
-"""Interleaved timing: every candidate runs in every round, so drift affects all of them equally."""
+"""Interleaved timing. Every candidate runs in every round, so drift affects all equally."""
 
 from __future__ import annotations
 
