@@ -81,7 +81,7 @@ def float32_error(plane: np.ndarray) -> float:
 
 
 def half_error(dtype: str) -> float:
-    """Returns the largest difference from the float32 result, in units of `dtype`'s rounding error."""
+    """Returns the largest difference from the float32 result, in rounding errors of the type."""
     roundoff, smallest = HALF_TYPES[dtype]
     case = Case(2, 128, 128, 8, dtype=dtype)
     x, boxes = Inputs(case).x, random_boxes(case)
