@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         "--min_score",
         type=command_line.score,
         default=0.5,
-        help="joints below are drawn as uncertain (default: %(default)s)",
+        help="joints with a lower score are drawn as uncertain (default: %(default)s)",
     )
     add(
         "--timeout",

@@ -52,7 +52,7 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
 
 
 def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
-    """Reads an answer. Raises TimeoutError even if data keeps arriving, but slowly."""
+    """Reads an answer. Raises TimeoutError after `timeout` seconds, even if data still arrives."""
     end, content = time.monotonic() + timeout, b""
     while part := response.read1():
         content += part

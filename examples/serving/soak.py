@@ -4,7 +4,8 @@
 
 Exports the run's model and loads it in a C++ program with `tensorflow::LoadSavedModel`, as
 TensorFlow ModelServer does. Valid requests, with pictures of many sizes, must get the Keras model's
-answers. Invalid requests must get an error. Memory must not grow. Otherwise the exit status is 1.
+answers. Invalid requests must get an error. Memory must not grow. If any of this fails, the exit
+status is 1.
 """
 
 import sys
@@ -130,7 +131,12 @@ def main(argv=None) -> None:
         default=8,
         help="maximum number of photos (default: %(default)s)",
     )
-    add("--api", choices=native_loader.APIS, default="saved_model", help="(default: %(default)s)")
+    add(
+        "--api",
+        choices=native_loader.APIS,
+        default="saved_model",
+        help="TensorFlow's interface to load the model with (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "Nothing was measured, and no files were left."):
