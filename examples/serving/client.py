@@ -2,6 +2,8 @@
 
 python -m examples.serving.client photo.jpg --grpc localhost:8500 --output pose.png
 python -m examples.serving.client photo.jpg --rest localhost:8501 --output pose.png
+
+Prints the joints and their scores.
 """
 
 import argparse
