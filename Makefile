@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# tensorflow-cpu is smaller, but exists for x86-64 only. For a GPU: `make demo TENSORFLOW=tensorflow`.
+# On x86-64 the smaller package, tensorflow-cpu, is the default. For a GPU: `make demo TENSORFLOW=tensorflow`.
 TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
 # PyTorch from PyPI needs gigabytes. To use the small CPU build, first run in .venv
 # `pip install torch --index-url https://download.pytorch.org/whl/cpu`.
