@@ -1,21 +1,20 @@
 # Two commands for a fresh machine with Python 3.10-3.13, a C++17 compiler and make:
 #   make demo   trains, evaluates, draws and exports a pose model with box convolutions
 #   make test   runs the tests
-# Both install what they need into .venv and build the op on first use. On the other backends of Keras:
-#   make backends-test   installs JAX and PyTorch, and runs the operators' and layers' tests on them
+# Both install their requirements into .venv and build the op on first use. CONTRIBUTING.md lists the
+# other targets.
 
 PYTHON ?= python3
 VENV ?= .venv
-# tensorflow-cpu is the small package; on machines that it is not made for, or for a GPU, say
-# `make demo TENSORFLOW=tensorflow`.
+# On x86-64 the smaller package, tensorflow-cpu, is the default. For a GPU: `make demo TENSORFLOW=tensorflow`.
 TENSORFLOW ?= $(if $(filter x86_64,$(shell uname -m)),tensorflow-cpu,tensorflow)
-# What pip installs of PyTorch: PyPI's needs gigabytes. A small one is had by
-# `pip install torch --index-url https://download.pytorch.org/whl/cpu` in .venv, before.
+# PyTorch from PyPI needs gigabytes. To use the small CPU build, first run in .venv
+# `pip install torch --index-url https://download.pytorch.org/whl/cpu`.
 TORCH ?= torch>=2.6
 JAX ?= jax>=0.10,<0.11
 DEMO_RUN ?= runs/demo
 DEMO_FLAGS ?=
-# A module's tests stay together, for they share what they set up.
+# Tests of one module run in one process because they share fixtures.
 PYTEST_PROCESSES ?= --numprocesses=auto --maxprocesses=4 --dist=loadscope
 PYTEST_FLAGS ?=
 BAZEL_FLAGS ?=
@@ -40,7 +39,7 @@ test: install
 long-test: install
 	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 
-# What runs on every backend.
+# Tests that run on every backend.
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test_constraints.py \
 	tests/test_initializers.py tests/examples/pose/inference/test_backends.py
 define backend_tests
@@ -56,7 +55,7 @@ backends-test: install
 	$(BIN)/python -m pytest -m long -k jax $(PYTEST_FLAGS) tests/examples/pose/training/test_distribution.py
 	$(call backend_tests,torch)
 
-# An installation with JAX and without TensorFlow, from nothing, and tests in it.
+# Installs JAX and this package, without TensorFlow, into a new environment, and runs tests there.
 WITHOUT_TENSORFLOW = build/without_tensorflow
 WITHOUT_TENSORFLOW_TESTS ?= tests/ops tests/layers/test_box_conv2d.py tests/layers/test_saving.py
 without-tensorflow-test:
@@ -69,17 +68,17 @@ without-tensorflow-test:
 		&& KERAS_BACKEND=jax .venv/bin/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
 			$(WITHOUT_TENSORFLOW_TESTS)
 
-# The oldest Keras that pyproject.toml allows on the oldest Python, and the newest on the newest, each
-# in a new environment. pip alone would not install the oldest beside this TensorFlow, which asks for
-# a newer one, hence --no-deps.
+# Tests the oldest Keras that pyproject.toml allows on the oldest Python, and the newest Keras on the newest
+# Python, each in a new environment. --no-deps is needed because TensorFlow requires a newer Keras than the
+# oldest.
 PYTHON_OLDEST ?= $(shell tests/find_python.sh 3.10)
 PYTHON_NEWEST ?= $(shell tests/find_python.sh 3.13)
 KERAS_OLDEST ?= $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 KERAS_RANGE = build/keras_range
 KERAS_RANGE_TESTS ?= tests/ops tests/layers tests/test_constraints.py tests/test_initializers.py
-# Arguments: a name, an interpreter, what pip installs as Keras.
+# Arguments: a name, a Python interpreter, the Keras requirement for pip.
 define keras_range_test
-@if [ -z "$(2)" ]; then echo "NOT TESTED: $(1) (no such Python here; say where it is with \
+@if [ -z "$(2)" ]; then echo "NOT TESTED: $(1) (this Python was not found; set \
 	PYTHON_OLDEST=... or PYTHON_NEWEST=...)"; else set -ex; \
 rm -rf $(KERAS_RANGE)/$(1); mkdir -p $(KERAS_RANGE)/$(1); \
 git ls-files -z | xargs -0 cp --parents -t $(KERAS_RANGE)/$(1); cd $(KERAS_RANGE)/$(1); \
@@ -95,13 +94,13 @@ keras-range-test:
 	$(call keras_range_test,oldest,$(PYTHON_OLDEST),keras==$(KERAS_OLDEST).0)
 	$(call keras_range_test,newest,$(PYTHON_NEWEST),keras<4)
 
-# The README's table of what runs where.
+# Prints the table of tests passed on each backend.
 support-table: backends-test
 	$(call backend_tests,tensorflow)
 	$(BIN)/python -m tests.support_table build/tests/tensorflow.xml build/tests/jax.xml build/tests/torch.xml
 
-# The op library as TensorFlow ModelServer's build makes it, offline with Debian's bazel-bootstrap, and
-# the operators' tests on it.
+# Builds the op library with Bazel as ModelServer does, but offline with Debian's bazel-bootstrap, and runs
+# the operator tests on it.
 bazel-test: install
 	PYTHON_BIN_PATH=$(abspath $(BIN)/python) bazel test $(BAZEL_FLAGS) \
 		:all :libtf_boxconv_ops.so :build_info
@@ -109,8 +108,8 @@ bazel-test: install
 		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops \
 		tests/backends/test_tensorflow_library.py
 
-# Core under sanitizers on random and hostile problems, for so many minutes. A failure prints the
-# command that repeats it, `make fuzz SEED=...`.
+# Runs core under sanitizers on random and hostile problems for MINUTES. A failure prints the command that
+# repeats it, `make fuzz SEED=...`.
 MINUTES ?= 1
 FUZZ_PROCESSES ?= $(shell nproc)
 FUZZ_FLAGS ?= $(if $(SEED),--seed $(SEED),--minutes $(MINUTES) --processes $(FUZZ_PROCESSES) \
@@ -123,14 +122,14 @@ fuzz:
 
 install: $(VENV)/.installed $(LIBRARY)
 
-# TensorFlow first: the op is compiled against the one that is installed.
+# TensorFlow comes first because the op is compiled against the installed version.
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || (echo "Python's venv module is missing: \
 	on Debian and Ubuntu run 'apt install python3-venv'" && false)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
 	$(BIN)/pip install --quiet --disable-pip-version-check \
 		-e ".[benchmarks,examples,export,runtimes,test,lint]"
-	# It would bring `tensorflow` along, over tensorflow-cpu.
+	# --no-deps: it depends on `tensorflow`, which pip would install over tensorflow-cpu.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 		"tensorflow-serving-api>=2.21,<2.22"
 	touch $@
@@ -151,8 +150,8 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
 
-# On a machine with a CUDA GPU: the kernels' results, compute-sanitizer, and the table of bandwidths.
-# Needs nvcc, and PYTHON with NumPy and PyTorch or CuPy: no TensorFlow, no network.
+# Checks the CUDA kernels' results on a GPU, runs compute-sanitizer, and prints a table of bandwidths. Needs
+# nvcc, and a PYTHON with NumPy and PyTorch or CuPy. Needs neither TensorFlow nor a network.
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu
 

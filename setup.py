@@ -1,13 +1,13 @@
-"""Builds the compiled libraries for the installed frameworks; all else is in pyproject.toml.
+"""Builds the compiled libraries for the installed frameworks. Metadata is in pyproject.toml.
 
 | installed | built |
 | --- | --- |
-| TensorFlow | its ops, how its XLA compiles them, and core with handlers for JAX |
-| JAX alone | core with handlers |
+| TensorFlow | TensorFlow ops with their XLA lowering, and core with XLA handlers for JAX |
+| JAX alone | core with XLA handlers |
 | PyTorch alone | core |
 
-CMake does the building. `pip install .` builds in an isolated environment, in which the installed
-frameworks are hidden, so a fresh interpreter outside that environment is asked about them.
+CMake runs the compilers. `pip install .` builds in an isolated environment that hides the installed
+frameworks, so a new interpreter outside of it is started to find them.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 
-# A framework prints to stdout on some machines while it is imported, hence the marked line.
+# Importing a framework prints to stdout on some machines, so the answer's line starts with ANSWER.
 ASK = """
 import importlib.util, json
 def folders(package):
@@ -67,44 +67,45 @@ NO_NVCC = (
     "BOXCONV_CUDA is ON but no nvcc works. Put it on the PATH, set CUDACXX, run `pip install "
     "nvidia-cuda-nvcc`, or set BOXCONV_CUDA=OFF for a build without GPU kernels."
 )
-# What to do about failures that a line of the build's output names.
+# Advice for failures, by a pattern in the output of the build.
 HELP = {
     "No space left on device": "the disk is full. Free some space, or set TMPDIR to another disk.",
     "BOXCONV_CUDA is ON but no nvcc works": NO_NVCC,
     "Killed signal|compiler: Killed": (
-        "the compiler ran out of memory. Set CMAKE_BUILD_PARALLEL_LEVEL=1 for one at a time."
+        "the compiler ran out of memory. Set CMAKE_BUILD_PARALLEL_LEVEL=1 to compile one file at a "
+        "time."
     ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Frameworks:
-    """What is installed: of each framework what it said of itself, or None."""
+    """The installed frameworks: the answers to the ASK_* questions, or None if not installed."""
 
     tensorflow: dict | None
     jax: dict | None
     torch: dict | None
-    nvidia: list[str]  # folders of PyPI's packages of CUDA
+    nvidia: list[str]  # folders of NVIDIA's CUDA packages from PyPI
 
     @property
     def has_cuda(self) -> bool:
-        """Whether any of them could run CUDA kernels."""
+        """Whether any of the frameworks supports CUDA."""
         found = (self.tensorflow, self.jax, self.torch)
         return any(framework["has_cuda"] for framework in found if framework)
 
     @property
     def ffi_include(self) -> str:
-        """Where the headers of XLA's foreign function interface are, or nothing.
+        """The include folder of XLA's foreign function interface, or an empty string.
 
-        TensorFlow's, if there are two: its XLA takes no handler built for a newer interface than
-        its own, while JAX takes older ones.
+        TensorFlow's headers are preferred to JAX's: TensorFlow refuses handlers built for a newer
+        interface than its own, but JAX accepts older ones.
         """
         framework = self.tensorflow or self.jax
         return framework["include"] if framework else ""
 
 
 def find_frameworks() -> Frameworks:
-    """Asks what is installed, and stops if nothing is that could call the kernels."""
+    """Finds the installed frameworks. Exits with an error if there are none."""
     errors = {}
     found = {}
     questions = {"TensorFlow": ASK_TENSORFLOW, "JAX": ASK_JAX, "PyTorch": ASK_TORCH}
@@ -112,7 +113,7 @@ def find_frameworks() -> Frameworks:
         found[name], errors[name] = ask(question)
     if not any(found.values()):
         said = "\n".join(f"  {name}: {error}" for name, error in errors.items())
-        print(f"{sys.executable} said:\n{said}")
+        print(f"{sys.executable} found no framework:\n{said}")
         raise SystemExit(
             f"{FAILED}it compiles for the installed frameworks and found none of TensorFlow, "
             "JAX and PyTorch. First run `pip install 'tensorflow>=2.21,<2.22'` (or "
@@ -128,11 +129,12 @@ def find_frameworks() -> Frameworks:
 
 
 def ask(question: str) -> tuple[dict | None, str]:
-    """What a fresh interpreter answers, or None and the last line of what it complained of."""
+    """Runs a question in a new interpreter; returns the answer, or None and the last error line."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     isolated = {k: v for k, v in environment.items() if k != "PYTHONPATH"}
     complaint = ""
-    # The second try sees PYTHONPATH: there `pip install --no-build-isolation` may find a framework.
+    # The second attempt keeps PYTHONPATH, which may contain a framework if pip runs with
+    # --no-build-isolation.
     for env in (isolated, environment):
         code = ASK.format(question=question)
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
@@ -144,7 +146,7 @@ def ask(question: str) -> tuple[dict | None, str]:
 
 
 def ffi_version(include: str) -> str | None:
-    """The version of XLA's foreign function interface that headers define."""
+    """The version of XLA's foreign function interface in these headers."""
     if not include:
         return None
     text = (Path(include) / "xla" / "ffi" / "api" / "c_api.h").read_text()
@@ -155,22 +157,22 @@ def ffi_version(include: str) -> str | None:
 def cuda_environment(nvidia_packages: list[str]) -> dict[str, str]:
     """The environment in which CMake finds nvcc.
 
-    That is where `CUDACXX` says, on the `PATH`, or where PyPI's `nvidia-cuda-nvcc` has it.
+    nvcc is taken from `CUDACXX`, from the `PATH`, or from PyPI's `nvidia-cuda-nvcc`, in this order.
     """
     environment = dict(os.environ)
     if not (environment.get("CUDACXX") or shutil.which("nvcc")):
         for folder in nvidia_packages:
             for nvcc in Path(folder).glob("cu*/bin/nvcc"):
                 environment["CUDACXX"] = str(nvcc)
-                # Its own libraries lie where nvcc does not look.
+                # nvcc does not search the folder of the package's own libraries.
                 environment["LIBRARY_PATH"] = str(nvcc.parents[1] / "lib")
     return environment
 
 
 def cuda_choice(framework_has_cuda: bool, environment: dict[str, str]) -> str:
-    """`BOXCONV_CUDA` of the environment (ON, OFF), or AUTO: if nvcc works.
+    """Returns the CMake option `BOXCONV_CUDA`: ON, OFF, or AUTO (build the kernels if nvcc works).
 
-    Frameworks without CUDA could never run the kernels: AUTO then spares the minutes they take.
+    AUTO becomes OFF if no framework supports CUDA: compiling kernels takes minutes.
     """
     choice = environment.get("BOXCONV_CUDA", "AUTO")
     if choice not in ("AUTO", "ON", "OFF"):
@@ -178,7 +180,7 @@ def cuda_choice(framework_has_cuda: bool, environment: dict[str, str]) -> str:
     if choice == "ON" and not shutil.which(environment.get("CUDACXX") or "nvcc"):
         raise SystemExit(FAILED + NO_NVCC)
     if choice == "AUTO" and not framework_has_cuda:
-        print("tf_boxconv: CUDA kernels are NOT built: no installed framework has CUDA itself")
+        print("tf_boxconv: CUDA kernels are NOT built: no installed framework supports CUDA")
         return "OFF"
     return choice
 
@@ -190,12 +192,12 @@ def built_cuda_version(build: Path) -> str | None:
 
 
 def cxx_compiler() -> str:
-    """The C++ compiler, as `CXX` may name it with flags; stops if it cannot compile C++17."""
+    """The C++ compiler, with flags if `CXX` has any. Exits if it cannot compile C++17."""
     usual = ("c++", "g++", "clang++")
     compiler = os.environ.get("CXX") or next(filter(shutil.which, usual), None)
     if compiler is None:
         raise SystemExit(f"{FAILED}none of {', '.join(usual)} is on the PATH. {GET_COMPILER}")
-    # The library headers of old compilers lack parts of C++17 that their language level has.
+    # Old compilers accept -std=c++17 but lack headers of its standard library.
     source = "#include <charconv>\n#if __cplusplus < 201703L\n#error no C++17\n#endif\n"
     command = [*shlex.split(compiler), "-std=c++17", "-fsyntax-only", "-x", "c++", "-"]
     try:
@@ -220,7 +222,7 @@ def build_tool(name: str) -> str:
 
 
 def run(command: list, environment: dict[str, str], task: str) -> None:
-    """Runs a command of the build; if it fails, its output ends with one sentence of help."""
+    """Runs a command of the build. If it fails, exits with one sentence of advice."""
     process = subprocess.Popen(
         list(map(str, command)),
         env=environment,
@@ -241,11 +243,11 @@ def run(command: list, environment: dict[str, str], task: str) -> None:
 
 
 def replace_files(source: Path, target: Path) -> None:
-    """Makes `target` hold the files of `source` and no others.
+    """Makes `target` contain exactly the files of `source`.
 
-    Everything is copied before anything is replaced, so that a full disk changes nothing. Files are
-    replaced whole: processes that have loaded an earlier library keep it. The op library comes
-    last, because make takes it for the sign of a finished build.
+    All files are copied before the first is replaced, so a full disk changes nothing. Each file is
+    replaced by a rename, so processes that have loaded an earlier library keep it. The op library
+    comes last, because make uses it as the mark of a finished build.
     """
     names = sorted((path.name for path in source.iterdir()), key=lambda name: "_ops." in name)
     target.mkdir(exist_ok=True)
@@ -264,7 +266,7 @@ def replace_files(source: Path, target: Path) -> None:
 
 
 class BuildLibraries(build_ext):
-    """Puts the libraries and `build_info.json`, which says what they are, into `tf_boxconv/lib`."""
+    """Builds the libraries and their description, `build_info.json`, into `tf_boxconv/lib`."""
 
     def build_extension(self, ext: Extension) -> None:
         """Configures and builds custom_ops with CMake."""
@@ -280,13 +282,13 @@ class BuildLibraries(build_ext):
         environment = {**cuda_environment(frameworks.nvidia), "CXX": compiler}
         cuda = cuda_choice(frameworks.has_cuda, environment)
         library = Path(self.build_lib).resolve() / "tf_boxconv" / "lib"
-        # What an earlier build left there may be for other frameworks.
+        # Files of an earlier build may be for other frameworks.
         shutil.rmtree(library, ignore_errors=True)
         library.mkdir(parents=True)
         build = Path(self.build_temp).resolve() / "cmake"
         configure = [
             *(cmake, "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
-            # pip's is in a folder of its own each time, which CMake would remember.
+            # pip installs ninja into a new folder each time; CMake would keep the old path.
             f"-DCMAKE_MAKE_PROGRAM={ninja}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
             f"-DBOXCONV_TF_COMPILE_FLAGS={shlex.join(tensorflow['compile'])}",
@@ -297,7 +299,7 @@ class BuildLibraries(build_ext):
         try:
             run(configure, environment, "CMake")
         except SystemExit:
-            # CMake would remember what it found, a compiler since removed for example.
+            # CMake's cache may name a compiler that has been removed since.
             shutil.rmtree(build, ignore_errors=True)
             raise
         run([cmake, "--build", build], environment, "compiling")
@@ -311,7 +313,7 @@ class BuildLibraries(build_ext):
         (library / "build_info.json").write_text(json.dumps(info) + "\n")
 
     def copy_extensions_to_source(self) -> None:
-        """Puts the libraries beside the sources, which `pip install -e .` makes importable."""
+        """Copies the libraries next to the sources, as `pip install -e .` needs."""
         built = Path(self.build_lib) / "tf_boxconv" / "lib"
         try:
             replace_files(built, ROOT / "tf_boxconv" / "lib")
@@ -319,7 +321,7 @@ class BuildLibraries(build_ext):
             raise SystemExit(f"{FAILED}{error}") from None
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Names the library that there always is as CMake does: Python does not import it."""
+        """Returns the file of core's library, which every build has; Python does not import it."""
         return str(Path("tf_boxconv", "lib", "libtf_boxconv_core.so"))
 
 

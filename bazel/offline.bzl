@@ -1,4 +1,4 @@
-"""What Bazel would otherwise download before it compiles any C++."""
+"""Local replacements for the repositories that Bazel would download to compile C++."""
 
 def _written(context):
     for path, content in context.attr.files.items():
@@ -11,7 +11,7 @@ _written_repository = repository_rule(
 )
 
 def _native_rules(name, package, rules):
-    """A repository whose rules are the ones built into Bazel."""
+    """Defines a repository whose rules forward to those built into Bazel."""
     forward = "def {rule}(**attributes):\n    native.{rule}(**attributes)\n"
     _written_repository(name = name, files = {
         package + "/BUILD": "",
@@ -19,7 +19,7 @@ def _native_rules(name, package, rules):
     })
 
 def offline_repositories():
-    """Defines what Debian's Bazel 4.2.3 loads for C++ and its tests, without a network."""
+    """Defines the repositories that Debian's Bazel 4.2.3 loads for C++ code and tests."""
     native.local_repository(name = "platforms", path = "/usr/share/bazel/platforms")
     _native_rules("rules_cc", "cc", [
         "cc_binary",
@@ -41,7 +41,7 @@ def offline_repositories():
     ])
     _native_rules("rules_proto", "proto", ["proto_lang_toolchain", "proto_library"])
 
-    # Every test depends on it, whether or not coverage is asked for.
+    # Every test depends on it, even without coverage.
     _written_repository(name = "remote_coverage_tools", files = {
         "BUILD": "\n".join([
             "filegroup(name = \"%s\", visibility = [\"//visibility:public\"])" % name

@@ -1,6 +1,6 @@
-"""The TensorFlow that pip installed, under the names that TensorFlow's own source tree uses."""
+"""Makes pip's TensorFlow available under the target names of TensorFlow's source tree."""
 
-# TensorFlow prints to stdout on some machines while it is imported, hence the marked lines.
+# Importing TensorFlow prints to stdout on some machines, so each answer line has a NAME= prefix.
 _ASK_TENSORFLOW = """
 import tensorflow as tf
 print("VERSION=" + tf.__version__)
@@ -36,14 +36,14 @@ package(default_visibility = ["//visibility:public"])
 def _ask_tensorflow(context):
     python = context.os.environ.get("PYTHON_BIN_PATH") or context.which("python3")
     if not python:
-        fail("pip_tensorflow found no python3: set PYTHON_BIN_PATH to one that has TensorFlow.")
+        fail("pip_tensorflow found no python3: set PYTHON_BIN_PATH to a Python with TensorFlow.")
     answer = context.execute(
         [python, "-c", _ASK_TENSORFLOW],
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     if answer.return_code:
-        fail(("pip_tensorflow: %s has no TensorFlow that can be imported; set PYTHON_BIN_PATH " +
-              "to one that has.\n%s") % (python, answer.stderr))
+        fail(("pip_tensorflow: %s cannot import TensorFlow; set PYTHON_BIN_PATH to a Python " +
+              "that can.\n%s") % (python, answer.stderr))
     lines = [line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line]
     return {line[0]: line[1] for line in lines}
 
@@ -58,7 +58,7 @@ def _pip_tensorflow(context):
     context.file("tensorflow/core/BUILD", _CORE_BUILD)
 
 pip_tensorflow = repository_rule(
-    doc = "Asks the Python in PYTHON_BIN_PATH, else python3, for its TensorFlow.",
+    doc = "Locates the TensorFlow of the Python in PYTHON_BIN_PATH, or of python3 by default.",
     implementation = _pip_tensorflow,
     environ = ["PYTHON_BIN_PATH"],
     local = True,

@@ -1,15 +1,19 @@
-"""Measurements: each is a command that prints the machine, the versions and its figures.
+"""Benchmarks. Each is a command that prints the machine, the versions and its figures.
 
-| command | what |
+| command | measures |
 | --- | --- |
-| `python -m benchmarks.operator` | the operator beside its rivals, in named suites |
+| `python -m benchmarks.operator` | time of the operator and its rivals, in named suites |
 | `python -m benchmarks.memory` | memory beyond inputs, outputs and gradients |
-| `python -m benchmarks.model` | the pose network beside its depthwise twins |
-| `python -m benchmarks.acceptance` | the project's budgets, kept or missed |
-| `python -m benchmarks.compiled` | under XLA: TensorFlow compiled or not, and JAX |
-| `python -m benchmarks.gpu` | the CUDA kernels by themselves (`make gpu-check`) |
-| `python -m benchmarks.coordinate_scale` | how stored coordinates should be scaled |
-| `python -m benchmarks.kill_training` | a training that is killed and resumed ends the same |
+| `python -m benchmarks.model` | speed of the pose network with boxes and with depthwise kernels |
+| `python -m benchmarks.acceptance` | which of the project's budgets are kept |
+| `python -m benchmarks.backends` | training of the pose network with every Keras backend |
+| `python -m benchmarks.export` | error, size and speed of every export format |
+| `python -m benchmarks.quantized_pose` | accuracy of 8-bit pose networks |
+| `python -m benchmarks.input_pipeline` | speed of the pose example's training batches |
+| `python -m benchmarks.compiled` | operator and training step with and without XLA, and on JAX |
+| `python -m benchmarks.gpu` | the CUDA kernels without a framework (`make gpu-check`) |
+| `python -m benchmarks.coordinate_scale` | training with different scales of the box coordinates |
+| `python -m benchmarks.kill_training` | whether a killed and resumed training ends the same |
 """
 
 import os

@@ -1,6 +1,6 @@
-"""Trains the pose network from given weights on given pictures, under the backend in force.
+"""Trains the pose network on the current Keras backend, from saved weights and pictures.
 
-`benchmarks.backends` has it run by a worker of each backend of Keras.
+`benchmarks.backends` runs this in one worker process for each backend.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from examples.pose.training.optimisation import Optimisation
 NUM_JOINTS = 14
 IMAGE_SIZE = 96
 BATCH = 16
-# Of a training that begins as these do. Training magnifies rounding, the more the higher the rate:
-# at 3e-4 a change of all weights by 1e-7 changes losses by 8e-4 within 100 steps, as do backends.
+# Length of the learning rate schedule, and its rate. Training amplifies rounding errors, and a
+# higher rate amplifies them more: at 3e-4, changing all weights by 1e-7 changes losses by 8e-4
+# within 100 steps, as much as changing the backend.
 STEPS, LEARNING_RATE = 1000, 1e-4
 ROUNDING = 1e-7
 WEIGHTS, PICTURES = "start.weights.h5", "pictures.npz"
 
 
 def prepare(folder: Path, context: str, width: int, batches: int = 8) -> None:
-    """Writes what all start from: random weights, and drawn figures with their joints."""
+    """Writes the common start of all trainings: random weights, and drawn figures with joints."""
     keras.utils.set_random_seed(0)
     network(context, width).save_weights(folder / WEIGHTS)
     drawn = [figure.draw_figure(0, "train", index, IMAGE_SIZE) for index in range(batches * BATCH)]
@@ -43,14 +44,14 @@ def prepare(folder: Path, context: str, width: int, batches: int = 8) -> None:
 
 
 def network(context: str, width: int) -> keras.Model:
-    """The pose network."""
+    """Builds the pose network."""
     return models.build(
         "u_net", context=context, num_joints=NUM_JOINTS, image_size=IMAGE_SIZE, width=width
     )
 
 
 class Training:
-    """A network and the pictures that it sees, a batch after the other."""
+    """A network and the position in its training data."""
 
     def __init__(self, folder: Path, jit_compile: bool | str = "auto"):
         with np.load(folder / PICTURES) as pictures:
@@ -65,23 +66,23 @@ class Training:
         self._step = 0
 
     def disturb(self, part: float) -> None:
-        """Changes every weight that is trained by about this part of it."""
+        """Multiplies every trainable weight by 1 + noise of standard deviation `part`."""
         rng = np.random.default_rng(0)
         for variable in self.model.trainable_variables:
             weight = keras.ops.convert_to_numpy(variable.value)
             variable.assign(weight * (1 + part * rng.standard_normal(weight.shape)))
 
     def step(self) -> float:
-        """Trains on the next batch; returns its loss."""
+        """Trains on the next batch and returns its loss."""
         start = self._step * BATCH % len(self._images)
         self._step += 1
-        self.model.reset_metrics()  # Keras would return the mean of all steps.
+        self.model.reset_metrics()  # Otherwise Keras returns the mean over all steps.
         batch = slice(start, start + BATCH)
         return float(self.model.train_on_batch(self._images[batch], self._joints[batch]))
 
 
 def train(folder: Path, steps: int, disturbance: float = 0.0) -> dict[str, Any]:
-    """The losses of all steps and the median of a step's seconds. Runs in a worker."""
+    """Returns the losses of all steps and the median seconds of a step. Runs in a worker."""
     training = Training(folder)
     if disturbance:
         training.disturb(disturbance)
@@ -95,11 +96,11 @@ def train(folder: Path, steps: int, disturbance: float = 0.0) -> dict[str, Any]:
 
 
 def train_with_and_without_xla(folder: Path, steps: int) -> dict[str, dict[str, list[float]]]:
-    """Losses and seconds of each step with XLA and without, by turns. Runs in a worker."""
+    """Returns losses and seconds of each step, with and without XLA. Runs in a worker."""
     trainings = {"without XLA": Training(folder, False), "XLA": Training(folder, True)}
     found = {name: {"losses": [], "seconds": []} for name in trainings}
     for i in range(steps):
-        # The order alternates: what the one leaves in caches is the other's in turn.
+        # The order alternates, so that both profit equally from the caches.
         for name in list(trainings)[:: 1 if i % 2 else -1]:
             start = time.perf_counter()
             found[name]["losses"].append(trainings[name].step())

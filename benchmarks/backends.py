@@ -1,14 +1,14 @@
-"""The pose network trained by every backend of Keras, and by TensorFlow with and without XLA.
+"""Trains the pose network on every Keras backend, and on TensorFlow with and without XLA.
 
     python -m benchmarks.backends
 
-All start from the same weights and see the same pictures in the same order, so that losses must
-agree up to rounding, which training amplifies. Backends that are not installed are left out. With
-and without XLA, TensorFlow takes steps by turns in one process; each backend has a process of its
-own, so that their times are only a rough comparison.
+All trainings start from the same weights and see the same pictures in the same order. Their losses
+must agree up to rounding errors, which training amplifies. Backends that are not installed are
+skipped. TensorFlow takes steps with and without XLA alternately in one process. Each backend runs
+in its own process, so their times are only a rough comparison.
 
-The network has boxes and 1x1 convolutions alone unless `--context` says otherwise: XLA's depthwise
-convolutions and interpolation on processors are a few times slower than TensorFlow's own.
+By default the network has only boxes and 1x1 convolutions, because XLA's depthwise convolutions and
+interpolation on CPUs are a few times slower than TensorFlow's. `--context` changes this.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def difference(losses: list[float], of: list[float]) -> float:
-    """The largest difference of two losses at the same step, relative to the second."""
+    """Returns the largest relative difference between the losses of the same step."""
     return float(np.max(np.abs(np.array(losses) - of) / np.abs(of)))
 
 
 def backends_table(found: dict[str, dict]) -> rich.table.Table:
-    """One row a backend; the first is what the others are compared with."""
-    table = rich.table.Table(title="the pose network under Keras's backends")
+    """Returns a table with one row per backend. All are compared with the first."""
+    table = rich.table.Table(title="training the pose network on Keras's backends")
     table.add_column("backend")
     for name in ("steps", "first loss", "last loss", "largest difference", "ms / step"):
         table.add_column(name, justify="right")
@@ -54,8 +54,8 @@ def backends_table(found: dict[str, dict]) -> rich.table.Table:
 
 
 def xla_table(found: dict[str, dict[str, list[float]]]) -> rich.table.Table:
-    """TensorFlow with and without XLA; the first step, which compiles, is not timed."""
-    table = rich.table.Table(title="the pose network under TensorFlow, jit_compile")
+    """Returns a table of TensorFlow with and without XLA. It leaves out the first step."""
+    table = rich.table.Table(title="training the pose network on TensorFlow, with and without XLA")
     table.add_column("")
     for name in ("steps", "last loss", "largest difference", "ms / step", "x without XLA"):
         table.add_column(name, justify="right")
@@ -81,9 +81,19 @@ def main(argv: list[str] | None = None) -> None:
     """Trains and prints two tables."""
     parser = command_line.make_parser("backends", __doc__)
     add = parser.add_argument
-    add("--steps", type=command_line.positive, default=100, help="of each backend (100)")
-    add("--xla_steps", type=command_line.integer(2), default=50, help="with and without XLA (50)")
-    add("--context", choices=models.CONTEXTS, default="pure_box", help="of the network (pure_box)")
+    add("--steps", type=command_line.positive, default=100, help="steps on each backend (100)")
+    add(
+        "--xla_steps",
+        type=command_line.integer(2),
+        default=50,
+        help="steps with and without XLA (50)",
+    )
+    add(
+        "--context",
+        choices=models.CONTEXTS,
+        default="pure_box",
+        help="filters of the network (pure_box)",
+    )
     add(
         "--width",
         type=command_line.positive,
@@ -103,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
         for backend in filter(importlib.util.find_spec, BACKENDS):
             with _worker(backend) as worker:
                 found[backend] = worker.call(backend_training.train, folder, args.steps)
-        # What rounding alone does to losses.
+        # Shows how much rounding alone changes the losses.
         rounding = backend_training.ROUNDING
         with _worker(BACKENDS[0]) as worker:
             found[f"{BACKENDS[0]}, weights changed by {rounding:g}"] = worker.call(

@@ -1,4 +1,4 @@
-"""What is measured: a case is a tensor with its boxes, a candidate an operator of some size."""
+"""The objects of a measurement: a case is a tensor and its boxes, a candidate an operator."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ PASSES = FORWARD, FORWARD_BACKWARD = ("forward", "forward+backward")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A tensor and how many boxes or filters each of its channels has.
-
-    Sizes are named, so that they mean the same in both data formats.
-    """
+    """The shape and type of an input tensor, and the number of boxes or filters a channel."""
 
     batch: int
     height: int
@@ -26,17 +23,17 @@ class Case:
 
     @property
     def elements(self) -> int:
-        """Elements of the input."""
+        """Number of elements of the input."""
         return self.batch * self.height * self.width * self.channels
 
     @property
     def outputs(self) -> int:
-        """Elements of the output."""
+        """Number of elements of the output."""
         return self.elements * self.multiplier
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """The input's shape in the case's data format."""
+        """Shape of the input in the case's data format."""
         if self.data_format == "channels_first":
             return self.batch, self.channels, self.height, self.width
         return self.batch, self.height, self.width, self.channels
@@ -52,7 +49,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """An operator, by its name in `rivals.RIVALS`, and the side of its kernel in pixels."""
+    """An operator (a key of `rivals.RIVALS`) and the side of its kernel in pixels."""
 
     operator: str
     size: int | None = None
@@ -61,7 +58,7 @@ class Candidate:
         return self.operator if self.size is None else f"{self.operator} {self.size}"
 
 
-# What all times are compared with; every case of every suite has them.
+# All times are compared with these two, so every case of every suite has them.
 DEPTHWISE_3 = Candidate("depthwise", 3)
 COPY = Candidate("copy")
 
@@ -75,19 +72,19 @@ class Entry:
 
 
 def centred_boxes(case: Case, size: int) -> np.ndarray:
-    """`[C, M, 4]`: boxes of about `size` pixels around the output pixel.
+    """Returns boxes `[C, M, 4]` of about `size` x `size` pixels, centred on the output pixel.
 
-    Their edges are fractional: nobody's learned boxes end on pixel borders.
+    The edges are fractional, like those of learned boxes.
     """
     half = size / 2 - 0.2
     return np.tile(np.float32([-half, -half, half, half]), (case.channels, case.multiplier, 1))
 
 
 def random_boxes(case: Case, seed: int = 0) -> np.ndarray:
-    """`[C, M, 4]`: what a trained layer looks like, every box of another size and elsewhere.
+    """Returns boxes `[C, M, 4]` of various sizes and positions, as in a trained layer.
 
-    Heights and widths are log-uniform from one pixel to the plane, distances of the centre from
-    the output pixel log-uniform from a quarter of a pixel to a quarter of the plane.
+    Heights and widths are log-uniform between one pixel and the plane's size. The distance of the
+    centre from the output pixel is log-uniform between a quarter of a pixel and of the plane.
     """
     rng = np.random.default_rng(seed)
     shape = (case.channels, case.multiplier, 2)

@@ -1,6 +1,6 @@
-"""Shared by the benchmarks: parsers, and the description of the machine that heads a report.
+"""Parsers of the benchmarks, and the description of the machine at the head of a report.
 
-Types of arguments, errors and signals are those of `examples.pose.command_line`.
+Argument types, errors and signals are handled as in `examples.pose.cli.command_line`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def make_parser(module: str, doc: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
-    """The parser of `python -m benchmarks.<module>`, whose help is the module's docstring."""
+    """Returns the parser of `python -m benchmarks.<module>`; `doc` becomes its help."""
     return Parser(
         prog=f"python -m benchmarks.{module}",
         description=doc,
@@ -42,7 +42,7 @@ def make_parser(module: str, doc: str | None, epilog: str | None = None) -> argp
 
 
 def print_machine() -> dict[str, str]:
-    """Prints what the figures are measured on; returns it, for the report."""
+    """Prints a description of the machine and returns it for the report."""
     description = machine.describe()
     console.print(machine.summary(description), markup=False)
     return description

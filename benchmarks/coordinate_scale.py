@@ -1,12 +1,13 @@
-"""Measures which scale between stored and pixel coordinates lets optimizers move boxes well.
+"""Compares scales of the stored box coordinates by how well optimizers train the boxes.
 
     python -m benchmarks.coordinate_scale            # the table of docs/notes/coordinate_scale.md
     python -m benchmarks.coordinate_scale --tasks teacher --seeds 1 --steps 100
 
-A layer stores `pixels / (factor * max_size)`. Every row of the tables is one factor ("pixels": 1
-over `max_size`, so that pixels are stored as they are; "frozen": boxes do not move at all), every
-column one optimizer, which trains boxes and other weights alike at one learning rate. A cell is
-the final training loss, the geometric mean over seeds, and how far the median edge has moved.
+A layer stores `pixels / (factor * max_size)`. Each row of a table is one factor: "pixels" is 1 /
+max_size, which stores pixels unscaled, and "frozen" does not train the boxes at all. Each column is
+one optimizer, which trains boxes and other weights at the same learning rate. A cell shows the
+final training loss (geometric mean over seeds, worst seed in brackets), and the median distance
+that an edge has moved.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ BATCH = 8
 
 
 def teacher_task(seed: int, size: int = 64):
-    """Smooth noise under hidden boxes, mixed: a layer with other boxes has to find them."""
+    """A layer has to find the hidden boxes of another layer, its teacher, on smooth noise."""
     rng = np.random.default_rng(seed)
     coarse = rng.normal(size=(256, size // 8, size // 8, 4))
     noise = rng.normal(size=(256, size, size, 4))
@@ -51,7 +52,7 @@ def teacher_task(seed: int, size: int = 64):
 
 
 def rectangles_task(seed: int, size: int = 48):
-    """Noisy images of rectangles: says of each pixel in which of three shapes it lies, if any."""
+    """A network has to find rectangles of three shapes in noise, as labels of pixels."""
     rng = np.random.default_rng(seed)
     images = rng.normal(0, 0.7, size=(256, size, size, 1)).astype(np.float32)
     labels = np.zeros((256, size, size), np.int32)
@@ -75,12 +76,12 @@ TASKS = {"teacher": teacher_task, "rectangles": rectangles_task}
 
 
 def box_layers(model):
-    """The layers of `model` that have boxes."""
+    """Returns the layers of `model` that have boxes."""
     return [layer for layer in model.layers if isinstance(layer, BoxConv2D)]
 
 
 def all_boxes(model) -> np.ndarray:
-    """All boxes of `model`, flat, in pixels."""
+    """Returns all boxes of `model` in pixels, as a flat array."""
     return np.concatenate([layer.boxes.numpy().ravel() for layer in box_layers(model)])
 
 
@@ -93,7 +94,7 @@ def multiply_scale(layer: BoxConv2D, factor: float) -> None:
 
 
 def run(task: str, factor, optimizer: str, seed: int, steps: int) -> tuple[float, float]:
-    """Trains once; returns the final loss and the median way of an edge in pixels."""
+    """Trains once; returns the final loss and the median movement of an edge in pixels."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     size = TASKS[task].__defaults__[0]
@@ -127,13 +128,13 @@ def train(model, loss, optimizer, images, targets, steps, factor, seed) -> list[
 
 def print_header(task: str, optimizers, seeds: int) -> None:
     """Prints the head of a Markdown table."""
-    print(f"\n{task}: final loss, worst of {seeds} seeds in brackets, median way of an edge\n")
+    print(f"\n{task}: final loss, worst of {seeds} seeds in brackets, median movement of an edge\n")
     print("| factor | " + " | ".join(optimizers) + " |")
     print("| --- |" + " --- |" * len(optimizers), flush=True)
 
 
 def cell(runs: list[tuple[float, float]]) -> str:
-    """One cell of the table, from the runs of all seeds."""
+    """Returns one cell of the table, from the runs of all seeds."""
     losses, moved = zip(*runs, strict=True)
     mean = np.exp(np.mean(np.log(losses)))
     return f"{mean:.4f} ({max(losses):.4f}) {np.mean(moved):.2f} px"

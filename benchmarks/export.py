@@ -1,11 +1,11 @@
-"""Every export format of the pose network in its own runtime: error, size and speed.
+"""Measures error, size and speed of every export format of the pose network, in its own runtime.
 
     python -m benchmarks.export
     python -m benchmarks.export --run runs/lsp_box --threads 2
 
-Errors are the largest difference from Keras anywhere in the outputs of some pictures, as a part of
-the largest value there. Times are of one picture; all formats take turns, round after round. What
-is not installed is left out, and said.
+The error is the largest difference from Keras's outputs for some pictures, divided by the largest
+output. Times are for one picture; all formats run in every round. Formats whose packages are not
+installed are skipped and listed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PICTURES = 8
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was found for one format; seconds a picture, round by round."""
+    """Error, size on disk, and seconds per picture in every round, of one format."""
 
     error: float
     bytes: int
@@ -53,7 +53,7 @@ def measure(
     """Exports, compares and times one network. Runs in a worker.
 
     Returns:
-        A result for each format, and for each format that could not be run, why.
+        The results by format, and the reasons for formats that could not be run.
     """
     network = _network(run, image_size, width)
     pictures = smooth_pictures(PICTURES, network.input_shape[1])
@@ -85,7 +85,7 @@ def _network(run: str | None, image_size: int, width: int | None) -> keras.Model
 
 
 def smooth_pictures(count: int, size: int) -> np.ndarray:
-    """Clouds: float32 `[count, size, size, 3]`, values 0 to 255."""
+    """Returns smooth random pictures, float32 `[count, size, size, 3]`, values 0 to 255."""
     coarse = np.random.default_rng(0).uniform(0, 255, (count, 6, 6, 3))
     pictures = tf.image.resize(coarse, (size, size), "bicubic")
     return np.clip(pictures.numpy(), 0, 255).astype(np.float32)
@@ -110,7 +110,7 @@ def _size(path: Path) -> int:
 
 
 def table_of(results: dict[str, Result], threads: int) -> rich.table.Table:
-    """One row a format."""
+    """Returns a table with one row per format."""
     table = rich.table.Table(title=f"pose network, one picture, {threads_text(threads)}")
     table.add_column("format")
     for name in ("largest error", "MB", "ms (quartiles)", "x saved_model"):
@@ -134,7 +134,7 @@ def write_json(
     missing: dict,
     threads: int,
 ) -> None:
-    """Writes everything, down to the single samples in seconds."""
+    """Writes all results and all samples in seconds."""
     content = {
         "threads": threads,
         "formats": {name: dataclasses.asdict(result) for name, result in results.items()},
@@ -144,7 +144,7 @@ def write_json(
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measures in a fresh process and prints the table."""
+    """Measures in a new process and prints the table."""
     parser = command_line.make_parser("export", __doc__)
     add = parser.add_argument
     add("--run", help="run folder of a trained network (default: one with random weights)")

@@ -1,6 +1,6 @@
-"""Exported models in their own runtimes: each loader returns a function from images to outputs.
+"""Runs exported models in their own runtimes. Each loader returns a function of images.
 
-For models with one input, `image`, and one output. Tests and `benchmarks.export` run them.
+Models must have one input, `image`, and one output. Used by tests and `benchmarks.export`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ INPUT, OUTPUT = "image", "output_0"
 
 
 def saved_model(path: Path, threads: int = 1) -> Run:
-    """TensorFlow, whose threads are those of the process."""
-    loaded = tf.saved_model.load(str(path))  # Holds the variables: signatures do not.
+    """Loads a SavedModel. TensorFlow uses the process's threads, whatever `threads` says."""
+    loaded = tf.saved_model.load(str(path))  # Signatures do not keep variables alive; `run` does.
 
     def run(images: np.ndarray) -> np.ndarray:
         signature = loaded.signatures["serving_default"]
@@ -33,7 +33,7 @@ def saved_model(path: Path, threads: int = 1) -> Run:
 
 
 class LiteRT:
-    """LiteRT's interpreter. Integer models take and give what they stand for, as float32."""
+    """LiteRT's interpreter. Inputs and outputs are float32, also those of integer models."""
 
     def __init__(self, path: Path, threads: int = 1):
         module = _module("ai_edge_litert.interpreter", "ai-edge-litert")
@@ -68,7 +68,7 @@ def _dequantized(values: np.ndarray, detail: dict) -> np.ndarray:
 
 
 def onnx(path: Path, threads: int = 1) -> Run:
-    """ONNX Runtime."""
+    """Loads a model into ONNX Runtime."""
     onnxruntime = _module("onnxruntime", "onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -77,7 +77,7 @@ def onnx(path: Path, threads: int = 1) -> Run:
 
 
 def openvino(path: Path, threads: int = 1) -> Run:
-    """OpenVINO in float32: by default it computes in bfloat16 where the processor can."""
+    """Loads a model into OpenVINO, in float32. Its default is bfloat16 on CPUs that support it."""
     module = _module("openvino", "openvino")
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     compiled = module.Core().compile_model(path / "model.xml", "CPU", options)
@@ -85,7 +85,7 @@ def openvino(path: Path, threads: int = 1) -> Run:
 
 
 class TensorFlowJS:
-    """TensorFlow.js in Node, on its backend in plain JavaScript: one thread, no SIMD."""
+    """TensorFlow.js in Node, on its plain JavaScript backend: one thread, no SIMD."""
 
     def __init__(self, path: Path, threads: int = 1):
         node = shutil.which("node")
@@ -105,7 +105,7 @@ class TensorFlowJS:
         return np.array(answer["data"], np.float32).reshape(answer["shape"])
 
     def again(self) -> None:
-        """Runs the batch of the last call once more, without sending anything."""
+        """Runs the batch of the last call again, without sending it again."""
         self._ask({})
 
     def _ask(self, message: dict) -> dict:

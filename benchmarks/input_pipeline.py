@@ -1,11 +1,11 @@
-"""The pose example's training batches: images a second, beside what a network takes of them.
+"""Compares the speed of the pose example's input pipeline with that of its networks.
 
     python -m benchmarks.input_pipeline
 
-Batches are made as in training, from generated photographs held in memory, and thrown away; then
-the networks train on one batch over and over. All take turns, round after round, on the same
-threads. Where the first figure is many times the others, a training waits for its network and not
-for its images.
+The pipeline makes batches as in training, from generated photographs in memory, and discards them.
+Each network trains on the same batch repeatedly. All run in every round, on the same threads. If
+the pipeline makes many times more images a second than the networks take, it does not slow training
+down.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from examples.pose.training.trainer import Trainer
 
 PIPELINE = "batches"
 PHOTOGRAPHS = 256
-# The pipeline prefetches: single batches that were ready would look free.
+# Batches per call. A single batch could be ready already, because the pipeline prefetches.
 STEPS = 8
 FOREVER = 2**40
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What is fed."""
+    """Image size in pixels, and images in a batch."""
 
     image_size: int
     batch: int
 
 
 def photographs(size: Size) -> in_memory.Photographs:
-    """Noise with joints, as large as the training holds its photographs."""
+    """Returns noise with random joints, in the size in which training stores photographs."""
     side = round(size.image_size * input_pipeline.CANVAS_SCALE)
     rng = np.random.default_rng(0)
     return in_memory.Photographs(
@@ -57,7 +57,7 @@ def photographs(size: Size) -> in_memory.Photographs:
 
 
 def measure(size: Size, names: tuple[str, ...], rounds: int) -> dict[str, list[float]]:
-    """Seconds that `STEPS` batches take, to make and to train each network on. Runs in a worker."""
+    """Returns the seconds to make and to train on `STEPS` batches. Runs in a worker."""
     data = photographs(size)
     calls = {PIPELINE: _pipeline_call(data, size)}
     first = next(iter(_batches(data, size)))
@@ -74,7 +74,7 @@ def _batches(data: in_memory.Photographs, size: Size) -> tf.data.Dataset:
 
 
 def _pipeline_call(data: in_memory.Photographs, size: Size) -> Callable[[], object]:
-    # A new iterator each time, so that nothing is ready when the clock starts and nothing is made
+    # Each call makes a new iterator, so no batch is ready when the clock starts, and none is made
     # while another candidate runs.
     dataset = _batches(data, size).take(STEPS)
     return lambda: list(dataset)
@@ -92,10 +92,10 @@ def _training_call(
 
 
 def table_of(results: dict[str, list[float]], size: Size, threads: int) -> rich.table.Table:
-    """One row for the pipeline and one a network."""
+    """Returns a table with one row for the pipeline and one per network."""
     title = f"images of {size.image_size} pixels, batches of {size.batch}, {threads_text(threads)}"
     table = rich.table.Table(title=title)
-    for heading in ("", "images a second", "time as a part of the pipeline's"):
+    for heading in ("", "images a second", "time / time of the pipeline"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, seconds in results.items():
         speed = timing.spread(STEPS * size.batch / np.array(seconds))
@@ -105,7 +105,7 @@ def table_of(results: dict[str, list[float]], size: Size, threads: int) -> rich.
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measures in a fresh process and prints the table."""
+    """Measures in a new process and prints the table."""
     parser = command_line.make_parser("input_pipeline", __doc__)
     add = parser.add_argument
     add("--rounds", type=command_line.positive, default=9, help="rounds over all (9)")

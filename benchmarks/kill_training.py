@@ -1,13 +1,13 @@
-"""Kills a training at random moments, resumes it each time, and compares how it ends.
+"""Kills a training at random moments, resumes it each time, and compares the final state.
 
     python -m benchmarks.kill_training --kills 20
 
-Run it in the repository's root: the training is the tests' small one on drawn figures, with one
-save every eight steps. It is trained once undisturbed. Then it is trained again and killed
+Run it in the root of the repository, because it uses the tests' small training on drawn figures,
+which saves every eight steps. The training runs once undisturbed. Then it runs again and is killed
 (SIGKILL) at moments drawn from the seed: every second one while a file is being written, the others
-by turns while the process starts and while it trains. After each kill the files of the run must
-load. In the end all weights and the state of the optimizer must equal those of the undisturbed run,
-bit for bit.
+alternately while the process starts and while it trains. After each kill the files of the run must
+load. At the end all weights and the optimizer state must equal those of the undisturbed run, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SAVED_FILES = ("state.npz", "model.keras")
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """When to kill.
+    """A moment to kill the process.
 
     Attributes:
-        epochs: Epochs to wait for after the start of the process.
+        epochs: Number of epochs to wait for after the start of the process.
         file: The file that must be half-written at that moment, or None for any moment.
-        seconds: How long to wait after that, but no longer than until the next epoch is finished.
+        seconds: How long to wait afterwards, at most until the next epoch is finished.
     """
 
     epochs: int
@@ -65,9 +65,9 @@ class Kill:
     """The result of one kill.
 
     Attributes:
-        moment: When it was.
+        moment: The moment of the kill.
         epoch: The last finished epoch of the run.
-        half_written: Files that it left half-written.
+        half_written: Files that were left half-written.
     """
 
     moment: Moment
@@ -76,7 +76,7 @@ class Kill:
 
 
 class Training:
-    """A run that is started and killed."""
+    """A training run that can be started, killed and resumed."""
 
     def __init__(self, folder: Path, epochs: int):
         self.run = RunFolder(folder)
@@ -84,14 +84,14 @@ class Training:
         self._command = [*command, "--run", str(folder), "--epochs", str(epochs), *TRAINING]
 
     def start(self) -> subprocess.Popen:
-        """Starts or resumes it."""
+        """Starts or resumes the training."""
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
         return child_processes.start(
             self._command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
 
     def finish(self) -> None:
-        """Runs it to its end."""
+        """Runs the training to its end."""
         process = self.start()
         _, errors = process.communicate()
         if process.returncode:
@@ -104,7 +104,7 @@ class Training:
         return 0 if state is None else int(state["step"]) // STEPS
 
     def kill(self, moment: Moment) -> Kill | None:
-        """Starts it and kills it at a moment; None if it ended before."""
+        """Starts the training and kills it. Returns None if it ended before the moment."""
         before = time.time_ns()
         process = self.start()
         self._wait(process, moment)
@@ -114,7 +114,7 @@ class Training:
             raise RuntimeError(f"The training failed:\n{errors.decode()}")
         if process.returncode == 0:
             return None
-        epoch = self.epoch  # Fails if the state is damaged.
+        epoch = self.epoch  # Raises if the state is damaged.
         if self.run.model_path.exists():
             self.run.load_model()
         left = [p for p in self.run.path.glob(".partial-*") if p.stat().st_mtime_ns > before]
@@ -127,7 +127,7 @@ class Training:
                 time.sleep(1e-3)
         if moment.file:
             partial = partial_path(self.run.path / moment.file)
-            before = _modified(partial)  # A kill before this one may have left it.
+            before = _modified(partial)  # A previous kill may have left this file.
             while process.poll() is None and _modified(partial) in (None, before):
                 pass  # A save takes a few milliseconds.
         deadline, before = time.monotonic() + moment.seconds, _modified(self.run.state_path)
@@ -145,7 +145,7 @@ def _modified(path: Path) -> int | None:
 
 
 def draw_moments(count: int, seed: int, start_seconds: float, epoch_seconds: float) -> list[Moment]:
-    """Moments to kill at, every second one within a save."""
+    """Draws the moments of the kills. Every second one is within a save."""
     rng = np.random.default_rng(seed)
     moments = []
     for number in range(count):
@@ -161,10 +161,10 @@ def draw_moments(count: int, seed: int, start_seconds: float, epoch_seconds: flo
 
 
 def differences(one: Training, other: Training) -> dict[str, float]:
-    """The largest difference of each array that differs between the ends of two runs."""
+    """Returns the arrays that differ between two finished runs, with their largest difference."""
     states = [training.run.load_state() for training in (one, other)]
     if states[0].keys() != states[1].keys():
-        raise RuntimeError("The two runs saved states of different names.")
+        raise RuntimeError("The states of the two runs have different names.")
     arrays = {name: (value, states[1][name]) for name, value in states[0].items()}
     weights = [training.run.load_model().get_weights() for training in (one, other)]
     arrays |= {f"model.keras {i}": pair for i, pair in enumerate(zip(*weights, strict=True))}
@@ -176,10 +176,10 @@ def differences(one: Training, other: Training) -> dict[str, float]:
 
 
 def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, float]]:
-    """Trains undisturbed and with kills.
+    """Trains once undisturbed and once with kills.
 
     Returns:
-        The kills, and the arrays in which the two runs differ at the end.
+        The kills, and the largest difference of each array that differs at the end.
     """
     epochs = EPOCHS_PER_KILL * kills
     undisturbed = Training(folder / "undisturbed", epochs)
@@ -189,7 +189,7 @@ def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, 
         time.sleep(1e-2)
     start_seconds = time.monotonic() - began
     process.communicate()
-    undisturbed.finish()  # Nothing to do, unless it failed.
+    undisturbed.finish()  # Raises if the training failed.
     epoch_seconds = (time.monotonic() - began - start_seconds) / epochs
     killed = Training(folder / "killed", epochs)
     moments = draw_moments(kills, seed, start_seconds, epoch_seconds)
@@ -199,7 +199,7 @@ def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, 
 
 
 def table_of(kills: list[Kill]) -> rich.table.Table:
-    """One row a kill."""
+    """Returns a table with one row per kill."""
     table = rich.table.Table(title="kills")
     for heading in ("", "moment", "finished epochs", "left half-written"):
         table.add_column(heading)
@@ -210,11 +210,11 @@ def table_of(kills: list[Kill]) -> rich.table.Table:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Trains, kills, prints; returns 1 if the runs end differently."""
+    """Trains, kills and prints; returns 1 if the runs end differently."""
     parser = command_line.make_parser("kill_training", __doc__)
     add = parser.add_argument
-    add("--kills", type=command_line.positive, default=20, help="how many (20)")
-    add("--seed", type=command_line.seed, default=0, help="of the moments (0)")
+    add("--kills", type=command_line.positive, default=20, help="number of kills (20)")
+    add("--seed", type=command_line.seed, default=0, help="seed of the moments (0)")
     args = parser.parse_args(argv)
     command_line.print_machine()
     with tempfile.TemporaryDirectory() as folder, child_processes.stopped_at_end():

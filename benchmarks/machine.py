@@ -1,4 +1,4 @@
-"""The machine and the versions behind a figure."""
+"""Describes the machine and the versions that produced a figure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import workers
 
-# The widest first.
+# Widest first.
 _INSTRUCTION_SETS = ("avx512f", "avx2", "avx", "sse4_2")
 _PACKAGES = (
     "tensorflow",
@@ -23,7 +23,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, str]:
-    """What a reader needs to know to compare figures, as names and values."""
+    """Returns the names and values needed to compare figures between machines."""
     cpu = _cpu_info()
     flags = cpu.get("flags", "").split()
     simd = next((name for name in _INSTRUCTION_SETS if name in flags), "unknown")
@@ -40,18 +40,18 @@ def describe() -> dict[str, str]:
 
 
 def summary(description: dict[str, str]) -> str:
-    """One line for the head of a report."""
+    """Returns the description as one line."""
     return ", ".join(f"{name} {value}" for name, value in description.items())
 
 
 def write_report(path: Path, description: dict[str, str], content: dict[str, object]) -> None:
-    """Writes what was measured, and on what machine, as JSON; makes the folder if need be."""
+    """Writes the results and the machine as JSON; creates the folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": description, **content}, indent=1) + "\n")
 
 
 def _cpu_info() -> dict[str, str]:
-    """The first processor of /proc/cpuinfo; empty where there is no such file."""
+    """Returns the first entry of /proc/cpuinfo, or an empty dict if there is no such file."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Times candidates on cases. Runs in a worker, whose threads are set."""
+"""Times candidates on cases. Runs in a worker process with a fixed number of threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.cases import Candidate, Case, Entry
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What is timed."""
+    """One measurement: a candidate on a case, in one pass."""
 
     case: Case
     candidate: Candidate
@@ -20,17 +20,17 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """What is not timed, and why."""
+    """A measurement that is not made, and why."""
 
     key: Key
     reason: str
 
 
-Times = dict[Key, list[float]]  # Seconds, round by round.
+Times = dict[Key, list[float]]  # Seconds, one value a round.
 
 
 def keys_of(entries: Iterable[Entry], pass_name: str) -> tuple[list[Key], list[Skipped]]:
-    """What can be timed, and what takes no part."""
+    """Splits all combinations into those to time and those to skip."""
     keys, skipped = [], []
     for entry in entries:
         for candidate in entry.candidates:
@@ -44,7 +44,7 @@ def keys_of(entries: Iterable[Entry], pass_name: str) -> tuple[list[Key], list[S
 
 
 def prepared(keys: Iterable[Key]) -> dict[Key, Callable[[], object]]:
-    """Compiled calls; all candidates of a case work on the same tensors."""
+    """Compiles the calls. All candidates of a case share the same input tensors."""
     inputs: dict[Case, rivals.Inputs] = {}
     calls = {}
     for key in keys:
@@ -61,6 +61,6 @@ def prepared(keys: Iterable[Key]) -> dict[Key, Callable[[], object]]:
 def measure(
     entries: Iterable[Entry], pass_name: str, rounds: int, title: str = ""
 ) -> tuple[Times, list[Skipped]]:
-    """Times all candidates on all cases, by turns."""
+    """Times all candidates on all cases in interleaved rounds."""
     keys, skipped = keys_of(entries, pass_name)
     return timing.interleaved(prepared(keys), rounds, title), skipped

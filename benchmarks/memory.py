@@ -1,11 +1,11 @@
-"""Memory that the operator needs beyond its inputs, outputs and gradients.
+"""Measures the memory that the operator needs beyond its inputs, outputs and gradients.
 
     python -m benchmarks.memory
 
-Each figure comes from a process of its own: the highest resident memory during one call, less what
-was resident before and what the call returned. A call on a small tensor comes first, so that code
-and stacks are in place. `box` is the compiled op and its compiled gradient op, called directly;
-its rivals are compiled functions of stock TensorFlow ops.
+Each figure is measured in a new process: peak resident memory during one call, minus the resident
+memory before the call, minus the size of the returned tensors. A call on a small tensor comes first
+to load code and allocate stacks. `box` calls the compiled op and its compiled gradient op directly.
+Its rivals are compiled functions of TensorFlow's own ops.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from tf_boxconv.backends.tensorflow.library import compiled_ops
 BUDGET = 64.0  # MiB
 BUDGET_CASE = Case(8, 512, 512, 64)
 BOX = Candidate("box")
-_STOCK = (Candidate("cumsum+gather", 31), Candidate("portable", 31))
-# The rivals' own temporaries would not fit many a machine at the first shape.
+_RIVALS = (Candidate("cumsum+gather", 31), Candidate("portable", 31))
+# On the first shape the rivals' temporaries would exceed the memory of many machines.
 MEASUREMENTS: tuple[tuple[Case, tuple[Candidate, ...]], ...] = (
     (BUDGET_CASE, (BOX,)),
-    (Case(2, 512, 512, 64), (BOX, *_STOCK)),
-    (STANDARD, (BOX, *_STOCK)),
+    (Case(2, 512, 512, 64), (BOX, *_RIVALS)),
+    (STANDARD, (BOX, *_RIVALS)),
     *((case, (BOX,)) for case in OTHER_SHAPES),
 )
 
 
 def extra_memory(case: Case, candidate: Candidate, pass_name: str, threads: int) -> float:
-    """MiB that a call needs beyond what it takes and returns, in a fresh process."""
+    """Measures the MiB that a call needs beyond its arguments and results, in a new process."""
     return workers.in_fresh_process(threads, _extra_memory, case, candidate, pass_name)
 
 
@@ -82,11 +82,11 @@ def _call(case: Case, candidate: Candidate, pass_name: str) -> Callable[[], obje
 
 
 def _status(name: str) -> int:
-    """Bytes that Linux gives for `name` in this process's status."""
+    """Returns the bytes of the entry `name` in /proc/self/status."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name + ":"):
             return 1024 * int(line.split()[1])
-    raise OSError(f"/proc/self/status does not say {name}: this measurement needs Linux")
+    raise OSError(f"/proc/self/status has no {name}: this measurement needs Linux")
 
 
 def _reset_peak() -> None:
@@ -94,8 +94,8 @@ def _reset_peak() -> None:
 
 
 def _return_freed_memory() -> None:
-    # Freed memory that the C library keeps would be used again and not be seen.
-    with contextlib.suppress(AttributeError):  # Only glibc has it.
+    # The call could reuse freed memory that the C library keeps, and the peak would miss it.
+    with contextlib.suppress(AttributeError):  # Only glibc has malloc_trim.
         ctypes.CDLL(None).malloc_trim(0)
 
 

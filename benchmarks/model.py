@@ -1,10 +1,10 @@
-"""The pose network with boxes beside its twins with depthwise kernels: speed and cost.
+"""Compares the pose network with boxes to its twins with depthwise kernels: speed and cost.
 
     python -m benchmarks.model
 
-Images a second, in inference and in training (one compiled step of Adam on the example's own loss).
-All networks take turns, round after round; figures are medians with quartiles, and then the speed
-as a multiple of the box network's.
+Twins differ only in the filters. The speed is in images a second, for inference and for training
+(one compiled Adam step with the example's loss). All networks run in every round. A cell shows the
+median with quartiles, and the speed relative to the box network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NUM_JOINTS = 14
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How a network is used."""
+    """Inference or training, and the batch size."""
 
     training: bool
     batch: int
@@ -46,21 +46,21 @@ SETTINGS = (Setting(False, 1), Setting(False, 16), Setting(True, 16))
 
 @dataclasses.dataclass(frozen=True)
 class ModelResult:
-    """What was found for one network; seconds a batch, round by round."""
+    """Cost of one network, and its seconds per batch in every round."""
 
     parameters: int
     multiply_adds: int
     seconds: dict[Setting, list[float]]
 
     def images_per_second(self, setting: Setting) -> timing.Spread:
-        """The speed in one setting."""
+        """Returns the speed in one setting."""
         return timing.spread(setting.batch / np.array(self.seconds[setting]))
 
 
 def build_networks(
     kernel_sizes: list[int], image_size: int, width: int | None, model: str
 ) -> dict[str, keras.Model]:
-    """The box network and one twin for each kernel size.
+    """Builds the box network and one twin for each kernel size.
 
     Raises:
         ValueError: There is no such network.
@@ -119,7 +119,7 @@ def _call(network: keras.Model, setting: Setting, image_size: int) -> Callable[[
 
 
 def table_of(results: dict[str, ModelResult], threads: int) -> rich.table.Table:
-    """One row a network."""
+    """Returns a table with one row per network."""
     table = rich.table.Table(title=f"pose networks, images a second, {threads_text(threads)}")
     table.add_column("context by")
     settings = next(iter(results.values())).seconds
@@ -128,7 +128,7 @@ def table_of(results: dict[str, ModelResult], threads: int) -> rich.table.Table:
     for name, result in results.items():
         cells = [f"{result.parameters:,}", f"{result.multiply_adds / 1e6:.1f} million"]
         for setting, seconds in result.seconds.items():
-            speed = timing.ratio(results[BOXES].seconds[setting], seconds).middle
+            speed = timing.ratio(results[BOXES].seconds[setting], seconds).median
             cells.append(f"{result.images_per_second(setting):,.1f}, {speed:.2f}x")
         table.add_row(name, *cells)
     return table
@@ -137,7 +137,7 @@ def table_of(results: dict[str, ModelResult], threads: int) -> rich.table.Table:
 def write_json(
     path: Path, description: dict[str, str], results: dict[str, ModelResult], threads: int
 ) -> None:
-    """Writes everything, down to the single samples in seconds."""
+    """Writes all results and all samples in seconds."""
     content = {
         "threads": threads,
         "models": {
@@ -153,7 +153,7 @@ def write_json(
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measures in a fresh process and prints the table."""
+    """Measures in a new process and prints the table."""
     parser = command_line.make_parser("model", __doc__)
     add = parser.add_argument
     add("--rounds", type=command_line.positive, default=9, help="rounds over all networks (9)")
@@ -168,14 +168,14 @@ def main(argv: list[str] | None = None) -> None:
         type=command_line.positive,
         nargs="+",
         default=[3, 7, 15],
-        help="of the twins (3 7 15)",
+        help="kernel sizes of the twins (3 7 15)",
     )
     add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
     add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="which network")
     add(
         "--width",
         type=command_line.positive,
-        help="channels, where they are fewest (the network's own)",
+        help="smallest number of channels (the network's own)",
     )
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)

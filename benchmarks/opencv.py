@@ -1,4 +1,4 @@
-"""OpenCV's box sums, which work on one image of a limited number of channels at a time."""
+"""OpenCV's box filters. They take one image with a limited number of channels at a time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-# OpenCV 4 takes 512 channels, OpenCV 5 takes 128.
-MOST_CHANNELS = 128
+# OpenCV 4 accepts 512 channels, OpenCV 5 accepts 128.
+MAX_CHANNELS = 128
 
 
 def available() -> bool:
@@ -17,17 +17,17 @@ def available() -> bool:
 
 
 def arrays_of(images: np.ndarray) -> list[np.ndarray]:
-    """Contiguous HWC arrays: those of the first image, group of channels by group, and so on."""
-    groups = range(0, images.shape[-1], MOST_CHANNELS)
+    """Splits images into contiguous HWC arrays of up to MAX_CHANNELS channels, image by image."""
+    groups = range(0, images.shape[-1], MAX_CHANNELS)
     return [
-        np.ascontiguousarray(image[..., first : first + MOST_CHANNELS])
+        np.ascontiguousarray(image[..., first : first + MAX_CHANNELS])
         for image in images
         for first in groups
     ]
 
 
 def images_of(arrays: list[np.ndarray], batch: int) -> np.ndarray:
-    """The inverse of `arrays_of`, for what a function made of the arrays."""
+    """Joins the results of a function on the arrays of `arrays_of` into one batch."""
     groups = len(arrays) // batch
     # OpenCV drops the axis of a single channel.
     arrays = [array if array.ndim == 3 else array[..., np.newaxis] for array in arrays]
@@ -37,14 +37,14 @@ def images_of(arrays: list[np.ndarray], batch: int) -> np.ndarray:
 
 
 def box_filter(size: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that computes means over `size` x `size` pixels, with zeros outside the image."""
+    """Returns a function for means over `size` x `size` pixels, with zeros outside the image."""
     import cv2
 
     return lambda image: cv2.boxFilter(image, -1, (size, size), borderType=cv2.BORDER_CONSTANT)
 
 
 def integral(image: np.ndarray) -> np.ndarray:
-    """The summed-area table in float64."""
+    """Returns the summed-area table in float64."""
     import cv2
 
     return cv2.integral(image, sdepth=cv2.CV_64F)

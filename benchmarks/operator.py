@@ -1,13 +1,13 @@
-"""The box convolution beside its rivals: TensorFlow's and OpenCV's filters, and a copy.
+"""Times the box convolution and its rivals: filters of TensorFlow and OpenCV, and a copy.
 
     python -m benchmarks.operator                                # time against kernel size
     python -m benchmarks.operator --suite planes --threads 1 2 --output build/benchmarks
 
-Forward, and forward with all gradients. All candidates of a suite take turns, round after round,
-so that a machine whose speed drifts harms all alike. Tables give medians with quartiles, and ratios
-to TensorFlow's 3x3 depthwise convolution and to copying the images, measured in the same rounds:
-the ratio of the medians, and the quartiles of the rounds' own ratios. Each number of threads has a
-process of its own.
+Both the forward pass and the forward pass with all gradients are timed. All candidates of a suite
+run once in every round, so a machine whose speed drifts affects all of them equally. Tables show
+the median time with quartiles, and the ratio to TensorFlow's 3x3 depthwise convolution and to
+copying the images. A ratio is that of the medians; its quartiles are those of the ratios within the
+rounds. Each number of threads runs in its own process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.tables import console, print_run
 
 
 def run_suite(name: str, suite: Suite, threads: int, rounds: int) -> list[results.Run]:
-    """Times a suite in both passes in a fresh process."""
+    """Times both passes of a suite in a new process."""
     runs = []
     with workers.Worker(threads) as worker:
         for pass_name in PASSES:
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
                 print_run(run, SUITES[name].title)
             runs += suite_runs
             if output:
-                # Files are whole after every suite, should a later one be stopped.
+                # Write after every suite, so that an interrupted run keeps the finished ones.
                 plots.draw(SUITES[name], suite_runs, output / f"{name}_threads{threads}.png")
                 results.write_json(output / "results.json", description, runs)
                 results.write_csv(output / "results.csv", runs)

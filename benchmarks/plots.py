@@ -1,4 +1,4 @@
-"""Results as pictures."""
+"""Draws results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.results import Row, Run
 from benchmarks.suites import Suite
 from benchmarks.tables import threads_text
 
-# One look for an operator in all pictures; the box is the one to see.
+# Colour and marker of each operator, the same in all pictures.
 _STYLES = {
     "box": ("tab:red", "o"),
     "box, random": ("tab:pink", "D"),
@@ -30,7 +30,7 @@ _STYLES = {
 
 
 def draw(suite: Suite, runs: list[Run], path: Path) -> None:
-    """Draws one panel for each run of a suite, and writes the picture."""
+    """Draws one panel for each run of a suite and writes the picture."""
     wide = suite.axis is None
     figure, panels = plt.subplots(
         *((len(runs), 1) if wide else (1, len(runs))),
@@ -54,7 +54,7 @@ def draw(suite: Suite, runs: list[Run], path: Path) -> None:
 
 
 def _draw_lines(panel: Axes, suite: Suite, rows: list[Row]) -> None:
-    # A line is an operator where its size varies along it, else an operator of one size.
+    # If the kernel size is the axis, a line is an operator; otherwise an operator of one size.
     lines: dict[str, list[Row]] = {}
     for row in rows:
         candidate = row.key.candidate
@@ -67,7 +67,7 @@ def _draw_lines(panel: Axes, suite: Suite, rows: list[Row]) -> None:
         style = {"color": color, "label": name, "linewidth": 2.5 if operator == "box" else 1.2}
         x = [suite.axis(row.key.case, row.key.candidate) for row in points]
         y = [
-            row.milliseconds.middle if suite.over_size else row.nanoseconds_per_output
+            row.milliseconds.median if suite.over_size else row.nanoseconds_per_output
             for row in points
         ]
         if x == [None]:
@@ -94,7 +94,7 @@ def _draw_cases(panel: Axes, rows: list[Row]) -> None:
             marker=marker,
             markersize=8,
             linestyle="none",
-            # Two sizes of one operator share its colour and its marker.
+            # Sizes of one operator share colour and marker and differ in the filling.
             fillstyle="full" if candidate.size in (None, 3, 31) else "none",
         )
     panel.set_yscale("log")

@@ -1,9 +1,9 @@
-"""What 8 bit integers cost a trained pose network: PCK@0.2 of LiteRT exports beside Keras's.
+"""Measures how 8-bit integers affect a pose network: PCK@0.2 of LiteRT exports and of Keras.
 
     python -m benchmarks.quantized_pose --run runs/lsp_box --data_dir DIR
 
-The integer models are calibrated on photographs of the training split, and all are measured on the
-whole test split, each photograph once, without its mirror image.
+The integer models are calibrated on photographs of the training split. All models are evaluated on
+the whole test split, without flip test.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ QUANTIZATIONS = (None, "int8", "uint8")
 
 
 class LiteRTModel:
-    """A LiteRT export in the place of the Keras model that it was made from."""
+    """A LiteRT export with the interface of the Keras model."""
 
     def __init__(self, path: Path, output_shape: tuple):
         self._run = LiteRT(path)
         self._output_shape = output_shape
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Runs a batch, one image after the other: calibrated scales are those of one."""
+        """Runs the images one by one, because the model was calibrated on single images."""
         logits = tf.numpy_function(self._run_each, [images], tf.float32)
         return tf.ensure_shape(logits, self._output_shape)
 
@@ -51,7 +51,7 @@ class LiteRTModel:
 def measure(
     model: keras.Model, calibration: Photographs, test: Photographs, skeleton
 ) -> dict[str, tuple[float, int]]:
-    """PCK@0.2 over all joints, and bytes on disk, of Keras and of each LiteRT export."""
+    """Returns PCK@0.2 over all joints and bytes on disk, for Keras and each LiteRT export."""
     found = {"Keras": (_pck(model, test, skeleton), 0)}
     images = calibration.images.astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,9 +74,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("quantized_pose", __doc__)
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
     parser.add_argument(
-        "--calibration", type=command_line.positive, default=200, help="photographs (200)"
+        "--calibration",
+        type=command_line.positive,
+        default=200,
+        help="number of photographs to calibrate on (200)",
     )
-    parser.add_argument("--limit", type=command_line.positive, help="test photographs (all)")
+    parser.add_argument(
+        "--limit", type=command_line.positive, help="number of test photographs (all)"
+    )
     command_line.add_data_arguments(parser)
     args = parser.parse_args(argv)
     run = RunFolder(args.run)

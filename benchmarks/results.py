@@ -1,4 +1,4 @@
-"""Times turned into rows with ratios, and rows written to files."""
+"""Computes rows with ratios from times, and writes them to files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.timing import Spread
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One suite, timed with so many threads in one pass."""
+    """The times of one suite, for one number of threads and one pass."""
 
     suite: str
     threads: int
@@ -28,15 +28,15 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One candidate on one case; ratios are to times of the same rounds.
+    """The result of one candidate on one case. Ratios compare times of the same rounds.
 
     Attributes:
-        key: What was timed.
-        milliseconds: Of one call.
-        nanoseconds_per_output: Of one call, its median.
-        to_depthwise_3: Times the time of TensorFlow's 3x3 depthwise convolution.
-        to_copy: Times the time of copying the images once.
-        to_first_case: Time per output, times that of the same candidate on the suite's first case.
+        key: The measurement.
+        milliseconds: Time of one call.
+        nanoseconds_per_output: Median time of one call, divided by the number of outputs.
+        to_depthwise_3: Ratio to the time of TensorFlow's 3x3 depthwise convolution.
+        to_copy: Ratio to the time of copying the images once.
+        to_first_case: Ratio of the time per output to that on the suite's first case.
     """
 
     key: Key
@@ -47,7 +47,7 @@ class Row:
     to_first_case: Spread | None
 
     def flat(self) -> dict[str, object]:
-        """Plain names and values."""
+        """Returns the row as column names and plain values."""
         flat = {
             "pass": self.key.pass_name,
             **dataclasses.asdict(self.key.case),
@@ -56,19 +56,18 @@ class Row:
         }
         for name in ("milliseconds", "to_depthwise_3", "to_copy", "to_first_case"):
             value = getattr(self, name)
-            for part in ("middle", "low", "high"):
-                column = "median" if part == "middle" else part
-                flat[f"{name}_{column}"] = None if value is None else getattr(value, part)
+            for part in ("median", "low", "high"):
+                flat[f"{name}_{part}"] = None if value is None else getattr(value, part)
         return flat
 
 
 def per_output(times: Times, key: Key) -> np.ndarray:
-    """Seconds for each output, round by round."""
+    """Returns the seconds per output of each round."""
     return np.array(times[key]) / key.case.outputs
 
 
 def rows(run: Run) -> list[Row]:
-    """A row for everything that was timed."""
+    """Returns a row for every measurement."""
     first_case = next(iter(run.times)).case
     return [_row(run.times, key, first_case) for key in run.times]
 
@@ -87,13 +86,13 @@ def _row(times: Times, key: Key, first_case: Case) -> Row:
 
 
 def write_json(path: Path, machine: dict[str, str], runs: list[Run]) -> None:
-    """Writes everything, down to the single samples in seconds."""
+    """Writes all rows and all samples in seconds."""
     content = {"machine": machine, "runs": [_run_content(run) for run in runs]}
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def write_csv(path: Path, runs: list[Run]) -> None:
-    """Writes one line a row."""
+    """Writes one line per row."""
     lines = [
         {"suite": run.suite, "threads": run.threads, **row.flat()}
         for run in runs

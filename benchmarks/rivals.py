@@ -1,7 +1,7 @@
-"""The box convolution and what it is compared with, each a call to time.
+"""The box convolution and its rivals, each as a call that can be timed.
 
-Every rival of a size computes means or weighted sums over about `size` x `size` pixels around each
-pixel, as a user of TensorFlow or OpenCV would ask for them.
+A rival of some size computes means or weighted sums over about `size` x `size` pixels around each
+pixel, in the way a user of TensorFlow or OpenCV would.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from benchmarks.cases import (
     random_boxes,
 )
 
-# A function of the images and the parameters, and the parameters, which are differentiated as well.
+# A function of images and parameters, and these parameters. Both are differentiated.
 Operation = tuple[Callable[..., tf.Tensor], list[tf.Tensor]]
 
 FLOAT_TYPES = ("float16", "bfloat16", "float32", "float64")
-# More multiply-adds than these take seconds a call.
-MOST_MULTIPLY_ADDS = 5e9
+# A call with more multiply-adds takes seconds.
+MAX_MULTIPLY_ADDS = 5e9
 
 
 class Inputs:
-    """The images of a case and the gradient that reaches its output."""
+    """The images of a case and the gradient of its output."""
 
     def __init__(self, case: Case, seed: int = 0):
         rng = np.random.default_rng(seed)
@@ -46,17 +46,18 @@ class Inputs:
 
 @dataclasses.dataclass(frozen=True)
 class Rival:
-    """An operator made of TensorFlow ops.
+    """An operator in TensorFlow.
 
     Attributes:
-        operation: Builds it for a case and a size.
-        multiply_adds: For one output, from the case and the size; `None` where the size does not
-            matter.
-        backward_cost: How many times the forward pass the backward pass costs; `None`: it has none.
-        channels_last_only: It gets channels-last images in channels-first cases too, because that
-            is the layout stock TensorFlow has it for on CPUs.
-        one_per_channel: It cannot have several filters a channel.
-        dtypes: What it computes in.
+        operation: Builds the operator for a case and a size.
+        multiply_adds: Multiply-adds per output for a case and a size. `None` if they do not depend
+            on the size.
+        backward_cost: Cost of the backward pass relative to the forward pass. `None` if the
+            operator has no gradient.
+        channels_last_only: The operator gets channels-last images even in channels-first cases,
+            because TensorFlow implements it only for this data format on CPUs.
+        one_per_channel: The operator cannot have several filters a channel.
+        dtypes: The types in which the operator can compute.
     """
 
     operation: Callable[[Case, int | None], Operation]
@@ -67,7 +68,7 @@ class Rival:
     dtypes: tuple[str, ...] = FLOAT_TYPES
 
     def refusal(self, case: Case, pass_name: str) -> str | None:
-        """Why it cannot take part, if so."""
+        """Returns why the operator cannot be timed, or `None` if it can."""
         if pass_name != FORWARD and self.backward_cost is None:
             return "has no gradient"
         if case.dtype not in self.dtypes:
@@ -77,14 +78,14 @@ class Rival:
         return None
 
     def call(self, case: Case, size: int | None, inputs: Inputs, pass_name: str) -> Callable:
-        """A compiled call: it returns the output, or the output and all gradients."""
+        """Compiles a call that returns the output, or the output and all gradients."""
         function, parameters = self.operation(case, size)
         if pass_name == FORWARD:
             arguments = [inputs.x, *parameters]
             traced = tf.function(function)
         else:
             arguments = [inputs.output_grad, inputs.x, *parameters]
-            # The output is asked for too: without it TensorFlow would leave the forward pass out.
+            # Also return the output; otherwise TensorFlow would skip the forward pass.
             traced = tf.function(_with_gradients(function))
         concrete = traced.get_concrete_function(*arguments)
         return lambda: concrete(*arguments)
@@ -92,16 +93,16 @@ class Rival:
 
 @dataclasses.dataclass(frozen=True)
 class CopyRival(Rival):
-    """Copying the images once, in either pass: what touching them costs."""
+    """Copies the images once, in both passes: the cost of reading and writing them."""
 
     def call(self, case: Case, size: int | None, inputs: Inputs, pass_name: str) -> Callable:
-        """A compiled call that returns the copy."""
+        """Compiles a call that returns the copy."""
         return super().call(case, size, inputs, FORWARD)
 
 
 @dataclasses.dataclass(frozen=True)
 class OpenCvRival(Rival):
-    """A function of OpenCV, called for each image; the operation takes one HWC array."""
+    """A function of OpenCV that takes one HWC array; it is called for each image."""
 
     backward_cost: float | None = None
     channels_last_only: bool = True
@@ -109,13 +110,13 @@ class OpenCvRival(Rival):
     dtypes: tuple[str, ...] = ("float32", "float64")
 
     def refusal(self, case: Case, pass_name: str) -> str | None:
-        """Why it cannot take part, if so."""
+        """Returns why the function cannot be timed, or `None` if it can."""
         if not opencv.available():
             return "opencv-python-headless is not installed"
         return super().refusal(case, pass_name)
 
     def call(self, case: Case, size: int | None, inputs: Inputs, pass_name: str) -> Callable:
-        """A call that returns a list of arrays, those of one image after those of another."""
+        """Returns a call that returns a list of arrays, image by image."""
         function, _ = self.operation(case, size)
         arrays = opencv.arrays_of(inputs.x.numpy())
         return lambda: [function(array) for array in arrays]
@@ -171,7 +172,7 @@ def _cumsum_gather(case: Case, size: int) -> Operation:
 
 
 def _copy(case: Case, size: int | None) -> Operation:
-    # In half types 1.0001 is 1, a multiplication that TensorFlow would leave out.
+    # In half types 1.0001 rounds to 1, and TensorFlow would skip the multiplication.
     factor = 1.0001 if case.dtype in ("float32", "float64") else 1.01
     return lambda x: x * tf.cast(factor, x.dtype), []
 
@@ -185,14 +186,14 @@ _portable = functools.partial(tf_boxconv.box_conv2d, implementation="portable")
 RIVALS: dict[str, Rival] = {
     "box": Rival(_box(tf_boxconv.box_conv2d, centred_boxes)),
     "box, random": Rival(_box(tf_boxconv.box_conv2d, random_boxes)),
-    # Its backward pass is counted for how slowly TensorFlow computes it.
+    # The cost of the backward pass reflects how slowly TensorFlow computes it.
     "depthwise": Rival(_depthwise, _area, backward_cost=20, channels_last_only=True),
     "average pool": Rival(_average_pool, _area, channels_last_only=True, one_per_channel=True),
     "portable": Rival(
         _box(_portable, centred_boxes),
         multiply_adds=lambda case, size: case.height + case.width,
     ),
-    # Sums of a plane overflow or drown in half types.
+    # In half types the sums of a plane overflow or lose all precision.
     "cumsum+gather": Rival(_cumsum_gather, one_per_channel=True, dtypes=("float32", "float64")),
     "OpenCV boxFilter": OpenCvRival(lambda case, size: (opencv.box_filter(size), [])),
     "OpenCV integral": OpenCvRival(lambda case, size: (opencv.integral, [])),
@@ -200,19 +201,19 @@ RIVALS: dict[str, Rival] = {
 }
 
 SKIP_RULE = (
-    f"Where depthwise convolution, average pooling and the portable form need more than "
-    f"{MOST_MULTIPLY_ADDS / 1e9:.0f} billion multiply-adds they take no part: outputs times "
-    "size x size (portable: height + width), and for forward+backward times 1 + what the "
-    f"backward pass costs (depthwise 20, others 2). {DEPTHWISE_3} always takes part."
+    "Depthwise convolution, average pooling and the portable path are not timed where they need "
+    f"more than {MAX_MULTIPLY_ADDS / 1e9:.0f} billion multiply-adds: outputs times size x size "
+    "(portable: height + width), times 1 + cost of the backward pass (depthwise 20, others 2) for "
+    f"forward+backward. {DEPTHWISE_3} is always timed."
 )
 
 
 def reason_to_skip(case: Case, candidate: Candidate, pass_name: str) -> str | None:
-    """Why a candidate does not take part, if so."""
+    """Returns why a candidate is not timed, or `None` if it is."""
     rival = RIVALS[candidate.operator]
     refusal = rival.refusal(case, pass_name)
     if refusal or candidate == DEPTHWISE_3 or rival.multiply_adds is None:
         return refusal
     passes = 1 if pass_name == FORWARD else 1 + rival.backward_cost
     count = case.outputs * rival.multiply_adds(case, candidate.size) * passes
-    return f"{count:.1e} multiply-adds" if count > MOST_MULTIPLY_ADDS else None
+    return f"{count:.1e} multiply-adds" if count > MAX_MULTIPLY_ADDS else None

@@ -1,11 +1,11 @@
 // Runs a TensorFlow.js graph model in Node: node run_tfjs.js RUNTIME MODEL_FOLDER
-// Each line of standard input is {shape, data}, the model's one input, or {}: the same once more.
-// Answers with one line: the model's one output as {shape, data}, or {}.
+// The model has one input and one output. Each line of standard input is {shape, data}, the input, or {}
+// to run the last input again. Each answer is one line: {shape, data}, the output, or {} for a repetition.
 const fs = require("fs");
 const path = require("path");
 const readline = require("readline");
 const [runtime, folder] = process.argv.slice(2);
-// TensorFlow.js greets Node, and standard output is for answers.
+// TensorFlow.js prints messages, but standard output is for answers only.
 console.log = console.info = console.warn = () => {};
 const tf = require(runtime);
 

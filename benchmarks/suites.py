@@ -1,4 +1,4 @@
-"""Named sets of cases, each to answer one question."""
+"""Named sets of cases, each of which answers one question."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from benchmarks.cases import COPY, DEPTHWISE_3, Candidate, Case, Entry
 
 SIZES = (1, 3, 7, 15, 31, 63, 127)
-DIRECT_SIZES = (3, 7, 15, 31, 63)  # Of operators whose cost grows with the area.
+DIRECT_SIZES = (3, 7, 15, 31, 63)  # for operators whose cost grows with the area
 PLANES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 CHANNELS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512)
 STANDARD = Case(4, 64, 64, 64)
-# The shapes that the project's budgets name: one that does not fit the cache, and other forms.
+# The project's budgets use these shapes.
 LARGER_THAN_CACHE = Case(32, 64, 64, 64)
 OTHER_SHAPES = (
     Case(1, 2048, 2048, 8),
@@ -33,13 +33,14 @@ _FEW = (
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """Cases that are timed together, round by round, and drawn in one plot.
+    """Cases that are timed in the same rounds and drawn in one plot.
 
     Attributes:
-        title: What it shows.
+        title: Title of the plot.
         entries: The cases and candidates.
-        axis_label: What the plot's horizontal axis is; empty: one place a case.
-        axis: Where a candidate on a case stands on that axis; `None`: everywhere.
+        axis_label: Label of the horizontal axis. Empty if the cases themselves are the axis.
+        axis: Position of a candidate and case on the horizontal axis. If it returns `None`, a
+            horizontal line is drawn. `None` if the cases themselves are the axis.
     """
 
     title: str
@@ -49,7 +50,7 @@ class Suite:
 
     @property
     def over_size(self) -> bool:
-        """Whether the kernel size varies, and not the case."""
+        """Whether the kernel size varies instead of the case."""
         return len(self.entries) == 1
 
 
@@ -61,7 +62,7 @@ def _with(candidates: tuple[Candidate, ...], cases) -> tuple[Entry, ...]:
     return tuple(Entry(case, candidates) for case in cases)
 
 
-# Functions and not lambdas: a suite travels to other processes.
+# Functions instead of lambdas, because suites are pickled.
 def size_of(case: Case, candidate: Candidate) -> int | None:
     """The kernel size."""
     return candidate.size
@@ -103,13 +104,13 @@ SUITES: dict[str, Suite] = {
         size_of,
     ),
     "planes": Suite(
-        "square planes of 16 to 2048 pixels, as many elements in all",
+        "square planes from 16 to 2048 pixels, equal number of elements",
         _with(_FEW, (Case((2048 // p) ** 2, p, p, 8) for p in PLANES)),
         "side of the plane in pixels",
         plane_of,
     ),
     "channels": Suite(
-        "1 to 512 channels, about as many elements in all",
+        "1 to 512 channels, about equal number of elements",
         _with(_FEW, (Case(max(1, 256 // c), 64, 64, c) for c in CHANNELS)),
         "channels",
         channels_of,

@@ -1,4 +1,4 @@
-"""Results as tables on the console."""
+"""Prints results as tables."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from benchmarks import results
 from benchmarks.cases import Case
 from benchmarks.results import Row, Run
 
-# Into a file or a pipe tables go whole, however narrow a terminal would be.
+# In a file or pipe, rich would cut tables at 80 columns.
 console = rich.console.Console()
 if not console.is_terminal:
     console = rich.console.Console(width=150)
 
 
 def print_run(run: Run, title: str) -> None:
-    """Prints a row for every candidate, grouped by case, and what took no part."""
+    """Prints a row for every candidate, grouped by case, and the candidates that were skipped."""
     console.print(table_of(run, title))
     if run.skipped:
         console.print("not timed: " + "; ".join(_skipped(run)), style="dim", markup=False)
 
 
 def table_of(run: Run, title: str) -> rich.table.Table:
-    """The table of one run; the case is in the title if there is only one."""
+    """Returns the table of one run. If there is only one case, the title names it."""
     cases = _cases(run)
     several = len(cases) > 1
     if not several:
@@ -45,7 +45,7 @@ def table_of(run: Run, title: str) -> rich.table.Table:
 
 
 def threads_text(threads: int) -> str:
-    """A number of threads in words."""
+    """Returns "1 thread", "2 threads" and so on."""
     return "1 thread" if threads == 1 else f"{threads} threads"
 
 
@@ -68,7 +68,7 @@ def _cells(row: Row, several: bool) -> list[str]:
 
 
 def _skipped(run: Run) -> list[str]:
-    """For each reason what was left out; the cases where these are not all of them."""
+    """Lists the skipped candidates by reason, with the cases unless it is all of them."""
     all_cases = len(_cases(run))
     cases: dict[tuple[str, str], list[str]] = {}
     for skipped in run.skipped:

@@ -1,4 +1,4 @@
-"""Times by turns: all candidates in every round, so that a machine that drifts harms all alike."""
+"""Interleaved timing. Every candidate runs in every round, so drift affects all equally."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import rich.console
 import rich.progress
 
-# One sample lasts at least this long; shorter calls are repeated within it.
+# A sample lasts at least this long; shorter calls are repeated.
 SAMPLE_SECONDS = 5e-3
 
 Key = TypeVar("Key", bound=Hashable)
@@ -20,39 +20,39 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """A median with the quartiles around it."""
+    """A median and the lower and upper quartiles."""
 
-    middle: float
+    median: float
     low: float
     high: float
 
     def __format__(self, spec: str) -> str:
-        return f"{self.middle:{spec}} ({self.low:{spec}}..{self.high:{spec}})"
+        return f"{self.median:{spec}} ({self.low:{spec}}..{self.high:{spec}})"
 
 
 def spread(samples) -> Spread:
-    """Median and quartiles of samples."""
-    low, middle, high = np.percentile(samples, (25, 50, 75))
-    return Spread(float(middle), float(low), float(high))
+    """Returns the median and quartiles of samples."""
+    low, median, high = np.percentile(samples, (25, 50, 75))
+    return Spread(float(median), float(low), float(high))
 
 
 def ratio(samples, base) -> Spread:
-    """The ratio of two medians; around it the quartiles of the ratios round by round."""
+    """Returns the ratio of the medians, with the quartiles of the ratios within the rounds."""
     low, _, high = np.percentile(np.asarray(samples) / np.asarray(base), (25, 50, 75))
     return Spread(float(np.median(samples) / np.median(base)), float(low), float(high))
 
 
 class Sampler:
-    """Warms calls up, finds how often to repeat each, and times them all, one round at a time."""
+    """Warms calls up, determines how often to repeat each, and times them round by round."""
 
     def __init__(self, calls: Mapping[Key, Callable[[], object]]):
         self._calls = {key: (call, _repeats(call)) for key, call in calls.items()}
 
     def round(self) -> dict[Key, float]:
-        """Seconds that one call of each takes."""
+        """Times every call once; returns the seconds per call."""
         times = {}
         for key, (call, repeats) in self._calls.items():
-            # Once untimed: nobody pays for what the candidate before left in caches and allocator.
+            # One untimed run removes what the previous candidate left in caches and allocator.
             _seconds(call, repeats)
             times[key] = _seconds(call, repeats)
         return times
@@ -61,7 +61,7 @@ class Sampler:
 def interleaved(
     calls: Mapping[Key, Callable[[], object]], rounds: int, title: str = ""
 ) -> dict[Key, list[float]]:
-    """Seconds of each call in every round, with progress under `title` on a terminal."""
+    """Returns the seconds of each call in every round; shows progress on a terminal."""
     sampler = Sampler(calls)
     console = rich.console.Console(stderr=True)
     turns = rich.progress.track(
@@ -79,10 +79,10 @@ def _seconds(call: Callable[[], object], repeats: int) -> float:
 
 
 def _repeats(call: Callable[[], object]) -> int:
-    call()  # The first call builds what it needs.
+    call()  # The first call may compile or allocate.
     repeats = 1
     while (elapsed := repeats * _seconds(call, repeats)) < SAMPLE_SECONDS:
-        # At most tenfold: the first calls are the slowest.
+        # The first calls are the slowest, so grow by at most a factor of ten.
         growth = min(10.0, 1.2 * SAMPLE_SECONDS / max(elapsed, 1e-9))
         repeats = max(repeats + 1, math.ceil(repeats * growth))
     return repeats

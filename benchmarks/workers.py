@@ -1,7 +1,7 @@
-"""Fresh processes with a fixed number of threads.
+"""New processes with a fixed number of threads.
 
-TensorFlow's thread count cannot change once it has started, and memory is measured best where
-nothing has run before.
+TensorFlow cannot change its number of threads once it has started, and memory is best measured in a
+process where nothing has run before.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 
 
 class Worker:
-    """A process in which TensorFlow, OpenCV and NumPy use `threads` threads; ends with its `with`.
+    """A process in which TensorFlow, OpenCV and NumPy use `threads` threads.
 
-    It keeps its state from call to call. Functions, arguments and results travel by pickle. It has
-    `environment` beside that of this process.
+    Use it in a `with` statement, which ends the process. State is kept between calls. Functions,
+    arguments and results are pickled. `environment` is added to this process's environment.
     """
 
     def __init__(self, threads: int, environment: dict[str, str] | None = None):
         self.threads = threads
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(threads,))
-        # BLAS reads these while it is loaded, before any code of ours runs in the process.
+        # BLAS reads these when it is loaded, before the process runs `_start`.
         variables = dict.fromkeys(_THREAD_VARIABLES, str(threads))
         with _environment({**variables, **(environment or {})}):
             self._pid = self.call(os.getpid)
 
     def call(self, function: Callable[..., Result], *args, **kwargs) -> Result:
-        """Calls an importable function in the process; its exceptions are raised here."""
+        """Calls an importable function in the process and re-raises its exceptions here."""
         return self._pool.submit(function, *args, **kwargs).result()
 
     def __enter__(self) -> Worker:
@@ -44,7 +44,7 @@ class Worker:
 
     def __exit__(self, kind, *exception) -> None:
         if kind is not None and not issubclass(kind, Exception):
-            self._terminate()  # Ctrl-C need not wait for the call in progress.
+            self._terminate()  # On Ctrl-C do not wait for the call in progress.
         self._pool.shutdown()
 
     def _terminate(self) -> None:
@@ -54,13 +54,13 @@ class Worker:
 
 
 def in_fresh_process(threads: int, function: Callable[..., Result], *args, **kwargs) -> Result:
-    """Calls an importable function in a process of its own."""
+    """Calls an importable function in a new process."""
     with Worker(threads) as worker:
         return worker.call(function, *args, **kwargs)
 
 
 def default_threads() -> int:
-    """Processors that this process may use."""
+    """Returns the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -69,7 +69,7 @@ def _start(threads: int) -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    # Operations side by side, such as the two gradients of a convolution, are threads as well.
+    # Concurrent operations, such as the two gradients of a convolution, also take threads.
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     with contextlib.suppress(ImportError):
         import cv2

@@ -1,4 +1,5 @@
-"""The project's budgets, each measured against the rival it names, kept or missed.
+"""Measures the project's budgets.
 
-One module for each kind of promise; each has a function that returns `budget.Check`s.
+There is one module for each kind of budget. Each has a function `checks` that returns a list of
+`budget.Check`.
 """

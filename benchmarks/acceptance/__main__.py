@@ -3,9 +3,9 @@
     python -m benchmarks.acceptance
     python -m benchmarks.acceptance --only ratios memory --strict
 
-Run it in the repository's root: precision is measured against the tests' float64 reference. All is
-measured twice, the second time after the whole of the first, and both figures are shown. Times are
-ratios of medians over rounds in which all took turns.
+Run it in the root of the repository, because precision is measured against the tests' float64
+reference. Everything is measured twice, in two complete runs, and both figures are shown. A time is
+a ratio of medians over rounds in which every candidate runs once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A measured figure beside its budget."""
+"""A measured figure and its budget."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import rich.table
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One figure.
+    """One measured figure.
 
     Attributes:
-        what: What it is.
+        name: Description of the figure.
         measured: The figure.
-        budget: What it may be at most, or should be at least; `None`: it is shown only.
-        at_least: Whether the budget is a lower bound.
+        budget: The maximum, or the minimum with `at_least`. `None` if there is no budget.
+        at_least: Whether the budget is a minimum.
     """
 
-    what: str
+    name: str
     measured: float
     budget: float | None = None
     at_least: bool = False
 
     @property
     def kept(self) -> bool:
-        """Whether the budget is kept; a figure that is not a number keeps none."""
+        """Whether the budget is kept. NaN keeps no budget."""
         if self.budget is None:
             return True
         return self.measured >= self.budget if self.at_least else self.measured <= self.budget
 
 
-def at_least(what: str, measured: float, budget: float) -> Check:
-    """A figure that should be at least its budget."""
-    return Check(what, measured, budget, at_least=True)
+def at_least(name: str, measured: float, budget: float) -> Check:
+    """Returns a figure whose budget is a minimum."""
+    return Check(name, measured, budget, at_least=True)
 
 
 def all_kept(runs: list[list[Check]]) -> bool:
@@ -42,15 +42,15 @@ def all_kept(runs: list[list[Check]]) -> bool:
 
 
 def table_of(title: str, runs: list[list[Check]]) -> rich.table.Table:
-    """The same checks of several runs, side by side."""
+    """Returns a table of the same checks in several runs."""
     table = rich.table.Table(title=title)
-    table.add_column("what")
+    table.add_column("figure")
     measured = ["measured"] if len(runs) == 1 else [f"run {i + 1}" for i in range(len(runs))]
     for name in (*measured, "budget", ""):
         table.add_column(name, justify="right")
     for checks in zip(*runs, strict=True):
         table.add_row(
-            checks[0].what,
+            checks[0].name,
             *(f"{check.measured:.3g}" for check in checks),
             _budget_text(checks[0]),
             _verdict(checks),

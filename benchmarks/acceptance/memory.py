@@ -1,4 +1,4 @@
-"""Memory beyond inputs, outputs and gradients."""
+"""Budget of the memory beyond inputs, outputs and gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.memory import BOX, BUDGET, BUDGET_CASE, extra_memory
 
 
 def checks(rounds: int) -> list[Check]:
-    """Both passes; nothing here takes rounds."""
+    """Measures both passes. `rounds` is not used."""
     threads = workers.default_threads()
     return [
         Check(

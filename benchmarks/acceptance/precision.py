@@ -1,4 +1,4 @@
-"""How exact results are, against float64 overlap matrices that share no code with the product."""
+"""Errors of the results, compared with the tests' float64 reference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from benchmarks.rivals import Inputs
 from tests import reference
 
 PLANE = 2048
-MOST_ERROR = 1e-5
-# Unit roundoff and the smallest number above zero.
+MAX_ERROR = 1e-5
+# Unit roundoff, and the smallest positive number.
 HALF_TYPES = {"float16": (2.0**-11, 2.0**-24), "bfloat16": (2.0**-8, 2.0**-133)}
 
 # y_min, x_min, y_max, x_max
@@ -29,7 +29,7 @@ BOXES = {
 
 
 def planes(size: int) -> dict[str, np.ndarray]:
-    """Images `[size, size]` on which summed-area tables lose precision; none is negative."""
+    """Returns nonnegative images `[size, size]` on which summed-area tables lose precision."""
     along = np.arange(1, size + 1, dtype=np.float32)
     spike = np.full((size, size), 0.1, np.float32)
     spike[7, 5] = 1e6
@@ -42,30 +42,30 @@ def planes(size: int) -> dict[str, np.ndarray]:
 
 
 def checks(rounds: int) -> list[Check]:
-    """The largest errors; nothing here takes rounds."""
+    """Measures the largest errors in a new process. `rounds` is not used."""
     return workers.in_fresh_process(workers.default_threads(), measure, PLANE)
 
 
 def measure(size: int) -> list[Check]:
-    """All checks on planes of `size`. Runs in a worker."""
+    """Runs all checks on planes of side `size`. Runs in a worker."""
     found = [
         Check(
             f"float32 error / box's mean magnitude, {name}, {size}x{size}",
             float32_error(plane.astype(np.float32)),
-            MOST_ERROR,
+            MAX_ERROR,
         )
         for name, plane in planes(size).items()
     ]
     for dtype in HALF_TYPES:
-        what = f"{dtype} against float32, in units of its own rounding"
-        found.append(Check(what, half_error(dtype), 1.0))
+        name = f"{dtype} error, compared with float32, in rounding errors of {dtype}"
+        found.append(Check(name, half_error(dtype), 1.0))
     return found
 
 
 def float32_error(plane: np.ndarray) -> float:
-    """The largest error of any box anywhere, over the mean magnitude under that box.
+    """Returns the largest error of any box, relative to the mean magnitude inside the box.
 
-    The plane must not be negative: the mean is then the mean magnitude.
+    The plane must be nonnegative, so that the mean equals the mean magnitude.
     """
     x = plane[np.newaxis, ..., np.newaxis]
     worst = 0.0
@@ -73,7 +73,7 @@ def float32_error(plane: np.ndarray) -> float:
         boxes = np.float32([[box]])
         expected = reference.box_conv2d(x, boxes)
         error = np.abs(tf_boxconv.box_conv2d(x, boxes, data_format="channels_last") - expected)
-        # A box beside the plane has no magnitude, and must have no error.
+        # For a box outside the plane the mean is zero, and so must be the error.
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(error == 0, 0, error / expected)
         worst = max(worst, float(relative.max()))
@@ -81,7 +81,7 @@ def float32_error(plane: np.ndarray) -> float:
 
 
 def half_error(dtype: str) -> float:
-    """The largest difference to the float32 result of the same images, in roundings of `dtype`."""
+    """Returns the largest difference from the float32 result, in rounding errors of the type."""
     roundoff, smallest = HALF_TYPES[dtype]
     case = Case(2, 128, 128, 8, dtype=dtype)
     x, boxes = Inputs(case).x, random_boxes(case)
@@ -92,6 +92,6 @@ def half_error(dtype: str) -> float:
         return tf.cast(out, "float64").numpy()
 
     expected = mean(as_float32)
-    # What float32 itself may be off moves a half result across one rounding at most that much.
-    allowed = roundoff * np.abs(expected) + MOST_ERROR * mean(tf.abs(as_float32)) + smallest
+    # Rounding of the result, plus the error that float32 itself may have.
+    allowed = roundoff * np.abs(expected) + MAX_ERROR * mean(tf.abs(as_float32)) + smallest
     return float(np.max(np.abs(mean(x) - expected) / allowed))

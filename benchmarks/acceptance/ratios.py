@@ -1,4 +1,4 @@
-"""Time against TensorFlow's depthwise convolution, the portable form and a copy."""
+"""Budgets of time relative to TensorFlow's depthwise convolution, the portable path and a copy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKWARD_SIZES = (3, 31, 127)
 BOXES = {size: Candidate("box", size) for size in SIZES}
 PORTABLE = Candidate("portable", 31)
 DEPTHWISE_7 = Candidate("depthwise", 7)
-# Times of copying the tensor, by the number of threads.
+# Multiples of the time of copying the tensor, by number of threads.
 COPY_BUDGETS = {1: 3.5, 2: 2.5}
 
 FORWARD_ENTRIES = (
@@ -33,7 +33,7 @@ BACKWARD_ENTRIES = (
 
 
 def checks(rounds: int) -> list[Check]:
-    """All ratios on one and on two threads."""
+    """Measures all ratios on one and on two threads."""
     found = []
     for threads in (1, 2):
         with Worker(threads) as worker:
@@ -44,18 +44,18 @@ def checks(rounds: int) -> list[Check]:
 
 
 def forward_checks(times: Times, threads: int) -> list[Check]:
-    """The budgets of the forward pass."""
+    """Returns the budgets of the forward pass."""
     ratio = _ratios(times, FORWARD)
-    what = f"forward, {threads_text(threads)}: "
+    prefix = f"forward, {threads_text(threads)}: "
     return [
         *(
-            Check(f"{what}box {size} / depthwise 3", ratio(BOXES[size], DEPTHWISE_3), 1.0)
+            Check(f"{prefix}box {size} / depthwise 3", ratio(BOXES[size], DEPTHWISE_3), 1.0)
             for size in SIZES
         ),
-        Check(f"{what}box 127 / box 3", ratio(BOXES[127], BOXES[3]), 1.05),
-        at_least(f"{what}portable / box 31", ratio(PORTABLE, BOXES[31]), 5.0),
+        Check(f"{prefix}box 127 / box 3", ratio(BOXES[127], BOXES[3]), 1.05),
+        at_least(f"{prefix}portable / box 31", ratio(PORTABLE, BOXES[31]), 5.0),
         Check(
-            f"{what}box 31 / copy, {LARGER_THAN_CACHE}",
+            f"{prefix}box 31 / copy, {LARGER_THAN_CACHE}",
             ratio(BOXES[31], COPY, LARGER_THAN_CACHE),
             COPY_BUDGETS[threads],
         ),
@@ -63,24 +63,24 @@ def forward_checks(times: Times, threads: int) -> list[Check]:
 
 
 def backward_checks(times: Times, threads: int) -> list[Check]:
-    """The budgets of the forward and the backward pass together."""
+    """Returns the budgets of forward and backward pass together."""
     ratio = _ratios(times, FORWARD_BACKWARD)
-    what = f"forward+backward, {threads_text(threads)}: "
+    prefix = f"forward+backward, {threads_text(threads)}: "
     return [
         *(
-            Check(f"{what}box {size} / depthwise 3", ratio(BOXES[size], DEPTHWISE_3), 2.0)
+            Check(f"{prefix}box {size} / depthwise 3", ratio(BOXES[size], DEPTHWISE_3), 2.0)
             for size in BACKWARD_SIZES
         ),
-        at_least(f"{what}depthwise 7 / box 31", ratio(DEPTHWISE_7, BOXES[31]), 5.0),
-        at_least(f"{what}portable / box 31", ratio(PORTABLE, BOXES[31]), 5.0),
+        at_least(f"{prefix}depthwise 7 / box 31", ratio(DEPTHWISE_7, BOXES[31]), 5.0),
+        at_least(f"{prefix}portable / box 31", ratio(PORTABLE, BOXES[31]), 5.0),
     ]
 
 
 def _ratios(times: Times, pass_name: str) -> Callable[..., float]:
-    """A function of two candidates and a case: the ratio of their times."""
+    """Returns a function that gives the ratio of the times of two candidates on a case."""
 
     def ratio(one: Candidate, other: Candidate, case: Case = STANDARD) -> float:
         samples = (times[Key(case, candidate, pass_name)] for candidate in (one, other))
-        return timing.ratio(*samples).middle
+        return timing.ratio(*samples).median
 
     return ratio

@@ -1,4 +1,4 @@
-"""Time per output on other shapes, and what a second thread brings."""
+"""Budgets of the time per output on other shapes, and of the speedup by a second thread."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from benchmarks.tables import threads_text
 from benchmarks.workers import Worker
 
 BOX = Candidate("box", 31)
-# What two threads bring a stock operator says what the machine has to give.
+# The speedup of TensorFlow's operator shows what the machine can provide.
 ENTRIES = (
     Entry(STANDARD, (BOX, DEPTHWISE_3)),
     *(Entry(case, (BOX,)) for case in OTHER_SHAPES),
 )
-MOST_PER_OUTPUT = 1.5
-LEAST_SPEEDUP = 1.7
+MAX_PER_OUTPUT = 1.5
+MIN_SPEEDUP = 1.7
 
 
 def checks(rounds: int) -> list[Check]:
-    """Both thread counts by turns, each in its own process, so that they see the same machine."""
+    """Times one and two threads in alternating rounds, each in its own process."""
     found = []
     with Worker(1) as one, Worker(2) as two:
         for pass_name in PASSES:
@@ -44,28 +44,28 @@ def checks(rounds: int) -> list[Check]:
 
 
 def per_output_checks(times: Times, pass_name: str, threads: int) -> list[Check]:
-    """Time per output relative to the standard shape; the forward pass has a budget."""
+    """Returns the time per output relative to the standard shape. The forward pass has a budget."""
     base = results.per_output(times, Key(STANDARD, BOX, pass_name))
     return [
         Check(
             f"{pass_name}, {threads_text(threads)}: time per output, {case} / {STANDARD}",
-            timing.ratio(results.per_output(times, Key(case, BOX, pass_name)), base).middle,
-            MOST_PER_OUTPUT if pass_name == FORWARD else None,
+            timing.ratio(results.per_output(times, Key(case, BOX, pass_name)), base).median,
+            MAX_PER_OUTPUT if pass_name == FORWARD else None,
         )
         for case in OTHER_SHAPES
     ]
 
 
 def speedup_checks(one: Times, two: Times, pass_name: str) -> list[Check]:
-    """Time on one thread over time on two; the box's forward pass has a budget."""
+    """Returns the speedup by a second thread. The forward pass of the box has a budget."""
     found = []
     for key in one:
-        what = f"{pass_name}: 1 thread / 2 threads, {key.candidate}, {key.case}"
-        speedup = timing.ratio(one[key], two[key]).middle
+        name = f"{pass_name}: 1 thread / 2 threads, {key.candidate}, {key.case}"
+        speedup = timing.ratio(one[key], two[key]).median
         if key.candidate == BOX and pass_name == FORWARD:
-            found.append(at_least(what, speedup, LEAST_SPEEDUP))
+            found.append(at_least(name, speedup, MIN_SPEEDUP))
         else:
-            found.append(Check(what, speedup))
+            found.append(Check(name, speedup))
     return found
 
 
@@ -76,5 +76,5 @@ def _sampler(pass_name: str) -> timing.Sampler:
 
 
 def _one_round(pass_name: str) -> dict[Key, float]:
-    """Runs in a worker, which keeps its compiled calls from round to round."""
+    """Times one round. Runs in a worker, which keeps the compiled calls between rounds."""
     return _sampler(pass_name).round()

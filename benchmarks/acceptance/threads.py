@@ -1,4 +1,4 @@
-"""Results must not depend on the number of threads, to the last bit."""
+"""Budget of determinism: the bits of results must not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CASES = (
 
 
 def checks(rounds: int) -> list[Check]:
-    """How many different results each case has; nothing here takes rounds."""
+    """Counts the different results of each case. `rounds` is not used."""
     with contextlib.ExitStack() as stack:
         workers = [stack.enter_context(Worker(threads)) for threads in THREADS]
         counts = {case: len({worker.call(digest, case) for worker in workers}) for case in CASES}
@@ -35,7 +35,7 @@ def checks(rounds: int) -> list[Check]:
 
 
 def digest(case: Case) -> str:
-    """A hash of output, input gradient and box gradient. Runs in a worker."""
+    """Returns a hash of output, input gradient and box gradient. Runs in a worker."""
     call = RIVALS["box, random"].call(case, None, Inputs(case), FORWARD_BACKWARD)
     found = hashlib.sha256()
     for tensor in call():

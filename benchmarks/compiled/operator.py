@@ -1,4 +1,4 @@
-"""The operator by TensorFlow's op, under TensorFlow's XLA, and under JAX."""
+"""Times the operator as TensorFlow op, under TensorFlow's XLA, and under JAX."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from benchmarks.cases import FORWARD, PASSES, Case, centred_boxes
 
 TF, TF_JIT = "TensorFlow op", "TensorFlow, XLA"
 JAX, JAX_PORTABLE = "JAX", "JAX, portable"
-# The portable form runs on Keras's backend.
+# The portable path consists of Keras ops, so JAX must be Keras's backend.
 ENVIRONMENT = {"KERAS_BACKEND": "jax"}
-Key = tuple[str, str]  # a pass, and who computes it
+Key = tuple[str, str]  # pass, implementation
 
 
 def measure(case: Case, size: int, rounds: int) -> dict[Key, list[float]]:
-    """Seconds of each call, round by round, all by turns. Runs in a worker with `ENVIRONMENT`."""
+    """Returns the seconds of each call in every round. Runs in a worker with `ENVIRONMENT`."""
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -36,7 +36,7 @@ def _tensorflow_calls(pass_name: str, x, boxes, output_grad) -> dict[str, Callab
 
     import tf_boxconv
 
-    # The ops themselves: `tf_boxconv.box_conv2d` is JAX's here.
+    # Load the ops directly, because `tf_boxconv.box_conv2d` uses JAX here.
     path = tf_boxconv.library_path()
     ops = tf.load_op_library(path)
     tf.load_library(path.replace("_ops.so", "_xla.so"))

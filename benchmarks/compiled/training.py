@@ -1,4 +1,4 @@
-"""A training step of a model with box layers, with and without XLA."""
+"""Times a training step of a model with box layers, with and without XLA."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN, XLA = "plain", "XLA"
 def measure(
     batch: int, size: int, channels: int, blocks: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Seconds of a step of Adam on a stack of residual box blocks, round by round, by turns.
+    """Returns the seconds of an Adam step on a stack of residual box blocks, in every round.
 
     Runs in a worker.
     """

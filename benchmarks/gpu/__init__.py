@@ -1,1 +1,1 @@
-"""The CUDA kernels by themselves: no TensorFlow, only nvcc, NumPy, and PyTorch or CuPy."""
+"""Checks and times the CUDA kernels with nvcc, NumPy, and PyTorch or CuPy, without TensorFlow."""

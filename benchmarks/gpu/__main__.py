@@ -1,4 +1,4 @@
-"""`make gpu-check`: correctness, compute-sanitizer and bandwidths on a CUDA machine."""
+"""`make gpu-check`: checks results, runs compute-sanitizer and measures bandwidths on a GPU."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.gpu.kernels import NOT_ALL_RUN
 
 TESTS = [sys.executable, "-m", "tests.gpu.kernels"]
 TOOLS = ("memcheck", "racecheck", "initcheck")
-TOOLS_SECONDS = 180  # for all of them, side by side
+TOOLS_SECONDS = 180  # for all tools, which run in parallel
 TOOL_FOUND_ERRORS = 9
 TESTS_SECONDS = 240
 
 
 def find_sanitizer() -> str | None:
-    """compute-sanitizer: the `PATH`'s, or the one that came with nvcc."""
+    """Finds compute-sanitizer on the `PATH` or in nvcc's folder."""
     cuda = Path(find_nvcc()).resolve().parents[1]
     candidates = [shutil.which("compute-sanitizer"), cuda / "bin" / "compute-sanitizer"]
     candidates.append(cuda / "compute-sanitizer" / "compute-sanitizer")
@@ -33,7 +33,7 @@ def find_sanitizer() -> str | None:
 
 
 def sanitize() -> str:
-    """Runs a few problems under compute-sanitizer's tools: "clean", "ERRORS" or "NOT run"."""
+    """Runs a few problems under compute-sanitizer; returns "clean", "ERRORS" or "NOT run"."""
     sanitizer = find_sanitizer()
     if sanitizer is None:
         print("compute-sanitizer is not installed: NOT run")
@@ -57,12 +57,12 @@ def _start(sanitizer: str, tool: str, log: Path) -> subprocess.Popen:
     command = [sanitizer, "--tool", tool, "--error-exitcode", str(TOOL_FOUND_ERRORS)]
     command += ["--kernel-name", "kns=boxconv", *TESTS, "--problems", "4", "--brief"]
     with open(log, "w") as output:
-        # A group of its own, so that the tests end with the tool that runs them.
+        # In a process group of its own, so that `_wait` can kill the tool and its tests together.
         return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
 
 
 def _wait(process: subprocess.Popen, seconds: float) -> int | None:
-    """The process's exit status, or None if it had to be ended."""
+    """Returns the exit status, or None if the process took too long and was killed."""
     try:
         return process.wait(max(seconds, 0))
     except subprocess.TimeoutExpired:
@@ -72,7 +72,7 @@ def _wait(process: subprocess.Popen, seconds: float) -> int | None:
 
 
 def test() -> str:
-    """Compares results with the reference: "right", "WRONG" or "NOT all checked"."""
+    """Compares results with the reference; returns "right", "WRONG" or "NOT all checked"."""
     with subprocess.Popen([*TESTS, "--problems", "60"], start_new_session=True) as process:
         code = _wait(process, TESTS_SECONDS)
     if code is None:
@@ -81,7 +81,7 @@ def test() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs all of it; returns 0 if results are right, nothing was left out and budgets are kept."""
+    """Runs everything. Returns 0 if results are right, nothing was skipped and budgets are kept."""
     command_line.make_parser("gpu", __doc__).parse_args(argv)
     start = time.time()
     try:

@@ -1,4 +1,4 @@
-"""Box convolution as fractions of the measured copy bandwidth, and beside PyTorch's ops."""
+"""Times the CUDA kernels as fractions of the copy bandwidth, and next to PyTorch's ops."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DTYPES = ("float32", "bfloat16")
 BYTES = {"float32": 4, "bfloat16": 2}
 LAYOUTS = ("channels_last", "channels_first")
 BOX_SIDES = (3, 127)
-MIXED = "mixed"  # each channel another box, as they are after training
-TENSOR_BYTES = 256 << 20  # far beyond any cache
+MIXED = "mixed"  # a different box for each channel, as after training
+TENSOR_BYTES = 256 << 20  # much larger than any cache
 ROUNDS = 5
 BUDGET = {"forward": 0.70, "forward+backward": 0.50}
 BUDGET_127_OVER_3 = 1.05
@@ -37,26 +37,26 @@ class Tensors:
 
 
 def problem_of(size: int, dtype: str, layout: str, channels: int = 64) -> Problem:
-    """Planes of one size that fill TENSOR_BYTES."""
+    """Returns a problem with square planes that fill TENSOR_BYTES."""
     image_bytes = size * size * channels * BYTES[dtype]
     batch = max(1, TENSOR_BYTES // image_bytes)
     return Problem(batch, size, size, channels, data_format=layout, dtype=dtype)
 
 
 def square_boxes(channels: int, side: int) -> np.ndarray:
-    """One square box a channel, with fractional edges."""
+    """Returns one square box a channel, with fractional edges."""
     half = (side - 0.5) / 2
     return np.tile(np.float32([-half, -half, half, half]), (channels, 1, 1))
 
 
 def mixed_boxes(channels: int, longest: int) -> np.ndarray:
-    """A box a channel, of any size up to a plane's."""
+    """Returns one random box a channel, with edges up to `longest` / 2 from the output pixel."""
     ends = np.random.default_rng(0).uniform(-longest / 2, longest / 2, (2, channels, 1, 2))
     return np.concatenate([ends.min(0), ends.max(0)], axis=-1).astype(np.float32)
 
 
 def median_seconds(device, call: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Median time of a call, each sample of some 20 ms."""
+    """Returns the median time of a call. Each sample lasts about 20 ms."""
     call()
     once = max(device.seconds(call, 1), 1e-6)
     repeats = max(1, int(0.02 / once))
@@ -64,14 +64,14 @@ def median_seconds(device, call: Callable[[], object], rounds: int = ROUNDS) -> 
 
 
 def copy_seconds(device, source, target) -> float:
-    """Time of copying one array to another on the device."""
+    """Returns the time of copying one array to another on the device."""
     if device.torch is not None:
         return median_seconds(device, lambda: target.copy_(source))
     return median_seconds(device, lambda: target.__setitem__(slice(None), source))
 
 
 def tensors_of(device, problem: Problem) -> Tensors:
-    """Device arrays for a problem with one box a channel. Pixels are ones."""
+    """Allocates the device arrays of a problem with one box a channel. All pixels are 1."""
     count = int(np.prod(problem.input_shape))
     one = np.float32(1) if problem.dtype == "float32" else np.uint16(0x3F80)
     boxes = {side: square_boxes(problem.channels, side) for side in BOX_SIDES}
@@ -87,7 +87,7 @@ def tensors_of(device, problem: Problem) -> Tensors:
 
 
 def calls_of(library: Library, tensors: Tensors, boxes: int | str) -> dict[str, Callable]:
-    """What is timed: forward, and forward with backward, of some of the boxes."""
+    """Returns the calls to time, by pass, for one kind of boxes."""
     t, problem = tensors, tensors.problem
     forward_space = library.workspace("forward", problem)
     backward_space = library.workspace("backward", problem)
@@ -97,7 +97,7 @@ def calls_of(library: Library, tensors: Tensors, boxes: int | str) -> dict[str, 
 
     def both():
         forward()
-        # The output's own memory stands for an upstream gradient.
+        # The output serves as upstream gradient.
         arrays = (t.x, t.boxes[boxes], t.out, t.input_grad, t.boxes_grad)
         library.backward(problem, backward_space, *arrays)
 
@@ -105,7 +105,7 @@ def calls_of(library: Library, tensors: Tensors, boxes: int | str) -> dict[str, 
 
 
 def check_ones(device, tensors: Tensors) -> None:
-    """Raises if a mean over ones, in the middle of the first plane and of the last, is not one."""
+    """Raises an error unless the outputs in the centre of the first and last image are 1."""
     problem = tensors.problem
     image_bytes = int(np.prod(problem.output_shape[1:])) * BYTES[problem.dtype]
     middle = problem.height // 2
@@ -121,7 +121,7 @@ def check_ones(device, tensors: Tensors) -> None:
 
 
 def measure(device, library: Library, problem: Problem) -> tuple[float, dict[tuple, float]]:
-    """Seconds of a copy, and of (what, boxes)."""
+    """Returns the seconds of a copy, and of each (pass, boxes)."""
     tensors = tensors_of(device, problem)
     copying = copy_seconds(device, tensors.x, tensors.out)
     times = {}
@@ -136,9 +136,9 @@ def measure(device, library: Library, problem: Problem) -> tuple[float, dict[tup
 def report(device, library: Library) -> bool:
     """Prints the table of bandwidth fractions; returns whether all budgets were kept."""
     kept = True
-    print("\nFractions of copy bandwidth: forward against one copy of the tensor, forward+backward")
-    print("against the traffic that both need at least (5 tensors; a copy moves 2). Boxes of 3x3,")
-    print("of 127x127, and another box for each channel.\n")
+    print("\nFractions of copy bandwidth. Forward is compared with one copy of the tensor,")
+    print("forward+backward with its minimal traffic (5 tensors; a copy moves 2). Boxes of 3x3, of")
+    print("127x127, and mixed: a different box for each channel.\n")
     print(
         "| planes | layout | type | copy GB/s | forward: 3 | 127 | mixed "
         "| fwd+bwd: 3 | 127 | mixed |"
@@ -157,17 +157,15 @@ def report(device, library: Library) -> bool:
         cells = " | ".join(f"{fractions[key]:.2f}" for key in shown)
         print(f"| {size} | {layout} | {dtype} | {2 * total / copying / 1e9:.0f} | {cells} |")
     worst = max(ratios)
-    print(
-        f"\nbox 127 over box 3, forward: median {statistics.median(ratios):.3f}, most {worst:.3f}"
-    )
-    budgets = ", ".join(f"{name} {least:.2f}" for name, least in BUDGET.items())
-    print(f"budgets: {budgets}, box 127 over box 3 at most {BUDGET_127_OVER_3}; none for mixed")
+    print(f"\nbox 127 over box 3, forward: median {statistics.median(ratios):.3f}, max {worst:.3f}")
+    budgets = ", ".join(f"{name} >= {minimum:.2f}" for name, minimum in BUDGET.items())
+    print(f"budgets: {budgets}, box 127 over box 3 <= {BUDGET_127_OVER_3}; none for mixed")
     return kept and worst <= BUDGET_127_OVER_3
 
 
 def report_integral_images(device, library: Library) -> None:
-    """Prints the bandwidth fractions of integral images, of many planes and of a single one."""
-    print("\nIntegral images, float32 to float32, against one copy:\n")
+    """Prints the bandwidth fractions of integral images, with many planes and with a single one."""
+    print("\nIntegral images, float32 to float32, compared with one copy:\n")
     print("| images | layout | fraction |")
     print("| --- " * 3 + "|")
     for layout, (size, channels) in itertools.product(LAYOUTS, ((64, 64), (512, 64), (8192, 1))):
@@ -181,17 +179,17 @@ def report_integral_images(device, library: Library) -> None:
         )
         last = device.download(table[-4:]).view(np.float32)[0]
         if not np.isclose(last, size * size, rtol=1e-6):
-            raise AssertionError(f"{problem}: the last entry of ones' table is {last}")
+            raise AssertionError(f"{problem}: the last entry of the table of ones is {last}")
         fraction = copy_seconds(device, tensors.x, tensors.out) / seconds
         print(f"| {list(problem.input_shape)} | {layout} | {fraction:.2f} |")
 
 
 def report_rivals(device, library: Library) -> bool | None:
-    """Prints times beside PyTorch's ops, float32, channels first, 64x64 planes.
+    """Prints times of the box and of PyTorch's ops, in float32, channels first, 64x64 planes.
 
     Returns:
-        Whether the fastest 31x31 depthwise convolution takes as many times a box's time as it
-        should; None without PyTorch.
+        Whether the box is faster than the fastest 31x31 depthwise convolution by the budgeted
+        factor. None without PyTorch.
     """
     torch = device.torch
     if torch is None:
@@ -224,7 +222,7 @@ def report_rivals(device, library: Library) -> bool | None:
         return rows[..., high] - rows[..., low]
 
     largest = ("depthwise 31x31", "cuDNN depthwise 31x31")
-    candidates = {  # first what the others are compared with
+    candidates = {  # The others are compared with the first.
         "box 127": calls_of(library, tensors, 127)["forward"],
         "box 3": calls_of(library, tensors, 3)["forward"],
         "depthwise 3x3": depthwise(3),
@@ -237,7 +235,7 @@ def report_rivals(device, library: Library) -> bool | None:
         "cumsum and gather": cumsum_and_gather,
     }
     print(f"\nForward, float32 {list(problem.input_shape)}, channels first:\n")
-    print("| what | ms | times box 127 |")
+    print("| operator | ms | x box 127 |")
     print("| --- | --- | --- |")
     times = {}
     for name, call in candidates.items():
@@ -246,6 +244,6 @@ def report_rivals(device, library: Library) -> bool | None:
             print(f"| {name} | {times[name] * 1e3:.3f} | {times[name] / times['box 127']:.2f} |")
         except RuntimeError as error:  # not every PyTorch has every algorithm
             print(f"| {name} | failed: {str(error).splitlines()[0]} | |")
-    print(f"\nbudget: the faster depthwise 31x31 at least {BUDGET_OVER_DEPTHWISE_31} times")
+    print(f"\nbudget: the faster depthwise 31x31 >= {BUDGET_OVER_DEPTHWISE_31} x box 127")
     found = [times[name] for name in largest if name in times]
     return min(found) >= BUDGET_OVER_DEPTHWISE_31 * times["box 127"] if found else None

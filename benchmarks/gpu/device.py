@@ -1,4 +1,4 @@
-"""The GPU through PyTorch or CuPy, whichever is installed: memory, stream and clock."""
+"""Memory, stream and clock of the GPU, through PyTorch or CuPy."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ class TorchDevice:
         self.architecture = "sm_{}{}".format(*torch.cuda.get_device_capability())
 
     def free_bytes(self) -> int:
-        """Memory that is free."""
+        """Returns the number of free bytes."""
         return self.torch.cuda.mem_get_info()[0]
 
     def filled(self, size: int, byte: int):
-        """Some equal bytes."""
+        """Allocates `size` bytes of value `byte`."""
         return self.empty(size).fill_(byte)
 
     def empty(self, size: int):
-        """Some bytes, not initialised."""
+        """Allocates `size` uninitialized bytes."""
         return self.torch.empty(size, dtype=self.torch.uint8, device="cuda")
 
     def upload(self, array: np.ndarray):
-        """The bytes of an array, on the device."""
+        """Copies the bytes of an array to the device."""
         data = np.frombuffer(np.ascontiguousarray(array).tobytes() or b"\0", np.uint8).copy()
         return self.torch.from_numpy(data).cuda()
 
     def download(self, data) -> np.ndarray:
-        """The bytes of a device array; waits for them."""
+        """Waits for a device array and copies its bytes to the host."""
         return data.cpu().numpy()
 
     def address(self, data) -> int:
-        """Where its bytes begin."""
+        """Returns the device address of an array."""
         return data.data_ptr()
 
     def stream(self) -> int:
-        """The current `cudaStream_t`."""
+        """Returns the current `cudaStream_t`."""
         return self.torch.cuda.current_stream().cuda_stream
 
     def seconds(self, call, repeats: int) -> float:
-        """Time of `repeats` calls by the device's own clock."""
+        """Returns the time of `repeats` calls, measured by the device."""
         start, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         for _ in range(repeats):
@@ -82,37 +82,37 @@ class CupyDevice:
         self.architecture = f"sm_{properties['major']}{properties['minor']}"
 
     def free_bytes(self) -> int:
-        """Memory that is free."""
+        """Returns the number of free bytes."""
         return self._cupy.cuda.runtime.memGetInfo()[0]
 
     def filled(self, size: int, byte: int):
-        """Some equal bytes."""
+        """Allocates `size` bytes of value `byte`."""
         array = self.empty(size)
         array.fill(byte)
         return array
 
     def empty(self, size: int):
-        """Some bytes, not initialised."""
+        """Allocates `size` uninitialized bytes."""
         return self._cupy.empty(size, np.uint8)
 
     def upload(self, array: np.ndarray):
-        """The bytes of an array, on the device."""
+        """Copies the bytes of an array to the device."""
         return self._cupy.asarray(np.frombuffer(array.tobytes() or b"\0", np.uint8))
 
     def download(self, data) -> np.ndarray:
-        """The bytes of a device array; waits for them."""
+        """Waits for a device array and copies its bytes to the host."""
         return self._cupy.asnumpy(data)
 
     def address(self, data) -> int:
-        """Where its bytes begin."""
+        """Returns the device address of an array."""
         return data.data.ptr
 
     def stream(self) -> int:
-        """The current `cudaStream_t`."""
+        """Returns the current `cudaStream_t`."""
         return self._cupy.cuda.get_current_stream().ptr
 
     def seconds(self, call, repeats: int) -> float:
-        """Time of `repeats` calls by the device's own clock."""
+        """Returns the time of `repeats` calls, measured by the device."""
         start, end = self._cupy.cuda.Event(), self._cupy.cuda.Event()
         start.record()
         for _ in range(repeats):
@@ -123,16 +123,17 @@ class CupyDevice:
 
 
 def find_device(pooled: bool = True):
-    """The GPU, through the first package that is installed and sees it.
+    """Returns the GPU, through PyTorch or else CuPy.
 
     Args:
-        pooled: Whether arrays may come from the package's pool of memory, in which tools that
-            watch for accesses beyond an array's end, or to memory never written, see no arrays.
+        pooled: Whether arrays may come from the package's memory pool. Pass False to run under
+            compute-sanitizer, which cannot detect access outside of arrays in a pool, or
+            uninitialized reads from it.
 
     Raises:
-        GpuError: if there is no such package, or no GPU.
+        GpuError: Neither package is installed, or there is no GPU.
     """
-    problem = "neither PyTorch nor CuPy is installed: one of them brings device memory"
+    problem = "neither PyTorch nor CuPy is installed; one of them is needed for device memory"
     for device in (TorchDevice, CupyDevice):
         try:
             return device(pooled)

@@ -1,4 +1,4 @@
-"""Builds `libboxconv_cuda.so` with nvcc for the GPU at hand, and calls it."""
+"""Builds `libboxconv_cuda.so` with nvcc for the present GPU, and calls its functions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CORE_TYPES = {"Half": "float", "BFloat16": "float", "float": "float", "double": 
 
 
 class GpuError(RuntimeError):
-    """What the library, or the lack of one, says."""
+    """The library, its compiler or a GPU is missing, or the library reports an error."""
 
 
 def find_nvcc() -> str:
-    """The nvcc to use: `CUDACXX`, the `PATH`'s, or the usual folder's."""
+    """Finds nvcc in `CUDACXX`, on the `PATH` or in /usr/local/cuda."""
     for candidate in (os.environ.get("CUDACXX"), shutil.which("nvcc"), "/usr/local/cuda/bin/nvcc"):
         if candidate and Path(candidate).exists():
             return candidate
-    raise GpuError("no nvcc: put CUDA's on the PATH, or name it in CUDACXX")
+    raise GpuError("nvcc was not found: put it on the PATH, or set CUDACXX to its path")
 
 
 def compilations() -> dict[str, list[str]]:
-    """The sources of each object, with what is defined for it."""
+    """Returns the source and macro definitions of each object file."""
     compilations = {
         f"box_conv_{type_}.o": [
             str(CUSTOM_OPS / "core/cuda/box_conv.cu"),
@@ -47,7 +47,7 @@ def compilations() -> dict[str, list[str]]:
 
 
 def build(architecture: str) -> Path:
-    """Compiles all sources side by side and links them; returns the library's path."""
+    """Compiles all sources in parallel and links them; returns the library's path."""
     folder = BUILD / architecture
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / "libboxconv_cuda.so"
@@ -80,7 +80,7 @@ class _Problem(ctypes.Structure):
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Sizes and options, in the words of `tf_boxconv.box_conv2d`."""
+    """Sizes and options, named as in `tf_boxconv.box_conv2d`."""
 
     batch: int
     height: int
@@ -93,7 +93,7 @@ class Problem:
     dtype: str = "float32"
 
     def as_c(self) -> _Problem:
-        """The struct that the library takes."""
+        """Returns the problem as the C struct."""
         return _Problem(
             *(self.batch, self.height, self.width, self.channels, self.boxes_per_channel),
             *self.strides,
@@ -103,7 +103,7 @@ class Problem:
         )
 
     def image_shape(self, height: int, width: int, channels: int) -> tuple[int, ...]:
-        """The shape of such images in the problem's data format."""
+        """Returns the shape of a batch of such images in the problem's data format."""
         if self.data_format == "channels_last":
             return (self.batch, height, width, channels)
         return (self.batch, channels, height, width)
@@ -121,7 +121,7 @@ class Problem:
 
 
 class Library:
-    """The kernels. Addresses are integers; work is queued on the device's stream."""
+    """The functions of the library. They queue work on the device's stream."""
 
     def __init__(self, path: Path, device):
         self._c = ctypes.CDLL(str(path))
@@ -131,7 +131,7 @@ class Library:
                 getattr(self._c, f"boxconv_cuda_{function}").restype = ctypes.c_char_p
 
     def workspace(self, name: str, problem: Problem, *options: int):
-        """Allocates what `name` needs for the problem."""
+        """Allocates the workspace that function `name` needs for a problem."""
         size = ctypes.c_size_t()
         self._call(f"{name}_workspace", problem, *options, ctypes.byref(size))
         return self._device.empty(max(size.value, 1))

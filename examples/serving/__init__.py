@@ -1,1 +1,1 @@
-"""The exported pose model in a server: its requests, clients, warm-up, and a test under load."""
+"""Serves the exported pose model: version export, warm-up requests, clients, and a load test."""

@@ -1,7 +1,9 @@
-"""Sends a photo to TensorFlow ModelServer and draws the pose that it answers.
+"""Sends a picture to TensorFlow ModelServer and draws the pose in its answer.
 
 python -m examples.serving.client photo.jpg --grpc localhost:8500 --output pose.png
 python -m examples.serving.client photo.jpg --rest localhost:8501 --output pose.png
+
+Prints the joints and their scores.
 """
 
 import argparse
@@ -36,12 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--output", type=new_picture, required=True, help="picture to write")
     add("--model", default="pose", help="the model's name (default: %(default)s)")
-    add("--skeleton", help="the export's assets/skeleton.json; without it, the joints of LSP")
+    add("--skeleton", help="assets/skeleton.json of the export (default: the joints of LSP)")
     add(
         "--min_score",
         type=command_line.score,
         default=0.5,
-        help="of certain joints (default: %(default)s)",
+        help="joints with a lower score are drawn as uncertain (default: %(default)s)",
     )
     add(
         "--timeout",
@@ -65,9 +67,9 @@ def _address(text: str) -> str:
 
 
 def main(argv=None) -> None:
-    """The command `python -m examples.serving.client`."""
+    """Runs the command `python -m examples.serving.client`."""
     arguments = _parser().parse_args(argv)
-    # Each needs packages that the other does not.
+    # Import only one: each client needs packages that the other does not.
     if arguments.grpc:
         from examples.serving.grpc_client import predict
     else:
@@ -75,7 +77,7 @@ def main(argv=None) -> None:
     read = [arguments.image, *filter(None, [arguments.skeleton])]
     output_paths.check_outputs([("--output", arguments.output)], read)
     skeleton = _read_skeleton(arguments.skeleton)
-    # Sent as RGB, so that every format that Pillow reads can be given.
+    # The picture is decoded and sent as JPEG, so any format that Pillow reads is accepted.
     image = read_image(arguments.image)
     address = arguments.grpc or arguments.rest
     joints, scores = predict(address, arguments.model, encode(image), arguments.timeout)
@@ -101,8 +103,8 @@ def _check_answer(joints: np.ndarray, scores: np.ndarray, skeleton: Skeleton, ad
     count = skeleton.num_joints
     if joints.shape != (count, 2) or scores.shape != (count,):
         raise ServerError(
-            f"{address}: the model's answer has joints of shape {list(joints.shape)}, where the "
-            f"skeleton has {count} joints. Give the --skeleton of the export that is served."
+            f"{address}: the model's answer has joints of shape {list(joints.shape)}, but the "
+            f"skeleton has {count} joints. Pass --skeleton with the file of the served export."
         )
     if not (np.isfinite(joints).all() and (scores > 0).all()):
         raise ServerError(f"{address}: the network's output is NaN or infinite.")

@@ -1,9 +1,9 @@
-"""Exports a run's model as the next version of a model that TensorFlow ModelServer serves.
+"""Exports a run's model as a new version for TensorFlow ModelServer.
 
     python -m examples.serving.export --run runs/demo --models models
 
-writes `models/pose/1`, then `models/pose/2`, and so on. The server looks for new versions by
-itself; it sees one only when it is whole, because the folder gets its name last.
+writes `models/pose/1`, then `models/pose/2`, and so on. The server watches for new versions. It
+never sees an incomplete one, because the folder is renamed to its version number last.
 """
 
 import sys
@@ -18,30 +18,30 @@ from examples.pose.inference.predictor import PosePredictor
 from examples.serving import warmup
 from examples.serving.request_files import generated_pictures
 
-# (height, width) of the pictures that the server warms up with.
+# (height, width) of the pictures in the warm-up requests.
 WARMUP_SIZES = ((480, 640), (96, 96))
 
 
 def next_version(model: Path) -> Path:
-    """The folder of the version after the latest in a model's folder."""
+    """Returns the folder of the version after the latest one in a model's folder."""
     entries = model.iterdir() if model.is_dir() else ()
     versions = [int(entry.name) for entry in entries if entry.name.isdecimal()]
     return model / str(max(versions, default=0) + 1)
 
 
 def export_version(predictor: PosePredictor, model) -> Path:
-    """Writes a predictor, with warm-up requests, as the next version in a model's folder.
+    """Exports a predictor with warm-up requests as the next version in a model's folder.
 
     Args:
-        predictor: what to export.
-        model: the model's folder, such as `models/pose`; its name is the model's.
+        predictor: The predictor to export.
+        model: The model's folder, such as `models/pose`. Its name becomes the model's name.
 
     Returns:
-        The folder written.
+        The folder of the new version.
 
     Raises:
-        ExportError: see `examples.pose.export.export`.
-        ServingApiError: the protocol buffers of TensorFlow Serving are not installed.
+        ExportError: See `examples.pose.export.export`.
+        ServingApiError: The package `tensorflow-serving-api` is not installed.
     """
     version = next_version(Path(model))
 
@@ -53,7 +53,7 @@ def export_version(predictor: PosePredictor, model) -> Path:
 
 
 def main(argv=None) -> None:
-    """The command `python -m examples.serving.export`."""
+    """Runs the command `python -m examples.serving.export`."""
     parser = command_line.Parser(
         prog="python -m examples.serving.export", description=__doc__.splitlines()[0]
     )
@@ -63,7 +63,7 @@ def main(argv=None) -> None:
         "--models",
         type=command_line.new_folder,
         required=True,
-        help="folder of all models that the server serves",
+        help="folder that contains a folder for each served model",
     )
     add("--name", default="pose", help="the model's name (default: %(default)s)")
     arguments = parser.parse_args(argv)
@@ -73,7 +73,7 @@ def main(argv=None) -> None:
     with interruption.explain_stop(lambda: "No version was written."):
         predictor = pose_export.load_predictor(arguments)
         version = export_version(predictor, Path(arguments.models) / arguments.name)
-    print(f"Exported, checked, and with warm-up requests: {version}")
+    print(f"Exported and checked, with warm-up requests: {version}")
 
 
 if __name__ == "__main__":

@@ -10,16 +10,16 @@ from examples.serving.messages import ServerError, one_line, strings
 
 
 def predict(address: str, model: str, image_bytes: bytes, timeout: float):
-    """Sends a picture's file; returns its joints `[J, 2]` and scores `[J]`.
+    """Sends a picture file; returns the joints `[J, 2]` and scores `[J]`.
 
     Args:
-        address: of the server, such as `localhost:8500`.
-        model: its name.
-        image_bytes: a JPEG or PNG file.
-        timeout: seconds to wait for the answer.
+        address: Address of the server, such as `localhost:8500`.
+        model: Name of the model.
+        image_bytes: Content of a JPEG or PNG file.
+        timeout: Seconds to wait for the answer.
 
     Raises:
-        ServerError: the server is not there or refuses the request.
+        ServerError: The server cannot be reached, refuses the request, or gives no valid answer.
     """
     predict_pb2, service = serving_api.load("predict_pb2", "prediction_service_pb2_grpc")
     request = predict_pb2.PredictRequest()

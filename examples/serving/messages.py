@@ -1,4 +1,4 @@
-"""What both clients send and get; importing it needs no op library."""
+"""Helpers shared by the gRPC and REST clients. They do not need the op library."""
 
 import io
 import textwrap
@@ -10,23 +10,23 @@ from examples.pose.cli.errors import UserError
 
 
 class ServerError(UserError):
-    """The server did not answer as asked; the message is one for the user."""
+    """The server cannot be reached or does not answer properly; the message is for the user."""
 
 
 def encode(picture: np.ndarray, file_format: str = "JPEG") -> bytes:
-    """A picture as a file."""
+    """Encodes a picture as a file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, file_format)
     return buffer.getvalue()
 
 
 def strings(*values) -> np.ndarray:
-    """A one-dimensional array of strings; NumPy's own would cut trailing zero bytes."""
+    """Returns a one-dimensional object array. NumPy's bytes type would cut trailing zeros."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
 
 
 def one_line(message) -> str:
-    """A message of several lines as one, shortened."""
+    """Joins the lines of a message into one and shortens it."""
     return textwrap.shorten(str(message), 500, placeholder="...")

@@ -1,4 +1,4 @@
-"""Builds and runs the C++ programs of `loader`, against the TensorFlow that is installed."""
+"""Builds the C++ programs in `loader` against the installed TensorFlow, and runs them."""
 
 import json
 import os
@@ -11,14 +11,14 @@ import tf_boxconv
 from examples.pose.cli.errors import UserError
 
 SOURCES = Path(__file__).parent / "loader"
-# `tensorflow::LoadSavedModel`, which TensorFlow ModelServer uses, and TensorFlow's C API.
+# `tensorflow::LoadSavedModel`, as in TensorFlow ModelServer, and TensorFlow's C API.
 APIS = ("saved_model", "c_api")
-# Of the largest value of an answer (see tally.cc).
+# Relative to the largest value of an answer (see tally.cc).
 TOLERANCE = 1e-5
 
 
 class LoaderError(UserError):
-    """A program could not be built or did not run to its end; the message says why."""
+    """A program could not be built, or failed; the message says why."""
 
 
 def build(folder, apis=APIS) -> dict[str, Path]:
@@ -44,19 +44,23 @@ def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dic
     """Sends requests to a SavedModel from several threads.
 
     Args:
-        program: one that `build` made.
-        saved_model: folder of the SavedModel.
-        requests: folder that `request_files.write` wrote.
-        threads: how many send at the same time.
-        seconds: for how long; 0 sends each request once from each thread.
+        program: A program made by `build`.
+        saved_model: Folder of the SavedModel.
+        requests: Folder written by `request_files.write`.
+        threads: Number of threads.
+        seconds: Duration. With 0, each thread sends each request once.
 
     Returns:
-        The program's report: `requests`, `answered`, `refused`, `wrongly_answered`,
-        `wrongly_refused`, `largest_difference`, `answer_ms` and `refusal_ms` (median and 99th
-        percentile), `memory_mib` (after the first round, each second, at the end), `problems`.
+        The program's report:
+
+        - `requests`, `answered`, `refused`, `wrongly_answered`, `wrongly_refused`: counts.
+        - `largest_difference`: largest error, relative to the largest value of its answer.
+        - `answer_ms`, `refusal_ms`: median and 99th percentile.
+        - `memory_mib`: resident memory after the first round, every second, and at the end.
+        - `problems`: messages about wrong answers and refusals.
 
     Raises:
-        LoaderError: the program did not end by itself with a report.
+        LoaderError: The program failed.
     """
     arguments = [tf_boxconv.library_path(), saved_model, requests, threads, seconds, TOLERANCE]
     done = subprocess.run(
@@ -67,7 +71,7 @@ def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dic
         check=False,
     )
     if done.returncode:
-        # Its own message is the last; TensorFlow may have logged much before it.
+        # The program prints its error last, perhaps after many log lines of TensorFlow.
         own = done.stderr.rpartition("\nerror: ")
         said = "".join(own[1:]).lstrip() if own[1] else done.stderr[-3000:]
         raise LoaderError(f"{Path(program).name} ended with exit code {done.returncode}: {said}")

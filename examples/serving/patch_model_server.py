@@ -2,7 +2,8 @@
 
     python3 patch_model_server.py /tensorflow-serving /tf_boxconv
 
-The server cannot load op libraries as it runs: ops are linked in. Needs nothing but Python.
+The server cannot load op libraries at run time, so the ops must be linked into it. This script
+needs only Python's standard library.
 """
 
 import argparse
@@ -14,19 +15,19 @@ OPS_LIST = "SUPPORTED_TENSORFLOW_OPS = "
 
 
 def add_op_library(build: str) -> str:
-    """Returns the text of tensorflow_serving/model_servers/BUILD with the ops in its list."""
+    """Returns the text of tensorflow_serving/model_servers/BUILD with the ops added."""
     if LABEL in build:
         return build
     start = build.find(f"\n{OPS_LIST}")
-    # The list may be a sum of lists; its last bracket stands alone on its line.
+    # The list may be a sum of lists. Its last bracket is alone on a line.
     end = build.find("\n]\n", start)
     if start < 0 or end < 0:
-        raise ValueError(f"no list {OPS_LIST.split()[0]} that this knows how to extend")
+        raise ValueError(f"no list {OPS_LIST.split()[0]} of the expected form")
     return f'{build[:end]}\n    "{LABEL}",{build[end:]}'
 
 
 def add_repository(workspace: str, checkout: str) -> str:
-    """Returns the text of WORKSPACE with the checkout of tf_boxconv as a repository."""
+    """Returns the text of WORKSPACE with the checkout of tf_boxconv added as a repository."""
     if 'name = "tf_boxconv"' in workspace:
         return workspace
     return (
@@ -35,7 +36,7 @@ def add_repository(workspace: str, checkout: str) -> str:
 
 
 def patch(tree: str, checkout: str) -> None:
-    """Patches the tree. Nothing is written if part of it is not as expected."""
+    """Patches the tree, or writes nothing if a file is not as expected."""
     build = Path(tree, "tensorflow_serving", "model_servers", "BUILD")
     workspace = Path(tree, "WORKSPACE")
     try:
@@ -47,11 +48,11 @@ def patch(tree: str, checkout: str) -> None:
         raise ValueError(f"{build}: {error}") from None
     for path, text in texts.items():
         path.write_text(text)
-    print(f"{LABEL} is in {build}, and its repository in {workspace}")
+    print(f"{LABEL} is in {build}, its repository in {workspace}")
 
 
 def main(argv=None) -> None:
-    """The command `patch_model_server.py`."""
+    """Runs the command `patch_model_server.py`."""
     parser = argparse.ArgumentParser(
         description="Add the box operators to a source tree of TensorFlow Serving, in place."
     )

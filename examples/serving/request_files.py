@@ -1,6 +1,6 @@
-"""Requests with their right answers, in files that the C++ programs of `loader` read.
+"""Writes requests and their expected answers for the C++ programs in `loader`.
 
-`loader/request.h` describes the files. The right answers are the Keras model's, run eagerly.
+`loader/request.h` describes the files. The Keras model, run eagerly, gives the expected answers.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ class Request:
     """One call of a signature.
 
     Attributes:
-        signature: its name.
-        inputs: an array for each input; of dtype object for strings.
-        outputs: the right answer; empty if the request must be refused.
+        signature: Name of the signature.
+        inputs: An array for each input; dtype object for strings.
+        outputs: The expected answer. Empty if the request must be refused.
     """
 
     signature: str
@@ -32,14 +32,14 @@ class Request:
     outputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-def right_requests(
+def valid_requests(
     predictor: PosePredictor, pictures: Sequence[np.ndarray]
 ) -> Iterator[tuple[str, Request]]:
-    """Yields the names and requests that must be answered: every picture by both signatures.
+    """Yields names and requests that must be answered: every picture, with both signatures.
 
     Args:
-        predictor: the Keras model, whose answers are the right ones.
-        pictures: uint8 `[height, width, 3]`, of any sizes.
+        predictor: The Keras model, which gives the expected answers.
+        pictures: Pictures uint8 `[height, width, 3]` of any sizes.
     """
     for index, picture in enumerate(pictures):
         size = f"{index}_{picture.shape[0]}x{picture.shape[1]}"
@@ -52,8 +52,8 @@ def right_requests(
     yield "three_pictures", _answered(predictor, IMAGES_SIGNATURE, three)
 
 
-def wrong_requests(picture: np.ndarray) -> Iterator[tuple[str, Request]]:
-    """Yields the names and requests that must be refused, made from a right picture."""
+def invalid_requests(picture: np.ndarray) -> Iterator[tuple[str, Request]]:
+    """Yields names and requests that must be refused, made from a valid picture."""
     jpeg = encode(picture)
     batch = picture[np.newaxis]
     pixels = {
@@ -82,14 +82,14 @@ def wrong_requests(picture: np.ndarray) -> Iterator[tuple[str, Request]]:
         "files_of_rank_2": strings(jpeg, jpeg).reshape(1, 2),
     }
     for name, array in pixels.items():
-        yield f"wrong_pixels_{name}", Request(IMAGES_SIGNATURE, {"images": array})
+        yield f"invalid_pixels_{name}", Request(IMAGES_SIGNATURE, {"images": array})
     for name, array in files.items():
-        yield f"wrong_file_{name}", Request(ENCODED_SIGNATURE, {"image_bytes": array})
-    yield "wrong_input_missing", Request(IMAGES_SIGNATURE, {})
+        yield f"invalid_file_{name}", Request(ENCODED_SIGNATURE, {"image_bytes": array})
+    yield "missing_input", Request(IMAGES_SIGNATURE, {})
 
 
 def generated_pictures(sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-    """Smooth clouds of colour, one for each (height, width)."""
+    """Returns a smooth random picture for each (height, width)."""
     random = np.random.default_rng(0)
 
     def picture(height, width):
@@ -100,12 +100,12 @@ def generated_pictures(sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
 
 
 def write(folder, saved_model, requests: Mapping[str, Request]) -> None:
-    """Writes requests, and the graph tensors of a SavedModel's signatures.
+    """Writes requests, and the names of the graph tensors of a SavedModel's signatures.
 
     Args:
-        folder: where to; created.
-        saved_model: folder of the SavedModel.
-        requests: a request for each name.
+        folder: Folder to create.
+        saved_model: Folder of the SavedModel.
+        requests: The requests by name.
     """
     folder = Path(folder)
     for name, request in requests.items():

@@ -1,4 +1,4 @@
-"""Asks TensorFlow ModelServer for poses over REST, with nothing but Python's own library."""
+"""Asks TensorFlow ModelServer for poses over REST. Needs only Python's standard library."""
 
 import base64
 import http.client
@@ -15,16 +15,16 @@ from examples.serving.messages import ServerError, one_line
 
 
 def predict(address: str, model: str, image_bytes: bytes, timeout: float):
-    """Sends a picture's file; returns its joints `[J, 2]` and scores `[J]`.
+    """Sends a picture file; returns the joints `[J, 2]` and scores `[J]`.
 
     Args:
-        address: of the server, such as `localhost:8501`.
-        model: its name.
-        image_bytes: a JPEG or PNG file.
-        timeout: seconds to wait for the answer.
+        address: Address of the server, such as `localhost:8501`.
+        model: Name of the model.
+        image_bytes: Content of a JPEG or PNG file.
+        timeout: Seconds to wait for the answer.
 
     Raises:
-        ServerError: the server is not there or refuses the request.
+        ServerError: The server cannot be reached, refuses the request, or gives no valid answer.
     """
     body = {
         "signature_name": ENCODED_SIGNATURE,
@@ -38,7 +38,7 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             (answer,) = json.loads(_read(response, timeout))["predictions"]
-        with np.errstate(over="ignore"):  # The caller refuses infinities.
+        with np.errstate(over="ignore"):  # The caller checks for infinity.
             return np.array(answer["joints"], np.float32), np.array(answer["scores"], np.float32)
     except urllib.error.HTTPError as error:
         raise ServerError(f"{address}: {error.code}: {one_line(_message(error))}") from None
@@ -52,7 +52,7 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
 
 
 def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
-    """Reads an answer, also one that trickles in, within about this many seconds."""
+    """Reads an answer. Raises TimeoutError after `timeout` seconds, even if data still arrives."""
     end, content = time.monotonic() + timeout, b""
     while part := response.read1():
         content += part
@@ -62,7 +62,7 @@ def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
 
 
 def _message(error: urllib.error.HTTPError) -> str:
-    """The server's own words, if it sent any."""
+    """Returns the error message in the server's answer, or else the HTTP reason."""
     text = error.read().decode(errors="replace")
     try:
         return json.loads(text)["error"]

@@ -1,7 +1,7 @@
-"""TensorFlow Serving's protocol buffers, from the package `tensorflow-serving-api`.
+"""Imports TensorFlow Serving's protocol buffers from the package `tensorflow-serving-api`.
 
-The package asks for `tensorflow`, which pip would install over `tensorflow-cpu`. Nothing of it is
-needed beyond what any TensorFlow 2.21 has, hence `--no-deps`.
+The package depends on `tensorflow`, which pip would install over `tensorflow-cpu`. `--no-deps`
+avoids this; any TensorFlow 2.21 suffices.
 """
 
 import importlib
@@ -12,14 +12,14 @@ INSTALL = 'pip install grpcio && pip install --no-deps "tensorflow-serving-api>=
 
 
 class ServingApiError(UserError):
-    """The package is not installed; the message says how to."""
+    """The package is not installed; the message says how to install it."""
 
 
 def load(*names: str) -> list:
     """Returns modules of `tensorflow_serving.apis`.
 
     Raises:
-        ServingApiError: they cannot be imported.
+        ServingApiError: The modules cannot be imported.
     """
     try:
         return [importlib.import_module(f"tensorflow_serving.apis.{name}") for name in names]

@@ -1,10 +1,11 @@
-"""Sends an exported pose model right and wrong requests from many threads, for minutes.
+"""Load test: sends valid and invalid requests to an exported pose model from many threads.
 
     python -m examples.serving.soak --run runs/demo --minutes 10 --threads 8
 
-Exports the run's model and loads it in a C++ program by `tensorflow::LoadSavedModel`, as TensorFlow
-ModelServer does. Right requests, of pictures of many sizes, must get the Keras model's answers;
-malformed ones must get an error; and memory must not grow. The exit status says whether it was so.
+Exports the run's model and loads it in a C++ program with `tensorflow::LoadSavedModel`, as
+TensorFlow ModelServer does. Valid requests, with pictures of many sizes, must get the Keras model's
+answers. Invalid requests must get an error. Memory must not grow. If any of this fails, the exit
+status is 1.
 """
 
 import sys
@@ -23,27 +24,27 @@ from examples.pose.inference import exporter
 from examples.pose.inference.predictor import PosePredictor, load_run
 from examples.serving import native_loader, request_files
 
-# (height, width) of the generated pictures that are sent.
+# (height, width) of the generated pictures.
 SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 301), (1080, 1440))
-# Memory after a tenth of the time against memory at the end: what it may differ by.
-GROWTH = 0.05
+# Maximum relative growth of memory between a tenth of the time and the end.
+MAX_GROWTH = 0.05
 
 
 def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Path) -> Path:
     """Exports a model and writes requests for it.
 
     Args:
-        predictor: what to export; its answers are the right ones.
-        pictures: uint8 `[height, width, 3]`, of any sizes.
-        folder: gets the folders `model/1` and `requests`.
+        predictor: The predictor to export. It also gives the expected answers.
+        pictures: Pictures uint8 `[height, width, 3]` of any sizes.
+        folder: Folder in which to write `model/1` and `requests`.
 
     Returns:
-        The SavedModel's folder.
+        The folder of the SavedModel.
     """
     saved_model = folder / "model" / "1"
     exporter.export(predictor, saved_model)
-    requests = dict(request_files.right_requests(predictor, pictures))
-    requests |= dict(request_files.wrong_requests(pictures[0]))
+    requests = dict(request_files.valid_requests(predictor, pictures))
+    requests |= dict(request_files.invalid_requests(pictures[0]))
     request_files.write(folder / "requests", saved_model, requests)
     return saved_model
 
@@ -51,7 +52,7 @@ def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Pa
 def soak(
     predictor: PosePredictor, pictures: Sequence[np.ndarray], threads: int, seconds: float, api: str
 ) -> dict:
-    """Runs the whole test and returns the loader's report, as of `native_loader.run`."""
+    """Runs the whole test and returns the report of `native_loader.run`."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         program = native_loader.build(folder / "build", [api])[api]
@@ -60,29 +61,29 @@ def soak(
 
 
 def settled_memory(report: dict) -> float:
-    """Mebibytes after a tenth of the time, when every pool has its size."""
+    """Returns the MiB after a tenth of the time, when memory pools have reached their size."""
     samples = report["memory_mib"]
     return samples[len(samples) // 10]
 
 
 def passed(report: dict) -> bool:
-    """Whether every request got what it should and memory stayed."""
+    """Whether every request was handled correctly and memory did not grow."""
     growth = report["memory_mib"][-1] / settled_memory(report) - 1
-    return not (report["wrongly_answered"] or report["wrongly_refused"]) and growth <= GROWTH
+    return not (report["wrongly_answered"] or report["wrongly_refused"]) and growth <= MAX_GROWTH
 
 
 def table(report: dict) -> str:
-    """The report as a table in Markdown."""
+    """Returns the report as a Markdown table."""
     memory = report["memory_mib"]
     rows = {
         "threads": str(report["threads"]),
         "seconds": f"{report['seconds']:.0f}",
         "requests": f"{report['requests']:,}",
-        "right requests, rightly answered": f"{report['answered']:,}",
-        "wrong requests, refused (expected errors)": f"{report['refused']:,}",
-        "right requests refused (unexpected errors)": f"{report['wrongly_refused']:,}",
+        "valid requests, answered correctly": f"{report['answered']:,}",
+        "invalid requests, refused (expected errors)": f"{report['refused']:,}",
+        "valid requests refused (unexpected errors)": f"{report['wrongly_refused']:,}",
         "wrong answers": f"{report['wrongly_answered']:,}",
-        "largest difference from Keras, of an answer's largest value": (
+        "largest difference from Keras, divided by the answer's largest value": (
             f"{report['largest_difference']:.1e}"
         ),
         "answers, p50 / p99 ms": "{:.0f} / {:.0f}".format(*report["answer_ms"]),
@@ -90,9 +91,11 @@ def table(report: dict) -> str:
         "memory after the first round of requests, MiB": f"{memory[0]:.0f}",
         "memory after a tenth of the time, MiB": f"{settled_memory(report):.0f}",
         "memory at the end, MiB": f"{memory[-1]:.0f}",
-        "most memory, sampled each second, MiB": f"{max(memory):.0f}",
+        "peak memory, sampled every second, MiB": f"{max(memory):.0f}",
     }
-    return "\n".join(["| | |", "| --- | ---: |", *[f"| {k} | {v} |" for k, v in rows.items()]])
+    return "\n".join(
+        ["| measure | value |", "| --- | ---: |", *[f"| {k} | {v} |" for k, v in rows.items()]]
+    )
 
 
 def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
@@ -104,7 +107,7 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
 
 
 def main(argv=None) -> None:
-    """The command `python -m examples.serving.soak`."""
+    """Runs the command `python -m examples.serving.soak`."""
     parser = command_line.Parser(
         prog="python -m examples.serving.soak", description=__doc__.splitlines()[0]
     )
@@ -114,27 +117,32 @@ def main(argv=None) -> None:
         "--minutes",
         type=command_line.positive_number,
         default=10,
-        help="for how long (default: %(default)s)",
+        help="duration (default: %(default)s)",
     )
     add(
         "--threads",
         type=command_line.positive,
         default=8,
-        help="how many send at once (default: %(default)s)",
+        help="number of sending threads (default: %(default)s)",
     )
-    add("--photos", help="folder of .jpg files to send besides generated pictures")
+    add("--photos", help="folder of .jpg files to send in addition to generated pictures")
     add(
         "--count",
         type=command_line.positive,
         default=8,
-        help="how many of them (default: %(default)s)",
+        help="maximum number of photos (default: %(default)s)",
     )
-    add("--api", choices=native_loader.APIS, default="saved_model", help="(default: %(default)s)")
+    add(
+        "--api",
+        choices=native_loader.APIS,
+        default="saved_model",
+        help="TensorFlow's interface to load the model with (default: %(default)s)",
+    )
     arguments = parser.parse_args(argv)
     tf.get_logger().setLevel("ERROR")
-    with interruption.explain_stop(lambda: "Nothing was measured, and nothing is left."):
+    with interruption.explain_stop(lambda: "Nothing was measured, and no files were left."):
         pictures = _pictures(arguments.photos, arguments.count)
-        # One pass of the network a picture: the figures in docs/serving.md are of that.
+        # Without flip test, as in the figures of docs/serving.md.
         predictor = load_run(arguments.run, flip_test=False)
         report = soak(predictor, pictures, arguments.threads, 60 * arguments.minutes, arguments.api)
     console = rich.console.Console(highlight=False)

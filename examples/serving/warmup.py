@@ -1,7 +1,8 @@
-"""Requests that TensorFlow ModelServer sends to a model itself before it serves it.
+"""Writes warm-up requests, which TensorFlow ModelServer runs before it serves a model.
 
-A model's first request is slow: graphs are optimised and pools grow. The server plays the requests
-in `assets.extra/tf_serving_warmup_requests` first, so that no client waits for that.
+A model's first request is slow, because graphs are optimized and memory pools grow. The server
+first runs the requests in `assets.extra/tf_serving_warmup_requests`, so no client has to wait for
+this.
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,15 @@ WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
 def write_warmup(saved_model, model_name: str, pictures: Sequence[np.ndarray]) -> None:
-    """Writes each picture as a request to either signature into a SavedModel's folder.
+    """Writes a request for each picture and signature into a SavedModel's folder.
 
     Args:
-        saved_model: the folder.
-        model_name: what the server will call the model.
-        pictures: uint8 `[height, width, 3]`, of the sizes that clients will send.
+        saved_model: Folder of the SavedModel.
+        model_name: Name of the model on the server.
+        pictures: Pictures uint8 `[height, width, 3]`, in the sizes that clients will send.
 
     Raises:
-        ServingApiError: the protocol buffers of TensorFlow Serving are not installed.
+        ServingApiError: The package `tensorflow-serving-api` is not installed.
     """
     predict_pb2, log_pb2 = serving_api.load("predict_pb2", "prediction_log_pb2")
     path = Path(saved_model) / WARMUP_FILE

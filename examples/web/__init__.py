@@ -1,1 +1,1 @@
-"""A page that finds poses in the visitor's own pictures, and shows what the network looked at."""
+"""A web page that finds poses in the visitor's pictures and shows heatmaps and learned boxes."""

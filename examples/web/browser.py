@@ -1,9 +1,10 @@
-"""The page in a real browser without a window: Chromium, by the WebDriver protocol.
+"""Opens the page in headless Chromium, controlled through the WebDriver protocol.
 
     python -m examples.web.browser --page runs/demo/web/index.html --picture figure.png \
         --screenshot page.png
 
-Drops the picture on the page, waits for the pose, prints the joints and keeps a screenshot.
+Drops the picture on the page, waits for the pose, prints the page's status line and saves a
+screenshot.
 """
 
 import base64
@@ -22,9 +23,9 @@ from examples.pose.cli.errors import UserError
 from examples.pose.files import output_paths
 from examples.pose.files.atomic_write import whole_file
 
-PATIENCE_SECONDS = 120.0
-# The first two let it run as root, without a sandbox of its own and in small shared memory; the
-# third makes results independent of the graphics card.
+TIMEOUT_SECONDS = 120.0
+# --no-sandbox lets Chromium run as root, and --disable-dev-shm-usage with small shared memory.
+# --disable-gpu makes results independent of the graphics card.
 _CHROMIUM_FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--headless=new")
 _DROP = """
 const [name, type, data] = arguments;
@@ -37,16 +38,16 @@ document.getElementById("drop").dispatchEvent(new DragEvent("drop", options));
 
 
 def is_installed() -> bool:
-    """Whether there is a Chromium with its driver."""
+    """Whether Chromium and its driver are installed."""
     return shutil.which("chromedriver") is not None and shutil.which("chromium") is not None
 
 
 class BrowserError(UserError):
-    """The browser or the page does not do what was asked; the message says why."""
+    """The browser or the page failed; the message says why."""
 
 
 class Browser:
-    """A session of a browser, with as much of WebDriver as the page needs."""
+    """A browser session, with the part of WebDriver that the page needs."""
 
     def __init__(self, port: int, session: str):
         self._address = f"http://127.0.0.1:{port}/session/{session}"
@@ -64,21 +65,21 @@ class Browser:
         self.run(_DROP, name, media_type, base64.b64encode(content).decode())
 
     def wait_for(self, *states: str) -> str:
-        """Waits until the page is in one of these states and returns it."""
-        end = time.monotonic() + PATIENCE_SECONDS
+        """Waits until the page is in one of these states, and returns the state."""
+        end = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < end:
             state = self.run("return document.body.dataset.state")
             if state in states:
                 return state
             time.sleep(0.1)
-        raise TimeoutError(f"The page is still {state!r}, not one of {states}.")
+        raise TimeoutError(f"The page is still in state {state!r}, not in one of {states}.")
 
     def pose(self) -> dict:
-        """What the page found."""
+        """Returns the pose that the page found."""
         return json.loads(self.run("return document.body.dataset.pose"))
 
     def screenshot(self) -> bytes:
-        """The window, as a PNG file."""
+        """Returns a picture of the window as a PNG file."""
         return base64.b64decode(self._ask("screenshot"))
 
     def _ask(self, command: str, content: dict | None = None):
@@ -87,7 +88,7 @@ class Browser:
 
 @contextlib.contextmanager
 def chromium(width: int = 1100, height: int = 1700) -> Iterator[Browser]:
-    """A browser that ends with the `with` statement."""
+    """Starts a browser; the end of the `with` statement closes it."""
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -113,19 +114,19 @@ def _port(driver: subprocess.Popen) -> int:
     for line in driver.stdout:
         if "started successfully on port" in line:
             return int(line.split("port")[1].strip(" .\n"))
-    raise BrowserError("chromedriver does not start.")
+    raise BrowserError("chromedriver did not start.")
 
 
 def _request(address: str, content: dict | None = None, method: str | None = None):
     data = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(address, data, method=method)
     request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         return json.load(answer)["value"]
 
 
 def main(argv=None) -> None:
-    """The command `python -m examples.web.browser`."""
+    """Runs the command `python -m examples.web.browser`."""
     parser = command_line.Parser(
         prog="python -m examples.web.browser", description="Run the page in a headless Chromium."
     )
@@ -133,12 +134,12 @@ def main(argv=None) -> None:
     parser.add_argument("--picture", type=Path, required=True, help="picture to drop on it")
     parser.add_argument("--screenshot", type=command_line.new_file, help="PNG file to write")
     arguments = parser.parse_args(argv)
-    _look(arguments)
+    _run_page(arguments)
 
 
-def _look(arguments) -> None:
+def _run_page(arguments) -> None:
     if not arguments.page.is_file():
-        raise BrowserError(f"--page {arguments.page} is no file: give the index.html of a page.")
+        raise BrowserError(f"--page {arguments.page} is not a file: pass the page's index.html.")
     content = arguments.picture.read_bytes()
     if arguments.screenshot:
         page_files = [path for path in arguments.page.parent.iterdir() if path.is_file()]

@@ -1,9 +1,9 @@
-"""Builds the page with a trained pose network in it.
+"""Builds a page that contains a trained pose network.
 
     python -m examples.web.build --run runs/demo --output runs/demo/web
 
-Open `index.html` in a browser: no server is needed. Browsers let a page from a file read no other
-file but scripts, so the network is put into one. TensorFlow.js comes from its npm package.
+Open `index.html` in a browser; no server is needed. A page opened from a file may load scripts but
+no other files, so the network is stored in a script. TensorFlow.js comes from its npm package.
 """
 
 import base64
@@ -31,12 +31,12 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
     """Writes the page and returns the path of its `index.html`.
 
     Args:
-        run: Where the trained network is.
-        output: Folder to write, whole or not at all.
-        overwrite: Replaces a page that this function wrote.
+        run: Run folder of the trained network.
+        output: Folder to write. It is written completely or not at all.
+        overwrite: Whether to replace a page that this function wrote earlier.
 
     Raises:
-        FileExistsError: `output` is taken by something that will not be replaced.
+        FileExistsError: `output` exists and may not be replaced.
         OSError: `output` cannot be written.
     """
     kind = outputs.Kind(
@@ -58,7 +58,7 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
 
 
 def _own_files(folder: Path) -> set[str]:
-    """The files of a page, if there is one in a folder."""
+    """Returns the names of a page's files, or an empty set if the folder contains no page."""
     try:
         with open(folder / _MODEL_FILE, encoding="utf-8") as script:
             begins = script.read(len(_MODEL_BEGINS))
@@ -68,7 +68,7 @@ def _own_files(folder: Path) -> set[str]:
 
 
 def _content(run: RunFolder) -> dict:
-    """All that the page's scripts need to know of a network."""
+    """Returns what the page's scripts need: the network, its skeleton and its boxes."""
     model = run.load_model()
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "tfjs"
@@ -87,11 +87,11 @@ def _content(run: RunFolder) -> dict:
 
 
 def main(argv=None) -> None:
-    """The command `python -m examples.web.build`."""
+    """Runs the command `python -m examples.web.build`."""
     parser = command_line.Parser(
         prog="python -m examples.web.build",
-        description="Build a page that finds poses in the visitor's pictures, with the flip test "
-        "and the decoding that predict and export have by default.",
+        description="Build a page that finds poses in the visitor's pictures, with flip test and "
+        "with the default decoding of predict and export.",
     )
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
     parser.add_argument("--output", required=True, help="folder to write")

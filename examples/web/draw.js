@@ -1,8 +1,8 @@
-// Everything that is drawn.
+// Draws the skeleton, the heatmaps and the boxes.
 "use strict";
 
 const SIDE_COLORS = { right: "#ff951c", left: "#40acff", centre: "#faf6e8" };
-const UNCERTAIN = 0.5; // As `examples.pose.predict` has it.
+const UNCERTAIN = 0.5; // the default --min_score of `examples.pose.predict`
 
 function tile(parent, caption, width, height) {
   const figure = document.createElement("figure");
@@ -26,7 +26,7 @@ function drawSkeleton(canvas, picture, pose, skeleton) {
   canvas.width = Math.round(picture.width * zoom);
   canvas.height = Math.round(picture.height * zoom);
   const context = canvas.getContext("2d");
-  context.fillStyle = "white"; // Behind transparency.
+  context.fillStyle = "white"; // background of transparent pictures
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   context.lineCap = "round";
@@ -71,7 +71,7 @@ function drawBoxes(parent, layers) {
   for (const { name, max_size: [height, width], boxes } of layers) {
     const caption = `${name.split("/").pop().replaceAll("_", " ")}, ${height}x${width}`;
     const context = tile(parent, caption, side, side);
-    // A plane to each side, so that a box that hangs over the frame shows.
+    // Leave a margin around the plane, so that boxes that extend beyond it are visible.
     const scale = side / (1.6 * Math.max(height, width));
     context.translate(side / 2, side / 2);
     context.strokeStyle = "#9a9a94";

@@ -1,4 +1,4 @@
-// The page: what happens when.
+// Connects the page's elements to the network and the drawings.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@ function say(state, message) {
   byId("status").textContent = message;
 }
 
-// Turned as the camera says, and with the file's own numbers, as examples/pose/images/image_files.py reads.
+// Applies the EXIF orientation but no colour conversion, like examples/pose/images/image_files.py.
 function readPicture(file) {
   return createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
 }
@@ -20,10 +20,10 @@ async function show(file) {
   try {
     picture = await readPicture(file);
   } catch {
-    say("error", `${file.name} is no picture that this browser can read.`);
+    say("error", `${file.name} is not a picture that this browser can read.`);
     return;
   }
-  await new Promise(requestAnimationFrame); // The words first, then the work.
+  await new Promise(requestAnimationFrame); // Show the message before the computation blocks.
   const pose = await findPose(network, picture, POSE);
   document.querySelector("main").hidden = false;
   drawSkeleton(byId("skeleton"), picture, pose, POSE.skeleton);

@@ -1,8 +1,8 @@
-// From a picture of any size to joints in its pixels: the letterbox, the network, the decoding.
-// The same as examples/pose/inference/predictor.py, which says why.
+// Finds the joints of a picture of any size: letterbox, network, decoding. Computes the same as
+// examples/pose/inference/predictor.py, which explains the steps.
 "use strict";
 
-const GREY = 128; // The network's zero is 127.5; canvases hold integers.
+const GREY = 128; // The network maps 127.5 to zero, but canvases hold integers.
 const HEATMAP_STRIDE = 2;
 const SCORE_RADIUS = 4;
 
@@ -27,14 +27,15 @@ async function loadNetwork({ model, weights }) {
   return tf.loadGraphModel({ load: async () => artifacts });
 }
 
-// Halves to even, as TensorFlow rounds.
+// Rounds like TensorFlow: halves to even.
 function roundHalfToEven(value) {
   const low = Math.floor(value);
   if (value - low !== 0.5) return Math.round(value);
   return low % 2 === 0 ? low : low + 1;
 }
 
-// The picture in the middle of a grey square, and the way back from the square's pixels.
+// Draws the picture in the centre of a grey square. `toPicture` maps coordinates of the square back to the
+// picture.
 function letterbox(picture, size) {
   const { width, height } = picture;
   const scale = Math.fround(size / Math.max(width, height)); // In float32, as in predictor.py.
@@ -46,7 +47,7 @@ function letterbox(picture, size) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = `rgb(${GREY}, ${GREY}, ${GREY})`;
   context.fillRect(0, 0, size, size);
-  context.fillStyle = "white"; // Behind transparency.
+  context.fillStyle = "white"; // background of transparent pictures
   context.fillRect(left, top, w, h);
   context.imageSmoothingQuality = "high";
   context.drawImage(picture, left, top, w, h);
@@ -57,7 +58,7 @@ function letterbox(picture, size) {
   return { square: context.getImageData(0, 0, size, size), toPicture };
 }
 
-// One joint's map out of logits [rows, columns, joints].
+// Extracts the map of one joint from logits [rows, columns, joints].
 function mapOf(logits, cells, joints, joint) {
   return Float32Array.from({ length: cells }, (_, i) => logits[i * joints + joint]);
 }
@@ -69,12 +70,12 @@ function softmax(map) {
   return exponentials.map((value) => value / sum);
 }
 
-// A quarter cell towards the larger neighbour; none at the border, where there is only one.
+// A quarter of a cell towards the larger neighbour; 0 at the border, where there is only one neighbour.
 function quarter(before, after) {
   return before === undefined || after === undefined ? 0 : Math.sign(after - before) / 4 || 0;
 }
 
-// The peak of the logits, refined, in pixels of the square; and its score, by the probabilities.
+// Returns the refined peak of the logits, in pixels of the square, and its score: the probability near it.
 function readJoint(logits, map, rows, columns) {
   const peak = Math.max(0, logits.indexOf(logits.reduce((a, b) => Math.max(a, b))));
   const [row, column] = [Math.floor(peak / columns), peak % columns];
@@ -92,7 +93,7 @@ function readJoint(logits, map, rows, columns) {
   return { place: [toPixels(x), toPixels(y)], score: Math.min(score, 1) };
 }
 
-// Logits averaged over an image [1, size, size, 3] and its mirror image.
+// Averages the logits of an image [1, size, size, 3] and of its mirror image.
 function predictWithFlipTest(network, image, flipOrder) {
   const mirrored = network.predict(image.reverse(2)).reverse(2);
   return network.predict(image).add(mirrored.gather(tf.tensor1d(flipOrder, "int32"), 3)).div(2);

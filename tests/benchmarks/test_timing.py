@@ -70,8 +70,8 @@ def test_rows_compare_within_their_case(run):
     assert small.to_copy == Spread(4, 4, 6)
     assert large.to_depthwise_3 == Spread(2, 2, 3)
     # Four times the outputs in eight times the time.
-    assert large.to_first_case.middle == 2
-    assert small.to_first_case.middle == 1
+    assert large.to_first_case.median == 2
+    assert small.to_first_case.median == 1
     assert rows[SMALL, DEPTHWISE_3].to_depthwise_3 == Spread(1, 1, 1)
 
 

@@ -85,7 +85,7 @@ def evaluate_joints(
         coco: Collects the people, for a caller who wants more of them than the numbers.
 
     Returns:
-        `examples.pose.metrics.summary` of PCK and, if measured, PCKh, and `coco`, the ten numbers.
+        `examples.pose.evaluation.metrics.summary` of PCK and, if measured, PCKh, and `coco`, the ten numbers.
     """
     predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
     true, labelled = _to_original(photographs, photographs.joints), photographs.labelled

@@ -13,7 +13,7 @@ def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.
     """Draws the first examples of a data set: the labelled pose beside the predicted one.
 
     Args:
-        predictor: see `examples.pose.predictor`.
+        predictor: see `examples.pose.inference.predictor`.
         dataset: `tf.data.Dataset` of examples with `image`, `joints` and `visibility`.
         count: how many examples.
         min_score: joints that score less are drawn as uncertain.

@@ -74,7 +74,7 @@ def predict_file(predictor, path, min_score: float) -> tuple[np.ndarray, dict]:
     """Predicts a picture file.
 
     Args:
-        predictor: See `examples.pose.predictor`.
+        predictor: See `examples.pose.inference.predictor`.
         path: The file.
         min_score: Joints that score less are drawn as uncertain.
 
@@ -110,7 +110,7 @@ def predict_all(
     """Predicts files one after the other.
 
     Args:
-        predictor: See `examples.pose.predictor`.
+        predictor: See `examples.pose.inference.predictor`.
         paths: The files.
         names: Names of their drawings, see `unique_names`.
         outputs: Gets the results.

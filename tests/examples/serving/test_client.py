@@ -146,7 +146,7 @@ def test_a_skeleton_of_other_joints(addresses, photo, tmp_path):
     for protocol in PROTOCOLS:
         arguments = ["--skeleton", str(path), f"--{protocol}", addresses[protocol]]
         message = refused(client.main, photo, "--output", tmp_path / "o.png", *arguments)
-        assert "[14, 2], where the skeleton has 1 joints" in message
+        assert "[14, 2], but the skeleton has 1 joints" in message
 
 
 def test_the_other_protocols_port(addresses, photo, tmp_path):

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.timeout(1200)
 @pytest.fixture(scope="module")
 def requests(predictor, version, photos, tmp_path_factory):
     """The folder of request files, and how many of them are right and wrong."""
-    right = dict(request_files.right_requests(predictor, photos))
-    wrong = dict(request_files.wrong_requests(photos[0]))
+    right = dict(request_files.valid_requests(predictor, photos))
+    wrong = dict(request_files.invalid_requests(photos[0]))
     folder = tmp_path_factory.mktemp("requests")
     request_files.write(folder, version, right | wrong)
     return folder, len(right), len(wrong)
@@ -40,7 +40,7 @@ def test_goes_on_under_load(programs, version, requests, api):
 
 def test_finds_wrong_answers_and_refusals(programs, version, predictor, photos, tmp_path):
     """The comparison is one: an answer off by 1e-3, NaN, and the wrong kind are all found."""
-    (name, request), *_ = request_files.right_requests(predictor, photos[:1])
+    (name, request), *_ = request_files.valid_requests(predictor, photos[:1])
     joints, scores = request.outputs["joints"], request.outputs["scores"]
     off = joints.copy()
     off[0, 3, 1] += 1e-4 * joints.max() + 1e-3

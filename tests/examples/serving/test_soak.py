@@ -41,7 +41,7 @@ def test_command(programs, run_folder, capsys, monkeypatch):
     monkeypatch.setattr(soak.native_loader, "build", lambda folder, apis: programs)
     monkeypatch.setattr(soak, "SIZES", ((64, 48), (1, 1), (20, 70)))
     soak.main(["--run", str(run_folder), "--minutes", "0.03", "--threads", "2"])
-    assert "| right requests refused (unexpected errors) | 0 |" in capsys.readouterr().out
+    assert "| valid requests refused (unexpected errors) | 0 |" in capsys.readouterr().out
     assert "nowhere" in refused(soak.main, "--run", "nowhere")
 
 

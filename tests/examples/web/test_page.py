@@ -200,7 +200,7 @@ def test_pictures_of_other_shapes(opened, run_folder):
 def test_what_is_no_picture(opened):
     opened.drop("notes.txt", b"no picture", "text/plain")
     assert opened.wait_for("done", "error") == "error"
-    assert "notes.txt is no picture" in opened.run("return document.body.innerText")
+    assert "notes.txt is not a picture" in opened.run("return document.body.innerText")
     opened.drop("figure.png", png(draw_figure(0, "test", 4).image))
     assert opened.wait_for("done", "error") == "done"
 
@@ -258,7 +258,7 @@ def test_command_in_the_browser(page, tmp_path, capsys):
     assert "figure.png: " in capsys.readouterr().out and shot.exists()
     picture.write_bytes(b"no picture")
     message = refused(browser.main, *arguments, picture)
-    assert message.startswith("error: figure.png is no picture")
+    assert message.startswith("error: figure.png is not a picture")
 
 
 def test_no_run(tmp_path):
