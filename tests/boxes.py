@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tests.tolerances import BOX_BOUNDS
+
 
 def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """One box: inside, across, outside, larger than the plane, sub-pixel, empty, or on borders."""
@@ -48,7 +50,14 @@ def boxes_around_pixel(channels: int, per_channel: int, reach: float, seed: int 
 
 
 def boxes_anywhere(channels: int, per_channel: int, reach: float, seed: int = 0) -> np.ndarray:
-    """Boxes of any size within `reach` pixels of the output pixel's centre."""
+    """Boxes of 0.3 pixels and more, with all edges within `reach` of the output pixel's centre."""
     rng = np.random.default_rng(seed)
-    edges = np.sort(rng.uniform(-reach, reach, (channels, per_channel, 2, 2)), axis=2)
-    return edges.reshape(channels, per_channel, 4)
+    low = rng.uniform(-reach, reach - 0.3, (channels, per_channel, 2))
+    return np.concatenate([low, rng.uniform(low + 0.3, reach)], axis=-1)
+
+
+def are_valid(boxes: np.ndarray, max_size: tuple[int, int]) -> bool:
+    """Whether boxes are as `BoxConstraint(max_size)` leaves them."""
+    size = boxes[..., 2:] - boxes[..., :2]
+    within = np.abs(boxes) <= np.tile(max_size, 2) + BOX_BOUNDS
+    return bool(np.all(size >= 1 - BOX_BOUNDS) and np.all(within))

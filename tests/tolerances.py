@@ -25,7 +25,7 @@ VALUES = {
 
 # Outputs and gradients of layers and models. Products with weights and normalization multiply the
 # roundoff, and half types round between operations.
-LAYERS = {
+MODELS = {
     "float64": _relative_and_absolute(1e-11),
     "float32": _relative_and_absolute(1e-4),
     "float16": _relative_and_absolute(2e-2),

@@ -20,14 +20,14 @@ from tests.ops.problems import (
     random_problem,
     second_order_gradients,
 )
-from tests.tolerances import DERIVATIVES, LAYERS
+from tests.tolerances import DERIVATIVES, MODELS
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 tf = pytest.importorskip("tensorflow")
 
-from tests.backends import portable_lowering
-from tests.backends.xla import compiled, hlo_of
+from tests.backends import portable_lowering  # noqa: E402
+from tests.backends.xla import compiled, hlo_of  # noqa: E402
 
 pytestmark = [
     tensorflow_only,
@@ -236,4 +236,4 @@ def test_training_with_xla_gives_the_same_losses(layer):
         history = model.fit(x, np.tanh(x), batch_size=4, epochs=3, shuffle=False, verbose=0)
         losses.append(history.history["loss"])
     assert losses[0][-1] < losses[0][0]
-    np.testing.assert_allclose(*losses, **LAYERS["float32"])
+    np.testing.assert_allclose(*losses, **MODELS["float32"])

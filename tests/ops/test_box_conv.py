@@ -77,7 +77,7 @@ def test_any_number_of_channels(channels, data_format):
 def problem_of_several_tiles(data_format, strides, normalization, dtype="float64", seed=7):
     """Planes that are split along both axes, and boxes from a few pixels to all of them."""
     height, width, channels, per_channel = 210, 1100, 3, 2
-    boxes = boxes_anywhere(channels, per_channel, reach=1, seed=seed) * [40, 30, 40, 30]
+    boxes = boxes_anywhere(channels, per_channel, reach=40, seed=seed)
     boxes[0, 0] = [-2.5, -0.5, 1.5, 3.5]
     boxes[1, 0] = [-900, -2000, 900, 2000]
     boxes[2, 1] = [30.5, -700, 33.25, -650.5]
