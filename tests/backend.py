@@ -15,13 +15,6 @@ tensorflow_only = pytest.mark.skipif(
 )
 
 
-def skip_module_unless(backend: str) -> None:
-    """Call it at the top of a module that needs this backend, before importing the framework."""
-    if backend != BACKEND:
-        reason = f"needs {backend}; Keras's backend is {BACKEND}"
-        pytest.skip(reason, allow_module_level=True)
-
-
 def tensor(x, dtype: str | None = None):
     return keras.ops.convert_to_tensor(x, dtype=dtype)
 
