@@ -9,10 +9,15 @@ import keras
 import numpy as np
 import pytest
 
+import tf_boxconv
+
 BACKEND = keras.config.backend()
 tensorflow_only = pytest.mark.skipif(
     BACKEND != "tensorflow", reason=f"needs TensorFlow; Keras's backend is {BACKEND}"
 )
+
+
+box_conv2d_portable = functools.partial(tf_boxconv.box_conv2d, implementation="portable")
 
 
 def tensor(x, dtype: str | None = None):

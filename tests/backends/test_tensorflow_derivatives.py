@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests.backend import tensorflow_only
+from tests.backend import box_conv2d_portable, tensorflow_only
 from tests.boxes import boxes_around_pixel
 from tests.images import images
 from tests.tolerances import DERIVATIVES
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 from tf_boxconv.ops.integral_image_cumsum import integral_image_cumsum
 
 tf = pytest.importorskip("tensorflow")
@@ -29,7 +28,7 @@ def table(operator):
 
 
 PAIRS = {
-    "box_conv2d": (box_conv(tf_boxconv.box_conv2d), box_conv(box_conv2d_overlap)),
+    "box_conv2d": (box_conv(tf_boxconv.box_conv2d), box_conv(box_conv2d_portable)),
     "integral_image": (
         table(tf_boxconv.integral_image),
         table(lambda x: integral_image_cumsum(x, "channels_last", "float64")),

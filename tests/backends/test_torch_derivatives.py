@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests.backend import BACKEND
+from tests.backend import BACKEND, box_conv2d_portable
 from tests.boxes import boxes_around_pixel
 from tests.images import images
 from tests.tolerances import DERIVATIVES
-from tf_boxconv.ops.box_conv_overlap import box_conv2d_overlap
 
 if BACKEND != "torch":
     pytest.skip(f"needs PyTorch; Keras's backend is {BACKEND}", allow_module_level=True)
@@ -44,7 +43,7 @@ def table(operator):
 
 
 PAIRS = {
-    name: (box_conv(tf_boxconv.box_conv2d, options), box_conv(box_conv2d_overlap, options))
+    name: (box_conv(tf_boxconv.box_conv2d, options), box_conv(box_conv2d_portable, options))
     for name, options in OPTIONS.items()
 } | {
     "integral image": (
@@ -133,7 +132,7 @@ def test_forward_mode_of_narrow_types(dtype):
     out, tangent = jvp(tf_boxconv.box_conv2d, (x, boxes), (x_tangent, boxes_tangent))
     assert out.dtype == tangent.dtype == x.dtype
     primals = x.double(), boxes.double()
-    _, expected = jvp(box_conv2d_overlap, primals, (x_tangent.double(), boxes_tangent.double()))
+    _, expected = jvp(box_conv2d_portable, primals, (x_tangent.double(), boxes_tangent.double()))
     torch.testing.assert_close(tangent.double(), expected, **DERIVATIVES[dtype])
 
 
