@@ -1,4 +1,4 @@
-"""Keras's backend of this test run, and what tests need of each: gradients, above all."""
+"""Tensors and gradients on whichever backend Keras runs on, so that one test serves all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import tf_boxconv
 
 BACKEND = keras.config.backend()
 tensorflow_only = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason=f"of TensorFlow alone; Keras's backend is {BACKEND}"
+    BACKEND != "tensorflow", reason=f"needs TensorFlow; Keras's backend is {BACKEND}"
 )
 
 
@@ -21,12 +21,11 @@ box_conv2d_portable = functools.partial(tf_boxconv.box_conv2d, implementation="p
 
 
 def tensor(x, dtype: str | None = None):
-    """A tensor of the backend."""
     return keras.ops.convert_to_tensor(x, dtype=dtype)
 
 
 def to_float64(x) -> np.ndarray:
-    """Any tensor as a float64 array."""
+    """Converts a tensor, a variable or an array to a float64 array."""
     if hasattr(x, "detach"):
         x = x.detach()
     return keras.ops.convert_to_numpy(keras.ops.cast(x, "float64"))
@@ -37,12 +36,32 @@ def dtype_name(x) -> str:
 
 
 def value_and_gradients(function: Callable, arguments: Sequence, output_grad=None):
-    """`function(*arguments)` and the gradients of `<output, output_grad>` to each argument.
+    """`function(*arguments)` and the gradients of `sum(output * output_grad)` to each argument.
 
-    Without `output_grad` the output is a scalar, or counts as the sum of its elements. Functions of
-    gradients may be given in turn. The output may depend on none of an argument: that is zeros.
+    `output_grad` defaults to ones. Calls may be nested, for gradients of gradients. The gradient to
+    an argument that the output does not depend on is zero.
     """
     return _BY_BACKEND[BACKEND](function, arguments, output_grad)
+
+
+def central_differences(function: Callable, arguments: Sequence[np.ndarray], delta: float = 1e-5):
+    """The gradients of a scalar function to each array, element by element.
+
+    Their error is of order `delta**2` by truncation and `1e-16 / delta` by rounding in float64.
+    """
+    gradients = []
+    for i, argument in enumerate(arguments):
+        gradient = np.zeros_like(argument)
+        for index in np.ndindex(argument.shape):
+            values = []
+            for step in (-delta, delta):
+                moved = argument.copy()
+                moved[index] += step
+                given = [*arguments[:i], moved, *arguments[i + 1 :]]
+                values.append(float(to_float64(function(*map(tensor, given)))))
+            gradient[index] = (values[1] - values[0]) / (2 * delta)
+        gradients.append(gradient)
+    return gradients
 
 
 def layer_gradients(loss, layer, x, **call_arguments):
@@ -72,7 +91,7 @@ def _jax(function, arguments, output_grad):
 
 @functools.lru_cache(maxsize=4)
 def _compiled_by_jax(function):
-    """Compiled, as anyone runs JAX: step by step each operation would be compiled on its own."""
+    """Compiles the whole function. Eager JAX would compile every operation on its own."""
     import jax
 
     @jax.jit

@@ -1,8 +1,10 @@
-"""Random boxes of every awkward kind. NumPy alone: tests on bare GPU machines use them too."""
+"""Random boxes. NumPy alone: tests on bare GPU machines use them too."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from tests.tolerances import BOX_BOUNDS
 
 
 def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -29,10 +31,33 @@ def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     elif kind == 6:  # edges on pixel centres
         low = rng.integers(-height, 2, 2).astype(np.float64)
         high = low + rng.integers(1, 2 + width, 2)
-    elif kind == 7:  # symmetric odd sizes, what people try first
+    elif kind == 7:  # symmetric and of odd size, the usual first try
         half = rng.integers(0, 6, 2) + 0.5
         low, high = -half, half
     else:  # one axis thin, the other long
         low = np.array([rng.uniform(-0.5, 0.4), -width * rng.uniform(0.2, 2)])
         high = np.array([low[0] + 0.05, width * rng.uniform(0.1, 2)])
     return np.concatenate([low, high])
+
+
+def boxes_around_pixel(channels: int, per_channel: int, reach: float, seed: int = 0) -> np.ndarray:
+    """Boxes that hold the output pixel and end between 0.6 and `reach` pixels from its centre.
+
+    No edge is on a pixel border, where derivatives have two values.
+    """
+    extents = np.random.default_rng(seed).uniform(0.6, reach, (channels, per_channel, 4))
+    return extents * [-1, -1, 1, 1]
+
+
+def boxes_anywhere(channels: int, per_channel: int, reach: float, seed: int = 0) -> np.ndarray:
+    """Boxes of 0.3 pixels and more, with all edges within `reach` of the output pixel's centre."""
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(-reach, reach - 0.3, (channels, per_channel, 2))
+    return np.concatenate([low, rng.uniform(low + 0.3, reach)], axis=-1)
+
+
+def are_valid(boxes: np.ndarray, max_size: tuple[int, int]) -> bool:
+    """Whether boxes are as `BoxConstraint(max_size)` leaves them."""
+    size = boxes[..., 2:] - boxes[..., :2]
+    within = np.abs(boxes) <= np.tile(max_size, 2) + BOX_BOUNDS
+    return bool(np.all(size >= 1 - BOX_BOUNDS) and np.all(within))

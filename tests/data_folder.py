@@ -1,4 +1,4 @@
-"""Where photographs for tests are, if there are any."""
+"""The folder of photographs for tests, which may not exist."""
 
 import os
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""The independent float64 reference: overlap matrices in NumPy, gradients written out by hand.
+"""The float64 reference of the operators in NumPy, which shares no code with the package.
 
-Nothing here is shared with the product. A plane's response is `Ay @ X @ Ax.T`; a derivative to an
-edge replaces one of the matrices by its own derivative, which takes the outward side on a border.
+The response of a plane `X` is `Ay @ X @ Ax.T`, where `Ay[i, j]` is the part of row `j` that the box
+at output `i` covers, and `Ax` the same for columns. The derivative to an edge replaces one matrix
+by its derivative. On a pixel border that is the derivative of the growing box.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 def axis_matrices(low, high, size, stride, normalization, magnitudes=False):
     """`A`, `dA/dlow`, `dA/dhigh`, each `[outputs, size]`, for one axis of a non-empty box.
 
-    With `magnitudes`, the two terms of each derivative are added in magnitude instead.
+    With `magnitudes`, each derivative is the sum of the absolute values of its two terms.
     """
     centers = np.arange(0, size, stride, dtype=np.float64)[:, None]
     pixels = np.arange(size, dtype=np.float64)[None, :]
@@ -23,8 +24,8 @@ def axis_matrices(low, high, size, stride, normalization, magnitudes=False):
     if normalization is None:
         return raw, (-d_low if magnitudes else d_low), d_high
     if normalization == "area":
-        extent = np.full_like(centers, high - low)
-        d_extent_low, d_extent_high = -np.ones_like(centers), np.ones_like(centers)
+        extent = np.full_to_format(centers, high - low)
+        d_extent_low, d_extent_high = -np.ones_to_format(centers), np.ones_to_format(centers)
     else:
         extent = raw.sum(1, keepdims=True)
         d_extent_low, d_extent_high = d_low.sum(1, keepdims=True), d_high.sum(1, keepdims=True)
@@ -45,7 +46,7 @@ def _channels_first(x, data_format):
     return x if data_format == "channels_first" else np.moveaxis(x, -1, 1)
 
 
-def _like(x, data_format):
+def _to_format(x, data_format):
     return x if data_format == "channels_first" else np.moveaxis(x, 1, -1)
 
 
@@ -65,7 +66,7 @@ def box_conv2d(x, boxes, strides=(1, 1), normalization="area", data_format="chan
             rows = axis_matrices(box[0], box[2], h, strides[0], normalization)[0]
             columns = axis_matrices(box[1], box[3], w, strides[1], normalization)[0]
             out[:, i * m + j] = rows @ x[:, i] @ columns.T
-    return _like(out, data_format)
+    return _to_format(out, data_format)
 
 
 def box_conv2d_gradients(
@@ -79,7 +80,8 @@ def box_conv2d_gradients(
 ):
     """`(input_grad, boxes_grad)` in float64.
 
-    With `magnitudes` and non-negative `x` and `output_grad`, the sums of magnitudes of all terms.
+    With `magnitudes`, and `x` and `output_grad` non-negative, these are the sums of the absolute
+    values of all terms.
     """
     x = _channels_first(np.asarray(x, np.float64), data_format)
     g = _channels_first(np.asarray(output_grad, np.float64), data_format)
@@ -87,7 +89,7 @@ def box_conv2d_gradients(
     strides = (strides, strides) if isinstance(strides, int) else strides
     c, h, w = x.shape[1:]
     m = boxes.shape[1]
-    input_grad, boxes_grad = np.zeros_like(x), np.zeros_like(boxes)
+    input_grad, boxes_grad = np.zeros_to_format(x), np.zeros_to_format(boxes)
     for i in range(c):
         for j in range(m):
             box = boxes[i, j]
@@ -104,11 +106,11 @@ def box_conv2d_gradients(
                 (3, rows[0], columns[2]),
             ):
                 boxes_grad[i, j, edge] = np.sum(plane_grad * (ay @ x[:, i] @ ax.T))
-    return _like(input_grad, data_format), boxes_grad
+    return _to_format(input_grad, data_format), boxes_grad
 
 
 def integral_image(x, data_format="channels_last"):
-    """The summed-area table in float64, with its leading row and column of zeros."""
+    """The summed-area table in float64. Its first row and column are zeros."""
     x = _channels_first(np.asarray(x, np.float64), data_format)
     table = np.pad(x, ((0, 0), (0, 0), (1, 0), (1, 0))).cumsum(2).cumsum(3)
-    return _like(table, data_format)
+    return _to_format(table, data_format)

@@ -1,8 +1,6 @@
-"""The README's table of what runs on which backend of Keras, from what tests ran.
+"""Counts the tests that pass on each backend of Keras, for the table of support.
 
-    make support-table
-
-runs the tests with `--junitxml` on each backend and calls this on the files.
+`make support-table` runs the tests with `--junitxml` on each backend, then this on the files.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
-# Beginnings of test modules' names; the first that fits counts.
+# By prefix of a test module's name. The first prefix that matches decides the row.
 ROWS = {
     "tests.ops.test_box_conv_gradients": "gradients of gradients",
     "tests.ops.test_box_conv_bad_input": "bad input",
@@ -30,7 +28,7 @@ ROWS = {
 
 
 def counts(path: Path) -> collections.Counter:
-    """How many tests of each row passed; raises if one failed."""
+    """The number of tests of each row that passed. Exits with an error if one failed."""
     passed = collections.Counter()
     for case in xml.etree.ElementTree.parse(path).iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:
@@ -43,7 +41,7 @@ def counts(path: Path) -> collections.Counter:
 
 
 def table(files: list[Path]) -> str:
-    """Markdown; a file is named after its backend."""
+    """The table in Markdown. Each file is named after its backend."""
     found = {path.stem: counts(path) for path in files}
     lines = ["tests passed | " + " | ".join(found), "--- | " + " | ".join("---" for _ in found)]
     for row, label in ROWS.items():

@@ -1,6 +1,6 @@
-"""Builds that cannot succeed: their last line says what to do, and they leave nothing half done.
+"""A build that fails says what to do in its last line and leaves no incomplete files.
 
-CMake and the framework are scripts and modules made here, so that every failure is quick.
+CMake and the framework are stand-ins that the tests write, so every build takes a second.
 """
 
 import os
@@ -25,7 +25,7 @@ def script(path: Path, text: str) -> Path:
 
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory) -> Path:
-    """An interpreter that sees setuptools and no framework."""
+    """An interpreter with setuptools and no framework."""
     folder = tmp_path_factory.mktemp("bare")
     venv.create(folder / "venv", symlinks=True)
     (folder / "modules").mkdir()
@@ -37,7 +37,7 @@ def bare_python(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path, bare_python):
-    """A folder with the build's files; its `bin` is the whole PATH, with working tools in it."""
+    """A folder with the files of the build. Its `bin`, with working tools, is the whole PATH."""
     for name in ("setup.py", "custom_ops/CMakeLists.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -52,15 +52,15 @@ def checkout(tmp_path, bare_python):
     return tmp_path
 
 
-def build(checkout, bare_python, frameworks=True, **environment) -> list[str]:
-    """The lines of a build that must fail."""
-    done = attempt(checkout, bare_python, frameworks, **environment)
+def failed_build(checkout, bare_python, frameworks=True, **environment) -> list[str]:
+    """Runs a build that must fail; returns the lines that it prints."""
+    done = run_build(checkout, bare_python, frameworks, **environment)
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     return done.stdout.strip().splitlines()
 
 
-def attempt(checkout, bare_python, frameworks=True, **environment):
+def run_build(checkout, bare_python, frameworks=True, **environment):
     folders = [bare_python / "modules", *([checkout / "frameworks"] if frameworks else [])]
     return subprocess.run(
         [bare_python / "venv/bin/python", "setup.py", "-q", "build_ext", "--inplace"],
@@ -77,7 +77,7 @@ def attempt(checkout, bare_python, frameworks=True, **environment):
     )
 
 
-def assert_says(lines, *parts):
+def assert_last_line_says(lines, *parts):
     assert lines[-1].startswith("tf_boxconv was not built: "), lines
     for part in parts:
         assert part in lines[-1]
@@ -91,37 +91,43 @@ def assert_says(lines, *parts):
         ("sh -c 'echo gcc: error: -std=c++17 >&2; exit 1'", ("gcc: error: -std=c++17",)),
     ],
 )
-def test_compiler_that_does_not_work(checkout, bare_python, compiler, parts):
-    assert_says(build(checkout, bare_python, CXX=compiler), *parts)
+def test_a_compiler_that_does_not_work(checkout, bare_python, compiler, parts):
+    assert_last_line_says(failed_build(checkout, bare_python, CXX=compiler), *parts)
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
-def test_compiler_of_an_older_language(checkout, bare_python):
+def test_a_compiler_of_an_older_language(checkout, bare_python):
     old = script(checkout / "bin/old", f'exec {shutil.which("g++")} "$@" -std=c++14')
-    lines = build(checkout, bare_python, CXX=str(old), PATH=f"{checkout / 'bin'}:/usr/bin:/bin")
-    assert_says(lines, "cannot compile C++17")
+    lines = failed_build(
+        checkout, bare_python, CXX=str(old), PATH=f"{checkout / 'bin'}:/usr/bin:/bin"
+    )
+    assert_last_line_says(lines, "cannot compile C++17")
 
 
 def test_no_compiler(checkout, bare_python):
     (checkout / "bin/c++").unlink()
-    assert_says(build(checkout, bare_python), "c++, g++, clang++", "apt install g++")
+    assert_last_line_says(
+        failed_build(checkout, bare_python), "c++, g++, clang++", "apt install g++"
+    )
 
 
 @pytest.mark.parametrize("tool", ["cmake", "ninja"])
 def test_no_build_tool(checkout, bare_python, tool):
     (checkout / "bin" / tool).unlink()
-    assert_says(build(checkout, bare_python), f"{tool} is not on the PATH", "pip install cmake")
+    assert_last_line_says(
+        failed_build(checkout, bare_python), f"{tool} is not on the PATH", "pip install cmake"
+    )
 
 
 def test_no_framework(checkout, bare_python):
-    lines = build(checkout, bare_python, frameworks=False)
-    assert_says(lines, "found none of TensorFlow, JAX and PyTorch", "pip install torch")
+    lines = failed_build(checkout, bare_python, frameworks=False)
+    assert_last_line_says(lines, "found none of TensorFlow, JAX and PyTorch", "pip install torch")
 
 
 @pytest.mark.parametrize("choice", ["ON", "yes"])
-def test_cuda_that_cannot_be_had(checkout, bare_python, choice):
-    lines = build(checkout, bare_python, BOXCONV_CUDA=choice)
-    assert_says(lines, "BOXCONV_CUDA", "nvcc" if choice == "ON" else "Received: yes")
+def test_cuda_that_is_not_installed(checkout, bare_python, choice):
+    lines = failed_build(checkout, bare_python, BOXCONV_CUDA=choice)
+    assert_last_line_says(lines, "BOXCONV_CUDA", "nvcc" if choice == "ON" else "Received: yes")
 
 
 @pytest.mark.parametrize("step", ["configure", "compile"])
@@ -134,17 +140,17 @@ def test_cuda_that_cannot_be_had(checkout, bare_python, choice):
         ("anything else", ("failed; the first error is in the output above",)),
     ],
 )
-def test_failing_cmake(checkout, bare_python, step, output, parts):
+def test_a_cmake_that_fails(checkout, bare_python, step, output, parts):
     compiling = '[ "$1" = --build ]'
     here = compiling if step == "compile" else f"! {compiling}"
     script(checkout / "bin/cmake", f"if {here}; then echo '{output}'; echo more; exit 1; fi")
-    lines = build(checkout, bare_python)
+    lines = failed_build(checkout, bare_python)
     assert output in lines
-    assert_says(lines, *parts)
+    assert_last_line_says(lines, *parts)
     assert not (checkout / "tf_boxconv/lib").exists()
 
 
-# A CMake whose build makes these files: `$library` is where libraries belong.
+# A CMake whose build step writes the libraries to `$library`, their output folder.
 BUILD_FILES = """
 for argument; do
   case "$argument" in -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=*) echo "${argument#*=}" > library;; esac
@@ -157,7 +163,7 @@ LIBRARIES = ("libtf_boxconv_core.so", "libtf_boxconv_ops.so", "libtf_boxconv_xla
 
 def cmake_that_builds(checkout, text, broken=()):
     lines = [f"echo {text} > $library/{name}" for name in LIBRARIES if name not in broken]
-    # A link to nothing cannot be copied, as a file cannot to a full disk.
+    # Copying a dangling link fails, as copying to a full disk would.
     lines += [f"/bin/ln -s /no/such/file $library/{name}" for name in broken]
     script(checkout / "bin/cmake", BUILD_FILES + "\n".join(lines) + "\nfi")
 
@@ -166,20 +172,20 @@ def cmake_that_builds(checkout, text, broken=()):
 def test_libraries_are_replaced_all_or_none(checkout, bare_python, broken):
     lib = checkout / "tf_boxconv/lib"
     cmake_that_builds(checkout, "first")
-    done = attempt(checkout, bare_python)
+    done = run_build(checkout, bare_python)
     assert done.returncode == 0, done.stdout
     assert sorted(p.name for p in lib.iterdir()) == ["build_info.json", *LIBRARIES]
     before = {path.name: path.read_text() for path in lib.iterdir()}
     cmake_that_builds(checkout, "second", broken=[broken])
-    assert_says(build(checkout, bare_python), broken)
+    assert_last_line_says(failed_build(checkout, bare_python), broken)
     assert {path.name: path.read_text() for path in lib.iterdir()} == before
     cmake_that_builds(checkout, "third")
-    assert attempt(checkout, bare_python).returncode == 0
+    assert run_build(checkout, bare_python).returncode == 0
     assert (lib / broken).read_text() == "third\n"
 
 
-def test_pip_shows_the_sentence(checkout):
-    """As users build: nothing but pip's own notes comes after it."""
+def test_pip_shows_the_error_last(checkout):
+    """Only pip's own notes follow it."""
     shutil.copy(ROOT / "pyproject.toml", checkout)
     shutil.copy(ROOT / "README.md", checkout)
     shutil.copy(ROOT / "LICENSE", checkout)

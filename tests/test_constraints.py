@@ -1,10 +1,13 @@
-"""BoxConstraint: what it keeps, what it repairs, what it leaves alone."""
+"""BoxConstraint keeps valid boxes as they are and repairs the others."""
 
 import keras
 import numpy as np
 import pytest
 
 from tests.backend import dtype_name, tensor, to_float64
+from tests.boxes import boxes_around_pixel
+from tests.images import images
+from tests.tolerances import VALUES
 from tf_boxconv import constraints
 from tf_boxconv.constraints import BoxConstraint
 
@@ -15,9 +18,7 @@ def project(boxes, **kwargs):
 
 
 def test_valid_boxes_come_back_bit_for_bit():
-    rng = np.random.default_rng(0)
-    low = rng.uniform(-20, 0, [7, 5, 2])
-    boxes = np.concatenate([low, low + rng.uniform(1.001, 19, low.shape)], -1).astype(np.float32)
+    boxes = np.float32(boxes_around_pixel(7, 5, reach=20))
     np.testing.assert_array_equal(project(boxes, max_size=20), boxes)
 
 
@@ -37,17 +38,16 @@ def test_valid_boxes_come_back_bit_for_bit():
         ([1e30, -1e30, 1e30, 1e30], [9, -20, 10, 20]),
     ],
 )
-def test_repairs(box, wanted):
-    np.testing.assert_allclose(project(box, max_size=(10, 20)), wanted, atol=1e-5)
+def test_invalid_boxes_are_repaired(box, wanted):
+    np.testing.assert_allclose(project(box, max_size=(10, 20)), wanted, **VALUES["float32"])
 
 
 def test_float64_stays_float64():
-    """Boxes that are kept and boxes that are repaired."""
     box = np.array([[0.1, -0.7, 5.3, 2.9], [0.3, 0.1, 0.4, 77.7]])
     got = BoxConstraint(max_size=10)(tensor(box))
     assert dtype_name(got) == "float64"
     wanted = [box[0], [0.35 - 0.5, 0.1, 0.35 + 0.5, 10]]
-    np.testing.assert_allclose(to_float64(got), wanted, rtol=1e-14)
+    np.testing.assert_allclose(to_float64(got), wanted, **VALUES["float64"])
 
 
 def test_nan_stays_nan_and_does_not_spread_to_other_axes_or_boxes():
@@ -61,13 +61,13 @@ def test_nan_stays_nan_and_does_not_spread_to_other_axes_or_boxes():
 @pytest.mark.parametrize("max_size", [None, 1, 13, (5, 200)])
 @pytest.mark.parametrize("spread", [0.1, 5, 1000])
 def test_the_result_is_valid_and_projecting_it_again_changes_nothing(max_size, spread):
-    boxes = np.random.default_rng(1).normal(0, spread, [200, 3, 4]).astype(np.float32)
+    boxes = spread * images((200, 3, 4), seed=1)
     once = project(boxes, max_size=max_size)
     limits = (2**22, 2**22) if max_size is None else np.broadcast_to(max_size, 2)
     size = once[..., 2:] - once[..., :2]
     assert np.all(size >= 1 - 1e-6 * np.maximum(1, np.abs(once[..., 2:])))
     assert np.all(np.abs(once) <= np.tile(limits, 2) * (1 + 1e-6))
-    np.testing.assert_allclose(project(once, max_size=max_size), once, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(project(once, max_size=max_size), once, **VALUES["float32"])
 
 
 def test_min_size():
@@ -75,7 +75,7 @@ def test_min_size():
     np.testing.assert_allclose(got, [-1, 0, 2, 10])
 
 
-def test_a_plane_smaller_than_the_smallest_box_is_no_obstacle():
+def test_min_size_may_exceed_the_plane():
     bound = BoxConstraint(min_size=8).with_max_size((2, 2))
     got = keras.ops.convert_to_numpy(bound(np.zeros([1, 1, 4], np.float32)))
     np.testing.assert_allclose(got[0, 0], [-4, -4, 4, 4])
@@ -90,7 +90,7 @@ def test_with_max_size_binds_a_copy_once():
     assert bound.with_max_size((8, 8)) is bound
 
 
-def test_serialization():
+def test_serialization_round_trip():
     constraint = BoxConstraint(max_size=(3, 4), min_size=0.5)
     config = keras.constraints.serialize(constraint)
     revived = keras.constraints.deserialize(config)
@@ -99,19 +99,19 @@ def test_serialization():
     assert config["registered_name"] == "tf_boxconv>BoxConstraint"
 
 
-def test_get():
+def test_get_knows_names_and_none():
     assert isinstance(constraints.get("box_constraint"), BoxConstraint)
     assert isinstance(constraints.get("non_neg"), keras.constraints.NonNeg)
     assert constraints.get(None) is None
 
 
 @pytest.mark.parametrize("max_size", [0, -1, 2.5, (1, 2, 3), (4, 0), "12", float("nan"), (None, 4)])
-def test_bad_max_size(max_size):
+def test_bad_max_size_is_refused(max_size):
     with pytest.raises(ValueError, match=r"`max_size` must be .*Received: max_size="):
         BoxConstraint(max_size=max_size)
 
 
 @pytest.mark.parametrize("min_size", [0, -1, float("nan"), float("inf"), "1", None, 11])
-def test_bad_min_size(min_size):
+def test_bad_min_size_is_refused(min_size):
     with pytest.raises(ValueError, match=r"`min_size` must be .*Received: min_size="):
         BoxConstraint(max_size=10, min_size=min_size)

@@ -1,10 +1,12 @@
-"""RandomBoxes: valid, spread, seeded boxes."""
+"""RandomBoxes draws valid boxes of all sizes, and the same ones for the same seed."""
 
 import keras
 import numpy as np
 import pytest
 
 from tests.backend import dtype_name, to_float64
+from tests.boxes import are_valid
+from tests.tolerances import BOX_BOUNDS, VALUES
 from tf_boxconv import initializers
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
@@ -17,17 +19,16 @@ def draw(shape=(64, 4, 4), **kwargs):
 @pytest.mark.parametrize("max_size", [1, 2, 7, 64, (3, 500)])
 def test_boxes_are_valid_and_within_half_the_plane(max_size):
     boxes = draw(max_size=max_size, seed=0)
-    half = np.tile(np.broadcast_to(max_size, 2), 2) / 2
+    half = np.broadcast_to(max_size, 2) / 2
     assert boxes.shape == (64, 4, 4)
     assert boxes.dtype == np.float32
-    assert np.all(boxes[..., 2:] - boxes[..., :2] >= 1 - 1e-5)
-    assert np.all(np.abs(boxes) <= half + 1e-4)
-    # The default constraint has nothing to do with the default initial boxes.
+    assert are_valid(boxes, half)
+    # The default constraint leaves them as they are.
     projected = keras.ops.convert_to_numpy(BoxConstraint(max_size=max_size)(boxes))
-    np.testing.assert_allclose(projected, boxes, atol=1e-5)
+    np.testing.assert_allclose(projected, boxes, **VALUES["float32"])
 
 
-def test_sizes_are_log_uniform_along_each_axis_on_its_own():
+def test_heights_and_widths_are_log_uniform_and_independent():
     boxes = draw((4000, 4, 4), max_size=(64, 640), seed=1)
     octaves = np.log(boxes[..., 2:] - boxes[..., :2]).reshape(-1, 2)
     octaves = octaves / np.log(0.7 * np.array([64, 640]))
@@ -42,21 +43,21 @@ def test_positions_spread_around_the_output_pixel():
     boxes = draw((4000, 4, 4), max_size=64, seed=1)
     centre = ((boxes[..., 2:] + boxes[..., :2]) / 2).reshape(-1, 2)
     np.testing.assert_allclose(centre.mean(0), 0, atol=0.2)
-    assert np.all(np.abs(centre) <= 16 + 1e-4)
+    assert np.all(np.abs(centre) <= 16 + BOX_BOUNDS)
     assert np.all(np.abs(centre).max(0) > 15.5)
     assert abs(np.corrcoef(centre.T)[0, 1]) < 0.03
 
 
-def test_seeds():
+def test_the_seed_decides_the_boxes():
     np.testing.assert_array_equal(draw(max_size=9, seed=3), draw(max_size=9, seed=3))
     assert np.any(draw(max_size=9, seed=3) != draw(max_size=9, seed=4))
-    # No two boxes of one draw are alike.
+    # All boxes of one draw differ.
     assert len(np.unique(draw(max_size=9, seed=3).reshape(-1, 4), axis=0)) == 256
-    # As with Keras's own: an integer repeats at every call, a generator goes on.
+    # As in Keras, an integer seed gives the same boxes at every call, and a generator new ones.
     repeats = RandomBoxes(max_size=9, seed=3)
     np.testing.assert_array_equal(to_float64(repeats((2, 1, 4))), to_float64(repeats((2, 1, 4))))
-    goes_on = RandomBoxes(max_size=9, seed=keras.random.SeedGenerator(3))
-    assert np.any(to_float64(goes_on((2, 1, 4))) != to_float64(goes_on((2, 1, 4))))
+    continues = RandomBoxes(max_size=9, seed=keras.random.SeedGenerator(3))
+    assert np.any(to_float64(continues((2, 1, 4))) != to_float64(continues((2, 1, 4))))
 
 
 def test_without_a_seed_the_global_seed_decides():
@@ -71,13 +72,13 @@ def test_float64_and_zero_channels():
     boxes = RandomBoxes(max_size=9, seed=0)((0, 2, 4), dtype="float64")
     assert boxes.shape == (0, 2, 4)
     assert dtype_name(boxes) == "float64"
-    # Drawn in float64, not in float32 and widened.
+    # They are drawn in float64, not converted from float32.
     boxes = to_float64(RandomBoxes(max_size=9, seed=0)((50, 2, 4), dtype="float64"))
     assert np.mean(boxes == boxes.astype(np.float32)) < 0.01
 
 
 @pytest.mark.parametrize("seed", [None, 7, keras.random.SeedGenerator(7)])
-def test_serialization(seed):
+def test_serialization_round_trip(seed):
     initializer = RandomBoxes(max_size=(3, 4), min_size=0.5, seed=seed)
     config = keras.initializers.serialize(initializer)
     revived = keras.initializers.deserialize(config)
@@ -97,14 +98,14 @@ def test_with_max_size_binds_a_copy_once_and_keeps_the_seed():
     assert bound.with_max_size((8, 8)) is bound
 
 
-def test_get():
+def test_get_knows_names_and_arrays():
     assert isinstance(initializers.get("random_boxes"), RandomBoxes)
     assert isinstance(initializers.get("zeros"), keras.initializers.Zeros)
     array = np.ones((1, 1, 4), np.float32)
     np.testing.assert_array_equal(to_float64(initializers.get(array)((1, 1, 4), "float32")), array)
 
 
-def test_bad_arguments():
+def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"\[channels, depth_multiplier, 4\].*shape=\(3, 5\)"):
         RandomBoxes(max_size=9)((3, 5))
     with pytest.raises(ValueError, match=r"`max_size`.*must be given"):

@@ -1,3 +1,5 @@
+"""`python -m tf_boxconv.inspect` on models of each kind, and on files that are none."""
+
 import json
 import os
 import shutil
@@ -37,7 +39,9 @@ def printed(capsys, *arguments):
 @pytest.mark.parametrize(
     ("name", "needed"), [("model.keras", True), ("native", True), ("portable", False)]
 )
-def test_layers_boxes_and_library(folder, built, capsys, name, needed):
+def test_json_lists_layers_boxes_and_whether_the_library_is_needed(
+    folder, built, capsys, name, needed
+):
     found = json.loads(printed(capsys, folder / name, "--json"))
     assert found["needs_library"] is needed
     assert [layer["type"] for layer in found["layers"]] == [
@@ -54,7 +58,7 @@ def test_layers_boxes_and_library(folder, built, capsys, name, needed):
     assert found["bytes"] > 1000 and found["parameters"] == built.count_params()
 
 
-def test_text(folder, capsys):
+def test_text_says_what_the_model_needs(folder, capsys):
     text = printed(capsys, folder / "model.keras")
     assert "24 channels x 2" in text and "20x26" in text
     assert "import tf_boxconv" in text and "saved_model_portable" in text
@@ -63,13 +67,13 @@ def test_text(folder, capsys):
     assert "block/box_conv" in text and "op library is not needed" in text
 
 
-def test_a_saved_model_that_keras_wrote(folder, capsys):
+def test_a_saved_model_written_by_keras(folder, capsys):
     text = printed(capsys, folder / "by_keras")
     assert "box convolutions" in text and "not written by tf_boxconv.export" in text
     assert tf_boxconv.library_path() in text
 
 
-def test_a_keras_file_needs_the_package_whatever_its_layers_run(tmp_path, capsys):
+def test_a_keras_file_of_portable_layers_needs_the_package_too(tmp_path, capsys):
     inputs = keras.Input((8, 8, 3))
     layer = tf_boxconv.layers.BoxConv2D(2, implementation="portable")
     keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
@@ -89,8 +93,8 @@ def refusal(capsys, path):
     return message
 
 
-def test_what_is_no_model(folder, tmp_path, capsys):
-    """One line for each, whatever is wrong."""
+def test_files_that_are_no_model_are_an_error(folder, tmp_path, capsys):
+    """The error is one line."""
     whole = (folder / "model.keras").read_bytes()
     graph = (folder / "native" / "saved_model.pb").read_bytes()
     (tmp_path / "text.keras").write_bytes(b"no zip")
@@ -120,14 +124,14 @@ def test_what_is_no_model(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"layers": [{}]}', '{"layers": [], "parameters": 1}', "\xff"]
 )
-def test_a_damaged_description(folder, tmp_path, capsys, content):
+def test_a_damaged_description_is_an_error(folder, tmp_path, capsys, content):
     shutil.copytree(folder / "native", tmp_path / "model")
     (tmp_path / "model" / "assets.extra" / "tf_boxconv.json").write_text(content)
     message = refusal(capsys, tmp_path / "model")
     assert "tf_boxconv.json is damaged" in message
 
 
-def test_a_saved_model_without_tensorflow(folder):
+def test_the_error_about_missing_tensorflow_says_what_to_install(folder):
     code = (
         "import sys; sys.modules['tensorflow'] = None\n"
         "from tf_boxconv import inspect\n"
@@ -147,7 +151,7 @@ def test_a_saved_model_without_tensorflow(folder):
     assert "needs TensorFlow, which is not installed: `pip install" in done.stderr
 
 
-def test_help(capsys):
+def test_help_explains_the_exit_code(capsys):
     with pytest.raises(SystemExit) as raised:
         inspect.main(["--help"])
     assert raised.value.code == 0

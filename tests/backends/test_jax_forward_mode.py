@@ -1,17 +1,18 @@
-"""Forward mode on JAX: refused in words that say what to do."""
+"""JAX's forward mode is refused, with an error that says what to do."""
 
 import numpy as np
 import pytest
 
 from tests.backend import BACKEND
+from tests.images import images
 from tf_boxconv import box_conv2d, integral_image
 
 if BACKEND != "jax":
-    pytest.skip(f"of JAX alone; Keras's backend is {BACKEND}", allow_module_level=True)
+    pytest.skip(f"needs JAX; Keras's backend is {BACKEND}", allow_module_level=True)
 
 import jax
 
-X = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
+X = images((2, 4, 5, 3))
 BOXES = np.float32([[[-1.2, -0.7, 1.1, 1.6]]] * 3)
 
 

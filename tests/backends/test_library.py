@@ -1,4 +1,4 @@
-"""Compiled libraries that are damaged or missing: one sentence, and the interpreter survives."""
+"""Damaged and missing libraries give an error that says what to do, and never a crash."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tf_boxconv.backends.library import (
 )
 
 PACKAGE = Path(tf_boxconv.__file__).parent
-# What each backend loads of its own accord.
+# The libraries that each backend loads when the package is imported.
 LIBRARIES = {
     "tensorflow": ["libtf_boxconv_ops.so", "libtf_boxconv_xla.so", "libtf_boxconv_core.so"],
     "jax": ["libtf_boxconv_core.so"],
@@ -39,7 +39,7 @@ USE = (
 
 @pytest.fixture
 def copy(tmp_path) -> Path:
-    """The libraries of a copy of the package."""
+    """The `lib` of a copy of the package."""
     shutil.copytree(PACKAGE, tmp_path / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc"))
     return tmp_path / "tf_boxconv" / "lib"
 
@@ -56,42 +56,42 @@ def run(copy: Path, code: str = USE, **environment):
     )
 
 
-def cut(library: Path, share: float) -> None:
+def truncate(library: Path, share: float) -> None:
     size = library.stat().st_size
     os.truncate(library, min(int(size * share), size - 1))
 
 
-def other_machine(library: Path) -> None:
-    """Marks the library as one for another processor, in bytes 18 and 19 of its header."""
+def mark_for_other_machine(library: Path) -> None:
+    """Changes the processor that bytes 18 and 19 of the header name."""
     data = bytearray(library.read_bytes())
     data[18:20] = (243).to_bytes(2, sys.byteorder)  # RISC-V
     library.write_bytes(data)
 
 
-def directory(library: Path) -> None:
+def replace_by_directory(library: Path) -> None:
     library.unlink()
     library.mkdir()
 
 
 DAMAGES = {
-    "one byte short": (lambda library: cut(library, 1), "is cut short"),
-    "half": (lambda library: cut(library, 0.5), "is cut short"),
-    "a thousandth": (lambda library: cut(library, 0.001), "is cut short"),
-    "empty": (lambda library: cut(library, 0), "is not a shared library"),
+    "one byte short": (lambda library: truncate(library, 1), "is cut short"),
+    "half": (lambda library: truncate(library, 0.5), "is cut short"),
+    "a thousandth": (lambda library: truncate(library, 0.001), "is cut short"),
+    "empty": (lambda library: truncate(library, 0), "is not a shared library"),
     "text": (lambda library: library.write_text("no library"), "is not a shared library"),
-    "other machine": (other_machine, "cannot be loaded"),
-    "directory": (directory, "cannot be read: Is a directory"),
+    "other machine": (mark_for_other_machine, "cannot be loaded"),
+    "directory": (replace_by_directory, "cannot be read: Is a directory"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_check(copy, damage):
-    """In this process: the check comes before a loader sees the file."""
+def test_check_library_finds_damage(copy, damage):
+    """The check reads the file before the loader sees it, so it can run in this process."""
     if damage == "other machine":
-        pytest.skip("the loader's affair")
-    spoil, sentence = DAMAGES[damage]
+        pytest.skip("only the loader finds this")
+    damage_file, sentence = DAMAGES[damage]
     check_library(copy / LIBRARIES[0])
-    spoil(copy / LIBRARIES[0])
+    damage_file(copy / LIBRARIES[0])
     with pytest.raises(LibraryUnavailable, match=f"{LIBRARIES[0]} {sentence}"):
         check_library(copy / LIBRARIES[0])
 
@@ -99,9 +99,9 @@ def test_check(copy, damage):
 @pytest.mark.parametrize(
     ("name", "damage"), [*((name, "half") for name in LIBRARIES), (LIBRARIES[0], "other machine")]
 )
-def test_import_with_a_damaged_library(copy, name, damage):
-    spoil, sentence = DAMAGES[damage]
-    spoil(copy / name)
+def test_importing_the_package_with_a_damaged_library(copy, name, damage):
+    damage_file, sentence = DAMAGES[damage]
+    damage_file(copy / name)
     done = run(copy)
     if BACKEND == "tensorflow":
         assert done.returncode == 1, (done.returncode, done.stderr[-2000:])
@@ -114,14 +114,14 @@ def test_import_with_a_damaged_library(copy, name, damage):
     assert "Build it again: run `pip install" in message
 
 
-def test_damage_of_a_library_that_the_variable_names(copy):
-    """It need not lie beside any `build_info.json`."""
+def test_a_damaged_library_that_the_variable_names(copy):
+    """It lies in a folder without `build_info.json`."""
     if BACKEND != "tensorflow":
         pytest.skip("TensorFlow alone loads the op library")
     other = copy.parents[1] / "other" / "ops.so"
     other.parent.mkdir()
     shutil.copy(copy / "libtf_boxconv_ops.so", other)
-    cut(other, 0.5)
+    truncate(other, 0.5)
     done = run(copy, **{LIBRARY_VARIABLE: str(other)})
     assert done.returncode == 1
     message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
@@ -131,7 +131,7 @@ def test_damage_of_a_library_that_the_variable_names(copy):
 @pytest.mark.parametrize(
     "text", [None, "", '{"tensorflow": "2.', "[]", "3", '{"tensorflow": 3, "cuda": []}', "\xff"]
 )
-def test_damaged_build_info(tmp_path, monkeypatch, text):
+def test_a_damaged_build_info_counts_as_none(tmp_path, monkeypatch, text):
     monkeypatch.setattr(library, "OP_LIBRARY", tmp_path / "ops.so")
     if text is not None:
         (tmp_path / "build_info.json").write_text(text, encoding="latin-1")
@@ -139,11 +139,11 @@ def test_damaged_build_info(tmp_path, monkeypatch, text):
     assert tf_boxconv.build_info() == dict.fromkeys(names)
 
 
-# Remedies. pip records where it installed a distribution from.
+# The remedy is a pip command. pip records where a distribution was installed from.
 
 
 def remedy(folder: Path, origin: dict | None) -> str:
-    """What a copy of the package installed in `folder` says to run."""
+    """The command that a copy of the package in `folder` gives, as pip recorded its origin."""
     shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc", "lib"))
     metadata = folder / "tf_boxconv-1.dist-info"
     metadata.mkdir()
@@ -167,7 +167,7 @@ sys.path.insert(0, str(pathlib.Path().resolve()))
 """.strip()
 
 
-def test_remedy_names_the_sources(tmp_path):
+def test_the_remedy_names_the_sources_that_pip_recorded(tmp_path):
     sources = tmp_path / "my sources"
     sources.mkdir()
     folders = iter([tmp_path / str(i) for i in range(9)])
@@ -187,7 +187,7 @@ def test_remedy_names_the_sources(tmp_path):
         assert in_checkout in remedy(next(folders), origin)
 
 
-def test_remedy_in_a_checkout(tmp_path):
+def test_the_remedy_in_a_checkout_names_the_checkout(tmp_path):
     (tmp_path / "custom_ops").mkdir()
     (tmp_path / "custom_ops/CMakeLists.txt").touch()
     assert f"--no-cache-dir -e {tmp_path}`" in remedy(tmp_path, None)

@@ -1,24 +1,27 @@
-"""`box_conv2d` in TensorFlow's graphs, shape inference and threads."""
+"""`box_conv2d` in TensorFlow: graphs, shape inference, threads."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tf_boxconv
 from tests.backend import tensorflow_only
-from tests.ops.problems import random_problem
-from tests.ops.test_box_conv import run
-from tests.ops.test_box_conv_gradients import second_order
+from tests.images import DATA_FORMATS, image_shape
+from tests.ops.problems import output_and_gradients, random_problem, second_order_gradients
+from tests.tolerances import VALUES
 
 tf = pytest.importorskip("tensorflow")
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = tensorflow_only
 
 
-def test_same_in_a_graph_with_unknown_shapes():
-    problem = random_problem(12, "float32")
+@pytest.mark.parametrize("seed", [12])
+def test_same_bits_in_a_graph_with_unknown_shapes(seed):
+    problem = random_problem(seed, "float32")
     spec = tf.TensorSpec([None, None, None, None], tf.float32)
     signature = [spec, tf.TensorSpec([None, None, 4], tf.float32), spec]
 
@@ -29,26 +32,25 @@ def test_same_in_a_graph_with_unknown_shapes():
             out = tf_boxconv.box_conv2d(x, boxes, **problem.options)
         return out, *tape.gradient(out, [x, boxes], output_gradients=output_grad)
 
-    eager = run(tf_boxconv.box_conv2d, problem)
+    eager = output_and_gradients(tf_boxconv.box_conv2d, problem)
     traced = graph(problem.x, tf.constant(problem.boxes), problem.output_grad)
     for a, b in zip(eager, traced, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_second_order_in_a_graph():
-    problem = random_problem(2003, "float64")
+@pytest.mark.parametrize("seed", [2003])
+def test_second_order_in_a_graph(seed):
+    problem = random_problem(seed, "float64")
 
-    def both(through=("input", "boxes")):
-        return second_order(tf_boxconv.box_conv2d, problem, through)
+    def gradients():
+        return second_order_gradients(tf_boxconv.box_conv2d, problem, ("input", "boxes"))
 
-    for a, b in zip(both(), tf.function(both)(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+    for a, b in zip(gradients(), tf.function(gradients)(), strict=True):
+        np.testing.assert_allclose(a, b, **VALUES["float64"])
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_static_shapes(data_format):
-    last = data_format == "channels_last"
-
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+def test_graphs_know_as_much_of_the_output_shape_as_they_can(data_format):
     def traced_shape(shape):
         @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])
         def function(x):
@@ -56,26 +58,26 @@ def test_static_shapes(data_format):
 
         return tuple(function.get_concrete_function().output_shapes)
 
-    if last:
-        assert traced_shape([None, 7, 7, 3]) == (None, 4, 3, 15)
-        assert traced_shape([2, None, 6, None]) == (2, None, 2, 15)
-    else:
-        assert traced_shape([None, 3, 7, 7]) == (None, 15, 4, 3)
-        assert traced_shape([2, None, 6, None]) == (2, 15, 3, None)
+    def shape(batch, height, width, channels):
+        return image_shape(data_format, height, width, channels, batch)
+
+    assert traced_shape(shape(None, 7, 7, 3)) == shape(None, 4, 3, 15)
+    assert traced_shape(shape(2, None, 6, None)) == shape(2, None, 2, 15)
 
 
-# Prints a hash of the output and both gradients of a few problems on as many threads as it is told.
+# Prints a hash of the output and both gradients of a few problems. The argument is the number of
+# threads.
 HASH_ON_THREADS = """
 import hashlib, sys
-import numpy as np, tensorflow as tf
+import tensorflow as tf
 tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 import tf_boxconv
+from tests.boxes import boxes_anywhere
+from tests.images import images
 found = hashlib.sha256()
 for shape, per_channel in [((3, 40, 33, 20), 2), ((1, 300, 1200, 9), 1), ((7, 5, 6, 70), 1)]:
-    rng = np.random.default_rng(0)
-    x = tf.constant(rng.normal(size=shape), tf.float32)
-    boxes = np.sort(rng.uniform(-20, 20, (shape[-1], per_channel, 2, 2)), axis=2)
-    boxes = tf.constant(boxes.reshape(shape[-1], per_channel, 4), tf.float32)
+    x = tf.constant(images(shape))
+    boxes = tf.constant(boxes_anywhere(shape[-1], per_channel, reach=20), tf.float32)
     for normalization in ("area", "valid"):
         with tf.GradientTape() as tape:
             tape.watch([x, boxes])
@@ -94,13 +96,14 @@ def test_same_bits_on_any_number_of_threads():
             capture_output=True,
             text=True,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+            cwd=ROOT,
         )
         assert done.returncode == 0, done.stderr[-3000:]
         hashes.update(line for line in done.stdout.splitlines() if line.startswith("HASH"))
     assert len(hashes) == 1
 
 
-def test_static_shape_of_the_integral_image():
+def test_graphs_know_the_shape_of_the_integral_image():
     @tf.function(input_signature=[tf.TensorSpec([None, 4, None, 2], tf.float32)])
     def function(x):
         return tf_boxconv.integral_image(x)

@@ -1,19 +1,21 @@
-"""Modes of differentiation of TensorFlow's, against the portable path in float64."""
+"""TensorFlow's modes of differentiation on the operators, against the portable path in float64."""
 
 import numpy as np
 import pytest
 
 import tf_boxconv
 from tests.backend import box_conv2d_portable, tensorflow_only
+from tests.boxes import boxes_around_pixel
+from tests.images import images
+from tests.tolerances import DERIVATIVES
 from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = tensorflow_only
 
-rng = np.random.default_rng(0)
-X, X_TANGENT = tf.unstack(tf.constant(rng.normal(size=(2, 2, 4, 5, 2))))
-BOXES = tf.constant(rng.uniform(0.6, 2.6, (2, 2, 4)) * [-1, -1, 1, 1])
-BOXES_TANGENT = tf.constant(rng.normal(size=BOXES.shape))
+X, X_TANGENT = tf.unstack(tf.constant(images((2, 2, 4, 5, 2), dtype=np.float64)))
+BOXES = tf.constant(boxes_around_pixel(2, 2, reach=2.6))
+BOXES_TANGENT = tf.constant(images(BOXES.shape, seed=1, dtype=np.float64))
 XS, BOXES_3 = tf.stack([X, X_TANGENT, X * X]), tf.stack([BOXES, 1.2 * BOXES, 0.9 * BOXES])
 
 
@@ -43,7 +45,7 @@ def scalar(function):
 
 
 def forward(function):
-    """A function that gives the tangent of another."""
+    """The function that computes the tangent of `function`."""
 
     def tangent(x, boxes):
         with tf.autodiff.ForwardAccumulator([x, boxes], [X_TANGENT, BOXES_TANGENT]) as accumulator:
@@ -54,7 +56,7 @@ def forward(function):
 
 
 def reverse(function):
-    """A function that gives the gradients of the sum of another's squares."""
+    """The function that computes the gradients of the sum of squares of `function`."""
 
     def gradients(x, boxes):
         with tf.GradientTape() as tape:
@@ -65,8 +67,8 @@ def reverse(function):
     return gradients
 
 
-def product(gradients):
-    """Their inner product with the tangents: its gradients are a Hessian-vector product."""
+def inner_product(gradients):
+    """The inner product of gradients and tangents. Its gradients are a Hessian-vector product."""
 
     def function(x, boxes):
         to_x, to_boxes = gradients(x, boxes)
@@ -100,7 +102,7 @@ def mapped(function):
 
 
 def flat(function):
-    """All results in one vector."""
+    """Concatenates all results into one vector."""
     return lambda x, boxes: tf.concat([tf.reshape(t, [-1]) for t in function(x, boxes)], 0)
 
 
@@ -114,7 +116,7 @@ MODES = {
     "reverse over forward": lambda f: reverse(forward(f)),
     "reverse over graph of forward": lambda f: reverse(graph(forward(f))),
     "reverse over forward of graph": lambda f: reverse(forward(graph(f))),
-    "reverse over graph of reverse": lambda f: reverse(product(graph(reverse(graph(f))))),
+    "reverse over graph of reverse": lambda f: reverse(inner_product(graph(reverse(graph(f))))),
     "jacobian": jacobian,
     "graph of jacobian": lambda f: graph(jacobian(graph(f))),
     "batch jacobian": batch_jacobian,
@@ -127,10 +129,10 @@ MODES = {
 
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("mode", MODES)
-def test_mode(mode, pair):
+def test_mode_equals_the_portable_path(mode, pair):
     native, portable = PAIRS[pair]
     actual, expected = (
         tf.nest.flatten(MODES[mode](function)(X, BOXES)) for function in (native, portable)
     )
     for a, e in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(a, e, **DERIVATIVES["float64"])

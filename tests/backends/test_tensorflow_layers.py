@@ -1,4 +1,4 @@
-"""Layers in what is TensorFlow's alone: graphs, XLA, `tf.data`, SavedModels."""
+"""Layers with features that only TensorFlow has: graphs, XLA, `tf.data`, SavedModels."""
 
 import keras
 import numpy as np
@@ -6,7 +6,10 @@ import pytest
 
 import tf_boxconv
 from tests.backend import tensorflow_only
-from tests.layers.cases import DATA_FORMATS, LAYERS, image_shape, images, make, random_boxes
+from tests.boxes import boxes_anywhere
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.layers.cases import LAYERS, make
+from tests.tolerances import MODELS, VALUES
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
@@ -22,7 +25,7 @@ def box_ops(function, *specs):
     return [op.type for op in operations if op.type.startswith("BoxConv>")]
 
 
-def test_portable_operator_holds_no_custom_op():
+def test_the_portable_operator_uses_no_compiled_op():
     boxes = [[[-1.0, -1.0, 1.0, 1.0]] * 2] * 3
     spec = tf.TensorSpec([None, None, None, 3])
     for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
@@ -34,7 +37,7 @@ def test_portable_operator_holds_no_custom_op():
 
 @everywhere
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
-def test_portable_layers_hold_no_custom_op(name, data_format):
+def test_portable_layers_use_no_compiled_op(name, data_format):
     spec = tf.TensorSpec(image_shape(data_format))
     for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
         layer = make(name, data_format=data_format, implementation=implementation)
@@ -43,8 +46,7 @@ def test_portable_layers_hold_no_custom_op(name, data_format):
 
 
 @everywhere
-def test_gradients_with_a_tape(name):
-    """To the layer's variables themselves, in a graph as eagerly."""
+def test_gradients_of_gradients_are_the_same_in_a_graph(name):
     x = tf.constant(images(image_shape("channels_last")))
     layer = make(name)
     layer.build(x.shape)
@@ -60,25 +62,25 @@ def test_gradients_with_a_tape(name):
     found = gradients()
     assert all(np.any(gradient != 0) for gradient in found)
     for gradient, traced in zip(found, tf.function(gradients)(), strict=True):
-        np.testing.assert_allclose(traced, gradient, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(traced, gradient, **MODELS["float32"])
 
 
 @everywhere
 @pytest.mark.parametrize("has_xla", [True, False])
-def test_jit_is_chosen_where_xla_knows_the_ops(name, has_xla, monkeypatch):
+def test_keras_compiles_layers_by_xla_only_if_the_ops_support_it(name, has_xla, monkeypatch):
     monkeypatch.setattr(backends.native, "SUPPORTS_JIT", has_xla)
     layer = make(name)
     assert layer.supports_jit == has_xla
     inputs = keras.Input((9, 11, 8))
     model = keras.Model(inputs, layer(inputs))
-    # Keras chooses XLA where it sees a device that is not a CPU.
+    # Keras chooses XLA if there is a device other than the CPU.
     device = tf.config.PhysicalDevice(name="/physical_device:GPU:0", device_type="GPU")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: [device])
     model.compile("sgd", "mse")
     assert model.jit_compile is has_xla
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
-    assert plain.jit_compile is True  # so that the check above means something
+    assert plain.jit_compile is True  # so the box layers decided above
     if not has_xla:
         with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
             model.compile("sgd", "mse", jit_compile=True)
@@ -91,13 +93,11 @@ def test_portable_layers_compile_with_xla(name):
     layer = make(name, implementation="portable")
     expected = layer(x)
     assert layer.supports_jit
-    np.testing.assert_allclose(
-        tf.function(layer, jit_compile=True)(tf.constant(x)), expected, rtol=1e-4, atol=1e-5
-    )
+    got = tf.function(layer, jit_compile=True)(tf.constant(x))
+    np.testing.assert_allclose(got, expected, **MODELS["float32"])
 
 
-def test_fit_takes_a_dataset():
-    """Boxes move as they do with the same batches from arrays."""
+def test_fit_moves_boxes_alike_with_a_dataset_and_with_arrays():
     x, y = images((8, 12, 12, 3)), images((8, 12, 12, 6), seed=1)
     boxes = []
     for arguments in (
@@ -106,15 +106,15 @@ def test_fit_takes_a_dataset():
     ):
         layer = DepthwiseBoxConv2D(2)
         model = keras.Sequential([keras.Input(x.shape[1:]), layer])
-        layer.set_boxes(random_boxes(3, 2))
+        layer.set_boxes(boxes_anywhere(3, 2, reach=9))
         model.compile(keras.optimizers.Adam(0.03), "mse")
         model.fit(**arguments, verbose=0)
         boxes.append(layer.boxes)
-    assert np.max(np.abs(boxes[0] - random_boxes(3, 2))) > 0.5
+    assert np.max(np.abs(boxes[0] - boxes_anywhere(3, 2, reach=9))) > 0.5
     np.testing.assert_allclose(boxes[0], boxes[1], atol=1e-3)
 
 
-def test_export_to_a_saved_model(tmp_path):
+def test_keras_export_to_a_saved_model(tmp_path):
     model = keras.Sequential(
         [
             keras.Input((None, None, 8)),
@@ -127,4 +127,4 @@ def test_export_to_a_saved_model(tmp_path):
     served = tf.saved_model.load(tmp_path / "exported")
     for shape in ((2, 9, 11, 8), (1, 20, 3, 8)):
         x = images(shape)
-        np.testing.assert_allclose(served.serve(x), model(x), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(served.serve(x), model(x), **VALUES["float32"])

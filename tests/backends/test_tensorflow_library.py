@@ -1,4 +1,4 @@
-"""TensorFlow's op library: loaded on import, alone without the package, explained if it cannot."""
+"""TensorFlow's op library: how it is found, errors when it cannot be loaded, use without Python."""
 
 import json
 import os
@@ -21,7 +21,7 @@ LIBRARY_NAME = "libtf_boxconv_ops.so"
 
 
 def run_python(code: str, pythonpath: Path | None = None, **environment: str):
-    # These processes load the library beside their package unless told otherwise.
+    # Without the variable a process loads the library beside its package.
     inherited = {k: v for k, v in os.environ.items() if k != LIBRARY_VARIABLE}
     env = {**inherited, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     if pythonpath is not None:
@@ -32,7 +32,7 @@ def run_python(code: str, pythonpath: Path | None = None, **environment: str):
 
 
 def copy_package(folder: Path) -> Path:
-    """A copy of the package with the library that is loaded here; returns its `lib`."""
+    """Copies the package and the library that this process has loaded; returns the copy's `lib`."""
     shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc", "lib"))
     library = folder / "tf_boxconv" / "lib"
     library.mkdir()
@@ -40,7 +40,7 @@ def copy_package(folder: Path) -> Path:
     return library
 
 
-def test_missing_library_says_what_to_run(tmp_path):
+def test_the_error_about_a_missing_library_says_what_to_run(tmp_path):
     library = copy_package(tmp_path)
     (library / LIBRARY_NAME).unlink()
     done = run_python("import tf_boxconv", pythonpath=tmp_path)
@@ -50,9 +50,9 @@ def test_missing_library_says_what_to_run(tmp_path):
     assert "pip install --force-reinstall" in message
 
 
-def test_library_of_another_tensorflow_says_what_to_run(tmp_path):
+def test_the_error_about_a_library_for_another_tensorflow_says_what_to_run(tmp_path):
     library = copy_package(tmp_path)
-    # What a loader meets in a library built for another TensorFlow: a symbol it cannot resolve.
+    # A library built for another TensorFlow needs a symbol that this one lacks.
     source = (
         'extern "C" void absl_of_another_version(); void (*needed)() = absl_of_another_version;'
     )
@@ -68,7 +68,7 @@ def test_library_of_another_tensorflow_says_what_to_run(tmp_path):
     assert "pip install --force-reinstall" in message and "absl_of_another_version" in message
 
 
-def test_second_copy_is_refused(tmp_path):
+def test_loading_a_second_copy_is_refused(tmp_path):
     library = copy_package(tmp_path)
     code = (
         "import tensorflow as tf\n"
@@ -81,7 +81,7 @@ def test_second_copy_is_refused(tmp_path):
     assert "already registered from another copy" in done.stderr.strip().splitlines()[-1]
 
 
-def test_variable_names_another_library(tmp_path):
+def test_the_variable_may_name_another_library(tmp_path):
     library = copy_package(tmp_path) / LIBRARY_NAME
     other = library.rename(tmp_path / "other.so")
     code = "import tf_boxconv; print(tf_boxconv.library_path())"
@@ -89,7 +89,7 @@ def test_variable_names_another_library(tmp_path):
     assert done.stdout.strip() == str(other), done.stderr
 
 
-def test_variable_that_names_nothing_is_refused():
+def test_a_variable_that_names_no_file_is_refused():
     done = run_python("import tf_boxconv", PACKAGE.parent, **{LIBRARY_VARIABLE: "/no/such.so"})
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()[-1]
@@ -97,7 +97,7 @@ def test_variable_that_names_nothing_is_refused():
     assert "Unset TF_BOXCONV_LIBRARY" in message
 
 
-def test_variable_that_names_no_op_library_is_explained(tmp_path):
+def test_a_variable_that_names_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "text.so").write_text("not a library")
     variable = {LIBRARY_VARIABLE: str(tmp_path / "text.so")}
     done = run_python("import tf_boxconv", PACKAGE.parent, **variable)
@@ -106,7 +106,7 @@ def test_variable_that_names_no_op_library_is_explained(tmp_path):
     assert "text.so is not a shared library" in message and "Unset TF_BOXCONV_LIBRARY" in message
 
 
-def test_library_alone_serves_a_graph_without_the_package():
+def test_the_library_runs_its_op_without_the_package():
     code = (
         "import sys, tensorflow as tf\n"
         f"ops = tf.load_op_library({tf_boxconv.library_path()!r})\n"
@@ -119,22 +119,25 @@ def test_library_alone_serves_a_graph_without_the_package():
     assert done.stdout.strip() == "16.0", done.stderr
 
 
-def test_build_info_says_what_was_built():
+def test_build_info_names_the_tensorflow_version_and_cuda():
     info = tf_boxconv.build_info()
     assert info["tensorflow"] == tf.__version__
     library = Path(tf_boxconv.library_path()).read_bytes()
     assert (info["cuda"] is not None) == (b"CudaDevice" in library)
 
 
-def test_baseline_instruction_set_gives_the_same():
+def test_the_baseline_instruction_set_equals_the_reference():
     code = (
         "import numpy as np, tensorflow as tf, tf_boxconv\n"
         f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
         "from tests import reference\n"
-        "x = np.random.default_rng(0).normal(size=(2, 19, 23, 5))\n"
-        "boxes = np.random.default_rng(1).uniform(.6, 7, (5, 3, 4)) * [-1, -1, 1, 1]\n"
+        "from tests.boxes import boxes_around_pixel\n"
+        "from tests.images import images\n"
+        "from tests.tolerances import VALUES\n"
+        "x = images((2, 19, 23, 5), dtype='float64')\n"
+        "boxes = boxes_around_pixel(5, 3, reach=7)\n"
         "np.testing.assert_allclose(tf_boxconv.box_conv2d(x, boxes), "
-        "reference.box_conv2d(x, boxes), atol=1e-12)"
+        "reference.box_conv2d(x, boxes), **VALUES['float64'])"
     )
     environment = {LIBRARY_VARIABLE: tf_boxconv.library_path(), "TF_BOXCONV_ISA": "baseline"}
     done = run_python(code, pythonpath=PACKAGE.parent, **environment)

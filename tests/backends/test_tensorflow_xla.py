@@ -1,5 +1,6 @@
-"""The compiled ops under XLA: `jit_compile=True`."""
+"""The compiled operators under XLA, that is with `jit_compile=True`."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,29 +12,33 @@ import pytest
 
 import tf_boxconv
 from tests.backend import tensorflow_only
-from tests.ops.problems import DTYPES, random_problem
-from tests.ops.test_box_conv import run
-from tests.ops.test_box_conv_gradients import second_order
+from tests.boxes import boxes_around_pixel
+from tests.images import DATA_FORMATS, images
+from tests.ops.problems import (
+    DTYPES,
+    output_and_gradients,
+    random_problem,
+    second_order_gradients,
+)
+from tests.tolerances import DERIVATIVES, MODELS
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 tf = pytest.importorskip("tensorflow")
+
+from tests.backends import portable_lowering  # noqa: E402
+from tests.backends.xla import compiled, hlo_of  # noqa: E402
+
 pytestmark = [
     tensorflow_only,
     pytest.mark.skipif(not backends.native_supports_jit(), reason="built without XLA"),
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-# Each problem takes XLA a second or so.
-SEEDS = range(3000, 3010)
-
-
-def compiled(function):
-    return tf.function(function, jit_compile=True, reduce_retracing=False)
 
 
 def under_xla(function, *arguments):
-    """Calls `function`, with arguments of any kind, compiled."""
+    """Compiles and calls `function`, whose arguments need not be tensors."""
     return compiled(lambda: function(*arguments))()
 
 
@@ -44,20 +49,21 @@ def assert_same_bits(actual, expected):
     )
 
 
+# XLA takes a second or so to compile each problem.
+@pytest.mark.parametrize("seed", range(3000, 3006))
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_same_bits_as_without_xla(dtype):
-    for seed in SEEDS:
-        problem = random_problem(seed, dtype)
-        expected = run(tf_boxconv.box_conv2d, problem)
-        actual = under_xla(run, tf_boxconv.box_conv2d, problem)
-        for a, e in zip(actual, expected, strict=True):
-            assert_same_bits(a, e)
+def test_same_bits_as_without_xla(dtype, seed):
+    problem = random_problem(seed, dtype)
+    expected = output_and_gradients(tf_boxconv.box_conv2d, problem)
+    actual = under_xla(output_and_gradients, tf_boxconv.box_conv2d, problem)
+    for a, e in zip(actual, expected, strict=True):
+        assert_same_bits(a, e)
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
 def test_same_bits_where_several_threads_share_the_work(normalization):
-    x = tf.random.stateless_normal([3, 70, 66, 40], [0, 1])
-    boxes = tf.random.stateless_uniform([40, 2, 4], [2, 3], 0.6, 20) * [-1, -1, 1, 1]
+    x = tf.constant(images((3, 70, 66, 40)))
+    boxes = tf.constant(boxes_around_pixel(40, 2, reach=20), tf.float32)
 
     def results(x, boxes):
         with tf.GradientTape() as tape:
@@ -71,9 +77,9 @@ def test_same_bits_where_several_threads_share_the_work(normalization):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("table_dtype", ["float32", "float64"])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
 def test_integral_image(dtype, table_dtype, data_format):
-    x = tf.cast(tf.random.stateless_normal([2, 5, 7, 9], [0, 1]), dtype)
+    x = tf.cast(images((2, 5, 7, 9)), dtype)
 
     def results(x):
         with tf.GradientTape() as tape:
@@ -100,15 +106,23 @@ def test_sizes_of_zero(shape, per_channel):
         assert_same_bits(a, e)
 
 
-@pytest.mark.parametrize("through", [("input",), ("boxes",), ("input", "boxes")])
-def test_second_order(through):
-    for seed in (2001, 2003, 2004):
-        problem = random_problem(seed, "float64")
-        expected = second_order(tf_boxconv.box_conv2d, problem, through)
-        actual = under_xla(second_order, tf_boxconv.box_conv2d, problem, through)
-        for a, e in zip(actual, expected, strict=True):
-            scale = 1 + np.max(np.abs(e), initial=0)
-            np.testing.assert_allclose(a, e, atol=1e-11 * scale, err_msg=f"seed {seed}")
+@pytest.mark.parametrize(
+    ("through", "seed"),
+    [
+        (("input",), 2001),
+        (("boxes",), 2003),
+        (("input", "boxes"), 2001),
+        (("input", "boxes"), 2003),
+        (("input", "boxes"), 2004),
+    ],
+)
+def test_second_order(through, seed):
+    problem = random_problem(seed, "float64")
+    expected = second_order_gradients(tf_boxconv.box_conv2d, problem, through)
+    actual = under_xla(second_order_gradients, tf_boxconv.box_conv2d, problem, through)
+    for a, e in zip(actual, expected, strict=True):
+        scale = 1 + np.max(np.abs(e), initial=0)
+        np.testing.assert_allclose(a / scale, e / scale, **DERIVATIVES["float64"])
 
 
 def test_another_batch_size_is_compiled_anew():
@@ -119,17 +133,16 @@ def test_another_batch_size_is_compiled_anew():
         return tf_boxconv.box_conv2d(x, boxes)
 
     for shape in ((1, 5, 6, 3), (4, 5, 6, 3), (4, 8, 3, 3), (1, 5, 6, 3)):
-        x = tf.random.stateless_normal(shape, [0, 1])
+        x = tf.constant(images(shape))
         assert_same_bits(convolve(x), tf_boxconv.box_conv2d(x, boxes))
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-def test_batch_of_a_size_that_depends_on_values(normalization):
-    """XLA gives such a batch room for the largest; what lies beyond its end must not count."""
-    x = tf.random.stateless_normal([6, 9, 11, 3], [0, 1])
-    # In the room of the images that are left out: anything.
-    x = tf.concat([x, tf.fill([2, 9, 11, 3], float("nan"))], 0)
-    boxes = tf.random.stateless_uniform([3, 2, 4], [2, 3], 0.6, 4) * [-1, -1, 1, 1]
+def test_batch_whose_size_depends_on_values(normalization):
+    """XLA allocates the largest size. The memory beyond the batch's end must not count."""
+    # The last two images, which no mask chooses, hold NaNs.
+    x = tf.concat([images((6, 9, 11, 3)), tf.fill([2, 9, 11, 3], float("nan"))], 0)
+    boxes = tf.constant(boxes_around_pixel(3, 2, reach=4), tf.float32)
 
     def results(x, boxes, mask):
         with tf.GradientTape() as tape:
@@ -147,7 +160,7 @@ def test_batch_of_a_size_that_depends_on_values(normalization):
             assert_same_bits(a, e)
 
 
-def test_other_axis_of_a_size_that_depends_on_values_is_refused():
+def test_any_other_axis_whose_size_depends_on_values_is_refused():
     @tf.function(jit_compile=True)
     def convolve(x, mask):
         return tf_boxconv.box_conv2d(tf.boolean_mask(x, mask, axis=1), [[[-1.0, -1, 1, 1]]] * 3)
@@ -166,8 +179,8 @@ def test_other_axis_of_a_size_that_depends_on_values_is_refused():
         ((4, 4, 3), (3, 1, 4), "`input` must have rank 4"),
     ],
 )
-def test_bad_input_is_an_error(x_shape, boxes_shape, message):
-    """Of shapes that only the compiler sees, and the process goes on."""
+def test_bad_shapes_met_by_the_compiler_are_an_error(x_shape, boxes_shape, message):
+    """The error is the caller's alone: the next call works."""
     unknown = tf.TensorSpec(None)
 
     @tf.function(jit_compile=True, input_signature=[unknown, unknown])
@@ -180,76 +193,37 @@ def test_bad_input_is_an_error(x_shape, boxes_shape, message):
     np.testing.assert_array_equal(good, tf.ones([1, 4, 4, 3]))
 
 
-def hlo_of(function, *arguments):
-    return compiled(function).experimental_get_compiler_ir(*arguments)(stage="hlo")
-
-
 def test_handlers_are_called():
     boxes = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3)
     text = hlo_of(lambda x: tf_boxconv.box_conv2d(x, boxes), tf.zeros([1, 5, 6, 3]))
     assert "tf_boxconv_forward" in text and "dot(" not in text
 
 
-# Runs in a process whose environment forces XLA's own operations.
-PORTABLE = """
-import sys
-import numpy as np, tensorflow as tf, tf_boxconv
-from tests import reference
-from tests.ops.problems import random_problem
-from tests.ops.test_box_conv import check_against_reference
-from tests.backends.test_tensorflow_xla import compiled, hlo_of
-
-boxes = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3)
-text = hlo_of(lambda x: tf_boxconv.box_conv2d(x, boxes), tf.zeros([1, 5, 6, 3]))
-assert "custom-call" not in text and "dot(" in text, text
-for seed in range(4000, 4008):
-    check_against_reference(compiled(tf_boxconv.box_conv2d), random_problem(seed, sys.argv[1]))
-
-# A derivative on a pixel border is that of the growing box; empty boxes and ones with a NaN count
-# for nothing.
-x = np.random.default_rng(0).normal(size=(1, 6, 5, 4))
-nan = float("nan")
-boxes = np.array([[[-1.5, -0.5, 0.5, 2.5]], [[1, 1, 1, 2]], [[2, 0, -1, 1]], [[nan, 0, 1, 1]]])
-for normalization in ("area", "valid", None):
-    def results(x, boxes):
-        with tf.GradientTape() as tape:
-            tape.watch([x, boxes])
-            out = tf_boxconv.box_conv2d(x, boxes, normalization=normalization)
-        return out, *tape.gradient(out, [x, boxes], output_gradients=out)
-    out, to_x, to_boxes = compiled(results)(tf.constant(x), tf.constant(boxes))
-    expected = reference.box_conv2d(x, boxes, normalization=normalization)
-    np.testing.assert_allclose(out, expected, atol=1e-12)
-    gradients = reference.box_conv2d_gradients(x, boxes, expected, normalization=normalization)
-    np.testing.assert_allclose(to_x, gradients[0], atol=1e-12)
-    np.testing.assert_allclose(to_boxes, gradients[1], atol=1e-12)
-    assert not np.any(out[..., 1:]) and not np.any(to_boxes[1:])
-
-for data_format in ("channels_last", "channels_first"):
-    for shape in ((2, 5, 7, 3), (2, 0, 3, 1), (0, 2, 3, 1)):
-        x = np.random.default_rng(0).normal(size=shape)
-        table = compiled(tf_boxconv.integral_image)(tf.constant(x), data_format)
-        np.testing.assert_allclose(table, reference.integral_image(x, data_format), atol=1e-12)
-print("DONE")
-"""
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_portable_lowering(dtype):
+@pytest.fixture(scope="module")
+def errors_of_portable_lowering() -> dict[str, str | None]:
+    """Runs all checks of `portable_lowering.py` in one process."""
     done = subprocess.run(
-        [sys.executable, "-c", PORTABLE, dtype],
+        [sys.executable, "-m", "tests.backends.portable_lowering"],
         env={**os.environ, "TF_BOXCONV_XLA": "portable", "TF_CPP_MIN_LOG_LEVEL": "3"},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip().endswith("DONE"), done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("check", portable_lowering.CHECKS)
+def test_portable_lowering(check, errors_of_portable_lowering):
+    error = errors_of_portable_lowering[check]
+    assert error is None, error
 
 
 @pytest.mark.parametrize("layer", [DepthwiseBoxConv2D, BoxConv2D, BoxBottleneck])
-def test_layers_train_compiled(layer):
-    """A model whose steps XLA compiles learns as one whose steps it does not, also on a last batch
-    that is smaller."""
-    x = np.random.default_rng(0).normal(size=(10, 12, 11, 8)).astype(np.float32)
+def test_training_with_xla_gives_the_same_losses(layer):
+    """The last batch is smaller than the others."""
+    x = images((10, 12, 11, 8))
     losses = []
     for jit_compile in (True, False):
         keras.utils.set_random_seed(0)
@@ -262,4 +236,4 @@ def test_layers_train_compiled(layer):
         history = model.fit(x, np.tanh(x), batch_size=4, epochs=3, shuffle=False, verbose=0)
         losses.append(history.history["loss"])
     assert losses[0][-1] < losses[0][0]
-    np.testing.assert_allclose(*losses, rtol=1e-4)
+    np.testing.assert_allclose(*losses, **MODELS["float32"])

@@ -1,4 +1,4 @@
-"""The operators as PyTorch's own: registered, differentiated, compiled, in any memory layout."""
+"""The operators in PyTorch: registration, gradients, `torch.compile`, memory formats, threads."""
 
 import concurrent.futures
 
@@ -9,19 +9,21 @@ import pytest
 import tf_boxconv
 from tests import reference
 from tests.backend import BACKEND, to_float64
-from tests.layers.cases import LAYERS, images, make
+from tests.boxes import boxes_anywhere, boxes_around_pixel
+from tests.images import DATA_FORMATS, images
+from tests.layers.cases import LAYERS, make
 from tests.ops.problems import DTYPES
+from tests.tolerances import DERIVATIVES, MODELS, VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 if BACKEND != "torch":
-    pytest.skip(f"of PyTorch alone; Keras's backend is {BACKEND}", allow_module_level=True)
+    pytest.skip(f"needs PyTorch; Keras's backend is {BACKEND}", allow_module_level=True)
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-X = np.random.default_rng(0).normal(size=(2, 7, 9, 3))
-# No edge on a pixel border for any stride: derivatives have one value each.
-BOXES = np.random.default_rng(1).uniform(0.6, 4, (3, 2, 4)) * [-1, -1, 1, 1]
+X = images((2, 7, 9, 3), dtype=np.float64)
+BOXES = boxes_around_pixel(3, 2, reach=4, seed=1)
 OPTIONS = [
     {"strides": (1, 1), "normalization": "area", "data_format": "channels_last"},
     {"strides": (2, 1), "normalization": "valid", "data_format": "channels_first"},
@@ -33,21 +35,21 @@ operators = torch.ops.tf_boxconv
 
 @pytest.fixture
 def threads():
-    """Sets PyTorch's number of threads; the test's end sets it back."""
+    """Sets PyTorch's number of threads for the test."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
-def problem(data_format="channels_last", dtype=torch.float64):
-    """Images and boxes that ask for gradients."""
+def images_and_boxes(data_format="channels_last", dtype=torch.float64):
+    """Tensors that require gradients."""
     x = X if data_format == "channels_last" else np.moveaxis(X, -1, 1)
     boxes = torch.tensor(BOXES, dtype=torch.promote_types(dtype, torch.float32))
     return torch.tensor(x, dtype=dtype).requires_grad_(), boxes.requires_grad_()
 
 
 def value_and_gradients(function, *arguments):
-    """What `function` returns, and the gradients of the sum of its sine."""
+    """The output, and the gradients of the sum of its sine."""
     out = function(*arguments)
     return out, *torch.autograd.grad(torch.sin(out).sum(), arguments)
 
@@ -57,13 +59,13 @@ def assert_same_bits(actual, expected):
         assert torch.equal(a, e) and a.dtype == e.dtype
 
 
-# What PyTorch asks of an operator.
+# Registration and gradients.
 
 
 @pytest.mark.parametrize(("options", "dtype"), zip(OPTIONS + OPTIONS[:1], DTYPES, strict=True))
-def test_operators_are_registered_as_they_should_be(options, dtype):
-    """Schemas, shapes by themselves, gradients, and all of it as traced with unknown sizes."""
-    x, boxes = problem(options["data_format"], getattr(torch, dtype))
+def test_operators_pass_opcheck(options, dtype):
+    """It checks schemas, shape inference and gradients, also in graphs of unknown sizes."""
+    x, boxes = images_and_boxes(options["data_format"], getattr(torch, dtype))
     last = list(options["strides"]), options["normalization"] or "none", options["data_format"]
     out = operators.box_conv2d(x, boxes, *last)
     grad = torch.randn_like(out).requires_grad_()
@@ -76,47 +78,47 @@ def test_operators_are_registered_as_they_should_be(options, dtype):
 
 
 @options_of_all_kinds
-def test_numeric_gradients_of_both_orders(options):
+def test_gradients_of_both_orders_equal_central_differences(options):
     def function(x, boxes):
         return tf_boxconv.box_conv2d(x, boxes, **options)
 
-    arguments = problem(options["data_format"])
+    arguments = images_and_boxes(options["data_format"])
     assert torch.autograd.gradcheck(function, arguments)
     assert torch.autograd.gradgradcheck(function, arguments)
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_numeric_gradients_of_the_integral_image(data_format):
-    x, _ = problem(data_format)
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+def test_gradients_of_the_integral_image_equal_central_differences(data_format):
+    x, _ = images_and_boxes(data_format)
     assert torch.autograd.gradcheck(lambda x: tf_boxconv.integral_image(x, data_format), x)
     assert torch.autograd.gradgradcheck(lambda x: tf_boxconv.integral_image(x, data_format), x)
 
 
-# torch.compile. It runs a C++ compiler, which takes minutes on a busy machine.
+# `torch.compile`, which runs a C++ compiler: minutes on a busy machine.
 
 compiles = pytest.mark.timeout(900)
 
 
 @compiles
 @options_of_all_kinds
-def test_operator_compiles_whole(options):
-    """In one graph, with its gradients, for another size as well."""
+def test_the_operator_compiles_to_one_graph(options):
+    """It serves two batch sizes, with gradients."""
 
     def function(x, boxes):
         return 2 * tf_boxconv.box_conv2d(torch.tanh(x), boxes, **options)
 
     compiled = torch.compile(function, fullgraph=True)
-    x, boxes = problem(options["data_format"])
+    x, boxes = images_and_boxes(options["data_format"])
     for batch in (x, x.detach()[:1].repeat(3, 1, 1, 1).requires_grad_()):
         actual = value_and_gradients(compiled, batch, boxes)
         expected = value_and_gradients(function, batch, boxes)
         for a, e in zip(actual, expected, strict=True):
-            torch.testing.assert_close(a, e, rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(a, e, **DERIVATIVES["float64"])
 
 
 @compiles
-def test_model_compiles_whole():
-    """In one graph, with gradients to every weight."""
+def test_a_model_compiles_to_one_graph():
+    """With gradients to every weight."""
     model = keras.Sequential(
         [
             keras.Input((9, 11, 8)),
@@ -125,7 +127,7 @@ def test_model_compiles_whole():
             DepthwiseBoxConv2D(2, data_format="channels_first"),
         ]
     )
-    # As in inference: Keras's own batch normalization cannot be traced in training.
+    # In inference mode, because PyTorch cannot trace Keras's batch normalization in training.
     x = torch.tensor(images((2, 9, 11, 8)), requires_grad=True)
     weights = [variable.value for variable in model.trainable_variables]
 
@@ -135,12 +137,12 @@ def test_model_compiles_whole():
 
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     for actual, expected in zip(results(compiled), results(model), strict=True):
-        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(actual, expected, **MODELS["float32"])
 
 
 @compiles
-def test_compiled_training_is_as_without():
-    """`compile(jit_compile=True)`, which is `torch.compile` of Keras's step."""
+def test_jit_compile_gives_the_same_training():
+    """`jit_compile=True` applies `torch.compile` to Keras's training step."""
     x, y = images((4, 9, 11, 8)), images((4, 5, 6, 10), seed=1)
     boxes, traced = [], torch._dynamo.utils.counters["stats"]
     for jit_compile in (False, True):
@@ -156,40 +158,39 @@ def test_compiled_training_is_as_without():
         assert (traced["unique_graphs"] > 0) is jit_compile
     for first, eager, compiled in zip(before, *boxes, strict=True):
         assert np.any(eager != first)
-        np.testing.assert_allclose(compiled, eager, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(compiled, eager, **MODELS["float32"])
 
 
-# Memory.
+# Memory formats.
 
 
-class Record(TorchDispatchMode):
-    """The operators that run inside, with their arguments."""
+class CallRecorder(TorchDispatchMode):
+    """Records the operators that run within it, with their arguments."""
 
     def __init__(self):
         super().__init__()
         self.calls = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        """Notes the call and makes it."""
         self.calls.append((function, args))
         return function(*args, **(kwargs or {}))
 
 
-def permuted(x, data_format):
-    """`x` with equal values and shape, in memory the other way round."""
+def in_other_memory_order(x, data_format):
+    """The same values and shape, stored in the order of the other data format."""
     there, back = ((0, 3, 1, 2), (0, 2, 3, 1))[:: 1 if data_format == "channels_last" else -1]
     return x.permute(there).contiguous().permute(back)
 
 
 @options_of_all_kinds
-def test_memory_of_the_other_format_is_not_copied(options):
-    """As Keras's convolutions give it, and as PyTorch's `channels_last` memory format is."""
-    x, boxes = problem(options["data_format"])
-    other = permuted(x.detach(), options["data_format"]).requires_grad_()
+def test_tensors_stored_in_the_other_format_are_not_copied(options):
+    """Keras's convolutions return such tensors, and so does PyTorch's `channels_last` format."""
+    x, boxes = images_and_boxes(options["data_format"])
+    other = in_other_memory_order(x.detach(), options["data_format"]).requires_grad_()
     assert not other.is_contiguous()
     if options["data_format"] == "channels_first":
         assert other.is_contiguous(memory_format=torch.channels_last)
-    with Record() as record, torch.no_grad():
+    with CallRecorder() as record, torch.no_grad():
         tf_boxconv.box_conv2d(other, boxes, **options)
     ran = [str(function) for function, _ in record.calls]
     assert set(ran) == {"aten.permute.default", "tf_boxconv.box_conv2d.default"}
@@ -202,13 +203,13 @@ def test_memory_of_the_other_format_is_not_copied(options):
     expected = value_and_gradients(function, x, boxes)
     for a, e in zip(value_and_gradients(function, other, boxes), expected, strict=True):
         assert a.shape == e.shape
-        torch.testing.assert_close(a, e, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(a, e, **VALUES["float64"])
 
 
 @options_of_all_kinds
-def test_memory_in_no_order_at_all(options):
-    """Every other pixel of larger images, mirrored boxes, an upstream gradient without memory."""
-    x, boxes = problem(options["data_format"])
+def test_tensors_with_any_strides(options):
+    """Every other pixel of larger images, transposed boxes, an expanded upstream gradient."""
+    x, boxes = images_and_boxes(options["data_format"])
     large = torch.full([2 * s for s in x.shape], torch.nan, dtype=x.dtype)
     large[::2, ::2, ::2, ::2] = x.detach()
     strided = large[::2, ::2, ::2, ::2].requires_grad_()
@@ -236,10 +237,8 @@ def test_memory_in_no_order_at_all(options):
 @pytest.mark.parametrize("normalization", ["area", "valid"])
 def test_same_bits_on_any_number_of_threads(shape, normalization, threads):
     *shape, per_channel = shape
-    rng = np.random.default_rng(0)
-    x = torch.tensor(rng.normal(size=shape), dtype=torch.float32, requires_grad=True)
-    boxes = np.sort(rng.uniform(-20, 20, (shape[-1], per_channel, 2, 2)), axis=2)
-    boxes = torch.tensor(boxes.reshape(shape[-1], per_channel, 4), dtype=torch.float32)
+    x = torch.tensor(images(shape), requires_grad=True)
+    boxes = torch.tensor(boxes_anywhere(shape[-1], per_channel, reach=20), dtype=torch.float32)
     results = []
     for number in (1, 2, 4):
         threads(number)
@@ -249,8 +248,8 @@ def test_same_bits_on_any_number_of_threads(shape, normalization, threads):
         assert_same_bits(result, results[0])
 
 
-def test_calls_from_many_threads():
-    x, boxes = problem(dtype=torch.float32)
+def test_calls_from_many_threads_give_the_same_bits():
+    x, boxes = images_and_boxes(dtype=torch.float32)
 
     def results(_):
         return value_and_gradients(tf_boxconv.box_conv2d, x, boxes)
@@ -265,8 +264,7 @@ def test_calls_from_many_threads():
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_are_modules(name):
-    """Their weights are PyTorch's parameters, which its own optimizers move."""
+def test_torch_optimizers_train_layers(name):
     layer = make(name)
     x = torch.tensor(images((2, 9, 11, 8)))
     layer(x)
@@ -281,22 +279,20 @@ def test_layers_are_modules(name):
     assert np.abs(to_float64(layer.boxes) - before).max() > 0.5
 
 
-def test_values_are_those_of_the_reference():
-    """Through `torch.nn.functional` neighbours, without Keras between."""
-    x, boxes = problem("channels_first")
+def test_the_operator_works_beside_torch_functions_without_keras():
+    x, boxes = images_and_boxes("channels_first")
     out = torch.nn.functional.relu(tf_boxconv.box_conv2d(x, boxes, data_format="channels_first"))
     wanted = np.maximum(
         reference.box_conv2d(np.moveaxis(X, -1, 1), BOXES, data_format="channels_first"), 0
     )
-    np.testing.assert_allclose(out.detach(), wanted, atol=1e-12)
+    np.testing.assert_allclose(out.detach(), wanted, **VALUES["float64"])
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_compiles_whole(name):
-    """Without a model around it, built by a call."""
+def test_a_layer_without_a_model_compiles_to_one_graph(name):
     layer = make(name)
     x = torch.tensor(images((2, 6, 7, 8)))
     expected = layer(x)
     torch._dynamo.reset()
     actual = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
-    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(actual, expected, **MODELS["float32"])

@@ -1,4 +1,4 @@
-"""Every mode of differentiation of PyTorch's, against the portable path in float64."""
+"""PyTorch's modes of differentiation on the operators, against the portable path in float64."""
 
 import functools
 
@@ -8,19 +8,20 @@ import pytest
 
 import tf_boxconv
 from tests.backend import BACKEND, box_conv2d_portable
-from tests.layers.cases import images
+from tests.boxes import boxes_around_pixel
+from tests.images import images
+from tests.tolerances import DERIVATIVES
 
 if BACKEND != "torch":
-    pytest.skip(f"of PyTorch alone; Keras's backend is {BACKEND}", allow_module_level=True)
+    pytest.skip(f"needs PyTorch; Keras's backend is {BACKEND}", allow_module_level=True)
 
 import torch
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
 
-rng = np.random.default_rng(0)
-X, X_TANGENT = (torch.tensor(rng.normal(size=(2, 4, 5, 2))) for _ in range(2))
-BOXES = torch.tensor(rng.uniform(0.6, 2.6, (2, 2, 4)) * [-1, -1, 1, 1])
-BOXES_TANGENT = torch.tensor(rng.normal(size=BOXES.shape))
+X, X_TANGENT = torch.tensor(images((2, 2, 4, 5, 2), dtype=np.float64))
+BOXES = torch.tensor(boxes_around_pixel(2, 2, reach=2.6))
+BOXES_TANGENT = torch.tensor(images(BOXES.shape, seed=1, dtype=np.float64))
 XS, BOXES_3 = torch.stack([X, X_TANGENT, X * X]), torch.stack([BOXES, 1.2 * BOXES, 0.9 * BOXES])
 OPTIONS = {
     "plain": {"strides": (1, 1), "normalization": "area", "data_format": "channels_last"},
@@ -56,8 +57,8 @@ def scalar(function):
     return lambda x, boxes: (function(x, boxes) ** 2).sum()
 
 
-def dual(function):
-    """The tangent by `torch.autograd.forward_ad`, without `torch.func`."""
+def tangent_by_dual_numbers(function):
+    """Uses `torch.autograd.forward_ad` instead of `torch.func`."""
     with forward_ad.dual_level():
         x = forward_ad.make_dual(X.clone().requires_grad_(), X_TANGENT)
         boxes = forward_ad.make_dual(BOXES.clone().requires_grad_(), BOXES_TANGENT)
@@ -89,20 +90,20 @@ MODES = {
     "vmap of grad": lambda f: vmap(grad(scalar(f), both), (0, None))(XS, BOXES),
     "vmap of vmap": lambda f: vmap(vmap(f, (None, 0)), (0, None))(XS, BOXES_3),
     "vmap of hessian": lambda f: vmap(hessian(scalar(f), 1), (0, None))(XS, BOXES),
-    "forward_ad": lambda f: dual(lambda x, boxes: [f(x, boxes)]),
-    "forward_ad over reverse": lambda f: dual(reverse(f)),
+    "forward_ad": lambda f: tangent_by_dual_numbers(lambda x, boxes: [f(x, boxes)]),
+    "forward_ad over reverse": lambda f: tangent_by_dual_numbers(reverse(f)),
 }
 COMPILED = ("jvp", "grad", "jacfwd", "forward over reverse", "vmap of grad", "forward_ad")
 
 
 def assert_equal(actual, expected):
-    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(actual, expected, **DERIVATIVES["float64"])
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.filterwarnings("ignore")
-def test_mode(mode, pair):
+def test_mode_equals_the_portable_path(mode, pair):
     native, portable = PAIRS[pair]
     assert_equal(MODES[mode](native), MODES[mode](portable))
 
@@ -111,33 +112,32 @@ def test_mode(mode, pair):
 @pytest.mark.parametrize("mode", COMPILED)
 @pytest.mark.parametrize("outer", ["transform of compiled", "compiled transform"])
 @pytest.mark.timeout(900)
-def test_compiled(mode, pair, outer):
+def test_compiled_mode_equals_the_portable_path(mode, pair, outer):
     if (outer, mode) == ("transform of compiled", "forward_ad"):
-        pytest.skip("PyTorch compiles no function of dual tensors that require gradients")
+        pytest.skip("PyTorch cannot compile functions of dual tensors that require gradients")
     native, portable = PAIRS[pair]
     torch._dynamo.reset()
     compiled = functools.partial(torch.compile, backend="aot_eager")
     if outer == "compiled transform":
         actual = compiled(lambda: MODES[mode](native), fullgraph=True)()
-    else:  # PyTorch runs these function by function
+    else:  # `fullgraph=True` is not possible here
         actual = MODES[mode](compiled(native))
     assert_equal(actual, MODES[mode](portable))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_narrow_types(dtype):
+def test_forward_mode_of_narrow_types(dtype):
     x, x_tangent = (t.to(getattr(torch, dtype)) for t in (X, X_TANGENT))
     boxes, boxes_tangent = BOXES.float(), BOXES_TANGENT.float()
     out, tangent = jvp(tf_boxconv.box_conv2d, (x, boxes), (x_tangent, boxes_tangent))
     assert out.dtype == tangent.dtype == x.dtype
     primals = x.double(), boxes.double()
     _, expected = jvp(box_conv2d_portable, primals, (x_tangent.double(), boxes_tangent.double()))
-    tolerance = {"float16": 1e-2, "bfloat16": 1e-1, "float32": 1e-4}[dtype]
-    torch.testing.assert_close(tangent.double(), expected, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(tangent.double(), expected, **DERIVATIVES[dtype])
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5, 2), (2, 4, 5, 0), (2, 0, 5, 2)])
-def test_nothing_to_map(shape):
+def test_vmap_over_sizes_of_zero(shape):
     xs, boxes = torch.zeros(3, *shape), torch.zeros(shape[-1], 2, 4)
     out = vmap(tf_boxconv.box_conv2d, (0, None))(xs, boxes)
     assert out.shape == (3, *shape[:-1], 2 * shape[-1])
@@ -146,7 +146,7 @@ def test_nothing_to_map(shape):
 
 
 @pytest.mark.parametrize("mode", ["jvp", "hessian"])
-def test_layer(mode):
+def test_derivatives_of_a_layer(mode):
     x = torch.tensor(images((1, 5, 6, 2)), dtype=torch.float64)
     results = []
     for implementation in ("native", "portable"):
@@ -164,7 +164,7 @@ def test_layer(mode):
 
 
 def test_checkpoint_in_a_compiled_function():
-    """The backward function reads what was saved once, whether or not it is compiled."""
+    """The backward function reads each saved tensor once, as checkpointing requires."""
 
     def gradient(function):
         x = X.clone().requires_grad_()

@@ -1,3 +1,5 @@
+"""Benchmark cases that run in no time."""
+
 import dataclasses
 
 from benchmarks.cases import COPY, DEPTHWISE_3, Candidate, Case, Entry
@@ -13,5 +15,5 @@ TINY_SUITE = Suite(
 
 
 def shrunk(case: Case) -> Case:
-    """A case of the same kind that takes no time."""
+    """The case with a small shape and the same options."""
     return dataclasses.replace(case, batch=2, height=8, width=8, channels=min(case.channels, 3))

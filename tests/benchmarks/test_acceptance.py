@@ -1,3 +1,5 @@
+"""`benchmarks.acceptance`: budgets, ratios, precision and the exit status."""
+
 import json
 import math
 
@@ -13,7 +15,7 @@ from benchmarks.tables import console
 from tests.benchmarks.small_cases import TINY
 
 
-def test_budgets_are_bounds_from_the_right_side():
+def test_budgets_are_upper_bounds_or_lower_ones():
     assert Check("x", 1.0, 1.0).kept and not Check("x", 1.1, 1.0).kept
     assert at_least("x", 5.0, 5.0).kept and not at_least("x", 4.9, 5.0).kept
     assert Check("x", 99.0).kept
@@ -34,7 +36,7 @@ def test_table_shows_both_runs_and_the_verdict():
 
 
 @pytest.mark.parametrize("measured,strict,status", [(2, True, 1), (2, False, 0), (1, True, 0)])
-def test_exit_status(measured, strict, status, monkeypatch, tmp_path):
+def test_strict_runs_fail_if_a_budget_is_missed(measured, strict, status, monkeypatch, tmp_path):
     monkeypatch.setitem(acceptance.SECTIONS, "memory", lambda rounds: [Check("x", measured, 1)])
     flags = ["--strict"] if strict else []
     output = tmp_path / "folder" / "figures.json"
@@ -56,11 +58,11 @@ def test_ratios_of_equal_times_are_one():
         found = ratios.forward_checks(forward, number) + ratios.backward_checks(backward, number)
         assert {check.measured for check in found} == {1.0}
         missed = [check.name for check in found if not check.kept]
-        # What should be at least five times as slow as the box is not.
+        # Three budgets ask that a rival take at least five times as long as the box.
         assert len(missed) == 3 and all(what.endswith("/ box 31") for what in missed)
 
 
-def test_shapes_compare_outputs_and_threads():
+def test_shapes_are_compared_per_output_and_per_thread():
     times = fake_times(shapes.ENTRIES, FORWARD, lambda key: key.case.outputs)
     checks = shapes.per_output_checks(times, FORWARD, 1)
     assert len(checks) == 3 and {check.measured for check in checks} == {1.0}
@@ -69,19 +71,19 @@ def test_shapes_compare_outputs_and_threads():
     assert {check.measured for check in checks} == {2.0} and all(check.kept for check in checks)
 
 
-def test_precision_on_small_planes():
+def test_precision_keeps_its_budgets_on_small_planes():
     assert all(np.min(plane) >= 0 for plane in precision.planes(64).values())
     checks = precision.measure(64)
     assert len(checks) == len(precision.planes(64)) + len(precision.HALF_TYPES)
     assert all(check.kept and check.measured > 0 for check in checks)
 
 
-def test_precision_sees_an_error(monkeypatch):
+def test_precision_finds_an_error(monkeypatch):
     box_conv2d = precision.reference.box_conv2d
     monkeypatch.setattr(precision.reference, "box_conv2d", lambda *a: 1.001 * box_conv2d(*a))
     assert precision.float32_error(np.ones((16, 16), np.float32)) == pytest.approx(1e-3, rel=0.01)
 
 
-def test_digest_is_of_the_case():
+def test_the_digest_depends_on_the_case_alone():
     digest = threads.digest(TINY)
     assert digest == threads.digest(TINY) and len({digest, threads.digest(threads.CASES[5])}) == 2

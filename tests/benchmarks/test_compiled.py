@@ -1,3 +1,5 @@
+"""`benchmarks.compiled`: compiled operators and training steps."""
+
 from benchmarks.cases import FORWARD_BACKWARD, PASSES
 from benchmarks.compiled import __main__ as compiled
 from benchmarks.compiled import training
@@ -5,7 +7,7 @@ from benchmarks.compiled.operator import JAX, JAX_PORTABLE, TF, TF_JIT
 from benchmarks.tables import console
 
 
-def test_budgets_and_table():
+def test_missed_budgets_are_named_and_times_are_in_the_table():
     seconds = {TF: 2.0, TF_JIT: 2.2, JAX: 3.0, JAX_PORTABLE: 9.0}
     times = {(name, by): [s] * 3 for name in PASSES for by, s in seconds.items()}
     steps = {training.PLAIN: [1.0] * 3, training.XLA: [1.01] * 3}

@@ -1,3 +1,5 @@
+"""`benchmarks.export` and `benchmarks.quantized_pose` on small networks."""
+
 import json
 
 import numpy as np
@@ -11,7 +13,7 @@ from examples.pose.datasets.skeletons import LSP_SKELETON
 from tests.examples.pose.tiny_run import IMAGE_SIZE, tiny_model
 
 
-def test_measures_every_format_or_says_why_not(tmp_path, monkeypatch):
+def test_every_format_is_measured_or_named_as_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "DEFAULT", "full_resolution")
     results, missing = export.measure(None, image_size=16, width=4, rounds=2, threads=1)
     assert {*results, *missing} == set(export.NAMES) and not set(results) & set(missing)
@@ -30,7 +32,7 @@ def test_measures_every_format_or_says_why_not(tmp_path, monkeypatch):
     assert len(content["formats"]["saved_model"]["seconds"]) == 2
 
 
-def test_measures_quantized_models():
+def test_quantized_models_are_measured():
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is missing")
     rng = np.random.default_rng(0)
     photographs = Photographs(

@@ -1,8 +1,10 @@
+"""`benchmarks.input_pipeline` on small images."""
+
 from benchmarks import input_pipeline
 from benchmarks.tables import console
 
 
-def test_measures_the_pipeline_and_a_network():
+def test_the_pipeline_and_a_network_are_measured():
     size = input_pipeline.Size(image_size=16, batch=2)
     results = input_pipeline.measure(size, ("full_resolution",), rounds=2)
     assert list(results) == [input_pipeline.PIPELINE, "full_resolution"]

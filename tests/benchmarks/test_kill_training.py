@@ -1,3 +1,5 @@
+"""`benchmarks.kill_training`: trainings that are killed end like undisturbed ones."""
+
 import pytest
 
 from benchmarks import kill_training
@@ -11,7 +13,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(capsys):
     assert "killed 5 times" in printed and "0 arrays differ" in printed
 
 
-def test_moments_follow_from_the_seed_and_half_are_within_saves():
+def test_the_seed_decides_when_to_kill_and_half_of_the_kills_are_within_saves():
     moments = kill_training.draw_moments(40, 3, 10.0, 0.5)
     assert moments == kill_training.draw_moments(40, 3, 10.0, 0.5)
     assert moments != kill_training.draw_moments(40, 4, 10.0, 0.5)
@@ -20,7 +22,7 @@ def test_moments_follow_from_the_seed_and_half_are_within_saves():
     assert any(moment.epochs == 0 for moment in moments)
 
 
-def test_a_training_that_fails_is_no_success(tmp_path, monkeypatch):
+def test_a_training_that_fails_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(kill_training, "TRAINING", ["--image_size", "97"])
     with pytest.raises(RuntimeError, match="multiple of 16, got 97"):
         kill_training.Training(tmp_path / "run", 2).finish()

@@ -1,3 +1,5 @@
+"""`benchmarks.memory`, and the memory that the operator needs beside its result."""
+
 from benchmarks import memory, workers
 from benchmarks.cases import FORWARD, FORWARD_BACKWARD, PASSES, Candidate, Case
 
@@ -5,17 +7,17 @@ CASE = Case(2, 128, 128, 32)  # 4 MiB
 CUMSUM = Candidate("cumsum+gather", 31)
 
 
-def test_a_fresh_process_sees_memory_that_cumsum_needs_and_boxes_do_not():
+def test_boxes_need_little_memory_and_cumulative_sums_need_a_whole_table():
     with workers.Worker(1) as worker:
         box = {name: worker.call(memory._extra_memory, CASE, memory.BOX, name) for name in PASSES}
         cumsum = worker.call(memory._extra_memory, CASE, CUMSUM, FORWARD)
     assert all(value < memory.BUDGET for value in box.values())
-    # The table of the whole batch at least.
+    # The table alone is as large as the batch.
     assert cumsum > 4 > box[FORWARD]
     assert box[FORWARD_BACKWARD] < 16
 
 
-def test_the_direct_calls_return_what_must_not_be_counted():
+def test_the_direct_calls_return_results_of_the_right_shapes():
     out = memory._call(CASE, memory.BOX, FORWARD)()
     assert out.shape == CASE.shape
     out, input_grad, boxes_grad = memory._call(CASE, memory.BOX, FORWARD_BACKWARD)()

@@ -1,3 +1,5 @@
+"""`benchmarks.model` on small networks."""
+
 import json
 
 from benchmarks import machine, model
@@ -5,7 +7,7 @@ from benchmarks.tables import console
 from examples.pose import models
 
 
-def test_measures_networks_that_differ_in_their_wide_layers(tmp_path):
+def test_the_box_network_and_its_twin_are_measured(tmp_path):
     settings = (model.Setting(False, 1), model.Setting(True, 2))
     results = model.measure(
         [3], image_size=16, width=4, rounds=2, settings=settings, model="full_resolution"

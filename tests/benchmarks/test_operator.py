@@ -1,3 +1,5 @@
+"""`benchmarks.operator`: measures, files and plots."""
+
 import csv
 import json
 
@@ -10,7 +12,7 @@ from benchmarks.suites import SUITES
 from tests.benchmarks.small_cases import TINY_SUITE
 
 
-def test_writes_what_it_measured(tmp_path, monkeypatch):
+def test_measurements_are_written_as_json_csv_and_a_plot(tmp_path, monkeypatch):
     monkeypatch.setitem(operator.SUITES, "sizes", TINY_SUITE)
     folder = tmp_path / "new" / "folder"
     operator.main(["--rounds", "2", "--threads", "1", "--output", str(folder)])
@@ -44,7 +46,7 @@ def test_every_suite_can_be_drawn(name, tmp_path):
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_refuses_an_unknown_suite(capsys):
+def test_an_unknown_suite_is_refused(capsys):
     with pytest.raises(SystemExit):
         operator.main(["--suite", "nonsense"])
     assert "nonsense" in capsys.readouterr().err

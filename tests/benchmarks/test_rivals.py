@@ -1,3 +1,5 @@
+"""The rivals compute the same as the operator, so that comparing their times is fair."""
+
 import dataclasses
 
 import numpy as np
@@ -19,10 +21,12 @@ from benchmarks.cases import (
 from benchmarks.rivals import RIVALS, Inputs
 from benchmarks.suites import STANDARD, SUITES
 from tests.benchmarks.small_cases import TINY, shrunk
+from tests.images import DATA_FORMATS
+from tests.tolerances import MODELS, VALUES
 
 
 def box_means(case, x, size):
-    """The operator with boxes that end on pixel borders."""
+    """Means of `size` x `size` pixels, by the operator."""
     half = size / 2
     boxes = np.tile(np.float32([-half, -half, half, half]), (case.channels, 1, 1))
     return tf_boxconv.box_conv2d(x, boxes, data_format=case.data_format)
@@ -32,7 +36,7 @@ def called(name, case, size, inputs, pass_name=FORWARD):
     return RIVALS[name].call(case, size, inputs, pass_name)()
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
 @pytest.mark.parametrize("size", [1, 3, 7, 31])
 def test_cumsum_gather_computes_box_means_and_their_gradient(size, data_format):
     case = dataclasses.replace(TINY, data_format=data_format)
@@ -42,18 +46,20 @@ def test_cumsum_gather_computes_box_means_and_their_gradient(size, data_format):
         tape.watch(inputs.x)
         expected = box_means(case, inputs.x, size)
     expected_gradient = tape.gradient(expected, inputs.x, output_gradients=inputs.output_grad)
-    np.testing.assert_allclose(out, expected, atol=1e-5)
-    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-5)
-    np.testing.assert_allclose(called("cumsum+gather", case, size, inputs), expected, atol=1e-5)
+    np.testing.assert_allclose(out, expected, **VALUES["float32"])
+    np.testing.assert_allclose(gradient, expected_gradient, **VALUES["float32"])
+    np.testing.assert_allclose(
+        called("cumsum+gather", case, size, inputs), expected, **VALUES["float32"]
+    )
 
 
-def test_average_pool_computes_box_means_inside():
+def test_average_pool_computes_box_means_away_from_the_border():
     inputs = Inputs(TINY)
     inside = np.s_[:, 2:-2, 2:-2]
     np.testing.assert_allclose(
         called("average pool", TINY, 5, inputs)[inside],
         box_means(TINY, inputs.x, 5)[inside],
-        atol=1e-5,
+        **VALUES["float32"],
     )
 
 
@@ -64,7 +70,7 @@ def test_opencv_computes_box_means(size, channels):
     case = dataclasses.replace(TINY, channels=channels)
     inputs = Inputs(case)
     out = opencv.images_of(called("OpenCV boxFilter", case, size, inputs), case.batch)
-    np.testing.assert_allclose(out, box_means(case, inputs.x, size), atol=1e-5)
+    np.testing.assert_allclose(out, box_means(case, inputs.x, size), **VALUES["float32"])
 
 
 def test_opencv_computes_the_integral_image():
@@ -85,12 +91,12 @@ def test_portable_path_equals_box(pass_name):
         strict=True,
     )
     for ours, portable in pairs:
-        np.testing.assert_allclose(ours, portable, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(ours, portable, **MODELS["float32"])
 
 
 @pytest.mark.parametrize("dtype", rivals.FLOAT_TYPES)
 @pytest.mark.parametrize("pass_name", PASSES)
-def test_the_copy_is_not_left_out(dtype, pass_name):
+def test_the_copy_is_not_optimized_away(dtype, pass_name):
     case = dataclasses.replace(TINY, dtype=dtype)
     inputs = Inputs(case)
     out = called("copy", case, None, inputs, pass_name)
@@ -99,7 +105,7 @@ def test_the_copy_is_not_left_out(dtype, pass_name):
 
 @pytest.mark.parametrize("pass_name", PASSES)
 @pytest.mark.parametrize("suite", ["sizes", "boxes", "dtypes"])
-def test_what_the_suites_ask_for_runs(suite, pass_name):
+def test_all_candidates_of_a_suite_run(suite, pass_name):
     entries = {dataclasses.replace(e, case=shrunk(e.case)) for e in SUITES[suite].entries}
     keys, skipped = measure.keys_of(entries, pass_name)
     for key, call in measure.prepared(keys).items():
@@ -127,7 +133,7 @@ def test_costly_and_impossible_candidates_are_skipped_with_a_reason():
         assert all(rivals.reason_to_skip(huge, candidate, name) is None for name in PASSES)
 
 
-def test_random_boxes_are_valid_many_sizes_and_reproducible():
+def test_random_boxes_are_valid_reproducible_and_of_many_sizes():
     case = Case(1, 64, 32, 50, multiplier=2)
     boxes = random_boxes(case)
     assert boxes.shape == (50, 2, 4) and boxes.dtype == np.float32

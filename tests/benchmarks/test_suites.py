@@ -1,3 +1,5 @@
+"""The suites of `benchmarks.operator`: what they compare and cover."""
+
 import pickle
 
 import pytest
@@ -8,7 +10,7 @@ from benchmarks.suites import SUITES
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_every_case_has_boxes_and_what_they_are_compared_with(name):
+def test_every_case_has_boxes_and_baselines(name):
     suite = SUITES[name]
     cases = [entry.case for entry in suite.entries]
     assert len(set(cases)) == len(cases) > 0
@@ -25,19 +27,19 @@ def test_every_case_has_boxes_and_what_they_are_compared_with(name):
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_suites_travel_to_workers(name):
+def test_suites_can_be_pickled_for_workers(name):
     assert pickle.loads(pickle.dumps(SUITES[name])) == SUITES[name]
 
 
 @pytest.mark.parametrize("name", [name for name, suite in SUITES.items() if suite.axis])
-def test_every_case_has_its_place_on_the_axis(name):
+def test_every_case_has_its_own_place_on_the_axis(name):
     suite = SUITES[name]
     assert suite.axis_label
     places = {suite.axis(e.case, Candidate("box", size)) for e in suite.entries for size in (3, 7)}
     assert places == {3, 7} if suite.over_size else len(places) == len(suite.entries)
 
 
-def test_suites_cover_what_they_say():
+def test_suites_cover_sizes_planes_channels_and_dtypes():
     sizes = {c.size for e in SUITES["sizes"].entries for c in e.candidates if c.operator == "box"}
     assert {1, 127} <= sizes
     elements = [entry.case.elements for entry in SUITES["planes"].entries]
@@ -51,7 +53,7 @@ def test_suites_cover_what_they_say():
     }
 
 
-def test_names_of_cases_tell_them_apart():
+def test_names_of_cases_differ():
     assert str(Case(4, 64, 32, 8)) == "4x64x32x8"
     first = Case(4, 64, 32, 8, multiplier=2, dtype="float16", data_format="channels_first")
     assert first.shape == (4, 8, 64, 32) and first.outputs == 2 * first.elements

@@ -1,3 +1,5 @@
+"""Interleaved timing, its statistics, and the tables made of them."""
+
 import pytest
 
 from benchmarks import results, timing
@@ -15,8 +17,8 @@ def test_spread_is_median_and_quartiles():
     assert f"{Spread(3, 2, 4.26):.1f}" == "3.0 (2.0..4.3)"
 
 
-def test_ratio_is_of_medians_and_its_spread_is_of_rounds():
-    # The middle of the rounds' ratios, 3, is not the ratio of the medians.
+def test_a_ratio_is_that_of_the_medians_and_its_spread_that_of_the_rounds():
+    # The median of the rounds' ratios would be 3.
     assert timing.ratio([2, 6, 9], [1, 4, 3]) == Spread(2, 1.75, 2.5)
 
 
@@ -25,12 +27,12 @@ def test_candidates_take_turns(monkeypatch):
     order = []
     calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
     times = timing.interleaved(calls, rounds=3)
-    # Each call is made once untimed, then timed.
+    # Each turn makes one untimed call before the timed one.
     assert "".join(order).endswith("aabbcc" * 3)
     assert {name: len(samples) for name, samples in times.items()} == dict.fromkeys("abc", 3)
 
 
-def test_short_calls_are_repeated_and_counted_once(monkeypatch):
+def test_short_calls_are_repeated_and_the_time_of_one_is_reported(monkeypatch):
     clock = 0.0
 
     def call():
@@ -69,7 +71,7 @@ def test_rows_compare_within_their_case(run):
     assert small.to_depthwise_3 == Spread(2, 2, 3)
     assert small.to_copy == Spread(4, 4, 6)
     assert large.to_depthwise_3 == Spread(2, 2, 3)
-    # Four times the outputs in eight times the time.
+    # Four times as many outputs take eight times as long.
     assert large.to_first_case.median == 2
     assert small.to_first_case.median == 1
     assert rows[SMALL, DEPTHWISE_3].to_depthwise_3 == Spread(1, 1, 1)

@@ -1,4 +1,4 @@
-"""Runs commands as their modules do, in this process."""
+"""Runs commands in this process as their modules do."""
 
 import contextlib
 import io
@@ -12,13 +12,13 @@ def outcome(main, *arguments) -> tuple[int, str]:
     with contextlib.redirect_stderr(errors):
         try:
             status = command_line.run(lambda: main(list(map(str, arguments))))
-        except SystemExit as stop:  # Of the parser of arguments.
+        except SystemExit as stop:  # from the argument parser
             status = stop.code
     return status, errors.getvalue().strip()
 
 
 def refused(main, *arguments) -> str:
-    """The one line with which a command refuses."""
+    """Runs a command that must fail; returns its error, which must be one line."""
     status, message = outcome(main, *arguments)
     assert status in (1, 2) and message.startswith("error: ") and "\n" not in message, message
     return message

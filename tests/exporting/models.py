@@ -1,15 +1,16 @@
-"""Small models with every option of the box layers, and images for them."""
+"""A small model with every option of the box layers, and images for it."""
 
 import keras
 import numpy as np
 
+from tests import images as random_images
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 SIZE = (20, 26)
 
 
 def model(size=SIZE, seed=0):
-    """Several boxes a channel, strides, all normalizations, each layer; random boxes and norms."""
+    """All three layers, with several boxes per channel, strides and every normalization."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((*size, 3), name="image")
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
@@ -20,7 +21,7 @@ def model(size=SIZE, seed=0):
     outputs = keras.layers.Conv2D(4, 1, name="heatmaps")(x)
     built = keras.Model(inputs, outputs, name="small")
     rng = np.random.default_rng(seed)
-    for variable in built.non_trainable_variables:  # Moving averages that an export could lose.
+    for variable in built.non_trainable_variables:  # An export must keep the moving averages.
         if "moving_mean" in variable.path:
             variable.assign(rng.uniform(-0.1, 0.1, variable.shape))
         if "moving_variance" in variable.path:
@@ -29,11 +30,11 @@ def model(size=SIZE, seed=0):
 
 
 def images(batch=2, size=SIZE, seed=1):
-    return np.random.default_rng(seed).normal(size=(batch, *size, 3)).astype(np.float32)
+    return random_images.images((batch, *size, 3), seed)
 
 
 def relative_error(actual, expected):
-    """The largest difference, as a part of the largest value."""
+    """The largest difference divided by the largest value."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     assert np.isfinite(actual).all() and expected.any()

@@ -1,4 +1,4 @@
-"""What `export` refuses, in words that help, and that it then leaves nothing behind."""
+"""Arguments that `export` refuses, with errors that help. A refused export leaves no files."""
 
 import sys
 from pathlib import Path
@@ -42,7 +42,7 @@ def built():
         ({"representative_data": images}, r"`representative_data` must .*call the function"),
     ],
 )
-def test_bad_arguments(built, tmp_path, arguments, message):
+def test_bad_arguments_are_refused(built, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         tf_boxconv.export(built, tmp_path / "x", **arguments)
     assert not list(tmp_path.iterdir())
@@ -67,7 +67,7 @@ def test_bad_arguments(built, tmp_path, arguments, message):
         ),
     ],
 )
-def test_a_suffix_that_contradicts_the_format(built, tmp_path, name, format, message):
+def test_a_suffix_that_contradicts_the_format_is_refused(built, tmp_path, name, format, message):
     with pytest.raises(ValueError, match=message):
         tf_boxconv.export(built, tmp_path / name, format)
     assert not list(tmp_path.iterdir())
@@ -77,7 +77,7 @@ def test_a_suffix_that_contradicts_the_format(built, tmp_path, name, format, mes
     ("name", "begins"),
     [("net.onnx", b"\x08"), ("net.TFLITE", b"\x1c\0\0\0TFL3"), ("v1.2", None), ("pose/1", None)],
 )
-def test_the_suffix_tells_the_format(built, tmp_path, name, begins):
+def test_the_suffix_decides_the_format(built, tmp_path, name, begins):
     path = tmp_path / name
     if name.endswith("onnx"):
         pytest.importorskip("tf2onnx")
@@ -89,26 +89,26 @@ def test_the_suffix_tells_the_format(built, tmp_path, name, begins):
 
 
 @pytest.mark.parametrize("path", [None, 3, b"net.onnx"])
-def test_what_is_no_path(built, path):
+def test_other_types_of_path_are_refused(built, path):
     with pytest.raises(TypeError, match=r"`path` must be a str or an os.PathLike"):
         tf_boxconv.export(built, path)
 
 
-def test_no_model(tmp_path):
+def test_other_types_of_model_are_refused(tmp_path):
     with pytest.raises(TypeError, match=r"`model` must be a keras\.Model.*'a'"):
         tf_boxconv.export("a", tmp_path / "x")
 
 
-def test_a_model_without_weights_yet(tmp_path):
+def test_a_model_that_is_not_built_is_refused(tmp_path):
     unbuilt = keras.Sequential([tf_boxconv.layers.BoxConv2D(4)])
     with pytest.raises(ValueError, match="`model` must be built"):
         tf_boxconv.export(unbuilt, tmp_path / "x")
 
 
-def test_what_is_there_stays_unless_told_otherwise(built, tmp_path):
+def test_an_existing_path_is_refused_without_overwrite(built, tmp_path):
     path = tmp_path / "exported"
     path.mkdir()
-    tf_boxconv.export(built, path)  # An empty folder is free.
+    tf_boxconv.export(built, path)  # an empty folder is replaced
     with pytest.raises(FileExistsError, match="`path` exists; overwrite=True"):
         tf_boxconv.export(built, path)
     (tmp_path / "file.tflite").mkdir()
@@ -117,7 +117,7 @@ def test_what_is_there_stays_unless_told_otherwise(built, tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["exported", "file.tflite"]
 
 
-def test_a_failure_leaves_what_was_there(built, tmp_path, monkeypatch):
+def test_a_failed_export_leaves_the_earlier_one(built, tmp_path, monkeypatch):
     path = tmp_path / "exported"
     tf_boxconv.export(built, path)
     before = (path / "saved_model.pb").read_bytes()
@@ -135,7 +135,9 @@ def test_a_failure_leaves_what_was_there(built, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
-def test_a_missing_converter_says_what_to_install(built, tmp_path, monkeypatch, format):
+def test_the_error_about_a_missing_converter_says_what_to_install(
+    built, tmp_path, monkeypatch, format
+):
     for name in ("onnx", "tf2onnx", "openvino"):
         monkeypatch.setitem(sys.modules, name, None)
     path = tmp_path / ("x.onnx" if format == "onnx" else "x")
@@ -146,7 +148,7 @@ def test_a_missing_converter_says_what_to_install(built, tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_modules_are_named():
+def test_one_error_names_all_missing_modules():
     with pytest.raises(ImportError, match="this needs what is not installed: no_such_a, no_such_b"):
         require_modules(["json", "no_such_a", "no_such_b"], "this")
 
@@ -166,7 +168,7 @@ def test_missing_modules_are_named():
         ([3.0], r"must hold arrays of shape"),
     ],
 )
-def test_bad_representative_data(built, tmp_path, data, message):
+def test_bad_representative_data_is_refused(built, tmp_path, data, message):
     with pytest.raises(ValueError, match=message):
         tf_boxconv.export(
             built, tmp_path / "x.tflite", "litert", quantize="int8", representative_data=data
@@ -216,7 +218,7 @@ def test_nested_outputs_are_refused(tmp_path, format):
 
 
 @pytest.mark.parametrize("outputs", [tuple, list, lambda pair: dict(zip("ab", pair, strict=True))])
-def test_flat_outputs_are_taken(outputs):
+def test_flat_outputs_are_accepted(outputs):
     inputs = keras.Input((4, 5, 2))
     require_flat_outputs(keras.Model(inputs, outputs((inputs, inputs + 1))))
     require_flat_outputs(keras.Model(inputs, inputs))

@@ -1,28 +1,35 @@
-"""Models under half and double dtype policies, each export in its own runtime."""
+"""Exports of models with half and float64 dtype policies, run in their own runtimes."""
 
 import keras
 import numpy as np
 import pytest
 
 from tests.exporting.models import images, relative_error
-from tests.exporting.test_formats import exported
+from tests.exporting.runtimes import exported
+from tests.tolerances import EXPORT, HALF_EXPORT
 from tf_boxconv.exporting import FORMATS
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 POLICIES = ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64"]
-# What Keras itself loses to rounding, as a part of the largest output.
-ROUNDING = {"bfloat16": 3e-2, "float16": 4e-3, "float64": 1e-6}
+# SavedModels keep each policy's types. All other formats convert the model to float32 by the same
+# code, so each format takes two policies, and each policy is in two formats or more.
+FLOAT32_FORMATS = {
+    "onnx": ["mixed_bfloat16", "float64"],
+    "openvino": ["mixed_float16", "bfloat16"],
+    "litert": ["float16", "mixed_bfloat16"],
+    "tfjs": ["bfloat16", "float64", "mixed_float16", "float16"],
+}
 
 
-class Rounding(keras.layers.Layer):
-    """Casts by itself, whatever its policy."""
+class CastToBfloat16(keras.layers.Layer):
+    """Casts to bfloat16 and back under every policy."""
 
     def call(self, x):
         return keras.ops.cast(keras.ops.cast(x, "bfloat16"), self.compute_dtype)
 
 
 def model(policy, size=(10, 13), input_dtype=None):
-    """Convolutions, norms, a nested model, a layer in another, an explicit cast, two policies."""
+    """Convolutions, norms, a nested model, a layer with layers inside, and a second policy."""
     keras.utils.set_random_seed(0)
     options = {"dtype": policy}
     inputs = keras.Input((*size, 3), name="image", dtype=input_dtype)
@@ -38,46 +45,56 @@ def model(policy, size=(10, 13), input_dtype=None):
     return keras.Model(inputs, outputs)
 
 
-def reference(built):
-    """The same weights in float64 arithmetic."""
+def in_float64(built):
+    """The same weights in a model that computes in float64."""
     exact = model("float64", built.input_shape[1:3])
     exact.set_weights([np.asarray(weight, np.float64) for weight in built.get_weights()])
     return exact
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ["saved_model", "saved_model_portable"])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_values_and_types(policy, format, tmp_path):
+def test_saved_models_compute_in_the_types_of_the_policy(policy, format, tmp_path):
     built, x = model(policy), images(2, (10, 13))
     answer = exported(built, tmp_path, format)(x)
     compute = keras.dtype_policies.get(policy).compute_dtype
-    if format.startswith("saved_model"):
-        assert answer.dtype.name == compute
-        assert relative_error(np.float32(answer), np.float32(built(x))) < ROUNDING[compute]
-    else:
-        assert answer.dtype == np.float32
-        # float32 is closer to the exact values than the model itself is. One layer rounds the
-        # weights of a policy without "mixed", and both have them rounded.
-        assert relative_error(answer, np.float32(reference(built)(x))) < 1e-5
+    assert answer.dtype.name == compute
+    assert relative_error(np.float32(answer), np.float32(built(x))) < HALF_EXPORT[compute]
+
+
+@pytest.mark.parametrize(
+    ("format", "policy"),
+    [(format, policy) for format, policies in FLOAT32_FORMATS.items() for policy in policies],
+)
+def test_other_formats_compute_in_float32(format, policy, tmp_path):
+    """They are closer to float64 arithmetic with the same weights than the model itself is."""
+    built, x = model(policy), images(2, (10, 13))
+    answer = exported(built, tmp_path, format)(x)
+    assert answer.dtype == np.float32
+    assert relative_error(answer, np.float32(in_float64(built)(x))) < EXPORT
+
+
+def test_every_format_is_tested():
+    assert {"saved_model", "saved_model_portable", *FLOAT32_FORMATS} == set(FORMATS)
 
 
 @pytest.mark.parametrize("format", [name for name in FORMATS if FORMATS[name].needs])
 def test_half_inputs_become_float32_and_keep_their_names(format, tmp_path):
     built, x = model("float16", (None, None), "float16"), images(2, (10, 13))
-    answer = exported(built, tmp_path, format)(x)  # `image`, in float32.
-    assert relative_error(answer, np.float32(built(np.float16(x)))) < ROUNDING["float16"]
+    answer = exported(built, tmp_path, format)(x)  # the runtime passes `image` in float32
+    assert relative_error(answer, np.float32(built(np.float16(x)))) < HALF_EXPORT["float16"]
 
 
-def test_explicit_casts(tmp_path):
+def test_explicit_casts_can_be_exported(tmp_path):
     inputs = keras.Input((5, 6, 3), name="image")
-    built = keras.Model(inputs, DepthwiseBoxConv2D(2)(Rounding()(inputs)))
+    built = keras.Model(inputs, DepthwiseBoxConv2D(2)(CastToBfloat16()(inputs)))
     x = images(2, (5, 6))
     answer = exported(built, tmp_path, "onnx")(x)
-    assert relative_error(answer, built(x)) < ROUNDING["bfloat16"]
+    assert relative_error(answer, built(x)) < HALF_EXPORT["bfloat16"]
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
-def test_quantized(policy, tmp_path):
+def test_models_of_other_types_can_be_quantized(policy, tmp_path):
     inputs = keras.Input((10, 13, 3), name="image")
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", dtype=policy)(inputs)
     built = keras.Model(inputs, BoxConv2D(4, dtype=policy)(x))

@@ -1,4 +1,4 @@
-"""Every format against Keras, each in its own runtime."""
+"""Every format against Keras, run in its own runtime."""
 
 import keras
 import numpy as np
@@ -6,71 +6,63 @@ import pytest
 
 import tf_boxconv
 from benchmarks.export_runtimes import RUNTIMES, LiteRT
-from examples.web.runtime import RuntimeMissingError
 from tests.exporting.models import images, model, relative_error
+from tests.exporting.runtimes import exported
+from tests.images import images as random_images
+from tests.tolerances import EXPORT, VALUES
 from tf_boxconv.exporting import FORMATS
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
-TOLERANCE = 1e-5
-everywhere = pytest.mark.parametrize("format", RUNTIMES)
-
-
-def exported(built, folder, format, **options):
-    """Exports and returns the function that runs the export in its own runtime."""
-    for name in FORMATS[format].needs:
-        pytest.importorskip(name, reason=f"{name} is missing")
-    path = folder / f"model{FORMATS[format].suffix or ''}"
-    tf_boxconv.export(built, path, format, **options)
-    assert [entry.name for entry in folder.iterdir()] == [path.name]
-    try:
-        return RUNTIMES[format](path)
-    except RuntimeMissingError as error:
-        pytest.skip(str(error))
+every_format = pytest.mark.parametrize("format", RUNTIMES)
 
 
 def test_every_format_has_a_runtime_here():
     assert set(RUNTIMES) == set(FORMATS)
 
 
-@everywhere
+@every_format
 def test_equals_keras_at_any_batch_size(format, tmp_path):
     built = model()
     run = exported(built, tmp_path, format)
     for batch in (1, 3):
         x = images(batch)
-        assert relative_error(run(x), built(x)) < TOLERANCE
+        assert relative_error(run(x), built(x)) < EXPORT
 
 
-@everywhere
+@every_format
 def test_dynamic_size(format, tmp_path):
     built = model(size=(None, None))
     run = exported(built, tmp_path, format)
     for size in ((20, 26), (9, 33)):
         x = images(2, size)
-        assert relative_error(run(x), built(x)) < TOLERANCE
+        assert relative_error(run(x), built(x)) < EXPORT
 
 
-@everywhere
-@pytest.mark.parametrize("normalization", ["area", "valid", None])
-def test_awkward_boxes(format, normalization, tmp_path):
-    """Empty, inverted, sub-pixel, beyond the plane, on borders."""
+@every_format
+def test_awkward_boxes(format, tmp_path):
+    """Empty, inverted, sub-pixel, beyond the plane, on borders, under each normalization."""
     inputs = keras.Input((7, 9, 2), name="image")
-    layer = DepthwiseBoxConv2D(4, strides=(2, 3), normalization=normalization, max_size=9)
-    built = keras.Model(inputs, layer(inputs))
-    layer.set_boxes(
-        [
-            [[1, 1, 1, 2], [2, -1, -2, 1], [-0.1, -0.2, 0.1, 0.3], [-40, -40, 40, 40]],
-            [[20, 20, 25, 25], [-1.5, -0.5, 1.5, 0.5], [-3, 2.5, 0.25, 9], [0, 0, 1, 1]],
-        ]
-    )
-    run = exported(built, tmp_path, format)
-    x = images(2, (7, 9))[..., :2]
-    assert relative_error(run(np.ascontiguousarray(x)), built(x)) < TOLERANCE
+    layers = [
+        DepthwiseBoxConv2D(4, strides=(2, 3), normalization=normalization, max_size=9)
+        for normalization in ("area", "valid", None)
+    ]
+    built = keras.Model(inputs, keras.layers.Concatenate()([layer(inputs) for layer in layers]))
+    for layer in layers:
+        layer.set_boxes(
+            [
+                [[1, 1, 1, 2], [2, -1, -2, 1], [-0.1, -0.2, 0.1, 0.3], [-40, -40, 40, 40]],
+                [[20, 20, 25, 25], [-1.5, -0.5, 1.5, 0.5], [-3, 2.5, 0.25, 9], [0, 0, 1, 1]],
+            ]
+        )
+    x = random_images((2, 7, 9, 2))
+    found = np.split(exported(built, tmp_path, format)(x), len(layers), axis=-1)
+    for actual, layer in zip(found, layers, strict=True):
+        assert relative_error(actual, layer(x)) < EXPORT
 
 
 @pytest.mark.parametrize("quantize", ["int8", "uint8"])
-def test_quantized_litert(quantize, tmp_path):
-    data = iter([images(20, seed=5), images(12, seed=6)])  # Can be read only once.
+def test_quantized_litert_is_close_to_keras(quantize, tmp_path):
+    data = iter([images(20, seed=5), images(12, seed=6)])  # an iterator, which is read once
     built = model()
     run = exported(built, tmp_path, "litert", quantize=quantize, representative_data=data)
     assert isinstance(run, LiteRT)
@@ -84,7 +76,7 @@ def test_quantized_litert(quantize, tmp_path):
 
 @pytest.mark.parametrize("by_name", [False, True])
 def test_calibration_of_several_inputs(by_name, tmp_path):
-    """Arrays are in the model's order; in the alphabet's, each would be calibrated for another."""
+    """The model's order of inputs is not the alphabetic one, in which LiteRT lists them."""
     first, second = keras.Input((8, 8, 1), name="zeta"), keras.Input((8, 8, 1), name="alpha")
     filtered = [tf_boxconv.layers.DepthwiseBoxConv2D(1)(x) for x in (first, second)]
     built = keras.Model([first, second], keras.layers.Concatenate()(filtered))
@@ -102,7 +94,7 @@ def test_calibration_of_several_inputs(by_name, tmp_path):
     assert scales["alpha"] == pytest.approx(1 / 255, rel=0.1)
 
 
-def test_integral_images_are_exported(tmp_path):
+def test_integral_images_can_be_exported(tmp_path):
     class Table(keras.layers.Layer):
         def call(self, x):
             return tf_boxconv.integral_image(x)
@@ -110,5 +102,5 @@ def test_integral_images_are_exported(tmp_path):
     inputs = keras.Input((6, 7, 2), name="image")
     built = keras.Model(inputs, Table()(inputs))
     run = exported(built, tmp_path, "saved_model_portable")
-    x = np.random.default_rng(0).normal(size=(3, 6, 7, 2)).astype(np.float32)
-    np.testing.assert_allclose(run(x), built(x), atol=1e-5)
+    x = random_images((3, 6, 7, 2))
+    np.testing.assert_allclose(run(x), built(x), **VALUES["float32"])

@@ -1,8 +1,12 @@
-"""Exports replace earlier exports of the same kind and nothing else, whole or not at all."""
+"""`overwrite=True` replaces an earlier export of the same kind, entirely or not at all.
+
+Anything else at the path is kept and the export is refused.
+"""
 
 import errno
 import os
 import resource
+import shutil
 from pathlib import Path
 
 import keras
@@ -10,9 +14,11 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests.exporting.runtimes import skip_unless_installed
+from tests.tolerances import VALUES
 from tf_boxconv.exporting import FORMATS, output, saved_model
 
-everywhere = pytest.mark.parametrize("format", FORMATS)
+every_format = pytest.mark.parametrize("format", FORMATS)
 FOLDERS = [name for name, format in FORMATS.items() if format.suffix is None]
 FILES = [name for name, format in FORMATS.items() if format.suffix is not None]
 
@@ -29,9 +35,24 @@ def built():
 
 
 def path_of(folder, format):
-    for name in FORMATS[format].needs:
-        pytest.importorskip(name, reason=f"{name} is missing")
+    skip_unless_installed(format)
     return folder / f"model{FORMATS[format].suffix or ''}"
+
+
+@pytest.fixture(scope="module")
+def copy_earlier_export(built, tmp_path_factory):
+    """A function that puts an export into a folder. Each format is exported only once."""
+    exports = {}
+
+    def copy(folder, format):
+        target = path_of(folder, format)
+        if format not in exports:
+            exports[format] = path_of(tmp_path_factory.mktemp(format), format)
+            tf_boxconv.export(built, exports[format], format)
+        (shutil.copytree if exports[format].is_dir() else shutil.copy)(exports[format], target)
+        return target
+
+    return copy
 
 
 def contents(path):
@@ -46,7 +67,8 @@ def contents(path):
     return found
 
 
-def refused(built, path, format, folder, match):
+def assert_refused(built, path, format, folder, match):
+    """Exports to `path`, which must fail and change nothing in `folder`."""
     before = contents(folder)
     with pytest.raises(FileExistsError, match=match) as raised:
         tf_boxconv.export(built, path, format, overwrite=True)
@@ -54,10 +76,9 @@ def refused(built, path, format, folder, match):
     assert contents(folder) == before
 
 
-@everywhere
-def test_an_earlier_export_is_replaced(built, tmp_path, format):
-    path = path_of(tmp_path, format)
-    tf_boxconv.export(built, path, format)
+@every_format
+def test_an_earlier_export_is_replaced(built, copy_earlier_export, tmp_path, format):
+    path = copy_earlier_export(tmp_path, format)
     before = contents(path)
     with pytest.raises(FileExistsError, match="`path` exists; overwrite=True"):
         tf_boxconv.export(built, path, format)
@@ -65,15 +86,14 @@ def test_an_earlier_export_is_replaced(built, tmp_path, format):
     tf_boxconv.export(model(3), path, format, overwrite=True)
     assert contents(path) != before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-    # A third time: the second export carries the mark as well.
+    # The export that replaced another can be replaced in turn.
     tf_boxconv.export(built, str(path) + "/", format, overwrite=True)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("format", FOLDERS)
-def test_files_added_to_an_earlier_export_are_kept(built, tmp_path, format):
-    path = path_of(tmp_path, format)
-    tf_boxconv.export(built, path, format)
+def test_files_added_to_an_earlier_export_are_kept(built, copy_earlier_export, tmp_path, format):
+    path = copy_earlier_export(tmp_path, format)
     for place, make in [
         ("notes.txt", Path.touch),
         ("assets/vocabulary.txt", Path.touch),
@@ -85,7 +105,9 @@ def test_files_added_to_an_earlier_export_are_kept(built, tmp_path, format):
         new_parent = not added.parent.exists()
         added.parent.mkdir(exist_ok=True)
         make(added)
-        refused(built, path, format, tmp_path, f"other files, which would be lost: '{place}'")
+        assert_refused(
+            built, path, format, tmp_path, f"other files, which would be lost: '{place}'"
+        )
         added.rmdir() if added.is_dir() and not added.is_symlink() else added.unlink()
         if new_parent:
             added.parent.rmdir()
@@ -93,7 +115,7 @@ def test_files_added_to_an_earlier_export_are_kept(built, tmp_path, format):
 
 
 @pytest.mark.parametrize("format", FOLDERS)
-def test_a_users_folder_is_kept(built, tmp_path, format, monkeypatch):
+def test_folders_of_other_files_are_kept(built, tmp_path, format, monkeypatch):
     path = path_of(tmp_path, format)
     path.mkdir()
     foreign = {
@@ -104,21 +126,25 @@ def test_a_users_folder_is_kept(built, tmp_path, format, monkeypatch):
     }
     for name, content in foreign.items():
         (path / name).write_bytes(content)
-        refused(built, path, format, tmp_path, "exists and is not a.*written by tf_boxconv.export")
+        assert_refused(
+            built, path, format, tmp_path, "exists and is not a.*written by tf_boxconv.export"
+        )
     monkeypatch.chdir(path)
     (path / "below").mkdir()
     for spelling in (".", "", "..", "../model/", path / "below" / "..", "/"):
-        refused(built, spelling, format, tmp_path, "is the current folder or one above it")
+        assert_refused(built, spelling, format, tmp_path, "is the current folder or one above it")
 
 
 @pytest.mark.parametrize("format", FILES)
 @pytest.mark.parametrize(
     "content", [b"notes", b"", b"\x1c\0\0\0TFL3", b"\x08\x09\x12\x00", b"\xff"]
 )
-def test_a_users_file_is_kept(built, tmp_path, format, content):
+def test_other_files_are_kept(built, tmp_path, format, content):
     path = path_of(tmp_path, format)
     path.write_bytes(content)
-    refused(built, path, format, tmp_path, "exists and is not a.*written by tf_boxconv.export")
+    assert_refused(
+        built, path, format, tmp_path, "exists and is not a.*written by tf_boxconv.export"
+    )
 
 
 def test_an_onnx_file_of_another_writer_is_kept(built, tmp_path):
@@ -127,36 +153,44 @@ def test_an_onnx_file_of_another_writer_is_kept(built, tmp_path):
     proto = onnx.load(tmp_path / "model.onnx")
     del proto.metadata_props[:]
     onnx.save(proto, tmp_path / "model.onnx")
-    refused(built, tmp_path / "model.onnx", "onnx", tmp_path, "is not an ONNX file written by")
+    assert_refused(
+        built, tmp_path / "model.onnx", "onnx", tmp_path, "is not an ONNX file written by"
+    )
 
 
 def test_a_saved_model_of_another_writer_is_kept(built, tmp_path):
     built.export(tmp_path / "model", verbose=False)
-    refused(built, tmp_path / "model", "saved_model", tmp_path, "is not a SavedModel written by")
+    assert_refused(
+        built, tmp_path / "model", "saved_model", tmp_path, "is not a SavedModel written by"
+    )
 
 
 def test_exports_in_other_formats_are_kept(built, tmp_path):
     tf_boxconv.export(built, tmp_path / "tfjs", "tfjs")
     tf_boxconv.export(built, tmp_path / "saved_model", "saved_model_portable")
-    refused(built, tmp_path / "tfjs", "saved_model", tmp_path, "is not a SavedModel")
-    refused(built, tmp_path / "saved_model", "tfjs", tmp_path, "is not a TensorFlow.js model")
+    assert_refused(built, tmp_path / "tfjs", "saved_model", tmp_path, "is not a SavedModel")
+    assert_refused(
+        built, tmp_path / "saved_model", "tfjs", tmp_path, "is not a TensorFlow.js model"
+    )
     # Both are SavedModels.
     tf_boxconv.export(built, tmp_path / "saved_model", "saved_model", overwrite=True)
 
 
-def test_links_are_followed(built, tmp_path):
+def test_symbolic_links_are_followed(built, tmp_path):
     (tmp_path / "latest").symlink_to(tmp_path / "v1")
-    refused(built, tmp_path / "latest", "tfjs", tmp_path, "is a symbolic link to .*not exist")
+    assert_refused(
+        built, tmp_path / "latest", "tfjs", tmp_path, "is a symbolic link to .*not exist"
+    )
     tf_boxconv.export(built, tmp_path / "v1", "tfjs")
     tf_boxconv.export(model(3), tmp_path / "latest", "tfjs", overwrite=True)
     assert (tmp_path / "latest").is_symlink()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["latest", "v1"]
     (tmp_path / "file.tflite").write_text("notes")
     (tmp_path / "link.tflite").symlink_to(tmp_path / "file.tflite")
-    refused(built, tmp_path / "link.tflite", "litert", tmp_path, "is not a LiteRT file")
+    assert_refused(built, tmp_path / "link.tflite", "litert", tmp_path, "is not a LiteRT file")
 
 
-def test_mount_points_and_special_files(built, tmp_path):
+def test_mount_points_and_special_files_are_refused(built, tmp_path):
     with pytest.raises(FileExistsError, match="is a mount point"):
         tf_boxconv.export(built, "/proc", overwrite=True)
     os.mkfifo(tmp_path / "pipe.onnx")
@@ -164,11 +198,10 @@ def test_mount_points_and_special_files(built, tmp_path):
         tf_boxconv.export(built, tmp_path / "pipe.onnx", overwrite=True)
 
 
-@everywhere
-def test_a_full_disk(built, tmp_path, format):
-    """By a limit on the size of files; every format meets it in other code."""
-    path = path_of(tmp_path, format)
-    tf_boxconv.export(built, path, format)
+@every_format
+def test_a_full_disk_leaves_the_earlier_export(copy_earlier_export, tmp_path, format):
+    """A limit on the size of files stands for the full disk. Each format writes by other code."""
+    path = copy_earlier_export(tmp_path, format)
     before = contents(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     for size in (0, 700):
@@ -182,11 +215,10 @@ def test_a_full_disk(built, tmp_path, format):
         assert contents(tmp_path) == before
 
 
-@everywhere
-def test_an_interrupted_export(built, tmp_path, format, monkeypatch):
-    """After the SavedModel, from which every format is made, was written."""
-    path = path_of(tmp_path, format)
-    tf_boxconv.export(built, path, format)
+@every_format
+def test_an_interrupted_export_changes_nothing(copy_earlier_export, tmp_path, format, monkeypatch):
+    """The interruption comes once the SavedModel, from which every format is made, is written."""
+    path = copy_earlier_export(tmp_path, format)
     before = contents(tmp_path)
 
     def interrupt(*_):
@@ -200,7 +232,7 @@ def test_an_interrupted_export(built, tmp_path, format, monkeypatch):
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_something_of_the_users_appears_meanwhile(tmp_path, exchange, monkeypatch):
+def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monkeypatch):
     if not exchange:
         monkeypatch.setattr(output, "_exchanged", lambda *_: False)
     kind = output.Kind("a thing", lambda folder: {"own"})
@@ -225,7 +257,7 @@ def test_something_of_the_users_appears_meanwhile(tmp_path, exchange, monkeypatc
     assert contents(tmp_path) == {".": None, "thing": None, "thing/own": b"new", "thing/mine": b""}
 
 
-def test_the_old_output_comes_back_if_the_new_one_cannot_take_its_name(tmp_path, monkeypatch):
+def test_the_old_output_is_restored_if_the_new_one_cannot_be_renamed(tmp_path, monkeypatch):
     monkeypatch.setattr(output, "_exchanged", lambda *_: False)
     path = tmp_path / "thing"
     path.mkdir()
@@ -244,7 +276,7 @@ def test_the_old_output_comes_back_if_the_new_one_cannot_take_its_name(tmp_path,
     assert contents(tmp_path) == {".": None, "thing": None, "thing/own": b""}
 
 
-def test_a_folder_that_cannot_be_made(built, tmp_path):
+def test_a_folder_that_cannot_be_created_is_an_error(built, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match=r"cannot be written: .*directory.*Nothing was changed"):
         tf_boxconv.export(built, tmp_path / "file" / "exported")
@@ -253,10 +285,10 @@ def test_a_folder_that_cannot_be_made(built, tmp_path):
     assert contents(tmp_path) == {".": None, "file": b"mine"}
 
 
-def test_values_are_those_of_the_new_model(tmp_path):
+def test_the_replaced_export_gives_the_values_of_the_new_model(tmp_path):
     path = tmp_path / "model"
     for filters in (2, 3):
         tf_boxconv.export(model(filters), path, "saved_model_portable", overwrite=True)
     keras_layer = keras.layers.TFSMLayer(path, call_endpoint="serve")
     x = np.ones((1, 6, 6, 2), np.float32)
-    np.testing.assert_allclose(keras_layer(x), model(3)(x), atol=1e-5)
+    np.testing.assert_allclose(keras_layer(x), model(3)(x), **VALUES["float32"])

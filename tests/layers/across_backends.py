@@ -1,4 +1,7 @@
-"""Models that one backend saves and others load; `test_across_backends.py` runs it in processes."""
+"""Saves and loads models under the backend of this process.
+
+`test_across_backends.py` runs it as `python -m tests.layers.across_backends ACTION FOLDER`.
+"""
 
 import sys
 from pathlib import Path
@@ -8,13 +11,13 @@ import numpy as np
 
 FRAMEWORKS = ("tensorflow", "jax", "torch")
 BACKEND = keras.config.backend()
-# Keras 3.15 imports an installed JAX by itself, whatever its backend.
-OF_KERAS = {name for name in FRAMEWORKS if sys.modules.get(name) is not None}
+# Keras 3.15 imports JAX if it is installed, whatever the backend.
+IMPORTED_BY_KERAS = {name for name in FRAMEWORKS if sys.modules.get(name) is not None}
 
-from tests.layers.cases import images  # noqa: E402
+from tests.images import images  # noqa: E402
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D  # noqa: E402
 
-# Sizes of planes that a model is built for, and batches that it is asked about.
+# By name: the size of the input, and the shapes of the batches to predict.
 MODELS = {
     "fixed": ((9, 11), [(3, 9, 11, 8)]),
     "dynamic": ((None, None), [(3, 9, 11, 8), (1, 30, 4, 8), (2, 1, 1, 8)]),
@@ -22,7 +25,7 @@ MODELS = {
 
 
 def trained_model(name: str) -> keras.Model:
-    """A model of all three layers after a few steps, with weights that no initializer gives."""
+    """A model of all three layers, trained for a few steps."""
     size, _ = MODELS[name]
     max_size = (10, 12) if None in size else None
     inputs = keras.Input((*size, 8))
@@ -42,12 +45,12 @@ def trained_model(name: str) -> keras.Model:
 
 
 def outputs_of(model: keras.Model, name: str) -> list[np.ndarray]:
-    """What a model makes of the batches of its name."""
+    """The outputs on the batches that `MODELS` lists under this name."""
     return [model.predict(images(shape), verbose=0) for shape in MODELS[name][1]]
 
 
 def save(folder: Path) -> None:
-    """Saves each model, and what it gives."""
+    """Saves each model and its outputs."""
     for name in MODELS:
         model = trained_model(name)
         model.save(folder / f"{name}-{BACKEND}.keras")
@@ -55,7 +58,7 @@ def save(folder: Path) -> None:
 
 
 def load(folder: Path) -> None:
-    """Loads every model of the folder, and saves what it gives under this backend."""
+    """Loads every model in the folder and saves its outputs under this backend."""
     for file in folder.glob("*.keras"):
         name = file.stem.split("-")[0]
         model = keras.models.load_model(file)
@@ -63,14 +66,14 @@ def load(folder: Path) -> None:
 
 
 def use_alone(folder: Path) -> None:
-    """Trains, saves and loads with no framework imported but the backend."""
+    """Trains, saves and loads a model, then checks that no other framework was imported."""
     model = trained_model("fixed")
     model.save(folder / "model.keras")
     loaded = keras.models.load_model(folder / "model.keras")
     for saved, again in zip(*(outputs_of(m, "fixed") for m in (model, loaded)), strict=True):
         np.testing.assert_array_equal(saved, again)
     imported = {name for name in FRAMEWORKS if sys.modules.get(name) is not None}
-    assert BACKEND in imported and imported == OF_KERAS | {BACKEND}, imported
+    assert BACKEND in imported and imported == IMPORTED_BY_KERAS | {BACKEND}, imported
 
 
 if __name__ == "__main__":

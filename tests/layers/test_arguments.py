@@ -1,4 +1,4 @@
-"""Arguments as people give them: integers of every kind, and what they know from Conv2D."""
+"""Kinds of arguments: integers and pairs of every type, and the arguments of Keras's Conv2D."""
 
 import json
 
@@ -8,7 +8,9 @@ import pytest
 
 import tf_boxconv
 from tests.backend import tensor, to_float64
-from tests.layers.cases import LAYERS, images, make
+from tests.images import images
+from tests.layers.cases import LAYERS, make
+from tests.tolerances import VALUES
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
@@ -29,8 +31,8 @@ PAIRS = {
     "integers of NumPy": lambda pair: [np.int32(n) for n in pair],
     "tensors": lambda pair: [tensor(n) for n in pair],
 }
-NO_INTEGERS = [True, np.True_, 2.0, np.float32(2), np.array(2.0), np.array([2]), "2", b"2", 2j]
-# Every argument that is a count, and every one that is a count or two.
+NOT_INTEGERS = [True, np.True_, 2.0, np.float32(2), np.array(2.0), np.array([2]), "2", b"2", 2j]
+# Arguments that are one integer, then those that are one or two.
 COUNTS = {
     "filters": lambda n: BoxConv2D(n).filters,
     "depth_multiplier": lambda n: BoxConv2D(4, depth_multiplier=n).depth_multiplier,
@@ -50,7 +52,7 @@ SIZES = {
 
 @pytest.mark.parametrize("argument", [*COUNTS, *SIZES])
 @pytest.mark.parametrize("kind", INTEGERS)
-def test_integers(argument, kind):
+def test_integers_of_every_type_are_accepted(argument, kind):
     make_argument = COUNTS.get(argument) or SIZES[argument]
     got = make_argument(INTEGERS[kind](2))
     assert json.dumps(got) == json.dumps(make_argument(2))
@@ -58,13 +60,13 @@ def test_integers(argument, kind):
 
 @pytest.mark.parametrize("argument", SIZES)
 @pytest.mark.parametrize("kind", PAIRS)
-def test_pairs(argument, kind):
+def test_pairs_of_every_type_are_accepted(argument, kind):
     assert json.dumps(SIZES[argument](PAIRS[kind]((2, 3)))) == "[2, 3]"
 
 
 @pytest.mark.parametrize("argument", [*COUNTS, *SIZES])
-@pytest.mark.parametrize("value", NO_INTEGERS)
-def test_what_is_no_integer_is_refused(argument, value):
+@pytest.mark.parametrize("value", NOT_INTEGERS)
+def test_other_values_are_refused(argument, value):
     name = argument.split(",")[0]
     make_argument = COUNTS.get(argument) or SIZES[argument]
     with pytest.raises(ValueError, match=f"`{name}` must be a positive integer.*Received: {name}="):
@@ -75,29 +77,29 @@ def test_what_is_no_integer_is_refused(argument, value):
 
 
 @pytest.mark.parametrize("strides", [np.int64(2), np.array(2), np.array([2, 2]), [np.int32(2)] * 2])
-def test_strides_of_the_operator(strides):
+def test_the_operator_accepts_strides_of_every_type(strides):
     x, boxes = images((1, 7, 8, 1)), np.float32([[[-1, -1, 1, 1]]])
     wanted = to_float64(tf_boxconv.box_conv2d(x, boxes, strides=2))
     for implementation in ("native", "portable"):
         got = tf_boxconv.box_conv2d(x, boxes, strides=strides, implementation=implementation)
-        np.testing.assert_allclose(to_float64(got), wanted, atol=1e-6)
+        np.testing.assert_allclose(to_float64(got), wanted, **VALUES["float32"])
 
 
 @pytest.mark.parametrize("value", [True, 2.0, np.float32(2)])
-def test_strides_that_the_operator_refuses(value):
+def test_the_operator_refuses_other_strides(value):
     with pytest.raises(ValueError, match="`strides` must be a positive integer"):
         tf_boxconv.box_conv2d(images((1, 7, 8, 1)), np.zeros((1, 1, 4)), strides=value)
 
 
 @pytest.mark.parametrize("min_size", [True, "1", None, 1j])
-def test_min_size_is_a_number(min_size):
+def test_min_size_must_be_a_number(min_size):
     for cls in (BoxConstraint, RandomBoxes):
         with pytest.raises(ValueError, match="`min_size` must be"):
             cls(max_size=9, min_size=min_size)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_configurations_of_numbers_of_numpy_are_json(name):
+def test_configurations_with_numpy_values_can_be_written_as_json(name):
     arguments = {"max_size": np.array([9, 11])}
     if name == "bottleneck":
         arguments |= {
@@ -118,15 +120,14 @@ CONVOLUTIONS = [
     keras.layers.DepthwiseConv2D(1),
     keras.layers.SeparableConv2D(1, 1),
 ]
-OF_CONVOLUTIONS = sorted(
+CONVOLUTION_ARGUMENTS = sorted(
     {name for layer in CONVOLUTIONS for name in layer.get_config()} | {"groups"}
 )
 
 
 @pytest.mark.parametrize("cls", LAYER_CLASSES)
-@pytest.mark.parametrize("name", OF_CONVOLUTIONS)
-def test_arguments_of_keras_convolutions_are_taken_or_answered(cls, name):
-    """Whatever Keras's own convolutions take by name."""
+@pytest.mark.parametrize("name", CONVOLUTION_ARGUMENTS)
+def test_arguments_of_keras_convolutions_work_or_are_explained(cls, name):
     required = {"filters": 4} if cls is BoxConv2D else {}
     values = {
         **keras.layers.DepthwiseConv2D(3).get_config(),
@@ -142,7 +143,7 @@ def test_arguments_of_keras_convolutions_are_taken_or_answered(cls, name):
             cls(**arguments)
 
 
-def test_every_argument_that_does_not_apply_is_named_at_once():
+def test_one_error_names_all_arguments_that_do_not_apply():
     with pytest.raises(
         ValueError, match=r"`kernel_size`: .*`padding`: .*kernel_size=7, padding='same'"
     ):
@@ -164,17 +165,17 @@ def test_every_argument_that_does_not_apply_is_named_at_once():
         (BoxBottleneck, (4, "channels_last"), "after `depth_multiplier`: 'channels_last'"),
     ],
 )
-def test_all_arguments_but_the_first_are_passed_by_name(cls, arguments, message):
+def test_all_arguments_after_the_first_are_keyword_only(cls, arguments, message):
     with pytest.raises(TypeError, match=message):
         cls(*arguments)
 
 
-def test_the_advice_on_a_positional_kernel_size_can_be_followed():
+def test_the_error_about_a_kernel_size_says_what_to_write():
     with pytest.raises(TypeError, match=r"leave out the kernel_size.*depth_multiplier=4 for four"):
         BoxConv2D(32, (3, 3))
 
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("data_format", ["CHANNELS_LAST", "Channels_First"])
-def test_data_formats_in_upper_case(name, data_format):
+def test_data_formats_may_be_in_upper_case(name, data_format):
     assert make(name, data_format=data_format).data_format == data_format.lower()

@@ -1,4 +1,4 @@
-"""BoxBottleneck: a Keras layer, and the residual block that its docstring describes."""
+"""BoxBottleneck: Keras's own tests of layers, and the block that its docstring describes."""
 
 import keras
 import numpy as np
@@ -7,7 +7,10 @@ from keras.src import testing
 
 from tests import reference
 from tests.backend import to_float64
-from tests.layers.cases import DATA_FORMATS, image_shape, images, random_boxes
+from tests.boxes import boxes_anywhere
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.layers.cases import trainable_parameters
+from tests.tolerances import MODELS
 from tf_boxconv.layers import BoxBottleneck
 
 
@@ -55,7 +58,7 @@ def test_against_the_reference(data_format, training):
     x = images(image_shape(data_format))
     layer = BoxBottleneck(4, data_format=data_format, epsilon=1e-3)
     layer.build(x.shape)
-    layer.box_conv.set_boxes(random_boxes(2, 4))
+    layer.box_conv.set_boxes(boxes_anywhere(2, 4, reach=9))
     rng = np.random.default_rng(3)
     for norm in (layer.reduce_norm, layer.box_norm):
         norm.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in norm.weights])
@@ -72,10 +75,10 @@ def test_against_the_reference(data_format, training):
     responses = reference.box_conv2d(reduced, to_float64(layer.boxes))
     wanted = np.maximum(inputs + batch_norm(responses, layer.box_norm), 0)
     got = np.moveaxis(to_float64(layer(x, training=training)), channel, -1)
-    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(got, wanted, **MODELS["float32"])
 
 
-def test_dropout_drops_context_in_training_only():
+def test_dropout_acts_on_the_boxes_in_training_only():
     x = images((2, 9, 9, 8))
     layer = BoxBottleneck(rate=0.5, activation=None)
     layer.build(x.shape)
@@ -88,17 +91,16 @@ def test_dropout_drops_context_in_training_only():
 def test_parameter_count():
     layer = BoxBottleneck(4)
     layer.build((None, 9, 9, 64))
-    trainable = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
     # 1x1 weights, boxes, and a scale and an offset for each normalized channel
-    assert trainable == 64 * 16 + 16 * 4 * 4 + 2 * 16 + 2 * 64
+    assert trainable_parameters(layer) == 64 * 16 + 16 * 4 * 4 + 2 * 16 + 2 * 64
 
 
-def test_channels_that_do_not_divide():
+def test_a_number_of_channels_that_depth_multiplier_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"divisible by `depth_multiplier`.*=4.*6 channels"):
         BoxBottleneck(4).build((None, 9, 9, 6))
 
 
-def test_a_frozen_block_stays_frozen_when_loaded(tmp_path):
+def test_a_frozen_block_stays_frozen_when_loaded_or_cloned(tmp_path):
     inputs = keras.Input((6, 6, 4))
     model = keras.Model(inputs, BoxBottleneck(2, name="block")(inputs))
     model.get_layer("block").trainable = False
@@ -118,7 +120,7 @@ def test_a_frozen_block_stays_frozen_when_loaded(tmp_path):
     assert len(block.trainable_weights) == 6
 
 
-def test_a_policy_set_later():
+def test_a_dtype_policy_set_before_the_block_is_built():
     layer = BoxBottleneck(2)
     layer.dtype_policy = "mixed_bfloat16"
     outputs = layer(images((2, 6, 6, 4)))

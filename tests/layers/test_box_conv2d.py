@@ -1,4 +1,4 @@
-"""BoxConv2D: a Keras layer in the place of Conv2D, and the right numbers."""
+"""BoxConv2D: Keras's own tests of layers, values against the reference, and Conv2D's shapes."""
 
 import keras
 import numpy as np
@@ -7,13 +7,10 @@ from keras.src import testing
 
 from tests import reference
 from tests.backend import dtype_name, to_float64
-from tests.layers.cases import (
-    DATA_FORMATS,
-    image_shape,
-    images,
-    random_boxes,
-    trainable_parameters,
-)
+from tests.boxes import boxes_anywhere
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.layers.cases import trainable_parameters
+from tests.tolerances import MODELS
 from tf_boxconv.layers import BoxConv2D
 
 
@@ -61,11 +58,11 @@ class BoxConv2DTest(testing.TestCase):
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 @pytest.mark.parametrize("strides", [1, (3, 2)])
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-5), ("float64", 1e-11)])
-def test_against_the_reference(data_format, strides, normalization, dtype, tolerance):
-    # With a stride of 2 the outputs are as wide as there are filters: nothing may mix them up.
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_against_the_reference(data_format, strides, normalization, dtype):
+    # At stride 2 the output is as wide as there are filters, which must not confuse the layer.
     x = images(image_shape(data_format, 9, 11, 5), dtype=dtype)
-    boxes = random_boxes(5, 3)
+    boxes = boxes_anywhere(5, 3, reach=9)
     layer = BoxConv2D(
         6,
         depth_multiplier=3,
@@ -85,11 +82,10 @@ def test_against_the_reference(data_format, strides, normalization, dtype, toler
     out = layer(x)
     assert dtype_name(out) == dtype
     got = np.moveaxis(to_float64(out), channel, -1)
-    np.testing.assert_allclose(got, mixed, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(got, mixed, **MODELS[dtype])
 
 
-def test_a_conv2d_of_ones_is_one_box():
-    """A 3x5 convolution whose kernel is constant in space, written as boxes."""
+def test_a_conv2d_whose_kernel_is_constant_in_space_equals_one_box_per_channel():
     x = images((2, 8, 9, 3))
     weights = images((3, 4), seed=1)
     layer = BoxConv2D(4, depth_multiplier=1, normalization=None, use_bias=False)
@@ -99,7 +95,8 @@ def test_a_conv2d_of_ones_is_one_box():
     plain = keras.layers.Conv2D(4, (3, 5), padding="same", use_bias=False)
     plain.build(x.shape)
     plain.kernel.assign(np.tile(weights, (3, 5, 1, 1)))
-    np.testing.assert_allclose(to_float64(layer(x)), to_float64(plain(x)), rtol=1e-4, atol=1e-4)
+    got, expected = to_float64(layer(x)), to_float64(plain(x))
+    np.testing.assert_allclose(got, expected, **MODELS["float32"])
 
 
 @pytest.mark.parametrize("strides", [1, 2, (3, 2)])
@@ -113,7 +110,7 @@ def test_same_output_shape_as_conv2d(strides, size):
 
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 @pytest.mark.parametrize("empty", [0, 1, 2, 3])
-def test_nothing_in_nothing_out(data_format, empty):
+def test_inputs_of_size_zero_give_outputs_of_size_zero(data_format, empty):
     shape = [2, 6, 7, 3]
     shape[empty] = 0
     layer = BoxConv2D(5, data_format=data_format)

@@ -1,4 +1,4 @@
-"""After training, by whatever means, every box is as its constraint promises."""
+"""Boxes meet their constraint after training, whatever the optimizer does besides."""
 
 import subprocess
 import sys
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tests.backend import BACKEND, tensorflow_only, to_float64
-from tests.layers.cases import LAYERS, images, make
+from tests.boxes import are_valid
+from tests.images import images
+from tests.layers.cases import LAYERS, make
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 SIZE = (8, 10)
@@ -23,48 +25,43 @@ OPTIMIZERS = {
 }
 
 
-def assert_valid(boxes):
-    boxes = to_float64(boxes)
-    assert (boxes[..., 2:] - boxes[..., :2]).min() >= 1 - 1e-5
-    assert np.all(np.abs(boxes) <= np.tile(SIZE, 2) + 1e-4)
+def valid(boxes):
+    return are_valid(to_float64(boxes), SIZE)
 
 
 def model_of(layer):
     return keras.Sequential([keras.Input((*SIZE, 8)), layer])
 
 
-def data(model):
+def random_data(model):
     return images((8, *SIZE, 8)), images((8, *model.output_shape[1:]), seed=1)
 
 
 def fit(model, optimizer, **kwargs):
-    """Steps of many pixels a time, under which boxes would collapse and fly off."""
+    """Takes steps of many pixels. Without a constraint they make boxes invalid."""
     model.compile(optimizer, "mse", **kwargs)
-    model.fit(*data(model), batch_size=2, epochs=4, verbose=0, shuffle=False)
+    model.fit(*random_data(model), batch_size=2, epochs=4, verbose=0, shuffle=False)
 
 
 @pytest.mark.parametrize("arguments", OPTIMIZERS)
-def test_after_fit(arguments):
+def test_boxes_are_valid_after_fit(arguments):
     layer = DepthwiseBoxConv2D(4)
     fit(model_of(layer), keras.optimizers.Adam(1.0, **OPTIMIZERS[arguments]))
-    assert_valid(layer.boxes)
+    assert valid(layer.boxes)
 
 
-def test_without_a_constraint_averages_are_not_valid():
-    """Which shows that the tests above would notice."""
+def test_without_a_constraint_the_same_training_makes_boxes_invalid():
     layer = DepthwiseBoxConv2D(4, boxes_constraint=None)
     fit(model_of(layer), keras.optimizers.Adam(1.0, use_ema=True, ema_momentum=0.9))
-    with pytest.raises(AssertionError):
-        assert_valid(layer.boxes)
+    assert not valid(layer.boxes)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_averages_in_every_layer(name):
     layer = make(name)
     fit(model_of(layer), keras.optimizers.SGD(300.0, momentum=0.9, use_ema=True))
-    boxes = to_float64(layer.boxes)
-    if np.all(np.isfinite(boxes)):  # the other weights diverge
-        assert_valid(boxes)
+    # The other weights diverge, and the boxes with them, in some layers.
+    assert valid(layer.boxes) or not np.all(np.isfinite(to_float64(layer.boxes)))
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -73,36 +70,36 @@ def test_averages_in_compiled_steps(jit_compile):
         pytest.skip("torch.compile needs a compiler and minutes")
     layer = DepthwiseBoxConv2D(4, implementation="portable")
     fit(model_of(layer), keras.optimizers.Adam(1.0, use_ema=True), jit_compile=jit_compile)
-    assert_valid(layer.boxes)
+    assert valid(layer.boxes)
 
 
 def test_averages_under_a_loss_scale_optimizer():
     layer = DepthwiseBoxConv2D(4, dtype="mixed_float16")
     inner = keras.optimizers.Adam(1.0, use_ema=True, ema_momentum=0.9)
     fit(model_of(layer), keras.optimizers.LossScaleOptimizer(inner, initial_scale=64.0))
-    assert_valid(layer.boxes)
+    assert valid(layer.boxes)
 
 
-def test_averages_while_a_callback_swaps_them_in():
-    """`SwapEMAWeights` evaluates the averages, and `ModelCheckpoint` saves them."""
+def test_averages_that_a_callback_swaps_in_are_valid():
+    """`SwapEMAWeights` puts the averages into the model at the end of an epoch."""
     layer = DepthwiseBoxConv2D(4)
     model = model_of(layer)
     model.compile(keras.optimizers.Adam(1.0, use_ema=True, ema_momentum=0.9), "mse")
     seen = []
-    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(layer.boxes))
+    record = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(layer.boxes))
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    model.fit(*data(model), batch_size=2, epochs=3, verbose=0, callbacks=[swap, look])
+    model.fit(*random_data(model), batch_size=2, epochs=3, verbose=0, callbacks=[swap, record])
     for boxes in [*seen, layer.boxes]:
-        assert_valid(boxes)
+        assert valid(boxes)
 
 
-# With `ema_overwrite_frequency` Keras (3.15) itself fails there, whatever the layers: "`merge_call`
+# `ema_overwrite_frequency` is left out, because Keras 3.15 itself fails with it: "`merge_call`
 # called while defining a new graph".
 @tensorflow_only
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("arguments", ["plain", "averages"])
 def test_under_a_mirrored_strategy(replicas, arguments):
-    """In a process of its own: the number of devices is settled before TensorFlow is used."""
+    """In a new process, because TensorFlow fixes the number of devices when it is first used."""
     code = f"from tests.layers import {__name__.split('.')[-1]} as t; t.fit_mirrored"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}({replicas}, {arguments!r})"],
@@ -125,12 +122,12 @@ def fit_mirrored(replicas, arguments):
         layer = DepthwiseBoxConv2D(4)
         model = model_of(layer)
         model.compile(keras.optimizers.Adam(1.0, **OPTIMIZERS[arguments]), "mse")
-    model.fit(*data(model), batch_size=4, epochs=4, verbose=0)
-    assert_valid(layer.boxes)
+    model.fit(*random_data(model), batch_size=4, epochs=4, verbose=0)
+    assert valid(layer.boxes)
 
 
-def test_averages_of_other_weights_are_as_keras_makes_them():
-    """Constraints that are not of boxes act after the averages, and any variables may be given."""
+def test_averages_of_other_weights_do_not_change():
+    """Other constraints do not act on the averages, as in Keras."""
     DepthwiseBoxConv2D(1).build((1, *SIZE, 1))
     update = keras.optimizers.Optimizer._update_model_variables_moving_average
     assert update.of_constrained_boxes

@@ -1,4 +1,4 @@
-"""DepthwiseBoxConv2D: a Keras layer, and the right numbers."""
+"""DepthwiseBoxConv2D: Keras's own tests of layers, and values against the reference."""
 
 import keras
 import numpy as np
@@ -7,7 +7,9 @@ from keras.src import testing
 
 from tests import reference
 from tests.backend import dtype_name, to_float64
-from tests.layers.cases import DATA_FORMATS, image_shape, images, random_boxes
+from tests.boxes import boxes_anywhere
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.tolerances import BOX_BOUNDS, EDGES, MODELS, VALUES
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
 from tf_boxconv.layers import DepthwiseBoxConv2D
@@ -55,16 +57,16 @@ class DepthwiseBoxConv2DTest(testing.TestCase):
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 @pytest.mark.parametrize("strides", [1, (3, 2)])
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 1e-11)])
-def test_against_the_reference(data_format, strides, normalization, dtype, tolerance):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_against_the_reference(data_format, strides, normalization, dtype):
     x = images(image_shape(data_format, 9, 11, 5), dtype=dtype)
-    boxes = random_boxes(5, 3)
+    boxes = boxes_anywhere(5, 3, reach=9)
     layer = DepthwiseBoxConv2D(
         3,
         strides=strides,
         data_format=data_format,
         normalization=normalization,
-        # Not Keras's, which round float64 to float32 on one backend or another.
+        # Some backends compute Keras's own activations in float32 even for float64.
         activation=lambda x: x * keras.ops.abs(x),
         use_bias=True,
         bias_initializer="random_normal",
@@ -79,10 +81,10 @@ def test_against_the_reference(data_format, strides, normalization, dtype, toler
     got = layer(x)
     assert dtype_name(got) == dtype
     wanted = wanted * np.abs(wanted)
-    np.testing.assert_allclose(to_float64(got), wanted, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(to_float64(got), wanted, **MODELS[dtype])
 
 
-def test_channel_order():
+def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
     """Output channel `c * M + m` is channel `c` under box `m`."""
     x = images((1, 6, 7, 3))
     layer = DepthwiseBoxConv2D(2)
@@ -90,12 +92,12 @@ def test_channel_order():
     identity, shift = [-0.5, -0.5, 0.5, 0.5], [0.5, -0.5, 1.5, 0.5]
     layer.set_boxes([[identity, shift]] * 3)
     y = to_float64(layer(x))
-    np.testing.assert_allclose(y[..., 0::2], x, atol=1e-5)
-    np.testing.assert_allclose(y[:, :-1, :, 1::2], x[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(y[..., 0::2], x, **VALUES["float32"])
+    np.testing.assert_allclose(y[:, :-1, :, 1::2], x[:, 1:], **VALUES["float32"])
 
 
 def test_boxes_are_in_pixels_whatever_the_scale():
-    given = np.float32(random_boxes(4, 2, size=20))
+    given = np.float32(boxes_anywhere(4, 2, reach=20))
     layer = DepthwiseBoxConv2D(
         2,
         max_size=(24, 48),
@@ -103,33 +105,33 @@ def test_boxes_are_in_pixels_whatever_the_scale():
     )
     layer.build((None, 10, 10, 4))
     assert layer.scale[1] == 2 * layer.scale[0]
-    np.testing.assert_allclose(to_float64(layer.boxes), given, rtol=1e-6)
+    np.testing.assert_allclose(to_float64(layer.boxes), given, **EDGES["float32"])
     stored = to_float64(layer.weights[0])
-    np.testing.assert_allclose(stored * np.tile(layer.scale, 2), given, rtol=1e-6)
+    np.testing.assert_allclose(stored * np.tile(layer.scale, 2), given, **EDGES["float32"])
     layer.set_boxes(given[::-1])
-    np.testing.assert_allclose(to_float64(layer.boxes), given[::-1], rtol=1e-6)
+    np.testing.assert_allclose(to_float64(layer.boxes), given[::-1], **EDGES["float32"])
 
 
 @pytest.mark.parametrize("given_as", [list, np.array])
-def test_boxes_of_float64_layers_keep_every_digit(given_as):
-    """Through units, constraint and files of memory alike."""
-    boxes = random_boxes(3, 2, size=20)
+def test_float64_layers_keep_all_digits_of_boxes(given_as):
+    """The conversion to stored units and the constraint compute in float64 too."""
+    boxes = boxes_anywhere(3, 2, reach=20)
     layer = DepthwiseBoxConv2D(2, max_size=(37, 11), dtype="float64")
     layer.build((None, 37, 11, 3))
     layer.set_boxes(given_as(boxes.tolist()))
     assert dtype_name(layer.boxes) == dtype_name(layer.weights[0]) == "float64"
-    np.testing.assert_allclose(to_float64(layer.boxes), boxes, rtol=1e-15)
+    np.testing.assert_allclose(to_float64(layer.boxes), boxes, **EDGES["float64"])
     (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
     projected = to_float64(layer.boxes)
     moved = projected != boxes
-    assert 0 < moved.sum() < moved.size  # some of them the constraint accepts, some not
+    assert 0 < moved.sum() < moved.size  # the constraint accepts some edges and moves others
     exact = to_float64(BoxConstraint(max_size=(37, 11))(boxes))
-    np.testing.assert_allclose(projected, exact, rtol=1e-15, atol=1e-14)
+    np.testing.assert_allclose(projected, exact, **VALUES["float64"])
 
 
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
-def test_max_size_comes_from_the_input(data_format):
+def test_max_size_defaults_to_the_size_of_the_input(data_format):
     layer = DepthwiseBoxConv2D(64, data_format=data_format)
     layer.build(image_shape(data_format, 20, 400))
     boxes = to_float64(layer.boxes)
@@ -138,7 +140,7 @@ def test_max_size_comes_from_the_input(data_format):
     assert layer.max_size is None
 
 
-def test_an_initializer_or_constraint_of_another_size_keeps_it():
+def test_initializers_and_constraints_keep_their_own_max_size():
     layer = DepthwiseBoxConv2D(
         64,
         max_size=100,
@@ -149,10 +151,10 @@ def test_an_initializer_or_constraint_of_another_size_keeps_it():
     assert np.abs(to_float64(layer.boxes)).max() <= 5
     (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
-    assert np.abs(to_float64(layer.boxes)).max() <= 3 + 1e-5
+    assert np.abs(to_float64(layer.boxes)).max() <= 3 + BOX_BOUNDS
 
 
-def test_regularizer_and_constraint_see_pixels():
+def test_regularizers_and_constraints_receive_pixels():
     seen = []
     layer = DepthwiseBoxConv2D(
         2,
@@ -160,17 +162,19 @@ def test_regularizer_and_constraint_see_pixels():
         boxes_regularizer=lambda boxes: 0.5 * keras.ops.sum(keras.ops.abs(boxes)),
         boxes_constraint=lambda boxes: seen.append(to_float64(boxes)) or boxes + 1.0,
     )
-    boxes = np.float32(random_boxes(4, 2))
+    boxes = np.float32(boxes_anywhere(4, 2, reach=9))
     layer.build((None, 37, 37, 4))
     layer.set_boxes(boxes)
-    np.testing.assert_allclose(to_float64(layer.losses[0]), 0.5 * np.abs(boxes).sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        to_float64(layer.losses[0]), 0.5 * np.abs(boxes).sum(), **VALUES["float32"]
+    )
     (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
-    np.testing.assert_allclose(seen[0], boxes, rtol=1e-6)
-    np.testing.assert_allclose(to_float64(layer.boxes), boxes + 1, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(seen[0], boxes, **EDGES["float32"])
+    np.testing.assert_allclose(to_float64(layer.boxes), boxes + 1, **VALUES["float32"])
 
 
-def test_the_constraint_does_not_round_boxes_that_it_accepts():
+def test_the_constraint_leaves_valid_boxes_bit_for_bit():
     layer = DepthwiseBoxConv2D(8, max_size=(37, 11))
     layer.build((None, 37, 11, 8))
     (weight,) = layer.trainable_weights
@@ -179,8 +183,8 @@ def test_the_constraint_does_not_round_boxes_that_it_accepts():
     np.testing.assert_array_equal(to_float64(weight), before)
 
 
-def test_inference_changes_no_weight():
-    """Not even boxes that the constraint would not accept."""
+def test_calls_never_change_boxes():
+    """Not even invalid ones, which the constraint repairs only after an optimizer's step."""
     layer = DepthwiseBoxConv2D(2)
     x = images((1, 6, 7, 3))
     layer.build(x.shape)
@@ -191,23 +195,23 @@ def test_inference_changes_no_weight():
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-def test_a_plane_of_one_pixel(normalization):
+def test_planes_of_one_pixel(normalization):
     x = images((3, 1, 1, 4))
     layer = DepthwiseBoxConv2D(2, normalization=normalization)
     got, boxes = to_float64(layer(x)), to_float64(layer.boxes)
     wanted = reference.box_conv2d(x, boxes, 1, normalization)
-    np.testing.assert_allclose(got, wanted, atol=1e-6)
+    np.testing.assert_allclose(got, wanted, **VALUES["float32"])
 
 
 @pytest.mark.parametrize("shape", [(0, 6, 7, 3), (2, 0, 7, 3), (2, 6, 0, 3), (2, 6, 7, 0)])
-def test_nothing_in_nothing_out(shape):
+def test_inputs_of_size_zero_give_outputs_of_size_zero(shape):
     layer = DepthwiseBoxConv2D(2, use_bias=True)
     x = np.zeros(shape, np.float32)
     assert layer(x).shape == layer.compute_output_shape(shape)
     assert layer(x).shape == (*shape[:3], 2 * shape[3])
 
 
-def test_seeds():
+def test_the_global_seed_decides_the_initial_boxes():
     def boxes():
         layer = DepthwiseBoxConv2D(2)
         layer.build((None, 9, 9, 3))

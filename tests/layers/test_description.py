@@ -1,4 +1,4 @@
-"""What is said of a model's box layers, on every backend."""
+"""`description.describe` on every backend."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from tf_boxconv import description
 from tf_boxconv.layers import BoxBottleneck, DepthwiseBoxConv2D
 
 
-def test_layers_within_layers():
+def test_box_layers_inside_other_layers_are_described():
     inputs = keras.Input((12, 10, 4))
     x = DepthwiseBoxConv2D(1, strides=2, name="alone")(inputs)
     model = keras.Model(inputs, BoxBottleneck(2, name="block")(x))

@@ -1,4 +1,4 @@
-"""The ways in which Keras users use layers, for every layer alike."""
+"""What users of Keras expect of any layer: kinds of models, dtype policies, errors."""
 
 import keras
 import numpy as np
@@ -6,22 +6,14 @@ import pytest
 from keras import ops
 
 from tests.backend import BACKEND, dtype_name, tensor, to_float64, value_and_gradients
-from tests.layers.cases import (
-    DATA_FORMATS,
-    LAYERS,
-    image_shape,
-    images,
-    inner_box_layer,
-    make,
-    random_boxes,
-)
+from tests.boxes import boxes_anywhere
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.layers.cases import LAYERS, inner_box_layer, make
+from tests.tolerances import EDGES, MODELS, VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 everywhere = pytest.mark.parametrize("name", LAYERS)
 both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
-
-
-SCALE = 4  # numbers in the weight that holds the scale of the boxes
 
 
 def unknown_size(data_format, channels=8):
@@ -32,7 +24,7 @@ def unknown_size(data_format, channels=8):
 @everywhere
 @both_formats
 def test_unknown_sizes_in_a_functional_model(name, data_format):
-    """One model takes planes of any size, larger than `max_size` too, as the eager layer does."""
+    """One model takes planes of any size, even larger than `max_size`."""
     inputs = unknown_size(data_format)
     layer = make(name, data_format=data_format, max_size=(9, 11))
     outputs = layer(inputs)
@@ -44,7 +36,7 @@ def test_unknown_sizes_in_a_functional_model(name, data_format):
         x = images(image_shape(data_format, height, width, 8, batch))
         got = model.predict(x, verbose=0)
         assert got.shape == layer.compute_output_shape(x.shape)
-        np.testing.assert_allclose(got, to_float64(layer(x)), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(got, to_float64(layer(x)), **VALUES["float32"])
 
 
 @everywhere
@@ -72,7 +64,7 @@ def test_functional_sequential_and_subclassed_models_agree(name):
     sequential = keras.Sequential([keras.Input(x.shape[1:]), layer])
     wanted = to_float64(layer(x))
     for model in (functional, sequential, Subclassed()):
-        np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(model.predict(x, verbose=0), wanted, **VALUES["float32"])
         assert model.count_params() == layer.count_params()
 
 
@@ -83,10 +75,11 @@ def test_summary_counts_boxes_as_trainable_parameters(name):
     model = keras.Model(inputs, layer(inputs))
     lines = []
     model.summary(print_fn=lines.append)
+    scale = 4  # one number for each edge
     counted = {
-        "depthwise": (8 * 2 * 4, SCALE),
-        "full": (8 * 3 * 4 + 8 * 3 * 5 + 5, SCALE),
-        "bottleneck": (8 * 2 + 2 * 4 * 4 + 2 * 2 + 2 * 8, 2 * 2 + 2 * 8 + SCALE),
+        "depthwise": (8 * 2 * 4, scale),
+        "full": (8 * 3 * 4 + 8 * 3 * 5 + 5, scale),
+        "bottleneck": (8 * 2 + 2 * 4 * 4 + 2 * 2 + 2 * 8, 2 * 2 + 2 * 8 + scale),
     }[name]
     text = "\n".join(lines)
     assert f"Trainable params: {counted[0]} " in text
@@ -96,18 +89,12 @@ def test_summary_counts_boxes_as_trainable_parameters(name):
 @everywhere
 @both_formats
 @pytest.mark.parametrize(
-    ("policy", "output", "tolerance"),
-    [
-        ("float32", "float32", 1e-5),
-        ("float64", "float64", 1e-5),
-        ("mixed_float16", "float16", 2e-2),
-        ("mixed_bfloat16", "bfloat16", 1e-1),
-        ("float16", "float16", 2e-2),
-        ("bfloat16", "bfloat16", 1e-1),
-    ],
+    "policy",
+    ["float32", "float64", "mixed_float16", "mixed_bfloat16", "float16", "bfloat16"],
 )
-def test_dtype_policies(name, data_format, policy, output, tolerance):
-    """Half types change the output's dtype, never the boxes'."""
+def test_dtype_policies(name, data_format, policy):
+    """Policies of half types change the dtype of the output. Boxes stay float32."""
+    output = policy.removeprefix("mixed_")
     x = images(image_shape(data_format))
     layer = make(name, data_format=data_format, dtype=policy)
     plain = make(name, data_format=data_format, dtype="float32")
@@ -119,29 +106,30 @@ def test_dtype_policies(name, data_format, policy, output, tolerance):
     assert dtype_name(box_layer.weights[0]) == wide
     with keras.src.backend.AutocastScope("float16"):
         assert dtype_name(box_layer.boxes) == wide
-    # The symbolic and the eager dtype agree, and the numbers are those of float32.
+    # The dtype is the same in a functional model, and the values are those of float32.
     inputs = keras.Input(x.shape[1:], dtype=output)
     assert dtype_name(layer(inputs)) == output
     plain.build(x.shape)
     plain.set_weights([np.asarray(w, np.float32) for w in layer.get_weights()])
     got, wanted = to_float64(got), to_float64(plain(x))
-    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
+    # The float64 layer is compared with a float32 one.
+    tolerance = MODELS["float32" if output == "float64" else output]
+    np.testing.assert_allclose(got, wanted, **tolerance)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_a_global_mixed_policy_keeps_box_coordinates_exact(policy):
-    """A coordinate that half types cannot hold still makes a difference."""
+def test_a_global_mixed_policy_does_not_round_boxes(policy):
+    """Half types cannot hold -300.3."""
     keras.config.set_dtype_policy(policy)
     try:
         layer = DepthwiseBoxConv2D(max_size=1000)
         layer.build((None, None, None, 1))
         layer.set_boxes([[[-300.3, -0.5, 300.4, 0.5]]])
-        np.testing.assert_allclose(
-            to_float64(layer.boxes)[0, 0], [-300.3, -0.5, 300.4, 0.5], rtol=1e-6
-        )
+        box = to_float64(layer.boxes)[0, 0]
+        np.testing.assert_allclose(box, [-300.3, -0.5, 300.4, 0.5], **EDGES["float32"])
         inputs = keras.Input((9, 9, 1))
         model = keras.Model(inputs, layer(inputs))
-        assert dtype_name(model.output) == policy[6:]
+        assert dtype_name(model.output) == policy.removeprefix("mixed_")
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -175,7 +163,7 @@ def test_integer_images_are_converted(name, dtype):
         ({"kernel_size": 3}, "kernel_size"),
     ],
 )
-def test_bad_arguments(name, arguments, message):
+def test_bad_arguments_are_refused(name, arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make(name, **arguments)
 
@@ -184,20 +172,20 @@ def test_bad_arguments(name, arguments, message):
 @pytest.mark.parametrize(
     "strides", [0, -1, (1, 2, 3), (1, 0), 1.5, 2.0, True, (2, 1.0), "2", "22", {1: 2, 3: 4}, None]
 )
-def test_bad_strides(cls, strides):
+def test_bad_strides_are_refused(cls, strides):
     with pytest.raises(ValueError, match=r"`strides` must be.*Received: strides="):
         cls(4, strides=strides)
 
 
 @pytest.mark.parametrize("filters", [0, -1, 2.5, 8.0, True, None, "8"])
-def test_bad_filters(filters):
+def test_bad_filters_are_refused(filters):
     with pytest.raises(ValueError, match=r"`filters` must be.*Received: filters="):
         BoxConv2D(filters)
 
 
 @everywhere
 @both_formats
-def test_bad_input_shapes(name, data_format):
+def test_bad_input_shapes_are_refused(name, data_format):
     def layer():
         return make(name, data_format=data_format, max_size=9)
 
@@ -216,10 +204,10 @@ def test_bad_input_shapes(name, data_format):
 
 
 @everywhere
-def test_boxes_before_and_after_build(name):
+def test_boxes_can_be_read_and_set_once_the_layer_is_built(name):
     layer = make(name)
     before = "You must build the layer before accessing `{}`"
-    if BACKEND == "torch":  # whose modules put a message of their own in its place
+    if BACKEND == "torch":  # PyTorch's modules replace the message by their own
         before = "no attribute '{}'"
     with pytest.raises(AttributeError, match=before.format("boxes")):
         _ = layer.boxes
@@ -235,7 +223,7 @@ def test_boxes_before_and_after_build(name):
 
 
 @everywhere
-def test_data_format_defaults_to_kerass(name):
+def test_data_format_defaults_to_that_of_keras(name):
     keras.config.set_image_data_format("channels_first")
     try:
         assert make(name).data_format == "channels_first"
@@ -248,13 +236,11 @@ def test_data_format_defaults_to_kerass(name):
 def test_gradients_of_gradients(name):
     """A gradient penalty with respect to the input has a gradient in every weight."""
     layer = make(name)
-    if isinstance(layer, BoxBottleneck):
+    if isinstance(layer, BoxBottleneck):  # the second derivative of ReLU is zero
         layer.activation = keras.activations.tanh
     x = images(image_shape("channels_last"))
     layer.build(x.shape)
-    # Nothing may depend on the input through a straight line only.
-    inner_box_layer(layer).set_boxes(random_boxes(*layer.boxes.shape[:2]))
-
+    inner_box_layer(layer).set_boxes(boxes_anywhere(*layer.boxes.shape[:2], reach=9))
     arguments = {"training": True} if isinstance(layer, BoxBottleneck) else {}
 
     def penalty(x, *weights):
@@ -277,7 +263,7 @@ def test_gradients_of_gradients(name):
 @everywhere
 @pytest.mark.parametrize("built_with", ["float32", "float64", "mixed_float16"])
 @pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16"])
-def test_a_dtype_policy_set_after_the_layer_is_built(name, built_with, policy):
+def test_a_dtype_policy_may_be_set_after_the_layer_is_built(name, built_with, policy):
     if BACKEND == "jax" and "float64" in (built_with, policy):
         pytest.skip("JAX has no float64 here")
     kwargs = {} if name == "bottleneck" else {"use_bias": True}
@@ -287,4 +273,4 @@ def test_a_dtype_policy_set_after_the_layer_is_built(name, built_with, policy):
     layer.dtype_policy = policy
     got = layer(x)
     assert dtype_name(got) == policy.removeprefix("mixed_")
-    np.testing.assert_allclose(to_float64(got), wanted, rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(to_float64(got), wanted, **MODELS["bfloat16"])

@@ -7,14 +7,11 @@ from keras import ops
 
 from tests import reference
 from tests.backend import layer_gradients, to_float64
-from tests.layers.cases import LAYERS, images, inner_box_layer, make, random_boxes
+from tests.boxes import are_valid, boxes_anywhere
+from tests.images import images
+from tests.layers.cases import LAYERS, inner_box_layer, make
+from tests.tolerances import MODELS
 from tf_boxconv.layers import DepthwiseBoxConv2D
-
-
-def valid(boxes, limit):
-    boxes = to_float64(boxes)
-    size = boxes[..., 2:] - boxes[..., :2]
-    return bool(np.all(size >= 1 - 1e-4) and np.all(np.abs(boxes) <= np.tile(limit, 2) + 1e-4))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -38,41 +35,40 @@ def test_fit_reduces_the_loss_and_boxes_stay_valid(name, policy):
     assert losses[-1] < 0.95 * losses[0]
     after = to_float64(box_layer.boxes)
     assert np.abs(after - before).max() > 0.5
-    assert valid(after, (8, 10))
+    assert are_valid(after, (8, 10))
 
 
 def test_the_constraint_holds_after_every_step_whatever_the_gradients():
-    """Steps of many planes a time, under which boxes would collapse, invert and fly off."""
+    """Each step is several planes long: without the constraint boxes do not stay valid."""
     model = keras.Sequential([keras.Input((8, 10, 4)), DepthwiseBoxConv2D(4)])
     model.compile(keras.optimizers.Adam(3.0), "mse")
     x, y = images((4, 8, 10, 4)), images((4, 8, 10, 16), seed=1)
     for _ in range(10):
         model.train_on_batch(x, y)
-        assert valid(model.layers[0].boxes, (8, 10))
-    # Without it they do not stay valid: the test would notice.
+        assert are_valid(to_float64(model.layers[0].boxes), (8, 10))
     free = keras.Sequential([keras.Input((8, 10, 4)), DepthwiseBoxConv2D(4, boxes_constraint=None)])
     free.compile(keras.optimizers.Adam(3.0), "mse")
     free.fit(x, y, epochs=10, verbose=0)
-    assert not valid(free.layers[0].boxes, (8, 10))
+    assert not are_valid(to_float64(free.layers[0].boxes), (8, 10))
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-def test_gradients_are_those_of_pixels_times_the_scale(normalization):
+def test_gradients_to_stored_boxes_are_those_to_pixels_times_the_scale(normalization):
     x, upstream = images((2, 9, 11, 3)), images((2, 9, 11, 6), seed=1)
     layer = DepthwiseBoxConv2D(2, normalization=normalization, max_size=(9, 22))
     layer.build(x.shape)
-    layer.set_boxes(random_boxes(3, 2))
+    layer.set_boxes(boxes_anywhere(3, 2, reach=9))
     to_x, got = layer_gradients(lambda y: ops.sum(y * ops.convert_to_tensor(upstream)), layer, x)
     boxes = to_float64(layer.boxes)
     wanted_to_x, wanted = reference.box_conv2d_gradients(x, boxes, upstream, (1, 1), normalization)
     wanted = wanted * np.tile(layer.scale, 2)
     for found, expected in ((got, wanted), (to_x, wanted_to_x)):
-        atol = 1e-3 * np.abs(expected).max()
-        np.testing.assert_allclose(to_float64(found), expected, rtol=1e-3, atol=atol)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(to_float64(found) / scale, expected / scale, **MODELS["float32"])
 
 
-def test_a_layer_finds_a_hidden_box():
-    """From what a box does to images to where its edges are, to a tenth of a pixel."""
+def test_training_recovers_a_box_from_its_outputs():
+    """To a tenth of a pixel."""
     hidden = np.array([[[-3.0, -1.0, 5.0, 2.0]]])
     x = images((8, 24, 24, 1))
     y = reference.box_conv2d(x, hidden).astype(np.float32)
@@ -86,8 +82,7 @@ def test_a_layer_finds_a_hidden_box():
     np.testing.assert_allclose(to_float64(layer.boxes), hidden, atol=0.1)
 
 
-def test_boxes_can_be_kept_out_of_weight_decay():
-    """As the docstring says: by the name of the weight."""
+def test_boxes_can_be_excluded_from_weight_decay_by_name():
     layer = DepthwiseBoxConv2D(2)
     model = keras.Sequential([keras.Input((8, 8, 3)), layer, keras.layers.Conv2D(1, 1)])
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=100.0)

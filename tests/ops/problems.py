@@ -1,19 +1,21 @@
-"""Random problems for the operator's tests: shapes, options, and boxes of every awkward kind."""
+"""Random problems for the operator, and its results on them.
+
+A problem follows from its seed and dtype alone, so the seed in a failing test's name repeats it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
+from keras import ops
 
-from tests.backend import dtype_name, tensor, to_float64
+from tests import reference
+from tests.backend import dtype_name, tensor, to_float64, value_and_gradients
 from tests.boxes import random_box
+from tests.tolerances import OPERATOR, UNDERFLOW
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
-# Relative to the sum of magnitudes: the accuracy asked of each type, and for the half types a few
-# of their own roundings (2^-11 and 2^-8).
-TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 1.5e-3, "bfloat16": 1.2e-2}
-SMALLEST = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Problem:
         return dtype_name(self.x)
 
 
-def problem_of(x, boxes, output_grad, dtype, strides, normalization, data_format) -> Problem:
-    """A problem of a dtype and a data format from float64 arrays, channels first."""
+def make_problem(x, boxes, output_grad, dtype, strides, normalization, data_format) -> Problem:
+    """Converts float64 arrays, channels first, to the dtype and the data format."""
     if data_format == "channels_last":
         x, output_grad = np.moveaxis(x, 1, -1), np.moveaxis(output_grad, 1, -1)
     return Problem(
@@ -53,6 +55,7 @@ def problem_of(x, boxes, output_grad, dtype, strides, normalization, data_format
 
 
 def random_problem(seed: int, dtype: str) -> Problem:
+    """A problem of random shape and options, with boxes of every awkward kind."""
     rng = np.random.default_rng(seed)
     n, c, m = rng.integers(1, 4), rng.integers(1, 10), rng.integers(1, 6)
     small = rng.random() < 0.4
@@ -64,18 +67,78 @@ def random_problem(seed: int, dtype: str) -> Problem:
     out = (n, c * m, -(-height // strides[0]), -(-width // strides[1]))
     x, g = rng.normal(rng.normal(), 1, (n, c, height, width)), rng.normal(size=out)
     normalization = [None, "area", "valid"][rng.integers(0, 3)]
-    return problem_of(x, boxes, g, dtype, strides, normalization, data_format)
+    return make_problem(x, boxes, g, dtype, strides, normalization, data_format)
 
 
-def assert_close(actual, expected, magnitude, dtype: str) -> None:
-    """`|actual - expected|` within the dtype's tolerance times `magnitude`, element by element."""
+def output_and_gradients(operator, problem: Problem) -> tuple:
+    """`(output, input_grad, boxes_grad)`."""
+    out, gradients = value_and_gradients(
+        lambda x, boxes: operator(x, boxes, **problem.options),
+        [problem.x, tensor(problem.boxes)],
+        problem.output_grad,
+    )
+    return out, *gradients
+
+
+def second_order_gradients(operator, problem: Problem, through: tuple[str, ...]):
+    """Gradients of a function of first gradients, to the input, boxes and upstream gradient.
+
+    `through` names the first gradients that the function depends on: "input", "boxes" or both.
+    """
+
+    def loss(x, boxes, g):
+        _, (input_grad, boxes_grad) = value_and_gradients(
+            lambda x, boxes: operator(x, boxes, **problem.options), [x, boxes], g
+        )
+        total = 0.0
+        if "input" in through:
+            total = total + ops.sum(input_grad**2 + ops.sin(input_grad))
+        if "boxes" in through:
+            total = total + ops.sum(ops.tanh(boxes_grad / 10))
+        return total
+
+    arguments = [problem.x, tensor(problem.boxes), problem.output_grad]
+    return value_and_gradients(loss, arguments)[1]
+
+
+def assert_within_magnitude(actual, expected, magnitude, dtype: str) -> None:
+    """Checks that `|actual - expected| <= OPERATOR[dtype] * magnitude`, element by element.
+
+    `magnitude` is the sum of the magnitudes of the terms that add up to each result.
+    """
     actual = to_float64(actual)
     assert actual.shape == expected.shape
     assert np.all(np.isfinite(actual))
-    bound = TOLERANCE[dtype] * magnitude + SMALLEST[dtype]
+    bound = OPERATOR[dtype] * magnitude + UNDERFLOW[dtype]
     excess = np.abs(actual - expected) - bound
     if excess.size:
         worst = np.unravel_index(np.argmax(excess), excess.shape)
         assert excess[worst] <= 0, (
             f"at {worst}: {actual[worst]!r} instead of {expected[worst]!r}, allowed {bound[worst]}"
         )
+
+
+def check_against_reference(operator, problem: Problem) -> None:
+    """Compares the output and the gradients to the input and the boxes."""
+    x, g = to_float64(problem.x), to_float64(problem.output_grad)
+    boxes, options, dtype = problem.boxes, problem.options, problem.dtype
+    out, input_grad, boxes_grad = output_and_gradients(operator, problem)
+    assert dtype_name(out) == dtype_name(input_grad) == dtype
+    assert dtype_name(boxes_grad) == boxes.dtype
+    assert_within_magnitude(
+        out,
+        reference.box_conv2d(x, boxes, **options),
+        reference.box_conv2d(abs(x), boxes, **options),
+        dtype,
+    )
+    expected_input_grad, expected_boxes_grad = reference.box_conv2d_gradients(
+        x, boxes, g, **options
+    )
+    input_magnitude, boxes_magnitude = reference.box_conv2d_gradients(
+        abs(x), boxes, abs(g), **options, magnitudes=True
+    )
+    assert_within_magnitude(input_grad, expected_input_grad, input_magnitude, dtype)
+    # Gradients of boxes are float32 at least, whatever the dtype of the images.
+    assert_within_magnitude(
+        boxes_grad, expected_boxes_grad, boxes_magnitude, dtype_name(boxes_grad)
+    )

@@ -11,140 +11,111 @@ from tests import reference
 from tests.backend import (
     BACKEND,
     box_conv2d_portable,
-    dtype_name,
+    central_differences,
     tensor,
     to_float64,
     value_and_gradients,
 )
+from tests.boxes import boxes_anywhere, boxes_around_pixel
+from tests.images import DATA_FORMATS, image_shape, images
 from tests.ops.problems import (
     DTYPES,
-    SMALLEST,
-    TOLERANCE,
-    assert_close,
-    problem_of,
+    check_against_reference,
+    make_problem,
     random_problem,
 )
+from tests.tolerances import OPERATOR, UNDERFLOW, VALUES
 
-# 160 problems for each of 4 dtypes. JAX compiles each of them anew, for a few tenths of a second.
-PROBLEMS_A_CASE = 5 if BACKEND == "jax" else 20
-SEEDS = range(0, 8 * PROBLEMS_A_CASE, PROBLEMS_A_CASE)
-
-
-def run(operator, problem):
-    """The output and the gradients to the input and the boxes."""
-    out, gradients = value_and_gradients(
-        lambda x, boxes: operator(x, boxes, **problem.options),
-        [problem.x, tensor(problem.boxes)],
-        problem.output_grad,
-    )
-    return out, *gradients
+# JAX compiles each problem anew, which takes a few tenths of a second.
+PROBLEMS = 40 if BACKEND == "jax" else 160
+both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
 
 
-def check_against_reference(operator, problem):
-    x, g = to_float64(problem.x), to_float64(problem.output_grad)
-    boxes, options, dtype = problem.boxes, problem.options, problem.dtype
-    out, input_grad, boxes_grad = run(operator, problem)
-    assert dtype_name(out) == dtype_name(input_grad) == dtype
-    assert dtype_name(boxes_grad) == boxes.dtype
-    assert_close(
-        out,
-        reference.box_conv2d(x, boxes, **options),
-        reference.box_conv2d(abs(x), boxes, **options),
-        dtype,
-    )
-    expected_input_grad, expected_boxes_grad = reference.box_conv2d_gradients(
-        x, boxes, g, **options
-    )
-    input_magnitude, boxes_magnitude = reference.box_conv2d_gradients(
-        abs(x), boxes, abs(g), **options, magnitudes=True
-    )
-    assert_close(input_grad, expected_input_grad, input_magnitude, dtype)
-    # Boxes' gradients are float32 at least whatever the images are.
-    assert_close(boxes_grad, expected_boxes_grad, boxes_magnitude, dtype_name(boxes_grad))
-
-
+@pytest.mark.parametrize("seed", range(PROBLEMS))
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("first_seed", SEEDS)
-def test_random_problems(dtype, first_seed):
-    for seed in range(first_seed, first_seed + PROBLEMS_A_CASE):
-        check_against_reference(tf_boxconv.box_conv2d, random_problem(seed, dtype))
+def test_random_problems(dtype, seed):
+    check_against_reference(tf_boxconv.box_conv2d, random_problem(seed, dtype))
 
 
+@pytest.mark.parametrize("seed", range(1000, 1000 + PROBLEMS // 8))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_portable_on_random_problems(dtype):
-    for seed in range(1000, 1000 + PROBLEMS_A_CASE):
-        check_against_reference(box_conv2d_portable, random_problem(seed, dtype))
+def test_portable_path_on_random_problems(dtype, seed):
+    check_against_reference(box_conv2d_portable, random_problem(seed, dtype))
 
 
-def test_identity_and_mean():
-    x = np.random.default_rng(1).normal(size=(2, 7, 9, 3)).astype(np.float32)
+def test_a_box_of_one_pixel_is_the_identity():
+    x = images((2, 7, 9, 3), seed=1)
     identity = np.tile(np.float32([-0.5, -0.5, 0.5, 0.5]), (3, 1, 1))
-    np.testing.assert_allclose(to_float64(tf_boxconv.box_conv2d(x, identity)), x, atol=1e-6)
+    out = to_float64(tf_boxconv.box_conv2d(x, identity))
+    np.testing.assert_allclose(out, x, **VALUES["float32"])
+
+
+def test_a_valid_box_of_3x3_pixels_is_their_mean():
+    x = images((2, 7, 9, 3), seed=1)
+    identity = np.tile(np.float32([-0.5, -0.5, 0.5, 0.5]), (3, 1, 1))
     mean = tf_boxconv.box_conv2d(x, 3 * identity, normalization="valid")
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
-    np.testing.assert_allclose(to_float64(mean), np.nanmean(windows, axis=(-2, -1)), atol=1e-6)
+    expected = np.nanmean(windows, axis=(-2, -1))
+    np.testing.assert_allclose(to_float64(mean), expected, **VALUES["float32"])
 
 
-def test_output_channels_are_channel_major():
+def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
     x = np.tile(np.float32([1, 10]), (1, 5, 5, 1))
     half = np.float32([-0.5, -0.5, 0.5, 0.5])
     boxes = np.stack([[half, 3 * half], [half, 3 * half]])
     out = tf_boxconv.box_conv2d(x, boxes, normalization=None)
-    np.testing.assert_allclose(to_float64(out)[0, 2, 2], [1, 9, 10, 90], rtol=1e-6)
+    np.testing.assert_allclose(to_float64(out)[0, 2, 2], [1, 9, 10, 90], **VALUES["float32"])
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@both_formats
 @pytest.mark.parametrize("channels", [1, 15, 16, 17, 40])
-def test_channel_blocks(channels, data_format):
-    """Channels-last planes are taken in blocks: whole ones, partial ones and single ones."""
-    rng = np.random.default_rng(channels)
-    shape = (2, 6, 5, channels) if data_format == "channels_last" else (2, channels, 6, 5)
-    x = rng.normal(size=shape)
-    boxes = np.sort(rng.uniform(-4, 4, (channels, 3, 2, 2)), axis=2).reshape(channels, 3, 4)
+def test_any_number_of_channels(channels, data_format):
+    """The kernels take channels-last planes in groups: whole, partial and of one channel."""
+    x = images(image_shape(data_format, 6, 5, channels), seed=channels, dtype=np.float64)
+    boxes = boxes_anywhere(channels, 3, reach=4, seed=channels)
     options = {"strides": (1, 2), "normalization": "area", "data_format": data_format}
     out = to_float64(tf_boxconv.box_conv2d(tensor(x), boxes, **options))
-    np.testing.assert_allclose(out, reference.box_conv2d(x, boxes, **options), atol=1e-12)
+    expected = reference.box_conv2d(x, boxes, **options)
+    np.testing.assert_allclose(out, expected, **VALUES["float64"])
 
 
-def tall_problem(data_format, strides, normalization, dtype="float64"):
-    """Planes of several tiles along both axes, with boxes small, tall, wide, and beyond all."""
-    rng = np.random.default_rng(7)
+def problem_of_several_tiles(data_format, strides, normalization, dtype="float64", seed=7):
+    """Planes that are split along both axes, and boxes from a few pixels to all of them."""
     height, width, channels, per_channel = 210, 1100, 3, 2
-    boxes = rng.uniform(-1, 1, (channels, per_channel, 2, 2)) * [[40, 30]]
-    boxes = np.sort(boxes, axis=2).reshape(channels, per_channel, 4)
+    boxes = boxes_anywhere(channels, per_channel, reach=40, seed=seed)
     boxes[0, 0] = [-2.5, -0.5, 1.5, 3.5]
     boxes[1, 0] = [-900, -2000, 900, 2000]
     boxes[2, 1] = [30.5, -700, 33.25, -650.5]
-    shape = (1, channels, height, width)
     out = (1, channels * per_channel, -(-height // strides[0]), -(-width // strides[1]))
-    x, g = rng.normal(size=shape), rng.normal(size=out)
-    return problem_of(x, boxes, g, dtype, strides, normalization, data_format)
+    x = images((1, channels, height, width), seed=seed, dtype=np.float64)
+    g = images(out, seed=seed + 1, dtype=np.float64)
+    return make_problem(x, boxes, g, dtype, strides, normalization, data_format)
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@both_formats
 @pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
 @pytest.mark.parametrize("normalization", ["area", "valid"])
 def test_planes_of_several_tiles(data_format, strides, normalization):
-    problem = tall_problem(data_format, strides, normalization)
+    problem = problem_of_several_tiles(data_format, strides, normalization)
     check_against_reference(tf_boxconv.box_conv2d, problem)
 
 
 def test_small_boxes_on_planes_of_several_tiles():
-    """Boxes that reach few pixels leave bands short, so that there are many."""
-    problem = tall_problem("channels_last", (1, 1), "area", "float32")
+    """Boxes that reach few rows give short tiles, and so many of them."""
+    problem = problem_of_several_tiles("channels_last", (1, 1), "area", "float32")
     boxes = np.clip(problem.boxes, -3.25, 4.5)
     check_against_reference(tf_boxconv.box_conv2d, dataclasses.replace(problem, boxes=boxes))
 
 
 @pytest.mark.parametrize("fill", ["bright", "constant", "ramp", "spike"])
 def test_float32_on_a_large_plane(fill):
-    """A float32 table of such planes has lost the small boxes, and plain float32 sums the large
-    ones; ours must not."""
+    """A float32 summed-area table is inaccurate for the small boxes here, plain float32 sums for
+    the large ones."""
     size = 2048
     ramp = np.linspace(0, 1000, size, dtype=np.float32)
     planes = {
-        "bright": np.random.default_rng(0).normal(1000, 1, (size, size)),
+        "bright": 1000 + images((size, size)),
         "constant": np.full((size, size), 1000.1),
         "ramp": ramp[:, None] + ramp[None, :],
         "spike": np.pad([[1e6]], ((3, size - 4), (5, size - 6))) + 0.1,
@@ -154,20 +125,19 @@ def test_float32_on_a_large_plane(fill):
     boxes = np.float32([[small, [-1, -1, 30.2, 20], [-200, -3, 100, 400], large]])
     out = to_float64(tf_boxconv.box_conv2d(x, boxes))
     expected = reference.box_conv2d(x, boxes)
-    assert np.max(np.abs(out - expected) / (expected + 1e-30)) < 1e-5
+    assert np.max(np.abs(out - expected) / (expected + 1e-30)) < OPERATOR["float32"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_a_bad_pixel_harms_only_the_boxes_that_hold_or_touch_it(value):
-    rng = np.random.default_rng(1)
-    clean = rng.normal(size=(1, 70, 60, 3)).astype(np.float32)
+def test_a_bad_pixel_changes_only_the_boxes_that_hold_or_touch_it(value):
+    clean = images((1, 70, 60, 3), seed=1)
     bad = clean.copy()
     bad[0, 30, 25, 1] = value
     boxes = np.float32([[[-1.3, -2.2, 1.4, 0.9]], [[-9.2, -20.4, 10.3, 8.1]], [[-2, -2, 2, 2]]])
     expected, out = (to_float64(tf_boxconv.box_conv2d(x, boxes)) for x in (clean, bad))
     rows, columns = np.arange(70)[:, None], np.arange(60)[None, :]
     y_min, x_min, y_max, x_max = boxes[1, 0]
-    # One pixel more on each side: an edge on a pixel border touches the pixel beyond it.
+    # One more pixel on each side, because an edge on a pixel border touches the pixel beyond it.
     near = (rows + y_min - 1.5 <= 30) & (rows + y_max + 1.5 >= 30)
     near = near & (columns + x_min - 1.5 <= 25) & (columns + x_max + 1.5 >= 25)
     far = np.ones((70, 60, 3), bool)
@@ -176,7 +146,7 @@ def test_a_bad_pixel_harms_only_the_boxes_that_hold_or_touch_it(value):
 
 
 @pytest.mark.parametrize("box", [(-0.3, -0.2, 0.3, 0.1), (0.6, -1.4, 1.2, -0.7)])
-def test_a_bad_pixel_harms_no_box_inside_its_neighbour(box):
+def test_a_nan_does_not_reach_a_box_inside_the_neighbouring_pixel(box):
     x = np.ones((1, 9, 20, 2), np.float32)
     x[0, 4, 5, 1] = np.nan
     out = to_float64(tf_boxconv.box_conv2d(x, np.float32([[box], [box]])))
@@ -185,8 +155,8 @@ def test_a_bad_pixel_harms_no_box_inside_its_neighbour(box):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 12, 13, 14, 15, 16, 64, 65, 130])
-def test_every_way_of_summing_a_window(size):
-    """Windows are summed pixel by pixel or by blocks; both, at and around their limits."""
+def test_windows_of_every_size(size):
+    """Short windows are summed pixel by pixel, longer ones block by block."""
     rng = np.random.default_rng(size)
     x = rng.normal(size=(1, 140, 133, 2))
     low = rng.uniform(-1.2 * size, 0.2 * size, (2, 3, 2))
@@ -196,17 +166,17 @@ def test_every_way_of_summing_a_window(size):
     for normalization in ("area", "valid"):
         out = to_float64(tf_boxconv.box_conv2d(tensor(x), boxes, normalization=normalization))
         expected = reference.box_conv2d(x, boxes, normalization=normalization)
-        np.testing.assert_allclose(out, expected, atol=1e-12)
+        np.testing.assert_allclose(out, expected, **VALUES["float64"])
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-def test_numeric_gradient(normalization):
-    """Analytic gradients against central differences, away from pixel borders."""
-    rng = np.random.default_rng(3)
+def test_gradients_equal_central_differences(normalization):
+    """Away from pixel borders, where the derivative has one value."""
+    x = images((2, 6, 7, 2), seed=3, dtype=np.float64)
     first = [[-1.3, -0.2, 2.1, 3.4], [0.7, -5.2, 1.9, 0.1]]
     second = [[-9.8, -9.3, 9.9, 9.6], [2, 1, 2.3, 5.2]]
-    arguments = [rng.normal(size=(2, 6, 7, 2)), np.array([first, second])]
-    weights = tensor(rng.normal(size=(2, 3, 4, 4)))
+    arguments = [x, np.array([first, second])]
+    weights = tensor(images((2, 3, 4, 4), seed=4, dtype=np.float64))
 
     def loss(x, boxes):
         out = tf_boxconv.box_conv2d(x, boxes, strides=2, normalization=normalization)
@@ -217,27 +187,10 @@ def test_numeric_gradient(normalization):
         np.testing.assert_allclose(to_float64(found), finite, atol=2e-8)
 
 
-def central_differences(function, arguments, delta=1e-5):
-    """The gradient of a scalar function of arrays to each, element by element."""
-    gradients = []
-    for i, argument in enumerate(arguments):
-        gradient = np.zeros_like(argument)
-        for index in np.ndindex(argument.shape):
-            values = []
-            for step in (-delta, delta):
-                moved = argument.copy()
-                moved[index] += step
-                given = [*arguments[:i], moved, *arguments[i + 1 :]]
-                values.append(float(to_float64(function(*map(tensor, given)))))
-            gradient[index] = (values[1] - values[0]) / (2 * delta)
-        gradients.append(gradient)
-    return gradients
-
-
 @pytest.mark.parametrize("edge", range(4))
 @pytest.mark.parametrize("box", [(-1.5, -0.5, 0.5, 2.5), (-2.5, -3.5, 7.5, 0.5)])
-def test_derivative_on_a_border_is_outward(box, edge):
-    x = tensor(np.random.default_rng(5).normal(size=(1, 6, 5, 1)))
+def test_the_derivative_on_a_pixel_border_is_that_of_the_growing_box(box, edge):
+    x = tensor(images((1, 6, 5, 1), seed=5, dtype=np.float64))
     boxes = np.array([[box]])
 
     def loss(boxes):
@@ -253,17 +206,15 @@ def test_derivative_on_a_border_is_outward(box, edge):
     )
 
 
-def test_result_does_not_depend_on_the_split_of_work():
-    """The same planes, alone and among others, give the same bits, gradients of boxes aside."""
-    rng = np.random.default_rng(4)
-    x = rng.normal(size=(5, 33, 31, 24)).astype(np.float32)
-    boxes = rng.uniform(0.5, 9, (24, 2, 4)).astype(np.float32) * np.float32([-1, -1, 1, 1])
+def test_an_image_gives_the_same_bits_alone_and_in_a_batch():
+    x = images((5, 33, 31, 24), seed=4)
+    boxes = boxes_around_pixel(24, 2, reach=9, seed=4).astype(np.float32)
     whole = to_float64(tf_boxconv.box_conv2d(x, boxes))
     for i in range(5):
         alone = to_float64(tf_boxconv.box_conv2d(x[i : i + 1], boxes))
         np.testing.assert_array_equal(alone, whole[i : i + 1])
 
 
-def test_tolerances_are_those_of_the_promise():
-    assert TOLERANCE["float64"] == 1e-9 and TOLERANCE["float32"] == 1e-5
-    assert SMALLEST["float64"] < 1e-99
+def test_the_tolerances_are_those_that_the_package_promises():
+    assert OPERATOR["float64"] == 1e-9 and OPERATOR["float32"] == 1e-5
+    assert UNDERFLOW["float64"] < 1e-99

@@ -1,4 +1,4 @@
-"""Bad input to the operators: a clear error or the defined result, never a crash."""
+"""Bad input to the operators gives a clear error or the defined result, never a crash."""
 
 import keras
 import numpy as np
@@ -7,8 +7,10 @@ import pytest
 import tf_boxconv
 from tests import reference
 from tests.backend import BACKEND, tensor, to_float64, value_and_gradients
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.tolerances import VALUES
 
-X = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
+X = images((2, 6, 5, 3))
 BOXES = np.tile(np.float32([-1.5, -1.5, 1.5, 1.5]), (3, 2, 1))
 
 
@@ -18,7 +20,7 @@ def boxes_with(*box):
     return boxes
 
 
-def gradients(x, boxes, **options):
+def output_and_gradients(x, boxes, **options):
     out, found = value_and_gradients(
         lambda x, boxes: tf_boxconv.box_conv2d(x, boxes, **options), [tensor(x), tensor(boxes)]
     )
@@ -47,12 +49,12 @@ def gradients(x, boxes, **options):
         ({"data_format": "NHWC"}, ValueError, r"`data_format` must be.*'NHWC'"),
     ],
 )
-def test_arguments(arguments, error, message):
+def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         tf_boxconv.box_conv2d(**{"x": X, "boxes": BOXES, **arguments})
 
 
-def test_integral_image_arguments():
+def test_bad_arguments_of_the_integral_image_are_refused():
     with pytest.raises(ValueError, match="`x` must have rank 4"):
         tf_boxconv.integral_image(X[0])
     with pytest.raises(TypeError, match=r"`dtype` must be float32 or float64.*float16"):
@@ -61,9 +63,9 @@ def test_integral_image_arguments():
         tf_boxconv.integral_image(X, data_format="last")
 
 
-def test_float32_boxes_serve_float64_images():
-    out = tf_boxconv.box_conv2d(tensor(X, "float64"), tensor(BOXES))
-    np.testing.assert_allclose(to_float64(out), reference.box_conv2d(X, BOXES), atol=1e-12)
+def test_float64_images_accept_float32_boxes():
+    out = to_float64(tf_boxconv.box_conv2d(tensor(X, "float64"), tensor(BOXES)))
+    np.testing.assert_allclose(out, reference.box_conv2d(X, BOXES), **VALUES["float64"])
 
 
 NAN, INF = np.nan, np.inf
@@ -86,7 +88,9 @@ NAN, INF = np.nan, np.inf
     ],
 )
 def test_nan_empty_and_inverted_boxes_give_zero(box, normalization):
-    out, input_grad, boxes_grad = gradients(X, boxes_with(*box), normalization=normalization)
+    out, input_grad, boxes_grad = output_and_gradients(
+        X, boxes_with(*box), normalization=normalization
+    )
     assert np.all(out[..., 2] == 0) and np.all(boxes_grad[1, 0] == 0)
     others = np.delete(out, 2, axis=-1)
     expected = to_float64(tf_boxconv.box_conv2d(X, BOXES, normalization=normalization))
@@ -104,62 +108,59 @@ def test_nan_empty_and_inverted_boxes_give_zero(box, normalization):
         (-1.5, -INF, 1.5, INF),
     ],
 )
-def test_endless_boxes_cover_the_plane(box):
-    sums, input_grad, boxes_grad = gradients(X, boxes_with(*box), normalization=None)
+def test_infinite_and_huge_boxes_cover_the_plane(box):
+    sums, input_grad, boxes_grad = output_and_gradients(X, boxes_with(*box), normalization=None)
     inside = np.clip(box, -100, 100).astype(np.float32)
     expected = reference.box_conv2d(X, boxes_with(*inside), normalization=None)
-    np.testing.assert_allclose(sums, expected, atol=1e-4)
+    np.testing.assert_allclose(sums, expected, **VALUES["float32"])
     assert np.all(np.isfinite(input_grad)) and np.all(np.isfinite(boxes_grad))
-    means, *_ = gradients(X, boxes_with(*box), normalization="valid")
+    means, *_ = output_and_gradients(X, boxes_with(*box), normalization="valid")
     expected = reference.box_conv2d(X, boxes_with(*inside), normalization="valid")
-    np.testing.assert_allclose(means, expected, atol=1e-5)
-    areas, input_grad, boxes_grad = gradients(X, boxes_with(*box))
+    np.testing.assert_allclose(means, expected, **VALUES["float32"])
+    areas, input_grad, boxes_grad = output_and_gradients(X, boxes_with(*box))
     np.testing.assert_allclose(areas[..., 2], 0, atol=1e-20)
     assert np.all(np.isfinite(input_grad)) and np.all(np.isfinite(boxes_grad))
 
 
 @pytest.mark.parametrize("box", [(1e30, 1e30, 2e30, 2e30), (-INF, -INF, -1e30, -1e30)])
-def test_far_boxes_see_nothing(box):
-    for normalization in ("area", "valid", None):
-        out, _, boxes_grad = gradients(X, boxes_with(*box), normalization=normalization)
-        assert np.all(out[..., 2] == 0) and np.all(boxes_grad[1, 0] == 0)
+@pytest.mark.parametrize("normalization", ["area", "valid", None])
+def test_boxes_far_outside_the_plane_give_zero(box, normalization):
+    out, _, boxes_grad = output_and_gradients(X, boxes_with(*box), normalization=normalization)
+    assert np.all(out[..., 2] == 0) and np.all(boxes_grad[1, 0] == 0)
 
 
-def test_float64_boxes_at_the_ends_of_the_type():
-    x = X.astype(np.float64)
-    for box in ((-1e308, -1e308, 1e308, 1e308), (0, 0, 5e-324, 5e-324), (0, 0, 1e-200, 1)):
-        boxes = BOXES.astype(np.float64)
-        boxes[1, 0] = box
-        out, input_grad, boxes_grad = gradients(x, boxes)
-        for found in (out, input_grad, boxes_grad):
-            assert np.all(np.isfinite(found))
-
-
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize(
-    ("shape", "boxes"),
+    "box", [(-1e308, -1e308, 1e308, 1e308), (0, 0, 5e-324, 5e-324), (0, 0, 1e-200, 1)]
+)
+def test_the_largest_and_smallest_float64_boxes_give_finite_results(box):
+    boxes = BOXES.astype(np.float64)
+    boxes[1, 0] = box
+    for found in output_and_gradients(X.astype(np.float64), boxes):
+        assert np.all(np.isfinite(found))
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize(
+    ("batch", "height", "width", "channels", "per_channel"),
     [
-        ((0, 6, 5, 3), (3, 2)),
-        ((2, 0, 5, 3), (3, 2)),
-        ((2, 6, 0, 3), (3, 2)),
-        ((2, 0, 0, 3), (3, 2)),
-        ((2, 6, 5, 0), (0, 2)),
-        ((2, 6, 5, 3), (3, 0)),
+        (0, 6, 5, 3, 2),
+        (2, 0, 5, 3, 2),
+        (2, 6, 0, 3, 2),
+        (2, 0, 0, 3, 2),
+        (2, 6, 5, 0, 2),
+        (2, 6, 5, 3, 0),
     ],
 )
-def test_zero_sizes(shape, boxes, data_format):
-    n, h, w, c = shape
-    shape = shape if data_format == "channels_last" else (n, c, h, w)
-    out, input_grad, boxes_grad = gradients(
-        np.ones(shape, np.float32), np.ones((*boxes, 4), np.float32), strides=2,
-        data_format=data_format,
-    )  # fmt: skip
-    expected = (n, -(-h // 2), -(-w // 2), boxes[0] * boxes[1])
-    if data_format == "channels_first":
-        expected = (expected[0], expected[3], *expected[1:3])
-    assert out.shape == expected
+def test_sizes_of_zero(batch, height, width, channels, per_channel, data_format):
+    shape = image_shape(data_format, height, width, channels, batch)
+    boxes = np.ones((channels, per_channel, 4), np.float32)
+    out, input_grad, boxes_grad = output_and_gradients(
+        np.ones(shape, np.float32), boxes, strides=2, data_format=data_format
+    )
+    size = -(-height // 2), -(-width // 2)
+    assert out.shape == image_shape(data_format, *size, channels * per_channel, batch)
     assert np.all(input_grad == 0) and input_grad.shape == shape
-    assert np.all(boxes_grad == 0) and boxes_grad.shape == (*boxes, 4)
+    assert np.all(boxes_grad == 0) and boxes_grad.shape == boxes.shape
 
 
 def test_integral_image_of_zero_sizes():
@@ -171,7 +172,7 @@ def test_integral_image_of_zero_sizes():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", "float64"])
-def test_boxes_of_another_dtype_are_named_with_the_remedy(dtype):
+def test_the_error_about_the_dtype_of_boxes_says_to_convert_them(dtype):
     if BACKEND == "jax" and dtype == "float64":
         pytest.skip("JAX has no float64 here")
     boxes = keras.ops.zeros((1, 1, 4), dtype)

@@ -1,4 +1,4 @@
-"""The operators on `KerasTensor`s: in functional models that are trained, saved and exported."""
+"""The operators in functional models, which are trained, saved and exported."""
 
 import keras
 import numpy as np
@@ -6,19 +6,16 @@ import pytest
 
 import tf_boxconv
 from tests.backend import tensor, tensorflow_only, to_float64
-from tests.layers.cases import DATA_FORMATS, image_shape, images
+from tests.boxes import boxes_anywhere
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.tolerances import VALUES
 
-IMPLEMENTATIONS = ("native", "portable")
-both = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-
-
-def some_boxes(channels=3, multiplier=2, dtype=np.float32):
-    rng = np.random.default_rng(0)
-    low = rng.uniform(-5, 1, (channels, multiplier, 2))
-    return np.concatenate([low, low + rng.uniform(1, 6, low.shape)], -1).astype(dtype)
+FLOAT32 = VALUES["float32"]
+BOXES = boxes_anywhere(3, 2, reach=5).astype(np.float32)
+both_implementations = pytest.mark.parametrize("implementation", ["native", "portable"])
 
 
-@both
+@both_implementations
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 @pytest.mark.parametrize(("strides", "normalization"), [(1, "area"), ((3, 2), None)])
 @pytest.mark.parametrize("known", [True, False])
@@ -32,28 +29,28 @@ def test_box_conv2d(implementation, data_format, strides, normalization, known, 
     x = images(image_shape(data_format, 9, 11, 3))
     size = (9, 11) if known else (None, None)
     inputs = keras.Input(image_shape(data_format, *size, 3)[1:])
-    outputs = tf_boxconv.box_conv2d(inputs, some_boxes(), **options)
-    wanted = to_float64(tf_boxconv.box_conv2d(x, some_boxes(), **options))
+    outputs = tf_boxconv.box_conv2d(inputs, BOXES, **options)
+    wanted = to_float64(tf_boxconv.box_conv2d(x, BOXES, **options))
     expected = (None, *wanted.shape[1:])
     if not known:
         spatial = (1, 2) if data_format == "channels_last" else (2, 3)
         expected = tuple(None if i in (0, *spatial) else n for i, n in enumerate(expected))
     assert isinstance(outputs, keras.KerasTensor) and outputs.shape == expected
     model = keras.Model(inputs, outputs)
-    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, **FLOAT32)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), wanted, **FLOAT32)
     assert loaded.to_json() == model.to_json()
 
 
 @pytest.mark.parametrize(
     "dtype", ["float16", "bfloat16", "float32", pytest.param("float64", marks=tensorflow_only)]
 )
-@both
-def test_dtypes(implementation, dtype):
+@both_implementations
+def test_the_output_has_the_dtype_of_the_input(implementation, dtype):
     inputs = keras.Input((9, 11, 3), dtype=dtype)
-    outputs = tf_boxconv.box_conv2d(inputs, some_boxes(), implementation=implementation)
+    outputs = tf_boxconv.box_conv2d(inputs, BOXES, implementation=implementation)
     assert outputs.dtype == dtype
     got = keras.Model(inputs, outputs)(tensor(images((2, 9, 11, 3)), dtype))
     assert keras.backend.standardize_dtype(got.dtype) == dtype
@@ -61,37 +58,37 @@ def test_dtypes(implementation, dtype):
     assert table.dtype == ("float64" if dtype == "float64" else "float32")
 
 
-@both
-def test_boxes_that_are_symbolic(implementation):
-    """The boxes are an input, the images another or given."""
-    x, boxes = images((2, 9, 11, 3)), some_boxes()
+@both_implementations
+def test_boxes_may_be_an_input(implementation):
+    """The images are another input, or constant."""
+    x, boxes = images((2, 9, 11, 3)), BOXES
     inputs, box_input = keras.Input((None, None, 3)), keras.Input(batch_shape=(3, None, 4))
     outputs = tf_boxconv.box_conv2d(inputs, box_input, implementation=implementation)
     assert outputs.shape == (None, None, None, None)
     model = keras.Model([inputs, box_input], outputs)
     wanted = to_float64(tf_boxconv.box_conv2d(x, boxes))
     got = model([tensor(x), tensor(boxes)])
-    np.testing.assert_allclose(to_float64(got), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(to_float64(got), wanted, **FLOAT32)
     fixed = tf_boxconv.box_conv2d(tensor(x), box_input, implementation=implementation)
     assert fixed.shape == (2, 9, 11, None)
     got = keras.Model(box_input, fixed)(tensor(boxes))
-    np.testing.assert_allclose(to_float64(got), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(to_float64(got), wanted, **FLOAT32)
 
 
 @pytest.mark.parametrize("kind", ["list", "array", "tensor", "variable"])
-def test_boxes_that_are_given(kind, tmp_path):
+def test_boxes_may_be_a_constant(kind, tmp_path):
     make = {"list": np.ndarray.tolist, "array": np.asarray, "tensor": tensor}
-    boxes = make.get(kind, keras.Variable)(some_boxes())
+    boxes = make.get(kind, keras.Variable)(BOXES)
     inputs = keras.Input((9, 11, 3))
     model = keras.Model(inputs, tf_boxconv.box_conv2d(inputs, boxes))
     x = images((2, 9, 11, 3))
-    wanted = to_float64(tf_boxconv.box_conv2d(x, some_boxes()))
-    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+    wanted = to_float64(tf_boxconv.box_conv2d(x, BOXES))
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, **FLOAT32)
     if kind == "variable":
-        return  # Of no layer: Keras does not save it for its own operations either.
+        return  # Keras does not save a variable that belongs to no layer.
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), wanted, **FLOAT32)
 
 
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
@@ -106,14 +103,14 @@ def test_integral_image(data_format, size, tmp_path):
     model.save(tmp_path / "model.keras")
     wanted = to_float64(tf_boxconv.integral_image(x, data_format=data_format))
     for either in (model, keras.models.load_model(tmp_path / "model.keras")):
-        np.testing.assert_allclose(either.predict(x, verbose=0), wanted, rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(either.predict(x, verbose=0), wanted, **FLOAT32)
 
 
 def test_a_model_with_operators_trains():
-    """Gradients pass through to the layers before and to boxes that a network makes."""
+    """Gradients pass through the operator to the layers before it."""
     inputs = keras.Input((9, 11, 3))
     x = keras.layers.Conv2D(3, 1, name="before")(inputs)
-    x = tf_boxconv.box_conv2d(x, some_boxes(), strides=2, name="boxes")
+    x = tf_boxconv.box_conv2d(x, BOXES, strides=2, name="boxes")
     model = keras.Model(inputs, keras.layers.Conv2D(1, 1)(x))
     assert any(operation.name == "boxes" for operation in model.operations)
     model.compile("sgd", "mse")
@@ -127,32 +124,32 @@ def test_a_model_with_operators_trains():
 
 
 @tensorflow_only
-def test_a_model_with_operators_is_exported(tmp_path):
+def test_a_model_with_operators_can_be_exported(tmp_path):
     import tensorflow as tf
 
     inputs = keras.Input((9, 11, 3))
-    model = keras.Model(inputs, tf_boxconv.box_conv2d(inputs, some_boxes()))
+    model = keras.Model(inputs, tf_boxconv.box_conv2d(inputs, BOXES))
     x = images((2, 9, 11, 3))
     tf_boxconv.export(model, tmp_path / "portable", "saved_model_portable")
     served = tf.saved_model.load(str(tmp_path / "portable"))
     (got,) = served.signatures["serving_default"](tf.constant(x)).values()
-    np.testing.assert_allclose(got.numpy(), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got.numpy(), model.predict(x, verbose=0), **FLOAT32)
 
 
 @pytest.mark.parametrize(
     ("shape", "boxes", "error", "message"),
     [
-        ((9, 3), some_boxes(), ValueError, r"`x` must have rank 4.*\(None, 9, 3\)"),
-        ((9, 11, 5), some_boxes(), ValueError, r"one row per channel of `x`, 5"),
-        ((9, 11, 3), some_boxes()[0], ValueError, r"`boxes` must have shape \[C, M, 4\]"),
-        ((9, 11, 3), some_boxes(dtype=np.float16), TypeError, "`boxes` must be float32"),
+        ((9, 3), BOXES, ValueError, r"`x` must have rank 4.*\(None, 9, 3\)"),
+        ((9, 11, 5), BOXES, ValueError, r"one row per channel of `x`, 5"),
+        ((9, 11, 3), BOXES[0], ValueError, r"`boxes` must have shape \[C, M, 4\]"),
+        ((9, 11, 3), BOXES.astype(np.float16), TypeError, "`boxes` must be float32"),
     ],
 )
-def test_bad_arguments(shape, boxes, error, message):
+def test_bad_arguments_are_refused(shape, boxes, error, message):
     with pytest.raises(error, match=message):
         tf_boxconv.box_conv2d(keras.Input(shape), tensor(boxes))
     if len(shape) == 2:
         with pytest.raises(error, match=message):
             tf_boxconv.integral_image(keras.Input(shape))
     with pytest.raises(TypeError, match=r"`x` must be float16.*int32"):
-        tf_boxconv.box_conv2d(keras.Input((9, 11, 3), dtype="int32"), some_boxes())
+        tf_boxconv.box_conv2d(keras.Input((9, 11, 3), dtype="int32"), BOXES)

@@ -1,4 +1,4 @@
-"""What the callback writes, read back."""
+"""Reads back the files that `BoxLogger` writes."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.images import images
 from tf_boxconv import visualize
 from tf_boxconv.layers import BoxBottleneck, DepthwiseBoxConv2D
 
@@ -25,9 +26,9 @@ def _model():
 
 
 def _fit(model, *callbacks, epochs=2):
-    images = np.random.default_rng(0).normal(size=(24, 12, 12, 2)).astype(np.float32)
+    inputs = images((24, 12, 12, 2))
     targets = np.ones((24, *model.output_shape[1:]), np.float32)
-    model.fit(images, targets, batch_size=4, epochs=epochs, verbose=0, callbacks=[*callbacks])
+    model.fit(inputs, targets, batch_size=4, epochs=epochs, verbose=0, callbacks=[*callbacks])
 
 
 def _events(folder):
@@ -39,7 +40,7 @@ def _events(folder):
     return found
 
 
-def test_tensorboard_gets_pictures_and_histograms(tmp_path):
+def test_tensorboard_receives_pictures_and_histograms(tmp_path):
     model = _model()
     _fit(model, visualize.BoxLogger(tmp_path))
     events = _events(tmp_path)
@@ -49,14 +50,14 @@ def test_tensorboard_gets_pictures_and_histograms(tmp_path):
                 assert (f"boxes/{layer}/{name}", step) in events
             width, height, png, *_ = events[f"boxes/{layer}", step]
             assert tf.io.decode_png(png).shape == (int(height), int(width), 3)
-    # The last histogram holds the boxes as they are now: left edge, right edge, count.
+    # The last histogram is of the trained model. Its rows are left edge, right edge, count.
     buckets = events["boxes/first/height", 1]
     heights = visualize.box_sizes(model.get_layer("first"))[..., 0]
     assert buckets[:, 2].sum() == heights.size
     np.testing.assert_allclose([buckets[0, 0], buckets[-1, 1]], [heights.min(), heights.max()])
 
 
-def test_animation_has_a_frame_for_the_start_and_every_few_batches(tmp_path):
+def test_the_animation_has_a_frame_for_the_start_and_every_few_batches(tmp_path):
     path = tmp_path / "new" / "boxes.gif"
     _fit(_model(), visualize.BoxLogger(animation=path, every=4))
     with Image.open(path) as animation:
@@ -66,11 +67,11 @@ def test_animation_has_a_frame_for_the_start_and_every_few_batches(tmp_path):
         for index in range(animation.n_frames):
             animation.seek(index)
             frames.append(np.asarray(animation.convert("RGB")).astype(int))
-    assert np.abs(frames[0] - frames[-1]).max() > 50  # The boxes move.
+    assert np.abs(frames[0] - frames[-1]).max() > 50  # the boxes move
     assert [p.name for p in path.parent.iterdir()] == ["boxes.gif"]
 
 
-def test_one_frame_an_epoch_by_default(tmp_path):
+def test_the_animation_has_one_frame_per_epoch_by_default(tmp_path):
     _fit(_model(), visualize.BoxLogger(animation=tmp_path / "boxes.gif"), epochs=3)
     with Image.open(tmp_path / "boxes.gif") as animation:
         assert animation.n_frames == 4
@@ -81,7 +82,7 @@ def test_layers_are_chosen_by_name(tmp_path):
     assert {tag.split("/")[1] for tag, _ in _events(tmp_path)} == {"second"}
 
 
-def test_layers_of_several_blocks_are_told_apart(tmp_path):
+def test_layers_of_several_blocks_get_different_names(tmp_path):
     blocks = [BoxBottleneck(2, name=name) for name in ("near", "far")]
     model = keras.Sequential([keras.Input((12, 12, 2)), *blocks])
     model.compile("sgd", "mse")
@@ -94,8 +95,10 @@ def test_layers_of_several_blocks_are_told_apart(tmp_path):
         _fit(model, visualize.BoxLogger(layers=["box_conv"]))
 
 
-@pytest.mark.skipif(keras.config.backend() == "torch", reason="Keras has no such steps there")
-def test_several_steps_an_execution(tmp_path):
+@pytest.mark.skipif(
+    keras.config.backend() == "torch", reason="Keras has no `steps_per_execution` on PyTorch"
+)
+def test_frames_are_counted_in_steps_under_steps_per_execution(tmp_path):
     model = _model()
     model.compile("sgd", "mse", steps_per_execution=2)
     logger = visualize.BoxLogger(animation=tmp_path / "boxes.gif", every=4, first_batch=100)
@@ -104,7 +107,7 @@ def test_several_steps_an_execution(tmp_path):
     assert titles == [f"{steps} steps" for steps in (100, 104, 108, 112)]
 
 
-def test_boxes_without_end_are_drawn(tmp_path):
+def test_infinite_boxes_can_be_drawn(tmp_path):
     model = _model()
     boxes = np.array(keras.ops.convert_to_numpy(model.get_layer("second").boxes))
     boxes[0, 0] = [-np.inf, -1, np.inf, 1]
@@ -117,7 +120,7 @@ def test_boxes_without_end_are_drawn(tmp_path):
     assert (tmp_path / "boxes.gif").exists()
 
 
-def test_wrong_arguments():
+def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"`animation` must be a path that ends in \.gif"):
         visualize.BoxLogger(animation="boxes.mp4")
     with pytest.raises(ValueError, match="`every` must be at least 1"):

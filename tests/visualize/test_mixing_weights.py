@@ -1,4 +1,4 @@
-"""Finding the 1x1 convolution behind a box layer."""
+"""`mixing_weights` finds the 1x1 convolution that mixes the outputs of a box layer."""
 
 import keras
 import numpy as np
@@ -13,14 +13,14 @@ def _image(data_format="channels_last"):
     return keras.Input((8, 8, 6) if data_format == "channels_last" else (6, 8, 8))
 
 
-def test_a_layer_that_mixes_by_itself():
+def test_a_box_conv2d_has_its_own_mixing_weights():
     layer = BoxConv2D(5, depth_multiplier=2)
     layer(np.zeros((1, 8, 8, 3)))
     np.testing.assert_array_equal(visualize.mixing_weights(layer), np.asarray(layer.kernel))
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_behind_a_concatenation(data_format):
+def test_a_1x1_convolution_behind_a_concatenation_is_found(data_format):
     image = _image(data_format)
     boxes = DepthwiseBoxConv2D(2, data_format=data_format)
     axis = -1 if data_format == "channels_last" else 1
@@ -33,7 +33,7 @@ def test_behind_a_concatenation(data_format):
     np.testing.assert_array_equal(visualize.mixing_weights(boxes), kernel[6:18])
 
 
-def test_nested_concatenations():
+def test_a_1x1_convolution_behind_nested_concatenations_is_found():
     image = _image()
     boxes = DepthwiseBoxConv2D(1)
     x = keras.layers.Concatenate()([image, boxes(image)])
@@ -54,7 +54,7 @@ def test_nested_concatenations():
         keras.layers.AveragePooling2D(2),
     ],
 )
-def test_what_does_not_mix_channels_by_1x1(following):
+def test_other_layers_are_not_taken_for_a_1x1_convolution(following):
     image = _image()
     boxes = DepthwiseBoxConv2D()
     x = boxes(image)
@@ -63,13 +63,13 @@ def test_what_does_not_mix_channels_by_1x1(following):
     assert visualize.mixing_weights(boxes) is None
 
 
-def test_a_layer_on_its_own():
+def test_a_layer_outside_a_model_has_none():
     layer = DepthwiseBoxConv2D()
     layer(np.zeros((1, 8, 8, 3)))
     assert visualize.mixing_weights(layer) is None
 
 
-def test_every_box_layer_of_the_pose_net():
+def test_all_box_layers_of_the_u_net_have_mixing_weights():
     model = models.build("u_net", image_size=32, width=8)
     layers = list(description.box_layers(model))
     assert len(layers) == 11

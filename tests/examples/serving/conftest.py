@@ -1,3 +1,5 @@
+"""A small exported model, pictures for it, and the C++ programs that load it."""
+
 import shutil
 
 import pytest
@@ -22,7 +24,7 @@ def predictor(run_folder):
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """A photograph where there is one, else a generated picture, and others of odd sizes."""
+    """A photograph if there is one, else a generated picture, and pictures of odd sizes."""
     generated = request_files.generated_pictures([(300, 200), (1, 1), (37, 200), (96, 96)])
     real = DATA_DIR / "lsp" / "images" / "im1001.jpg"
     return [read_image(real), *generated[1:]] if real.exists() else generated
@@ -30,7 +32,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def version(predictor, tmp_path_factory):
-    """`models/pose/1`, with its warm-up requests."""
+    """The folder `models/pose/1` of an exported version, with its warm-up requests."""
     pytest.importorskip("tensorflow_serving.apis")
     models = tmp_path_factory.mktemp("models")
     return serving_export.export_version(predictor, models / "pose")
@@ -38,7 +40,7 @@ def version(predictor, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory):
-    """The C++ programs, by the interface they use."""
+    """The C++ programs, by the interface of TensorFlow that they use."""
     if shutil.which("c++") is None:
         pytest.skip("no C++ compiler")
     return native_loader.build(tmp_path_factory.mktemp("loader"))

@@ -1,6 +1,6 @@
-"""Stands in for TensorFlow ModelServer: its two interfaces, with the exported model behind them.
+"""A stand-in for TensorFlow ModelServer, with the part of gRPC and REST that the clients use.
 
-Only what the clients use of them. The model is the real one, run by TensorFlow in Python.
+It runs the real exported model in Python.
 """
 
 import base64
@@ -16,7 +16,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 
 class Model:
-    """Runs signatures of a SavedModel under the name of its folder."""
+    """A SavedModel, served under the name of its folder."""
 
     def __init__(self, version):
         self.name = version.parent.name
@@ -49,7 +49,7 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 @contextlib.contextmanager
 def grpc_server(model: Model):
-    """Yields the address."""
+    """Yields the server's address."""
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(model), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -60,7 +60,7 @@ def grpc_server(model: Model):
 
 @contextlib.contextmanager
 def rest_server(model: Model):
-    """Yields the address."""
+    """Yields the server's address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):

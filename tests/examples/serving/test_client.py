@@ -1,4 +1,4 @@
-"""Both clients against a stand-in for the server that runs the real exported model."""
+"""Both clients against a stand-in for the server, which runs the real exported model."""
 
 import contextlib
 import http.server
@@ -46,7 +46,7 @@ def predict(protocol, *arguments):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_gives_the_models_answer(addresses, predictor, photos, protocol):
+def test_answers_are_those_of_the_model(addresses, predictor, photos, protocol):
     file = encode(photos[0])
     joints, scores = predict(protocol, addresses[protocol], "pose", file)
     expected = predictor.predict_encoded([file])
@@ -55,7 +55,7 @@ def test_gives_the_models_answer(addresses, predictor, photos, protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_says_what_the_server_says(addresses, protocol):
+def test_errors_of_the_server_are_passed_on(addresses, protocol):
     with pytest.raises(ServerError, match=r"(?s)(INVALID_ARGUMENT|400): .*Unknown image file"):
         predict(protocol, addresses[protocol], "pose", b"no picture at all")
     with pytest.raises(ServerError, match=r"(NOT_FOUND|404): Servable not found.*hands"):
@@ -65,7 +65,7 @@ def test_says_what_the_server_says(addresses, protocol):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_command_draws_the_answer(addresses, photo, version, tmp_path, capsys, protocol):
+def test_the_command_draws_the_answer(addresses, photo, version, tmp_path, capsys, protocol):
     output = tmp_path / "pose.png"
     skeleton = str(version / "assets" / "skeleton.json")
     arguments = [f"--{protocol}", addresses[protocol], "--output", str(output)]
@@ -78,7 +78,7 @@ def test_command_draws_the_answer(addresses, photo, version, tmp_path, capsys, p
     assert "head top" in capsys.readouterr().out
 
 
-def test_command_errors_are_one_line(addresses, photo, tmp_path, capsys):
+def test_errors_of_the_command_are_one_line(addresses, photo, tmp_path, capsys):
     output = ["--output", str(tmp_path / "pose.png")]
     for arguments, message in [
         ([str(photo), "--grpc", "127.0.0.1:1", *output, "--timeout", "5"], "127.0.0.1:1"),
@@ -116,14 +116,14 @@ def test_command_errors_are_one_line(addresses, photo, tmp_path, capsys):
         (["--rest", "a:1", "--timeout", "inf"], "must be more than 0"),
     ],
 )
-def test_wrong_arguments(capsys, arguments, words):
+def test_bad_arguments_are_refused(capsys, arguments, words):
     with pytest.raises(SystemExit) as raised:
         client.main(["photo.png", "--output", "pose.png", *arguments])
     assert raised.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_is_read_is_not_replaced(photo, tmp_path, monkeypatch, protocol):
+def test_the_input_is_not_overwritten(photo, tmp_path, monkeypatch, protocol):
     monkeypatch.chdir(tmp_path)
     before = photo.read_bytes()
     for output in ("photo.png", "./photo.png", str(photo)):
@@ -133,14 +133,14 @@ def test_what_is_read_is_not_replaced(photo, tmp_path, monkeypatch, protocol):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"joint_names": 3}'])
-def test_a_skeleton_that_is_none(photo, tmp_path, content):
+def test_files_that_are_no_skeleton_are_refused(photo, tmp_path, content):
     (tmp_path / "skeleton.json").write_text(content)
     arguments = ["--skeleton", str(tmp_path / "skeleton.json"), "--rest", "127.0.0.1:1"]
     message = refused(client.main, photo, "--output", tmp_path / "o.png", *arguments)
     assert message.startswith("error: --skeleton ") and "is not the skeleton" in message
 
 
-def test_a_skeleton_of_other_joints(addresses, photo, tmp_path):
+def test_a_skeleton_with_another_number_of_joints_is_refused(addresses, photo, tmp_path):
     path = tmp_path / "skeleton.json"
     path.write_text(json.dumps(Skeleton(("neck",), (), (), (0, 0)).to_metadata()))
     for protocol in PROTOCOLS:
@@ -149,8 +149,7 @@ def test_a_skeleton_of_other_joints(addresses, photo, tmp_path):
         assert "[14, 2], but the skeleton has 1 joints" in message
 
 
-def test_the_other_protocols_port(addresses, photo, tmp_path):
-    """Each client says so in a line when something else answers."""
+def test_the_port_of_the_other_protocol_gives_a_one_line_error(addresses, photo, tmp_path):
     for protocol, other in zip(PROTOCOLS, reversed(PROTOCOLS), strict=True):
         arguments = [f"--{protocol}", addresses[other], "--timeout", "10"]
         message = refused(client.main, photo, "--output", tmp_path / "o.png", *arguments)
@@ -176,7 +175,7 @@ def test_the_other_protocols_port(addresses, photo, tmp_path):
         + b"]}]}",
     ],
 )
-def test_an_answer_that_is_none(photo, tmp_path, body):
+def test_a_malformed_answer_gives_a_one_line_error(photo, tmp_path, body):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -195,8 +194,8 @@ def test_an_answer_that_is_none(photo, tmp_path, body):
     assert message.startswith(f"error: {address}: ")
 
 
-def test_an_answer_that_trickles_in(photo, tmp_path):
-    """A timeout of a socket counts from the last byte."""
+def test_the_timeout_counts_from_the_start_of_an_answer(photo, tmp_path):
+    """A socket's own timeout would count from the last byte."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -220,8 +219,8 @@ def test_an_answer_that_trickles_in(photo, tmp_path):
     assert "no answer: timed out" in message and time.monotonic() - start < 10
 
 
-def test_needs_no_op_library(addresses, photo, tmp_path):
-    """A client's machine has neither the op library nor Keras's layers loaded."""
+def test_clients_run_without_the_package(addresses, photo, tmp_path):
+    """The machine of a client has no op library."""
     code = (
         "import sys; sys.modules['tf_boxconv'] = None\n"
         "from examples.serving import client; client.main(sys.argv[1:])"

@@ -1,3 +1,5 @@
+"""Exported versions: numbering, warm-up requests, and errors that leave nothing behind."""
+
 import subprocess
 import sys
 
@@ -15,8 +17,8 @@ def read_warmup(version):
     return [log_pb2.PredictionLog.FromString(record.numpy()) for record in records]
 
 
-def test_warmup_requests_run(version):
-    """Each as the server plays it: by its signature's name, on the exported model."""
+def test_warmup_requests_run_on_the_exported_model(version):
+    """The server replays each one by the name of its signature."""
     logs = read_warmup(version)
     loaded = tf.saved_model.load(str(version))
     assert len(logs) == 2 * len(export.WARMUP_SIZES)
@@ -31,7 +33,7 @@ def test_warmup_requests_run(version):
     )
 
 
-def test_versions_count_on(tmp_path):
+def test_a_new_version_gets_the_next_number(tmp_path):
     model = tmp_path / "pose"
     assert export.next_version(model) == model / "1"
     for name in ("1", "2", "10", ".11-scratch", "notes"):
@@ -39,7 +41,7 @@ def test_versions_count_on(tmp_path):
     assert export.next_version(model) == model / "11"
 
 
-def test_nothing_half_written_gets_a_version(predictor, tmp_path, monkeypatch):
+def test_a_failed_export_leaves_no_version(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
 
     def fail(*_):
@@ -52,7 +54,7 @@ def test_nothing_half_written_gets_a_version(predictor, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_command(run_folder, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_one_version_after_another(run_folder, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorflow_serving.apis")
     monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     for number in ("1", "2"):
@@ -62,7 +64,7 @@ def test_command(run_folder, tmp_path, monkeypatch, capsys):
     assert "nowhere" in refused(export.main, "--run", "nowhere", "--models", tmp_path)
 
 
-def test_says_how_to_install_the_protocol_buffers():
+def test_the_error_about_missing_protocol_buffers_says_how_to_install_them():
     code = (
         "import sys; sys.modules['tensorflow_serving'] = None\n"
         "from examples.serving import serving_api\n"
@@ -74,7 +76,7 @@ def test_says_how_to_install_the_protocol_buffers():
 
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "a/b", "/abs"])
-def test_names_of_models(run_folder, tmp_path, capsys, name):
+def test_bad_names_of_models_are_refused(run_folder, tmp_path, capsys, name):
     with pytest.raises(SystemExit) as raised:
         export.main(["--run", str(run_folder), "--models", str(tmp_path), "--name", name])
     assert raised.value.code == 2 and "--name" in capsys.readouterr().err
@@ -82,11 +84,11 @@ def test_names_of_models(run_folder, tmp_path, capsys, name):
 
 
 @pytest.mark.parametrize("models", ["", "/proc/models"])
-def test_models_that_cannot_be_written(run_folder, models):
+def test_a_folder_that_cannot_be_written_is_refused(run_folder, models):
     assert "--models" in refused(export.main, "--run", run_folder, "--models", models)
 
 
-def test_models_that_is_a_file(run_folder, tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused(run_folder, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert "file" in refused(export.main, "--run", run_folder, "--models", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"

@@ -1,4 +1,4 @@
-"""The SavedModel in C++: by the class that TensorFlow ModelServer uses, and by the C API."""
+"""The SavedModel in C++, loaded by TensorFlow ModelServer's class and by the C API."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 @pytest.fixture(scope="module")
 def requests(predictor, version, photos, tmp_path_factory):
-    """The folder of request files, and how many of them are right and wrong."""
+    """The folder of request files, and the numbers of valid and of bad ones."""
     right = dict(request_files.valid_requests(predictor, photos))
     wrong = dict(request_files.invalid_requests(photos[0]))
     folder = tmp_path_factory.mktemp("requests")
@@ -19,7 +19,7 @@ def requests(predictor, version, photos, tmp_path_factory):
 
 
 @pytest.mark.parametrize("api", native_loader.APIS)
-def test_agrees_with_keras_from_several_threads(programs, version, requests, api):
+def test_answers_equal_keras_on_several_threads(programs, version, requests, api):
     folder, right, wrong = requests
     report = native_loader.run(programs[api], version, folder, threads=4)
     assert report["problems"] == []
@@ -29,8 +29,8 @@ def test_agrees_with_keras_from_several_threads(programs, version, requests, api
 
 
 @pytest.mark.parametrize("api", native_loader.APIS)
-def test_goes_on_under_load(programs, version, requests, api):
-    """What the soak does for minutes, for seconds."""
+def test_memory_does_not_grow_under_load(programs, version, requests, api):
+    """For seconds. The soak test runs for minutes."""
     report = native_loader.run(programs[api], version, requests[0], threads=8, seconds=4)
     assert report["problems"] == []
     assert report["answered"] and report["refused"]
@@ -38,8 +38,8 @@ def test_goes_on_under_load(programs, version, requests, api):
     assert f"| requests | {report['requests']:,} |" in soak.table(report)
 
 
-def test_finds_wrong_answers_and_refusals(programs, version, predictor, photos, tmp_path):
-    """The comparison is one: an answer off by 1e-3, NaN, and the wrong kind are all found."""
+def test_wrong_answers_and_refusals_are_found(programs, version, predictor, photos, tmp_path):
+    """Answers that are off by 1e-3, NaN or of another shape, and requests wrongly refused."""
     (name, request), *_ = request_files.valid_requests(predictor, photos[:1])
     joints, scores = request.outputs["joints"], request.outputs["scores"]
     off = joints.copy()
@@ -64,7 +64,9 @@ def test_finds_wrong_answers_and_refusals(programs, version, predictor, photos, 
 
 
 @pytest.mark.parametrize("api", native_loader.APIS)
-def test_says_what_is_missing(programs, version, requests, tmp_path, monkeypatch, api):
+def test_the_error_names_the_missing_model_or_library(
+    programs, version, requests, tmp_path, monkeypatch, api
+):
     program, folder = programs[api], requests[0]
     with pytest.raises(native_loader.LoaderError, match=r"exit code 2: error: .*SavedModel"):
         native_loader.run(program, tmp_path / "nothing", folder, threads=1)

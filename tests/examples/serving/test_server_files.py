@@ -1,4 +1,4 @@
-"""The patch of the server's sources and the server's configuration files."""
+"""The patch to the server's sources, and the server's configuration files."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ from examples.serving import patch_model_server
 
 REPOSITORY = Path(patch_model_server.__file__).resolve().parents[2]
 
-# The form of the list in TensorFlow Serving's sources.
+# The list as TensorFlow Serving's sources have it.
 BUILD = """
 load("//tensorflow_serving:serving.bzl", "if_v2")
 
@@ -34,12 +34,12 @@ cc_library(
 """
 
 
-def test_ops_go_into_the_servers_list(tmp_path, capsys):
+def test_the_op_library_is_added_to_the_servers_list_once(tmp_path, capsys):
     folder = tmp_path / "tensorflow_serving" / "model_servers"
     folder.mkdir(parents=True)
     (folder / "BUILD").write_text(BUILD)
     (tmp_path / "WORKSPACE").write_text('workspace(name = "tf_serving")\n')
-    for _ in range(2):  # The second time changes nothing.
+    for _ in range(2):  # the second call changes nothing
         patch_model_server.main([str(tmp_path), "/tf_boxconv"])
         expected = BUILD.replace(
             '    "@org_tensorflow_text//tensorflow_text:ops_lib",\n',
@@ -51,13 +51,12 @@ def test_ops_go_into_the_servers_list(tmp_path, capsys):
         assert workspace.count("local_repository(") == 1 and 'path = "/tf_boxconv"' in workspace
 
 
-def test_an_unknown_source_tree_is_refused():
+def test_a_source_tree_without_the_list_is_refused():
     with pytest.raises(ValueError, match="no list SUPPORTED_TENSORFLOW_OPS"):
         patch_model_server.add_op_library("cc_library()\n")
 
 
-def test_command_errors_are_one_line(tmp_path, capsys):
-    """And the tree is as it was."""
+def test_errors_of_the_command_are_one_line_and_change_no_file(tmp_path, capsys):
     folder = tmp_path / "tree" / "tensorflow_serving" / "model_servers"
     folder.mkdir(parents=True)
     tree = str(tmp_path / "tree")
@@ -79,8 +78,8 @@ def test_command_errors_are_one_line(tmp_path, capsys):
         assert raised.value.code == 2 and "usage: " in capsys.readouterr().err
 
 
-def test_needs_nothing_but_python(tmp_path):
-    """It runs in the image that builds the server, as a file."""
+def test_the_patch_needs_only_the_standard_library(tmp_path):
+    """It runs as a file in the image that builds the server."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", patch_model_server.__file__, "--help"],
         capture_output=True,
@@ -91,7 +90,7 @@ def test_needs_nothing_but_python(tmp_path):
     assert done.returncode == 0 and "TREE" in done.stdout and not done.stderr
 
 
-def test_label_and_copied_files_exist():
+def test_the_label_and_the_files_that_the_dockerfile_copies_exist():
     target = patch_model_server.LABEL.rpartition(":")[2]
     assert f'name = "{target}"' in (REPOSITORY / "BUILD").read_text()
     dockerfile = (REPOSITORY / "examples" / "serving" / "Dockerfile").read_text()
@@ -100,7 +99,7 @@ def test_label_and_copied_files_exist():
             assert (REPOSITORY / source).exists(), source
 
 
-def test_model_config_is_one():
+def test_the_model_configuration_can_be_parsed():
     config_pb2 = pytest.importorskip("tensorflow_serving.config.model_server_config_pb2")
     from google.protobuf import text_format
 

@@ -1,3 +1,5 @@
+"""The soak test's verdict, table and command line."""
+
 import re
 import signal
 
@@ -23,21 +25,21 @@ REPORT = {
 }
 
 
-def test_passes_or_fails_by_what_happened():
+def test_wrong_answers_wrong_refusals_and_growing_memory_fail():
     assert soak.passed(REPORT)
     assert not soak.passed(REPORT | {"wrongly_answered": 1})
     assert not soak.passed(REPORT | {"wrongly_refused": 1})
     assert not soak.passed(REPORT | {"memory_mib": [500, *range(600, 700, 5)]})
 
 
-def test_table_shows_all():
+def test_the_table_shows_counts_latencies_and_memory():
     table = soak.table(REPORT)
     for row in ("| requests | 1,234 |", "p50 / p99 ms | 10 / 20 |", "at the end, MiB | 600 |"):
         assert row in table
 
 
 @pytest.mark.timeout(1200)
-def test_command(programs, run_folder, capsys, monkeypatch):
+def test_the_command_runs_a_short_soak(programs, run_folder, capsys, monkeypatch):
     monkeypatch.setattr(soak.native_loader, "build", lambda folder, apis: programs)
     monkeypatch.setattr(soak, "SIZES", ((64, 48), (1, 1), (20, 70)))
     soak.main(["--run", str(run_folder), "--minutes", "0.03", "--threads", "2"])
@@ -49,7 +51,7 @@ def test_command(programs, run_folder, capsys, monkeypatch):
     ("option", "value"),
     [("--minutes", "0"), ("--minutes", "nan"), ("--threads", "0"), ("--count", "-1")],
 )
-def test_wrong_arguments(capsys, option, value):
+def test_bad_arguments_are_refused(capsys, option, value):
     with pytest.raises(SystemExit) as raised:
         soak.main(["--run", "nowhere", option, value])
     assert raised.value.code == 2 and re.search(
@@ -57,7 +59,7 @@ def test_wrong_arguments(capsys, option, value):
     )
 
 
-def test_ctrl_c_is_one_line(monkeypatch):
+def test_ctrl_c_gives_a_one_line_error(monkeypatch):
     def stopped(run, **_):
         raise interruption.Stopped(signal.SIGINT)
 
@@ -67,7 +69,7 @@ def test_ctrl_c_is_one_line(monkeypatch):
 
 
 @pytest.mark.parametrize("photos", ["nowhere", "file"])
-def test_photos_that_are_none(tmp_path, monkeypatch, photos):
+def test_a_folder_without_photos_is_refused(tmp_path, monkeypatch, photos):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     assert photos in refused(soak.main, "--run", "nowhere", "--photos", photos)

@@ -1,4 +1,4 @@
-"""The page, built with a small network, in a real browser."""
+"""The page in a real browser, built with a small network."""
 
 import base64
 import io
@@ -21,8 +21,8 @@ from tests.examples.commands import refused
 from tests.examples.pose.picture_kinds import KINDS
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
 
-# Kinds of files that browsers show. Each converts CMYK in its own way, and Chromium does not look
-# for the orientation of a PNG after the pixels.
+# Files that browsers show. Left out: CMYK, which each browser converts in its own way, and a PNG
+# whose orientation follows the pixels, where Chromium does not look for it.
 SHOWN_BY_BROWSERS = [
     kind
     for kind in KINDS
@@ -64,13 +64,13 @@ def png(image):
     return buffer.getvalue()
 
 
-def test_everything_is_in_one_folder(page):
+def test_the_page_needs_no_file_outside_its_folder(page):
     names = {entry.name for entry in page.parent.iterdir()}
     assert names == {*build.PAGE_FILES, "tf.min.js", "model.js"}
     assert "http" not in page.read_text()
 
 
-def test_existing_pages_stay(page, run_folder):
+def test_an_existing_page_is_not_overwritten_by_default(page, run_folder):
     assert " exists" in refused(build.main, "--run", run_folder, "--output", page.parent)
 
 
@@ -96,8 +96,8 @@ def test_only_an_earlier_page_is_replaced(page, run_folder, tmp_path):
     build.main([*arguments, str(tmp_path / "page")])
 
 
-def test_finds_what_the_predictor_finds(opened, run_folder):
-    # Of the network's own size: nothing is resampled, which browsers do in their own way.
+def test_poses_are_those_of_the_predictor(opened, run_folder):
+    # Of the network's size, because each browser resamples in its own way.
     image = draw_figure(0, "test", 3, size=IMAGE_SIZE).image
     opened.drop("figure.png", png(image))
     assert opened.wait_for("done", "error") == "done"
@@ -108,8 +108,8 @@ def test_finds_what_the_predictor_finds(opened, run_folder):
 
 
 @pytest.mark.parametrize("kind", SHOWN_BY_BROWSERS)
-def test_reads_pictures_as_predict_does(opened, kind):
-    """At the picture's own size, so that nothing is resampled."""
+def test_pictures_have_the_pixels_that_predict_reads(opened, kind):
+    """At the size of the picture, so that nothing is resampled."""
     opened.drop(f"picture.{kind.split('_')[0]}", KINDS[kind], f"image/{kind.split('_')[0]}")
     assert opened.wait_for("done", "error") == "done"
     script = """
@@ -129,11 +129,11 @@ def test_reads_pictures_as_predict_does(opened, kind):
     top, left = (side - height) // 2, (side - width) // 2
     square = np.array(pixels, np.uint8).reshape(side, side, 4)
     seen = square[top : top + height, left : left + width, :3]
-    # Browsers hold colours multiplied by alpha, which rounds.
+    # Browsers store colours multiplied by alpha, which rounds.
     np.testing.assert_allclose(seen.astype(int), expected, atol=BROWSER_TOLERANCE)
 
 
-def test_rounds_sides_as_the_predictor_does(opened):
+def test_the_letterbox_rounds_sides_as_the_predictor_does(opened):
     script = """
     return arguments[0].map(([width, height]) => {
       const { toPicture } = letterbox(new OffscreenCanvas(width, height), 32);
@@ -148,13 +148,14 @@ def test_rounds_sides_as_the_predictor_does(opened):
         np.testing.assert_allclose(np.ravel(expected), corners, rtol=1e-4, atol=1e-3)
 
 
-def test_decodes_as_the_predictor_does(opened):
-    """Peaks everywhere, at borders and in corners, plateaus, and maps a cell wide."""
-    random = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", [0])
+def test_heatmaps_are_decoded_as_the_predictor_does(opened, seed):
+    """Peaks anywhere, at borders and in corners, plateaus, and maps one cell wide."""
+    random = np.random.default_rng(seed)
     for rows, columns in ((6, 9), (1, 7), (7, 1), (1, 1)):
         logits = random.normal(0, 3, (40, rows, columns)).astype(np.float32)
-        logits[:5] = np.round(logits[:5])  # Ties.
-        logits[5:8] -= 500  # Probabilities that float32 cannot tell from zero.
+        logits[:5] = np.round(logits[:5])  # so that there are ties
+        logits[5:8] -= 500  # so that float32 probabilities are zero
         script = """
         const [maps, rows, columns] = arguments;
         return maps.map((map) => {
@@ -170,7 +171,7 @@ def test_decodes_as_the_predictor_does(opened):
         np.testing.assert_allclose(found[:, 2], scores[:, 0], atol=1e-4)
 
 
-def test_draws_skeleton_heatmaps_and_boxes(opened):
+def test_the_page_draws_skeleton_heatmaps_and_boxes(opened):
     opened.drop("figure.png", png(draw_figure(0, "test", 4).image))
     opened.wait_for("done")
     assert opened.run("return document.querySelectorAll('#heatmaps canvas').length") == 14
@@ -181,12 +182,11 @@ def test_draws_skeleton_heatmaps_and_boxes(opened):
       const data = canvas.getContext("2d").getImageData(0, 0, width, height).data;
       return new Set(new Uint32Array(data.buffer)).size;
     });"""
-    assert all(count > 3 for count in opened.run(colours))  # None is blank.
+    assert all(count > 3 for count in opened.run(colours))  # none is blank
     assert Image.open(io.BytesIO(opened.screenshot())).size[0] > 500
 
 
-def test_pictures_of_other_shapes(opened, run_folder):
-    """Wide and tall: the page's own letterbox leads back to the picture's pixels."""
+def test_joints_are_finite_in_pictures_of_any_shape(opened, run_folder):
     for shape in ((20, 61, 3), (90, 7, 3), (1, 1, 3)):
         opened.drop("shape.png", png(np.full(shape, 90, np.uint8)))
         assert opened.wait_for("done", "error") == "done"
@@ -197,7 +197,7 @@ def test_pictures_of_other_shapes(opened, run_folder):
         assert np.isfinite([low_x, low_y, high_x, high_y]).all()
 
 
-def test_what_is_no_picture(opened):
+def test_a_file_that_is_no_picture_gives_an_error_and_the_page_works_on(opened):
     opened.drop("notes.txt", b"no picture", "text/plain")
     assert opened.wait_for("done", "error") == "error"
     assert "notes.txt is not a picture" in opened.run("return document.body.innerText")
@@ -205,14 +205,14 @@ def test_what_is_no_picture(opened):
     assert opened.wait_for("done", "error") == "done"
 
 
-def test_letterbox_leads_back(opened):
+def test_the_letterbox_maps_points_back_to_the_picture(opened):
     script = """
     const picture = new OffscreenCanvas(arguments[0], arguments[1]);
     picture.getContext("2d");
     const { toPicture } = letterbox(picture, 32);
     return [toPicture([-0.5, -0.5]), toPicture([31.5, 31.5])];
     """
-    # A wide picture fills the square from side to side, and has grey above and below.
+    # A wide picture fills the width of the square, with grey above and below.
     (left, top), (right, bottom) = opened.run(script, 64, 32)
     assert (left, right) == (-0.5, 63.5)
     assert (top, bottom) == (-16.5, 47.5)
@@ -230,7 +230,7 @@ def test_letterbox_leads_back(opened):
         (["--page", "p/index.html", "--picture", "a.png", "--screenshot", "s.txt"], ".png"),
     ],
 )
-def test_browser_errors_are_one_line(tmp_path, monkeypatch, arguments, words):
+def test_errors_of_the_browser_command_are_one_line(tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p").mkdir()
     for name in ("a.png", "p/index.html", "p/x.png"):
@@ -239,7 +239,7 @@ def test_browser_errors_are_one_line(tmp_path, monkeypatch, arguments, words):
     assert (tmp_path / "a.png").read_text() == (tmp_path / "p/x.png").read_text() == "mine"
 
 
-def test_without_a_browser_it_says_so(tmp_path, monkeypatch):
+def test_the_error_about_a_missing_browser_names_it(tmp_path, monkeypatch):
     (tmp_path / "index.html").touch()
     monkeypatch.setattr(browser, "is_installed", lambda: False)
     page = str(tmp_path / "index.html")
@@ -247,7 +247,7 @@ def test_without_a_browser_it_says_so(tmp_path, monkeypatch):
     assert message.startswith("error: Chromium or its driver is missing")
 
 
-def test_command_in_the_browser(page, tmp_path, capsys):
+def test_the_command_writes_a_screenshot(page, tmp_path, capsys):
     if not browser.is_installed():
         pytest.skip("Chromium or its driver is missing")
     picture = tmp_path / "figure.png"
@@ -261,12 +261,12 @@ def test_command_in_the_browser(page, tmp_path, capsys):
     assert message.startswith("error: figure.png is not a picture")
 
 
-def test_no_run(tmp_path):
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
     refused(build.main, "--run", tmp_path, "--output", tmp_path / "web")
     assert not list(tmp_path.iterdir())
 
 
-def test_the_description_of_boxes_is_in_the_page(page):
+def test_the_page_holds_the_description_of_the_boxes(page):
     text = (page.parent / "model.js").read_text()
     content = json.loads(text.removeprefix("const POSE = ").removesuffix(";\n"))
     (layer,) = content["layers"]

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[4]
 PRELUDE = """
 import hashlib, os, sys, time
 from pathlib import Path
-from examples.pose import child_processes, command_line, interruption
-from examples.pose.errors import UserError
+from examples.pose.cli import child_processes, command_line, interruption
+from examples.pose.cli.errors import UserError
 """
 SLEEP = "print('ready', flush=True); time.sleep(60)"
 # Python's signal handlers do not run within it, as within a compilation.
