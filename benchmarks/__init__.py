@@ -3,7 +3,7 @@
 | command | measures |
 | --- | --- |
 | `python -m benchmarks.operator` | time of the operator and its rivals, in named suites |
-| `python -m benchmarks.layers` | time of `BoxConv2D`, `SeparableConv2D` and `Conv2D` as whole layers |
+| `python -m benchmarks.layers` | time of `BoxConv2D` and other whole layers |
 | `python -m benchmarks.memory` | memory beyond inputs, outputs and gradients |
 | `python -m benchmarks.model` | speed of the pose network with boxes and with depthwise kernels |
 | `python -m benchmarks.acceptance` | which of the project's budgets are kept |
