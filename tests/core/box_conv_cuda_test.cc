@@ -13,7 +13,7 @@
 #include "core/base/half.h"
 #include "core/cpu/box_conv.h"
 #include "core/cuda/box_conv_launch.cuh"
-#include "core/cuda/integral_image.cuh"
+#include "core/cuda/integral_image_launch.cuh"
 
 namespace {
 

@@ -12,7 +12,7 @@ namespace {
 template <typename T, typename TBox>
 using Launcher = BoxConvLauncher<T, TBox, Device>;
 
-// Ok, or why the problem is not for these kernels.
+// Whether 32-bit positions are enough for the planes.
 Status check(const BoxConvProblem& p) {
   const bool fits = planes_fit(p.height, p.width, p.out_channels());
   return fits ? Status() : Status(kPlanesTooLarge);
