@@ -1,5 +1,5 @@
-// Box convolution on a CUDA device, one type of images: CMake compiles this file once for each,
-// with BOXCONV_CUDA_TYPE set, so that several compile at a time.
+// Box convolution on a CUDA device, for one element type. CMake compiles this file once for each
+// type, with BOXCONV_CUDA_TYPE set, so that the types compile in parallel.
 #include "core/cuda/box_conv.h"
 #include "core/cuda/box_conv_launch.cuh"
 #include "core/cuda/device.cuh"
