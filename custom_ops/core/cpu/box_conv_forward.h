@@ -151,8 +151,8 @@ bool forward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input
     const Tile tile = tiling.at(i), next = tiling.at(min_index(i + 1, end - 1));
     const T* image = input + tile.image * in.size();
     T* result = output + tile.image * out.size();
-    // Neighbouring channel groups may share cache lines. The first group to touch those of the
-    // output prefetches them; the last one prefetches those of the next group's input.
+    // Tiles of neighbouring channels may share cache lines. The first of them prefetches those of
+    // the output, the last one those of the next tile's input.
     PrefetchQueue prefetchers;
     if (begins_cache_line<T>(out_channels(p, tile))) {
       prefetchers.add(

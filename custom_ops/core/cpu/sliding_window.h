@@ -37,8 +37,7 @@ class WindowSlider {
   // Values that the suffix sums of a line of this length take.
   static Index suffix_size(Index length) { return (length + 1) * kLines; }
 
-  // `suffix` has room for suffix_size(length) values. Every output that is computed prefetches one
-  // cache line.
+  // `suffix` has room for suffix_size(length) values. Each output prefetches one cache line.
   WindowSlider(V* suffix, Prefetcher* prefetcher) : suffix_(suffix), prefetcher_(prefetcher) {}
 
   // Sets out[i * out_stride + line] to the window's sum at output i < count. Pixel p < length of a
@@ -111,8 +110,7 @@ class WindowSlider {
            ...);
   }
 
-  // With kMiddle = -1, a window inside one pixel, the pixel read as the last one is the first
-  // again.
+  // If kMiddle is -1 (a window inside one pixel), the last pixel is the first one again.
   template <int kMiddle>
   void direct(const Call& call, Index begin, Index end) const {
     const Index inside = clamp_index(-call.w.first, begin, end);
@@ -142,8 +140,8 @@ class WindowSlider {
     }
   }
 
-  // h = i + w.last is the pixel that enters the middle next. The first interval begins at the first
-  // h, so that no suffix sum is computed in vain.
+  // h = i + w.last is the pixel that enters the middle after output i. The first interval begins at
+  // the first h, so that every suffix sum is used.
   void slide_intervals(const Call& call, Index begin, Index end) const {
     const Index n = call.w.middle, last = end + call.w.last;
     for (Index interval = begin + call.w.last; interval < last; interval += n) {

@@ -29,8 +29,8 @@ constexpr Index kLongestAxis = Index{1} << 29;
 constexpr Index kLongestRow = Index{1} << 30;
 
 template <typename V>
-BOXCONV_DEVICE LineWindow<V> line_window(EdgeShift low, EdgeShift high, double scale, int count) {
-  const SlidingWindow<V> w = sliding_window<V>(low, high, scale, count);
+BOXCONV_DEVICE LineWindow<V> line_window(EdgeShift min, EdgeShift max, double factor, int count) {
+  const SlidingWindow<V> w = sliding_window<V>(min, max, factor, count);
   return {static_cast<int>(w.first),
           static_cast<int>(w.last),
           static_cast<int>(w.middle),
