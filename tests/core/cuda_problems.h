@@ -135,7 +135,7 @@ std::vector<TBox> random_boxes(std::mt19937& random, const BoxConvProblem& p) {
   return boxes;
 }
 
-// Boxes where every other coordinate is infinite, NaN, huge or tiny.
+// Boxes where about half of the coordinates are infinite, NaN, huge or tiny.
 template <typename TBox>
 std::vector<TBox> hostile_boxes(std::mt19937& random, const BoxConvProblem& p) {
   const double infinity = std::numeric_limits<double>::infinity();
