@@ -20,8 +20,8 @@ inline Error to_ffi(const cuda::Status& status) {
   return Error::Internal(std::string("box convolution on the GPU: ") + status.error());
 }
 
-// Allocates the number of bytes that size_of(problem, &bytes) gives. When `scratch` is destroyed,
-// XLA reuses them only for work queued later.
+// Allocates a workspace of the size that size_of(problem, &bytes) gives. XLA frees it with
+// `scratch`, but reuses it only for work that is queued later.
 template <typename Problem>
 Error allocate_workspace(xla::ffi::ScratchAllocator* scratch,
                          cuda::Status (*size_of)(const Problem&, std::size_t*),

@@ -51,14 +51,11 @@ Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TBox = typename decltype(types)::Other;
-    const auto* images = static_cast<const T*>(input.untyped_data());
-    const auto* edges = static_cast<const TBox*>(boxes.untyped_data());
-    auto* results = static_cast<T*>(output->untyped_data());
     return for_each_problem(
         all.count, problem_cost(all.each, kForwardCost), parallel_for, [&](Index i) {
-          return box_conv_forward(all.each, images + i * all.each.input_size(),
-                                  edges + i * all.each.boxes_size(),
-                                  results + i * all.each.output_size(), parallel_for);
+          return box_conv_forward<T, TBox>(all.each, all.input<T>(input, i),
+                                           all.boxes<TBox>(boxes, i), all.output<T>(*output, i),
+                                           parallel_for);
         });
   });
 }
@@ -75,18 +72,13 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TBox = typename decltype(types)::Other;
-    const auto* images = static_cast<const T*>(input.untyped_data());
-    const auto* edges = static_cast<const TBox*>(boxes.untyped_data());
-    const auto* upstream = static_cast<const T*>(output_grad.untyped_data());
-    auto* to_images = static_cast<T*>(input_grad->untyped_data());
-    auto* to_edges = static_cast<TBox*>(boxes_grad->untyped_data());
-    return for_each_problem(
-        all.count, problem_cost(all.each, kBackwardCost), parallel_for, [&](Index i) {
-          return box_conv_backward(
-              all.each, images + i * all.each.input_size(), edges + i * all.each.boxes_size(),
-              upstream + i * all.each.output_size(), to_images + i * all.each.input_size(),
-              to_edges + i * all.each.boxes_size(), parallel_for);
-        });
+    return for_each_problem(all.count, problem_cost(all.each, kBackwardCost), parallel_for,
+                            [&](Index i) {
+                              return box_conv_backward<T, TBox>(
+                                  all.each, all.input<T>(input, i), all.boxes<TBox>(boxes, i),
+                                  all.output<T>(output_grad, i), all.input<T>(*input_grad, i),
+                                  all.boxes<TBox>(*boxes_grad, i), parallel_for);
+                            });
   });
 }
 

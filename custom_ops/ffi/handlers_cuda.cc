@@ -27,11 +27,9 @@ Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_forward_workspace<T, TBox>,
                                                all.each, &workspace));
     for (Index i = 0; i < all.count; ++i) {
-      BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_forward(
-          all.each, static_cast<const T*>(input.untyped_data()) + i * all.each.input_size(),
-          static_cast<const TBox*>(boxes.untyped_data()) + i * all.each.boxes_size(),
-          static_cast<T*>(output->untyped_data()) + i * all.each.output_size(), workspace,
-          stream)));
+      BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_forward<T, TBox>(
+          all.each, all.input<T>(input, i), all.boxes<TBox>(boxes, i), all.output<T>(*output, i),
+          workspace, stream)));
     }
     return Error::Success();
   });
@@ -52,13 +50,10 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_backward_workspace<T, TBox>,
                                                all.each, &workspace));
     for (Index i = 0; i < all.count; ++i) {
-      BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_backward(
-          all.each, static_cast<const T*>(input.untyped_data()) + i * all.each.input_size(),
-          static_cast<const TBox*>(boxes.untyped_data()) + i * all.each.boxes_size(),
-          static_cast<const T*>(output_grad.untyped_data()) + i * all.each.output_size(),
-          static_cast<T*>(input_grad->untyped_data()) + i * all.each.input_size(),
-          static_cast<TBox*>(boxes_grad->untyped_data()) + i * all.each.boxes_size(), workspace,
-          stream)));
+      BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_backward<T, TBox>(
+          all.each, all.input<T>(input, i), all.boxes<TBox>(boxes, i),
+          all.output<T>(output_grad, i), all.input<T>(*input_grad, i),
+          all.boxes<TBox>(*boxes_grad, i), workspace, stream)));
     }
     return Error::Success();
   });

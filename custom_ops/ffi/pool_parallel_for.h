@@ -1,4 +1,5 @@
-// A ParallelFor on a pool whose threads may all be busy, even with other calls of it.
+// A ParallelFor on a thread pool. It also works if all threads of the pool are busy, for example
+// with other calls of it.
 #ifndef BOXCONV_FFI_POOL_PARALLEL_FOR_H_
 #define BOXCONV_FFI_POOL_PARALLEL_FOR_H_
 
@@ -15,9 +16,9 @@
 
 namespace boxconv {
 
-// The ranges of one call. Every thread with time to spare claims the next range, first of all the
-// caller's. So all ranges get done even if no other thread ever comes, and threads that come late
-// find nothing left.
+// The ranges of one call. The caller and the pool's idle threads take the next range until none is
+// left. The call therefore ends even if no other thread ever starts, and a thread that starts late
+// finds nothing to do.
 class SharedRanges {
  public:
   SharedRanges(Index total, Index length, const std::function<void(Index, Index)>& body)
@@ -35,8 +36,8 @@ class SharedRanges {
     }
   }
 
-  // Call it after run(): every range is claimed by then, and the threads that run the last ones
-  // wait for nothing.
+  // Waits for the ranges that other threads still run. Call it after run(), when all ranges have
+  // been taken.
   void wait() {
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return unfinished_.load() == 0; });
@@ -50,8 +51,8 @@ class SharedRanges {
   std::condition_variable done_;
 };
 
-// Pool has num_threads() and Schedule(task). It must outlive the call; tasks that it runs later do
-// nothing.
+// Pool has num_threads() and Schedule(task). It must outlive the call. Tasks that it runs after the
+// call do nothing.
 template <typename Pool>
 ParallelFor pool_parallel_for(Pool* pool) {
   return [pool](Index total, Index cost, const std::function<void(Index, Index)>& body) {

@@ -70,6 +70,21 @@ struct BoxConvProblems {
     if (!first) dims.push_back(each.out_channels());
     return dims;
   }
+
+  // The part of problem i in a buffer of all inputs (or input gradients), boxes (or their
+  // gradients), or outputs (or output gradients).
+  template <typename T>
+  T* input(const AnyBuffer& buffer, Index i) const {
+    return static_cast<T*>(buffer.untyped_data()) + i * each.input_size();
+  }
+  template <typename TBox>
+  TBox* boxes(const AnyBuffer& buffer, Index i) const {
+    return static_cast<TBox*>(buffer.untyped_data()) + i * each.boxes_size();
+  }
+  template <typename T>
+  T* output(const AnyBuffer& buffer, Index i) const {
+    return static_cast<T*>(buffer.untyped_data()) + i * each.output_size();
+  }
 };
 
 inline Error read_layout(std::string_view data_format, Layout* layout) {

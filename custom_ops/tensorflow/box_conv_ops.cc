@@ -111,8 +111,8 @@ boxes: `[C, M, 4]`, (y_min, x_min, y_max, x_max) in pixels relative to the centr
   pixel. double for double images, otherwise float.
 output: Channel `c * M + m` is channel `c` of the input, convolved with its box `m`.
 strides: (stride_y, stride_x).
-normalization: What the sum over the box is divided by. "none": nothing. "area": the area of the box.
-  "valid": the area of the part of the box inside the image.
+normalization: The divisor of the sum over the box. "none": 1. "area": the area of the box. "valid":
+  the area of the part of the box inside the image.
 )doc");
 
 REGISTER_OP("BoxConv>BoxConv2DGrad")

@@ -129,7 +129,7 @@ class PortableBoxConv {
     return xla::ConvertElementType(xla::ConstantR0<double>(builder_, value), type_);
   }
 
-  OverlapMatrices matrices(xla::XlaOp low, xla::XlaOp high, xla::XlaOp valid, Index size,
+  OverlapMatrices matrices(xla::XlaOp min, xla::XlaOp max, xla::XlaOp valid, Index size,
                            Index stride) const {
     const Index outputs = (size + stride - 1) / stride;
     const Axes full = {p_.channels, p_.boxes_per_channel, outputs, size};
@@ -152,16 +152,16 @@ class PortableBoxConv {
             type_),
         full, {2, 3});
     const xla::XlaOp begin = offset - number(0.5), end = offset + number(0.5);
-    const xla::XlaOp low_edge = of_boxes(low), high_edge = of_boxes(high);
+    const xla::XlaOp min_edge = of_boxes(min), max_edge = of_boxes(max);
     xla::XlaOp overlap =
-        xla::Clamp(number(0.0), xla::Min(end, high_edge) - xla::Max(begin, low_edge), number(1.0));
+        xla::Clamp(number(0.0), xla::Min(end, max_edge) - xla::Max(begin, min_edge), number(1.0));
     const xla::XlaOp one = xla::Broadcast(number(1.0), full);
     // The derivative is that of the growing box: nonzero at the pixel that the edge enters.
     xla::XlaOp d_min =
-        xla::Neg(where(xla::And(xla::Lt(begin, low_edge), xla::Le(low_edge, end)), one));
-    xla::XlaOp d_max = where(xla::And(xla::Le(begin, high_edge), xla::Lt(high_edge, end)), one);
+        xla::Neg(where(xla::And(xla::Lt(begin, min_edge), xla::Le(min_edge, end)), one));
+    xla::XlaOp d_max = where(xla::And(xla::Le(begin, max_edge), xla::Lt(max_edge, end)), one);
     if (p_.normalization == Normalization::kArea) {
-      const xla::XlaOp inverse = of_boxes(inverse_of(high - low));
+      const xla::XlaOp inverse = of_boxes(inverse_of(max - min));
       overlap = overlap * inverse;
       d_min = d_min * inverse + overlap * inverse;
       d_max = d_max * inverse - overlap * inverse;
@@ -178,8 +178,8 @@ class PortableBoxConv {
   // 1 / extent, or 0 where extent is 0. It is bounded because a box that thin has sums of zero, and
   // 0 * infinity would be NaN.
   xla::XlaOp inverse_of(xla::XlaOp extent) const {
-    const double largest = type_ == xla::F64 ? 1e300 : 1e30;
-    const xla::XlaOp inverse = xla::Min(number(1.0) / extent, number(largest));
+    const double max_inverse = type_ == xla::F64 ? 1e300 : 1e30;
+    const xla::XlaOp inverse = xla::Min(number(1.0) / extent, number(max_inverse));
     return xla::Select(xla::Gt(extent, number(0.0)), inverse, xla::ZerosLike(inverse));
   }
 

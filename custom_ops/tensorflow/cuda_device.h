@@ -50,7 +50,8 @@ class CudaDevice {
   }
 
  private:
-  // Temporary device memory. When it is destroyed, TensorFlow reuses it only for work queued later.
+  // Temporary device memory. After it is destroyed, TensorFlow reuses it only for work queued
+  // later.
   class Workspace {
    public:
     absl::Status allocate(tensorflow::OpKernelContext* context, std::size_t bytes) {

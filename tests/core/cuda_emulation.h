@@ -1,8 +1,10 @@
-// CUDA's words for a machine without a GPU: each thread of a block is a fibre, and blocks run one
-// after another. A fibre runs until it must wait for others, in an order that alternates, so that a
-// missing barrier shows in one of the two; shared memory is exactly as long as was asked for, so
-// that the address sanitizer sees what leaves it, and begins as NaNs, so that what was never
-// written shows in the results.
+// CUDA keywords and intrinsics for a machine without a GPU. Each thread of a block is a fibre (a
+// stack of its own in one operating system thread), and blocks run one after another.
+//
+// The emulation makes mistakes visible. Fibres run in ascending and descending order by turns, each
+// until it waits at a barrier, so a missing barrier changes the results of one order. Shared memory
+// has exactly the requested size, so the address sanitizer notices accesses outside. It is filled
+// with NaNs, so values that were never written show in the results.
 #ifndef BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
 #define BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
 
@@ -28,7 +30,7 @@ namespace cuda_emulation {
 constexpr int kWarp = 32;
 constexpr std::size_t kStackBytes = 256 << 10;
 
-// A block of fibres.
+// A thread block, and the scheduler of its fibres.
 class Block {
  public:
   static Block*& current() {
@@ -36,7 +38,7 @@ class Block {
     return block;
   }
 
-  // Runs body once in each fibre. Stacks are kept from block to block.
+  // Runs body() once in each fibre. The stacks are reused by the next block.
   void run(int threads, std::size_t shared_bytes, bool backwards,
            const std::function<void()>& body) {
     shared_.reset(static_cast<char*>(std::malloc(shared_bytes + 1)));
@@ -60,10 +62,10 @@ class Block {
   void wait_for_block() { wait(State::kAtBlock); }
   void wait_for_warp() { wait(State::kAtWarp); }
 
-  // What the lanes of the running thread's warp bring, taken by body(their values).
+  // Collects `value` from all lanes of the warp, then returns body(value_of_lane).
   template <typename V, typename Body>
   auto exchange(V value, const Body& body) {
-    static_assert(sizeof(V) <= sizeof(Exchanged), "shuffles are of up to 8 bytes");
+    static_assert(sizeof(V) <= sizeof(Exchanged), "a shuffle moves at most 8 bytes");
     exchanged_.resize(fibres_.size());
     Exchanged* of_warp = exchanged_.data() + running_ / kWarp * kWarp;
     std::memcpy(of_warp + running_ % kWarp, &value, sizeof(V));
@@ -129,7 +131,8 @@ class Block {
     return progress;
   }
 
-  // Lets those on whose barrier everybody waits go on. Threads that are done wait for nobody.
+  // Releases each barrier at which all threads wait that have not finished. Returns whether there
+  // was one.
   bool release(int threads) {
     bool progress = false;
     for (int warp = 0; warp < threads; warp += kWarp) {
@@ -176,7 +179,8 @@ void launch(Kernel kernel, int blocks, int threads, std::size_t shared_bytes,
   gridDim = {static_cast<unsigned>(blocks), 1, 1};
   blockDim = {static_cast<unsigned>(threads), 1, 1};
   for (int i = 0; i < blocks; ++i) {
-    const int turn = i % 2 == 0 ? i / 2 : blocks - 1 - i / 2;  // in no order to rely on
+    // An order that kernels cannot rely on: from both ends to the middle.
+    const int turn = i % 2 == 0 ? i / 2 : blocks - 1 - i / 2;
     blockIdx.x = static_cast<unsigned>(turn);
     block.run(threads, shared_bytes, i % 2 == 1, [&] { kernel(arguments...); });
   }

@@ -1,4 +1,4 @@
-// A pool of threads as XLA has one: num_threads() and Schedule(task).
+// A pool of threads with the interface of XLA's: num_threads() and Schedule(task).
 #ifndef BOXCONV_TESTS_CORE_POOL_H_
 #define BOXCONV_TESTS_CORE_POOL_H_
 
@@ -18,7 +18,7 @@ class Pool {
   explicit Pool(int threads) {
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
   }
-  // Runs what is left, then ends.
+  // Runs the remaining tasks, then ends the threads.
   ~Pool() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);

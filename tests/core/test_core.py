@@ -1,8 +1,8 @@
 """Builds core and its C++ tests without TensorFlow and runs them.
 
-Under the address and undefined-behaviour sanitizers, its threads under the thread sanitizer, and
-for Arm64 where a cross compiler and an emulator are installed (on Debian and Ubuntu: `apt install
-g++-aarch64-linux-gnu qemu-user`).
+All tests run under the address and undefined-behaviour sanitizers, and those of threads under the
+thread sanitizer. They also run for Arm64 if a cross compiler and an emulator are installed (on
+Debian and Ubuntu: `apt install g++-aarch64-linux-gnu qemu-user`).
 """
 
 import platform
@@ -41,9 +41,9 @@ def build_and_run(folder, *options):
 
 
 def run_under_thread_sanitizer(program):
-    """Runs a program, a second time without address randomisation if its memory needs that.
+    """Runs a program. If memory is in the sanitizer's way, tries without address randomisation.
 
-    Kernels with `vm.mmap_rnd_bits` above 28 may put memory where the sanitizer keeps its own.
+    On systems with `vm.mmap_rnd_bits` above 28, memory may lie where the sanitizer keeps its own.
     """
     misplaced = "unexpected memory mapping"
     done = subprocess.run([program], capture_output=True, text=True)

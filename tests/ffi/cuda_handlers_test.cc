@@ -1,33 +1,21 @@
-// The CUDA handlers on emulated kernels, called as XLA calls them, beside the host's handlers,
-// which are those of the library that is linked in.
+// The CUDA handlers, on emulated kernels, against the CPU handlers of the installed library. A
+// stand-in for XLA calls both.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <initializer_list>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "../core/check.h"
 #include "ffi/handlers.h"
 #include "xla/ffi/api/c_api.h"
 
-namespace {
-
-int failures = 0;
-
-void expect(bool ok, const std::string& what) {
-  if (ok) return;
-  ++failures;
-  std::fprintf(stderr, "FAILED: %s\n", what.c_str());
-}
-
-}  // namespace
-
-// XLA's side: errors, a stream, memory of the device, and a pool of three threads that are never
-// there in time.
+// The stand-in for XLA: errors, a stream, device memory, and a pool of three threads whose tasks
+// run at once in the caller's thread.
 struct XLA_FFI_Error {
   XLA_FFI_Error_Code code;
   std::string message;
@@ -62,7 +50,7 @@ XLA_FFI_Api make_api() {
       return new XLA_FFI_Error{XLA_FFI_Error_Code_RESOURCE_EXHAUSTED, "no memory"};
     }
     ++allocations;
-    // As little aligned as it may be, and exactly as long as asked for.
+    // Aligned to 16 bytes, which is all that XLA guarantees, and of exactly the requested size.
     char* data = static_cast<char*>(std::malloc(args->size + 16)) + 16;
     std::memset(data, 0xff, args->size);
     args->data = data;
@@ -89,7 +77,7 @@ const XLA_FFI_Api api = make_api();
 
 using Dims = std::vector<std::int64_t>;
 
-// An array of floats, as XLA describes it.
+// An array of float32, initially NaN, and its description for XLA.
 class Array {
  public:
   explicit Array(Dims dims, float value = std::nanf("")) : dims_(std::move(dims)) {
@@ -121,10 +109,10 @@ class Array {
 struct Attributes {
   std::int64_t stride_y = 1, stride_x = 1;
   std::string normalization = "area", data_format = "NHWC";
-  bool box_conv = true;  // an integral image has a data format alone
+  bool box_conv = true;  // integral images have only a data format
 };
 
-// The message of the error, or nothing.
+// Calls a handler. Returns the message of its error, or an empty string.
 std::string call(XLA_FFI_Handler* handler, const Attributes& attributes,
                  std::vector<Array*> arguments, std::vector<Array*> results) {
   std::vector<XLA_FFI_Buffer> buffers;
@@ -135,7 +123,7 @@ std::string call(XLA_FFI_Handler* handler, const Attributes& attributes,
   std::vector<XLA_FFI_ArgType> argument_types(arguments.size(), XLA_FFI_ArgType_BUFFER);
   std::vector<XLA_FFI_RetType> result_types(results.size(), XLA_FFI_RetType_BUFFER);
 
-  // In the order of their names.
+  // Attributes are sorted by name.
   XLA_FFI_ByteSpan names[] = {{"data_format", 11}, {"normalization", 13}, {"strides", 7}};
   XLA_FFI_ByteSpan* name_pointers[] = {&names[0], &names[1], &names[2]};
   XLA_FFI_AttrType types[] = {XLA_FFI_AttrType_STRING, XLA_FFI_AttrType_STRING,
@@ -162,28 +150,39 @@ std::string call(XLA_FFI_Handler* handler, const Attributes& attributes,
                  name_pointers,
                  values};
   XLA_FFI_Error* error = handler(&frame);
-  expect(allocations == 0, "scratch memory is given back");
+  CHECK_EQUAL(allocations, 0);  // scratch memory has been freed
   if (error == nullptr) return "";
   const std::string message = error->message;
   delete error;
   return message;
 }
 
-void expect_close(const Array& actual, const Array& expected, const char* what) {
-  double largest = 1;
-  for (const float value : expected.values) largest = std::fmax(largest, std::fabs(value));
-  for (std::size_t i = 0; i < expected.values.size(); ++i) {
-    const double difference = std::fabs(actual.values[i] - expected.values[i]);
-    if (!(difference <= 1e-5 * largest)) return expect(false, what);
+void check_close(const Array& got, const Array& want) {
+  double max = 1;
+  for (const float value : want.values) max = std::fmax(max, std::fabs(value));
+  for (std::size_t i = 0; i < want.values.size(); ++i) {
+    CHECK_NEAR(got.values[i], want.values[i], 1e-5 * max);
   }
 }
 
-void expect_error(const std::string& message, const char* part) {
-  expect(message.find(part) != std::string::npos, "`" + std::string(part) + "` in: " + message);
+// Calls a CUDA handler and a CPU handler with the same arguments, and compares their results.
+void compare_handlers(XLA_FFI_Handler* cuda, XLA_FFI_Handler* cpu, const Attributes& attributes,
+                      const std::vector<Array*>& arguments, const std::vector<Dims>& result_dims) {
+  std::vector<Array> got, want;
+  std::vector<Array*> got_pointers, want_pointers;
+  for (const Dims& dims : result_dims) {
+    got.emplace_back(dims);
+    want.emplace_back(dims);
+  }
+  for (Array& array : got) got_pointers.push_back(&array);
+  for (Array& array : want) want_pointers.push_back(&array);
+  CHECK_EQUAL(call(cuda, attributes, arguments, got_pointers), "");
+  CHECK_EQUAL(call(cpu, attributes, arguments, want_pointers), "");
+  for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], want[i]);
 }
 
-// Two problems with boxes of their own beside each other, forward and backward.
-void test_results(const Attributes& attributes) {
+// Two problems at once, each with boxes of its own.
+void check_results(const Attributes& attributes) {
   const bool first = attributes.data_format == "NCHW";
   const std::int64_t n = 2, h = 9, w = 7, c = 3, m = 2;
   const std::int64_t out_h = (h + attributes.stride_y - 1) / attributes.stride_y;
@@ -200,64 +199,50 @@ void test_results(const Attributes& attributes) {
   Array boxes = Array::filled(
       boxes_dims, [&] { return (edge++ % 4 < 2 ? -1.f : 1.f) * half_size(random) - 0.2f; });
 
-  Array output(output_dims), expected(output_dims);
-  expect(call(tf_boxconv_forward_cuda, attributes, {&input, &boxes}, {&output}).empty(), "forward");
-  expect(call(tf_boxconv_forward_cpu, attributes, {&input, &boxes}, {&expected}).empty(), "host");
-  expect_close(output, expected, "forward on the device and on the host");
-
-  Array to_input(input_dims), to_boxes(boxes_dims);
-  Array expected_to_input(input_dims), expected_to_boxes(boxes_dims);
-  expect(call(tf_boxconv_backward_cuda, attributes, {&input, &boxes, &grad}, {&to_input, &to_boxes})
-             .empty(),
-         "backward");
-  expect(call(tf_boxconv_backward_cpu, attributes, {&input, &boxes, &grad},
-              {&expected_to_input, &expected_to_boxes})
-             .empty(),
-         "host backward");
-  expect_close(to_input, expected_to_input, "gradients of images");
-  expect_close(to_boxes, expected_to_boxes, "gradients of boxes");
-
+  compare_handlers(tf_boxconv_forward_cuda, tf_boxconv_forward_cpu, attributes, {&input, &boxes},
+                   {output_dims});
+  compare_handlers(tf_boxconv_backward_cuda, tf_boxconv_backward_cpu, attributes,
+                   {&input, &boxes, &grad}, {input_dims, boxes_dims});
   Attributes of_table = attributes;
   of_table.box_conv = false;
   const Dims table_dims = first ? Dims{2, n, c, h + 1, w + 1} : Dims{2, n, h + 1, w + 1, c};
-  Array table(table_dims), expected_table(table_dims);
-  expect(call(tf_boxconv_integral_image_cuda, of_table, {&input}, {&table}).empty(), "table");
-  expect(call(tf_boxconv_integral_image_cpu, of_table, {&input}, {&expected_table}).empty(),
-         "host table");
-  expect_close(table, expected_table, "integral images");
+  compare_handlers(tf_boxconv_integral_image_cuda, tf_boxconv_integral_image_cpu, of_table,
+                   {&input}, {table_dims});
 }
 
-void test_errors() {
+TEST(results_agree_with_the_cpu_handlers) {
+  for (const char* data_format : {"NHWC", "NCHW"}) {
+    for (const char* normalization : {"none", "area", "valid"}) {
+      const boxconv::test::Trace trace(std::string(data_format) + ", " + normalization);
+      check_results({1, 1, normalization, data_format, true});
+      check_results({2, 3, normalization, data_format, true});
+    }
+  }
+}
+
+TEST(errors_name_the_argument) {
   Attributes attributes;
   Array input({1, 4, 4, 2}, 1), boxes({2, 1, 4}, 1), output({1, 4, 4, 2});
   Array few_boxes({1, 1, 4}, 1), short_output({1, 4, 4, 1}), flat({4, 4, 2}, 1);
   const auto forward = [&](Array* x, Array* b, Array* out) {
     return call(tf_boxconv_forward_cuda, attributes, {x, b}, {out});
   };
-  expect_error(forward(&flat, &boxes, &output), "`input` must have rank 4 or more");
-  expect_error(forward(&input, &few_boxes, &output), "`boxes` must have one row per channel");
-  expect_error(forward(&input, &boxes, &short_output), "`output` must have shape [1, 4, 4, 2]");
-  expect_error(
+  CHECK_CONTAINS(forward(&flat, &boxes, &output), "`input` must have rank 4 or more");
+  CHECK_CONTAINS(forward(&input, &few_boxes, &output), "`boxes` must have one row per channel");
+  CHECK_CONTAINS(forward(&input, &boxes, &short_output), "`output` must have shape [1, 4, 4, 2]");
+  CHECK_CONTAINS(
       call(tf_boxconv_backward_cuda, attributes, {&input, &boxes, &short_output}, {&input, &boxes}),
       "`output_grad` must have shape [1, 4, 4, 2]");
   attributes.stride_y = 0;
-  expect_error(forward(&input, &boxes, &output), "`strides` must be two positive integers");
-  attributes.stride_y = 1;
-  memory_left = 8;
-  Array wide({1, 300, 300, 2}, 1), wide_output({1, 300, 300, 2});  // too large for one block
-  expect_error(forward(&wide, &boxes, &wide_output), "no device memory for a workspace");
+  CHECK_CONTAINS(forward(&input, &boxes, &output), "`strides` must be two positive integers");
+}
+
+TEST(missing_device_memory_is_an_error) {
+  Array input({1, 300, 300, 2}, 1), boxes({2, 1, 4}, 1), output({1, 300, 300, 2});
+  memory_left = 8;  // the plane is too large for shared memory, so it needs a workspace
+  CHECK_CONTAINS(call(tf_boxconv_forward_cuda, Attributes(), {&input, &boxes}, {&output}),
+                 "no device memory for a workspace");
+  memory_left = std::size_t{1} << 30;
 }
 
 }  // namespace
-
-int main() {
-  for (const char* data_format : {"NHWC", "NCHW"}) {
-    for (const char* normalization : {"none", "area", "valid"}) {
-      test_results({1, 1, normalization, data_format, true});
-      test_results({2, 3, normalization, data_format, true});
-    }
-  }
-  test_errors();
-  std::printf(failures == 0 ? "all passed\n" : "%d failed\n", failures);
-  return failures == 0 ? 0 : 1;
-}

@@ -1,7 +1,7 @@
-// One axis of one box, by definition: the overlap of each pixel with the box at each output.
+// One axis of a box: the overlap of each pixel with the box, at each output.
 //
-// Edges are taken at position `edge + 1/2` from the output's pixel, rounded to double, where pixel
-// p covers [p, p + 1]. That is all that the reference has in common with core.
+// As in core, pixel p covers [p, p + 1], and an edge lies at `edge + 1/2` from the output's pixel,
+// rounded to double. The reference shares nothing else with core.
 #ifndef BOXCONV_TESTS_FUZZ_AXIS_H_
 #define BOXCONV_TESTS_FUZZ_AXIS_H_
 
@@ -12,30 +12,31 @@
 namespace boxconv {
 namespace fuzz {
 
-// The pixels that the closed box touches at one output, if only with a border.
+// The pixels that the box touches at one output. Touching a border counts.
 struct Touched {
   Index first, end;     // pixels
-  std::size_t weights;  // where in Axis::weights the first one's is
-  double extent;        // what normalization divides by
-  // The pixels that the edges enter when the box grows, or -1 beside the plane.
-  Index low_pixel, high_pixel;
-  // Whether `extent` grows with either edge.
-  bool low_grows, high_grows;
+  std::size_t weights;  // index of the first pixel's weight in Axis::weights
+  double extent;        // the divisor of the normalization
+  // The pixels that the edges enter when the box grows, or -1 if outside the plane.
+  Index min_pixel, max_pixel;
+  // Whether `extent` grows when the edge moves outward.
+  bool min_grows, max_grows;
 };
 
 struct Axis {
   Index pixels = 0;
   std::vector<Touched> outputs;
   std::vector<double> weights;  // overlaps, in [0, 1]
-  std::vector<double> bounds;   // the same, plus how inaccurate core's may be, in `rounding`s
-  double smallest_extent = 1;
+  std::vector<double> bounds;  // the same, plus the error of core's weights, in units of `rounding`
+  double min_extent = 1;
 };
 
-// `rounding` is that of the type in which core sums.
-Axis make_axis(double low, double high, Index pixels, Index stride, Normalization normalization,
+// `rounding` is the relative rounding error of the type in which core sums.
+Axis make_axis(double min, double max, Index pixels, Index stride, Normalization normalization,
                double rounding);
 
-// Empty, inverted and NaN boxes, and, as core documents, those with a side of at most 1e-150.
+// Whether a box is empty, inverted or contains a NaN, or has a side of at most 1e-150, which core
+// documents as empty.
 bool is_empty(const double* box);
 
 }  // namespace fuzz

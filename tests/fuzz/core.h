@@ -1,9 +1,10 @@
-// The only file of the fuzzer that names core's headers.
+// The only file of the fuzzer that includes headers of core.
 #ifndef BOXCONV_TESTS_FUZZ_CORE_H_
 #define BOXCONV_TESTS_FUZZ_CORE_H_
 
 #include "core/base/half.h"
 #include "core/cpu/box_conv.h"
+#include "core/cpu/threads.h"
 
 namespace boxconv {
 namespace fuzz {

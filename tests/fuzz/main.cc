@@ -1,4 +1,4 @@
-// Checks core on random and hostile problems until the time is up. `make fuzz` builds and runs it.
+// The fuzzer: checks core on random and hostile problems for a given time. `make fuzz` runs it.
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
@@ -54,7 +54,7 @@ Options parse(int count, char** arguments) {
     if (*value == '\0' || *rest != '\0') exit_with_usage(name);
   }
   if (!(options.minutes > 0)) exit_with_usage("--minutes: it must be positive");
-  if (options.processes < 1 || options.processes > boxconv::fuzz::kMostProcesses) {
+  if (options.processes < 1 || options.processes > boxconv::fuzz::kMaxProcesses) {
     exit_with_usage("--processes: it must be from 1 to 256");
   }
   return options;
@@ -75,7 +75,7 @@ void print_summary(std::uint64_t first_seed, const std::vector<std::string>& set
 
 }  // namespace
 
-// New memory comes filled with NaNs, so that nobody profits from zeros that happen to lie there.
+// Fill new memory with NaNs, so that reading uninitialised memory does not yield zeros by chance.
 extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
   return "max_malloc_fill_size=1000000000:malloc_fill_byte=255:quarantine_size_mb=4:"
          "malloc_context_size=4";

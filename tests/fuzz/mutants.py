@@ -1,4 +1,4 @@
-"""Deliberate mistakes in a copy of core, and how long the fuzzer takes to find each.
+"""Makes deliberate mistakes in a copy of core, and measures how soon the fuzzer finds each.
 
     python -m tests.fuzz.mutants            # all; `--only NAME` for one
 
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """In this file of core, `old`, which occurs once, becomes `new`."""
+    """Replaces `old`, which must occur once in this file of core, by `new`."""
 
     name: str
     file: str
@@ -104,7 +104,7 @@ MUTANTS = [
 
 
 def copy_sources(folder):
-    """Copies what the fuzzer is built from, for the baseline instruction set: it builds soonest."""
+    """Copies the fuzzer's sources. Keeps only the baseline instruction set, which builds faster."""
     for part in ("custom_ops", "tests/fuzz", "tests/core"):
         shutil.copytree(REPOSITORY / part, folder / part)
     lists = folder / "custom_ops/CMakeLists.txt"

@@ -1,4 +1,5 @@
-// The four number types in terms of double: conversions that share no code with core, and limits.
+// Conversions between the four number types and double, which share no code with core, and the
+// limits of the types.
 #ifndef BOXCONV_TESTS_FUZZ_NUMBER_TYPES_H_
 #define BOXCONV_TESTS_FUZZ_NUMBER_TYPES_H_
 
@@ -47,7 +48,7 @@ struct Format16 {
       const int binade = std::ilogb(magnitude);
       const int exponent = binade > min_exponent ? binade : min_exponent;
       const double steps = std::nearbyint(std::ldexp(magnitude, mantissa_bits - exponent));
-      // A carry into the next binade, or into infinity, comes out right by itself.
+      // A carry into the next binade, or into infinity, gives the right bits too.
       bits = ((exponent - min_exponent) << mantissa_bits) + static_cast<int>(steps);
       if (bits > infinity()) bits = infinity();
     }

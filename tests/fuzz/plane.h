@@ -1,4 +1,4 @@
-// Planes of doubles, and sums over them with the weights of an axis.
+// Planes of doubles, and their weighted sums along an axis.
 #ifndef BOXCONV_TESTS_FUZZ_PLANE_H_
 #define BOXCONV_TESTS_FUZZ_PLANE_H_
 
@@ -38,7 +38,7 @@ inline double largest(const Plane& plane) {
   return most;
 }
 
-// Row i becomes the weighted sum of the rows that output i touches.
+// Row i of the result is the weighted sum of the rows that output i touches.
 inline Plane sum_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
   Plane result(static_cast<Index>(axis.outputs.size()), plane.columns);
   for (Index i = 0; i < result.rows; ++i) {
@@ -51,7 +51,7 @@ inline Plane sum_rows(const Axis& axis, const std::vector<double>& weights, cons
   return result;
 }
 
-// The adjoint: spreads row i over the rows that output i touches.
+// The adjoint of sum_rows: adds row i, weighted, to the rows that output i touches.
 inline Plane spread_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
   Plane result(axis.pixels, plane.columns);
   for (Index i = 0; i < plane.rows; ++i) {
@@ -92,8 +92,8 @@ inline Plane spread_columns(const Axis& axis, const std::vector<double>& weights
   return result;
 }
 
-// Row i becomes the row that output i's edge enters when the box grows: Touched::low_pixel or
-// high_pixel. Zero beside the plane.
+// Row i of the result is the row that an edge of output i enters when the box grows. `edge` is
+// &Touched::min_pixel or &Touched::max_pixel. Outside the plane, the row is zero.
 inline Plane edge_rows(const Axis& axis, Index Touched::* edge, const Plane& plane) {
   Plane result(static_cast<Index>(axis.outputs.size()), plane.columns);
   for (Index i = 0; i < result.rows; ++i) {

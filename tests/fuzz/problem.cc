@@ -1,3 +1,4 @@
+// Makes the problem of a seed.
 #include "problem.h"
 
 #include <algorithm>
@@ -15,11 +16,11 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Sizes around the widths of vectors, of groups of rows, and of blocks of channels.
+// Sizes around the lengths of vectors and of groups of rows, and the channels of a tile.
 Index size_near_vectors(Random& random) {
   return random.pick<Index>({7, 8, 9, 15, 16, 17, 31, 32, 33});
 }
-// Sizes around multiples of a tile's.
+// Sizes around multiples of the size of a tile.
 Index size_near_tiles(Random& random) {
   return random.pick<Index>({127, 128, 129, 175, 190, 192, 193, 207, 225, 257, 288, 300});
 }
@@ -147,7 +148,7 @@ double hostile_edge(Random& random) {
                               -1e6});
 }
 
-// How the two edges of a box along one axis are made.
+// The position of the two edges of a box along one axis.
 enum class Edges { kAnywhere, kOnBorders, kThin, kWholePlane, kOutside, kEmpty, kHostile };
 
 void make_edges(Random& random, Edges kind, Index size, double* low, double* high) {
@@ -155,7 +156,7 @@ void make_edges(Random& random, Edges kind, Index size, double* low, double* hig
   *low = random.uniform(-reach, reach);
   *high = *low + random.uniform(0, random.chance(0.5) ? 4 : reach);
   switch (kind) {
-    case Edges::kOnBorders:  // multiples of 1/2: on borders and through centres of pixels
+    case Edges::kOnBorders:  // multiples of 1/2: on borders of pixels and through their centres
       *low = std::floor(*low) + random.pick({0.0, 0.5});
       *high = *low + std::floor(*high - *low) + random.pick({0.0, 0.5, 1.0});
       break;
@@ -191,7 +192,8 @@ Edges edges_kind(Random& random, double hostility) {
   return random.chance(0.3) ? Edges::kOnBorders : Edges::kAnywhere;
 }
 
-// Plane sizes limit the boxes, which on large planes are small, or there would be one tile.
+// Boxes are at most as large as the plane. Most are small, because planes with large boxes are not
+// divided into tiles.
 void make_boxes(Random& random, Problem* problem) {
   const BoxConvProblem& p = problem->shape;
   const double hostility = random.pick({0.0, 0.02, 0.2, 0.6});

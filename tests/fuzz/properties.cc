@@ -1,3 +1,4 @@
+// Checks the properties of core on one problem.
 #include "properties.h"
 
 #include <cmath>
@@ -13,21 +14,21 @@ namespace boxconv {
 namespace fuzz {
 namespace {
 
-// More than these of one problem tell nothing new.
-constexpr std::size_t kMostFailures = 5;
+// Failures reported for one problem, at most.
+constexpr std::size_t kMaxFailures = 5;
 
-// float for all types but float64.
+// The type in which core sums: double for float64, otherwise float.
 template <typename T>
 using SumType = typename BoxType<T>::type;
 
-// The farthest that rounding to T may move a value.
+// The largest error of rounding a value to T.
 template <typename T>
 double store_rounding(double value) {
   return std::fabs(value) * limits<T>().rounding * 1.001 + limits<T>().smallest;
 }
 
-// Whether `got` is a rounding to T of a value within `tolerance` of `want`. Infinity is that of a
-// value beyond the largest.
+// Whether `got` may be a value within `tolerance` of `want`, rounded to T. Values beyond the
+// largest finite one round to infinity.
 template <typename T>
 bool is_near(double got, double want, double tolerance) {
   const double allowed = tolerance + store_rounding<T>(want);
@@ -49,7 +50,7 @@ class Checker {
 
   Report run() {
     const Arguments<T> before(problem_);
-    const Results<T> results(problem_, arguments_, whole);
+    const Results<T> results(problem_, arguments_, on_threads(1));
     expect(results.ok, "status, or memory before a result written");
     expect(arguments_.same_bits(before), "an argument was written");
     compare("output", results.output, reference_.output);
@@ -65,7 +66,7 @@ class Checker {
 
  private:
   void expect(bool ok, const std::string& what) {
-    if (!ok && report_.failures.size() < kMostFailures) report_.failures.push_back(what);
+    if (!ok && report_.failures.size() < kMaxFailures) report_.failures.push_back(what);
   }
 
   template <typename Stored>
@@ -92,7 +93,7 @@ class Checker {
     expect(false, text);
   }
 
-  // <B x, g> = <x, B^T g>, as far as both sides are checked.
+  // Checks <B x, g> = <x, B^T g>, unless a term has an infinite tolerance.
   void check_adjoint(const Results<T>& results) {
     double forward = 0, backward = 0, tolerance = 0;
     const auto add = [&](const Buffer<T>& result, const Expected& expected,
@@ -106,7 +107,7 @@ class Checker {
     };
     add(results.output, reference_.output, problem_.output_grad, &forward);
     add(results.input_grad, reference_.input_grad, problem_.input, &backward);
-    // Where something is infinite or NaN, so is the tolerance.
+    // The tolerance is infinite or NaN if a value is.
     if (!(tolerance < std::numeric_limits<double>::infinity())) return;
     if (!(std::fabs(forward - backward) <= tolerance)) {
       fail("<B x, g> against <x, B^T g>", 0, forward, backward, tolerance);
@@ -114,7 +115,7 @@ class Checker {
   }
 
   void check_split(const Results<T>& results) {
-    // Threads take long to start.
+    // Use several threads only sometimes, because starting them takes long.
     const Index threads = random_.chance(0.04) ? random_.pick<Index>({2, 3, 7}) : 1;
     const Results<T> split(problem_, arguments_, RandomSplit(random_.bits(), threads));
     expect(split.ok, "status of split work");
@@ -160,7 +161,7 @@ class Checker {
   static std::size_t output_at(const BoxConvProblem& p, Index n, Index y, Index x, Index c) {
     return static_cast<std::size_t>(output_index(p, n, y, x, c));
   }
-  // Equal values; NaNs are all alike.
+  // Whether two values are equal. All NaNs are equal here.
   static bool same(const Buffer<T>& a, std::size_t i, const Buffer<T>& b, std::size_t j) {
     const double x = a.value(i), y = b.value(j);
     return x == y || (std::isnan(x) && std::isnan(y));
@@ -195,7 +196,7 @@ class Checker {
     const Index size = p.batch * (p.height + 1) * (p.width + 1) * p.channels;
     Buffer<TTable> table(size, problem_.misaligned), split(size, problem_.misaligned);
     const T* input = arguments_.input.data();
-    expect(integral_image(shape, input, table.data(), whole) == Status::kOk,
+    expect(integral_image(shape, input, table.data(), on_threads(1)) == Status::kOk,
            "status of integral image");
     expect(
         integral_image(shape, input, split.data(), RandomSplit(random_.bits(), 1)) == Status::kOk,

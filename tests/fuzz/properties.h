@@ -15,12 +15,13 @@ struct Report {
   std::vector<std::string> failures;  // empty if all properties hold
 };
 
-// Runs core, several times, on a problem:
-//   - results agree with the reference, and NaNs and infinities stay inside the boxes that hold or
-//     touch them;
-//   - forward and backward are adjoint: <B x, g> = <x, B^T g>;
-//   - any split of the work, and either layout, gives the same bits;
-//   - arguments, and memory before the results, are left as they were.
+// Runs core on a problem several times, and checks that
+//   - results agree with the reference, and NaNs and infinities stay inside the boxes that contain
+//   or
+//     touch them,
+//   - forward and backward pass are adjoint: <B x, g> = <x, B^T g>,
+//   - results have the same bits for any split of the work and in either layout,
+//   - arguments, and the memory before the results, are not written.
 Report check(const Problem& problem);
 
 }  // namespace fuzz

@@ -1,3 +1,4 @@
+// Computes the expected results by direct summation, box by box.
 #include "reference.h"
 
 #include <cmath>
@@ -11,20 +12,20 @@ namespace fuzz {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// Rounding errors that a result may have, each relative to the sum of the terms' magnitudes. Core
-// adds chains of up to 64 values along either axis, and every addition may round in the same
+// The number of rounding errors of a result, each relative to the sum of the terms' magnitudes.
+// Core adds chains of up to 64 values along each axis, and all additions may round in the same
 // direction. In float32 this is 7.6e-6, below the documented 1e-5.
 constexpr double kRoundings = 2 * 64;
-// Edge gradients are scalar products of such sums, in chains of up to 64 values again.
+// Edge gradients are dot products of such sums, again in chains of up to 64 values.
 constexpr double kEdgeRoundings = 3 * 64;
-// A NaN that a box holds with less weight than this may, by rounding, only be touched.
+// A pixel with less weight than this may, due to rounding, count as touched only by a border.
 constexpr double kCertainWeight = 1e-6;
 
 double magnitude(double value) { return std::fabs(value); }
 double finite_or_zero(double value) { return std::isfinite(value) ? value : 0; }
 double non_finite(double value) { return std::isfinite(value) ? 0 : 1; }
 
-// An image plane or upstream gradient: finite values, their magnitudes, and where others are.
+// A plane of the input or output gradient, split into finite values and marks (1) of the others.
 struct Values {
   Plane finite, magnitudes, non_finite;
   bool all_finite;
@@ -42,11 +43,11 @@ class Box {
   Box(const double* edges, const BoxConvProblem& p, double rounding)
       : rows_(make_axis(edges[0], edges[2], p.height, p.stride_y, p.normalization, rounding)),
         columns_(make_axis(edges[1], edges[3], p.width, p.stride_x, p.normalization, rounding)),
-        scale_(p.out_height(), p.out_width()) {
-    for (Index i = 0; i < scale_.rows; ++i) {
-      for (Index j = 0; j < scale_.columns; ++j) {
+        factors_(p.out_height(), p.out_width()) {
+    for (Index i = 0; i < factors_.rows; ++i) {
+      for (Index j = 0; j < factors_.columns; ++j) {
         const double area = row(i).extent * column(j).extent;
-        scale_.row(i)[j] = area > 0 ? 1 / area : 0;
+        factors_.row(i)[j] = area > 0 ? 1 / area : 0;
       }
     }
   }
@@ -55,9 +56,9 @@ class Box {
   const Axis& columns() const { return columns_; }
   const Touched& row(Index i) const { return rows_.outputs[static_cast<std::size_t>(i)]; }
   const Touched& column(Index j) const { return columns_.outputs[static_cast<std::size_t>(j)]; }
-  // What each output's sum is multiplied by.
-  const Plane& scale() const { return scale_; }
-  double largest_scale() const { return std::max(1.0, largest(scale_)); }
+  // The factor of each output: 1 / divisor of the normalization.
+  const Plane& factors() const { return factors_; }
+  double max_factor() const { return std::max(1.0, largest(factors_)); }
 
   Plane sums(const Plane& plane) const {
     return sum_columns(columns_, columns_.weights, sum_rows(rows_, rows_.weights, plane));
@@ -65,11 +66,11 @@ class Box {
   Plane bounds(const Plane& plane) const {
     return sum_columns(columns_, columns_.bounds, sum_rows(rows_, rows_.bounds, plane));
   }
-  // How many of the plane's marks each output's box touches.
+  // The number of marks that the box of each output touches.
   Plane touched(const Plane& marks) const {
     return sum_columns(columns_, ones(columns_), sum_rows(rows_, ones(rows_), marks));
   }
-  // The same for the adjoint.
+  // The adjoints of the three functions above.
   Plane spread(const Plane& plane) const {
     return spread_columns(columns_, columns_.weights, spread_rows(rows_, rows_.weights, plane));
   }
@@ -96,7 +97,7 @@ class Box {
   }
 
   Axis rows_, columns_;
-  Plane scale_;
+  Plane factors_;
 };
 
 Plane times(Plane a, const Plane& b) {
@@ -110,8 +111,8 @@ class ReferenceMaker {
       : problem_(problem),
         p_(problem.shape),
         sums_(sums),
-        // Core bounds its factors; boxes so thin are not checked.
-        largest_scale_(sums.largest > 1e300 ? 1e299 : 1e29),
+        // Core bounds its factors. Boxes that thin are not checked.
+        max_checked_factor_(sums.largest > 1e300 ? 1e299 : 1e29),
         reference_{Expected(p_.output_size()), Expected(p_.input_size()),
                    Expected(p_.boxes_size())} {}
 
@@ -159,19 +160,19 @@ class ReferenceMaker {
   bool may_overflow(double bound) const { return !(bound < sums_.largest / 16); }
 
   void add_output(const Box& box, const Values& image, Index n, Index i) {
-    const Plane value = times(box.sums(image.finite), box.scale());
+    const Plane value = times(box.sums(image.finite), box.factors());
     const Plane sums = box.bounds(image.magnitudes), touched = box.touched(image.magnitudes);
     for (Index y = 0; y < value.rows; ++y) {
       for (Index x = 0; x < value.columns; ++x) {
         const auto at = static_cast<std::size_t>(output_index(p_, n, y, x, i));
-        const double scale = box.scale().row(y)[x], sum = sums.row(y)[x];
-        // Sums down the columns, then along them, may each lose a subnormal's last place.
+        const double scale = box.factors().row(y)[x], sum = sums.row(y)[x];
+        // Each addition of subnormal numbers may lose the last place.
         const double rows = static_cast<double>(box.row(y).end - box.row(y).first + 4);
         const double columns = static_cast<double>(box.column(x).end - box.column(x).first + 4);
         const double lost = rows * columns * std::max(1.0, scale) + touched.row(y)[x];
         reference_.output.values[at] = value.row(y)[x];
         reference_.output.tolerances[at] =
-            scale > largest_scale_ || may_overflow(touched.row(y)[x])
+            scale > max_checked_factor_ || may_overflow(touched.row(y)[x])
                 ? kInfinity
                 : kRoundings * sums_.rounding * sum * scale + sums_.smallest * lost;
       }
@@ -182,15 +183,15 @@ class ReferenceMaker {
   }
 
   void add_input_grad(const Box& box, const Values& grad, Index n, Index c) {
-    const Plane scaled_magnitudes = times(grad.magnitudes, box.scale());
-    const Plane value = box.spread(times(grad.finite, box.scale()));
+    const Plane scaled_magnitudes = times(grad.magnitudes, box.factors());
+    const Plane value = box.spread(times(grad.finite, box.factors()));
     const Plane scaled = box.spread_bounds(scaled_magnitudes);
     const Plane touched = box.spread_touched(grad.magnitudes);
     const Plane scaled_touched = box.spread_touched(scaled_magnitudes);
     const bool unchecked =
-        box.largest_scale() > largest_scale_ || may_overflow(largest(scaled_magnitudes));
+        box.max_factor() > max_checked_factor_ || may_overflow(largest(scaled_magnitudes));
     const double lost =
-        static_cast<double>((p_.out_height() + 4) * (p_.out_width() + 4)) * box.largest_scale();
+        static_cast<double>((p_.out_height() + 4) * (p_.out_width() + 4)) * box.max_factor();
     for (Index y = 0; y < value.rows; ++y) {
       for (Index x = 0; x < value.columns; ++x) {
         const auto at = static_cast<std::size_t>(input_index(p_, n, y, x, c));
@@ -210,7 +211,8 @@ class ReferenceMaker {
          [&](Index y, Index x) { return input_index(p_, n, y, x, c); });
   }
 
-  // What holds a NaN or infinity must not be finite; what touches one may be anything.
+  // Results whose box contains a NaN or infinity must not be finite. Those whose box only touches
+  // one are not checked.
   template <typename IndexOf>
   static void mark(const Plane& touched, const Plane& weight, Expected* expected,
                    const IndexOf& index_of) {
@@ -224,14 +226,14 @@ class ReferenceMaker {
   }
 
   void add_edges(const Box& box, const Values& image, const Values& grad, Index i) {
-    const Plane grads = times(grad.finite, box.scale());
-    const Plane bounds = times(grad.magnitudes, box.scale());
+    const Plane grads = times(grad.finite, box.factors());
+    const Plane bounds = times(grad.magnitudes, box.factors());
     const Plane sums = box.sums(image.finite), sum_bounds = box.bounds(image.magnitudes);
     const bool unchecked = edges_unchecked(box, image, grad);
     const double lost = lost_by_edges(box, image, grad);
     for (int edge = 0; edge < 4; ++edge) {
       const bool of_rows = edge % 2 == 0, high = edge >= 2;
-      const auto pixel = high ? &Touched::high_pixel : &Touched::low_pixel;
+      const auto pixel = high ? &Touched::max_pixel : &Touched::min_pixel;
       const auto sum_of = [&](const Plane& plane, bool bounds) {
         return of_rows ? box.row_edge(pixel, plane, bounds) : box.column_edge(pixel, plane, bounds);
       };
@@ -240,7 +242,7 @@ class ReferenceMaker {
       for (Index y = 0; y < grads.rows; ++y) {
         for (Index x = 0; x < grads.columns; ++x) {
           const Touched& t = of_rows ? box.row(y) : box.column(x);
-          const bool grows = high ? t.high_grows : t.low_grows;
+          const bool grows = high ? t.max_grows : t.min_grows;
           const double loss = grows && t.extent > 0 ? 1 / t.extent : 0;
           value += grads.row(y)[x] * (gains.row(y)[x] - loss * sums.row(y)[x]);
           bound += bounds.row(y)[x] * (gain_bounds.row(y)[x] + loss * sum_bounds.row(y)[x]);
@@ -255,28 +257,28 @@ class ReferenceMaker {
     }
   }
 
-  // Edge gradients are scalar products over a whole plane: a NaN anywhere in it may reach them.
+  // Edge gradients are dot products over a whole plane, so any NaN in it may reach them.
   bool edges_unchecked(const Box& box, const Values& image, const Values& grad) const {
     if (!image.all_finite || !grad.all_finite) return true;
-    const double scale = box.largest_scale();
+    const double scale = box.max_factor();
     const double most =
         largest(image.magnitudes) * (1 + sum(grad.magnitudes)) * scale * (1 + per_extent(box));
-    return scale > largest_scale_ || may_overflow(most) ||
+    return scale > max_checked_factor_ || may_overflow(most) ||
            may_overflow(sum(grad.magnitudes) * scale);
   }
   double lost_by_edges(const Box& box, const Values& image, const Values& grad) const {
     const double places = static_cast<double>(p_.height * p_.width);
-    return (places + sum(image.magnitudes)) * (places + sum(grad.magnitudes)) *
-           box.largest_scale() * (1 + per_extent(box));
+    return (places + sum(image.magnitudes)) * (places + sum(grad.magnitudes)) * box.max_factor() *
+           (1 + per_extent(box));
   }
   static double per_extent(const Box& box) {
-    return 1 / box.rows().smallest_extent + 1 / box.columns().smallest_extent;
+    return 1 / box.rows().min_extent + 1 / box.columns().min_extent;
   }
 
   const Problem& problem_;
   const BoxConvProblem& p_;
   const Limits sums_;
-  const double largest_scale_;
+  const double max_checked_factor_;
   Reference reference_;
 };
 
@@ -294,7 +296,7 @@ Expected integral_image_reference(const Problem& problem) {
   Expected expected(table.input_size());
   for (Index n = 0; n < p.batch; ++n) {
     for (Index c = 0; c < p.channels; ++c) {
-      // Of each column down to the row above.
+      // Sums of each column over the rows above y.
       std::vector<double> sums(static_cast<std::size_t>(p.width)), magnitudes(sums), marks(sums);
       for (Index y = 0; y <= p.height; ++y) {
         double sum = 0, bound = 0, mark = 0;

@@ -1,4 +1,4 @@
-// What core must return for a problem, by direct summation in double, and how far off it may be.
+// The expected results of a problem, by direct summation in double, and their tolerances.
 #ifndef BOXCONV_TESTS_FUZZ_REFERENCE_H_
 #define BOXCONV_TESTS_FUZZ_REFERENCE_H_
 
@@ -13,10 +13,11 @@ namespace fuzz {
 // An array that core returns.
 struct Expected {
   std::vector<double> values;
-  // Besides the rounding of the result to its own type. Infinite: not checked, because the box only
-  // touches a NaN or infinity, or because sums may overflow though their mean would not.
+  // Without the rounding of the result to its own type. Infinite tolerances mean that a value is
+  // not checked: the box touches a NaN or infinity with its border, or its sum may overflow
+  // although its mean does not.
   std::vector<double> tolerances;
-  // Whether the result must be NaN or infinite, because the box holds a pixel that is.
+  // Whether the result must be NaN or infinite, because the box contains such a pixel.
   std::vector<char> non_finite;
 
   explicit Expected(Index count = 0)
@@ -29,10 +30,10 @@ struct Reference {
   Expected output, input_grad, boxes_grad;
 };
 
-// `sums` are the limits of the type in which core sums: float, or double for float64.
+// `sums` are the limits of the type in which core sums: double for float64, otherwise float.
 Reference make_reference(const Problem& problem, const Limits& sums);
 
-// The summed-area table of the problem's input, at the positions of `input_index` for planes of one
+// The summed-area tables of the problem's input, in the order of input_index() for planes with one
 // more row and column.
 Expected integral_image_reference(const Problem& problem);
 

@@ -17,8 +17,8 @@
 namespace boxconv {
 namespace fuzz {
 
-// An array that ends where its memory ends, so that the address sanitizer notices the first element
-// beyond. It comes filled with 0xff: NaNs in all types.
+// An array that ends where its memory ends, so that the address sanitizer notices accesses beyond
+// the last element. It is filled with 0xff, which are NaNs in all types.
 template <typename T>
 class Buffer {
  public:
@@ -41,7 +41,7 @@ class Buffer {
   bool same_bits(const Buffer& other) const {
     return std::memcmp(data(), other.data(), count_ * sizeof(T)) == 0;
   }
-  // Whether nobody wrote into the element before the array.
+  // Whether the element before the array still has its initial bits.
   bool prefix_untouched() const {
     const unsigned char* const prefix = bytes_.get();
     return std::all_of(prefix, prefix + offset_ * sizeof(T),
@@ -53,12 +53,8 @@ class Buffer {
   std::unique_ptr<unsigned char[]> bytes_;
 };
 
-// Everything at once.
-inline void whole(Index total, Index, const std::function<void(Index, Index)>& body) {
-  body(0, total);
-}
-
-// Random ranges in random order, in the calling thread or each in a thread of its own.
+// Splits the work into random ranges, in random order. They run in the calling thread, or each in a
+// thread of its own.
 class RandomSplit {
  public:
   RandomSplit(std::uint64_t seed, Index threads) : random_(seed), threads_(threads) {}

@@ -13,7 +13,7 @@ def test_mutants_apply_to_core_as_it_is(mutant):
     assert path.read_text().count(mutant.old) == 1
 
 
-# One that a sanitizer sees, one by its values, one by the split of the work.
+# Mistakes that show in a sanitizer, in wrong values, and when the work is split differently.
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")

@@ -1,3 +1,4 @@
+// Starts, watches and restarts the processes of the fuzzer.
 #include "workers.h"
 
 #include <sys/mman.h>
@@ -20,8 +21,8 @@ namespace boxconv {
 namespace fuzz {
 namespace {
 
-constexpr std::int64_t kMostFailures = 10;
-constexpr unsigned kLongestProblem = 300;  // seconds; a problem that takes longer has failed
+constexpr std::int64_t kMaxFailures = 10;
+constexpr unsigned kMaxSeconds = 300;  // a problem that takes longer has failed
 constexpr char kVariable[] = "TF_BOXCONV_ISA";
 
 double now() {
@@ -40,7 +41,7 @@ T* share_memory() {
   return new (memory) T();
 }
 
-// Runs body() in a process of its own, under an instruction set.
+// Runs body() in a process of its own, with the given instruction set.
 template <typename Body>
 pid_t start_process(const std::string& set, const Body& body) {
   std::fflush(nullptr);
@@ -50,13 +51,13 @@ pid_t start_process(const std::string& set, const Body& body) {
     std::exit(2);
   }
   if (pid > 0) return pid;
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // ends with the one that started it
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // end with the parent process
   setenv(kVariable, set.c_str(), 1);
   body();
-  std::exit(0);  // the leak sanitizer looks
+  std::exit(0);  // not _exit: the leak sanitizer checks at exit
 }
 
-// One text, so that processes' lines do not mix.
+// Prints everything with one call, so that the lines of several processes do not mix.
 void print_failure(const std::string& text, std::uint64_t seed) {
   std::fprintf(stderr, "FAILED %s\n  replay: make fuzz SEED=0x%016" PRIx64 "\n", text.c_str(),
                seed);
@@ -65,7 +66,7 @@ void print_failure(const std::string& text, std::uint64_t seed) {
 void check_seed(std::uint64_t seed, std::size_t set, int process, bool verbose,
                 Progress* progress) {
   progress->current_seeds[process] = seed;
-  alarm(kLongestProblem);
+  alarm(kMaxSeconds);
   const Problem problem = make_problem(seed);
   if (verbose) std::printf("%s\n", describe(problem, true).c_str());
   const Report report = check(problem);
@@ -79,7 +80,7 @@ void check_seed(std::uint64_t seed, std::size_t set, int process, bool verbose,
   print_failure(text, seed);
 }
 
-// Says what ended a process that did not end by itself.
+// Reports a process that crashed or was killed.
 void check_exit(int status, std::uint64_t seed, const std::string& set, Progress* progress) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
   ++progress->failures;
@@ -134,7 +135,7 @@ std::vector<std::string> instruction_sets() {
 void check_for(double seconds, int processes, const std::vector<std::string>& sets,
                Progress* progress) {
   const double started = now(), end = started + seconds;
-  // Each instruction set has several turns, though there be one process.
+  // Each instruction set gets several turns, even with a single process.
   const double turn = std::clamp(seconds / (2.0 * static_cast<double>(sets.size())), 1.0, 60.0);
   const std::uint64_t first_seed = progress->next_seed;
   std::vector<Worker> workers(static_cast<std::size_t>(processes));
@@ -145,7 +146,7 @@ void check_for(double seconds, int processes, const std::vector<std::string>& se
     const double until = std::min(end, now() + turn);
     worker->set = next_set++ % sets.size();
     worker->pid = start_process(sets[worker->set], [&] {
-      while (now() < until && progress->failures < kMostFailures) {
+      while (now() < until && progress->failures < kMaxFailures) {
         check_seed(progress->next_seed++, worker->set, process, false, progress);
       }
     });
@@ -158,7 +159,7 @@ void check_for(double seconds, int processes, const std::vector<std::string>& se
       check_exit(status, progress->current_seeds[&worker - workers.data()], sets[worker.set],
                  progress);
       worker.pid = 0;
-      if (now() < end && progress->failures < kMostFailures) start(&worker);
+      if (now() < end && progress->failures < kMaxFailures) start(&worker);
     }
     if (now() >= next_line) {
       print_progress(started, first_seed, *progress);

@@ -1,4 +1,4 @@
-// Processes that check problems: each under one instruction set, for core chooses it only once.
+// Processes that check problems. Each uses one instruction set, because core chooses it only once.
 #ifndef BOXCONV_TESTS_FUZZ_WORKERS_H_
 #define BOXCONV_TESTS_FUZZ_WORKERS_H_
 
@@ -12,29 +12,30 @@
 namespace boxconv {
 namespace fuzz {
 
-constexpr int kMostProcesses = 256, kMostInstructionSets = 8;
+constexpr int kMaxProcesses = 256, kMaxInstructionSets = 8;
 
-// Lies in memory that all processes share.
+// Shared by all processes.
 struct Progress {
   std::atomic<std::uint64_t> next_seed;
   std::atomic<std::int64_t> values, failures;
-  std::atomic<std::int64_t> problems[kMostInstructionSets];  // by instruction set
-  std::atomic<std::uint64_t> current_seeds[kMostProcesses];  // by process
+  std::atomic<std::int64_t> problems[kMaxInstructionSets];  // by instruction set
+  std::atomic<std::uint64_t> current_seeds[kMaxProcesses];  // by process
 
   std::int64_t all_problems() const;
 };
 
 Progress* share_progress();
 
-// What this machine has, or what the environment's TF_BOXCONV_ISA says.
+// The instruction sets of this machine, or the one that the environment variable TF_BOXCONV_ISA
+// names.
 std::vector<std::string> instruction_sets();
 
-// Checks problems of consecutive seeds from `progress->next_seed` on, on `processes` processes, for
-// so many seconds or until some have failed. Prints progress.
+// Checks problems of consecutive seeds, starting at `progress->next_seed`, in `processes`
+// processes. Stops after `seconds`, or after some failures. Prints its progress.
 void check_for(double seconds, int processes, const std::vector<std::string>& sets,
                Progress* progress);
 
-// Checks one problem under each instruction set, and prints it.
+// Prints one problem, and checks it with each instruction set.
 void check_one(std::uint64_t seed, const std::vector<std::string>& sets, Progress* progress);
 
 }  // namespace fuzz

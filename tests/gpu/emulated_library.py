@@ -1,4 +1,4 @@
-"""The GPU library for a machine without one: the same sources, emulated, and memory of NumPy's."""
+"""The CUDA library without a GPU: the same sources on an emulation, with NumPy arrays as memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(folder: Path) -> Path:
 
 
 class NumpyDevice:
-    """The host as a device, as benchmarks/gpu/device.py has GPUs."""
+    """The host as a device. It has the interface of the GPUs in benchmarks/gpu/device.py."""
 
     name = "emulation"
     torch = None

@@ -1,4 +1,4 @@
-"""The CUDA kernels on a GPU against the float64 reference, without TensorFlow or pytest.
+"""Checks the CUDA kernels on a GPU against the float64 reference, without TensorFlow or pytest.
 
 python -m tests.gpu.kernels [--problems N] [--brief]
 """
@@ -15,15 +15,15 @@ from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem, build
 from tests import reference
 from tests.boxes import random_box
 
-# As in tests/ops: relative to the sum of magnitudes.
+# Relative to the sum of magnitudes, as in tests/ops.
 TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 1.5e-3, "bfloat16": 1.2e-2}
 SMALLEST = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
 
-NOT_ALL_RUN = 2  # the exit status if nothing was wrong, and something was not checked
+NOT_ALL_RUN = 2  # exit status if no check failed but some could not run
 
 
 def encode(values: np.ndarray, dtype: str) -> np.ndarray:
-    """The values as the device stores them. bfloat16, which NumPy lacks, is rounded by hand."""
+    """Converts values to an element type. bfloat16 values are returned as uint16."""
     if dtype != "bfloat16":
         return values.astype(dtype)
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
@@ -31,7 +31,7 @@ def encode(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def decode(data: np.ndarray, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """The other way, to float64, from bytes."""
+    """Converts the bytes of an array to float64."""
     if dtype == "bfloat16":
         bits = data.view(np.uint16).astype(np.uint32) << 16
         return bits.view(np.float32).reshape(shape).astype(np.float64)
@@ -49,7 +49,7 @@ class Kernels:
         self.device, self.library = device, library
 
     def box_conv2d(self, problem: Problem, x, boxes, g):
-        """`(output, input_grad, boxes_grad)`; what is not written shows as NaN."""
+        """Returns `(output, input_grad, boxes_grad)`. Elements that were not written are NaN."""
         box_dtype = "float64" if problem.dtype == "float64" else "float32"
         inputs = [self.device.upload(x), self.device.upload(boxes.astype(box_dtype))]
         upstream = self.device.upload(g)
@@ -67,7 +67,7 @@ class Kernels:
         )
 
     def integral_image(self, problem: Problem, x, float32: bool):
-        """The table."""
+        """Returns the integral image."""
         shape = problem.image_shape(problem.height + 1, problem.width + 1, problem.channels)
         dtype = "float32" if float32 else "float64"
         table = self._nans(shape, dtype)
@@ -91,15 +91,15 @@ def assert_close(what, actual, expected, magnitude, dtype):
 
 
 def random_problem(rng: np.random.Generator, dtype: str, brief: bool) -> Problem:
-    """Small planes mostly; at times ones that no multiprocessor's memory holds."""
+    """Mostly small planes, sometimes planes that do not fit in shared memory."""
     kind = rng.random()
-    longest = 30 if brief or kind < 0.6 else (130 if kind < 0.9 else 700)
-    most = 20 if longest < 700 else 3
+    max_size = 30 if brief or kind < 0.6 else (130 if kind < 0.9 else 700)
+    max_channels = 20 if max_size < 700 else 3
     return Problem(
         batch=int(rng.integers(1, 4)),
-        height=int(rng.integers(1, longest)),
-        width=int(rng.integers(1, longest)),
-        channels=int(rng.integers(1, most)),
+        height=int(rng.integers(1, max_size)),
+        width=int(rng.integers(1, max_size)),
+        channels=int(rng.integers(1, max_channels)),
         boxes_per_channel=int(rng.integers(1, 4)),
         strides=(int(rng.integers(1, 4)), int(rng.integers(1, 4))),
         normalization=[None, "area", "valid"][rng.integers(0, 3)],
@@ -154,7 +154,7 @@ def check_integral_image(kernels: Kernels, problem: Problem, stored, x) -> None:
 
 
 def large_problems(dtype: str) -> list[Problem]:
-    """Planes that no multiprocessor's memory holds, and lines that no warp does, small enough for
+    """Planes too large for shared memory and lines too long for a warp, yet fast enough for
     compute-sanitizer."""
     return [
         Problem(1, 175, 170, 5, dtype=dtype, normalization="valid"),
@@ -168,11 +168,13 @@ def check_large_problems(kernels: Kernels, dtypes=DTYPES) -> None:
     for dtype in dtypes:
         for problem in large_problems(dtype):
             check_problem(kernels, np.random.default_rng(0), problem)
-    print("planes beyond shared memory, and long lines, agree with the reference", flush=True)
+    print(
+        "planes too large for shared memory, and long lines, agree with the reference", flush=True
+    )
 
 
 def check_many_tables(kernels: Kernels, images: int = 1000) -> None:
-    """Integral images of more planes than a device has room for, each of several tiles."""
+    """Integral images of many planes, each of several tiles."""
     rng = np.random.default_rng(3)
     for layout, width in (("channels_last", 70), ("channels_first", 150)):
         problem = Problem(images, 9, width, 9, data_format=layout)
@@ -182,7 +184,7 @@ def check_many_tables(kernels: Kernels, images: int = 1000) -> None:
 
 
 def check_many_chunks(kernels: Kernels) -> None:
-    """Large planes, so many that their column sums pass through the workspace in turns."""
+    """So many large planes that their column sums need the workspace several times."""
     for layout in ("channels_last", "channels_first"):
         problem = Problem(11, 510, 515, 4, data_format=layout)
         check_problem(kernels, np.random.default_rng(1), problem)
@@ -190,9 +192,9 @@ def check_many_chunks(kernels: Kernels) -> None:
 
 
 def check_wide_rows(kernels: Kernels, width: int = 70000) -> None:
-    """Rows that no multiprocessor's memory holds, against the same planes lying on their side.
+    """Compares rows that do not fit in shared memory with the transposed planes.
 
-    Columns are summed by another kernel than rows are, and are tested with the rest.
+    Other kernels sum the columns, and other tests check them.
     """
     rng = np.random.default_rng(2)
     for layout, channels in (("channels_last", 9), ("channels_first", 2)):
@@ -209,39 +211,39 @@ def check_wide_rows(kernels: Kernels, width: int = 70000) -> None:
         assert_close("input gradient", input_grad, np.transpose(lying[1], turn), 10.0, "float32")
         expected = lying[2][..., [1, 0, 3, 2]]
         assert_close("box gradient", boxes_grad, expected, float(3 * width), "float32")
-    print("rows beyond shared memory agree with columns", flush=True)
+    print("rows too long for shared memory agree with columns", flush=True)
 
 
 def check_huge_plane(kernels: Kernels, side: int = 8192) -> None:
-    """A plane of ones: what a box of it holds is known."""
+    """A plane of ones, for which the results are known."""
     problem = Problem(1, side, side, 1)
     ones = np.ones(problem.input_shape, np.float32)
     box = np.float64([-50.25, -3000.5, 50.5, 20.75])
     out, input_grad, _ = kernels.box_conv2d(problem, ones, box[None, None], ones)
 
-    def held(low, high):
+    def overlap(min_edge, max_edge):
         i = np.arange(side)
-        return np.minimum(i + high, side - 0.5) - np.maximum(i + low, -0.5)
+        return np.minimum(i + max_edge, side - 0.5) - np.maximum(i + min_edge, -0.5)
 
     area = (box[2] - box[0]) * (box[3] - box[1])
-    expected = np.outer(held(box[0], box[2]), held(box[1], box[3])) / area
+    expected = np.outer(overlap(box[0], box[2]), overlap(box[1], box[3])) / area
     assert_close("huge plane", out[0, ..., 0], expected, 1.0, "float32")
-    expected = np.outer(held(-box[2], -box[0]), held(-box[3], -box[1])) / area
+    expected = np.outer(overlap(-box[2], -box[0]), overlap(-box[3], -box[1])) / area
     assert_close("its input gradient", input_grad[0, ..., 0], expected, 1.0, "float32")
     print(f"a plane of {side}x{side} is right", flush=True)
 
 
 def check_many_elements(kernels: Kernels, images: int = 8200) -> None:
-    """A tensor of more than 2^31 elements: its first image and its last.
+    """Checks the first and the last image of a tensor of more than 2^31 elements.
 
     Raises:
-        GpuError: There is no room for one.
+        GpuError: The device has not enough memory.
     """
     device = kernels.device
     problem = Problem(images, 64, 64, 64, dtype="bfloat16")
     size = int(np.prod(problem.input_shape)) * 2
     if device.free_bytes() < 2.5 * size:
-        raise GpuError("no room for a tensor of more than 2^31 elements")
+        raise GpuError("not enough memory for a tensor of more than 2^31 elements")
     x, out = device.filled(size, 0x3F), device.filled(size, 255)
     boxes = np.tile(np.float32([-2.5, -2.5, 2.5, 2.5]), (problem.channels, 1, 1))
     workspace = kernels.library.workspace("forward", problem)
@@ -257,7 +259,7 @@ def check_many_elements(kernels: Kernels, images: int = 8200) -> None:
 
 
 def check_precision(kernels: Kernels) -> None:
-    """Small and large boxes on a large bright plane with a spike."""
+    """Precision of small and large boxes on a large bright plane with a spike."""
     rng = np.random.default_rng(0)
     problem = Problem(1, 2048, 2048, 1, boxes_per_channel=3)
     x = rng.normal(1000, 1, problem.input_shape).astype(np.float32)
@@ -269,7 +271,7 @@ def check_precision(kernels: Kernels) -> None:
 
 
 def check_extremes(kernels: Kernels, images: int = 70000) -> None:
-    """Very many tiny planes, and boxes that no plane holds: nothing fails, nothing is NaN."""
+    """Very many tiny planes, and boxes with infinite, huge and NaN edges."""
     huge = [[[-np.inf, -1e30, np.inf, 1e30]], [[np.nan, 0, 1, 1]], [[-1e308, -2, 9, 3]]]
     for layout in ("channels_last", "channels_first"):
         problem = Problem(images, 1, 1, 3, data_format=layout)
@@ -297,12 +299,12 @@ def check_random_problems(kernels: Kernels, problems: int, brief: bool) -> None:
 
 
 def run(problems: int, brief: bool = False) -> None:
-    """Checks that many random problems of each type, and the special ones.
+    """Checks random problems of each type, and special ones.
 
     Args:
-        problems: How many of each type.
-        brief: Small ones and few special ones, each array in memory of its own, for tools that
-            slow kernels down a thousandfold.
+        problems: Number of random problems of each type.
+        brief: Checks only small problems and few special ones, with a separate allocation for each
+            array. For compute-sanitizer, which is about a thousand times slower.
     """
     device = find_device(pooled=not brief)
     print(f"GPU: {device.name}", flush=True)
@@ -316,14 +318,18 @@ def run(problems: int, brief: bool = False) -> None:
     check_precision(kernels)
     print("2048x2048 with mean 1000: within 1e-5 of the boxes' mean", flush=True)
     for check in (check_many_chunks, check_wide_rows, check_huge_plane, check_many_elements):
-        check(kernels)  # the last is the one that a small GPU has no room for
+        check(kernels)  # the last one may need more memory than the GPU has
 
 
 def main() -> int:
     """The command `python -m tests.gpu.kernels`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", type=int, default=100, help="for each type of images")
-    parser.add_argument("--brief", action="store_true", help="small ones, for compute-sanitizer")
+    parser.add_argument(
+        "--problems", type=int, default=100, help="random problems of each element type"
+    )
+    parser.add_argument(
+        "--brief", action="store_true", help="only small problems, for compute-sanitizer"
+    )
     arguments = parser.parse_args()
     try:
         run(arguments.problems, arguments.brief)

@@ -1,4 +1,4 @@
-"""What `make gpu-check` makes of compute-sanitizer, with a stand-in for it."""
+"""How `make gpu-check` reports the results of compute-sanitizer, with a stand-in for it."""
 
 import pytest
 

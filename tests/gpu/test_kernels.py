@@ -1,4 +1,4 @@
-"""The CUDA kernels by themselves, where there is a GPU; and that their absence is clearly said."""
+"""The CUDA kernels on a GPU if there is one, otherwise emulated, and the message without a GPU."""
 
 import shutil
 import subprocess
@@ -32,7 +32,7 @@ def test_kernels_on_the_gpu():
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 @pytest.mark.timeout(600)
 def test_kernels_emulated(tmp_path):
-    """What runs on a GPU, on the CPU: the checks themselves, and the C interface."""
+    """Runs the checks for GPUs on the CPU, through the C interface."""
     device = emulated_library.NumpyDevice()
     emulated = kernels.Kernels(device, Library(emulated_library.build(tmp_path), device))
     kernels.check_random_problems(emulated, problems=6, brief=True)

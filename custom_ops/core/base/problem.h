@@ -8,8 +8,8 @@ namespace boxconv {
 
 enum class Layout { kChannelsLast, kChannelsFirst };
 
-// What the sum over a box is divided by: 1, the area of the box, or the area of the part of the box
-// inside the image.
+// The divisor of the sum over a box: 1, the area of the box, or the area of the part of the box
+// that lies inside the image.
 enum class Normalization { kNone, kArea, kValid };
 
 enum class Status { kOk, kOutOfMemory };

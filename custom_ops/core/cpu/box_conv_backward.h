@@ -60,26 +60,18 @@ class BackwardKernel {
     const Index channels = tiling.channels_per_tile();
     plane_stride_ = padded_stride(tiling.rows().length() * row_stride_);
     source_stride_ = padded_stride(source_rows * row_stride_);
-    const auto inputs = scratch_.claim<V>(channels * plane_stride_);
-    const auto box_input_grad = scratch_.claim<V>(p.boxes_per_channel > 1 ? plane_stride_ : 0);
-    const auto output_grads = scratch_.claim<V>(channels * p.boxes_per_channel * source_stride_);
-    const auto row_sums = scratch_.claim<V>(source_stride_);
-    const auto column_sums = scratch_.claim<V>(plane_stride_);
-    const auto groups = scratch_.claim<V>(2 * kGroupRows<V> * row_stride_);
-    const auto suffix =
-        scratch_.claim<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
-    const auto factors = scratch_.claim<V>(source_columns);
-    ok_ = scratch_.allocate();
-    if (!ok_) return;
-    inputs_ = scratch_.data(inputs);
-    box_input_grad_ = scratch_.data(box_input_grad);
-    output_grads_ = scratch_.data(output_grads);
-    row_sums_ = scratch_.data(row_sums);
-    column_sums_ = scratch_.data(column_sums);
-    group_ = scratch_.data(groups);
-    group_sums_ = group_ + kGroupRows<V> * row_stride_;
-    suffix_ = scratch_.data(suffix);
-    factors_ = scratch_.data(factors);
+    ok_ = scratch_.allocate([&] {
+      inputs_ = scratch_.array<V>(channels * plane_stride_);
+      box_input_grad_ = scratch_.array<V>(p.boxes_per_channel > 1 ? plane_stride_ : 0);
+      output_grads_ = scratch_.array<V>(channels * p.boxes_per_channel * source_stride_);
+      row_sums_ = scratch_.array<V>(source_stride_);
+      column_sums_ = scratch_.array<V>(plane_stride_);
+      group_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
+      group_sums_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
+      suffix_ =
+          scratch_.array<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
+      factors_ = scratch_.array<V>(source_columns);
+    });
   }
 
   bool ok() const { return ok_; }
@@ -93,8 +85,7 @@ class BackwardKernel {
                 row_stride_, plane_stride_);
     load_output_grads(tile, image_output_grad);
     for (Index c = 0; c < tile.channels.count; ++c) {
-      const Prefetcher* next = prefetchers.starting_at(c, tile.channels.count);
-      if (next != nullptr) prefetcher_ = *next;
+      prefetchers.start(c, tile.channels.count, &prefetcher_);
       bool first = true;
       for (Index m = 0; m < p_.boxes_per_channel; ++m) {
         const Index i = c * p_.boxes_per_channel + m;
@@ -156,16 +147,15 @@ class BackwardKernel {
     }
     sum_along_rows(tile, mirror, factor, output_grad);
 
-    const PlaneWindows<V> windows(suffix_);
+    const PlaneWindows<V> windows(suffix_, &prefetcher_);
     const Index y = tile.rows.first - tile.source_rows.first;
     const auto down = sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
                                         max_index(tile.source_rows.count, tile.rows.count));
     windows.down(down, output_grad, row_stride_, tile.source_rows.count,
-                 padded_width(tile.source_columns.count), column_sums_, tile.rows.count,
-                 &prefetcher_);
+                 padded_width(tile.source_columns.count), column_sums_, tile.rows.count);
     V* result = first ? input_grad(c) : box_input_grad_;
     windows.down(down, row_sums_, row_stride_, tile.source_rows.count,
-                 padded_width(tile.columns.count), result, tile.rows.count, &prefetcher_);
+                 padded_width(tile.columns.count), result, tile.rows.count);
     add_edge_gradients(tile, box, mirror, factor, inputs_ + c * plane_stride_, result, boxes_grad);
     if (!first) add_plane(result, tile.rows.count * row_stride_, input_grad(c));
   }
@@ -173,7 +163,7 @@ class BackwardKernel {
   // Sets row_sums_ to the sums of the output gradient along the rows, times `factor`.
   void sum_along_rows(const Tile& tile, const BoxEdges& mirror, double factor,
                       const V* output_grad) const {
-    const PlaneWindows<V> windows(suffix_);
+    const PlaneWindows<V> windows(suffix_, &prefetcher_);
     const Index rows = tile.source_rows.count, columns = tile.columns.count;
     const Index x = tile.columns.first - tile.source_columns.first;
     const auto along = sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor,
@@ -182,8 +172,7 @@ class BackwardKernel {
       const Index lines = group_lines<V>(row, rows);
       rows_to_group(output_grad + row * row_stride_, row_stride_, rows - row,
                     padded_width(tile.source_columns.count), group_, lines);
-      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, columns,
-                    &prefetcher_);
+      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, columns);
       clear(group_sums_ + columns * lines, (padded_width(columns) - columns) * lines);
       group_to_rows(group_sums_, lines, padded_width(columns), row_sums_ + row * row_stride_,
                     row_stride_, lines);

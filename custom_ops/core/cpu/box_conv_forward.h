@@ -51,25 +51,18 @@ class ForwardKernel {
     plane_stride_ = padded_stride(max_index(source_rows, group_rows) * row_stride_);
     // The responses of a single box replace the plane they are computed from.
     const bool in_place = p.boxes_per_channel == 1;
-    const Index responses = in_place ? 0 : tiling.channels_per_tile() * p.boxes_per_channel;
-    const auto planes = scratch_.claim<V>(tiling.channels_per_tile() * plane_stride_);
-    const auto response_planes = scratch_.claim<V>(responses * plane_stride_);
-    const auto column_sums = scratch_.claim<V>(sum_rows * row_stride_);
-    const auto group = scratch_.claim<V>(kGroupRows<V> * row_stride_);
-    const auto suffix =
-        scratch_.claim<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
-    const auto group_sums = scratch_.claim<V>(
-        kGroupRows<V> * max_index(row_stride_, padded_width(columns) * p.stride_x));
-    const auto factors = scratch_.claim<V>(columns);
-    ok_ = scratch_.allocate();
-    if (!ok_) return;
-    planes_ = scratch_.data(planes);
-    responses_ = in_place ? planes_ : scratch_.data(response_planes);
-    column_sums_ = scratch_.data(column_sums);
-    group_ = scratch_.data(group);
-    group_sums_ = scratch_.data(group_sums);
-    suffix_ = scratch_.data(suffix);
-    factors_ = scratch_.data(factors);
+    const Index responses = tiling.channels_per_tile() * p.boxes_per_channel;
+    const Index group_sum_columns = max_index(row_stride_, padded_width(columns) * p.stride_x);
+    ok_ = scratch_.allocate([&] {
+      planes_ = scratch_.array<V>(tiling.channels_per_tile() * plane_stride_);
+      responses_ = in_place ? planes_ : scratch_.array<V>(responses * plane_stride_);
+      column_sums_ = scratch_.array<V>(sum_rows * row_stride_);
+      group_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
+      suffix_ =
+          scratch_.array<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
+      group_sums_ = scratch_.array<V>(kGroupRows<V> * group_sum_columns);
+      factors_ = scratch_.array<V>(columns);
+    });
   }
 
   bool ok() const { return ok_; }
@@ -80,8 +73,7 @@ class ForwardKernel {
     load_planes(input_shape(p_), image, tile.source_rows, tile.source_columns, tile.channels,
                 planes_, row_stride_, plane_stride_);
     for (Index c = 0; c < tile.channels.count; ++c) {
-      const Prefetcher* next = prefetchers.starting_at(c, tile.channels.count);
-      if (next != nullptr) prefetcher_ = *next;
+      prefetchers.start(c, tile.channels.count, &prefetcher_);
       for (Index m = 0; m < p_.boxes_per_channel; ++m) {
         const Index i = c * p_.boxes_per_channel + m;
         respond(tile, box(tile, i), planes_ + c * plane_stride_, responses_ + i * plane_stride_);
@@ -115,7 +107,7 @@ class ForwardKernel {
     // With strides, sums are computed at every pixel between the first and the last output.
     const Index sum_rows = (tile.rows.count - 1) * p_.stride_y + 1;
     const Index sum_columns = (tile.columns.count - 1) * p_.stride_x + 1;
-    const PlaneWindows<V> windows(suffix_);
+    const PlaneWindows<V> windows(suffix_, &prefetcher_);
     const Index width = padded_width(tile.source_columns.count);
     const Index y = tile.rows.first * p_.stride_y - tile.source_rows.first;
     const Index x = tile.columns.first * p_.stride_x - tile.source_columns.first;
@@ -124,14 +116,12 @@ class ForwardKernel {
     const auto along =
         sliding_window<V>(shifted(box.left, x), shifted(box.right, x), common_factor<V>(p_, box),
                           max_index(tile.source_columns.count, sum_columns));
-    windows.down(down, plane, row_stride_, tile.source_rows.count, width, column_sums_, sum_rows,
-                 &prefetcher_);
+    windows.down(down, plane, row_stride_, tile.source_rows.count, width, column_sums_, sum_rows);
     for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
       const Index lines = group_lines<V>(row, tile.rows.count);
       rows_to_group(column_sums_ + row * p_.stride_y * row_stride_, p_.stride_y * row_stride_,
                     tile.rows.count - row, width, group_, lines);
-      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, sum_columns,
-                    &prefetcher_);
+      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, sum_columns);
       group_to_rows(group_sums_, lines * p_.stride_x, padded_width(tile.columns.count),
                     responses + row * row_stride_, row_stride_, lines);
     }
@@ -161,8 +151,8 @@ bool forward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input
     const Tile tile = tiling.at(i), next = tiling.at(min_index(i + 1, end - 1));
     const T* image = input + tile.image * in.size();
     T* result = output + tile.image * out.size();
-    // Neighbouring channel groups may share cache lines. The first group to touch those of the
-    // output prefetches them; the last one prefetches those of the next group's input.
+    // Tiles of neighbouring channels may share cache lines. The first of them prefetches those of
+    // the output, the last one those of the next tile's input.
     PrefetchQueue prefetchers;
     if (begins_cache_line<T>(out_channels(p, tile))) {
       prefetchers.add(

@@ -1,4 +1,4 @@
-// Scalar products of planes.
+// Dot products of planes.
 #ifndef BOXCONV_CORE_CPU_DOT_PRODUCT_H_
 #define BOXCONV_CORE_CPU_DOT_PRODUCT_H_
 
@@ -8,14 +8,14 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// How many rows of `width` values one call of dot_product may take without longer chains of
-// additions than kChain.
+// The number of rows of `width` values for which no chain of additions in dot_product is longer
+// than kChain.
 template <typename V>
 Index dot_product_rows(Index width) {
   return max_index(1, kChain / (width / (4 * kLanes<V>)+1));
 }
 
-// The scalar product of `rows` rows of two planes, which both have rows `stride` values apart. Four
+// The dot product of two planes with `rows` rows. `stride` is the row stride of both. Four
 // accumulators hide the latency of the additions.
 template <typename V>
 double dot_product(const V* a, const V* b, Index stride, Index rows, Index width) {

@@ -1,6 +1,5 @@
-// Copies rows of an image, in either layout, to rows of planes and back.
-//
-// Channels-last pixels are transposed.
+// Copies rows of an image, in either layout, to rows of planes and back. Channels-last pixels are
+// transposed.
 #ifndef BOXCONV_CORE_CPU_IMAGE_ROWS_H_
 #define BOXCONV_CORE_CPU_IMAGE_ROWS_H_
 

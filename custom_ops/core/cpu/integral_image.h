@@ -48,8 +48,10 @@ bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable
   const Index pixels = p.height * p.width, entries = (p.height + 1) * (p.width + 1);
   const Index group_channels = channels_first ? 1 : kIntegralImageChannels;
   Scratch scratch;
-  const auto column_sums = scratch.claim<double>((p.width + 1) * group_channels);
-  if (!scratch.allocate()) return false;
+  double* column_sums = nullptr;
+  const bool ok = scratch.allocate(
+      [&] { column_sums = scratch.array<double>((p.width + 1) * group_channels); });
+  if (!ok) return false;
   const Index groups = integral_image_groups(p);
   for (Index i = begin; i < end; ++i) {
     const Index image = i / groups, channel = i % groups * group_channels;
@@ -57,7 +59,7 @@ bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable
     interleaved_integral_images(
         p.height, p.width, count, channels_first ? 1 : p.channels,
         input + image * p.channels * pixels + (channels_first ? channel * pixels : channel),
-        scratch.data(column_sums),
+        column_sums,
         table + image * p.channels * entries + (channels_first ? channel * entries : channel));
   }
   return true;

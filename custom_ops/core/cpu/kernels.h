@@ -1,4 +1,4 @@
-// The kernels of every instruction set, as box_conv.cc calls them. Each computes the tiles
+// Declares the kernels of each instruction set, for box_conv.cc. A kernel computes the tiles
 // [begin, end) and returns false if there is not enough memory.
 #ifndef BOXCONV_CORE_CPU_KERNELS_H_
 #define BOXCONV_CORE_CPU_KERNELS_H_

@@ -37,28 +37,30 @@ class PlaneWindows {
   static Index suffix_size(Index length) {
     return WindowSlider<V, kGroupRows<V>>::suffix_size(length);
   }
-  explicit PlaneWindows(V* suffix) : pair_(suffix), single_(suffix) {}
+  // As for WindowSlider.
+  PlaneWindows(V* suffix, Prefetcher* prefetcher)
+      : pair_(suffix, prefetcher), single_(suffix, prefetcher) {}
 
   // Sets row i < count of `out` to the window's sums at output i, down the columns of a plane of
   // `length` rows. Rows are row_stride values apart in both planes.
   void down(const SlidingWindow<V>& w, const V* plane, Index row_stride, Index length, Index width,
-            V* out, Index count, Prefetcher* prefetcher) const {
+            V* out, Index count) const {
     Index x = 0;
     for (; x + kGroupRows<V> <= width; x += kGroupRows<V>) {
-      pair_.slide(w, plane + x, row_stride, length, out + x, row_stride, count, prefetcher);
+      pair_.slide(w, plane + x, row_stride, length, out + x, row_stride, count);
     }
     for (; x < width; x += kLanes<V>) {
-      single_.slide(w, plane + x, row_stride, length, out + x, row_stride, count, prefetcher);
+      single_.slide(w, plane + x, row_stride, length, out + x, row_stride, count);
     }
   }
 
   // Computes the window's sums at outputs i < count along the rows of a group of `length` pixels.
   void along(const SlidingWindow<V>& w, const V* group, Index lines, Index length, V* out,
-             Index count, Prefetcher* prefetcher) const {
+             Index count) const {
     if (lines == kGroupRows<V>) {
-      pair_.slide(w, group, lines, length, out, lines, count, prefetcher);
+      pair_.slide(w, group, lines, length, out, lines, count);
     } else {
-      single_.slide(w, group, lines, length, out, lines, count, prefetcher);
+      single_.slide(w, group, lines, length, out, lines, count);
     }
   }
 

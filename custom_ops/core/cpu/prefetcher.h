@@ -7,12 +7,14 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// A sequence of cache lines, `stride_bytes` apart. In channels-last images a few channels of
-// neighbouring pixels lie so far apart that hardware prefetchers do not follow. Prefetching many
-// lines at once would stall, so each call of next() prefetches one.
+// A sequence of cache lines, `stride_bytes` apart; each call of next() prefetches one.
+//
+// In channels-last images, the same few channels of neighbouring pixels lie so far apart that
+// hardware prefetchers do not follow. Prefetching many cache lines at once would stall, so next()
+// is called wherever an output is computed.
 class Prefetcher {
  public:
-  Prefetcher() = default;  // prefetches nothing useful
+  Prefetcher() = default;  // next() has no effect
   Prefetcher(const void* begin, Index cache_lines, Index stride_bytes)
       : address_(static_cast<const char*>(begin)),
         last_(address_ + (cache_lines - 1) * stride_bytes),
@@ -30,17 +32,17 @@ class Prefetcher {
   Index stride_ = 0;
 };
 
-// Up to three prefetchers. Each runs during an equal share of a tile's channels.
+// Up to three prefetchers that follow each other. Each runs for an equal share of a tile's
+// channels.
 class PrefetchQueue {
  public:
   void add(const Prefetcher& prefetcher) { prefetchers_[count_++] = prefetcher; }
 
-  // The prefetcher that starts at `channel` of `channels`, or null if none starts there.
-  const Prefetcher* starting_at(Index channel, Index channels) const {
-    for (int i = 0; i < count_; ++i) {
-      if (channel == i * channels / count_) return &prefetchers_[i];
+  // Sets `current` to the prefetcher that starts at `channel` of `channels`, if one does.
+  void start(Index channel, Index channels, Prefetcher* current) const {
+    for (int i = count_; i-- > 0;) {
+      if (channel == i * channels / count_) *current = prefetchers_[i];
     }
-    return nullptr;
   }
 
  private:

@@ -39,46 +39,44 @@ class ThreadMemory {
   std::size_t size_ = 0;
 };
 
-// Arrays in the thread's memory, each aligned to a cache line. Sizes are claimed first, then all
-// arrays are allocated at once:
+// Arrays in the thread's memory, each aligned to a cache line:
 //
 //   Scratch scratch;
-//   const auto a = scratch.claim<float>(100);
-//   if (!scratch.allocate()) ...;
-//   float* data = scratch.data(a);
+//   float *a, *b;
+//   const bool ok = scratch.allocate([&] {
+//     a = scratch.array<float>(100);
+//     b = scratch.array<float>(200);
+//   });
 //
 // A thread can use only one Scratch at a time.
 class Scratch {
  public:
-  template <typename T>
-  struct Array {
-    std::size_t offset;
-  };
-
   Scratch() = default;
   ~Scratch() { memory().trim(); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  template <typename T>
-  Array<T> claim(Index count) {
-    const Array<T> array{size_};
-    size_ +=
-        (static_cast<std::size_t>(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-    return array;
-  }
-
-  bool allocate() {
+  // Calls set_arrays() twice: to add up the sizes of the arrays, and again when there is memory.
+  // Returns false if there is not enough memory.
+  template <typename SetArrays>
+  bool allocate(const SetArrays& set_arrays) {
+    set_arrays();
     char* memory_begin = memory().reserve(size_ + kAlignment);
     if (memory_begin == nullptr) return false;
     const auto address = reinterpret_cast<std::uintptr_t>(memory_begin);
     base_ = memory_begin + (kAlignment - address % kAlignment) % kAlignment;
+    size_ = 0;
+    set_arrays();
     return true;
   }
 
+  // The next array. Call it in set_arrays() only.
   template <typename T>
-  T* data(Array<T> array) const {
-    return reinterpret_cast<T*>(base_ + array.offset);
+  T* array(Index count) {
+    T* const values = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + size_);
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+    size_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    return values;
   }
 
  private:
@@ -90,7 +88,7 @@ class Scratch {
   }
 
   char* base_ = nullptr;
-  std::size_t size_ = 0;
+  std::size_t size_ = 0;  // of the arrays so far
 };
 
 }  // namespace BOXCONV_ISA

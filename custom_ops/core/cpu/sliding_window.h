@@ -37,27 +37,25 @@ class WindowSlider {
   // Values that the suffix sums of a line of this length take.
   static Index suffix_size(Index length) { return (length + 1) * kLines; }
 
-  explicit WindowSlider(V* suffix) : suffix_(suffix) {}
+  // `suffix` has room for suffix_size(length) values. Each output prefetches one cache line.
+  WindowSlider(V* suffix, Prefetcher* prefetcher) : suffix_(suffix), prefetcher_(prefetcher) {}
 
   // Sets out[i * out_stride + line] to the window's sum at output i < count. Pixel p < length of a
   // line is in[p * in_stride + line].
   void slide(const SlidingWindow<V>& w, const V* in, Index in_stride, Index length, V* out,
-             Index out_stride, Index count, Prefetcher* prefetcher) const {
-    // Local copies, so that the compiler keeps their members in registers.
+             Index out_stride, Index count) const {
+    // A local copy, so that the compiler keeps its members in registers.
     const Call call{w, in, in_stride, length, out, out_stride};
-    Prefetcher ahead = *prefetcher;
     // Outside [begin, end) the whole window lies outside the line.
     const Index begin = clamp_index(-w.last, 0, count);
     const Index end = clamp_index(length - w.first, begin, count);
     zero(call, 0, begin);
     if (w.middle <= kMaxDirectMiddle) {
-      slide_direct(call, begin, end, &ahead,
-                   std::make_integer_sequence<int, kMaxDirectMiddle + 2>());
+      slide_direct(call, begin, end, std::make_integer_sequence<int, kMaxDirectMiddle + 2>());
     } else {
-      slide_intervals(call, begin, end, &ahead);
+      slide_intervals(call, begin, end);
     }
     zero(call, end, count);
-    *prefetcher = ahead;
   }
 
  private:
@@ -106,28 +104,25 @@ class WindowSlider {
   // Calls direct<w.middle>, so that the compiler unrolls the loop over the middle. kNext is every
   // possible middle plus one.
   template <int... kNext>
-  static void slide_direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher,
-                           std::integer_sequence<int, kNext...>) {
-    (void)((call.w.middle == kNext - 1 ? (direct<kNext - 1>(call, begin, end, prefetcher), true)
-                                       : false) ||
+  void slide_direct(const Call& call, Index begin, Index end,
+                    std::integer_sequence<int, kNext...>) const {
+    (void)((call.w.middle == kNext - 1 ? (direct<kNext - 1>(call, begin, end), true) : false) ||
            ...);
   }
 
-  // With kMiddle = -1, a window inside one pixel, the pixel read as the last one is the first
-  // again.
+  // If kMiddle is -1 (a window inside one pixel), the last pixel is the first one again.
   template <int kMiddle>
-  static void direct(const Call& call, Index begin, Index end, Prefetcher* prefetcher) {
+  void direct(const Call& call, Index begin, Index end) const {
     const Index inside = clamp_index(-call.w.first, begin, end);
     const Index beyond = clamp_index(call.length - call.w.last, inside, end);
-    direct_range<kMiddle, true>(call, begin, inside, prefetcher);
-    direct_range<kMiddle, false>(call, inside, beyond, prefetcher);
-    direct_range<kMiddle, true>(call, beyond, end, prefetcher);
+    direct_range<kMiddle, true>(call, begin, inside);
+    direct_range<kMiddle, false>(call, inside, beyond);
+    direct_range<kMiddle, true>(call, beyond, end);
   }
 
   // kChecked: the window may extend beyond the line.
   template <int kMiddle, bool kChecked>
-  static void direct_range(const Call call, Index begin, Index end, Prefetcher* prefetcher) {
-    Prefetcher ahead = *prefetcher;
+  void direct_range(const Call call, Index begin, Index end) const {
 #pragma GCC unroll 2
     for (Index i = begin; i < end; ++i) {
       const Index first = i + call.w.first;
@@ -141,23 +136,21 @@ class WindowSlider {
       sum.add_product(call.w.first_weight, pixel(first));
       sum.add_product(call.w.last_weight, pixel(first + kMiddle + 1));
       sum.store(call.out + i * call.out_stride);
-      ahead.next();
+      prefetcher_->next();
     }
-    *prefetcher = ahead;
   }
 
-  // h = i + w.last is the pixel that enters the middle next. The first interval begins at the first
-  // h, so that no suffix sum is computed in vain.
-  void slide_intervals(const Call& call, Index begin, Index end, Prefetcher* prefetcher) const {
+  // h = i + w.last is the pixel that enters the middle after output i. The first interval begins at
+  // the first h, so that every suffix sum is used.
+  void slide_intervals(const Call& call, Index begin, Index end) const {
     const Index n = call.w.middle, last = end + call.w.last;
     for (Index interval = begin + call.w.last; interval < last; interval += n) {
       const Index stop = min_index(interval + n, last), left = max_index(interval - n, 0);
       make_suffix(call, suffix_, left, min_index(interval, call.length));
       // All windows that begin at or before the line's first pixel have that pixel's suffix sum.
       const Index inner = clamp_index(n, interval, stop);
-      const Lines prefix = run_range(call, suffix_, 0, interval, inner, Lines(), prefetcher);
-      run_range(call, suffix_ + (inner - n - left) * kLines, kLines, inner, stop, prefix,
-                prefetcher);
+      const Lines prefix = run_range(call, suffix_, 0, interval, inner, Lines());
+      run_range(call, suffix_ + (inner - n - left) * kLines, kLines, inner, stop, prefix);
     }
   }
 
@@ -207,19 +200,18 @@ class WindowSlider {
   // Computes the outputs with h in [begin, end), all in one interval. `prefix` is the interval's
   // prefix sum up to `begin`; returns the prefix sum up to `end`. `suffix` is the suffix sum for
   // the first output, and that of the next output lies suffix_stride values further.
-  static Lines run_range(const Call& call, const V* suffix, Index suffix_stride, Index begin,
-                         Index end, Lines prefix, Prefetcher* prefetcher) {
+  Lines run_range(const Call& call, const V* suffix, Index suffix_stride, Index begin, Index end,
+                  Lines prefix) const {
     const Index inside = clamp_index(call.length, begin, end);
-    prefix = run<true>(call, suffix, suffix_stride, begin, inside, prefix, prefetcher);
+    prefix = run<true>(call, suffix, suffix_stride, begin, inside, prefix);
     suffix += (inside - begin) * suffix_stride;
-    return run<false>(call, suffix, suffix_stride, inside, end, prefix, prefetcher);
+    return run<false>(call, suffix, suffix_stride, inside, end, prefix);
   }
 
   // kEntering: pixel h lies inside the line, for every h of the range.
   template <bool kEntering>
-  static Lines run(const Call call, const V* suffix, Index suffix_stride, Index begin, Index end,
-                   Lines prefix, Prefetcher* prefetcher) {
-    Prefetcher ahead = *prefetcher;
+  Lines run(const Call call, const V* suffix, Index suffix_stride, Index begin, Index end,
+            Lines prefix) const {
     const V* entering = call.in + begin * call.in_stride;
     V* out = call.out + (begin - call.w.last) * call.out_stride;
     const auto load_next = [&] {
@@ -232,7 +224,7 @@ class WindowSlider {
       Lines total = Lines::load(suffix).add_product(call.w.weight, prefix + sum);
       if (kEntering) total.add_product(call.w.last_weight, pixel);
       total.store(out);
-      ahead.next();
+      prefetcher_->next();
       suffix += suffix_stride;
       out += call.out_stride;
     };
@@ -253,11 +245,11 @@ class WindowSlider {
       }
       prefix += chain;
     }
-    *prefetcher = ahead;
     return prefix;
   }
 
-  V* suffix_;
+  V* const suffix_;
+  Prefetcher* const prefetcher_;
 };
 
 }  // namespace BOXCONV_ISA

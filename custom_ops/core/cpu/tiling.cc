@@ -1,3 +1,4 @@
+// Chooses the size of tiles and their number of channels.
 #include "core/cpu/tiling.h"
 
 namespace boxconv {

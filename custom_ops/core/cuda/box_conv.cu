@@ -1,5 +1,5 @@
-// Box convolution on a CUDA device, one type of images: CMake compiles this file once for each,
-// with BOXCONV_CUDA_TYPE set, so that several compile at a time.
+// Box convolution on a CUDA device, for one element type. CMake compiles this file once for each
+// type, with BOXCONV_CUDA_TYPE set, so that the types compile in parallel.
 #include "core/cuda/box_conv.h"
 #include "core/cuda/box_conv_launch.cuh"
 #include "core/cuda/device.cuh"
@@ -12,7 +12,7 @@ namespace {
 template <typename T, typename TBox>
 using Launcher = BoxConvLauncher<T, TBox, Device>;
 
-// Ok, or why the problem is not for these kernels.
+// Whether 32-bit positions are enough for the planes.
 Status check(const BoxConvProblem& p) {
   const bool fits = planes_fit(p.height, p.width, p.out_channels());
   return fits ? Status() : Status(kPlanesTooLarge);

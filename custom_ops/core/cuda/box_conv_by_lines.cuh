@@ -1,5 +1,5 @@
-// What the kernels by lines share, which have a thread to a line: for planes whose lines are longer
-// than a warp holds. Windows slide down columns into the workspace, then along rows in place.
+// Shared by the one-thread-per-line kernels, which handle lines that are too long for a warp.
+// Windows slide down the columns, from the input to the workspace, then along the rows in place.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_CUH_
 
@@ -8,15 +8,16 @@
 namespace boxconv {
 namespace cuda {
 
-// A thread's channel of a buffer of `rows` rows for all of its block's channels.
+// The plane of this thread's channel in a buffer that holds `rows` rows of each channel.
 template <typename V>
 BOXCONV_DEVICE Plane<V> buffer_plane(const BoxConvPlan& plan, V* data, int channel, Index rows,
-                                     int row_step) {
-  if (plan.channels_last()) return {data + channel, row_step * plan.group, plan.group};
-  return {data + channel * rows * row_step, row_step, 1};
+                                     int row_stride) {
+  if (plan.channels_last()) return {data + channel, row_stride * plan.group, plan.group};
+  return {data + channel * rows * row_stride, row_stride, 1};
 }
 
-// A thread's channel of the column sums of a unit of the chunk, in the workspace.
+// The column sums of this thread's channel in the workspace. `unit` counts from the start of the
+// chunk.
 template <typename V>
 BOXCONV_DEVICE Plane<V> column_sums_plane(const BoxConvPlan& plan, V* column_sums, Index unit,
                                           int channel) {
@@ -25,7 +26,8 @@ BOXCONV_DEVICE Plane<V> column_sums_plane(const BoxConvPlan& plan, V* column_sum
                       static_cast<int>(p.width));
 }
 
-// The upstream gradient at the input's pixels: zero between outputs, divided by the valid part.
+// The output gradient at the resolution of the input: zero between outputs, and times the factor of
+// "valid".
 template <typename T, typename V>
 struct GradientPlane {
   Plane<const T> plane;
@@ -46,16 +48,15 @@ template <typename T, typename V>
 BOXCONV_DEVICE GradientPlane<T, V> gradient_plane(const BoxConvProblem& p, const T* output_grad,
                                                   const ValidFactors<V>& factors, Index image,
                                                   Index box) {
-  // A stride beyond the plane is as good as one that ends it.
+  // Strides beyond the longest plane are equivalent.
   const Index longest = kLongestAxis;
   return {output_plane(p, output_grad, image, box), factors.rows(p, box), factors.columns(p, box),
           static_cast<int>(min_index(p.stride_y, longest)),
           static_cast<int>(min_index(p.stride_x, longest))};
 }
 
-// Slides a window along the lines of a block's channels that lie in rows, in place. Sums go to
-// sink.take(places, sums), in a warp's turn such that neighbouring threads have neighbours in
-// memory; after each bunch comes sink.fold().
+// Slides windows along rows, in place. Sums go to sink.take(places, sums), such that neighbouring
+// threads get sums that are neighbours in memory. sink.fold() follows each take().
 template <int kStepsAtOnce, typename V>
 struct RowSlider {
   const BoxConvPlan& plan;
@@ -63,17 +64,17 @@ struct RowSlider {
   V* stage;  // kStepsAtOnce + 1 values for each thread of the block
 
   template <typename Sink>
-  BOXCONV_DEVICE void slide(const LineWindow<V>& window, const Plane<V>& buffer, Index line_step,
+  BOXCONV_DEVICE void slide(const LineWindow<V>& window, const Plane<V>& buffer, Index line_stride,
                             int lines, int width, Sink& sink) const {
-    // Channels first, a warp stays together: it has neighbouring lines, and hands their sums over.
+    // Channels first, a warp takes neighbouring lines and transposes their sums before the sink.
     const int in_warp = plan.channels_last() ? 0 : static_cast<int>(threadIdx.x) % kWarp;
     for (int line = team.lane; line - in_warp < lines; line += plan.lanes) {
-      V* data = buffer.data + line * line_step;
-      const int step = buffer.pixel_step;
+      V* data = buffer.data + line * line_stride;
+      const int step = buffer.pixel_stride;
       const auto raw = [data, step](int x) { return data[static_cast<Index>(x) * step]; };
       const Line<V, decltype(raw)> pixels{width, line < lines ? width : 0, raw};
-      const Slots<V, true> slots{data, step};
-      Slider<kStepsAtOnce, true, V, decltype(raw)>(window, pixels, slots, 0, width)
+      const SuffixSums<V, true> suffix_sums{data, step};
+      Slider<kStepsAtOnce, true, V, decltype(raw)>(window, pixels, suffix_sums, 0, width)
           .slide([&](int x, int n, const V* sums) {
             if (plan.channels_last()) {
               sink.template take<kStepsAtOnce>(SumPlaces{line, x, 0, 1, n}, sums);
@@ -86,15 +87,15 @@ struct RowSlider {
   }
 
  private:
-  // Neighbouring threads get neighbouring sums of a line.
+  // Transposes sums within the warp, so that neighbouring threads get neighbouring sums of a line.
   template <typename Sink>
   BOXCONV_DEVICE void hand_over(int in_warp, int first, int lines, int x, int n, const V* sums,
                                 Sink& sink) const {
-    constexpr int kPadded = kStepsAtOnce + 1;  // against bank conflicts
+    constexpr int kPadded = kStepsAtOnce + 1;  // to avoid bank conflicts
     V* of_warp = stage + (threadIdx.x / kWarp) * (kWarp * kPadded);
     BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) of_warp[in_warp * kPadded + k] = sums[k];
     __syncwarp();
-    constexpr int kRows = kWarp / kStepsAtOnce;  // that a warp takes at once
+    constexpr int kRows = kWarp / kStepsAtOnce;  // lines that the warp reads at once
     const int step = in_warp % kStepsAtOnce, row = in_warp / kStepsAtOnce;
     V taken[kStepsAtOnce];
     BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
@@ -107,20 +108,20 @@ struct RowSlider {
   }
 };
 
-// Some columns of a plane, and which segment of each.
+// Columns [begin, end) of a plane, and a segment of their rows.
 struct Columns {
   int begin, end, segment;
 };
 
-// The strip of columns, and their segment, that a block has.
+// The columns and the segment of a strip.
 BOXCONV_DEVICE Columns columns_of_strip(const BoxConvPlan& plan, Index strip) {
   const Index x = strip / plan.segments() * plan.lanes;
   return {static_cast<int>(x), static_cast<int>(min_index(x + plan.lanes, plan.problem.width)),
           static_cast<int>(strip % plan.segments())};
 }
 
-// The rows of a segment. Each reads as many rows as the window is high once more, so that it has as
-// many rows itself, or kSegmentRows; segments beyond the column have none.
+// The rows of a segment. A segment also reads as many rows as the window is high, so it is at least
+// that long. Segments beyond the end of the column are empty.
 struct Rows {
   int begin, end;
 };
@@ -132,14 +133,14 @@ BOXCONV_DEVICE Rows rows_of_segment(const LineWindow<V>& window, int height, int
   return {static_cast<int>(begin), static_cast<int>(min_index(begin + rows, height))};
 }
 
-// Slides a window down some rows of a column: raw(y) are its pixels, and sums replace suffix sums
-// in `column`. Each bunch of sums also goes to see(y, n, sums).
+// Slides a window down some rows of a column with pixels raw(y). Stores the sums in `column`, and
+// passes them to see(y, n, sums).
 template <int kStepsAtOnce, typename V, typename Raw, typename See>
 BOXCONV_DEVICE void slide_column(const LineWindow<V>& window, int height, const Rows& rows,
                                  const Raw& raw, V* column, int step, See&& see) {
   const Line<V, Raw> line{height, height, raw};
-  const Slots<V, false> slots{column, step};
-  Slider<kStepsAtOnce, false, V, Raw>(window, line, slots, rows.begin, rows.end)
+  const SuffixSums<V, false> suffix_sums{column, step};
+  Slider<kStepsAtOnce, false, V, Raw>(window, line, suffix_sums, rows.begin, rows.end)
       .slide([&](int y, int n, const V* sums) {
         BOXCONV_UNROLL for (int k = 0; k < kStepsAtOnce; ++k) {
           if (k < n) column[static_cast<Index>(y + k) * step] = sums[k];
@@ -148,7 +149,7 @@ BOXCONV_DEVICE void slide_column(const LineWindow<V>& window, int height, const 
       });
 }
 
-// Fills the lines of a thread's channel of a buffer with value(line, x), several loads at a time.
+// Fills the buffer of this thread's channel with value(line, x), several loads at a time.
 template <typename V, typename Value>
 BOXCONV_DEVICE void fill_lines(const BoxConvPlan& plan, const Team& team, const Plane<V>& buffer,
                                int lines, int width, const Value& value) {
@@ -166,12 +167,11 @@ BOXCONV_DEVICE void fill_lines(const BoxConvPlan& plan, const Team& team, const 
   }
 }
 
-// Sums along the rows of strips: rows first, first + 1, ... of those that are summed, `stride` rows
-// of the plane apart. A strip lies in shared memory, or, where no row fits there, in the workspace.
-// source(target, y, x, column sum) are the rows' values; kOverwrites: they are not the column sums,
-// and `stride` is 1.
-// make_sink(target, unit of the chunk, first) says where sums along rows go, and done(sink, target,
-// unit, strip), called by all threads, ends a strip.
+// Sums along rows, strip by strip. Of row_count rows, row i is row i * stride of the plane. A strip
+// is copied to shared memory, or, if not even one row fits there, summed in the workspace.
+//   source(target, y, x, column_sum)   value of a row; kOverwrites: not just column_sum
+//   make_sink(target, unit, first)     receives the sums of the strip that starts at row `first`
+//   done(sink, target, unit, strip)    called by all threads at the end of a strip
 template <typename T, bool kOverwrites, typename V, typename MakeTarget, typename Source,
           typename MakeSink, typename Done>
 BOXCONV_DEVICE void sum_row_strips(const BoxConvPlan& plan, const Team& team, Index unit_count,
@@ -188,11 +188,11 @@ BOXCONV_DEVICE void sum_row_strips(const BoxConvPlan& plan, const Team& team, In
     const int lines = static_cast<int>(min_index(plan.strip_rows, row_count - first));
     const auto target = make_target(unit);
     Plane<V> sums = column_sums_plane(plan, column_sums, unit, team.channel);
-    sums.data += first * stride * sums.row_step;
+    sums.data += first * stride * sums.row_stride;
     const Plane<V> buffer = plan.rows_in_shared ? buffer_plane(plan, shared, team.channel,
-                                                               plan.strip_rows, plan.row_step)
+                                                               plan.strip_rows, plan.row_stride)
                                                 : sums;
-    const Index line_step = plan.rows_in_shared ? buffer.row_step : stride * sums.row_step;
+    const Index line_stride = plan.rows_in_shared ? buffer.row_stride : stride * sums.row_stride;
     if (target.exists && (plan.rows_in_shared || kOverwrites)) {
       fill_lines(plan, team, buffer, lines, width, [&](int line, int x) {
         const int below = static_cast<int>(line * stride), y = static_cast<int>(first * stride);
@@ -202,14 +202,14 @@ BOXCONV_DEVICE void sum_row_strips(const BoxConvPlan& plan, const Team& team, In
     __syncthreads();
     auto sink = make_sink(target, unit, first);
     if (target.exists) {
-      rows.slide(target.window, buffer, line_step, lines, width, sink);
+      rows.slide(target.window, buffer, line_stride, lines, width, sink);
     }
     __syncthreads();
     done(sink, target, unit, first / plan.strip_rows);
   }
 }
 
-// The source where the column sums themselves are the rows.
+// A source: the rows are the column sums.
 struct ColumnSums {
   template <typename Target, typename V>
   BOXCONV_DEVICE V operator()(const Target&, int, int, V sum) const {
@@ -217,13 +217,14 @@ struct ColumnSums {
   }
 };
 
-// A target with its window along rows.
+// A target and its window along rows.
 template <typename V>
 struct RowTarget : Target {
   LineWindow<V> window;
 };
 
-// That of a unit of the chunk, with its box or the one that stands for it backward.
+// The target of a unit, counted from the start of the chunk, with the window of its box, or of the
+// mirrored box in the backward pass.
 template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE RowTarget<V> row_target(const ForwardCall<T, TBox, V>& call, const Team& team,
                                        Index unit, bool backward) {

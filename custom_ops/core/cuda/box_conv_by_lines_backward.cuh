@@ -1,8 +1,9 @@
-// Backward kernels by lines. With g the upstream gradient and x the input, of one box of a channel:
-//   - g summed down the columns, then along the rows, is its part of the input gradient; times x it
-//     is what growing any edge loses to normalization,
-//   - the column sums times x where a left or right edge lies are the gradients of x_min and x_max,
-//   - g summed along the rows, times x where an upper or lower edge lies, those of y_min and y_max.
+// The backward kernels with one thread per line. They restate core/cpu/box_conv_backward.h, which
+// has the formulas. With g the output gradient and x the input, for each box:
+//   gradient_rows        sums g along the rows; the products with x are the gradients of y_min,
+//   y_max gradient_columns     sums g down the columns; the products with x are those of x_min,
+//   x_max input_gradient_rows  sums the column sums along the rows: the input gradient
+//   valid_extent_rows    adds the derivative of the normalization "valid"
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_BACKWARD_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_BACKWARD_CUH_
 
@@ -12,7 +13,7 @@
 namespace boxconv {
 namespace cuda {
 
-// Input pixels that may lie outside: zero there.
+// The input, with zeros outside the plane.
 template <typename T, typename V>
 struct PaddedInput {
   Plane<const T> plane;
@@ -31,7 +32,7 @@ BOXCONV_DEVICE PaddedInput<T, V> padded_input(const ForwardCall<T, TBox, V>& cal
           static_cast<int>(p.width)};
 }
 
-// Multiplies g summed along rows with the input where the upper and lower edges lie.
+// Multiplies row sums of g with the input at the top and bottom edges.
 template <typename T, typename V>
 struct RowEdgeSink {
   PaddedInput<T, V> input;
@@ -61,7 +62,7 @@ template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE RowEdgeSink<T, V> row_edge_sink(const ForwardCall<T, TBox, V>& call,
                                                const Target& target, Index first) {
   const BoxEdges mirror = backward_box(target.edges);
-  // The mirrored box's lower edge is the box's upper one.
+  // The bottom edge of the mirrored box is the top edge of the box.
   return {padded_input(call, target),
           static_cast<int>(first),
           shift_within(mirror.bottom),
@@ -70,13 +71,14 @@ BOXCONV_DEVICE RowEdgeSink<T, V> row_edge_sink(const ForwardCall<T, TBox, V>& ca
           {}};
 }
 
-// Adds a box's part to the input gradient, and multiplies it with the input.
+// Adds the contribution of one box to the input gradient. Also multiplies it with the input, which
+// gives the derivative of the normalization.
 template <typename T, typename V>
 struct InputGradientSink {
   PaddedInput<T, V> input;
   Plane<T> input_grad;
-  Plane<V> apart;
-  bool sums_apart, first_box, last_box;
+  Plane<V> workspace_sums;
+  bool in_workspace, first_box, last_box;
   Index first;
   LongSum<V> responses;
 
@@ -87,9 +89,10 @@ struct InputGradientSink {
   BOXCONV_DEVICE void add(int line, int x, V sum) {
     const int y = static_cast<int>(first) + line;
     responses.add(sum * load_constant(&input.plane.at(y, x)));
-    if (!first_box) sum += sums_apart ? apart.at(y, x) : static_cast<V>(widen(input_grad.at(y, x)));
-    if (sums_apart && !last_box) {
-      apart.at(y, x) = sum;
+    if (!first_box)
+      sum += in_workspace ? workspace_sums.at(y, x) : static_cast<V>(widen(input_grad.at(y, x)));
+    if (in_workspace && !last_box) {
+      workspace_sums.at(y, x) = sum;
     } else {
       input_grad.at(y, x) = convert<T>(sum);
     }
@@ -110,19 +113,20 @@ BOXCONV_DEVICE InputGradientSink<T, V> input_gradient_sink(const BackwardCall<T,
                                                            const Team& team) {
   const BoxConvPlan& plan = call.forward.plan;
   const BoxConvProblem& p = plan.problem;
-  V* apart = plan.accumulate_apart ? call.apart + unit * plan.unit_size() : nullptr;
+  V* workspace_sums =
+      plan.sum_in_workspace ? call.input_grad_sums + unit * plan.unit_size() : nullptr;
   return {padded_input(call.forward, target),
           input_plane(p, call.input_grad, target.image, target.channel),
-          column_sums_plane(plan, apart, 0, team.channel),
-          plan.accumulate_apart,
+          column_sums_plane(plan, workspace_sums, 0, team.channel),
+          plan.sum_in_workspace,
           box_of_channel == 0,
           box_of_channel == p.boxes_per_channel - 1,
           first,
           {}};
 }
 
-// Sums g down the columns that this thread has, and multiplies with the input where the left and
-// right edges lie.
+// Sums g down this thread's columns, and multiplies the sums with the input at the left and right
+// edges.
 template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, const Team& team,
                                          const Target& target, const Columns& columns,
@@ -136,12 +140,12 @@ BOXCONV_DEVICE void sum_gradient_columns(const BackwardCall<T, TBox, V>& call, c
   const PaddedInput<T, V> input = padded_input(call.forward, target);
   const int height = static_cast<int>(p.height);
   const Rows rows = rows_of_segment(window, height, columns.segment);
-  // The mirrored box's right edge is the box's left one.
+  // The right edge of the mirrored box is the left edge of the box.
   const int to_x_min = shift_within(mirror.right), to_x_max = shift_within(mirror.left);
   LongSum<V> x_min, x_max;
   for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
     const auto raw = [&gradient, x](int y) { return gradient.at(y, x); };
-    slide_column<kSteps<T>>(window, height, rows, raw, &sums.at(0, x), sums.row_step,
+    slide_column<kSteps<T>>(window, height, rows, raw, &sums.at(0, x), sums.row_stride,
                             [&](int y, int n, const V* values) {
                               BOXCONV_UNROLL for (int k = 0; k < kSteps<T>; ++k) {
                                 if (k >= n) continue;
@@ -174,7 +178,7 @@ __global__ void __launch_bounds__(kMaxThreads) gradient_columns(BackwardCall<T, 
       sum_gradient_columns(call, team, target, columns_of_strip(plan, i % strips), sums,
                            &gradients);
     }
-    add_to_record(plan, team, gradients, record_of(call, unit, i % strips));
+    add_to_partial(plan, team, gradients, partial_of(call, unit, i % strips));
   }
 }
 
@@ -192,7 +196,7 @@ __global__ void __launch_bounds__(kMaxThreads) input_gradient_rows(BackwardCall<
       [&](const InputGradientSink<T, V>& sink, const Target& target, Index unit, Index strip) {
         EdgeGradients gradients;
         sink.add_to(p, target.edges, &gradients);
-        add_to_record(forward.plan, team, gradients, record_of(call, unit, strip));
+        add_to_partial(forward.plan, team, gradients, partial_of(call, unit, strip));
       });
 }
 
@@ -215,7 +219,7 @@ __global__ void __launch_bounds__(kMaxThreads) gradient_rows(BackwardCall<T, TBo
       [&](const RowEdgeSink<T, V>& sink, const Target& target, Index unit, Index strip) {
         EdgeGradients gradients;
         if (!target.edges.empty) sink.add_to(&gradients);
-        add_to_record(forward.plan, team, gradients, record_of(call, unit, strip));
+        add_to_partial(forward.plan, team, gradients, partial_of(call, unit, strip));
       });
 }
 
@@ -231,8 +235,8 @@ __global__ void __launch_bounds__(kMaxThreads) valid_extent_rows(BackwardCall<T,
         return valid_extent_sink(call, target, first);
       },
       [&](const ValidExtentSink<T, V>& sink, const Target& target, Index unit, Index strip) {
-        add_to_record(forward.plan, team, target.edges.empty ? EdgeGradients() : sink.gradients,
-                      record_of(call, unit, strip));
+        add_to_partial(forward.plan, team, target.edges.empty ? EdgeGradients() : sink.gradients,
+                       partial_of(call, unit, strip));
       });
 }
 

@@ -1,4 +1,4 @@
-// Forward kernels by lines: columns first, then rows.
+// The forward kernels with one thread per line: first the columns, then the rows.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_FORWARD_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_FORWARD_CUH_
 
@@ -7,7 +7,7 @@
 namespace boxconv {
 namespace cuda {
 
-// Stores responses. `first` is the output row that line 0 is.
+// Stores responses. Line 0 is output row `first`.
 template <typename T, typename V>
 struct ResponseSink {
   Plane<T> output;
@@ -18,8 +18,8 @@ struct ResponseSink {
   BOXCONV_DEVICE void take(const SumPlaces& at, const V* sums) const {
     if (stride_x == 1 && row_factors == nullptr) {
       T* place = &output.at(first + at.line, at.x);
-      const Index step = static_cast<Index>(at.line_step) * output.row_step +
-                         static_cast<Index>(at.x_step) * output.pixel_step;
+      const Index step = static_cast<Index>(at.line_stride) * output.row_stride +
+                         static_cast<Index>(at.x_stride) * output.pixel_stride;
       BOXCONV_UNROLL for (int k = 0; k < kMost; ++k) {
         if (k < at.count) place[k * step] = convert<T>(sums[k]);
       }
@@ -50,7 +50,8 @@ BOXCONV_DEVICE ResponseSink<T, V> response_sink(const ForwardCall<T, TBox, V>& c
           static_cast<int>(min_index(p.stride_x, kLongestAxis))};
 }
 
-// Sums a box's rows down the columns of an input plane that this thread has, into `sums`.
+// Slides the window of the box's rows down this thread's columns of the input. Stores the result in
+// `sums`.
 template <typename T, typename V>
 BOXCONV_DEVICE void sum_input_columns(const BoxConvPlan& plan, const Team& team,
                                       const Target& target, const T* input, const Columns& columns,
@@ -61,17 +62,16 @@ BOXCONV_DEVICE void sum_input_columns(const BoxConvPlan& plan, const Team& team,
   const Rows rows = rows_of_segment(window, height, columns.segment);
   const Plane<const T> plane = input_plane(p, input, target.image, target.channel);
   for (int x = columns.begin + team.lane; x < columns.end; x += plan.lanes) {
-    const T* column = plane.data + x * plane.pixel_step;
-    const int step = plane.row_step;
+    const T* column = plane.data + x * plane.pixel_stride;
+    const int step = plane.row_stride;
     const auto raw = [column, step](int y) {
       return static_cast<V>(load_constant(column + static_cast<Index>(y) * step));
     };
-    slide_column<kSteps<T>>(window, height, rows, raw, &sums.at(0, x), sums.row_step,
+    slide_column<kSteps<T>>(window, height, rows, raw, &sums.at(0, x), sums.row_stride,
                             [](int, int, const V*) {});
   }
 }
 
-// Column sums of a strip of columns of a unit of the chunk.
 template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) forward_columns(ForwardCall<T, TBox, V> call) {
   const BoxConvPlan& plan = call.plan;

@@ -1,4 +1,4 @@
-// What the kernels of box convolution are called with, and the windows of the boxes they work at.
+// The arguments of the box convolution kernels, and the windows of the boxes that a thread handles.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_CALL_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_CALL_CUH_
 
@@ -14,8 +14,8 @@ struct ForwardCall {
   const TBox* boxes;
   ValidFactors<V> factors;
   T* output;
-  // Not fused: the units and the box of each channel that the call is about, and the column
-  // sums between the kernels, [chunk, height, width, group] or [chunk, group, height, width].
+  // Unless fused: the units and the box of each channel that this launch handles, and the column
+  // sums, [chunk, height, width, group] or [chunk, group, height, width].
   Index first_unit, unit_count, box_of_channel;
   V* column_sums;
 };
@@ -25,14 +25,14 @@ struct BackwardCall {
   ForwardCall<T, TBox, V> forward;  // its output is not used
   const T* output_grad;
   T* input_grad;
-  V* apart;         // sums of several boxes' input gradients, like column_sums
-  double* records;  // edge gradients [slots, boxes of the call, group, 4], zero at first
+  V* input_grad_sums;  // sums over the boxes of a channel, with the shape of column_sums
+  double* partials;    // partial edge gradients [parts, boxes, group, 4], initially zero
 };
 
-// What a thread works at: a channel of an image and one of its boxes.
+// The channel of an image and the box that a thread handles.
 struct Target {
   Index image, channel, out_channel;
-  bool exists;  // the last group may have channels to spare
+  bool exists;  // false for the channels that the last group has too many
   BoxEdges edges = {};
 
   template <typename TBox>
@@ -48,7 +48,7 @@ struct Target {
   }
 };
 
-// The windows of a target's box, or of the one that stands for it backward.
+// The windows of `box`: the box of the target, or its mirror in the backward pass.
 template <typename V>
 BOXCONV_DEVICE LineWindow<V> column_window(const BoxConvProblem& p, const Target& target,
                                            const BoxEdges& box) {
@@ -56,7 +56,7 @@ BOXCONV_DEVICE LineWindow<V> column_window(const BoxConvProblem& p, const Target
   if (!target.exists || box.empty) return empty_window<V>(height);
   return line_window<V>(box.top, box.bottom, 1.0, height);
 }
-// Along rows the window also applies the part of the scale that all outputs share.
+// The window along rows includes the factor that all outputs share.
 template <typename V>
 BOXCONV_DEVICE LineWindow<V> row_window(const BoxConvProblem& p, const Target& target,
                                         const BoxEdges& box) {
@@ -65,11 +65,11 @@ BOXCONV_DEVICE LineWindow<V> row_window(const BoxConvProblem& p, const Target& t
   return line_window<V>(box.left, box.right, common_factor<V>(p, target.edges), width);
 }
 
-// The record of a strip of a unit of the chunk.
+// The partial edge gradients of a strip. `unit` counts from the start of the chunk.
 template <typename T, typename TBox, typename V>
-BOXCONV_DEVICE double* record_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
+BOXCONV_DEVICE double* partial_of(const BackwardCall<T, TBox, V>& call, Index unit, Index strip) {
   const BoxConvPlan& plan = call.forward.plan;
-  return call.records + (unit * plan.slots_per_unit() + strip) * plan.group * 4;
+  return call.partials + (unit * plan.partials_per_unit() + strip) * plan.group * 4;
 }
 
 }  // namespace cuda

@@ -1,5 +1,5 @@
-// How the gradients of boxes' edges add up: in a thread, in a block, and over blocks in a fixed
-// order.
+// Sums the edge gradients over threads, then over blocks, always in the same order: the result has
+// the same bits each time.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_EDGE_GRADIENTS_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_EDGE_GRADIENTS_CUH_
 
@@ -8,19 +8,19 @@
 namespace boxconv {
 namespace cuda {
 
-// How far an edge is from its pixel, in 32 bits: beyond the longest axis all are outside alike.
+// The offset of an edge, in 32 bits. Offsets beyond the longest axis are equivalent.
 BOXCONV_DEVICE int shift_within(EdgeShift edge) {
   return static_cast<int>(clamp_index(edge.offset, -kLongestAxis, kLongestAxis));
 }
 
-// A thread's part of the gradients of its box's edges, in the order of a box.
+// A thread's contribution to the edge gradients of its box: (y_min, x_min, y_max, x_max).
 struct EdgeGradients {
   double edge[4] = {0, 0, 0, 0};
 };
 
-// Adds up the parts of a block's threads, into the record of each channel.
-BOXCONV_DEVICE void add_to_record(const BoxConvPlan& plan, const Team& team,
-                                  const EdgeGradients& part, double* records) {
+// Sums the contributions of a block's threads and adds them to partials [group, 4].
+BOXCONV_DEVICE void add_to_partial(const BoxConvPlan& plan, const Team& team,
+                                   const EdgeGradients& part, double* partials) {
   double* sums = dynamic_shared<double>() + (team.lane * plan.group + team.channel) * 4;
   for (int i = 0; i < 4; ++i) sums[i] = part.edge[i];
   for (int half = plan.lanes / 2; half > 0; half /= 2) {
@@ -30,13 +30,13 @@ BOXCONV_DEVICE void add_to_record(const BoxConvPlan& plan, const Team& team,
     }
   }
   if (team.lane == 0) {
-    for (int i = 0; i < 4; ++i) records[team.channel * 4 + i] += sums[i];
+    for (int i = 0; i < 4; ++i) partials[team.channel * 4 + i] += sums[i];
   }
   __syncthreads();
 }
 
-// What a box's edges lose to "area" as they grow, where responses times their upstream gradients
-// have this sum.
+// Adds the derivative of the normalization "area": d(1/A)/d(edge) = -1/(A * extent) for a growing
+// edge. `responses` is the sum of out * output_grad.
 BOXCONV_DEVICE void add_extent_terms(const BoxEdges& box, double responses,
                                      EdgeGradients* gradients) {
   const double by_height = responses / box.height, by_width = responses / box.width;
@@ -46,8 +46,8 @@ BOXCONV_DEVICE void add_extent_terms(const BoxEdges& box, double responses,
   gradients->edge[3] -= by_width;
 }
 
-// With "valid", what an output loses as an edge grows differs from output to output: multiplies the
-// responses themselves with the upstream gradient and what they lose.
+// Adds the derivative of the normalization "valid". It differs from output to output, so it needs
+// the responses themselves.
 template <typename T, typename V>
 struct ValidExtentSink {
   const BoxConvProblem& p;
@@ -94,20 +94,21 @@ BOXCONV_DEVICE ValidExtentSink<T, V> valid_extent_sink(const BackwardCall<T, TBo
           {}};
 }
 
-// The boxes of each channel that a call is about: one, or, fused, all of them at once.
+// The boxes of each channel that one launch handles: one, or, if fused, all of them.
 BOXCONV_HOST_DEVICE Index boxes_of_call(const BoxConvPlan& plan) {
   return plan.is_fused() ? plan.problem.boxes_per_channel : 1;
 }
 
 constexpr int kAddingThreads = 128;
 
-// Adds the records of the units [first_unit, first_unit + unit_count), always in the same order, to
-// the edge gradients [boxes, 4]. A block has a box, and each fourth thread one of its edges.
+// Adds the partial edge gradients of units [first_unit, first_unit + unit_count) to edges [boxes,
+// 4], always in the same order. A block sums one box; threads with the same number modulo 4 sum the
+// same edge.
 static __global__ void __launch_bounds__(kAddingThreads)
-    add_records(BoxConvPlan plan, Index first_unit, Index unit_count, Index box_of_channel,
-                const double* records, double* edges) {
+    add_partials(BoxConvPlan plan, Index first_unit, Index unit_count, Index box_of_channel,
+                 const double* partials, double* edges) {
   const BoxConvProblem& p = plan.problem;
-  const Index boxes = boxes_of_call(plan), slots = plan.slots_per_unit();
+  const Index boxes = boxes_of_call(plan), partials_per_unit = plan.partials_per_unit();
   const int thread = static_cast<int>(threadIdx.x), edge = thread % 4;
   double* sums = dynamic_shared<double>();
   for (Index i = blockIdx.x; i < p.channels * boxes; i += gridDim.x) {
@@ -116,9 +117,10 @@ static __global__ void __launch_bounds__(kAddingThreads)
     const Index unit = behind < 0 ? behind + plan.groups : behind;
     const Index units = unit < unit_count ? (unit_count - unit + plan.groups - 1) / plan.groups : 0;
     double sum = 0;
-    for (Index k = thread / 4; k < units * slots; k += kAddingThreads / 4) {
-      const Index slot = (unit + k / slots * plan.groups) * slots + k % slots;
-      sum += records[((slot * boxes + m) * plan.group + channel % plan.group) * 4 + edge];
+    for (Index k = thread / 4; k < units * partials_per_unit; k += kAddingThreads / 4) {
+      const Index partial =
+          (unit + k / partials_per_unit * plan.groups) * partials_per_unit + k % partials_per_unit;
+      sum += partials[((partial * boxes + m) * plan.group + channel % plan.group) * 4 + edge];
     }
     sums[thread] = sum;
     for (int half = kAddingThreads / 2; half >= 4; half /= 2) {

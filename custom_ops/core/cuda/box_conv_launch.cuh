@@ -1,6 +1,7 @@
-// What is launched, in which order, and the workspace it needs. The same for a GPU and for the
-// emulation in the tests; Device is what launches:
-//   device.launch(kernel, blocks, threads, shared bytes, arguments...), device.zero(data, bytes).
+// Launches the kernels of box convolution, in order, with their workspace. Device is a GPU
+// (device.cuh) or the tests' emulation of one. It has
+//   device.launch(kernel, blocks, threads, shared_bytes, arguments...),
+//   device.zero(data, bytes).
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_LAUNCH_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_LAUNCH_CUH_
 
@@ -13,7 +14,8 @@
 namespace boxconv {
 namespace cuda {
 
-// Pieces of a workspace, in the order in which they are claimed.
+// Divides a workspace into arrays, in the order of the calls of claim(). Without memory (nullptr)
+// it only adds up their sizes.
 class Workspace {
  public:
   explicit Workspace(void* data = nullptr) : data_(static_cast<char*>(data)) {}
@@ -30,7 +32,7 @@ class Workspace {
   std::size_t size_ = 0;
 };
 
-// Whether 32 bits hold the positions and steps in planes of this size, of some channels.
+// Whether 32-bit positions are enough for planes of this size.
 inline bool planes_fit(Index height, Index width, Index channels) {
   return height <= kLongestAxis && width <= kLongestAxis &&
          channels < kLongestRow / (width > 0 ? width : 1);
@@ -55,11 +57,11 @@ class BoxConvLauncher {
     column_sums_ = pieces.claim<V>(chunk_values);
     if (backward) {
       edges_ = pieces.claim<double>(boxes * 4);
-      record_count_ = plan_.is_fused() ? plan_.parts * plan_.groups * problem.boxes_per_channel
-                                       : plan_.chunk * plan_.slots_per_unit();
-      record_count_ *= plan_.group * 4;
-      records_ = pieces.claim<double>(record_count_);
-      apart_ = pieces.claim<V>(plan_.accumulate_apart ? chunk_values : 0);
+      partial_count_ = plan_.is_fused() ? plan_.parts * plan_.groups * problem.boxes_per_channel
+                                        : plan_.chunk * plan_.partials_per_unit();
+      partial_count_ *= plan_.group * 4;
+      partials_ = pieces.claim<double>(partial_count_);
+      input_grad_sums_ = pieces.claim<V>(plan_.sum_in_workspace ? chunk_values : 0);
     }
     workspace_size_ = pieces.size();
   }
@@ -100,10 +102,10 @@ class BoxConvLauncher {
     }
     make_factors(device, boxes);
     device.zero(edges_, static_cast<std::size_t>(boxes_values) * sizeof(double));
-    BackwardCall<T, TBox, V> call{forward_call(input, boxes), output_grad, input_grad, apart_,
-                                  records_};
+    BackwardCall<T, TBox, V> call{forward_call(input, boxes), output_grad, input_grad,
+                                  input_grad_sums_, partials_};
     if (plan_.is_fused()) {
-      clear_records(device);
+      clear_partials(device);
       const Index blocks = plan_.parts * plan_.groups;
       launch(device, fused_backward<T, TBox, V>, blocks, plan_.fused.end, call);
       add(device, 0, blocks, 0);
@@ -128,7 +130,8 @@ class BoxConvLauncher {
                   factors_);
   }
 
-  // Boxes of a channel are the inner loop: their input gradients add up chunk by chunk.
+  // Calls body(call) for each chunk of units and each box of a channel. The boxes are the inner
+  // loop, so that their input gradients are added up chunk by chunk.
   template <typename Body>
   void for_each_chunk(ForwardCall<T, TBox, V>& call, const Body& body) const {
     for (Index first = 0; first < plan_.units(); first += plan_.chunk) {
@@ -150,7 +153,6 @@ class BoxConvLauncher {
     }
   }
 
-  // By lines, columns are summed without shared memory, but for what their edge gradients take.
   template <typename Kernel, typename Call>
   void launch_columns(Device& device, Kernel kernel, Index units, int shared_bytes,
                       const Call& call) const {
@@ -167,7 +169,7 @@ class BoxConvLauncher {
     const BoxConvProblem& p = plan_.problem;
     const Index units = call.forward.unit_count;
     const bool is_valid = p.normalization == Normalization::kValid;
-    clear_records(device);
+    clear_partials(device);
     if (plan_.is_tiled()) {
       launch_rows(device, tiled_gradient_rows<T, TBox, V>, p.height, units, call);
       launch_columns(device, tiled_gradient_columns<T, TBox, V>, units, plan_.column_tile.end,
@@ -189,15 +191,15 @@ class BoxConvLauncher {
     add(device, call.forward.first_unit, units, call.forward.box_of_channel);
   }
 
-  void clear_records(Device& device) const {
-    device.zero(records_, static_cast<std::size_t>(record_count_) * sizeof(double));
+  void clear_partials(Device& device) const {
+    device.zero(partials_, static_cast<std::size_t>(partial_count_) * sizeof(double));
   }
 
   void add(Device& device, Index first_unit, Index units, Index box_of_channel) const {
     const Index boxes = plan_.problem.channels * boxes_of_call(plan_);
-    device.launch(add_records, blocks(boxes), kAddingThreads,
+    device.launch(add_partials, blocks(boxes), kAddingThreads,
                   kAddingThreads * static_cast<int>(sizeof(double)), plan_, first_unit, units,
-                  box_of_channel, static_cast<const double*>(records_), edges_);
+                  box_of_channel, static_cast<const double*>(partials_), edges_);
   }
 
   int blocks(Index wanted) const { return static_cast<int>(min_index(wanted, limits_.max_blocks)); }
@@ -216,9 +218,9 @@ class BoxConvLauncher {
 
   const GpuLimits limits_;
   const BoxConvPlan plan_;
-  V *factors_ = nullptr, *column_sums_ = nullptr, *apart_ = nullptr;
-  double *edges_ = nullptr, *records_ = nullptr;
-  Index record_count_ = 0;
+  V *factors_ = nullptr, *column_sums_ = nullptr, *input_grad_sums_ = nullptr;
+  double *edges_ = nullptr, *partials_ = nullptr;
+  Index partial_count_ = 0;
   std::size_t workspace_size_ = 0;
 };
 

@@ -1,18 +1,17 @@
-// Windows slid along lines in shared memory by warps: a lane has a chunk of a line in registers,
-// and lanes exchange chunks' sums by shuffles. Nothing is subtracted, so float is enough and a NaN
-// stays where it belongs; sums are trees of chunks, so long windows are as exact as short ones.
+// Warps slide windows along lines in shared memory. Each lane holds a chunk of a line in registers,
+// and lanes exchange sums of chunks by shuffles. Nothing is subtracted, so NaNs stay inside the
+// windows that contain them. Sums of chunks form a tree, so long windows are as accurate as short
+// ones.
 //
-// The window at output i is a fraction of pixel i + first, the `middle` whole pixels from there,
-// and a fraction of pixel i + last. Written by where those pixels lie, that is a part from the
-// left,
-//   left(p) = first_weight * pixel[p - 1] + weight * (what the middle has in p's part of the line),
-// at p = i + first + 1, and one from the right,
-//   right(q) = weight * (what it has in q's part, before q) + last_weight * pixel[q],
-// at q = i + last. The lane that holds a pixel computes both and adds them in place. A window
-// inside one pixel, whose `middle` is -1, has no last pixel.
+// The window at output i is cut at a border between its first and its last pixel. The sum is
+// left(i + first + 1) + right(i + last), where
+//   left(p)  = first_weight * pixel[p - 1] + weight * (middle pixels from p up to the border),
+//   right(q) = weight * (middle pixels from the border up to q - 1) + last_weight * pixel[q].
+// The lane that holds pixel p computes left(p) and stores it at its output; the lane that holds q
+// adds right(q). A window inside one pixel (`middle` is -1) has no last pixel.
 //
-// Whatever the windows, all lanes do the same things: boxes may differ from line to line. Only
-// short middles, of less than a chunk, go another way than long ones, at about the same cost.
+// All lanes execute the same instructions, although the boxes may differ from line to line. Only
+// middles shorter than a chunk take another path, at about the same cost.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_LINES_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_LINES_CUH_
 
@@ -26,21 +25,21 @@
 namespace boxconv {
 namespace cuda {
 
-// Lines that warps work at, those of all of a block's channels.
+// The lines of all channels of a block.
 template <typename V>
 struct Lines {
   V* data;
-  int count, of_channel;  // lines, and how many of them a channel has
-  int channel_step, line_step, pixel_step, length;
+  int count, of_channel;  // lines in total, and of each channel
+  int channel_stride, line_stride, pixel_stride, length;
 };
 
-// A lane's place: the chunk of a line that it has.
+// The chunk of a line that a lane holds.
 struct ChunkPlace {
   int lane, chunk, chunks;
 
   BOXCONV_DEVICE bool has(int other) const { return other >= 0 && other < chunks; }
-  // The value that another chunk's lane has, or zero beyond the line. All lanes of a warp call it;
-  // those without a line get whatever.
+  // The value in the lane of another chunk of the line, or zero outside the line. All lanes of the
+  // warp must call it; for lanes without a line the result is undefined.
   template <typename V>
   BOXCONV_DEVICE V from(V value, int other) const {
     const V taken = warp_value(value, (lane - chunk + other) & (kWarp - 1));
@@ -51,7 +50,7 @@ struct ChunkPlace {
 // A bit for each pixel of a chunk.
 using Bits = std::uint64_t;
 
-// Those of pixels [begin, end).
+// The bits of pixels [begin, end).
 template <int kPixels>
 BOXCONV_DEVICE Bits pixel_bits(int begin, int end) {
   const int low = begin < 0 ? 0 : begin < kPixels ? begin : kPixels;
@@ -59,7 +58,7 @@ BOXCONV_DEVICE Bits pixel_bits(int begin, int end) {
   return (Bits{1} << high) - (Bits{1} << low);
 }
 
-// The pixel so many bytes on: steps in values would take one more instruction for each.
+// The pixel `bytes` bytes further on. Steps in values would take one more instruction.
 template <typename V>
 BOXCONV_DEVICE V* stepped(V* pixel, int bytes) {
   using Byte = std::conditional_t<std::is_const_v<V>, const char, char>;
@@ -80,7 +79,7 @@ class LineScan {
         length_(length),
         exists_(exists) {}
 
-  // Replaces the line by the window's sums. All lanes of a warp call it.
+  // Replaces the line by the window's sums. All lanes of the warp must call it.
   BOXCONV_DEVICE void run() const {
     V pixels[kPixels];
     const V* place = stepped(line_, start() * step_);
@@ -96,27 +95,28 @@ class LineScan {
   }
 
  private:
-  // What a chunk needs to know of others.
+  // What a chunk needs from the other chunks.
   struct Sums {
-    // What all of the line is, times the weight.
+    // Weighted sum of the whole line.
     V line = 0;
-    // Short middles: sums begin anew at pixels whose bit is set, here and one behind the chunk;
-    // until they do, they have something from the chunks behind and before.
+    // Short middles: sums restart at pixels whose bit is set (the chunk's pixels and the next one).
+    // Up to the first restart, they include sums of the chunk behind or before.
     Bits borders = 0;
     V behind = 0, before = 0;
-    // Long middles: the whole chunks, times the weight, between the pixel's own and the window's
-    // last one, for pixels up to `later`, and from there.
+    // Long middles: weighted sum of the chunks strictly between the first and the last chunk of a
+    // window. It is `fewer` if the window begins before pixel `later` of the chunk, otherwise
+    // `more`.
     V fewer = 0, more = 0;
     int later = kPixels;
-    // The left part of windows that begin before the line and end in this chunk: for ends up to
-    // `split`, and from there.
+    // left() of windows that begin before the line and end in this chunk. It is `near` if they end
+    // before pixel `split` of the chunk, otherwise `far`.
     V near = 0, far = 0;
     int split = 0;
   };
 
   BOXCONV_DEVICE bool is_short() const { return w_.middle < kPixels; }
   BOXCONV_DEVICE int start() const { return at_.chunk * kPixels; }
-  // Those of the outputs first, first + 1, ... that exist.
+  // A bit for each of the outputs first, first + 1, ... that exists.
   BOXCONV_DEVICE Bits pixels_at(int first) const {
     return exists_ ? pixel_bits<kPixels>(-first, length_ - first) : 0;
   }
@@ -128,7 +128,7 @@ class LineScan {
     if (kAnyShort) sum_short(pixels, &sums);
     if (!kAnyShort || warp_any(!is_short())) sum_long(pixels, &sums);
     const V pixel_before = at_.from(pixels[kPixels - 1], at_.chunk - 1);
-    // Until here, all lanes read the line.
+    // All lanes have read the line; it may be overwritten.
     __syncwarp();
     store_outside(own, sums);
     store_left<kAnyShort>(pixels, pixel_before, sums);
@@ -136,14 +136,14 @@ class LineScan {
     add_right<kAnyShort>(pixels, sums);
   }
 
-  // Middles of less than a chunk: sums up to, and from, borders that are a middle apart (van Herk;
-  // Gil and Werman), the last at the end of the last chunk.
+  // Middles shorter than a chunk: prefix and suffix sums between borders that are `middle` pixels
+  // apart (van Herk; Gil and Werman). The last border is the end of the last chunk.
   BOXCONV_DEVICE void sum_short(const V* pixels, Sums* sums) const {
     const int n = is_short() && w_.middle > 0 ? w_.middle : 1;
     Bits borders = 1;
     for (int step = n; step <= kPixels; step *= 2) borders |= borders << step;
     borders <<= (at_.chunks - at_.chunk) * kPixels % n;
-    V head = 0, tail = 0;  // what the chunk has up to its first border, and from its last one
+    V head = 0, tail = 0;  // sums of the chunk up to its first border, and from its last one
     BOXCONV_UNROLL for (int k = kPixels - 1; k >= 0; --k) {
       head = pixels[k] + (borders >> (k + 1) & 1 ? V{0} : head);
     }
@@ -153,14 +153,14 @@ class LineScan {
     sums->behind = at_.from(head, at_.chunk + 1);
     sums->before = at_.from(tail, at_.chunk - 1);
     sums->borders = borders;
-    // Windows that begin before the line end in the first chunk. Only the block that the first
-    // border ends has pixels of the line before that.
+    // Windows that begin before the line end in the first chunk. Only the interval before the first
+    // border contributes to their left().
     const int border = at_.chunks * kPixels % n;
     if (w_.middle > 0 && border > 0) sums->far = w_.weight * head;
     sums->split = border;
   }
 
-  // Longer ones: the rest of the pixel's chunk, whole chunks, and the beginning of a last one.
+  // Longer middles: the rest of the first chunk, whole chunks, and the beginning of the last one.
   BOXCONV_DEVICE void sum_long(const V* pixels, Sums* sums) const {
     V total = 0;
     BOXCONV_UNROLL for (int k = 0; k < kPixels; ++k) total += pixels[k];
@@ -195,8 +195,8 @@ class LineScan {
     return sum;
   }
 
-  // Outputs whose windows neither begin nor end at a pixel of any chunk: they have all of the line,
-  // or nothing of it. Few boxes have such.
+  // Outputs whose windows neither begin nor end inside the line contain all of it or nothing. They
+  // are rare.
   BOXCONV_DEVICE void store_outside(Bits own, const Sums& sums) const {
     const int end = at_.chunks * kPixels, first = -w_.first - 1 - start(),
               last = -w_.last - start();
@@ -260,28 +260,28 @@ class LineScan {
   const bool exists_;
 };
 
-// Replaces lines by their windows' sums; windows[channel] are for a channel's lines. All threads of
-// the block call it, and the lines are done after the next barrier.
+// Replaces lines by the sums of their channel's window. All threads of the block must call it. The
+// result is complete after the next barrier.
 template <typename V>
 BOXCONV_DEVICE void scan_lines(const Lines<V>& lines, const LineWindow<V>* windows) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int chunks = lines.length / kChunk<V> + 1;  // the last one has a pixel beyond the line
+  const int chunks = lines.length / kChunk<V> + 1;  // the last one extends beyond the line
   const int at_once = kWarp / chunks;
-  // Lines of a warp are as many lines apart as a line has chunks: with odd steps between lines, or
-  // pixels, and chunks of odd lengths, its lanes are at 32 different banks.
-  const int few = (lines.count + at_once - 1) / at_once, apart = few < chunks ? few : chunks;
-  const Divisor by_apart(apart), by_channel(lines.of_channel);
-  const int bunches = (lines.count + apart * at_once - 1) / (apart * at_once);
+  // A warp takes lines that are as many lines apart as a line has chunks. Since the strides and the
+  // chunk length are odd, its lanes then access 32 different banks.
+  const int few = (lines.count + at_once - 1) / at_once, spacing = few < chunks ? few : chunks;
+  const Divisor by_spacing(spacing), by_channel(lines.of_channel);
+  const int bunches = (lines.count + spacing * at_once - 1) / (spacing * at_once);
   const ChunkPlace place{lane, lane % chunks, chunks};
   const int warps = static_cast<int>(blockDim.x) / kWarp;
-  for (int i = static_cast<int>(threadIdx.x) / kWarp; i < bunches * apart; i += warps) {
-    const int bunch = by_apart.quotient(i);
-    const int line = (bunch * at_once + lane / chunks) * apart + (i - bunch * apart);
+  for (int i = static_cast<int>(threadIdx.x) / kWarp; i < bunches * spacing; i += warps) {
+    const int bunch = by_spacing.quotient(i);
+    const int line = (bunch * at_once + lane / chunks) * spacing + (i - bunch * spacing);
     const bool exists = lane < at_once * chunks && line < lines.count;
     const int channel = exists ? by_channel.quotient(line) : 0;
     const int of_channel = exists ? line - channel * lines.of_channel : 0;
-    V* data = lines.data + channel * lines.channel_step + of_channel * lines.line_step;
-    LineScan<V>(place, windows[channel], data, lines.pixel_step, lines.length, exists).run();
+    V* data = lines.data + channel * lines.channel_stride + of_channel * lines.line_stride;
+    LineScan<V>(place, windows[channel], data, lines.pixel_stride, lines.length, exists).run();
   }
 }
 

@@ -1,5 +1,5 @@
-// What the kernels of box convolution share on a GPU: which thread has which channel, how it finds
-// pixels in tensors, and how it adds up long sums.
+// Shared by the box convolution kernels: the channel of each thread, the position of pixels in
+// tensors, and accurate long sums.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_PLANES_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_PLANES_CUH_
 
@@ -13,8 +13,8 @@
 namespace boxconv {
 namespace cuda {
 
-// A thread's place in its block. Neighbouring threads are neighbours in memory: channels of a pixel
-// with channels last, pixels of a row with channels first, where a warp has one channel only.
+// The position of a thread in its block. Neighbouring threads access neighbouring memory: channels
+// of one pixel, or, if the plan is planar, pixels of one channel.
 struct Team {
   int channel, lane;  // of plan.group, of plan.lanes
   BOXCONV_DEVICE explicit Team(const BoxConvPlan& plan) {
@@ -28,13 +28,14 @@ struct Team {
 template <typename T>
 struct Plane {
   T* data;
-  int row_step, pixel_step;
+  int row_stride, pixel_stride;
   BOXCONV_DEVICE T& at(int y, int x) const {
-    return data[static_cast<Index>(y) * row_step + static_cast<Index>(x) * pixel_step];
+    return data[static_cast<Index>(y) * row_stride + static_cast<Index>(x) * pixel_stride];
   }
 };
 
-// A value that no kernel writes while this one runs, which lets the compiler read ahead of stores.
+// Loads a value that is not written while the kernel runs. The compiler may then move the load
+// ahead of stores.
 template <typename T>
 BOXCONV_DEVICE auto load_constant(const T* value) {
 #if defined(__CUDACC__)
@@ -69,7 +70,8 @@ BOXCONV_DEVICE Plane<T> output_plane(const BoxConvProblem& p, T* data, Index ima
                   out_channel);
 }
 
-// With "valid", the factors of a box's rows and columns, made beforehand for all boxes; else null.
+// With "valid", the factors of the rows and columns of each box, computed once for all kernels.
+// Otherwise null.
 template <typename V>
 struct ValidFactors {
   const V* table;  // [boxes, height + width]
@@ -95,20 +97,20 @@ __global__ void valid_factors(BoxConvProblem p, const TBox* boxes, V* table) {
   }
 }
 
-// Sums that a thread hands on at once: `count` of them, at (line, x) and each time a step further.
+// The positions of `count` sums: (line, x), (line + line_stride, x + x_stride), and so on.
 struct SumPlaces {
-  int line, x, line_step, x_step, count;
+  int line, x, line_stride, x_stride, count;
 };
 
-// What most takers of sums do with them: on_sum(line, x, sum).
+// Calls on_sum(line, x, sum) for each of the sums.
 template <int kMost, typename V, typename OnSum>
 BOXCONV_DEVICE void for_each_sum(const SumPlaces& at, const V* sums, const OnSum& on_sum) {
   BOXCONV_UNROLL for (int k = 0; k < kMost; ++k) {
-    if (k < at.count) on_sum(at.line + k * at.line_step, at.x + k * at.x_step, sums[k]);
+    if (k < at.count) on_sum(at.line + k * at.line_stride, at.x + k * at.x_stride, sums[k]);
   }
 }
 
-// A long sum: short chains in the planes' type, added up in double.
+// A long sum. fold() adds the current short chain, in type V, to a total in double.
 template <typename V>
 class LongSum {
  public:

@@ -1,10 +1,11 @@
-// A window slid along one line by one thread: the GPU's counterpart of sliding_window.h, and the
-// same arithmetic. Nothing is subtracted, so float is enough and a NaN stays where it belongs.
+// One thread slides a window along one line. This is the GPU's counterpart of
+// core/cpu/sliding_window.h, which explains the algorithm: suffix sum of one interval of pixels
+// plus prefix sum of the next. Nothing is subtracted, so NaNs stay inside the windows that contain
+// them.
 //
-// Windows with a long middle of n pixels use blocks of n pixels (van Herk; Gil and Werman): the
-// outputs of one group of n need the suffix sums of one block, made backwards first, and the prefix
-// sums of the next, made on the way. That is two reads of each pixel, and a write and a read of its
-// suffix sum, whatever n.
+// For each interval, the suffix sums are computed first, from its end, and stored. The prefix sums
+// are computed while the outputs are. Each pixel is read twice, and its suffix sum written and read
+// once, whatever the width of the window.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 
@@ -14,11 +15,11 @@
 namespace boxconv {
 namespace cuda {
 
-// Windows with a middle up to this are summed pixel by pixel, from registers.
+// Windows with at most this many pixels in the middle are summed pixel by pixel, from registers.
 constexpr int kShortMiddle = 12;
 
-// The window in the 32 bits that a line's positions fit in; axes are bounded by kLongestAxis, and
-// rows, all channels of theirs together, by kLongestRow, so that steps between pixels are 32 bits.
+// A SlidingWindow with 32-bit positions. They are enough because planes_fit() limits the axes to
+// kLongestAxis, and the values of a row in all channels to kLongestRow.
 template <typename V>
 struct LineWindow {
   int first, last, middle;
@@ -28,8 +29,8 @@ constexpr Index kLongestAxis = Index{1} << 29;
 constexpr Index kLongestRow = Index{1} << 30;
 
 template <typename V>
-BOXCONV_DEVICE LineWindow<V> line_window(EdgeShift low, EdgeShift high, double scale, int count) {
-  const SlidingWindow<V> w = sliding_window<V>(low, high, scale, count);
+BOXCONV_DEVICE LineWindow<V> line_window(EdgeShift min, EdgeShift max, double factor, int count) {
+  const SlidingWindow<V> w = sliding_window<V>(min, max, factor, count);
   return {static_cast<int>(w.first),
           static_cast<int>(w.last),
           static_cast<int>(w.middle),
@@ -38,14 +39,14 @@ BOXCONV_DEVICE LineWindow<V> line_window(EdgeShift low, EdgeShift high, double s
           w.last_weight};
 }
 
-// The window of an empty box: beside the line at every output.
+// The window of an empty box lies outside the line at every output.
 template <typename V>
 BOXCONV_DEVICE LineWindow<V> empty_window(int count) {
   return {count, count + 1, 0, V{0}, V{0}, V{0}};
 }
 
-// A sum of short chains, each of which begins with what rounding took from the total so far: long
-// windows are as exact as short ones.
+// A compensated sum of short chains. Each chain starts with the rounding error of the total so far,
+// so that long windows are as accurate as short ones.
 template <typename V>
 class ChainTotal {
  public:
@@ -54,7 +55,7 @@ class ChainTotal {
   BOXCONV_DEVICE void add(V chain) {
     const V sum = high_ + chain, part = sum - high_;
     low_ = (high_ - (sum - part)) + (chain - part);
-    // An infinite sum has no rounding to carry, and infinity minus itself would be one.
+    // If the sum is infinite, low_ is NaN (infinity - infinity) and must not be carried on.
     if (!(low_ - low_ == 0)) low_ = 0;
     high_ = sum;
   }
@@ -64,7 +65,8 @@ class ChainTotal {
   V high_ = 0, low_ = 0;
 };
 
-// A line's pixels: raw(p) for 0 <= p < limit, zero elsewhere. A thread without a line has limit 0.
+// The pixels of a line: raw(p) for 0 <= p < limit, otherwise zero. For threads without a line,
+// limit is 0.
 template <typename V, typename Raw>
 struct Line {
   int count, limit;
@@ -72,18 +74,17 @@ struct Line {
   BOXCONV_DEVICE bool holds(int first, int pixels) const {
     return first >= 0 && first <= limit - pixels;
   }
-  // kInside: the caller has seen that the line holds it.
+  // kInside: the caller has checked that p lies inside the line.
   template <bool kInside = false>
   BOXCONV_DEVICE V pixel(int p) const {
     return kInside || (p >= 0 && p < limit) ? raw(p) : V{0};
   }
 };
 
-// Where suffix sums wait until they are needed: one value for each pixel of the line, owned by the
-// thread. In place, they replace the pixels themselves; otherwise they lie at the outputs that need
-// them, which may replace them in turn.
+// Storage for the suffix sums of a line, one for each pixel. In place, they replace the pixels.
+// Otherwise each is stored at the output that needs it, which may then replace it.
 template <typename V, bool kInPlace>
-struct Slots {
+struct SuffixSums {
   V* data;
   int step;
   BOXCONV_DEVICE V& at(int pixel, int output) const {
@@ -91,19 +92,18 @@ struct Slots {
   }
 };
 
-// Slides over outputs [begin, end) of the line. Out of place, other threads may have the
-// others. emit(i, n, sums): the windows' sums at outputs i .. i + n - 1, n <= kSteps. All threads
-// of a warp that slide the same window along lines of one length make the same calls, in ascending
-// order.
+// Computes outputs [begin, end) of a line. Calls emit(i, n, sums) with the sums at outputs
+// i .. i + n - 1, where n <= kSteps, in ascending order. Threads of a warp with the same window and
+// line length make the same calls. If not in place, other threads may compute the other outputs.
 //
-// Each bunch of kSteps pixels is done by one of two copies of the same code: kInside, where nothing
-// is near an end of anything and nothing need be tested, which is nearly all, and the other.
+// kSteps pixels are handled at a time, by one of two copies of the code. The fast one, kInside, is
+// for positions where no test of a border is needed, which are nearly all.
 template <int kSteps, bool kInPlace, typename V, typename Raw>
 class Slider {
  public:
   BOXCONV_DEVICE Slider(const LineWindow<V>& window, const Line<V, Raw>& line,
-                        const Slots<V, kInPlace>& slots, int begin, int end)
-      : w_(window), line_(line), slots_(slots), begin_(begin), end_(end) {}
+                        const SuffixSums<V, kInPlace>& suffix_sums, int begin, int end)
+      : w_(window), line_(line), suffix_sums_(suffix_sums), begin_(begin), end_(end) {}
 
   template <typename Emit>
   BOXCONV_DEVICE void slide(Emit&& emit) const {
@@ -144,14 +144,15 @@ class Slider {
     }
   }
 
-  // What is left of a window that begins at or after a line's end, or before its beginning.
+  // The part of a window from its first pixel to the end of the interval, if the window begins
+  // before the line, or at its end.
   struct Beyond {
     V before, end;
   };
 
   template <typename Emit>
   BOXCONV_DEVICE void slide_long(Emit& emit) const {
-    // In place, pixels vanish: those that a later block still needs are kept here.
+    // In place, suffix sums replace the pixels. Keep those that are needed later.
     const V last_pixel = line_.pixel(line_.count - 1);
     V before_block = line_.pixel(begin_ + w_.first);
     for (int begin = begin_; begin < end_; begin += w_.middle) {
@@ -163,16 +164,16 @@ class Slider {
     }
   }
 
-  // The suffix sums that outputs [begin, begin + middle) need, their first fraction included.
-  // Returns that of windows that begin before the line.
+  // Stores the suffix sums for outputs [begin, begin + middle), including the weighted first pixel.
+  // Returns the suffix sum of windows that begin before the line.
   BOXCONV_DEVICE V make_suffixes(int begin, V before_block) const {
     const int block = begin + w_.first + 1, block_end = block + w_.middle;
     const int low = block > 0 ? block : 0;
     const int high = block_end < line_.count ? block_end : line_.count;
     ChainTotal<V> total;
     for (int top = high - 1; top >= low; top -= kSteps) {
-      // The line's pixels, of which the last one is not the block's first, for outputs of this
-      // thread.
+      // All pixels lie in the line, after the first pixel of the interval, and this thread computes
+      // the outputs.
       const bool is_inside = top - kSteps >= low && top < line_.limit && top - w_.first <= end_;
       if (is_inside) {
         suffixes<true>(top, low, block, before_block, &total);
@@ -183,7 +184,8 @@ class Slider {
     return w_.weight * total.value();
   }
 
-  // Those that begin at pixel top, and at up to kSteps - 1 before it, down to `low`.
+  // Stores the suffix sums that begin at pixel `top` and at the kSteps - 1 pixels before it, but
+  // not before `low`.
   template <bool kInside>
   BOXCONV_DEVICE void suffixes(int top, int low, int block, V before_block,
                                ChainTotal<V>* total) const {
@@ -195,10 +197,10 @@ class Slider {
     BOXCONV_UNROLL for (int k = 0; k < kSteps; ++k) {
       const int p = top - k, output = p - w_.first - 1;
       chain += pixels[k];
-      // A block begins either inside the line, after before_block, or at the line's first pixel.
+      // The pixel before the interval has been replaced already, hence before_block.
       const V left = !kInside && p == block ? before_block : pixels[k + 1];
       if (kInside || (p >= low && p < line_.limit && output < end_)) {
-        slots_.at(p, output) = w_.first_weight * left + w_.weight * total->with(chain);
+        suffix_sums_.at(p, output) = w_.first_weight * left + w_.weight * total->with(chain);
       }
     }
     total->add(chain);
@@ -208,7 +210,7 @@ class Slider {
     const int p = output + w_.first + 1;
     if (p < 0) return beyond.before;
     if (p >= line_.count) return p == line_.count ? beyond.end : V{0};
-    return p < line_.limit ? slots_.at(p, output) : V{0};
+    return p < line_.limit ? suffix_sums_.at(p, output) : V{0};
   }
 
   template <typename Emit>
@@ -236,7 +238,7 @@ class Slider {
     BOXCONV_UNROLL for (int k = 0; k < kSteps; ++k) {
       const bool exists = kInside || i + k < stop;
       entering[k] = exists ? line_.template pixel<kInside>(i + k + w_.last) : V{0};
-      sums[k] = kInside  ? slots_.at(i + k + w_.first + 1, i + k)
+      sums[k] = kInside  ? suffix_sums_.at(i + k + w_.first + 1, i + k)
                 : exists ? suffix(i + k, beyond)
                          : V{0};
     }
@@ -249,7 +251,7 @@ class Slider {
 
   const LineWindow<V>& w_;
   const Line<V, Raw>& line_;
-  const Slots<V, kInPlace>& slots_;
+  const SuffixSums<V, kInPlace>& suffix_sums_;
   const int begin_, end_;
 };
 

@@ -1,5 +1,5 @@
-// Planes of a few channels in a block's shared memory, and the way there and back: 16 bytes at a
-// time where the tensor's shape allows, whichever its layout.
+// Planes in a block's shared memory, and copies from and to tensors of either layout. Copies move
+// 16 bytes at a time if the tensor's shape allows it.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 
@@ -11,7 +11,7 @@
 namespace boxconv {
 namespace cuda {
 
-// Neighbouring values of a tensor, which a thread reads or writes at once.
+// Neighbouring values of a tensor that a thread reads or writes with one instruction.
 template <typename T, int kCount>
 struct alignas(sizeof(T) * kCount) Packet {
   T values[kCount];
@@ -19,13 +19,13 @@ struct alignas(sizeof(T) * kCount) Packet {
 template <typename T>
 constexpr int kPacket = kPacketBytes / static_cast<int>(sizeof(T));
 
-// Planes in shared memory: [channel, row, column], rows an odd number of values apart.
+// Planes in shared memory: [channel, row, column]. The row stride is odd, to avoid bank conflicts.
 template <typename V>
 struct Tile {
   V* data;
-  int plane_size, row_step;
+  int plane_size, row_stride;
   BOXCONV_DEVICE V& at(int channel, int y, int x) const {
-    return data[channel * plane_size + y * row_step + x];
+    return data[channel * plane_size + y * row_stride + x];
   }
 };
 
@@ -38,55 +38,56 @@ struct Region {
 template <typename T>
 struct TensorPlanes {
   T* data;  // the region's first pixel in the first channel
-  Index channel_step;
-  int row_step, pixel_step, channels, height, width;
+  Index channel_stride;
+  int row_stride, pixel_stride, channels, height, width;
   bool channels_last;
 
   BOXCONV_DEVICE bool is_aligned() const {
     return reinterpret_cast<std::uintptr_t>(data) % kPacketBytes == 0;
   }
-  // Whether packets of channels of a pixel, or of pixels of a row, make up the region.
+  // Whether the region consists of whole packets: channels of a pixel, or pixels of a row.
   BOXCONV_DEVICE bool has_channel_packets() const {
-    return channels_last && channel_step == 1 && channels % kPacket<T> == 0 &&
-           pixel_step % kPacket<T> == 0 && is_aligned();
+    return channels_last && channel_stride == 1 && channels % kPacket<T> == 0 &&
+           pixel_stride % kPacket<T> == 0 && is_aligned();
   }
   BOXCONV_DEVICE bool has_pixel_packets() const {
-    return !channels_last && width % kPacket<T> == 0 && row_step % kPacket<T> == 0 &&
-           channel_step % kPacket<T> == 0 && is_aligned();
+    return !channels_last && width % kPacket<T> == 0 && row_stride % kPacket<T> == 0 &&
+           channel_stride % kPacket<T> == 0 && is_aligned();
   }
 };
 
-// Those of some channels from `first` on, of a tensor of planes of height * width pixels
-// that has `every` channels for each of them; the planes are of the one at `offset`.
+// The planes of channels c = first, first + 1, ... of a tensor, where the plane of c is channel
+// c * multiplier + offset of the tensor: multiplier is 1 for inputs, boxes_per_channel for outputs.
 template <typename T>
 BOXCONV_DEVICE TensorPlanes<T> tensor_planes(const BoxConvProblem& p, T* data, Index image,
                                              Index height, Index width, const Region& region,
-                                             Index first, int channels, Index every, Index offset) {
+                                             Index first, int channels, Index multiplier,
+                                             Index offset) {
   const bool channels_last = p.layout == Layout::kChannelsLast;
-  const Index all = p.channels * every, plane = height * width;
-  const Index channel_step = channels_last ? 1 : plane, pixel_step = channels_last ? all : 1;
-  const Index channel = first * every + offset, pixel = region.y * width + region.x;
-  return {data + image * all * plane + channel * channel_step + pixel * pixel_step,
-          channel_step * every,
-          static_cast<int>(width * pixel_step),
-          static_cast<int>(pixel_step),
+  const Index all = p.channels * multiplier, plane = height * width;
+  const Index channel_stride = channels_last ? 1 : plane, pixel_stride = channels_last ? all : 1;
+  const Index channel = first * multiplier + offset, pixel = region.y * width + region.x;
+  return {data + image * all * plane + channel * channel_stride + pixel * pixel_stride,
+          channel_stride * multiplier,
+          static_cast<int>(width * pixel_stride),
+          static_cast<int>(pixel_stride),
           channels,
           region.height,
           region.width,
           channels_last};
 }
 
-// The first value of a packet in planes.
+// The position of the first value of a packet.
 struct PacketPlace {
   int channel, y, x;
 };
 
-// What the values of a packet are: channels of a pixel, pixels of a row, or a single value of
-// either.
+// The axis along which a packet lies: channels of a pixel, or pixels of a row. kLayout, for packets
+// of a single value, is the innermost axis of the layout.
 enum class Along { kChannels, kPixels, kLayout };
 
-// How the threads of a block go through planes by packets, neighbours in memory side by side. T may
-// be const.
+// Numbers the packets of some planes in the order of memory, so that neighbouring threads take
+// neighbouring packets. T may be const.
 template <typename T, int kCount, Along kAlong>
 class PacketWalk {
  public:
@@ -114,7 +115,7 @@ class PacketWalk {
   BOXCONV_DEVICE void store(const PacketPlace& at, const Packet<Value, kCount>& packet) const {
     *reinterpret_cast<Packet<Value, kCount>*>(address(at)) = packet;
   }
-  // Calls body(k, channel, y, x) for a packet's values.
+  // Calls body(k, channel, y, x) for each value of a packet.
   template <typename Body>
   BOXCONV_DEVICE void for_each_value(const PacketPlace& at, const Body& body) const {
     BOXCONV_UNROLL for (int k = 0; k < kCount; ++k) {
@@ -131,11 +132,11 @@ class PacketWalk {
     return kAlong == Along::kLayout ? p_.channels_last : kAlong == Along::kChannels;
   }
   BOXCONV_DEVICE T* address(const PacketPlace& at) const {
-    const Index channel = kAlong == Along::kChannels ? at.channel : at.channel * p_.channel_step;
-    const Index column = kAlong == Along::kPixels ? at.x : product(at.x, p_.pixel_step);
-    return p_.data + channel + product(at.y, p_.row_step) + column;
+    const Index channel = kAlong == Along::kChannels ? at.channel : at.channel * p_.channel_stride;
+    const Index column = kAlong == Along::kPixels ? at.x : product(at.x, p_.pixel_stride);
+    return p_.data + channel + product(at.y, p_.row_stride) + column;
   }
-  // Of numbers that are not negative: one instruction.
+  // The product of two numbers that are not negative, in one instruction.
   BOXCONV_DEVICE static Index product(int a, int b) {
     return static_cast<Index>(static_cast<std::uint64_t>(static_cast<unsigned>(a)) *
                               static_cast<unsigned>(b));
@@ -146,7 +147,7 @@ class PacketWalk {
   const Divisor by_inner_, by_width_;
 };
 
-// Calls body(walk) with the largest packets that there are.
+// Calls body(walk) with a PacketWalk of the largest packets that the planes allow.
 template <typename T, typename Body>
 BOXCONV_DEVICE void by_packets(const TensorPlanes<T>& planes, const Body& body) {
   if (planes.height == 0 || planes.width == 0) return;
@@ -159,10 +160,10 @@ BOXCONV_DEVICE void by_packets(const TensorPlanes<T>& planes, const Body& body) 
   }
 }
 
-// Calls put(channel, y, x, value) for all values of planes, by all threads of a block.
+// Calls put(channel, y, x, value) for each value of the planes. All threads of the block call it.
 template <typename T, typename Put>
 BOXCONV_DEVICE void load_planes(const TensorPlanes<const T>& planes, const Put& put) {
-  constexpr int kAtOnce = 4;  // loads that do not wait for one another
+  constexpr int kAtOnce = 4;  // hides the latency of the loads
   by_packets(planes, [&](const auto& walk) {
     const int threads = static_cast<int>(blockDim.x);
     for (int i = static_cast<int>(threadIdx.x); walk.has(i); i += kAtOnce * threads) {
@@ -182,7 +183,7 @@ BOXCONV_DEVICE void load_planes(const TensorPlanes<const T>& planes, const Put& 
   });
 }
 
-// Makes all values of planes get(channel, y, x).
+// Sets each value of the planes to get(channel, y, x). All threads of the block call it.
 template <typename T, typename Get>
 BOXCONV_DEVICE void store_planes(const TensorPlanes<T>& planes, const Get& get) {
   by_packets(planes, [&](const auto& walk) {

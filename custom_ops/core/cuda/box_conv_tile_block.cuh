@@ -1,5 +1,6 @@
-// What a block does with a tile: a region of the planes of a few channels of an image, in shared
-// memory. Whole planes where they fit, otherwise strips of whole columns, or of whole rows.
+// The steps of the tile kernels. A tile is a rectangle of the planes of a few channels of an image,
+// in shared memory: the whole planes if they fit, otherwise strips of whole columns or of whole
+// rows.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_BLOCK_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_BLOCK_CUH_
 
@@ -10,39 +11,39 @@
 namespace boxconv {
 namespace cuda {
 
-// Each method is for all threads of the block; barriers between them are the caller's.
+// All threads of the block must call each method, and a barrier must separate the calls.
 template <typename T, typename TBox, typename V>
 class TileBlock {
  public:
   BOXCONV_DEVICE TileBlock(const ForwardCall<T, TBox, V>& call, const TilePlan& tile)
       : call_(call), plan_(call.plan), p_(plan_.problem), team_(plan_) {
     unsigned char* shared = dynamic_shared<unsigned char>();
-    planes_ = {reinterpret_cast<V*>(shared), tile.rows * tile.row_step, tile.row_step};
-    added_ = {reinterpret_cast<V*>(shared + tile.added), planes_.plane_size, tile.row_step};
-    input_ = {reinterpret_cast<T*>(shared + tile.input), planes_.plane_size, tile.row_step};
+    planes_ = {reinterpret_cast<V*>(shared), tile.rows * tile.row_stride, tile.row_stride};
+    added_ = {reinterpret_cast<V*>(shared + tile.added), planes_.plane_size, tile.row_stride};
+    input_ = {reinterpret_cast<T*>(shared + tile.input), planes_.plane_size, tile.row_stride};
     windows_ = reinterpret_cast<LineWindow<V>*>(shared + tile.windows);
     stride_y_ = static_cast<int>(min_index(p_.stride_y, p_.height));
     stride_x_ = static_cast<int>(min_index(p_.stride_x, p_.width));
   }
 
-  // From here on, tiles are of this unit and this box of each of its channels.
+  // Selects a unit, and box m of each of its channels.
   BOXCONV_DEVICE void begin(Index unit, Index m) {
     unit_ = unit;
     box_ = m;
     first_channel_ = unit % plan_.groups * plan_.group;
     channels_ = static_cast<int>(min_index(plan_.group, p_.channels - first_channel_));
   }
-  // The channel and box that a thread adds up gradients for.
+  // The channel and box whose edge gradients this thread sums.
   BOXCONV_DEVICE Target target() const {
     return Target(plan_, team_.channel, call_.boxes, unit_, box_);
   }
   BOXCONV_DEVICE const Team& team() const { return team_; }
-  // Where input gradients of several boxes add up in shared memory.
+  // The sum of the input gradients of several boxes.
   BOXCONV_DEVICE const Tile<V>& added() const { return added_; }
   BOXCONV_DEVICE int stride_y() const { return stride_y_; }
 
-  // The windows of a box of each channel, or of the one that stands for it backward: those of all
-  // columns, then those of all rows.
+  // Computes the windows of the selected box of each channel, or of the mirrored box: first the
+  // windows down columns, then those along rows.
   BOXCONV_DEVICE void make_windows(bool backward) const {
     const int threads = static_cast<int>(blockDim.x);
     for (int i = static_cast<int>(threadIdx.x); i < 2 * plan_.group; i += threads) {
@@ -53,7 +54,7 @@ class TileBlock {
     }
   }
 
-  // Tiles of the input: to be summed, or to be kept besides.
+  // Loads the input into the planes, or into a copy that stays while the planes are summed.
   BOXCONV_DEVICE void load_input(const Region& region) const {
     load_planes(input_planes(call_.input, region), [&](int channel, int y, int x, const T& value) {
       planes_.at(channel, y, x) = widen(value);
@@ -71,7 +72,8 @@ class TileBlock {
     });
   }
 
-  // The upstream gradient at the input's pixels: zero between outputs, divided by the valid part.
+  // Loads the output gradient at the resolution of the input: zero between outputs, and times the
+  // factor of "valid".
   BOXCONV_DEVICE void load_gradient(const T* output_grad, const Region& region) const {
     if (stride_y_ > 1 || stride_x_ > 1) {
       const int count = plan_.group * planes_.plane_size, threads = static_cast<int>(blockDim.x);
@@ -84,7 +86,7 @@ class TileBlock {
     outputs.width = outputs_before(region.x + region.width, stride_x_) - outputs.x;
     const int y_first = outputs.y * stride_y_, x_first = outputs.x * stride_x_;
     const Tile<V> tile{&planes_.at(0, y_first - region.y, x_first - region.x), planes_.plane_size,
-                       planes_.row_step};
+                       planes_.row_stride};
     const auto gradient = output_planes(output_grad, outputs);
     if (call_.factors.table == nullptr) {
       load_planes(gradient, [&](int channel, int y, int x, const T& value) {
@@ -99,9 +101,10 @@ class TileBlock {
     }
   }
 
-  // Tiles of the column sums of a unit of the chunk; rows are every so many.
-  BOXCONV_DEVICE void load_sums(const V* sums, Index unit, const Region& region, int every) const {
-    load_planes(sum_planes(sums, unit, region, every),
+  // Loads and stores the workspace sums of a unit, which counts from the start of the chunk. Row y
+  // of the tile is row region.y + y * stride of the sums.
+  BOXCONV_DEVICE void load_sums(const V* sums, Index unit, const Region& region, int stride) const {
+    load_planes(sum_planes(sums, unit, region, stride),
                 [&](int channel, int y, int x, V value) { planes_.at(channel, y, x) = value; });
   }
   BOXCONV_DEVICE void store_sums(V* sums, Index unit, const Region& region) const {
@@ -111,21 +114,21 @@ class TileBlock {
 
   BOXCONV_DEVICE void sum_columns(const Region& region) const {
     scan_lines<V>({planes_.data, channels_ * region.width, region.width, planes_.plane_size, 1,
-                   planes_.row_step, region.height},
+                   planes_.row_stride, region.height},
                   windows_);
   }
-  // The sums of `rows` rows of each plane, every so many.
-  BOXCONV_DEVICE void sum_rows(int rows, int every) const {
+  // Sums along rows 0, stride, 2 * stride, ... of each plane, `rows` in total.
+  BOXCONV_DEVICE void sum_rows(int rows, int stride) const {
     scan_lines<V>({planes_.data, channels_ * rows, rows, planes_.plane_size,
-                   planes_.row_step * every, 1, static_cast<int>(p_.width)},
+                   planes_.row_stride * stride, 1, static_cast<int>(p_.width)},
                   windows_ + plan_.group);
   }
 
-  // The responses of `rows` rows of the output from `first` on, which every so many rows of the
-  // planes are.
-  BOXCONV_DEVICE void store_responses(int first, int rows, int every) const {
+  // Stores `rows` rows of the output, starting at `first`. Row i of them is row i * stride of
+  // the planes.
+  BOXCONV_DEVICE void store_responses(int first, int rows, int stride) const {
     const auto sum = [&](int channel, int y, int x) {
-      return planes_.at(channel, y * every, x * stride_x_);
+      return planes_.at(channel, y * stride, x * stride_x_);
     };
     const auto output =
         output_planes(call_.output, {first, 0, rows, static_cast<int>(p_.out_width())});
@@ -138,8 +141,8 @@ class TileBlock {
     }
   }
 
-  // Planes that are the gradient summed along rows, all of their columns' pixels, times the input
-  // where the upper and lower edges lie. The mirrored box's lower edge is the box's upper one.
+  // Adds the gradients of the top and bottom edges. The planes hold the output gradient summed
+  // along rows. The bottom edge of the mirrored box is the top edge of the box.
   BOXCONV_DEVICE void add_row_edges(const Region& region, EdgeGradients* gradients) const {
     const Target of = target();
     if (of.edges.empty) return;
@@ -147,7 +150,8 @@ class TileBlock {
     gradients->edge[0] -= product_with_input(region, shift_within(mirror.bottom), 0);
     gradients->edge[2] += product_with_input(region, shift_within(mirror.top), 0);
   }
-  // The same for planes summed down columns, and all of their rows' pixels.
+  // Adds the gradients of the left and right edges. The planes hold the output gradient summed down
+  // columns.
   BOXCONV_DEVICE void add_column_edges(const Region& region, EdgeGradients* gradients) const {
     const Target of = target();
     if (of.edges.empty) return;
@@ -156,25 +160,27 @@ class TileBlock {
     gradients->edge[1] -= scale * product_with_input(region, 0, shift_within(mirror.right));
     gradients->edge[3] += scale * product_with_input(region, 0, shift_within(mirror.left));
   }
-  // With "area", what edges lose as they grow: planes are the box's part of the input gradient.
+  // Adds the derivative of "area". The planes hold the box's contribution to the input gradient.
   BOXCONV_DEVICE void add_area_extent(const Region& region, EdgeGradients* gradients) const {
     const Target of = target();
     if (p_.normalization != Normalization::kArea || of.edges.empty) return;
     add_extent_terms(of.edges, product_with_input(region, 0, 0), gradients);
   }
-  // With "valid": planes are responses before they are divided, of rows as in store_responses.
+  // Adds the derivative of "valid". The planes hold the sums over boxes, with rows as in
+  // store_responses.
   BOXCONV_DEVICE void add_valid_extent(const BackwardCall<T, TBox, V>& call, int first, int rows,
-                                       int every, EdgeGradients* gradients) const {
+                                       int stride, EdgeGradients* gradients) const {
     const Target of = target();
     if (of.edges.empty) return;
     auto sink = valid_extent_sink(call, of, first);
     for_each_pixel(0, rows, 0, static_cast<int>(p_.out_width()), [&](int y, int x) {
-      sink.add(y, x * stride_x_, planes_.at(team_.channel, y * every, x * stride_x_));
+      sink.add(y, x * stride_x_, planes_.at(team_.channel, y * stride, x * stride_x_));
     });
     for (int i = 0; i < 4; ++i) gradients->edge[i] += sink.gradients.edge[i];
   }
 
-  // Adds the planes to what `added` has of the boxes before, and stores them with the last one.
+  // Adds the planes to the sum of the previous boxes in `added`. For the last box of a channel,
+  // stores the input gradient instead.
   BOXCONV_DEVICE void add_input_gradient(T* input_grad, const Region& region,
                                          const Tile<V>& added) const {
     const bool is_first = box_ == 0;
@@ -191,11 +197,11 @@ class TileBlock {
     }
   }
 
-  // The part of a unit of the chunk that a region is, in buffers like that of column sums.
+  // A region of a unit in a workspace buffer with the shape of the column sums.
   BOXCONV_DEVICE Tile<V> workspace_tile(V* data, Index unit, const Region& region) const {
     if (data == nullptr) return {};
     const TensorPlanes<V> planes = sum_planes(data, unit, region, 1);
-    return {planes.data, static_cast<int>(planes.channel_step), planes.row_step};
+    return {planes.data, static_cast<int>(planes.channel_stride), planes.row_stride};
   }
 
  private:
@@ -209,13 +215,13 @@ class TileBlock {
     return tensor_planes(p_, data, unit_ / plan_.groups, p_.out_height(), p_.out_width(), region,
                          first_channel_, channels_, p_.boxes_per_channel, box_);
   }
-  // Buffers have planes side by side, whichever the layout.
+  // Workspace buffers hold one plane after another, in either layout.
   template <typename U>
   BOXCONV_DEVICE TensorPlanes<U> sum_planes(U* data, Index unit, const Region& region,
-                                            int every) const {
+                                            int stride) const {
     return {data + unit * plan_.unit_size() + region.y * p_.width + region.x,
             p_.height * p_.width,
-            static_cast<int>(p_.width * every),
+            static_cast<int>(p_.width * stride),
             1,
             channels_,
             region.height,
@@ -223,14 +229,13 @@ class TileBlock {
             /*channels_last=*/false};
   }
 
-  // With "valid", the factor of an output at the input's pixel (y, x).
+  // With "valid", the factor of the output at pixel (y, x) of the input.
   BOXCONV_DEVICE V valid_factor(int channel, int y, int x) const {
     const Index box = (first_channel_ + channel) * p_.boxes_per_channel + box_;
     return call_.factors.rows(p_, box)[y] * call_.factors.columns(p_, box)[x];
   }
 
-  // Calls body(y, x) for the pixels of its channel's plane that this thread has, of those in
-  // [begin, end).
+  // Calls body(y, x) for this thread's share of the pixels [y_begin, y_end) x [x_begin, x_end).
   template <typename Body>
   BOXCONV_DEVICE void for_each_pixel(int y_begin, int y_end, int x_begin, int x_end,
                                      const Body& body) const {
@@ -240,11 +245,10 @@ class TileBlock {
     }
   }
 
-  // This thread's part of the sum over a plane's pixels (y, x) times the input at (y - to_y,
-  // x - to_x).
+  // This thread's share of the sum of plane[y][x] * input[y - to_y][x - to_x].
   BOXCONV_DEVICE double product_with_input(const Region& region, int to_y, int to_x) const {
     const int height = region.height, width = region.width;
-    constexpr int kChain = 8;  // that many are added up in the planes' type
+    constexpr int kChain = 8;  // additions in type V between two folds
     LongSum<V> sum;
     int count = 0;
     for_each_pixel(to_y > 0 ? to_y : 0, to_y > 0 ? height : height + to_y, to_x > 0 ? to_x : 0,

@@ -1,17 +1,12 @@
-// Kernels of tiles in shared memory.
+// The kernels for tiles in shared memory. core/cpu/box_conv_backward.h has the formulas of the
+// backward pass.
 //
-// Fused, where whole planes fit: a tensor is read and written once, by packets. Backward, g being
-// the upstream gradient and x the input:
-//   - g summed along the rows, times x where an upper or lower edge lies, are the gradients of the
-//     box's y_min and y_max,
-//   - g summed down the columns, times x where a left or right edge lies, those of x_min and x_max,
-//   - those sums summed along the rows are the box's part of the input gradient; times x, they are
-//     what growing any edge loses to normalization.
-// Tiled, for larger planes: the same by strips of whole columns and of whole rows, with a chunk's
-// sums in the workspace between them.
+// Fused kernels handle planes that fit in shared memory. Tiled kernels handle larger planes: strips
+// of whole columns, then strips of whole rows, with the sums of a chunk of units in the workspace
+// between them.
 //
-// Edge gradients are summed within a block in a fixed order and kept apart for each block, then
-// summed in order: no atomics, the same bits each time.
+// Each block stores its edge gradients separately. add_partials then sums them in a fixed order,
+// without atomics, so that the result has the same bits each time.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_KERNELS_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_KERNELS_CUH_
 
@@ -46,11 +41,11 @@ __global__ void __launch_bounds__(kMaxThreads) fused_forward(ForwardCall<T, TBox
   }
 }
 
-// The gradients of a box of each of a unit's channels: three passes over planes, of which the last
-// is for "valid" only.
+// Computes the gradients of the selected box of each channel, in two passes over the planes, or
+// three for the normalization "valid".
 template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE void fused_gradients(const TileBlock<T, TBox, V>& block,
-                                    const BackwardCall<T, TBox, V>& call, double* record) {
+                                    const BackwardCall<T, TBox, V>& call, double* partial) {
   enum Pass { kRowEdges, kInputGradient, kValidExtent };
   const BoxConvProblem& p = call.forward.plan.problem;
   const Region plane = whole_plane(p);
@@ -59,8 +54,8 @@ BOXCONV_DEVICE void fused_gradients(const TileBlock<T, TBox, V>& block,
   for (int pass = kRowEdges; pass <= last; ++pass) {
     const bool backward = pass != kValidExtent;
     const int rows = static_cast<int>(backward ? p.height : p.out_height());
-    const int every = backward ? 1 : block.stride_y();
-    if (pass != kInputGradient) block.make_windows(backward);  // or they are those of before
+    const int stride = backward ? 1 : block.stride_y();
+    if (pass != kInputGradient) block.make_windows(backward);  // that pass reuses the windows
     if (backward) {
       block.load_gradient(call.output_grad, plane);
     } else {
@@ -73,38 +68,39 @@ BOXCONV_DEVICE void fused_gradients(const TileBlock<T, TBox, V>& block,
       if (pass == kInputGradient) block.add_column_edges(plane, &gradients);
       __syncthreads();
     }
-    block.sum_rows(rows, every);
+    block.sum_rows(rows, stride);
     __syncthreads();
     if (pass == kRowEdges) block.add_row_edges(plane, &gradients);
     if (pass == kInputGradient) {
       block.add_area_extent(plane, &gradients);
       block.add_input_gradient(call.input_grad, plane, block.added());
     }
-    if (pass == kValidExtent) block.add_valid_extent(call, 0, rows, every, &gradients);
+    if (pass == kValidExtent) block.add_valid_extent(call, 0, rows, stride, &gradients);
     __syncthreads();
   }
-  add_to_record(call.forward.plan, block.team(), gradients, record);
+  add_to_partial(call.forward.plan, block.team(), gradients, partial);
 }
 
-// A block has some images of a group of channels, and a record for each of their boxes.
+// A block handles some images of a channel group, and sums their edge gradients.
 template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) fused_backward(BackwardCall<T, TBox, V> call) {
   const BoxConvPlan& plan = call.forward.plan;
   const BoxConvProblem& p = plan.problem;
   TileBlock<T, TBox, V> block(call.forward, plan.fused);
-  for (Index slot = blockIdx.x; slot < plan.parts * plan.groups; slot += gridDim.x) {
-    double* records = call.records + slot * p.boxes_per_channel * plan.group * 4;
-    for (Index image = slot / plan.groups; image < p.batch; image += plan.parts) {
+  for (Index part = blockIdx.x; part < plan.parts * plan.groups; part += gridDim.x) {
+    double* partials = call.partials + part * p.boxes_per_channel * plan.group * 4;
+    for (Index image = part / plan.groups; image < p.batch; image += plan.parts) {
       for (Index m = 0; m < p.boxes_per_channel; ++m) {
-        block.begin(image * plan.groups + slot % plan.groups, m);
+        block.begin(image * plan.groups + part % plan.groups, m);
         if (m == 0) block.keep_input(whole_plane(p));
-        fused_gradients(block, call, records + m * plan.group * 4);
+        fused_gradients(block, call, partials + m * plan.group * 4);
       }
     }
   }
 }
 
-// Calls body(unit of the chunk, its strip, region_of(strip)) for the strips that a block has.
+// Calls body(unit, strip, region_of(strip)) for each strip of this block. `unit` counts from the
+// start of the chunk.
 template <typename T, typename TBox, typename V, typename RegionOf, typename Body>
 BOXCONV_DEVICE void for_each_strip(const ForwardCall<T, TBox, V>& call, Index strips,
                                    TileBlock<T, TBox, V>* block, const RegionOf& region_of,
@@ -126,7 +122,7 @@ BOXCONV_DEVICE void for_each_column_strip(const ForwardCall<T, TBox, V>& call,
   };
   for_each_strip(call, call.plan.column_strips(), block, region_of, body);
 }
-// Strips of `height` rows altogether: the planes', or the outputs'.
+// `height` is the number of rows to divide into strips: of the planes, or of the outputs.
 template <typename T, typename TBox, typename V, typename Body>
 BOXCONV_DEVICE void for_each_row_strip(const ForwardCall<T, TBox, V>& call, Index height,
                                        TileBlock<T, TBox, V>* block, const Body& body) {
@@ -152,7 +148,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiled_forward_columns(ForwardCall
   });
 }
 
-// The sums along the rows that outputs are of, region by region of the output.
+// Sums along the rows of the plane that belong to some rows of the output.
 template <typename T, typename TBox, typename V>
 BOXCONV_DEVICE void sum_output_rows(const ForwardCall<T, TBox, V>& call,
                                     const TileBlock<T, TBox, V>& block, Index unit,
@@ -177,7 +173,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiled_forward_rows(ForwardCall<T,
   });
 }
 
-// The gradient summed along rows.
+// Sums the output gradient along rows, into the workspace.
 template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) tiled_gradient_rows(BackwardCall<T, TBox, V> call) {
   const ForwardCall<T, TBox, V>& forward = call.forward;
@@ -194,7 +190,8 @@ __global__ void __launch_bounds__(kMaxThreads) tiled_gradient_rows(BackwardCall<
   });
 }
 
-// Takes those sums, and leaves the gradient summed down columns in their place.
+// Reads these sums for the top and bottom edges. Replaces them by the output gradient summed down
+// columns.
 template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads)
     tiled_gradient_columns(BackwardCall<T, TBox, V> call) {
@@ -214,7 +211,7 @@ __global__ void __launch_bounds__(kMaxThreads)
     __syncthreads();
     block.store_sums(forward.column_sums, unit, region);
     __syncthreads();
-    add_to_record(forward.plan, block.team(), gradients, record_of(call, unit, strip));
+    add_to_partial(forward.plan, block.team(), gradients, partial_of(call, unit, strip));
   });
 }
 
@@ -236,13 +233,13 @@ __global__ void __launch_bounds__(kMaxThreads)
     __syncthreads();
     block.add_area_extent(region, &gradients);
     block.add_input_gradient(call.input_grad, region,
-                             block.workspace_tile(call.apart, unit, region));
+                             block.workspace_tile(call.input_grad_sums, unit, region));
     __syncthreads();
-    add_to_record(forward.plan, block.team(), gradients, record_of(call, unit, strip));
+    add_to_partial(forward.plan, block.team(), gradients, partial_of(call, unit, strip));
   });
 }
 
-// With "valid", after tiled_forward_columns.
+// Adds the derivative of "valid". The workspace holds the sums of tiled_forward_columns.
 template <typename T, typename TBox, typename V>
 __global__ void __launch_bounds__(kMaxThreads) tiled_valid_rows(BackwardCall<T, TBox, V> call) {
   const ForwardCall<T, TBox, V>& forward = call.forward;
@@ -253,7 +250,7 @@ __global__ void __launch_bounds__(kMaxThreads) tiled_valid_rows(BackwardCall<T, 
     sum_output_rows(forward, block, unit, region);
     block.add_valid_extent(call, region.y, region.height, 1, &gradients);
     __syncthreads();
-    add_to_record(forward.plan, block.team(), gradients, record_of(call, unit, strip));
+    add_to_partial(forward.plan, block.team(), gradients, partial_of(call, unit, strip));
   });
 }
 

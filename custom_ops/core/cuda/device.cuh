@@ -1,4 +1,5 @@
-// The CUDA device as core uses it: its limits, and launches that keep the first error.
+// The current CUDA device: its limits, and launches on a stream. The first error is kept; after it,
+// nothing else is launched.
 #ifndef BOXCONV_CORE_CUDA_DEVICE_CUH_
 #define BOXCONV_CORE_CUDA_DEVICE_CUH_
 
@@ -22,9 +23,9 @@ class Device {
     read(&cache_bytes, cudaDevAttrL2CacheSize, device);
     read(&limits_.reserved_bytes, cudaDevAttrReservedSharedMemoryPerBlock, device);
     if (!ok()) return;
-    // Some four blocks a multiprocessor, four times over, so that the last ones do not weigh.
+    // About four blocks run on a multiprocessor. Four times as many leave little idle at the end.
     limits_.parts = Index{16} * processors;
-    // The input and the column sums pass through the cache side by side.
+    // A third of the cache: the input and the column sums share it.
     if (cache_bytes / 3 > (4 << 20)) limits_.chunk_bytes = cache_bytes / 3;
   }
 
@@ -37,12 +38,12 @@ class Device {
               const Arguments&... arguments) {
     if (!ok() || blocks == 0) return;
     if (shared_bytes > 0) {
-      // Rather shared memory, for several blocks a multiprocessor, than a first-level cache.
+      // Prefer shared memory to first-level cache, so that several blocks fit on a multiprocessor.
       keep(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
                                 cudaSharedmemCarveoutMaxShared));
     }
     if (shared_bytes > (48 << 10)) {
-      // The most that there is: other threads may be launching the same kernel.
+      // Not just shared_bytes: another thread may be launching the same kernel with more.
       keep(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 limits_.shared_bytes));
     }
@@ -59,7 +60,7 @@ class Device {
   void keep(cudaError_t error) {
     if (error == cudaSuccess) return;
     if (ok()) error_ = error;
-    cudaGetLastError();  // or the next launch, of whoever's, would seem to have failed
+    cudaGetLastError();  // clear the error, or the next launch would seem to have failed
   }
   void read(int* value, cudaDeviceAttr attribute, int device) {
     keep(cudaDeviceGetAttribute(value, attribute, device));

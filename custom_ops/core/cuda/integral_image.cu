@@ -2,7 +2,7 @@
 #include "core/base/dispatch.h"
 #include "core/cuda/box_conv.h"
 #include "core/cuda/device.cuh"
-#include "core/cuda/integral_image.cuh"
+#include "core/cuda/integral_image_launch.cuh"
 
 namespace boxconv {
 namespace cuda {
@@ -12,7 +12,7 @@ namespace {
 template <typename T, typename TTable>
 using Launcher = IntegralImageLauncher<T, TTable, Device>;
 
-// Ok, or why the problem is not for this kernel; a table has a row and a column more.
+// Whether 32-bit positions are enough for the table, which has one more row and column.
 Status check(const IntegralImageProblem& p) {
   const bool fits = planes_fit(p.height + 1, p.width + 1, p.channels);
   return fits ? Status() : Status(kPlanesTooLarge);

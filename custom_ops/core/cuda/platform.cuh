@@ -1,5 +1,5 @@
-// CUDA's words for kernels. Without nvcc they come from the emulation that the tests bring, so that
-// the same kernel bodies run, thread by thread, on a machine without a GPU.
+// CUDA keywords and intrinsics. Without nvcc, an emulation in the tests defines them, so that the
+// kernels also run thread by thread on a machine without a GPU.
 #ifndef BOXCONV_CORE_CUDA_PLATFORM_CUH_
 #define BOXCONV_CORE_CUDA_PLATFORM_CUH_
 
@@ -20,24 +20,24 @@ namespace cuda {
 
 constexpr int kWarp = 32;
 constexpr int kSector = 32;       // bytes that DRAM and caches move at once
-constexpr int kMaxThreads = 512;  // of a block: leaves each thread 128 registers
+constexpr int kMaxThreads = 512;  // per block, which leaves 128 registers per thread
 constexpr int kWarpsOfMaxBlock = kMaxThreads / kWarp;
 
-// The value that another lane of the warp has, and whether a condition holds in any; all lanes
-// call.
+// The value in another lane of the warp, and whether a condition holds in any lane. All lanes must
+// call these.
 template <typename V>
 BOXCONV_DEVICE V warp_value(V value, int lane) {
   return __shfl_sync(0xffffffffu, value, lane);
 }
 BOXCONV_DEVICE bool warp_any(bool condition) { return __any_sync(0xffffffffu, condition) != 0; }
 
-// Bits in the other order: where tests of the same bits are far apart, this keeps the compiler from
-// storing their outcomes, which takes more instructions than testing again.
+// The bits in reverse order. Testing a bit here and in the original looks like two tests to the
+// compiler. Otherwise it would keep the result of the first, which takes more instructions.
 BOXCONV_DEVICE std::uint64_t reversed_bits(std::uint64_t bits) { return __brevll(bits); }
 
-// Divides by multiplying with 2^32 / by, rounded up: exact for numbers and divisors of 16 bits.
+// Divides by multiplying with 2^32 / by, rounded up. Exact for 16-bit numbers and divisors.
 struct Divisor {
-  unsigned inverse;  // zero: by one
+  unsigned inverse;  // 0 for a division by one
   BOXCONV_DEVICE explicit Divisor(int by) : inverse(0xffffffffu / static_cast<unsigned>(by) + 1) {}
   BOXCONV_DEVICE int quotient(int value) const {
     const std::uint64_t product =

@@ -1,4 +1,4 @@
-// TensorFlow's C API alone, as a program in another language would use it.
+// Loads a model with TensorFlow's C API only, as a program in another language would.
 #include <tensorflow/c/c_api.h>
 
 #include <cstring>
@@ -111,7 +111,7 @@ class CApiServable : public Servable {
     if (TF_GetCode(status) != TF_OK) fail(what + ": " + TF_Message(status));
   }
 
-  // The end of an operation that a name such as `StatefulPartitionedCall:1` means.
+  // The output of an operation with a name such as `StatefulPartitionedCall:1`.
   TF_Output output(const std::string& name) const {
     const std::size_t colon = name.rfind(':');
     TF_Operation* operation = TF_GraphOperationByName(graph_, name.substr(0, colon).c_str());

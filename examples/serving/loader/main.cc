@@ -1,9 +1,8 @@
-// Loads a SavedModel once and sends it requests from several threads, for a time or a number of
-// rounds; prints one JSON object.
+// Loads a SavedModel once and sends it requests from several threads. Prints one JSON object.
 //
 //   loader LIBRARY SAVED_MODEL REQUESTS THREADS SECONDS TOLERANCE
 //
-// 0 seconds: each thread sends each request once.
+// Each thread sends each request once. Then all threads send requests until SECONDS have passed.
 #include <unistd.h>
 
 #include <atomic>
@@ -36,7 +35,8 @@ void send(const Servable& servable, const Request& request, Tally* tally) {
   tally->add(request, error, outputs, 1e3 * seconds_since(start));
 }
 
-// Each thread goes through the requests from a place of its own: different ones meet.
+// Sends each request once, starting with request `first`. Threads start with different requests, so
+// that different requests run at the same time.
 void send_round(const Servable& servable, const std::vector<Request>& requests, std::size_t first,
                 const std::atomic<bool>& stop, Tally* tally) {
   for (std::size_t i = 0; i < requests.size() && !stop; ++i) {
@@ -51,7 +51,8 @@ struct Run {
   double seconds, tolerance;
 };
 
-// Sends and returns the tally; `memory` gets a sample each second.
+// Sends requests from all threads and returns the tally. Appends the resident memory to `memory`
+// once a second.
 Tally send_all(const Run& run, bool once, std::vector<double>* memory) {
   std::vector<Tally> tallies(run.threads, Tally(run.tolerance));
   std::vector<std::thread> threads;
@@ -83,7 +84,7 @@ Tally send_all(const Run& run, bool once, std::vector<double>* memory) {
 void run(const Run& run) {
   std::vector<double> memory;
   const auto start = Clock::now();
-  // The first round fills caches and pools: memory is compared from its end on.
+  // The first round fills caches and pools, so memory is recorded from its end on.
   Tally total = send_all(run, true, &memory);
   const double after_first_round = resident_mib();
   memory.clear();

@@ -1,3 +1,4 @@
+// Reads the folder of requests that request.h describes.
 #include "request.h"
 
 #include <cstdlib>
@@ -95,5 +96,5 @@ std::map<std::string, Signature> read_signatures(const std::string& folder) {
 
 void fail(const std::string& message) {
   std::cerr << "error: " << message << std::endl;
-  std::_Exit(2);  // Other threads may be at work: no destructors.
+  std::_Exit(2);  // without destructors, since other threads may be running
 }

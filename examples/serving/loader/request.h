@@ -1,13 +1,14 @@
-// Requests in files: what `examples.serving.request_files` writes for the loaders to send.
+// Requests in files, as `examples.serving.request_files` writes them:
 //
-//   signatures/NAME/inputs/INPUT       the graph tensor that is the input, as in `serving:0`
-//   signatures/NAME/outputs/OUTPUT     likewise
-//   requests/NAME/signature            the signature to call
+//   signatures/NAME/inputs/INPUT       name of the input tensor in the graph, such as `serving:0`
+//   signatures/NAME/outputs/OUTPUT     name of the output tensor in the graph
+//   requests/NAME/signature            name of the signature to call
 //   requests/NAME/inputs/INPUT         a tensor
-//   requests/NAME/outputs/OUTPUT       the right answer; without any, the request must be refused
+//   requests/NAME/outputs/OUTPUT       the expected tensor
 //
-// A tensor is a line with its type and dimensions, such as `uint8 1 61 140 3`, and then its bytes;
-// each string is a line with its length and then its bytes.
+// A request without outputs must be refused. A tensor is a line with its type and dimensions, such
+// as `uint8 1 61 140 3`, followed by its bytes. Each string is a line with its length, followed by
+// its bytes.
 #ifndef BOXCONV_EXAMPLES_SERVING_LOADER_REQUEST_H_
 #define BOXCONV_EXAMPLES_SERVING_LOADER_REQUEST_H_
 
@@ -19,8 +20,8 @@
 struct HostTensor {
   std::string type;
   std::vector<std::int64_t> dims;
-  std::string bytes;                 // of numbers
-  std::vector<std::string> strings;  // or these
+  std::string bytes;                 // numbers
+  std::vector<std::string> strings;  // if type is "string"
 
   std::int64_t elements() const;
 };
@@ -35,14 +36,14 @@ struct Request {
 };
 
 struct Signature {
-  std::map<std::string, std::string> inputs, outputs;  // the graph's names for them
+  std::map<std::string, std::string> inputs, outputs;  // names of the tensors in the graph
 };
 
-// All read the folder described above and exit with a message if it is not so.
+// Read the folder described above. They end the program if a file is missing or wrong.
 std::vector<Request> read_requests(const std::string& folder);
 std::map<std::string, Signature> read_signatures(const std::string& folder);
 
-// Ends the program: the example's answer to a mistake in how it was called.
+// Prints an error message and ends the program.
 [[noreturn]] void fail(const std::string& message);
 
 #endif  // BOXCONV_EXAMPLES_SERVING_LOADER_REQUEST_H_

@@ -1,4 +1,4 @@
-// `tensorflow::LoadSavedModel`: how TensorFlow ModelServer loads a model.
+// Loads a model with `tensorflow::LoadSavedModel`, as TensorFlow ModelServer does.
 #include <dlfcn.h>
 
 #include <cstring>
@@ -76,7 +76,7 @@ class SavedModelServable : public Servable {
 }  // namespace
 
 std::unique_ptr<Servable> load_servable(const LoadOptions& options) {
-  // A server has the ops linked in; here the library registers them as it is opened.
+  // The library registers the ops when it is opened. (Servers have the ops linked in.)
   if (dlopen(options.library.c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) fail(dlerror());
   return std::make_unique<SavedModelServable>(options.saved_model);
 }

@@ -1,4 +1,4 @@
-// A loaded SavedModel that answers requests, from any number of threads at once.
+// A loaded SavedModel that answers requests. Any number of threads may call it at the same time.
 #ifndef BOXCONV_EXAMPLES_SERVING_LOADER_SERVABLE_H_
 #define BOXCONV_EXAMPLES_SERVING_LOADER_SERVABLE_H_
 
@@ -11,7 +11,7 @@ class Servable {
  public:
   virtual ~Servable() = default;
 
-  // Answers into `outputs`, or returns why not; the empty string means that it was answered.
+  // Sets `outputs` to the answer. Returns an error message, or an empty string on success.
   virtual std::string run(const Request& request, Tensors* outputs) const = 0;
 };
 
@@ -21,7 +21,7 @@ struct LoadOptions {
   std::string requests;     // folder, as request.h describes it
 };
 
-// Each program is linked with one: through `tensorflow::LoadSavedModel` or through the C API.
+// Each program links one implementation: with `tensorflow::LoadSavedModel` or with the C API.
 std::unique_ptr<Servable> load_servable(const LoadOptions& options);
 
 #endif  // BOXCONV_EXAMPLES_SERVING_LOADER_SERVABLE_H_

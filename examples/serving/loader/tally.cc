@@ -1,3 +1,4 @@
+// Counts the outcomes of requests, and writes them as JSON.
 #include "tally.h"
 
 #include <algorithm>
@@ -7,9 +8,9 @@
 
 namespace {
 
-constexpr double kShortest = 1e-3;  // milliseconds, the first bin
+constexpr double kMinMilliseconds = 1e-3;  // the first bin
 constexpr double kBinRatio = 1.02;
-constexpr std::size_t kMostProblems = 10;
+constexpr std::size_t kMaxProblems = 10;
 
 std::vector<float> floats(const HostTensor& tensor) {
   std::vector<float> values(tensor.bytes.size() / sizeof(float));
@@ -17,17 +18,17 @@ std::vector<float> floats(const HostTensor& tensor) {
   return values;
 }
 
-// The largest difference, relative to the largest value, or to 1 where all values are smaller:
-// float32 holds a joint at pixel 400 to 3e-5 of a pixel. Infinite where something is not finite.
+// The largest difference, relative to the largest value or to 1, whichever is more: a float32
+// coordinate of 400 pixels is exact to only 3e-5 pixels. Infinite if a difference is not finite.
 double difference(const HostTensor& found, const HostTensor& expected) {
   const std::vector<float> a = floats(found), b = floats(expected);
-  double scale = 1, largest = 0;
+  double scale = 1, max = 0;
   for (const float value : b) scale = std::max(scale, std::abs(double{value}));
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double distance = std::abs(double{a[i]} - double{b[i]});
-    largest = std::isfinite(distance) ? std::max(largest, distance) : INFINITY;
+    max = std::isfinite(distance) ? std::max(max, distance) : INFINITY;
   }
-  return largest / scale;
+  return max / scale;
 }
 
 std::string quoted(const std::string& text) {
@@ -42,7 +43,8 @@ std::string quoted(const std::string& text) {
 }  // namespace
 
 void Latencies::add(double milliseconds) {
-  const double bin = std::log(std::max(milliseconds, kShortest) / kShortest) / std::log(kBinRatio);
+  const double bin =
+      std::log(std::max(milliseconds, kMinMilliseconds) / kMinMilliseconds) / std::log(kBinRatio);
   ++counts_[std::min(static_cast<std::size_t>(bin), counts_.size() - 1)];
 }
 
@@ -55,7 +57,7 @@ double Latencies::quantile(double part) const {
   for (const std::int64_t count : counts_) total += count;
   for (std::size_t i = 0; i < counts_.size(); ++i) {
     seen += counts_[i];
-    if (total > 0 && seen >= part * total) return kShortest * std::pow(kBinRatio, i + 0.5);
+    if (total > 0 && seen >= part * total) return kMinMilliseconds * std::pow(kBinRatio, i + 0.5);
   }
   return 0;
 }
@@ -87,12 +89,12 @@ void Tally::add(const Tally& other) {
   answer_times_.add(other.answer_times_);
   refusal_times_.add(other.refusal_times_);
   for (const std::string& problem : other.problems_) {
-    if (problems_.size() < kMostProblems) problems_.push_back(problem);
+    if (problems_.size() < kMaxProblems) problems_.push_back(problem);
   }
 }
 
 void Tally::complain(const Request& request, const std::string& problem) {
-  if (problems_.size() < kMostProblems) problems_.push_back(request.name + ": " + problem);
+  if (problems_.size() < kMaxProblems) problems_.push_back(request.name + ": " + problem);
 }
 
 bool Tally::right(const Request& request, const Tensors& outputs, std::string* problem) {
@@ -114,7 +116,7 @@ bool Tally::right(const Request& request, const Tensors& outputs, std::string* p
 }
 
 void Tally::write_json(std::ostream& out) const {
-  // JSON knows no infinity.
+  // JSON has no infinity.
   const double shown = std::isfinite(difference_) ? difference_ : 1e30;
   out << std::setprecision(6) << "\"requests\": " << count() << ", \"answered\": " << answered_
       << ", \"refused\": " << refused_ << ", \"wrongly_answered\": " << wrongly_answered_

@@ -1,4 +1,5 @@
-// What became of requests: counts, latencies and the largest difference from the right answers.
+// The outcomes of requests: counts, latencies, and the largest difference from the expected
+// outputs.
 #ifndef BOXCONV_EXAMPLES_SERVING_LOADER_TALLY_H_
 #define BOXCONV_EXAMPLES_SERVING_LOADER_TALLY_H_
 
@@ -10,7 +11,8 @@
 
 #include "request.h"
 
-// A histogram of milliseconds whose bins are 2% apart: its size does not grow with the requests.
+// A histogram of milliseconds. Each bin is 2% wider than the one before, so that a fixed number of
+// bins covers all latencies.
 class Latencies {
  public:
   void add(double milliseconds);

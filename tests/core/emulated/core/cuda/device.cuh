@@ -1,5 +1,5 @@
-// Stands in for core's own header of this name where its sources are compiled without nvcc: the
-// device is the emulation, and device memory is the host's.
+// Replaces core/cuda/device.cuh where the CUDA sources are compiled without nvcc. Kernels run in
+// the emulation (cuda_emulation.h), and device memory is host memory.
 #ifndef BOXCONV_TESTS_CORE_EMULATED_CORE_CUDA_DEVICE_CUH_
 #define BOXCONV_TESTS_CORE_EMULATED_CORE_CUDA_DEVICE_CUH_
 
@@ -16,7 +16,7 @@ namespace cuda {
 class Device {
  public:
   explicit Device(void* = nullptr) {
-    limits_.max_threads = 64;  // fibres are slow
+    limits_.max_threads = 64;  // more would be slow
     limits_.shared_bytes = 12000;
     limits_.chunk_bytes = 50000;
     limits_.parts = 3;

@@ -1,76 +1,30 @@
-// Integral images. A block goes through planes of a few channels in tiles: a thread adds a column
-// up from row to row in a register, then a thread adds those sums up along a row. All sums are
-// double.
+// Integral images on a GPU. All sums are double.
 //
-// Where there are planes enough for a device, a block has whole ones; the sums along rows wait in
-// the workspace while it is at other tiles. The input is read once and the table written once.
+// Within a tile, each thread first sums down one column, then along one row.
 //
-// Where there are few, blocks have tiles: first each tile's sums of columns and of rows, a read of
-// the input; then what is above and left of each tile, by scans over those sums; then the tables,
-// with a second read.
-#ifndef BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_CUH_
-#define BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_CUH_
+// With enough planes to fill the device, a block takes the whole planes of a few channels, tile by
+// tile. Sums along rows that span several tiles wait in the workspace. The input is read once and
+// the table written once.
+//
+// With few planes, a block takes single tiles:
+//   1. sum each tile's columns and rows, which reads the input,
+//   2. scan these sums over the tiles, which gives the sums above and to the left of each tile,
+//   3. write the tables, which reads the input again.
+#ifndef BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_KERNELS_CUH_
+#define BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_KERNELS_CUH_
 
-#include "core/cuda/box_conv_launch.cuh"
+#include "core/cuda/box_conv_tile.cuh"
+#include "core/cuda/integral_image_plan.cuh"
 
 namespace boxconv {
 namespace cuda {
 
-struct IntegralImagePlan {
-  IntegralImageProblem problem;
-  int group = 1, columns = 64, rows = 32;  // channels of a block, and its tile
-  Index groups = 0;
-  int blocks = 0;         // that have whole planes
-  bool by_tiles = false;  // or tiles of them
-  Index bunch = 1;        // by tiles: units whose borders are in the workspace at a time
-
-  BOXCONV_HOST_DEVICE bool channels_last() const { return problem.layout == Layout::kChannelsLast; }
-  BOXCONV_HOST_DEVICE int threads() const { return group * columns; }
-  // Odd, against bank conflicts.
-  BOXCONV_HOST_DEVICE int row_step() const { return columns + 1; }
-  // A unit is the planes of a group of channels of an image.
-  BOXCONV_HOST_DEVICE Index units() const { return problem.batch * groups; }
-  BOXCONV_HOST_DEVICE Index tiles_across() const { return (problem.width + columns - 1) / columns; }
-  BOXCONV_HOST_DEVICE Index tiles_down() const { return (problem.height + rows - 1) / rows; }
-  BOXCONV_HOST_DEVICE Index tiles_of_unit() const { return tiles_across() * tiles_down(); }
-  BOXCONV_HOST_DEVICE bool has_channel(Index unit, Index channel_of_unit) const {
-    return unit % groups * group + channel_of_unit < problem.channels;
-  }
-  int shared_bytes() const { return group * rows * row_step() * static_cast<int>(sizeof(double)); }
-};
-
-template <typename T>
-IntegralImagePlan integral_image_plan(const IntegralImageProblem& p, const GpuLimits& limits) {
-  IntegralImagePlan plan;
-  plan.problem = p;
-  const int sector = p.layout == Layout::kChannelsLast ? kSector / static_cast<int>(sizeof(T)) : 1;
-  plan.group = plan_detail::power_of_two_from(p.channels, sector < 8 ? sector : 8);
-  plan.columns = plan_detail::power_of_two_from(p.width, 128 / plan.group);
-  plan.rows = plan_detail::power_of_two_from(p.height, 256 / plan.group);
-  const auto halve = [](int* value) {
-    if (*value > 1) *value /= 2;
-  };
-  while (plan.shared_bytes() > limits.shared_bytes / 4 && plan.rows * plan.columns > 1) {
-    halve(plan.rows > plan.columns ? &plan.rows : &plan.columns);
-  }
-  plan.groups = (p.channels + plan.group - 1) / plan.group;
-  // What a device has room for at a time; a part is a sixteenth of a multiprocessor.
-  const Index resident = min_index(16, (limits.shared_bytes + limits.reserved_bytes) /
-                                           (plan.shared_bytes() + limits.reserved_bytes));
-  const Index most = max_index(limits.parts / 16 * resident, 1), tiles = plan.tiles_of_unit();
-  // Blocks of several tiles along a row need workspace for row sums: no more than are resident.
-  plan.blocks =
-      static_cast<int>(min_index(plan.units(), plan.columns < p.width ? most : limits.max_blocks));
-  plan.by_tiles = tiles > 1 && plan.units() < most;
-  plan.bunch = max_index(min_index(plan.units(), 4 * limits.parts / max_index(tiles, 1)), 1);
-  return plan;
-}
-
-// What is beyond each tile of a bunch of units: sums of each of its columns over the rows above,
-// and the table's values on its left border. Until they have been scanned, the tile's own sums of
-// its columns and rows.
+// What the tiles of some units need to know about the pixels outside: for each column, the sum of
+// the rows above the tile, and for each row, the table's value at the tile's left border. Before
+// the scans, the same arrays hold the sums of the tile's own columns and rows.
 struct TileBorders {
-  double *above, *left;  // [unit, tile down, channel, x], [unit, tile across, channel, y]
+  double* above;  // [unit, tile down, channel, x]
+  double* left;   // [unit, tile across, channel, y]
   Index first_unit, unit_count;
 
   BOXCONV_DEVICE double* above_tile(const IntegralImagePlan& plan, Index unit, Index down,
@@ -85,7 +39,7 @@ struct TileBorders {
   }
 };
 
-// Values that a thread has at once, so that it need not wait for each.
+// Values that a thread loads before it uses the first, which hides the latency of the loads.
 constexpr int kValuesAtOnce = 8;
 
 template <typename T, typename TTable>
@@ -102,7 +56,8 @@ class IntegralImageKernel {
     lane_ = plan.channels_last() ? thread / plan.group : thread % plan.columns;
   }
 
-  // Whole planes; row_sums are the block's, for each of its channels' rows.
+  // Writes the tables of whole planes. `row_sums` holds one value for each row of each channel, and
+  // belongs to this block.
   BOXCONV_DEVICE void run(Index unit, double* row_sums) {
     begin(unit);
     if (exists_) write_border();
@@ -120,7 +75,7 @@ class IntegralImageKernel {
     }
   }
 
-  // A tile's own sums of columns and of rows.
+  // Stores the sums of a tile's columns and rows in `borders`.
   BOXCONV_DEVICE void sum_tile(Index unit, Index across, Index down, const TileBorders& borders) {
     begin(unit);
     const Region region = tile_at(across * plan_.columns, down * plan_.rows);
@@ -143,7 +98,7 @@ class IntegralImageKernel {
     __syncthreads();
   }
 
-  // A tile of the table, between its borders.
+  // Writes one tile of the table, given the scanned borders.
   BOXCONV_DEVICE void finish_tile(Index unit, Index across, Index down,
                                   const TileBorders& borders) {
     begin(unit);
@@ -170,9 +125,9 @@ class IntegralImageKernel {
             static_cast<int>(min_index(plan_.columns, p_.width - x))};
   }
   BOXCONV_DEVICE double& tile(int row, int column) const {
-    return tile_[(row * plan_.row_step() + column) * plan_.group + channel_];
+    return tile_[(row * plan_.row_stride() + column) * plan_.group + channel_];
   }
-  // The pixel of this thread's column.
+  // The pixel in this thread's column.
   BOXCONV_DEVICE double source(const Region& region, int row) const {
     return load_constant(&source_.at(region.y + row, region.x + lane_));
   }
@@ -188,7 +143,7 @@ class IntegralImageKernel {
     return exists_ && lane_ < region.width;
   }
 
-  // A tile of the table: sums down its columns, then add_row(row) along each row.
+  // Writes a tile of the table: sums down its columns, then calls add_row(row) for each row.
   template <typename AddRow>
   BOXCONV_DEVICE void make_table(const Region& region, double* column_sum,
                                  const AddRow& add_row) const {
@@ -206,13 +161,13 @@ class IntegralImageKernel {
     }
   }
 
-  // Calls body(row) for the rows of this thread.
+  // Calls body(row) for each row of this thread.
   template <typename Body>
   BOXCONV_DEVICE void for_each_row(const Region& region, const Body& body) const {
     for (int row = lane_; exists_ && row < region.height; row += plan_.columns) body(row);
   }
 
-  // Returns the sum at the row's end.
+  // Replaces a row by its running sums, starting from `sum`. Returns the last one.
   BOXCONV_DEVICE double add_along(const Region& region, int row, double sum) const {
     for (int column = 0; column < region.width; column += kValuesAtOnce) {
       double values[kValuesAtOnce];
@@ -252,7 +207,7 @@ __global__ void __launch_bounds__(kMaxThreads)
   for (Index unit = blockIdx.x; unit < plan.units(); unit += gridDim.x) kernel.run(unit, row_sums);
 }
 
-// Calls body(unit, tile across, tile down) for the tiles that a block has.
+// Calls body(unit, tile across, tile down) for each tile of this block.
 template <typename Body>
 BOXCONV_DEVICE void for_each_tile(const IntegralImagePlan& plan, const TileBorders& borders,
                                   const Body& body) {
@@ -271,22 +226,22 @@ __global__ void __launch_bounds__(kMaxThreads)
   });
 }
 
-// Replaces `count` values, `step` apart, by the sums of those before.
-BOXCONV_DEVICE void sum_before_each(double* line, Index count, Index step) {
+// Replaces each of `count` values, `stride` apart, by the sum of the values before it.
+BOXCONV_DEVICE void sum_before_each(double* line, Index count, Index stride) {
   double sum = 0;
   for (Index i = 0; i < count; i += kValuesAtOnce) {
     double values[kValuesAtOnce];
     BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
-      values[k] = i + k < count ? line[(i + k) * step] : 0;
+      values[k] = i + k < count ? line[(i + k) * stride] : 0;
     }
     BOXCONV_UNROLL for (int k = 0; k < kValuesAtOnce; ++k) {
-      if (i + k < count) line[(i + k) * step] = sum;
+      if (i + k < count) line[(i + k) * stride] = sum;
       sum += values[k];
     }
   }
 }
 
-// From tiles' own sums to those of all tiles above, and of all tiles to the left.
+// Replaces the sums of each tile by the sums of all tiles above it, and of all tiles to its left.
 static __global__ void integral_image_scan_tiles(IntegralImagePlan plan, TileBorders borders) {
   const Index width = plan.problem.width, height = plan.problem.height;
   const Index columns = plan.group * width, rows = plan.group * height;
@@ -305,8 +260,8 @@ static __global__ void integral_image_scan_tiles(IntegralImagePlan plan, TileBor
   }
 }
 
-// From sums of rows left of tiles to the table's values there: a warp adds them up downwards, a
-// lane having a few rows at a time.
+// Replaces the row sums left of each tile by the table's values there: running sums down the rows.
+// A warp sums one line; each lane takes kValuesAtOnce rows at a time.
 static __global__ void integral_image_scan_left(IntegralImagePlan plan, TileBorders borders) {
   const Index height = plan.problem.height, of_unit = plan.tiles_across() * plan.group;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -348,70 +303,7 @@ __global__ void __launch_bounds__(kMaxThreads)
   });
 }
 
-// The borders of tables of images without pixels are all that there is of them.
-template <typename T, typename TTable, typename Device>
-class IntegralImageLauncher {
- public:
-  IntegralImageLauncher(const IntegralImageProblem& problem, const GpuLimits& limits,
-                        void* workspace = nullptr)
-      : limits_(limits), plan_(integral_image_plan<T>(problem, limits)) {
-    Workspace pieces(workspace);
-    if (plan_.by_tiles) {
-      const Index planes = plan_.bunch * plan_.group;
-      above_ = pieces.claim<double>(planes * plan_.tiles_down() * problem.width);
-      left_ = pieces.claim<double>(planes * plan_.tiles_across() * problem.height);
-    } else {
-      const Index rows = plan_.columns < problem.width ? problem.height : 0;
-      row_sums_ = pieces.claim<double>(plan_.blocks * plan_.group * rows);
-    }
-    workspace_size_ = pieces.size();
-  }
-
-  std::size_t workspace_size() const { return workspace_size_; }
-  const IntegralImagePlan& plan() const { return plan_; }
-
-  void run(Device& device, const T* input, TTable* table) const {
-    const IntegralImageProblem& p = plan_.problem;
-    if (p.batch * p.channels == 0) return;
-    if (!plan_.by_tiles) {
-      device.launch(integral_image_planes<T, TTable>, plan_.blocks, plan_.threads(),
-                    plan_.shared_bytes(), plan_, input, row_sums_, table);
-      return;
-    }
-    for (Index first = 0; first < plan_.units(); first += plan_.bunch) {
-      run_bunch(device, input, table,
-                {above_, left_, first, min_index(plan_.bunch, plan_.units() - first)});
-    }
-  }
-
- private:
-  static constexpr int kScanThreads = 128;
-
-  void run_bunch(Device& device, const T* input, TTable* table, const TileBorders& borders) const {
-    const IntegralImageProblem& p = plan_.problem;
-    const Index units = borders.unit_count, lines = units * plan_.group;
-    const int tiles = blocks(units * plan_.tiles_of_unit());
-    device.launch(integral_image_tile_sums<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
-                  plan_, input, borders);
-    device.launch(integral_image_scan_tiles,
-                  blocks(lines * (p.width + p.height) / kScanThreads + 1), kScanThreads, 0, plan_,
-                  borders);
-    device.launch(integral_image_scan_left,
-                  blocks(lines * plan_.tiles_across() / (kScanThreads / kWarp) + 1), kScanThreads,
-                  0, plan_, borders);
-    device.launch(integral_image_tiles<T, TTable>, tiles, plan_.threads(), plan_.shared_bytes(),
-                  plan_, input, borders, table);
-  }
-
-  int blocks(Index wanted) const { return static_cast<int>(min_index(wanted, limits_.max_blocks)); }
-
-  const GpuLimits limits_;
-  const IntegralImagePlan plan_;
-  double *row_sums_ = nullptr, *above_ = nullptr, *left_ = nullptr;
-  std::size_t workspace_size_ = 0;
-};
-
 }  // namespace cuda
 }  // namespace boxconv
 
-#endif  // BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_CUH_
+#endif  // BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_KERNELS_CUH_

@@ -1,0 +1,276 @@
+// The CUDA kernels of box convolution without a GPU: thread by thread, under sanitizers, against
+// the CPU kernels in double.
+#include <cmath>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/cpu/box_conv.h"
+#include "core/cpu/threads.h"
+#include "core/cuda/box_conv_launch.cuh"
+#include "core/cuda/device.cuh"
+#include "cuda_problems.h"
+
+namespace boxconv {
+namespace cuda {
+namespace {
+
+// How many calls took each path.
+struct Paths {
+  int fused = 0, tiled = 0, rows_in_shared = 0, rows_in_workspace = 0;
+
+  void count(const BoxConvPlan& plan) {
+    ++(plan.is_fused()       ? fused
+       : plan.is_tiled()     ? tiled
+       : plan.rows_in_shared ? rows_in_shared
+                             : rows_in_workspace);
+  }
+};
+Paths paths;
+
+// Relative error of a stored result, and of sums, relative to the sum of the magnitudes.
+struct Tolerance {
+  double stored, sums;
+};
+template <typename T>
+constexpr Tolerance kTolerance{0, 2e-6};
+template <>
+constexpr Tolerance kTolerance<double>{0, 1e-13};
+template <>
+constexpr Tolerance kTolerance<Half>{1.0 / 2048, 2e-6};
+template <>
+constexpr Tolerance kTolerance<BFloat16>{1.0 / 256, 2e-6};
+
+template <typename T, typename TBox>
+struct Arguments {
+  std::vector<T> input, output_grad;
+  std::vector<TBox> boxes;
+
+  Arguments(std::mt19937& random, const BoxConvProblem& p)
+      : input(random_values<T>(random, p.input_size())),
+        output_grad(random_values<T>(random, p.output_size())),
+        boxes(random_boxes<TBox>(random, p)) {}
+};
+
+struct Results {
+  std::vector<double> output, input_grad, boxes_grad;
+};
+
+// The CPU kernels.
+template <typename T, typename TBox>
+Results on_cpu(const BoxConvProblem& p, const std::vector<T>& input, const std::vector<TBox>& boxes,
+               const std::vector<T>& output_grad) {
+  std::vector<T> output(output_grad.size()), input_grad(input.size());
+  std::vector<TBox> boxes_grad(boxes.size());
+  const ParallelFor one_thread = on_threads(1);
+  boxconv::box_conv_forward(p, input.data(), boxes.data(), output.data(), one_thread);
+  boxconv::box_conv_backward(p, input.data(), boxes.data(), output_grad.data(), input_grad.data(),
+                             boxes_grad.data(), one_thread);
+  return {to_double(output), to_double(input_grad), to_double(boxes_grad)};
+}
+
+// The emulated CUDA kernels.
+template <typename T, typename TBox>
+Results on_gpu(const BoxConvProblem& p, const GpuLimits& limits, const std::vector<T>& input,
+               const std::vector<TBox>& boxes, const std::vector<T>& output_grad) {
+  using Launcher = BoxConvLauncher<T, TBox, Device>;
+  Device device;
+  auto output = uninitialized<T>(p.output_size());
+  auto input_grad = uninitialized<T>(p.input_size());
+  auto boxes_grad = uninitialized<TBox>(p.boxes_size());
+  for (const bool backward : {false, true}) {
+    const std::size_t bytes = Launcher(p, limits, backward).workspace_size();
+    auto workspace = uninitialized<char>(static_cast<Index>(bytes) + 1);
+    const Launcher launcher(p, limits, backward, workspace.data());
+    if (backward) {
+      launcher.backward(device, input.data(), boxes.data(), output_grad.data(), input_grad.data(),
+                        boxes_grad.data());
+    } else {
+      launcher.forward(device, input.data(), boxes.data(), output.data());
+    }
+    paths.count(launcher.plan());
+  }
+  return {to_double(output), to_double(input_grad), to_double(boxes_grad)};
+}
+
+void check_close(const std::vector<double>& got, const std::vector<double>& want,
+                 const std::vector<double>& magnitude, const Tolerance& tolerance) {
+  const double least = tolerance.stored > 0 ? 1e-7 : 1e-30;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    CHECK_NEAR(got[i], want[i],
+               tolerance.sums * magnitude[i] + tolerance.stored * std::abs(want[i]) + least);
+  }
+}
+
+// An upper bound of the sum of the magnitudes of the terms of each edge gradient.
+std::vector<double> edge_magnitudes(const std::vector<double>& boxes, const Results& sums) {
+  double total = 1;
+  for (double value : sums.output) total += value;
+  std::vector<double> magnitude;
+  for (std::size_t i = 0; i < boxes.size(); ++i) {
+    const double* box = &boxes[i / 4 * 4];
+    const double side = std::max(1e-9, std::min(box[2] - box[0], box[3] - box[1]));
+    magnitude.push_back(total * (1 + 1 / side));
+  }
+  return magnitude;
+}
+
+template <typename T, typename TBox>
+void check_results(std::mt19937& random, const BoxConvProblem& p, const GpuLimits& limits) {
+  const Arguments<T, TBox> a(random, p);
+  const auto x = to_double(a.input), g = to_double(a.output_grad), boxes = to_double(a.boxes);
+  const Results want = on_cpu(p, x, boxes, g);
+  const Results sums = on_cpu(p, magnitudes(x), boxes, magnitudes(g));
+  const Results got = on_gpu(p, limits, a.input, a.boxes, a.output_grad);
+  check_close(got.output, want.output, sums.output, kTolerance<T>);
+  check_close(got.input_grad, want.input_grad, sums.input_grad, kTolerance<T>);
+  // Edge gradients are not rounded to T. With "valid", factors reach 8 along each axis.
+  const double factor = p.normalization == Normalization::kValid ? 64 : 1;
+  check_close(got.boxes_grad, want.boxes_grad, edge_magnitudes(boxes, sums),
+              {0, kTolerance<T>.sums * factor});
+}
+
+// Calls check(random, seed) for seeds 1, 2, ..., `count`.
+template <typename Check>
+void for_each_seed(unsigned count, const Check& check) {
+  for (unsigned seed = 1; seed <= count; ++seed) {
+    const test::Trace trace("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    check(random, seed);
+  }
+}
+
+// Every fourth problem is larger.
+BoxConvProblem problem_of_seed(std::mt19937& random, unsigned seed) {
+  return random_problem(random, seed % 4 == 0 ? 40 : 18);
+}
+
+template <typename T, typename TBox>
+void check_random_problems() {
+  for_each_seed(16, [](std::mt19937& random, unsigned seed) {
+    const BoxConvProblem p = problem_of_seed(random, seed);
+    check_results<T, TBox>(random, p, random_limits(random));
+  });
+}
+
+TEST(float32_agrees_with_the_cpu) { check_random_problems<float, float>(); }
+TEST(float64_agrees_with_the_cpu) { check_random_problems<double, double>(); }
+TEST(float16_agrees_with_the_cpu) { check_random_problems<Half, float>(); }
+TEST(bfloat16_agrees_with_the_cpu) { check_random_problems<BFloat16, float>(); }
+
+TEST(strips_agree_with_the_cpu) {
+  for_each_seed(8, [](std::mt19937& random, unsigned) {
+    const BoxConvProblem p = random_strip_problem(random);
+    const GpuLimits limits = random_strip_limits(random);
+    check_results<float, float>(random, p, limits);
+    check_results<BFloat16, float>(random, p, limits);
+  });
+}
+
+TEST(lines_of_whole_chunks_agree_with_the_cpu) {
+  for_each_seed(24, [](std::mt19937& random, unsigned seed) {
+    const Index chunks = seed % 6 == 0 ? 31 : seed % 3 == 0 ? 7 : seed % 6;
+    check_results<float, float>(random, random_chunk_problem(random, kChunk<float>, chunks),
+                                GpuLimits());
+    check_results<double, double>(random, random_chunk_problem(random, kChunk<double>, chunks),
+                                  GpuLimits());
+  });
+}
+
+TEST(a_plane_that_fills_the_shared_memory_of_an_h100_agrees_with_the_cpu) {
+  GpuLimits limits;
+  limits.shared_bytes = 227 << 10;
+  const BoxConvProblem p{1, 114, 121, 4, 1};
+  std::mt19937 random(1);
+  check_results<float, float>(random, p, limits);
+}
+
+// Sanitizers check that nothing is read or written outside the arrays.
+template <typename T, typename TBox>
+void check_hostile_boxes() {
+  for_each_seed(16, [](std::mt19937& random, unsigned seed) {
+    const BoxConvProblem p = problem_of_seed(random, seed);
+    const Arguments<T, TBox> a(random, p);
+    const auto boxes = hostile_boxes<TBox>(random, p);
+    const Results got = on_gpu(p, random_limits(random), a.input, boxes, a.output_grad);
+    for (double value : got.output) CHECK(std::isfinite(value));
+    for (double value : got.input_grad) CHECK(std::isfinite(value));
+  });
+}
+
+TEST(hostile_float32_boxes_give_finite_results) { check_hostile_boxes<float, float>(); }
+TEST(hostile_float64_boxes_give_finite_results) { check_hostile_boxes<double, double>(); }
+
+void check_same_finite(const std::vector<double>& got, const std::vector<double>& want) {
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    CHECK_EQUAL(std::isfinite(got[i]), std::isfinite(want[i]));
+  }
+}
+
+// Puts a NaN and an infinity into one of the arguments.
+void check_containment(std::mt19937& random, const BoxConvProblem& p, const GpuLimits& limits) {
+  for (const bool in_output_grad : {false, true}) {
+    Arguments<float, float> a(random, p);
+    std::vector<float>& values = in_output_grad ? a.output_grad : a.input;
+    values[random() % values.size()] = std::numeric_limits<float>::quiet_NaN();
+    values[random() % values.size()] = std::numeric_limits<float>::infinity();
+    const Results want = on_cpu(p, a.input, a.boxes, a.output_grad);
+    const Results got = on_gpu(p, limits, a.input, a.boxes, a.output_grad);
+    check_same_finite(got.output, want.output);
+    check_same_finite(got.input_grad, want.input_grad);
+  }
+}
+
+TEST(nans_and_infinities_reach_the_same_results_as_on_the_cpu) {
+  for_each_seed(16, [](std::mt19937& random, unsigned seed) {
+    const BoxConvProblem p = problem_of_seed(random, seed);
+    check_containment(random, p, random_limits(random));
+  });
+  for_each_seed(3, [](std::mt19937& random, unsigned) {
+    check_containment(random, random_strip_problem(random), random_strip_limits(random));
+  });
+}
+
+TEST(bright_planes_with_a_spike_lose_no_precision) {
+  for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+    BoxConvProblem p{1, 301, 400, 1, 4};
+    p.layout = layout;
+    std::mt19937 random(1);
+    Arguments<float, float> a(random, p);
+    for (float& value : a.input) value += 1000;
+    a.input[4711] = 1e6;
+    a.boxes = {-0.5f,  -0.5f,  0.5f,   0.5f,   -9.2f, -13.1f, 8.f,  17.5f,
+               -150.f, -300.f, 149.5f, 290.3f, -1.5f, -300.f, 1.5f, 300.f};
+    const Results want =
+        on_cpu(p, to_double(a.input), to_double(a.boxes), to_double(a.output_grad));
+    const Results got = on_gpu(p, random_limits(random), a.input, a.boxes, a.output_grad);
+    check_close(got.output, want.output, want.output, {0, 1e-6});
+  }
+}
+
+TEST(empty_problems_have_zero_gradients) {
+  for (int axis = 0; axis < 5; ++axis) {
+    BoxConvProblem p{1, 3, 4, 2, 1};
+    Index* const sizes[] = {&p.batch, &p.height, &p.width, &p.channels, &p.boxes_per_channel};
+    *sizes[axis] = 0;
+    std::mt19937 random(1);
+    const Arguments<float, float> a(random, p);
+    const Results got = on_gpu(p, GpuLimits(), a.input, a.boxes, a.output_grad);
+    for (double value : got.input_grad) CHECK_EQUAL(value, 0.0);
+    for (double value : got.boxes_grad) CHECK_EQUAL(value, 0.0);
+  }
+}
+
+// Keep this case last: it counts the calls of all others.
+TEST(the_problems_above_take_every_path) {
+  CHECK(paths.fused > 20);
+  CHECK(paths.tiled > 20);
+  CHECK(paths.rows_in_shared > 20);
+  CHECK(paths.rows_in_workspace > 20);
+}
+
+}  // namespace
+}  // namespace cuda
+}  // namespace boxconv
