@@ -19,7 +19,7 @@ FILE_NAME = f"{MARK}.json"
 
 
 def describe(model: keras.Model) -> dict[str, Any]:
-    """Describes a built model: its name, its size, and its box layers with their boxes in pixels."""
+    """Describes a built model: its name, its size, and its box layers with boxes in pixels."""
     return {
         MARK: __version__,
         "model": model.name,
