@@ -78,7 +78,7 @@ def test_a_keras_file_needs_the_package_whatever_its_layers_run(tmp_path, capsys
 
 def test_a_keras_file_with_the_operator_alone_needs_the_package(tmp_path, capsys):
     inputs = keras.Input((8, 8, 1))
-    outputs = tf_boxconv.box_conv2d(inputs, np.array([[[-1.5, -1.5, 1.5, 1.5]]]))
+    outputs = tf_boxconv.box_conv2d(inputs, [[[-1.5, -1.5, 1.5, 1.5]]])
     keras.Model(inputs, outputs).save(tmp_path / "model.keras")
     text = printed(capsys, tmp_path / "model.keras")
     assert "No box layers" in text and "Needs this package" in text

@@ -78,7 +78,7 @@ def test_the_mixing_decides_by_default():
 
 
 def test_weights_of_another_number_are_refused(layer):
-    with pytest.raises(ValueError, match="`weights` must have .* 4 boxes.* 3 values"):
+    with pytest.raises(ValueError, match=r"`weights` must have .* 4 boxes.* 3 values"):
         visualize.draw_boxes(layer, np.ones(3))
     with pytest.raises(ValueError, match='`weights` must be "mixing"'):
         visualize.draw_boxes(layer, "norm")

@@ -149,5 +149,5 @@ def test_errors_name_the_argument(mixing, index, message):
 
 
 def test_other_layers_are_refused():
-    with pytest.raises(TypeError, match="`layer` must be a box convolution layer.*Dense"):
+    with pytest.raises(TypeError, match=r"`layer` must be a box convolution layer.*Dense"):
         visualize.box_sizes(keras.layers.Dense(1))

@@ -77,7 +77,7 @@ def test_errors_name_the_argument():
     model = _model(DepthwiseBoxConv2D(1))
     with pytest.raises(ValueError, match=r"`inputs` must be a 4D batch .*\(13, 15, 1\)"):
         visualize.effective_receptive_field(model, np.ones((13, 15, 1)))
-    with pytest.raises(ValueError, match="`channel` must be from 0 to 0.*channel=1"):
+    with pytest.raises(ValueError, match=r"`channel` must be from 0 to 0.*channel=1"):
         visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), channel=1)
     with pytest.raises(ValueError, match="`data_format` must be"):
         visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), data_format="NHWC")
