@@ -50,8 +50,8 @@ def inspect(path) -> dict[str, Any]:
 
     Returns:
         A dict of JSON values: `kind`, `bytes`, `needs_library`, `box_ops` (SavedModels only), and
-        the items of `tf_boxconv.description.describe`. For a SavedModel without a description only
-        `layers`, which is `None`.
+        the items of `tf_boxconv.description.describe`. A SavedModel without a description has
+        `layers=None` instead of these items.
 
     Raises:
         InspectError: If `path` is neither, or cannot be read.
@@ -125,7 +125,7 @@ def _inspect_saved_model(path: Path) -> dict[str, Any]:
 
 
 def _carried_description(path: Path) -> dict[str, Any]:
-    """Returns the description that `tf_boxconv.export` added to a SavedModel, if any."""
+    """Returns the description that `tf_boxconv.export` added, or only `layers=None`."""
     if not path.is_file():
         return {"layers": None}
     try:

@@ -29,9 +29,10 @@ class LibraryUnavailable(ImportError):
 def library_path() -> str:
     """Returns the path of the op library, with the custom ops for TensorFlow.
 
-    The environment variable `TF_BOXCONV_LIBRARY` replaces the library of the package. A program
-    without this package loads the library before a SavedModel that needs it, with
-    `tf.load_op_library(path)` in Python or `TF_LoadLibrary` in C.
+    If the environment variable `TF_BOXCONV_LIBRARY` is set, it names the library to use instead of
+    the package's own. A program without this package must load the library before it loads a
+    SavedModel with the custom ops, with `tf.load_op_library(path)` in Python or `TF_LoadLibrary`
+    in C.
     """
     return str(OP_LIBRARY)
 

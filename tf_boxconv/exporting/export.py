@@ -80,8 +80,8 @@ def export(
     `"litert"`, `"onnx"`, `"openvino"` and `"tfjs"` compute in float32 under every dtype policy;
     float inputs and outputs are float32, too. SavedModels keep the types of the model.
 
-    Only the TensorFlow backend of Keras can export. Models of other backends can be saved as
-    `.keras` and loaded with it.
+    Export needs the TensorFlow backend of Keras. To export a model from another backend, save it
+    as `.keras` and load it there.
 
     Args:
         model: A built Keras model. A subclassed model must have been called once.
@@ -106,7 +106,7 @@ def export(
         FileExistsError: If `path` exists and cannot be replaced.
         OSError: If `path` cannot be written.
         ImportError: If a converter is not installed.
-        RuntimeError: If Keras runs on another backend than TensorFlow.
+        RuntimeError: If the backend of Keras is not TensorFlow.
 
     Example:
     >>> model = keras.Sequential([

@@ -52,7 +52,7 @@ def require_flat_outputs(model: keras.Model) -> None:
 
 
 def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None):
-    """Returns the input signature for `keras.export`; `None` if `input_shape` is `None`."""
+    """Returns the input signature for the export; `None` if `input_shape` is `None`."""
     if input_shape is None:
         return None
     shape = _checked_shape(input_shape)

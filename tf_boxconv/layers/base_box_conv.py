@@ -278,7 +278,7 @@ class BaseBoxConv2D(keras.layers.Layer):
 
 
 def with_max_size(rule, max_size):
-    """Gives `max_size` to an initializer or constraint that needs it; returns others unchanged."""
+    """Returns `rule.with_max_size(max_size)` if `rule` has this method, and otherwise `rule`."""
     return rule.with_max_size(max_size) if hasattr(rule, "with_max_size") else rule
 
 
@@ -288,6 +288,6 @@ def refuse_weights_without_scale(layer, weights):
         raise ValueError(
             f"`weights` must hold {len(layer.weights)} arrays for layer '{layer.name}': "
             f"{', '.join(weight.name for weight in layer.weights)}. Received: {len(weights)} "
-            "arrays. Lists from earlier versions of tf_boxconv have no `scale`: if the layer is "
-            "built on planes of the same size, insert the layer's own."
+            "arrays. Lists from earlier versions of tf_boxconv have no `scale`. Insert that of the "
+            "layer if the layer is built on planes of the same size."
         )

@@ -26,7 +26,7 @@ class BoxScale:
         weight: The `keras.Variable`.
 
     Args:
-        layer: The layer that owns the boxes. Gets the weight.
+        layer: The layer that owns the boxes, to which the weight is added.
         scale: The initial scale, `(scale_y, scale_x)`.
         shape: The shape of the boxes, `(channels, depth_multiplier, 4)`.
         dtype: The dtype of the boxes.
@@ -106,9 +106,9 @@ def _add_jax_weight(layer, **kwargs):
 class _JaxScaleWeight(keras.Variable):
     """A scale that constraints can read in a compiled training step on JAX.
 
-    When the optimizer applies constraints, only the weights that it trains have values; Keras has
-    removed those of the others. So the scale is compiled into the step as a constant. If it
-    changes later, JAX's cache of compiled functions is cleared, so that the step is compiled anew.
+    In such a step only the weights that the optimizer trains have values while it applies
+    constraints. So the scale is compiled into the step as a constant. If it changes later, this
+    class clears JAX's cache of compiled functions, and the step is compiled again.
     """
 
     _constant = None

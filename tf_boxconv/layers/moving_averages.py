@@ -1,12 +1,12 @@
-"""Makes optimizers with `use_ema=True` average boxes after their constraint, not before.
+"""Makes optimizers with `use_ema=True` apply the constraints of boxes before they average boxes.
 
-In each step Keras updates the averages first and applies the constraints second (Keras 3.10 to
-3.15). At the end of `fit` the averages replace the weights, and averages of unconstrained boxes may
-violate the constraint. Averages of boxes that satisfy `BoxConstraint` satisfy it too.
+Keras updates the averages first and applies the constraints second (Keras 3.10 to 3.15). At the end
+of `fit` the averages replace the weights, and averages of unconstrained boxes may violate the
+constraint. Averages of boxes that satisfy `BoxConstraint` satisfy it too.
 
-Keras calls no method of a layer between the two. So building the first layer with a constraint on
-boxes wraps a method of `keras.optimizers.Optimizer`: the wrapper applies the constraints of boxes,
-then calls the original. Other weights are not affected.
+A layer cannot intervene between the two. So the layers wrap a method of
+`keras.optimizers.Optimizer` when they are built, once per process. The wrapper applies the
+constraints of boxes, then calls the original method. Other weights are not affected.
 """
 
 from __future__ import annotations

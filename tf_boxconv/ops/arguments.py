@@ -34,7 +34,7 @@ def to_integer(value) -> int | None:
 
 
 def to_integer_pair(value) -> tuple[int, int] | None:
-    """Returns an integer twice, or two integers, as a pair of ints; None for anything else."""
+    """Returns `(n, n)` for an integer n and `(a, b)` for two integers; None for anything else."""
     single = to_integer(value)
     if single is not None:
         return single, single
@@ -173,7 +173,7 @@ def as_tensor_like(x, dtype: str | None = None):
 
 
 def is_symbolic(*arguments) -> bool:
-    """Returns whether a functional model is being built: one of `arguments` is a `KerasTensor`."""
+    """Returns whether one of `arguments` is a `KerasTensor`, a tensor of a functional model."""
     return any(isinstance(argument, keras.KerasTensor) for argument in arguments)
 
 

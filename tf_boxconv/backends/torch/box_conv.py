@@ -100,8 +100,8 @@ def _save_inputs(ctx, inputs, output) -> None:
     ctx.save_for_backward(*tensors)
     ctx.save_for_forward(*tensors)
     ctx.options = inputs[len(tensors) :]
-    # Pass None, not zeros, for gradients that nothing depends on. These are nearly always those
-    # of `boxes_grad`, whose derivatives are slow.
+    # Pass None instead of zeros for gradients of unused outputs. `boxes_grad` is nearly always
+    # unused, and its derivatives are slow.
     ctx.set_materialize_grads(False)
 
 
@@ -116,7 +116,7 @@ class BoxConv(torch.autograd.Function):
         return _operator(x, boxes, *options)
 
     @staticmethod
-    @torch.compiler.disable  # Compiled, it would read the saved tensors twice: checkpoints fail.
+    @torch.compiler.disable  # Compiled code reads saved tensors twice: checkpoints fail.
     def backward(ctx, output_grad):
         """Returns `(input_grad, boxes_grad)`, and None for each option."""
         if output_grad is None:
@@ -157,7 +157,7 @@ class BoxConvGrad(torch.autograd.Function):
         return _grad_operator(x, boxes, output_grad, *options)
 
     @staticmethod
-    @torch.compiler.disable  # Compiled, it would read the saved tensors twice: checkpoints fail.
+    @torch.compiler.disable  # Compiled code reads saved tensors twice: checkpoints fail.
     def backward(ctx, of_input_grad, of_boxes_grad):
         """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
         x, boxes, output_grad = ctx.saved_tensors
