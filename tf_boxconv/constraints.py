@@ -22,11 +22,11 @@ class BoxConstraint(keras.constraints.Constraint):
 
     It treats height and width independently:
 
-    - A side shorter than `min_size`, empty or inverted becomes `min_size` long, around the same
-      centre. Without this an empty box, whose gradient is zero, would stay empty for ever.
-    - Both edges are clipped to `[-max_size, max_size]`, in pixels from the output pixel. An edge
-      farther away than the image is large would lie outside it at every output pixel, and its
-      gradient would be zero.
+    - A box shorter than `min_size`, empty or inverted along an axis gets the length `min_size`
+      around the same centre. Empty boxes have zero gradients and would stay empty for ever.
+    - Both edges are clipped to `[-max_size, max_size]`, in pixels from the output pixel. Edges
+      farther away than the size of the image are outside of it at every output pixel and have
+      zero gradients.
 
     Boxes that satisfy both are returned unchanged, bit for bit. Infinite edges are clipped. NaN
     stays NaN, so that the constraint does not hide that training has diverged.

@@ -15,9 +15,9 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
 
     The layer averages each input channel over `depth_multiplier` boxes. A box is a rectangle with
     learnable edges `(y_min, x_min, y_max, x_max)`, in pixels relative to the centre of the output
-    pixel. The edges may be fractions of a pixel. A box may have any size and position: it always
-    has four parameters and costs the same. The input is zero outside the image, as with
-    `padding="same"`.
+    pixel. The edges may be fractions of a pixel. A box may have any size and position. It has four
+    parameters, and its cost does not depend on its size. The input is zero outside the image, as
+    with `padding="same"`.
 
     Output channel `c * depth_multiplier + m` is input channel `c` averaged over its box `m`. Unlike
     `BoxConv2D`, the layer does not mix channels.

@@ -36,13 +36,15 @@ def box_conv2d(
     """2D box convolution: averages each channel of `x` over boxes of any size.
 
     A box is a rectangle `(y_min, x_min, y_max, x_max)`, in pixels relative to the centre of the
-    output pixel. The edges may be fractions of a pixel. The cost does not depend on the size:
+    output pixel. The edges may be fractions of a pixel. The cost does not depend on the size of
+    the box. The response at pixel `(i, j)` is
 
-        out[y, x] = (1 / A) * integral of x over [y + y_min, y + y_max] x [x + x_min, x + x_max]
+        out[i, j] = (1 / A) * (integral of the image over the rows from i + y_min to i + y_max
+                               and the columns from j + x_min to j + x_max)
 
-    where `A` depends on `normalization`. The integral treats pixel `(y, x)` as a unit square of
-    constant value centred at `(y, x)`. The image is zero outside. `(-0.5, -0.5, 0.5, 0.5)`
-    is the identity and `(-1.5, -1.5, 1.5, 1.5)` the 3x3 mean.
+    where `A` is the area of the box, unless `normalization` says otherwise. In the integral a
+    pixel is a unit square of constant value around its centre. The image is zero outside. The box
+    `(-0.5, -0.5, 0.5, 0.5)` is the identity and `(-1.5, -1.5, 1.5, 1.5)` is the 3x3 mean.
 
     The result is differentiable with respect to `x` and `boxes`, and so are its gradients. If an
     edge lies exactly on a pixel border, its derivative is the one in the direction in which the
@@ -55,8 +57,8 @@ def box_conv2d(
             and None in a `KerasTensor`.
         boxes: Tensor or `KerasTensor` with shape `[C, M, 4]`: `M` boxes
             `(y_min, x_min, y_max, x_max)` for each channel, in pixels; float64 if `x` is float64,
-            and float32 otherwise. This function owns no weights, like those in `keras.ops`: use a
-            layer of `tf_boxconv.layers` for boxes that a model trains and saves.
+            and float32 otherwise. Use a layer of `tf_boxconv.layers` for boxes that a model trains
+            and saves. This function owns no weights.
         strides: int or tuple/list of 2 integers `(stride_y, stride_x)`. Output `(i, j)` is the
             response at pixel `(i * stride_y, j * stride_x)`.
         normalization: `"area"` divides by the area of the box. `"valid"` divides by the area of
@@ -65,12 +67,12 @@ def box_conv2d(
         data_format: `"channels_last"` or `"channels_first"`. `None` uses
             `keras.config.image_data_format()`.
         name: Optional name for the operation.
-        implementation: `"native"` runs the compiled operator. JAX and PyTorch use the portable
-            path on devices that it was not compiled for. `"portable"` computes the same with
-            operations of `keras.ops`, more slowly, on every backend and device. It has
-            derivatives of any order; on JAX only the portable path has forward-mode derivatives.
-            A NaN or infinity in `x` reaches all outputs of its plane in the portable path, and
-            only outputs whose box contains or touches its pixel in the compiled operator.
+        implementation: `"native"` runs the compiled operator, or the portable path if Keras's
+            backend or device has no compiled operator. `"portable"` runs the portable path:
+            operations of `keras.ops` that compute the same, more slowly. It supports derivatives
+            of any order, and forward mode on JAX, which the compiled operator does not. The two
+            differ for NaNs and infinities in `x`: in the compiled operator they reach only outputs
+            whose box contains or touches the pixel, in the portable path all outputs of the plane.
 
     Returns:
         Tensor with the dtype of `x` and shape `[N, H', W', C * M]`, or `[N, C * M, H', W']` if
