@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from tf_boxconv.ops.arguments import standardize_data_format
 from tf_boxconv.visualize.drawing import new_figure
 
 if TYPE_CHECKING:
@@ -48,12 +49,7 @@ def effective_receptive_field(
     - Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
       Networks" (NeurIPS 2016)
     """
-    data_format = data_format or keras.config.image_data_format()
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            '`data_format` must be "channels_last" or "channels_first". '
-            f"Received: data_format={data_format!r}"
-        )
+    data_format = standardize_data_format(data_format)
     inputs = np.asarray(inputs, np.float32)
     if inputs.ndim != 4 or not inputs.size:
         raise ValueError(

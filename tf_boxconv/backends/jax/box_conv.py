@@ -1,9 +1,9 @@
 """`box_conv2d` on JAX, with gradients of first and second order.
 
-The output `B(boxes) x` is linear in `x`. The gradient consists of `B(boxes)^T g` and the gradients
-of the boxes, which are bilinear in `x` and `g`. The gradient of `B(boxes)^T g` uses the two
-compiled operators again. The gradient of the boxes' gradients, which is rarely needed, uses the
-portable path.
+The output `B(boxes) x` is linear in `x`. For an upstream gradient `g`, the gradient operator
+returns `B(boxes)^T g` and the gradients of the boxes, which are bilinear in `x` and `g`. The
+gradient of `B(boxes)^T g` uses the two compiled operators again. The gradient of the boxes'
+gradients, which is rarely needed, uses the portable path.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`box_conv2d` on TensorFlow, with gradients of first and second order.
 
-The output `B(boxes) x` is linear in `x`. The gradient op returns `B(boxes)^T g` and the gradients
-of the boxes, which are bilinear in `x` and `g`. The gradient of `B(boxes)^T g` uses the two custom
-ops again. The gradient of the boxes' gradients, which is rarely needed, uses the portable path.
+The output `B(boxes) x` is linear in `x`. For an upstream gradient `g`, the gradient op returns
+`B(boxes)^T g` and the gradients of the boxes, which are bilinear in `x` and `g`. The gradient of
+`B(boxes)^T g` uses the two custom ops again. The gradient of the boxes' gradients, which is rarely
+needed, uses the portable path.
 """
 
 from __future__ import annotations
@@ -52,11 +53,7 @@ def _box_conv2d_for_export(x, boxes, strides, normalization, data_format) -> tf.
 
 
 def _attributes(op: tf.Operation) -> dict:
-    return {
-        "strides": op.get_attr("strides"),
-        "normalization": op.get_attr("normalization"),
-        "data_format": op.get_attr("data_format"),
-    }
+    return {name: op.get_attr(name) for name in ("strides", "normalization", "data_format")}
 
 
 @tf.RegisterGradient("BoxConv>BoxConv2D")
@@ -133,5 +130,5 @@ def _portable_in_graph(x, boxes, output_grad, of_boxes_grad, *options) -> list[t
 _portable_eagerly = tf.function(_portable_in_graph, autograph=False, reduce_retracing=True)
 
 
-def _text(value) -> str:
+def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value

@@ -89,10 +89,10 @@ def _(x, boxes, output_grad, strides, normalization, layout):
     return x.new_empty(x.shape), boxes.new_empty(boxes.shape)
 
 
-# Their derivatives. The output `B(boxes) x` is linear in `x`. The gradient operator returns
-# `B(boxes)^T g` and the gradients of the boxes, which are bilinear in `x` and `g`. So derivatives
-# with respect to `x` and `g` call the two operators again. Derivatives with respect to `boxes`,
-# except for the first gradient, differentiate the portable path.
+# Their derivatives. The output `B(boxes) x` is linear in `x`. For an upstream gradient `g`, the
+# gradient operator returns `B(boxes)^T g` and the gradients of the boxes, which are bilinear in `x`
+# and `g`. So derivatives with respect to `x` and `g` call the two operators again. Derivatives with
+# respect to `boxes`, except for the first gradient, differentiate the portable path.
 
 
 def _save_inputs(ctx, inputs, output) -> None:
