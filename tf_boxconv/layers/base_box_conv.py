@@ -246,7 +246,7 @@ class BaseBoxConv2D(keras.layers.Layer):
     def _with_scale_weight(self, values, variables):
         """Adds the scale to the weights of an earlier version, which stored it elsewhere."""
         values = dict(values)
-        scale = self._scale.stored(np.array(values.pop("scale")))
+        scale = self._scale.weight_value(np.array(values.pop("scale")))
         ordered = [values[str(i)] for i in range(len(values))]
         index = next(i for i, variable in enumerate(variables) if variable is self._scale_weight)
         ordered.insert(index, scale)

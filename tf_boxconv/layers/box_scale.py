@@ -33,20 +33,20 @@ class BoxScale:
     """
 
     def __init__(self, layer, scale: tuple[float, float], shape: tuple[int, ...], dtype: str):
-        self._own = scale
+        self._initial = scale
         self._shape = shape[:2]
         add = _add_jax_weight if keras.config.backend() == "jax" else type(layer).add_weight
         self.weight = add(
             layer,
             name="scale",
             shape=(4,),
-            initializer=keras.initializers.Constant(self.stored(scale)),
+            initializer=keras.initializers.Constant(self.weight_value(scale)),
             dtype=dtype,
             trainable=False,
             autocast=False,
         )
 
-    def stored(self, scale) -> np.ndarray:
+    def weight_value(self, scale) -> np.ndarray:
         """Returns the value of the weight for a scale `(scale_y, scale_x)`."""
         return np.array([*scale, *self._shape], np.float64)
 
@@ -64,9 +64,9 @@ class BoxScale:
         """Converts boxes in pixels, a tensor `[..., 4]`, to stored units."""
         return pixels / self._edges(self.weight, pixels)
 
-    def initial(self, pixels):
+    def to_initial_stored(self, pixels):
         """Converts boxes in pixels, a tensor `[..., 4]`, to stored units of the initial scale."""
-        return pixels / ops.convert_to_tensor(self._own * 2, dtype_name(pixels))
+        return pixels / ops.convert_to_tensor(self._initial * 2, dtype_name(pixels))
 
     def project(self, constraint, stored):
         """Applies a constraint, which takes boxes in pixels, to stored boxes.
@@ -91,10 +91,10 @@ class BoxScale:
     def _scale(self, weight):
         weight = ops.convert_to_tensor(weight)
         # From a tuple: `torch.compile` cannot trace `convert_to_tensor` of a NumPy array.
-        own = ops.convert_to_tensor((*self._own, *self._shape), dtype_name(weight))
+        initial = ops.convert_to_tensor((*self._initial, *self._shape), dtype_name(weight))
         # With an axis, because PyTorch's exporters cannot convert `all` without one.
-        matches = ops.all(weight[2:] == own[2:], axis=0, keepdims=True)
-        return ops.where(matches, weight[:2], own[:2])
+        matches = ops.all(weight[2:] == initial[2:], axis=0, keepdims=True)
+        return ops.where(matches, weight[:2], initial[:2])
 
 
 def _add_jax_weight(layer, **kwargs):

@@ -22,7 +22,7 @@ class StoredInitializer(keras.initializers.Initializer):
     def __call__(self, shape, dtype=None):
         """Returns boxes in stored units."""
         pixels = self._initializer(shape, dtype=dtype)
-        return self._scale.initial(ops.cast(pixels, dtype))
+        return self._scale.to_initial_stored(ops.cast(pixels, dtype))
 
 
 class StoredRegularizer(keras.regularizers.Regularizer):

@@ -3,7 +3,7 @@
 A box is separable, so the response to a plane `X` is `Ay @ X @ Ax^T`. `Ay[i, j]` is the part of
 pixel row `j`, from 0 to 1, that the box covers at output row `i`; `Ax` is the same for columns.
 Sums are never subtracted from each other, so nothing cancels. Every framework differentiates this
-to any order. It is slower than the compiled operator, the more so the larger the planes.
+to any order. It is slower than the compiled operator, especially on large planes.
 
 `_coverage` restates the box edges of `custom_ops/core/geometry`; the tests compare the two.
 """
