@@ -218,7 +218,9 @@ def main(argv: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras file or a SavedModel's folder")
-    parser.add_argument("--json", action="store_true", help="print all data, in JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print everything as JSON, boxes included"
+    )
     arguments = parser.parse_args(argv)
     try:
         found = inspect(arguments.model)

@@ -27,9 +27,9 @@ class Kind:
 
     Attributes:
         name: The kind in messages, such as `"an ONNX file written by tf_boxconv.export"`.
-        own_files: Function of an existing path. Returns the names of the files of an earlier
-            output of this kind, relative to the path (`{"."}` for a single file), or an empty set
-            if the path is not an output of this kind.
+        own_files: Function that takes an existing path. If there is an earlier output of this
+            kind, it returns the names of its files, relative to the path (`{"."}` if the output
+            is a single file). Otherwise it returns an empty set.
         suffix: Suffix of the file; `None` if the output is a folder.
         argument: The name of the path in messages.
         overwrite: The argument in messages that allows replacing an earlier output.

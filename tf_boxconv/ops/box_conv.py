@@ -70,9 +70,10 @@ def box_conv2d(
         implementation: `"native"` runs the compiled operator, or the portable path if Keras's
             backend or device has no compiled operator. `"portable"` runs the portable path:
             operations of `keras.ops` that compute the same, more slowly. It supports derivatives
-            of any order, and forward mode on JAX, which the compiled operator does not. The two
-            differ for NaNs and infinities in `x`: in the compiled operator they reach only outputs
-            whose box contains or touches the pixel, in the portable path all outputs of the plane.
+            of any order and in any mode. The compiled operator supports gradients of gradients; on
+            JAX it has no forward-mode derivatives. The two differ for NaNs and infinities in `x`:
+            in the compiled operator they reach only outputs whose box contains or touches the
+            pixel, in the portable path all outputs of the plane.
 
     Returns:
         Tensor with the dtype of `x` and shape `[N, H', W', C * M]`, or `[N, C * M, H', W']` if
