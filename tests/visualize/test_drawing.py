@@ -117,7 +117,7 @@ def test_receptive_field_picture():
     field = np.array([[0.0, 1.0], [4.0, 0.25]])
     axes = visualize.draw_receptive_field(field).axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0.5], [1, 0.25]])
-    with pytest.raises(ValueError, match="`field` must be"):
+    with pytest.raises(ValueError, match="`field` must have shape"):
         visualize.draw_receptive_field(np.zeros(3))
 
 
