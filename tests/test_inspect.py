@@ -64,7 +64,7 @@ def test_text_says_what_the_model_needs(folder, capsys):
     assert "import tf_boxconv" in text and "saved_model_portable" in text
     assert tf_boxconv.library_path() in printed(capsys, folder / "native")
     text = printed(capsys, folder / "portable")
-    assert "block/box_conv" in text and "op library is not needed" in text
+    assert "block/box_conv" in text and "Does not need the op library" in text
 
 
 def test_a_saved_model_written_by_keras(folder, capsys):
@@ -77,12 +77,21 @@ def test_a_keras_file_of_portable_layers_needs_the_package_too(tmp_path, capsys)
     inputs = keras.Input((8, 8, 3))
     layer = tf_boxconv.layers.BoxConv2D(2, implementation="portable")
     keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
-    assert "its op library are needed" in printed(capsys, tmp_path / "model.keras")
+    assert "Needs this package" in printed(capsys, tmp_path / "model.keras")
+
+
+def test_a_keras_file_with_the_operator_alone_needs_the_package(tmp_path, capsys):
+    inputs = keras.Input((8, 8, 1))
+    outputs = tf_boxconv.box_conv2d(inputs, [[[-1.5, -1.5, 1.5, 1.5]]])
+    keras.Model(inputs, outputs).save(tmp_path / "model.keras")
+    text = printed(capsys, tmp_path / "model.keras")
+    assert "No box layers" in text and "Needs this package" in text
 
 
 def test_a_model_without_boxes(tmp_path, capsys):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
-    assert "No box layers" in printed(capsys, tmp_path / "model.keras")
+    text = printed(capsys, tmp_path / "model.keras")
+    assert "No box layers" in text and "Does not need this package" in text
 
 
 def refusal(capsys, path):
@@ -108,14 +117,14 @@ def test_files_that_are_no_model_are_an_error(folder, tmp_path, capsys):
     for name, message in [
         ("missing", "does not exist"),
         ("folder.keras", "a folder without saved_model.pb"),
-        ("text.keras", "cannot be loaded"),
-        ("cut.keras", "cannot be loaded"),
-        ("empty.keras", "cannot be loaded"),
-        ("model.weights.h5", "save the model as .keras"),
-        ("bytes", "no readable SavedModel"),
-        ("cut", "no readable SavedModel"),
-        ("none", "no readable SavedModel: it holds no graph"),
-        ("none/saved_model.pb", f"The folder is {tmp_path / 'none'}"),
+        ("text.keras", "Keras cannot load"),
+        ("cut.keras", "Keras cannot load"),
+        ("empty.keras", "Keras cannot load"),
+        ("model.weights.h5", "save it as .keras"),
+        ("bytes", "not a readable SavedModel"),
+        ("cut", "not a readable SavedModel"),
+        ("none", "not a readable SavedModel: it contains no graph"),
+        ("none/saved_model.pb", f"Pass the folder {tmp_path / 'none'}"),
     ]:
         assert message in refusal(capsys, tmp_path / name)
     assert f"such as {folder}" in refusal(capsys, folder)

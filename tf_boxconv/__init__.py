@@ -1,4 +1,4 @@
-"""Convolution with learnable boxes of any size at the price of a 3x3, for TensorFlow and Keras."""
+"""Box convolutions for Keras: filters of any size at the cost of a 3x3."""
 
 from tf_boxconv import constraints, initializers, layers, visualize
 from tf_boxconv.backends.library import build_info, library_path

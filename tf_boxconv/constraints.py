@@ -1,4 +1,4 @@
-"""Constraints on box weights. They see and return boxes in pixels."""
+"""Constraints for the boxes of layers. They take and return boxes in pixels."""
 
 from __future__ import annotations
 
@@ -12,34 +12,39 @@ from keras import ops
 
 from tf_boxconv.ops.arguments import to_integer_pair
 
-# The limit, in pixels, where there is no `max_size`. Beyond it float32 has no half pixels left.
+# The limit in pixels if there is no `max_size`. Beyond 2^22, float32 cannot represent half pixels.
 FAR = 2.0**22
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
 class BoxConstraint(keras.constraints.Constraint):
-    """Constraint that keeps every box at least `min_size` wide and high, and near the image.
+    """Constrains boxes to be at least `min_size` wide and high, and to stay near the image.
 
-    Along each axis, on its own:
+    It treats height and width independently:
 
-    - a box that is narrower than `min_size`, empty or inverted becomes `min_size` wide around
-      the same centre. An empty box has no gradient and could never grow again by itself;
-    - both edges are kept within `[-max_size, max_size]` of the output pixel. An edge that is
-      further away than the plane is large lies outside the image for every output pixel, so that
-      no gradient calls it back.
+    - A box shorter than `min_size`, empty or inverted along an axis gets the length `min_size`
+      around the same centre. Empty boxes have zero gradients and would stay empty for ever.
+    - Both edges are clipped to `[-max_size, max_size]`, in pixels from the output pixel. Edges
+      farther away than the size of the image are outside of it at every output pixel and have
+      zero gradients.
 
-    Boxes that already satisfy both come back bit for bit as they were, infinite edges count as
-    far away, and NaN stays NaN: it tells of a training that has diverged, which no constraint
-    should hide.
+    Boxes that satisfy both are returned unchanged, bit for bit. Infinite edges are clipped. NaN
+    stays NaN, so that the constraint does not hide that training has diverged.
 
-    Like every Keras constraint it acts after the steps of an optimizer only, never in a forward
-    pass.
+    Like every Keras constraint, it is applied after each update by an optimizer and never in a
+    forward pass.
 
     Args:
-        max_size: int or pair of ints `(height, width)`: how far in pixels an edge may be from
-            the output pixel, at least `min_size`. `None` means the `max_size` of the layer that
-            uses the constraint; outside a layer, 2^22.
-        min_size: float, the smallest side in pixels.
+        max_size: int or tuple/list of 2 integers `(height, width)`, the largest distance in
+            pixels between an edge and the output pixel. `None` uses the `max_size` of the layer
+            that the constraint belongs to, or 2^22 without a layer.
+        min_size: float, the smallest height and width in pixels. At most `max_size`.
+
+    Example:
+    >>> constraint = tf_boxconv.constraints.BoxConstraint(max_size=48, min_size=2.0)
+    >>> boxes = [[[0.0, -60.0, 1.0, 10.0]]]  # 1 pixel high
+    >>> keras.ops.convert_to_numpy(constraint(boxes)).tolist()
+    [[[-0.5, -48.0, 1.5, 10.0]]]
     """
 
     def __init__(self, max_size: int | Sequence[int] | None = None, min_size: float = 1.0):
@@ -47,7 +52,7 @@ class BoxConstraint(keras.constraints.Constraint):
         self.min_size = standardize_min_size(min_size, self.max_size)
 
     def with_max_size(self, max_size: tuple[int, int]) -> BoxConstraint:
-        """Returns this constraint, or where it has no `max_size` a copy that has this one."""
+        """Returns this constraint if it has a `max_size`, and otherwise a copy with this one."""
         if self.max_size is not None:
             return self
         bound = copy.copy(self)
@@ -55,7 +60,7 @@ class BoxConstraint(keras.constraints.Constraint):
         return bound
 
     def __call__(self, w):
-        """Returns the boxes `w`, `[..., 4]` in pixels, with the least change that is needed."""
+        """Returns the boxes `w`, `[..., 4]` in pixels, changed as little as necessary."""
         boxes = ops.convert_to_tensor(w)
         y_min, x_min, y_max, x_max = ops.unstack(boxes, 4, axis=-1)
         y_min, y_max = self._project(y_min, y_max, axis=0)
@@ -64,7 +69,7 @@ class BoxConstraint(keras.constraints.Constraint):
 
     def _project(self, low, high, axis: int):
         limit = FAR if self.max_size is None else self.max_size[axis]
-        # A plane that came from a layer may be too small for `min_size`; the box then wins.
+        # A layer's planes may be smaller than `min_size`. The box then has `min_size` anyway.
         limit = max(limit, self.min_size / 2)
         fits = ops.logical_and(high - low >= self.min_size, low >= -limit)
         fits = ops.logical_and(fits, high <= limit)
@@ -79,19 +84,22 @@ class BoxConstraint(keras.constraints.Constraint):
         return ops.where(keep, low, centre - half), ops.where(keep, high, centre + half)
 
     def get_config(self):
-        """Returns the arguments of the constructor."""
+        """Returns the config of the constraint."""
         return {"max_size": self.max_size, "min_size": self.min_size}
 
 
 def get(identifier):
-    """Returns a constraint: `"box_constraint"`, or whatever `keras.constraints.get` takes."""
+    """Like `keras.constraints.get`, with `"box_constraint"` for a `BoxConstraint`."""
     if isinstance(identifier, str) and identifier == "box_constraint":
         return BoxConstraint()
     return keras.constraints.get(identifier)
 
 
 def standardize_max_size(max_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Returns `max_size` as `(height, width)` in pixels, or `None`, or raises a `ValueError`."""
+    """Returns `max_size` as `(height, width)` in pixels; `None` stays `None`.
+
+    Raises a `ValueError` unless the sizes are positive integers.
+    """
     if max_size is None:
         return None
     sizes = to_integer_pair(max_size)
@@ -104,7 +112,10 @@ def standardize_max_size(max_size: int | Sequence[int] | None) -> tuple[int, int
 
 
 def standardize_min_size(min_size: float, max_size: tuple[int, int] | None) -> float:
-    """Returns `min_size`, in pixels, as a float or raises a `ValueError`."""
+    """Returns `min_size`, in pixels, as a float.
+
+    Raises a `ValueError` unless it is positive, finite and at most `max_size`.
+    """
     number = isinstance(min_size, numbers.Real) and not isinstance(min_size, bool)
     number = number and math.isfinite(min_size)
     if not number or min_size <= 0 or (max_size is not None and min_size > min(max_size)):

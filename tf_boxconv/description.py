@@ -1,4 +1,4 @@
-"""What there is to say of a model's box layers, as JSON values."""
+"""Describes the box layers of a model as JSON values; `tf_boxconv.export` stores the result."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.version import __version__
 
-# Every export carries this word, by which a later one recognises it.
+# Every exported file contains this word, so that a later export may recognise and replace it.
 MARK = "tf_boxconv"
-# The name under which SavedModels carry the description.
+# The file with the description in a SavedModel.
 FILE_NAME = f"{MARK}.json"
 
 
 def describe(model: keras.Model) -> dict[str, Any]:
-    """Describes a built model: its parameters and each box layer with its boxes in pixels."""
+    """Describes a built model: its name, its size, and its box layers with boxes in pixels."""
     return {
         MARK: __version__,
         "model": model.name,
@@ -29,14 +29,14 @@ def describe(model: keras.Model) -> dict[str, Any]:
 
 
 def box_layers(model: keras.Model) -> Iterator[BaseBoxConv2D]:
-    """The layers that own boxes, those within other layers included."""
+    """Yields all built layers that own boxes, including those nested in other layers."""
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, BaseBoxConv2D) and layer.built:
             yield layer
 
 
 def layer_path(layer: BaseBoxConv2D) -> str:
-    """The name of a built box layer in its model, those of the layers it lies in before it."""
+    """Returns the path of a built box layer in its model, like `"model/block/box_conv"`."""
     return layer._boxes.path.rsplit("/", 1)[0]
 
 
@@ -49,7 +49,7 @@ def _describe_layer(layer: BaseBoxConv2D) -> dict[str, Any]:
         "data_format": layer.data_format,
         "implementation": layer.implementation,
         "max_size": list(layer._plane_size),
-        # Without the scale of the boxes, which no training changes.
+        # The scale of the boxes is not counted: training does not change it.
         "parameters": int(layer.count_params() - math.prod(layer._scale_weight.shape)),
         "boxes": np.round(np.float64(keras.ops.convert_to_numpy(layer.boxes)), 5).tolist(),
     }

@@ -1,4 +1,4 @@
-"""Initializers of box weights. They return boxes in pixels."""
+"""Initializers for the boxes of layers. They return boxes in pixels."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from keras import ops
 
 from tf_boxconv.constraints import standardize_max_size, standardize_min_size
 
-# The largest side that is drawn, as a part of the plane. A box as large as the plane sees nearly
-# the same pixels wherever it stands: its response is almost constant and says little.
+# The largest side drawn, as a fraction of the plane. The response of a box as large as the plane
+# is almost constant, because it covers nearly the same pixels at every output.
 LARGEST_SIDE = 0.7
-# How far the centre of a box may lie from the output pixel, as a part of the plane.
+# The largest distance between the centre of a box and the output pixel, as a fraction of the plane.
 LARGEST_OFFSET = 0.25
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
 class RandomBoxes(keras.initializers.Initializer):
-    """Initializer that spreads boxes over sizes and positions.
+    """Draws boxes of random sizes and positions.
 
-    Along each axis, on its own, a side is drawn log-uniformly between `min_size` and 0.7 times
-    `max_size`, so that every octave of sizes gets its share and long thin boxes occur as well as
-    square ones. The centre is then drawn uniformly within `max_size / 4` of the output pixel, and
-    nearer where that is needed to keep the box within `max_size / 2` of it. All boxes are drawn
-    at once, and all are valid: `min < max` along both axes.
-
-    Example:
-    >>> initializer = RandomBoxes(max_size=(48, 64), seed=1)
-    >>> boxes = initializer(shape=(16, 4, 4))  # 16 channels, 4 boxes each
+    Height and width are drawn independently and log-uniformly from `min_size` to
+    `0.7 * max_size`. Small and large boxes are thus equally frequent (as many from 2 to 4 pixels
+    as from 16 to 32), and long thin boxes occur as well as square ones. The centre is drawn
+    uniformly within `max_size / 4` of the output pixel, or less if the box would otherwise extend
+    beyond `max_size / 2`. No box is empty.
 
     Args:
-        max_size: int or pair of ints `(height, width)`: the size in pixels of the plane that the
-            boxes are meant for. `None` means the `max_size` of the layer that uses the
-            initializer.
-        min_size: float, the smallest side in pixels.
-        seed: A Python integer or an instance of `keras.random.SeedGenerator`. As with Keras's
-            own initializers, an integer or `None` gives the same boxes at every call, and a
-            `SeedGenerator` new ones. `None` takes a seed that `keras.utils.set_random_seed`
-            determines.
+        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
+            planes that the boxes are meant for. `None` uses the `max_size` of the layer that the
+            initializer belongs to.
+        min_size: float, the smallest height and width in pixels. At most `max_size`.
+        seed: A Python integer or instance of `keras.random.SeedGenerator`. An initializer seeded
+            with an integer or `None` produces the same boxes across multiple calls, like Keras's
+            own initializers. A `SeedGenerator` produces different ones. `None` draws a seed,
+            which `keras.utils.set_random_seed` makes reproducible.
+
+    Example:
+    >>> initializer = tf_boxconv.initializers.RandomBoxes(max_size=(48, 64), seed=1)
+    >>> boxes = initializer(shape=(16, 3, 4))  # 16 channels with 3 boxes each
+    >>> tuple(boxes.shape)
+    (16, 3, 4)
     """
 
     def __init__(
@@ -51,34 +53,33 @@ class RandomBoxes(keras.initializers.Initializer):
     ):
         self.max_size = standardize_max_size(max_size)
         self.min_size = standardize_min_size(min_size, self.max_size)
-        # Keras's own class settles what a seed may be and how it is stored.
+        # A Keras initializer checks and serializes the seed.
         seeded = keras.initializers.RandomUniform(seed=seed)
         self.seed = seeded.seed
         self._seed_config = seeded.get_config()["seed"]
 
     def with_max_size(self, max_size: tuple[int, int]) -> RandomBoxes:
-        """Returns this initializer, or where it has no `max_size` a copy that has this one."""
+        """Returns this initializer if it has a `max_size`, and otherwise a copy with this one."""
         if self.max_size is not None:
             return self
         bound = copy.copy(self)
         bound.max_size = standardize_max_size(max_size)
-        # A plane smaller than `min_size` is no error here: the plane was not the caller's choice.
-        return bound
+        return bound  # Planes smaller than `min_size` are no error: the caller did not choose them.
 
     def __call__(self, shape, dtype=None):
         """Returns boxes `(y_min, x_min, y_max, x_max)` in pixels, of shape `[..., 4]`."""
         shape = tuple(shape)
         if not shape or shape[-1] != 4:
             raise ValueError(
-                "Boxes have shape [channels, depth_multiplier, 4], the last axis being "
+                "`shape` must be [channels, depth_multiplier, 4]; the last axis is "
                 f"(y_min, x_min, y_max, x_max). Received: shape={shape}"
             )
         if self.max_size is None:
             raise ValueError(
-                "`max_size`, the size in pixels of the plane that the boxes are meant for, must "
-                "be given to `RandomBoxes` when no layer provides it. Received: max_size=None"
+                "`max_size`, the size in pixels of the planes that the boxes are meant for, must "
+                "be given to `RandomBoxes` unless a layer provides it. Received: max_size=None"
             )
-        # One draw for everything: with an integer seed a second draw would repeat the first.
+        # A single draw: with an integer seed, a second one would repeat the same numbers.
         uniform = keras.random.uniform(shape, seed=self.seed, dtype=dtype)
         axes = [self._draw_axis(uniform, axis) for axis in (0, 1)]
         (y_min, y_max), (x_min, x_max) = axes
@@ -94,7 +95,7 @@ class RandomBoxes(keras.initializers.Initializer):
         return centre - side / 2, centre + side / 2
 
     def get_config(self):
-        """Returns the arguments of the constructor."""
+        """Returns the config of the initializer."""
         return {
             "max_size": self.max_size,
             "min_size": self.min_size,
@@ -103,7 +104,7 @@ class RandomBoxes(keras.initializers.Initializer):
 
 
 def get(identifier):
-    """Returns an initializer: `"random_boxes"`, or whatever `keras.initializers.get` takes."""
+    """Like `keras.initializers.get`, with `"random_boxes"` for a `RandomBoxes`."""
     if isinstance(identifier, str) and identifier == "random_boxes":
         return RandomBoxes()
     return keras.initializers.get(identifier)

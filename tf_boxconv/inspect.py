@@ -1,11 +1,10 @@
-"""Says what box layers a model has, and whether it needs this package's op library.
+"""Shows the box layers of a saved model, and whether it needs this package's op library.
 
     python -m tf_boxconv.inspect model.keras
     python -m tf_boxconv.inspect exported/pose/1 --json
 
-A `.keras` file is loaded as Keras loads it, without code that it might carry. A SavedModel is read
-without being run: its ops from the graph, its boxes from the description that `tf_boxconv.export`
-puts beside it.
+A `.keras` file is loaded with Keras's safe mode, which runs no code from the file. A SavedModel is
+only read: its ops from the graph, its boxes from the description that `tf_boxconv.export` adds.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import json
 import os
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,22 @@ import tf_boxconv
 from tf_boxconv import description
 
 _KERAS_NEEDS = """\
-This package and its op library are needed: `import tf_boxconv` before keras.models.load_model.
-For those who do not have them: tf_boxconv.export(model, path, format="saved_model_portable")
-writes a model that runs without them."""
+Needs this package: `import tf_boxconv` before keras.models.load_model.
+To run the model without it, export it with
+  tf_boxconv.export(model, path, format="saved_model_portable")"""
 _SAVED_MODEL_NEEDS = """\
-The op library is needed. Before the model is loaded,
-  in Python      import tf_boxconv, or tf.load_op_library(path) without the package
-  in C or C++    TF_LoadLibrary(path), or link with it
+Needs the op library. Load it before the model:
+  Python         import tf_boxconv, or tf.load_op_library(path) without the package
+  C or C++       TF_LoadLibrary(path), or link with it
   path here      {path}
-A server that cannot load it: tf_boxconv.export(model, path, format="saved_model_portable")
-writes a model that runs without it."""
-_NOT_NEEDED = "The op library is not needed: any TensorFlow runs it."
+To run the model without it, export it with
+  tf_boxconv.export(model, path, format="saved_model_portable")"""
+_KERAS_NOT_NEEDED = "Does not need this package: any Keras loads it."
+_SAVED_MODEL_NOT_NEEDED = "Does not need the op library: any TensorFlow runs it."
 
 
 class InspectError(Exception):
-    """The model cannot be read; the message says why."""
+    """A model cannot be read. The message says why."""
 
 
 def inspect(path) -> dict[str, Any]:
@@ -48,11 +49,12 @@ def inspect(path) -> dict[str, Any]:
         path: A `.keras` file, or the folder of a SavedModel.
 
     Returns:
-        JSON values: `kind`, `needs_library`, `bytes`, `layers` (`None` where a SavedModel carries
-        no description), and what `tf_boxconv.description.describe` says.
+        A dict of JSON values: `kind`, `bytes`, `needs_library`, `box_ops` (SavedModels only), and
+        the items of `tf_boxconv.description.describe`. A SavedModel without a description has
+        `layers=None` instead of these items.
 
     Raises:
-        InspectError: `path` is neither, or cannot be read.
+        InspectError: If `path` is neither, or cannot be read.
     """
     path = Path(path)
     try:
@@ -63,24 +65,23 @@ def inspect(path) -> dict[str, Any]:
     except OSError as error:
         raise InspectError(f"{path} cannot be read: {error.strerror or error}") from error
     raise InspectError(
-        "MODEL must be a .keras file or the folder of a SavedModel. "
-        f"Received: {path}{_what_it_is(path)}"
+        f"MODEL must be a .keras file or the folder of a SavedModel. Received: {path}{_hint(path)}"
     )
 
 
-def _what_it_is(path: Path) -> str:
-    """What is at a path that cannot be inspected, and what may have been meant."""
+def _hint(path: Path) -> str:
+    """Describes a path that cannot be inspected, and suggests a path that can."""
     if not path.exists():
         return ", which does not exist"
     if path.name == "saved_model.pb":
-        return f". The folder is {path.parent}"
+        return f". Pass the folder {path.parent}"
     if path.is_dir():
         found = sorted(path.glob("*/saved_model.pb"), key=os.path.getmtime)
         if found:
-            return f", which holds SavedModels in folders, such as {found[-1].parent}"
+            return f", which contains SavedModels in subfolders, such as {found[-1].parent}"
         return ", a folder without saved_model.pb"
     if path.name.endswith((".h5", ".hdf5")):
-        return ". Load it and save the model as .keras"
+        return ". Load the model with Keras and save it as .keras"
     return ""
 
 
@@ -89,11 +90,13 @@ def _inspect_keras_file(path: Path) -> dict[str, Any]:
 
     try:
         model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever its reader meets in a damaged file.
-        raise InspectError(f"{path} cannot be loaded by Keras: {_one_line(error)}") from error
+    except Exception as error:  # Keras raises different classes for damaged files.
+        raise InspectError(f"Keras cannot load {path}: {_one_line(error)}") from error
     described = description.describe(model)
-    # Its layers are this package's, whose import loads the library, whatever they run.
-    needed = bool(described["layers"])
+    with zipfile.ZipFile(path) as archive:
+        registered = archive.read("config.json")
+    # Operators outside of layers, and portable layers, need the package as well.
+    needed = bool(described["layers"]) or b"tf_boxconv>" in registered
     return {"kind": "Keras file", "bytes": _size(path), "needs_library": needed, **described}
 
 
@@ -102,16 +105,16 @@ def _inspect_saved_model(path: Path) -> dict[str, Any]:
         from tf_boxconv.exporting import saved_model_graph
     except ImportError as error:
         raise InspectError(
-            f"{path} is a SavedModel, and reading one needs TensorFlow, which is not installed: "
+            f"{path} is a SavedModel. Reading it needs TensorFlow, which is not installed: "
             '`pip install "tensorflow>=2.21,<2.22"`'
         ) from error
     try:
         custom = saved_model_graph.custom_ops(path)
         nodes = list(saved_model_graph.nodes(path))
-    except Exception as error:  # Of the protocol buffers' reader, which has no class of its own.
-        raise InspectError(f"{path} is no readable SavedModel: {_one_line(error)}") from error
+    except Exception as error:  # Parsers of protocol buffers raise different classes.
+        raise InspectError(f"{path} is not a readable SavedModel: {_one_line(error)}") from error
     if not nodes:
-        raise InspectError(f"{path} is no readable SavedModel: it holds no graph")
+        raise InspectError(f"{path} is not a readable SavedModel: it contains no graph")
     return {
         "kind": "SavedModel",
         "bytes": _size(path),
@@ -122,19 +125,19 @@ def _inspect_saved_model(path: Path) -> dict[str, Any]:
 
 
 def _carried_description(path: Path) -> dict[str, Any]:
-    """What `tf_boxconv.export` wrote into a SavedModel, if it did."""
+    """Returns the description that `tf_boxconv.export` added, or only `layers=None`."""
     if not path.is_file():
         return {"layers": None}
     try:
         described = json.loads(path.read_bytes())
-        text({"kind": "", "bytes": 0, "needs_library": False, **described})  # Can it be printed?
+        text({"kind": "", "bytes": 0, "needs_library": False, **described})  # Raises if malformed.
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InspectError(f"{path} is damaged: {_one_line(error)}") from error
     return described
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error of another package, shortened."""
+    """Returns the message of an error on one line, shortened."""
     return textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...")
 
 
@@ -144,14 +147,14 @@ def _size(path: Path) -> int:
 
 
 def text(found: dict[str, Any]) -> str:
-    """What `inspect` found, for a reader."""
+    """Formats the result of `inspect` for the terminal."""
     lines = [f"{found['kind']}, {found['bytes'] / 1e6:.2f} MB on disk"]
     if "parameters" in found:
         lines[0] += f", model '{found['model']}', {found['parameters']:,} parameters"
     if found["layers"] is None:
         lines.append(
-            f"{found['box_ops']} box convolutions in its graphs. Their boxes are not described: "
-            "the SavedModel was not written by tf_boxconv.export."
+            f"{found['box_ops']} box convolutions. Their boxes are unknown, because the SavedModel "
+            "was not written by tf_boxconv.export."
         )
     elif found["layers"]:
         lines += ["", *_layer_table(found["layers"])]
@@ -161,24 +164,25 @@ def text(found: dict[str, Any]) -> str:
 
 
 def _needs(found: dict[str, Any]) -> str:
-    if not found["needs_library"]:
-        return _NOT_NEEDED
     if found["kind"] == "Keras file":
-        return _KERAS_NEEDS
+        return _KERAS_NEEDS if found["needs_library"] else _KERAS_NOT_NEEDED
+    if not found["needs_library"]:
+        return _SAVED_MODEL_NOT_NEEDED
     return _SAVED_MODEL_NEEDS.format(path=tf_boxconv.library_path())
 
 
 def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
-    """One line a layer; sizes are least, median and greatest."""
+    """Returns a table with one line per layer. Sizes are minimum, median and maximum."""
     rows = [
-        ("layer", "type", "plane", "boxes", "height px", "width px", "centre px off", "weights")
+        ("layer", "type", "max_size", "boxes", "height", "width", "centre offset", "parameters")
     ]
     rows += [_row(layer) for layer in layers]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
+    table = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+    return [*table, "", "Sizes and offsets are min / median / max over the boxes, in pixels."]
 
 
 def _row(layer: dict[str, Any]) -> tuple[str, ...]:
@@ -191,21 +195,22 @@ def _row(layer: dict[str, Any]) -> tuple[str, ...]:
         layer["type"],
         "x".join(map(str, layer["max_size"])),
         f"{boxes.shape[0]} channels x {boxes.shape[1]}",
-        _three(sizes[..., 0]),
-        _three(sizes[..., 1]),
-        _three(distance),
+        _spread(sizes[..., 0]),
+        _spread(sizes[..., 1]),
+        _spread(distance),
         f"{layer['parameters']:,}",
     )
 
 
-def _three(values: np.ndarray) -> str:
+def _spread(values: np.ndarray) -> str:
+    """Formats the minimum, median and maximum of `values`."""
     if not values.size:
         return "-"
     return " / ".join(f"{v:.1f}" for v in (values.min(), np.median(values), values.max()))
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The command `python -m tf_boxconv.inspect`."""
+    """Runs the command `python -m tf_boxconv.inspect`."""
     parser = argparse.ArgumentParser(
         prog="python -m tf_boxconv.inspect",
         description=__doc__,
@@ -213,7 +218,9 @@ def main(argv: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras file or a SavedModel's folder")
-    parser.add_argument("--json", action="store_true", help="print everything, all boxes included")
+    parser.add_argument(
+        "--json", action="store_true", help="print everything as JSON, boxes included"
+    )
     arguments = parser.parse_args(argv)
     try:
         found = inspect(arguments.model)

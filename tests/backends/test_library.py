@@ -74,9 +74,9 @@ def replace_by_directory(library: Path) -> None:
 
 
 DAMAGES = {
-    "one byte short": (lambda library: truncate(library, 1), "is cut short"),
-    "half": (lambda library: truncate(library, 0.5), "is cut short"),
-    "a thousandth": (lambda library: truncate(library, 0.001), "is cut short"),
+    "one byte short": (lambda library: truncate(library, 1), "is truncated"),
+    "half": (lambda library: truncate(library, 0.5), "is truncated"),
+    "a thousandth": (lambda library: truncate(library, 0.001), "is truncated"),
     "empty": (lambda library: truncate(library, 0), "is not a shared library"),
     "text": (lambda library: library.write_text("no library"), "is not a shared library"),
     "other machine": (mark_for_other_machine, "cannot be loaded"),
@@ -125,7 +125,7 @@ def test_a_damaged_library_that_the_variable_names(copy):
     done = run(copy, **{LIBRARY_VARIABLE: str(other)})
     assert done.returncode == 1
     message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
-    assert "ops.so is cut short" in message and "Unset TF_BOXCONV_LIBRARY" in message
+    assert "ops.so is truncated" in message and "Unset TF_BOXCONV_LIBRARY" in message
 
 
 @pytest.mark.parametrize(

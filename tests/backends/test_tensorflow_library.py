@@ -78,7 +78,7 @@ def test_loading_a_second_copy_is_refused(tmp_path):
     )
     done = run_python(code, **{LIBRARY_VARIABLE: tf_boxconv.library_path()})
     assert done.returncode != 0
-    assert "already registered from another copy" in done.stderr.strip().splitlines()[-1]
+    assert "already registered by another copy" in done.stderr.strip().splitlines()[-1]
 
 
 def test_the_variable_may_name_another_library(tmp_path):

@@ -29,9 +29,9 @@ def built():
         ({"format": "onnx", "quantize": "int8"}, r"`quantize` is for .*'onnx'"),
         ({"format": "litert", "quantize": "int8"}, r"`representative_data` must be given"),
         ({"representative_data": [images()]}, r"`representative_data` is for `quantize`"),
-        ({"input_shape": (None, 20, 27, 3)}, r"`input_shape` must fill in.*27"),
-        ({"input_shape": (20, 26, 3)}, r"`input_shape` must fill in"),
-        ({"input_shape": (None, None, 26, 3)}, r"`input_shape` must fill in"),
+        ({"input_shape": (None, 20, 27, 3)}, r"`input_shape` must fit.*27"),
+        ({"input_shape": (20, 26, 3)}, r"`input_shape` must fit the model"),
+        ({"input_shape": (None, None, 26, 3)}, r"`input_shape` must fit the model"),
         ({"input_shape": 20}, r"`input_shape` must be a sequence.*Received: input_shape=20"),
         ({"input_shape": (None, -20, 26, 3)}, r"`input_shape` must be a sequence of positive"),
         ({"input_shape": (None, 20.0, 26, 3)}, r"`input_shape` must be a sequence of positive"),
@@ -142,14 +142,16 @@ def test_the_error_about_a_missing_converter_says_what_to_install(
         monkeypatch.setitem(sys.modules, name, None)
     path = tmp_path / ("x.onnx" if format == "onnx" else "x")
     with pytest.raises(
-        ImportError, match=f'format="{format}" needs what is .*pip install .*"{format}>='
+        ImportError, match=f'format="{format}" needs modules .*pip install .*"{format}>='
     ):
         tf_boxconv.export(built, path, format)
     assert not list(tmp_path.iterdir())
 
 
 def test_one_error_names_all_missing_modules():
-    with pytest.raises(ImportError, match="this needs what is not installed: no_such_a, no_such_b"):
+    with pytest.raises(
+        ImportError, match="this needs modules that are not installed: no_such_a, no_such_b"
+    ):
         require_modules(["json", "no_such_a", "no_such_b"], "this")
 
 
@@ -212,7 +214,7 @@ def test_nested_outputs_are_refused(tmp_path, format):
     inputs = keras.Input((4, 5, 2))
     outputs = {"a": inputs, "b": [DepthwiseBoxConv2D()(inputs), inputs]}
     path = tmp_path / ("x.onnx" if format == "onnx" else "x")
-    with pytest.raises(ValueError, match=r"^The outputs of `model` must be .*not nested"):
+    with pytest.raises(ValueError, match=r"^The outputs of `model` must be .*is not nested"):
         tf_boxconv.export(keras.Model(inputs, outputs), path, format)
     assert not list(tmp_path.iterdir())
 

@@ -46,7 +46,7 @@ def test_tensorboard_receives_pictures_and_histograms(tmp_path):
     events = _events(tmp_path)
     for layer in ("first", "second"):
         for step in (0, 1):
-            for name in ("height", "width", "middle_y", "middle_x"):
+            for name in ("height", "width", "centre_y", "centre_x"):
                 assert (f"boxes/{layer}/{name}", step) in events
             width, height, png, *_ = events[f"boxes/{layer}", step]
             assert tf.io.decode_png(png).shape == (int(height), int(width), 3)

@@ -82,7 +82,7 @@ def test_the_weights_default_to_those_that_mix_the_boxes():
 
 
 def test_bad_weights_are_refused(layer):
-    with pytest.raises(ValueError, match="`weights` must have a value for each of 4 boxes, got 3"):
+    with pytest.raises(ValueError, match=r"`weights` must have .* 4 boxes.* 3 values"):
         visualize.draw_boxes(layer, np.ones(3))
     with pytest.raises(ValueError, match='`weights` must be "mixing"'):
         visualize.draw_boxes(layer, "norm")
@@ -98,7 +98,7 @@ def test_a_kernel_is_drawn_as_the_sum_of_its_channels():
     assert picture.get_extent() == [-2.5, 2.5, 1.5, -1.5]
     assert picture.get_clim() == (-2, 2)  # symmetric, so that zero is white
     visualize.draw_kernel(np.zeros((1, 1)))
-    with pytest.raises(ValueError, match=r"`kernel` must be .*got shape \[3\]"):
+    with pytest.raises(ValueError, match=r"`kernel` must have .*shape=\(3,\)"):
         visualize.draw_kernel(np.zeros(3))
 
 
@@ -121,7 +121,7 @@ def test_a_receptive_field_is_drawn_as_the_root_of_its_share_of_the_largest_valu
     field = np.array([[0.0, 1.0], [4.0, 0.25]])
     axes = visualize.draw_receptive_field(field).axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0.5], [1, 0.25]])
-    with pytest.raises(ValueError, match="`field` must be"):
+    with pytest.raises(ValueError, match="`field` must have shape"):
         visualize.draw_receptive_field(np.zeros(3))
 
 

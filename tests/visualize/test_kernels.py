@@ -116,7 +116,7 @@ def test_the_kernel_of_empty_boxes_is_zero():
 
 def test_infinite_boxes_have_no_kernel():
     layer = depthwise(np.array([[[-1.0, -np.inf, 1.0, 2.0]]]))
-    with pytest.raises(ValueError, match="`layer` must have boxes with an end"):
+    with pytest.raises(ValueError, match="`layer` must have finite boxes"):
         visualize.effective_kernels(layer)
 
 
@@ -142,10 +142,10 @@ def test_mixing_weights_may_be_given():
     "mixing,index,message",
     [
         (None, 0, "`mixing` must be given for a DepthwiseBoxConv2D"),
-        (np.ones(12), 0, r"`mixing` must have shape \[12, filters\], got \[12\]"),
-        (np.ones((11, 2)), 0, r"got \[11, 2\]"),
-        (np.ones((12, 2)), 2, "`index` must be from 0 to 1, got 2"),
-        (np.ones((12, 2)), -1, "`index` must be from 0 to 1, got -1"),
+        (np.ones(12), 0, r"`mixing` must have shape \[12, filters\].*shape=\(12,\)"),
+        (np.ones((11, 2)), 0, r"shape=\(11, 2\)"),
+        (np.ones((12, 2)), 2, "`index` must be from 0 to 1.*index=2"),
+        (np.ones((12, 2)), -1, "`index` must be from 0 to 1.*index=-1"),
     ],
 )
 def test_errors_name_the_argument(mixing, index, message):
@@ -154,5 +154,5 @@ def test_errors_name_the_argument(mixing, index, message):
 
 
 def test_other_layers_are_refused():
-    with pytest.raises(TypeError, match="`layer` must be a box convolution layer, got Dense"):
+    with pytest.raises(TypeError, match=r"`layer` must be a box convolution layer.*Dense"):
         visualize.box_sizes(keras.layers.Dense(1))

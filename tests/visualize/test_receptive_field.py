@@ -76,12 +76,12 @@ def test_the_field_of_an_empty_box_is_zero():
 
 def test_errors_name_the_argument():
     model = _model(DepthwiseBoxConv2D(1))
-    with pytest.raises(ValueError, match=r"`inputs` must be a 4D batch .*\[13, 15, 1\]"):
+    with pytest.raises(ValueError, match=r"`inputs` must be a 4D batch .*\(13, 15, 1\)"):
         visualize.effective_receptive_field(model, np.ones((13, 15, 1)))
-    with pytest.raises(ValueError, match="`channel` must be from 0 to 0, got 1"):
+    with pytest.raises(ValueError, match=r"`channel` must be from 0 to 0.*channel=1"):
         visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), channel=1)
     with pytest.raises(ValueError, match="`data_format` must be"):
         visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), data_format="NHWC")
     flat = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
-    with pytest.raises(ValueError, match="`model` must give 4D outputs"):
+    with pytest.raises(ValueError, match="`model` must have 4D outputs"):
         visualize.effective_receptive_field(flat, np.ones((1, 4, 4, 1)))

@@ -1,9 +1,8 @@
-"""The compiled operators, for each of Keras's backends.
+"""The compiled operators, with one module for each backend of Keras.
 
-A backend's module of the same name has `box_conv2d` and `integral_image` on that framework's
-tensors, with arguments that are checked already, and `SUPPORTS_JIT`. It is imported with the
-package, so that TensorFlow knows the operators before a SavedModel is loaded; no other framework
-is.
+Each module provides `box_conv2d` and `integral_image` for the tensors of its framework, and
+`SUPPORTS_JIT`. Their arguments are checked already. `import tf_boxconv` imports the module of the
+current backend only. On TensorFlow this registers the custom ops, which SavedModels need.
 """
 
 from __future__ import annotations
@@ -20,7 +19,12 @@ _BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def _load() -> types.ModuleType | None:
-    """The module of Keras's backend; None, with a warning, where nothing compiled serves it."""
+    """Imports the module of Keras's backend.
+
+    Returns:
+        The module. None if there is none for this backend, and None with a warning if its compiled
+        library cannot be loaded.
+    """
     name = keras.config.backend()
     if name not in _BACKENDS:
         return None
@@ -28,10 +32,10 @@ def _load() -> types.ModuleType | None:
         return importlib.import_module(f"tf_boxconv.backends.{name}")
     except LibraryUnavailable as error:
         if name == "tensorflow":
-            # SavedModels and graphs with the operators in them could not be read.
+            # Without the custom ops, SavedModels and graphs that contain them cannot be loaded.
             raise
         warnings.warn(
-            f'{error}\ntf_boxconv runs implementation="portable" instead, which is slower.',
+            f'{error}\ntf_boxconv uses implementation="portable" instead, which is slower.',
             stacklevel=2,
         )
         return None
@@ -41,5 +45,5 @@ native = _load()
 
 
 def native_supports_jit() -> bool:
-    """Whether `implementation="native"` may be compiled with the rest of a model."""
+    """Returns whether `jit_compile=True` works with `implementation="native"`."""
     return native is None or native.SUPPORTS_JIT

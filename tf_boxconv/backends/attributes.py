@@ -1,4 +1,4 @@
-"""What the compiled operators of TensorFlow and XLA call the options of the public ones."""
+"""Converts Keras's data formats and normalizations to the attributes of the compiled operators."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ _DATA_FORMATS = {layout: data_format for data_format, layout in _LAYOUTS.items()
 
 
 def layout_of(data_format: str) -> str:
-    """The attribute `data_format` for a Keras data format."""
+    """Returns `"NHWC"` for `"channels_last"` and `"NCHW"` for `"channels_first"`."""
     return _LAYOUTS[data_format]
 
 
 def data_format_of(layout: str) -> str:
-    """The other way."""
+    """Returns `"channels_last"` for `"NHWC"` and `"channels_first"` for `"NCHW"`."""
     return _DATA_FORMATS[layout]
 
 
-def attribute_of(normalization: str | None) -> str:
-    """The attribute `normalization`: text for None too."""
+def normalization_attribute(normalization: str | None) -> str:
+    """Returns `"none"` for None, and other normalizations unchanged."""
     return normalization or "none"
 
 
 def normalization_of(attribute: str) -> str | None:
-    """The other way."""
+    """Returns None for `"none"`, and other attributes unchanged."""
     return None if attribute == "none" else attribute

@@ -1,8 +1,7 @@
-"""How large a shared library must be, by its own account.
+"""Reads the size that a shared library must have from its ELF header, to detect truncated files.
 
-An ELF file begins with a header that says where its segments and its table of sections lie. The
-table comes last, so that a file cut short anywhere is shorter than its header says. Other changes,
-such as stripping symbols, keep header and size in agreement.
+The header gives the offset and size of the table of sections, which is at the end of the file.
+Tools that change the file, such as `strip`, update the header.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-# Offset of the section table, then size and number of its entries, in a 64-bit header.
+# The 64-bit header: offset of the section table, size of an entry, number of entries.
 _SECTIONS = "40xQ10xHH"
 
 
 def elf_size(path: Path) -> int | None:
-    """The size in bytes that the file's header requires; None if it is not a 64-bit ELF file."""
+    """Returns the size in bytes according to the header; None if it is not a 64-bit ELF file."""
     with open(path, "rb") as file:
         header = file.read(64)
     if len(header) < 64 or header[:5] != b"\x7fELF\x02":

@@ -1,15 +1,14 @@
-"""Recognises when an exporter traces a model for a runtime that lacks the compiled operators.
+"""Detects exporters that trace a model for a runtime without the compiled operators.
 
-Exporters call a model like anybody else and pass no sign of what they do. Their modules on the call
-stack give them away.
+Exporters call a model without telling it so. They are detected by their modules on the call stack.
 """
 
 from __future__ import annotations
 
 import sys
 
-# Modules, or the packages they are in. Keras's export to a SavedModel is not one of them: a
-# SavedModel may hold the compiled operators.
+# Prefixes of the names of their modules. Keras's SavedModel export is not in the list, because a
+# SavedModel may contain the compiled operators.
 _EXPORTERS = (
     "tf_boxconv.exporting.portable",
     *("keras.src.export.litert", "keras.src.export.onnx", "keras.src.export.openvino"),
@@ -19,9 +18,9 @@ _EXPORTERS = (
 
 
 def called_by_exporter() -> bool:
-    """Whether a function of an exporter is on the call stack.
+    """Returns whether a function of an exporter is on the call stack.
 
-    This takes some microseconds: backends call it while they trace, not on eager calls.
+    Takes a few microseconds. Backends call it only while tracing, not in eager mode.
     """
     frame = sys._getframe(1)
     while frame is not None:

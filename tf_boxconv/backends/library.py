@@ -1,4 +1,4 @@
-"""Where the compiled libraries are, and what was built. Loading them is each backend's own."""
+"""Paths of the compiled libraries, checks before loading them, and information on their build."""
 
 from __future__ import annotations
 
@@ -10,39 +10,42 @@ from pathlib import Path
 from tf_boxconv.backends.elf import elf_size
 from tf_boxconv.backends.remedy import build_again
 
-# Names another op library to load in place of the package's own, such as one that Bazel built.
+# Environment variable with the path of another op library to load, such as one built by Bazel.
 LIBRARY_VARIABLE = "TF_BOXCONV_LIBRARY"
 
 FOLDER = Path(__file__).resolve().parents[1] / "lib"
 OWN_OP_LIBRARY = FOLDER / "libtf_boxconv_ops.so"
 OP_LIBRARY = Path(os.path.abspath(os.environ.get(LIBRARY_VARIABLE) or OWN_OP_LIBRARY))
-# How TensorFlow's XLA compiles the ops, for whichever op library is loaded.
+# XLA's lowering of the custom ops, for any op library.
 XLA_LIBRARY = FOLDER / "libtf_boxconv_xla.so"
-# Core alone, for frameworks other than TensorFlow, and for XLA.
+# The kernels without TensorFlow, for XLA, JAX and PyTorch.
 CORE_LIBRARY = FOLDER / "libtf_boxconv_core.so"
 
 
 class LibraryUnavailable(ImportError):
-    """A compiled library is missing or cannot be loaded; the message says what to run."""
+    """A compiled library is missing or cannot be loaded. The message says how to fix this."""
 
 
 def library_path() -> str:
-    """Returns the path of the op library: the package's own, or what `TF_BOXCONV_LIBRARY` says.
+    """Returns the path of the op library, with the custom ops for TensorFlow.
 
-    A program without this package loads it by itself, with `tf.load_op_library(path)` in Python or
-    `TF_LoadLibrary` in C, before it loads a SavedModel that has box layers in it.
+    If the environment variable `TF_BOXCONV_LIBRARY` is set, it names the library to use instead of
+    the package's own. A program without this package must load the library before it loads a
+    SavedModel with the custom ops, with `tf.load_op_library(path)` in Python or `TF_LoadLibrary`
+    in C.
     """
     return str(OP_LIBRARY)
 
 
 def build_info() -> dict[str, str | None]:
-    """Returns what the compiled libraries were built for and with.
+    """Returns the versions that the compiled libraries were built with.
 
-    `"tensorflow"`, `"jax"` and `"torch"` are the versions of the frameworks, None where there was
-    none. `"xla_ffi"` is the version of the interface by which XLA, that of TensorFlow and of JAX,
-    calls the kernels, None if it cannot. `"cuda"` is the version of the CUDA compiler, or None if
-    there are no GPU kernels: TensorFlow then places these ops on the CPU. Everything is None if
-    the file with this information is missing or damaged.
+    Returns:
+        A dict with the keys `"tensorflow"`, `"jax"` and `"torch"` (the installed frameworks),
+        `"xla_ffi"` (the interface through which XLA in TensorFlow and JAX calls the kernels) and
+        `"cuda"` (the CUDA compiler). A value is None if the libraries were built without it.
+        Without CUDA there are no GPU kernels, and TensorFlow places the custom ops on the CPU.
+        All values are None if the file with this information is missing or damaged.
     """
     try:
         info = json.loads(OP_LIBRARY.with_name("build_info.json").read_text())
@@ -54,11 +57,13 @@ def build_info() -> dict[str, str | None]:
 
 
 def check_library(library: Path) -> None:
-    """Checks that a library can be loaded without harm, before a loader maps it.
+    """Checks that a library exists and is complete.
+
+    The dynamic loader does not detect truncated files: it maps them successfully, and the process
+    later crashes with a bus error.
 
     Raises:
-        LibraryUnavailable: if it is missing, unreadable or cut short. A loader that maps a
-            truncated file succeeds, and the process dies of a bus error later.
+        LibraryUnavailable: If the library is missing, unreadable or truncated.
     """
     if not library.exists():
         raise LibraryUnavailable(
@@ -75,23 +80,23 @@ def check_library(library: Path) -> None:
         raise LibraryUnavailable(f"{library} is not a shared library. {advice(library)}")
     if size < expected:
         raise LibraryUnavailable(
-            f"tf_boxconv's compiled library {library} is cut short: it has {size} of {expected} "
+            f"tf_boxconv's compiled library {library} is truncated: it has {size} of {expected} "
             f"bytes. {advice(library)}"
         )
 
 
 def advice(library: Path) -> str:
-    """A sentence that says what to do about a library that cannot be used."""
+    """Returns a sentence that says how to get a usable library."""
     if library.parent == FOLDER:
         return build_again()
     return f"Unset {LIBRARY_VARIABLE} to load tf_boxconv's own library."
 
 
 def load_core_library() -> ctypes.CDLL:
-    """Loads core, of which JAX and PyTorch take what they need.
+    """Loads the core library, for JAX and PyTorch.
 
     Raises:
-        LibraryUnavailable: if it is not built or cannot be loaded.
+        LibraryUnavailable: If it was not built or cannot be loaded.
     """
     check_library(CORE_LIBRARY)
     try:

@@ -1,4 +1,4 @@
-"""Where this package was built from, so that an error can say how to build it again."""
+"""Finds out how this package was installed, so that an error can say how to rebuild it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def build_again() -> str:
-    """A sentence with a command that builds the compiled libraries anew."""
+    """Returns a sentence with a command that rebuilds the compiled libraries."""
     command = "pip install --force-reinstall --no-deps --no-cache-dir"
     sources = _sources()
     if sources is None:
@@ -21,7 +21,7 @@ def build_again() -> str:
 
 
 def _sources() -> str | None:
-    """What pip installs this copy of the package from; None if unknown or built beforehand."""
+    """Returns the argument of `pip install` for this package; None if unknown or a wheel."""
     checkout = _PACKAGE.parent
     if (checkout / "custom_ops" / "CMakeLists.txt").exists():
         return f"-e {shlex.quote(str(checkout))}"
@@ -35,7 +35,7 @@ def _sources() -> str | None:
 
 
 def _requirement(origin: dict) -> str | None:
-    """The argument of `pip install` for an origin as pip records it (PEP 610)."""
+    """Returns the argument of `pip install` for an origin that pip recorded (PEP 610)."""
     url = origin.get("url", "")
     if "vcs_info" in origin:
         version = origin["vcs_info"]

@@ -1,4 +1,4 @@
-"""Export of Keras models with box layers to other runtimes, most of them without the op library."""
+"""Exports Keras models with box layers to other runtimes."""
 
 from tf_boxconv.exporting.export import FORMATS, export
 

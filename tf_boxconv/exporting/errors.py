@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-# What pip installs for a module: the versions that pyproject.toml's extra `export` asks for.
+# The requirement to install for each module, as in the extra `export` of pyproject.toml.
 _REQUIREMENTS = {
     "onnx": "onnx>=1.17,<2",
     "openvino": "openvino>=2025.2,<2027",
@@ -14,18 +14,23 @@ _REQUIREMENTS = {
 
 
 def require_modules(names: Sequence[str], wanted_by: str) -> None:
-    """Raises an `ImportError` that says what to install unless all modules can be imported."""
+    """Raises an `ImportError` with the command to install modules that cannot be imported.
+
+    Args:
+        names: The modules.
+        wanted_by: The subject of the message, such as `'format="onnx"'`.
+    """
     missing = [name for name in names if not _is_installed(name)]
     if missing:
         packages = " ".join(f'"{_REQUIREMENTS.get(name, name)}"' for name in missing)
         raise ImportError(
-            f"{wanted_by} needs what is not installed: {', '.join(missing)}. "
-            f"Install it with `pip install {packages}`."
+            f"{wanted_by} needs modules that are not installed: {', '.join(missing)}. "
+            f"Run `pip install {packages}`."
         )
 
 
 def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ValueError:  # The module in `sys.modules` has no specification.
+    except ValueError:  # The module in `sys.modules` has `__spec__ = None`.
         return False

@@ -1,4 +1,4 @@
-"""`tf_boxconv.export`: one call for all formats."""
+"""`tf_boxconv.export`: checks its arguments, then calls the module that writes the format."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ QUANTIZATIONS = ("int8", "uint8", None)
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What `export` has to know of a format before it starts.
+    """A format, before its module is imported.
 
     Attributes:
-        module: The module of `tf_boxconv.exporting` that writes it and recognises it.
-        name: What an export in this format is called in messages.
-        suffix: Suffix of the written file; `None` for a folder.
-        needs: Python modules that only this format needs.
+        module: The module of `tf_boxconv.exporting` that writes and recognises the format.
+        name: The name of an exported model in messages.
+        suffix: Suffix of the written file; `None` if the format is a folder.
+        needs: Optional Python modules that the format needs.
     """
 
     module: str
@@ -44,7 +44,7 @@ FORMATS = {
     "openvino": Format("openvino", "an OpenVINO model", None, ("openvino",)),
     "tfjs": Format("tfjs", "a TensorFlow.js model"),
 }
-# Suffixes of model files. No folder is written under such a name, which would mislead.
+# Suffixes of files in other formats. A folder with such a name would be misleading.
 _OTHER_SUFFIXES = (
     *(".keras", ".h5", ".hdf5", ".pb", ".pbtxt", ".json", ".xml", ".bin", ".pt", ".pt2", ".pth"),
     *(".ckpt", ".npz", ".pkl", ".mlmodel", ".mlpackage", ".ort", ".safetensors", ".zip"),
@@ -61,54 +61,66 @@ def export(
     representative_data: Iterable[Any] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Writes `model`, for inference, in the format of another runtime.
+    """Exports `model` for inference in another runtime.
 
-    All formats but `"saved_model"` are portable: they run without this package. They compute a box
-    as two matrices. If the size of the input is known, the file holds these matrices, which take
-    `4 * (height**2 + width**2)` bytes per box without strides. If it is unknown, they are computed
-    for each input.
-
-    | format | written | runs in |
+    | format | output | runs in |
     | --- | --- | --- |
-    | `"saved_model"` | a folder | TensorFlow with the op library loaded: the compiled, fast op |
+    | `"saved_model"` | a folder | TensorFlow with the op library loaded: the compiled operator |
     | `"saved_model_portable"` | a folder | any TensorFlow, TF Serving, Triton |
     | `"litert"` | a `.tflite` file | LiteRT (TensorFlow Lite) |
     | `"onnx"` | an `.onnx` file | ONNX Runtime and others |
-    | `"openvino"` | a folder, `model.xml` and `model.bin` | OpenVINO |
-    | `"tfjs"` | a folder, `model.json` and weights | TensorFlow.js |
+    | `"openvino"` | a folder with `model.xml` and `model.bin` | OpenVINO |
+    | `"tfjs"` | a folder with `model.json` and weights | TensorFlow.js |
 
-    Models under a float16, bfloat16 or float64 dtype policy compute in float32 in the last four
-    formats, inputs and outputs included. SavedModels keep the types of the model.
+    All formats except `"saved_model"` use the portable path and run without this package. The
+    portable path multiplies each plane by two matrices per box. If the size of the input is known,
+    the exported model contains these matrices, which take `4 * (height**2 + width**2)` bytes per
+    box at stride 1. Otherwise it computes them for each input.
+
+    `"litert"`, `"onnx"`, `"openvino"` and `"tfjs"` compute in float32 under every dtype policy;
+    float inputs and outputs are float32, too. SavedModels keep the types of the model.
+
+    Export needs the TensorFlow backend of Keras. To export a model from another backend, save it
+    as `.keras` and load it there.
 
     Args:
-        model: A built Keras model. One that is neither functional nor sequential must have been
-            called once.
-        path: What to write, on this machine; `~` is the home folder. It appears when it is
-            complete, or not at all.
-        format: One of the above. `None` takes it from the suffix of `path`: `.onnx` or `.tflite`;
-            without a suffix `"saved_model"`.
-        input_shape: The input's shape with the batch, like `(None, 256, 256, 3)`: fixes what the
-            model leaves open. For models with one input.
-        quantize: For `"litert"`: `"int8"` or `"uint8"` makes all arithmetic that of 8 bit integers,
-            and inputs and outputs of that type. `None` keeps float32.
-        representative_data: For `quantize`: some inputs as the model will meet them, an iterable of
-            arrays with a batch axis. For several inputs a list of arrays, in the order of
-            `model.inputs`, or a dict of them by name. A hundred images do.
-        overwrite: Replaces an earlier export in the same format. Nothing else is ever replaced: no
-            other file, and no folder that holds anything beside an export.
+        model: A built Keras model. A subclassed model must have been called once.
+        path: Local path to write to; `~` is the home folder. The output appears there once it is
+            complete. If the export fails, nothing at `path` changes.
+        format: One of the above. `None` chooses `"onnx"` for a `path` that ends in `.onnx`,
+            `"litert"` for `.tflite` and `"saved_model"` otherwise.
+        input_shape: Shape of the input with the batch axis, like `(None, 256, 256, 3)`. It sets
+            sizes that the model leaves undefined. Only for models with one input.
+        quantize: `"int8"` or `"uint8"`, only for `"litert"`: weights, arithmetic, inputs and
+            outputs become 8-bit integers. `None` keeps float32.
+        representative_data: Typical inputs, required by `quantize`, which measures the range of
+            each tensor on them. An iterable of arrays with a batch axis. For a model with several
+            inputs, an iterable of lists of arrays in the order of `model.inputs`, or of dicts of
+            arrays by input name. About a hundred images are enough.
+        overwrite: bool, if `True`, an earlier export in the same format is replaced. Other files
+            are never replaced, and neither is a folder that contains other files.
 
     Raises:
-        ValueError: for an argument out of its range, or a model that the format cannot hold.
-        FileExistsError: `path` is taken by something that will not be replaced.
-        OSError: `path` cannot be written. What was there before is still there.
-        ImportError: a converter is not installed; the message says how to get it.
+        ValueError: For an invalid argument, or if the format cannot represent the model.
+        TypeError: If `model` is not a Keras model or `path` is not a path.
+        FileExistsError: If `path` exists and cannot be replaced.
+        OSError: If `path` cannot be written.
+        ImportError: If a converter is not installed.
+        RuntimeError: If the backend of Keras is not TensorFlow.
+
+    Example:
+    >>> model = keras.Sequential([
+    ...     keras.Input((96, 96, 3)),
+    ...     tf_boxconv.layers.BoxConv2D(8, activation="relu"),
+    ... ])
+    >>> tf_boxconv.export(model, "model.tflite")
     """
     format = _checked_format(path, format)
     if keras.config.backend() != "tensorflow":
         raise RuntimeError(
-            "tf_boxconv.export needs Keras's TensorFlow backend, on which the model may be loaded: "
-            'model.save("model.keras"), then keras.models.load_model with '
-            f"KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
+            "tf_boxconv.export needs Keras's TensorFlow backend. Save the model with "
+            'model.save("model.keras"), then load it with keras.models.load_model in a process '
+            f"with KERAS_BACKEND=tensorflow. Received: backend={keras.config.backend()!r}"
         )
     require_weights(model, input_shape)
     require_flat_outputs(model)
@@ -116,7 +128,7 @@ def export(
     chosen = FORMATS[format]
     require_modules(chosen.needs, f'format="{format}"')
     signature = input_signature(model, input_shape)
-    # Imported here, as each needs TensorFlow or a converter.
+    # Imported here because it imports TensorFlow or a converter.
     module = importlib.import_module(f"tf_boxconv.exporting.{chosen.module}")
     kind = output.Kind(
         f"{chosen.name} written by tf_boxconv.export", module.own_files, chosen.suffix
@@ -133,7 +145,7 @@ def export(
 
 
 def _convert(model: keras.Model, signature, converter, path: Path, options: dict) -> None:
-    """Writes a portable SavedModel beside `path`, in float32, and converts it."""
+    """Writes a portable SavedModel beside `path`, then converts it to float32 and the format."""
     from tf_boxconv.exporting import float32
     from tf_boxconv.exporting.saved_model import write_portable
 
@@ -144,16 +156,16 @@ def _convert(model: keras.Model, signature, converter, path: Path, options: dict
         converter.write(saved_model, path, **options)
     except (OSError, ValueError):
         raise
-    except Exception as error:  # Converters raise classes of their own, with long reports.
-        report = textwrap.shorten(str(error), 300, placeholder=" ...")
+    except Exception as error:  # Converters raise their own classes, with long messages.
+        message = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(
             f"`model` cannot be converted to {path.suffix or 'this format'}. Received: model "
-            f"'{model.name}'. The converter says: {report}"
+            f"'{model.name}'. Error of the converter: {message}"
         ) from error
 
 
 def _checked_format(path: str | os.PathLike, format: str | None) -> str:
-    """The format that `path` and `format` ask for."""
+    """Returns `format`, or the format for the suffix of `path`. Raises if the two contradict."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"`path` must be a str or an os.PathLike. Received: path={path!r}")
     if format is not None and (not isinstance(format, str) or format not in FORMATS):
@@ -164,13 +176,13 @@ def _checked_format(path: str | os.PathLike, format: str | None) -> str:
     inferred = next((key for suffix, key in by_suffix.items() if name.endswith(suffix)), None)
     if inferred is not None and format not in (None, inferred) and not FORMATS[format].suffix:
         raise ValueError(
-            f'`path` ends like a file of format="{inferred}", and format="{format}" writes a '
+            f'`path` ends like a file of format="{inferred}", but format="{format}" writes a '
             f"folder. Received: path='{path}'"
         )
     if inferred is None and name.endswith(_OTHER_SUFFIXES) and not FORMATS[format or "tfjs"].suffix:
         raise ValueError(
-            "`path` must end in '.onnx' or '.tflite', or name a folder, which no format writes "
-            f"under such a suffix. Received: path='{path}', format={format!r}"
+            "`path` must end in '.onnx' or '.tflite', or name a folder without the suffix of "
+            f"another kind of file. Received: path='{path}', format={format!r}"
         )
     return format or inferred or "saved_model"
 
@@ -181,7 +193,7 @@ def _quantization_options(model: keras.Model, quantize: str | None, representati
     return {
         "quantize": quantize,
         "representative_data": representative_data,
-        # A subclassed model has no `inputs`, and one input.
+        # A subclassed model has no attribute `inputs`. It has one input.
         "input_names": [each.name for each in getattr(model, "inputs", None) or ()],
     }
 
@@ -198,13 +210,13 @@ def _check_quantization(format: str, quantize: str | None, representative_data) 
         )
     if quantize is not None and representative_data is None:
         raise ValueError(
-            "`representative_data` must be given with `quantize`: an iterable of input arrays, as "
-            f"the model will meet them. Received: representative_data=None, quantize={quantize!r}"
+            "`representative_data` must be given with `quantize`: an iterable of typical input "
+            f"arrays. Received: representative_data=None, quantize={quantize!r}"
         )
     if representative_data is not None and not isinstance(representative_data, Iterable):
         raise ValueError(
             "`representative_data` must be an iterable of input arrays"
-            + (": call the function that makes it" if callable(representative_data) else "")
+            + (": call the function that returns it" if callable(representative_data) else "")
             + f". Received: representative_data={representative_data!r}"
         )
     if quantize is None and representative_data is not None:

@@ -1,8 +1,7 @@
-"""Turns a SavedModel that computes in float16, bfloat16 or float64 into one that uses float32.
+"""Converts SavedModels that compute in float16, bfloat16 or float64 to float32.
 
-Models under such dtype policies hold float32 boxes and half or double weights. Most runtimes lack
-one of these types, or kernels for it. The graph is rewritten rather than the Keras model, so that
-this works for every model: subclassed ones, `Lambda` layers and explicit casts included.
+Most runtimes lack one of these types, or kernels for it. The conversion rewrites the graph and not
+the Keras model, so that it works for subclassed models, `Lambda` layers and explicit casts too.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ _OTHER_FLOATS = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
 
 
 def converted(saved_model: Path, folder: Path) -> Path:
-    """Returns a SavedModel without float types other than float32.
+    """Returns the folder of a SavedModel whose only float type is float32.
 
     Args:
-        saved_model: A portable SavedModel.
-        folder: Where to write if there is something to convert.
+        saved_model: The folder of a portable SavedModel.
+        folder: The folder for the converted SavedModel.
 
     Returns:
-        `folder`, or `saved_model` if it uses float32 only.
+        `saved_model` if it uses float32 only, and otherwise `folder`.
     """
     if not any(_uses_other_floats(node.attr) for node in saved_model_graph.nodes(saved_model)):
         return saved_model
@@ -47,7 +46,7 @@ def _uses_other_floats(attributes) -> bool:
 
 
 def _function(frozen: FrozenSignature):
-    """The frozen graph, converted, as a function with the inputs and outputs of the signature."""
+    """Returns the converted graph as a function with the inputs and outputs of the signature."""
     specs = [
         tf.TensorSpec(tensor.shape, _converted_type(tensor.dtype.as_datatype_enum), name)
         for name, tensor in frozen.inputs.items()
@@ -79,7 +78,7 @@ def _convert_nodes(nodes: Iterable[node_def_pb2.NodeDef]) -> None:
         for value in node.attr.values():
             _convert_attribute(value)
         if node.op == "Cast" and node.attr["SrcT"].type == node.attr["DstT"].type:
-            # Some runtimes would not see that nothing is left to convert.
+            # Some runtimes would execute a cast from float32 to float32.
             node.op = "Identity"
             node.attr["T"].type = node.attr["DstT"].type
             for name in ("SrcT", "DstT", "Truncate"):
@@ -104,7 +103,7 @@ def _converted_type(enum: int) -> int:
 
 
 def _rounded(value: np.ndarray) -> np.ndarray:
-    """`value` in float32; finite numbers stay finite."""
+    """Converts `value` to float32, clipping finite numbers to the range of float32."""
     wide = value.astype(np.float64)
     largest = np.finfo(np.float32).max
     return np.where(np.isfinite(wide), np.clip(wide, -largest, largest), wide).astype(np.float32)

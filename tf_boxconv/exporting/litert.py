@@ -1,4 +1,4 @@
-"""LiteRT, formerly TensorFlow Lite: a `.tflite` file, in float32 or 8 bit integers."""
+"""Writes `.tflite` files for LiteRT (formerly TensorFlow Lite), in float32 or 8-bit integers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ def write(
     representative_data: Iterable[Any] | None = None,
     input_names: Sequence[str] = (),
 ) -> None:
-    """Converts a portable SavedModel; `input_names` is the order of the inputs in the data."""
+    """Converts a portable SavedModel.
+
+    Args:
+        saved_model: The folder of the SavedModel.
+        path: The file to write.
+        quantize: `"int8"`, `"uint8"` or `None`; see `tf_boxconv.export`.
+        representative_data: Typical inputs for `quantize`; see `tf_boxconv.export`.
+        input_names: The order of the inputs in `representative_data`.
+    """
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(saved_model), signature_keys=[SIGNATURE]
     )
@@ -48,13 +56,13 @@ def own_files(path: Path) -> set[str]:
     try:
         model = schema_py_generated.Model.GetRootAs(content)
         names = [model.Metadata(i).Name() for i in range(model.MetadataLength())]
-    except Exception:  # A damaged file can make the reader raise anything.
+    except Exception:  # The parser raises different classes for damaged files.
         return set()
     return {"."} if description.MARK.encode() in names else set()
 
 
 def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
-    """One batch for one input, as an array of its type."""
+    """Converts a batch for one input to an array, and checks its shape and values."""
     try:
         array = np.asarray(values, spec.dtype.as_numpy_dtype)
     except (TypeError, ValueError) as error:
@@ -75,7 +83,7 @@ def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
 
 
 def _marked(content: bytes) -> bytes:
-    """The model with an entry of metadata that says who wrote it."""
+    """Returns the model with `description.MARK` in its metadata."""
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     buffer = schema_py_generated.BufferT()
     buffer.data = __version__.encode()
@@ -97,7 +105,7 @@ def _require_fixed_sizes(specs: list[tf.TensorSpec]) -> None:
 
 
 def _samples(representative_data: Iterable[Any], specs: list[tf.TensorSpec]):
-    """What the converter's calibration wants: one example at a time, inputs by name."""
+    """Yields single examples for the converter, as dicts of arrays by the name of the input."""
     count = 0
     for batch in representative_data:
         if isinstance(batch, Mapping) and batch.keys() == {spec.name for spec in specs}:
@@ -105,14 +113,15 @@ def _samples(representative_data: Iterable[Any], specs: list[tf.TensorSpec]):
         arrays = batch if isinstance(batch, (list, tuple)) else [batch]
         if len(arrays) != len(specs):
             raise ValueError(
-                f"`representative_data` must hold {len(specs)} array(s) an element, one for each "
-                f"input ({', '.join(spec.name for spec in specs)}). Received: {len(arrays)}"
+                f"Each element of `representative_data` must hold {len(specs)} array(s), one for "
+                f"each input ({', '.join(spec.name for spec in specs)}). Received: {len(arrays)}"
             )
         arrays = [_array(a, spec) for a, spec in zip(arrays, specs, strict=True)]
         lengths = {len(array) for array in arrays}
         if len(lengths) > 1:
             raise ValueError(
-                "`representative_data` must hold as many examples for each input. Received: "
+                "`representative_data` must hold the same number of examples for each input. "
+                "Received: "
                 f"{[array.shape for array in arrays]}"
             )
         for i in range(len(arrays[0])):

@@ -1,4 +1,4 @@
-"""ONNX, by tf2onnx."""
+"""Writes ONNX files with tf2onnx."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tf_boxconv import description
 from tf_boxconv.exporting.saved_model import frozen_signature
 from tf_boxconv.version import __version__
 
-# The newest that tf2onnx 1.16 and 1.17 write.
+# The newest opset that tf2onnx 1.16 and 1.17 support.
 OPSET = 18
 
 
 def write(saved_model: Path, path: Path) -> None:
-    """Converts a portable SavedModel; inputs and outputs keep the names of its signature."""
+    """Converts a portable SavedModel. Inputs and outputs keep their names in its signature."""
     import onnx
     import tf2onnx
 
@@ -40,13 +40,13 @@ def own_files(path: Path) -> set[str]:
 
     try:
         proto = onnx.load(str(path), load_external_data=False)
-    except Exception:  # Of the protocol buffers' reader, which has no class of its own.
+    except Exception:  # Parsers of protocol buffers raise different classes.
         return set()
     return {"."} if any(entry.key == description.MARK for entry in proto.metadata_props) else set()
 
 
 def _rename(graph, names: dict[str, str]) -> None:
-    """Gives inputs and outputs the names that clients know from the signature."""
+    """Renames tensors in the graph, its inputs and its outputs."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]

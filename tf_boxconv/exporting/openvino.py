@@ -1,4 +1,4 @@
-"""OpenVINO's intermediate representation."""
+"""Writes OpenVINO's intermediate representation: `model.xml` and `model.bin`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tf_boxconv.version import __version__
 
 
 def write(saved_model: Path, folder: Path) -> None:
-    """Converts a portable SavedModel to `model.xml` and `model.bin`, weights in float32."""
+    """Converts a portable SavedModel, with weights in float32."""
     import openvino
 
     folder.mkdir()
     model = openvino.convert_model(str(saved_model))
     model.set_rt_info(__version__, [description.MARK])
-    # OpenVINO would store weights as float16, and box edges need more than that.
+    # By default OpenVINO stores weights as float16, which is not precise enough for box edges.
     openvino.save_model(model, str(folder / "model.xml"), compress_to_fp16=False)
-    # OpenVINO does not notice when the disk is full; reading finds the missing bytes.
+    # `save_model` does not report a full disk. Reading the model detects missing bytes.
     openvino.Core().read_model(str(folder / "model.xml"))
 
 

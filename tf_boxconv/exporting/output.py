@@ -1,6 +1,8 @@
-"""Where an output goes: checked first, written under another name, put in place when complete.
+"""Writes a file or folder atomically, and never replaces a user's own files.
 
-Only an earlier output of the same kind is ever replaced. `Kind.own_files` recognises one.
+`checked` decides whether a path may be written. `whole` provides a temporary path and renames it
+when the output is complete. Only an earlier output of the same kind, which `Kind.own_files`
+recognises, can be replaced.
 """
 
 from __future__ import annotations
@@ -21,16 +23,16 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of output, and how to tell an earlier one from a user's own files.
+    """A kind of output.
 
     Attributes:
         name: The kind in messages, such as `"an ONNX file written by tf_boxconv.export"`.
-        own_files: Takes an existing path. Returns the names of the files that an output of this
-            kind wrote there, relative to the path (`{"."}` for a single file), or an empty set if
-            the path holds something else.
-        suffix: Suffix of the file; `None` for a folder.
-        argument: What messages call the path.
-        overwrite: What messages tell the caller to pass to replace an earlier output.
+        own_files: Function that takes an existing path. If there is an earlier output of this
+            kind, it returns the names of its files, relative to the path (`{"."}` if the output
+            is a single file). Otherwise it returns an empty set.
+        suffix: Suffix of the file; `None` if the output is a folder.
+        argument: The name of the path in messages.
+        overwrite: The argument in messages that allows replacing an earlier output.
     """
 
     name: str
@@ -41,20 +43,20 @@ class Kind:
 
 
 def checked(path: str | os.PathLike, kind: Kind, overwrite: bool) -> Path:
-    """Returns the absolute path to write to, symbolic links resolved.
+    """Returns the absolute path to write to, with symbolic links resolved.
 
     Args:
-        path: What the caller wants to write. `~` is the home folder.
-        kind: What is to be written.
+        path: The path that the user gave. `~` is the home folder.
+        kind: The kind of output.
         overwrite: Whether an earlier output of the same kind may be replaced.
 
     Raises:
-        ValueError: `path` is a URL or has the wrong suffix.
-        FileExistsError: `path` is taken by something that will not be replaced.
+        ValueError: If `path` is a URL or has the wrong suffix.
+        FileExistsError: If `path` exists and may not be replaced.
     """
     if "://" in os.fspath(path):
         raise ValueError(
-            f"{kind.argument} must be on this machine: write to a local path and copy from there. "
+            f"{kind.argument} must be on this machine: write to a local path, then copy. "
             f"Received: path='{path}'"
         )
     if kind.suffix is not None and not os.fspath(path).rstrip("/").lower().endswith(kind.suffix):
@@ -70,15 +72,15 @@ def checked(path: str | os.PathLike, kind: Kind, overwrite: bool) -> Path:
 
 
 def _reason_not_to_write(link: Path, path: Path, kind: Kind, overwrite: bool) -> str | None:
-    """The rest of a sentence that begins with the name of the argument; `None` to go ahead."""
+    """Returns why `path` may not be written, without the subject; `None` if it may."""
     if link.is_symlink() and not path.exists():
         return f"is a symbolic link to '{path}', which does not exist."
     if not path.exists():
         return None
     if path == Path.cwd() or path in Path.cwd().parents:
-        return "is the current folder or one above it: name a folder inside it."
+        return "is the current folder or one above it: choose a folder inside it."
     if os.path.ismount(path):
-        return "is a mount point, which cannot be replaced: name a folder inside it."
+        return "is a mount point, which cannot be replaced: choose a folder inside it."
     if path.is_dir() and kind.suffix is not None:
         return "is a folder and this format writes a file: it will not be replaced."
     if not path.is_dir() and kind.suffix is None:
@@ -86,7 +88,7 @@ def _reason_not_to_write(link: Path, path: Path, kind: Kind, overwrite: bool) ->
     if path.is_dir() and not any(path.iterdir()):
         return None
     if not overwrite:
-        return f"exists; {kind.overwrite} replaces {kind.name}, and nothing else."
+        return f"exists; {kind.overwrite} replaces only {kind.name}."
     return _reason_not_to_replace(path, kind)
 
 
@@ -100,13 +102,13 @@ def _reason_not_to_replace(path: Path, kind: Kind) -> str | None:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         return (
             f"holds {kind.name} and other files, which would be lost: {named}{more}. "
-            "Move them, or name another folder."
+            "Move them or choose another folder."
         )
     return None
 
 
 def _entries(folder: Path) -> set[str]:
-    """Relative names of all files, links and empty folders below `folder`."""
+    """Returns the relative names of all files, links and empty folders below `folder`."""
     found = set()
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
@@ -119,16 +121,17 @@ def _entries(folder: Path) -> set[str]:
 
 @contextlib.contextmanager
 def whole(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
-    """Yields a name beside `path` to write to; it becomes `path` once the body has succeeded.
+    """Yields a temporary path beside `path`, which is renamed to `path` if the body succeeds.
 
-    If the body fails or is interrupted, what was at `path` is still there, and nothing else is.
+    If the body fails or is interrupted, `path` is unchanged and nothing is left beside it.
 
     Args:
-        path: What to write, absolute.
-        check: Called again before `path` is replaced, as the body may have taken long.
+        path: The absolute path of the output.
+        check: Called before `path` is replaced, because `path` may have changed since the body
+            began. Raises an error to keep `path` as it is.
 
     Raises:
-        OSError: `path` cannot be written, or the disk is full.
+        OSError: If `path` cannot be written, or the disk is full.
     """
     with contextlib.ExitStack() as cleanup:
         try:
@@ -149,7 +152,7 @@ def whole(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Pa
 
 
 def _scratch_folder(path: Path, cleanup: contextlib.ExitStack) -> Path:
-    """Makes a folder beside `path`; `cleanup` removes it, and folders above it if left empty."""
+    """Makes a folder beside `path`. `cleanup` removes it, and new parent folders if empty."""
     new = [parent for parent in path.parents if not parent.exists()]
     for parent in reversed(new):
         parent.mkdir(exist_ok=True)
@@ -165,7 +168,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _put_in_place(written: Path, path: Path) -> None:
-    """Renames `written` to `path`; a folder there that is not empty ends up in the scratch."""
+    """Renames `written` to `path`. Moves a non-empty folder at `path` into the scratch folder."""
     try:
         os.replace(written, path)
         return
@@ -185,7 +188,7 @@ def _put_in_place(written: Path, path: Path) -> None:
 
 
 def _exchanged(a: Path, b: Path) -> bool:
-    """Exchanges two paths in one step, where the system can; returns whether it did."""
+    """Exchanges two paths atomically. Returns False if the system cannot."""
     try:
         renameat2 = ctypes.CDLL(None).renameat2
     except (OSError, AttributeError):
@@ -195,7 +198,7 @@ def _exchanged(a: Path, b: Path) -> bool:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Content must reach the disk before the new name does."""
+    """Flushes all files: after a crash, the new name must not refer to missing content."""
     files = path.rglob("*") if path.is_dir() else [path]
     for file in files:
         if file.is_file():
@@ -204,16 +207,20 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _disk_full(error: Exception) -> int | None:
-    """The code of a full disk, which libraries in C++ report in words only."""
+    """Returns the error code if `error` reports a full disk.
+
+    C++ libraries report it in the text of the message only.
+    """
     if isinstance(error, OSError):
         return error.errno if error.errno in _DISK_FULL else None
-    said = f"{error} {error.__cause__}"
-    return next((code for code in _DISK_FULL if os.strerror(code) in said), None)
+    message = f"{error} {error.__cause__}"
+    return next((code for code in _DISK_FULL if os.strerror(code) in message), None)
 
 
 def _unwritable(path: Path, code: int | None) -> OSError:
     reason = os.strerror(code) if code else "the folder cannot be made"
-    # The class is the one that belongs to the code; its message is this sentence alone.
+    # `OSError(code, "")` is of the subclass for the code. `errno` is set afterwards, to keep it out
+    # of the message.
     error = type(OSError(code, ""))(f"'{path}' cannot be written: {reason}. Nothing was changed.")
     error.errno = code
     return error

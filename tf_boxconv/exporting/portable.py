@@ -1,8 +1,8 @@
-"""Calls a model with its box convolutions in portable form and its boxes as constants.
+"""Calls a model on the portable path, with the boxes of its layers as constants.
 
-TensorFlow's backend finds this module on the call stack while the model is traced, and runs every
-box convolution in portable form (`tf_boxconv.backends.exporters`). The layers' boxes are fixed
-here: where the size of the planes is known too, the graph then holds the finished matrices.
+The TensorFlow backend takes the portable path because `tf_boxconv.backends.exporters` finds this
+module on the call stack. With constant boxes and a known size of the planes, the traced graph
+contains the coverage matrices instead of the operations that compute them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 
 
 def call(model: keras.Model, *args, **kwargs):
-    """Returns `model(*args, **kwargs)` without the compiled operators, for inference.
-
-    Call it while a `tf.function` is traced.
-    """
+    """Returns `model(*args, **kwargs)` without compiled operators; call it in a `tf.function`."""
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, BaseBoxConv2D)]
     for layer in layers:
         layer._convolve_boxes = functools.partial(
-            layer._convolve_boxes, boxes=_present_boxes(layer)
+            layer._convolve_boxes, boxes=_current_boxes(layer)
         )
     try:
         return model(*args, **kwargs)
@@ -33,6 +30,6 @@ def call(model: keras.Model, *args, **kwargs):
             del layer._convolve_boxes
 
 
-def _present_boxes(layer: BaseBoxConv2D) -> np.ndarray:
-    with tf.init_scope():
+def _current_boxes(layer: BaseBoxConv2D) -> np.ndarray:
+    with tf.init_scope():  # Leaves the graph that is being traced.
         return np.array(layer.boxes)

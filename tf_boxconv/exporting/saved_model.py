@@ -1,4 +1,7 @@
-"""SavedModels with the compiled operators, or portable ones, from which all other formats start."""
+"""Writes SavedModels with the compiled operators, and portable ones.
+
+All other formats are converted from a portable SavedModel.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +31,21 @@ def write_native(model: keras.Model, folder: Path, signature=None) -> None:
 
 
 def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
-    """Writes `model` with the same signature and TensorFlow's own operations only."""
+    """Writes `model` with the same signature, using only TensorFlow's own operations."""
     _write(model, functools.partial(portable.call, model), folder, signature)
     left = saved_model_graph.custom_ops(folder)
     if left:
         raise ValueError(
-            "`model` calls a concrete function that was traced with the compiled operators in it "
-            "and cannot be traced again: `get_concrete_function` made it, or it was loaded from a "
-            "SavedModel. Call the tf.function or the layer itself instead. Received: model "
+            "`model` calls a concrete function that was traced with the compiled operators and "
+            "cannot be traced again: it comes from `get_concrete_function` or from a SavedModel. "
+            "Call the tf.function or the layer itself instead. Received: model "
             f"'{model.name}' with ops {', '.join(left)}"
         )
     _write_description(model, folder)
 
 
 def _write(model: keras.Model, call: Callable, folder: Path, signature) -> None:
-    """Does what `model.export` does with `call` in the place of `model`, traced anew."""
+    """Exports `call` as `model.export` exports `model`."""
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
@@ -52,12 +55,13 @@ def _write(model: keras.Model, call: Callable, folder: Path, signature) -> None:
 
 
 def _traced_anew(model: keras.Model, call: Callable) -> Callable:
-    """Returns `call` as a function in whose trace every inner `tf.function` is traced once more.
+    """Returns a function that calls `call` and traces every inner `tf.function` again.
 
-    TensorFlow would otherwise reuse graphs of earlier traces, with the compiled operators in them.
-    It does not reuse a graph from outside a scope whose devices are chosen by a function.
+    TensorFlow would otherwise reuse graphs from earlier traces, which contain the compiled
+    operators. The device scope prevents that: inside a scope with a device function, TensorFlow
+    does not reuse graphs that were traced outside of it.
     """
-    # As `predict` does. Layers such as RandomFlip would otherwise take their default, training.
+    # As in `predict`. The default of some layers, such as RandomFlip, is training mode.
     inference = {"training": False} if model._call_has_training_arg else {}
 
     def serve(*args, **kwargs):
@@ -81,7 +85,7 @@ def own_files(folder: Path) -> set[str]:
 
 
 def _write_description(model: keras.Model, folder: Path) -> None:
-    # TensorFlow's own place for files that no op reads; servers ignore what they do not know there.
+    # TensorFlow's folder for additional files. Servers ignore files that they do not know there.
     extra = folder / "assets.extra"
     extra.mkdir()
     text = json.dumps(description.describe(model), indent=1)
@@ -90,12 +94,12 @@ def _write_description(model: keras.Model, folder: Path) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class FrozenSignature:
-    """A signature as one graph: weights are constants, functions are inlined.
+    """A signature as a single graph, with weights as constants and functions inlined.
 
     Attributes:
         graph_def: The graph.
-        inputs: Tensors of the graph by their names in the signature.
-        outputs: Likewise.
+        inputs: The graph's input tensors, by their names in the signature.
+        outputs: The graph's output tensors, by their names in the signature.
     """
 
     graph_def: graph_pb2.GraphDef
@@ -107,7 +111,7 @@ def frozen_signature(folder: Path) -> FrozenSignature:
     """Freezes the default signature of a SavedModel."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    loaded = tf.saved_model.load(str(folder))  # Holds the variables: signatures do not.
+    loaded = tf.saved_model.load(str(folder))  # Keeps the variables alive; signatures do not.
     signature = loaded.signatures[SIGNATURE]
     specs = signature_inputs(signature)
     names = sorted(signature.structured_outputs)
@@ -121,7 +125,7 @@ def frozen_signature(folder: Path) -> FrozenSignature:
     if len(frozen.inputs) > len(specs):
         raise ValueError(
             "`model` must not need resources other than weights in this format, such as the tables "
-            "of StringLookup layers: export the part of the model that follows them. Received: "
+            "of StringLookup layers: export the part of the model after these layers. Received: "
             + ", ".join(tensor.name for tensor in frozen.inputs[len(specs) :])
         )
     return FrozenSignature(
@@ -132,6 +136,6 @@ def frozen_signature(folder: Path) -> FrozenSignature:
 
 
 def signature_inputs(signature) -> list[tf.TensorSpec]:
-    """The inputs of a signature by name."""
+    """Returns the inputs of a signature, sorted by name."""
     specs = signature.structured_input_signature[1]
     return [tf.TensorSpec(s.shape, s.dtype, name) for name, s in sorted(specs.items())]

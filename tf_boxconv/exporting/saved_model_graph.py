@@ -1,4 +1,4 @@
-"""What ops a SavedModel needs, read from the file, without loading it."""
+"""Reads the ops and files of a SavedModel from its protocol buffer, without loading the model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-# The names of this package's ops begin with it.
+# The prefix of this package's custom ops.
 PREFIX = "BoxConv>"
 
 
@@ -19,7 +19,7 @@ def _meta_graphs(folder: Path):
 
 
 def files(folder: Path) -> set[str]:
-    """Names of the files and empty folders that TensorFlow wrote for a SavedModel."""
+    """Returns the names of the files and empty folders that TensorFlow wrote for a SavedModel."""
     folder = Path(folder)
     found = {"saved_model.pb", "fingerprint.pb", "variables", "variables/variables.index", "assets"}
     found.update(
@@ -31,7 +31,7 @@ def files(folder: Path) -> set[str]:
 
 
 def nodes(folder: Path) -> Iterator[node_def_pb2.NodeDef]:
-    """All nodes of a SavedModel, those of its functions included."""
+    """Yields all nodes of a SavedModel, including those of its functions."""
     for meta_graph in _meta_graphs(folder):
         yield from meta_graph.graph_def.node
         for function in meta_graph.graph_def.library.function:
@@ -39,10 +39,10 @@ def nodes(folder: Path) -> Iterator[node_def_pb2.NodeDef]:
 
 
 def op_types(folder: Path) -> set[str]:
-    """The types of all ops in a SavedModel."""
+    """Returns the types of all ops in a SavedModel."""
     return {node.op for node in nodes(folder)}
 
 
 def custom_ops(folder: Path) -> list[str]:
-    """The types of the ops that need this package's library."""
+    """Returns the types of this package's custom ops in a SavedModel, sorted."""
     return sorted(op for op in op_types(folder) if op.startswith(PREFIX))

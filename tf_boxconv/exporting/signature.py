@@ -1,4 +1,4 @@
-"""What a model must be to be exported, and the shapes of its inputs."""
+"""Checks that a model can be exported, and determines the shapes of its inputs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def require_weights(model: Any, input_shape: Sequence[int | None] | None) -> Non
         raise TypeError(f"`model` must be a keras.Model. Received: model={model!r}")
     if not model.built:
         raise ValueError(
-            f"`model` must be built before it is exported: call it once, or give it a keras.Input. "
+            f"`model` must be built before it is exported: call it once, or add a keras.Input. "
             f"Received: model '{model.name}', not built"
         )
-    # A subclassed model's inputs are those of its first call, unless `input_shape` tells them.
+    # The inputs of a subclassed model are known from its first call, or from `input_shape`.
     if hasattr(model, "inputs") or getattr(model, "_called", True):
         return
     unbuilt = [layer.name for layer in model._flatten_layers(include_self=False) if not layer.built]
@@ -36,20 +36,23 @@ def require_weights(model: Any, input_shape: Sequence[int | None] | None) -> Non
 
 
 def require_flat_outputs(model: keras.Model) -> None:
-    """Raises unless the outputs, where they are known, are what a signature can hold."""
+    """Raises if the outputs are nested, which signatures do not allow.
+
+    The outputs of a subclassed model are unknown and not checked.
+    """
     outputs = getattr(model, "_outputs_struct", None)
     values = outputs.values() if isinstance(outputs, Mapping) else outputs
     if not isinstance(values, Iterable) or isinstance(values, keras.KerasTensor):
         return
     if not all(isinstance(value, keras.KerasTensor) for value in values):
         raise ValueError(
-            "The outputs of `model` must be a tensor, or a list or dict of tensors, not nested "
-            f"any deeper. Received: model '{model.name}' with outputs {outputs}"
+            "The outputs of `model` must be a tensor, or a list or dict of tensors that is not "
+            f"nested. Received: model '{model.name}' with outputs {outputs}"
         )
 
 
 def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None):
-    """The input signature for Keras's export; `None` leaves it to the model."""
+    """Returns the input signature for the export; `None` if `input_shape` is `None`."""
     if input_shape is None:
         return None
     shape = _checked_shape(input_shape)
@@ -61,8 +64,9 @@ def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None
     )
     if len(inputs) > 1 or not fits:
         raise ValueError(
-            "`input_shape` must fill in what the model's one input leaves open. Received: "
-            f"input_shape={shape}, a model with inputs of shapes {[tuple(i.shape) for i in inputs]}"
+            "`input_shape` must fit the model's input and set its undefined sizes; the model must "
+            f"have one input. Received: input_shape={shape}, a model with inputs of shapes "
+            f"{[tuple(i.shape) for i in inputs]}"
         )
     if own is None:
         return [keras.InputSpec(shape=shape, dtype=model.input_dtype)]

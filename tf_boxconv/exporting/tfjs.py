@@ -1,7 +1,7 @@
-"""TensorFlow.js: a graph model, `model.json` and weights in shards.
+"""Writes TensorFlow.js graph models: `model.json` and binary files with the weights.
 
-Written here, not by the converter of the package `tensorflowjs`: its pinned dependencies contradict
-those of TensorFlow 2.21, and the format is a GraphDef in JSON with the constants moved to files.
+The format is a GraphDef in JSON whose constants are in separate files. The converter of the package
+`tensorflowjs` is not used because its pinned dependencies conflict with those of TensorFlow 2.21.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tf_boxconv.exporting.saved_model import FrozenSignature, frozen_signature
 from tf_boxconv.version import __version__
 
 SHARD_BYTES = 4 << 20
-# TensorFlow.js has no other numbers; what a type becomes there.
+# TensorFlow.js has the numeric types float32 and int32. Other types are converted to these.
 _TYPES = {
     **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
     **dict.fromkeys(("int64", "int8", "uint8"), "int32"),
 }
-# Where a TensorProto keeps values of those types.
+# The fields of a TensorProto that contain values.
 _VALUE_FIELDS = ("tensor_content", "half_val", "float_val", "double_val", "int_val", "int64_val")
 _VALUE_FIELDS += ("bool_val",)
 _SUPPORTED = ("float32", "int32", "bool")
@@ -65,7 +65,7 @@ def own_files(folder: Path) -> set[str]:
 
 
 def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:
-    """What the outputs need: no assertions, no control edges, nothing that only they need."""
+    """Returns the nodes that the outputs depend on, without control edges and assertions."""
     nodes = {node.name: node for node in frozen.graph_def.node}
     tensors = [*frozen.inputs.values(), *frozen.outputs.values()]
     needed, pending = set(), [tensor.op.name for tensor in tensors]
@@ -85,7 +85,7 @@ def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:
 
 
 def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
-    """Takes the values of the constants out of the graph."""
+    """Removes the values of constants from the graph and returns them by the name of the node."""
     weights = {}
     for node in graph.node:
         if node.op == "Const":
@@ -97,16 +97,17 @@ def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
 
 
 def _supported(name: str, value: np.ndarray) -> np.ndarray:
-    """A constant in a type that TensorFlow.js has."""
+    """Converts a constant to a type that TensorFlow.js supports."""
     dtype = _TYPES.get(value.dtype.name, value.dtype.name)
     if dtype not in _SUPPORTED:
         raise ValueError(
-            f'format="tfjs" holds numbers and truth values only. Received: constant {name!r} of '
-            f"type {value.dtype.name}"
+            f'format="tfjs" supports constants of numbers and booleans only. Received: constant '
+            f"{name!r} of type {value.dtype.name}"
         )
     if value.dtype == np.int64:
+        # Larger integers are ends of slices that mean "to the end": any large number will do.
         limits = np.iinfo(np.int32)
-        value = np.clip(value, limits.min, limits.max)  # Beyond are ends of slices: "to the end".
+        value = np.clip(value, limits.min, limits.max)
     return value.astype(dtype)
 
 
@@ -127,7 +128,7 @@ def _tensor_info(tensor: tf.Tensor) -> dict[str, Any]:
 
 
 def _write_shards(folder: Path, weights: dict[str, np.ndarray]) -> list[str]:
-    """Writes all values one after the other, cut into files; returns their names."""
+    """Concatenates all values and writes them in files of `SHARD_BYTES`. Returns their names."""
     data = b"".join(np.ascontiguousarray(value).tobytes() for value in weights.values())
     count = max(1, -(-len(data) // SHARD_BYTES))
     names = [f"group1-shard{i + 1}of{count}.bin" for i in range(count)]

@@ -1,4 +1,4 @@
-"""Keras layers built on box convolution."""
+"""Keras layers with learnable boxes."""
 
 from tf_boxconv.layers.box_bottleneck import BoxBottleneck
 from tf_boxconv.layers.box_conv2d import BoxConv2D

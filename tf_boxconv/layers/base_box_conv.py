@@ -1,4 +1,7 @@
-"""What the box convolution layers share: the box weight, its unit, its checks."""
+"""The base class of the box convolution layers. It owns the boxes and their scale.
+
+The layers store boxes as `pixels / scale`; the public API takes and returns pixels.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from tf_boxconv.ops.arguments import (
     standardize_implementation,
     standardize_normalization,
     standardize_strides,
-    strided_shape,
 )
 from tf_boxconv.ops.box_conv import box_conv2d
 
@@ -28,8 +30,8 @@ from tf_boxconv.ops.box_conv import box_conv2d
 class BaseBoxConv2D(keras.layers.Layer):
     """Abstract layer that owns boxes `[channels, depth_multiplier, 4]` (private).
 
-    Subclasses call `_build_boxes` from `build` and `_convolve_boxes` from `call`. The arguments
-    are described in `DepthwiseBoxConv2D`.
+    Subclasses call `_build_boxes` in `build` and `_convolve_boxes` in `call`. See
+    `DepthwiseBoxConv2D` for the arguments.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class BaseBoxConv2D(keras.layers.Layer):
         """The boxes as a tensor `[channels, depth_multiplier, 4]`, in pixels.
 
         The last axis is `(y_min, x_min, y_max, x_max)`, relative to the centre of the output
-        pixel. The dtype is float32, or float64 where the layer computes in float64.
+        pixel. The dtype is float64 if the layer computes in float64, and float32 otherwise.
         """
         self._check_built("boxes")
         return self._scale.to_pixels(ops.convert_to_tensor(self._boxes))
@@ -85,7 +87,7 @@ class BaseBoxConv2D(keras.layers.Layer):
     def set_boxes(self, boxes):
         """Sets the boxes.
 
-        They are taken as they are: `boxes_constraint` acts after the next step of an optimizer.
+        This does not apply `boxes_constraint`, which acts after the next update by an optimizer.
 
         Args:
             boxes: array `[channels, depth_multiplier, 4]` of `(y_min, x_min, y_max, x_max)` in
@@ -102,40 +104,39 @@ class BaseBoxConv2D(keras.layers.Layer):
 
     @property
     def scale(self):
-        """Pixels per unit of the stored box weight, `(scale_y, scale_x)`.
+        """Pixels per unit of the stored boxes, a pair of floats `(scale_y, scale_x)`.
 
-        In a new layer it is `max_size`, so that learning rates that suit other weights move edges
-        at a useful speed on planes of any size. It is a non-trainable weight, and is loaded and
-        copied together with the boxes.
+        It equals `max_size` in a new layer. Learning rates that suit other weights then move edges
+        at a useful speed, whatever the size of the planes. The scale is a non-trainable weight,
+        which is saved, loaded and copied together with the boxes.
         """
         self._check_built("scale")
         return self._scale.current()
 
     def _check_built(self, name):
         if self._scale is None:
-            # PyTorch, where layers are modules, puts a message of its own in this one's place.
+            # On PyTorch, `torch.nn.Module` replaces this message by one of its own.
             raise AttributeError(f"You must build the layer before accessing `{name}`.")
 
     def _build_boxes(self, input_shape):
-        """Creates the box weight for an input of this shape; returns the number of channels."""
+        """Creates the boxes for inputs of this shape. Returns the number of channels."""
         channels, *size = self.check_input_shape(input_shape, channels_required=True)
         max_size = self.max_size
         if max_size is None:
             if None in size:
                 raise ValueError(
                     f"`max_size` must be given to layer '{self.name}', because the spatial size "
-                    f"of its input is unknown when it is built. Received: "
-                    f"input_shape={tuple(input_shape)}, max_size=None. Pass "
-                    "max_size=(height, width), the size in pixels of the planes the layer will "
-                    "typically see; larger and smaller ones work as well."
+                    f"of its input is unknown. Received: input_shape={tuple(input_shape)}, "
+                    "max_size=None. Pass max_size=(height, width), the typical size of the "
+                    "inputs in pixels; inputs of other sizes work as well."
                 )
             max_size = tuple(max(1, length) for length in size)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={self._channel_axis: channels})
         self._plane_size = max_size
         shape = (channels, self.depth_multiplier, 4)
-        # Half types cannot hold a coordinate, under whatever dtype policy.
+        # Half types cannot represent coordinates, so boxes are float32 under half policies too.
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        # Box weights are stored as pixels / max_size, so that a step of Adam moves an edge by about
+        # The scale is `max_size`, so that a step of Adam moves an edge by about
         # learning_rate * max_size pixels. docs/notes/coordinate_scale.md compares other factors.
         scale = BoxScale(self, max_size, shape, dtype)
         self._scale_weight = scale.weight
@@ -172,7 +173,7 @@ class BaseBoxConv2D(keras.layers.Layer):
             )
 
     def _convolve_boxes(self, inputs, boxes=None):
-        """Applies the layer's boxes, or other `boxes` in pixels, to `inputs`."""
+        """Averages `inputs` over the layer's boxes, or over other `boxes` in pixels."""
         boxes = self.boxes if boxes is None else boxes
         # The dtype policy may have changed since the layer was built.
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
@@ -189,8 +190,8 @@ class BaseBoxConv2D(keras.layers.Layer):
         if self.bias is not None:
             shape = [1, 1, 1, 1]
             shape[self._channel_axis] = self.bias.shape[0]
-            # Not `ops.add`: with the TensorFlow backend it takes a bias for one of the last axis
-            # when the width happens to equal the number of channels (Keras 3.15).
+            # Not `ops.add`: on TensorFlow it adds a channels-first bias along the last axis if the
+            # width happens to equal the number of channels (Keras 3.15).
             outputs = outputs + ops.reshape(ops.cast(self.bias, outputs.dtype), shape)
         return outputs if self.activation is None else self.activation(outputs)
 
@@ -199,7 +200,11 @@ class BaseBoxConv2D(keras.layers.Layer):
         return 3 if self.data_format == "channels_last" else 1
 
     def check_input_shape(self, input_shape, channels_required=False):
-        """Returns `(channels, height, width)` of `input_shape` or raises a `ValueError`."""
+        """Returns `(channels, height, width)` of `input_shape`, with None for unknown sizes.
+
+        Raises a `ValueError` if the rank is not 4, or if the number of channels is unknown and
+        `channels_required`.
+        """
         shape = tuple(input_shape)
         if len(shape) != 4:
             layout = "[N, H, W, C]" if self.data_format == "channels_last" else "[N, C, H, W]"
@@ -211,23 +216,19 @@ class BaseBoxConv2D(keras.layers.Layer):
         if channels is None and channels_required:
             raise ValueError(
                 f"The channels of the input of layer '{self.name}' (axis {self._channel_axis} "
-                f"with data_format='{self.data_format}') must be defined when it is built. "
-                f"Received: input_shape={shape}"
+                f"with data_format='{self.data_format}') must be defined. Received: "
+                f"input_shape={shape}"
             )
         height, width = shape[1:3] if self.data_format == "channels_last" else shape[2:]
         return channels, height, width
 
-    def _output_shape(self, input_shape, channels):
-        self.check_input_shape(input_shape)
-        return strided_shape(input_shape, self.strides, channels, self.data_format)
-
     def set_weights(self, weights):
-        """Sets the weights from a list of arrays, as `get_weights` returns them."""
+        """Sets the weights from a list of arrays in the order of `get_weights`."""
         refuse_weights_without_scale(self, weights)
         super().set_weights(weights)
 
     def load_own_variables(self, store):
-        """Loads the weights, or none if the shape of one does not match."""
+        """Loads the weights. Loads none of them if the shape of one does not match."""
         values = {key: store[key] for key in store.keys()}  # noqa: SIM118 (not a mapping)
         variables = self._trainable_variables + self._non_trainable_variables
         if "scale" in values and self._scale is not None:
@@ -243,16 +244,16 @@ class BaseBoxConv2D(keras.layers.Layer):
         super().load_own_variables(values)
 
     def _with_scale_weight(self, values, variables):
-        """Converts the store of an earlier version, where the scale was not a weight."""
+        """Adds the scale to the weights of an earlier version, which stored it elsewhere."""
         values = dict(values)
-        scale = self._scale.stored(np.array(values.pop("scale")))
+        scale = self._scale.weight_value(np.array(values.pop("scale")))
         ordered = [values[str(i)] for i in range(len(values))]
         index = next(i for i, variable in enumerate(variables) if variable is self._scale_weight)
         ordered.insert(index, scale)
         return {str(i): value for i, value in enumerate(ordered)}
 
     def get_config(self):
-        """Returns the arguments of the constructor."""
+        """Returns the config of the layer."""
         config = super().get_config()
         config.update(
             {
@@ -277,16 +278,16 @@ class BaseBoxConv2D(keras.layers.Layer):
 
 
 def with_max_size(rule, max_size):
-    """Returns an initializer or constraint, one that knows `max_size` if it is of that kind."""
+    """Returns `rule.with_max_size(max_size)` if `rule` has this method, and otherwise `rule`."""
     return rule.with_max_size(max_size) if hasattr(rule, "with_max_size") else rule
 
 
 def refuse_weights_without_scale(layer, weights):
-    """Raises a `ValueError` for a list made before `scale` was a weight."""
+    """Raises a `ValueError` if one array is missing, as in lists from before `scale` existed."""
     if len(weights) == len(layer.weights) - 1:
         raise ValueError(
             f"`weights` must hold {len(layer.weights)} arrays for layer '{layer.name}': "
             f"{', '.join(weight.name for weight in layer.weights)}. Received: {len(weights)} "
-            "arrays. Lists made before `scale` was a weight lack it; insert the layer's own if "
-            "the layer is built on planes of the same size."
+            "arrays. Lists from earlier versions of tf_boxconv have no `scale`. Insert that of the "
+            "layer if the layer is built on planes of the same size."
         )

@@ -1,4 +1,4 @@
-"""The residual block of box convolutions."""
+"""`BoxBottleneck`: a residual block around a depthwise box convolution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_boxconv.ops.arguments import standardize_count, standardize_data_format
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
 class BoxBottleneck(keras.layers.Layer):
-    """Residual block around box convolutions, with as many output as input channels.
+    """Residual block of a 1x1 convolution and a depthwise box convolution.
 
     The block computes
 
@@ -25,61 +25,73 @@ class BoxBottleneck(keras.layers.Layer):
         context = dropout(batch_norm(boxes(reduced)))         # channels
         outputs = activation(inputs + context)
 
-    where `boxes` is a `DepthwiseBoxConv2D` with `depth_multiplier` boxes a channel, which brings
-    the channels back to what they were. The 1x1 convolution mixes channels, the boxes gather
-    context from as far away as they like.
+    where `boxes` is a `DepthwiseBoxConv2D` with `depth_multiplier` boxes per channel, so that the
+    output has as many channels as the input. The 1x1 convolution mixes channels. The boxes gather
+    context from any distance.
+
+    See `DepthwiseBoxConv2D` for details of the arguments for boxes.
 
     Args:
-        depth_multiplier: int, the number of boxes for each reduced channel, and the factor by
-            which the channels are reduced. The channels of the input must be divisible by it. All
-            other arguments are keyword-only.
+        depth_multiplier: int, the number of boxes for each channel after the 1x1 convolution,
+            which divides the number of channels by `depth_multiplier`. The input's channels must
+            be divisible by it. All other arguments are keyword-only.
         data_format: string, either `"channels_last"` or `"channels_first"`. Both run on the
-            CPU. It defaults to the `image_data_format` value found in your Keras config file.
-        normalization: `"area"`, `"valid"` or `None`: what the sum over a box is divided by. Not
-            to be confused with the two batch normalizations.
-        max_size: int or tuple/list of 2 integers `(height, width)`: the size in pixels of the
-            planes that the boxes are meant for. `None` takes the spatial size of the input that
-            the block is built with; where that is unknown, `max_size` is required.
+            CPU and on GPUs. It defaults to the `image_data_format` value found in your Keras
+            config file.
+        normalization: The divisor of the sum over a box: `"area"` (of the box), `"valid"` (the
+            area of its part inside the image) or `None` (no division). It does not affect the
+            batch normalizations.
+        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
+            planes that the boxes are meant for. `None` uses the spatial size of the input that
+            the block is built with. If that size is unknown, `max_size` is required.
         activation: Activation function, applied after the 1x1 convolution and to the sum. If
             `None`, no activation is applied.
-        rate: float between 0 and 1, the part of the context that is dropped in training.
-        momentum: Momentum of the moving averages of the batch normalizations.
-        epsilon: Small float added to the variance in the batch normalizations.
+        rate: float between 0 and 1, the fraction of the context to drop during training.
+        momentum: Momentum for the moving averages of both batch normalizations.
+        epsilon: Small float added to the variance in both batch normalizations to avoid dividing
+            by zero.
         boxes_initializer: Initializer for the boxes, in pixels.
         kernel_initializer: Initializer for the 1x1 convolution.
         boxes_regularizer: Optional regularizer for the boxes, in pixels.
         kernel_regularizer: Optional regularizer for the 1x1 convolution.
-        boxes_constraint: Optional projection of the boxes, in pixels, after each step of an
-            optimizer.
+        boxes_constraint: Optional projection function to be applied to the boxes, in pixels,
+            after being updated by an `Optimizer`.
         implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
-            the framework's own operations, more slowly. Exports do not need it: they choose by
-            themselves.
-
-    `DepthwiseBoxConv2D` says more about the arguments that concern boxes.
+            operations of the framework, more slowly. Exports do not need it: they use the
+            portable path whenever their runtime requires it.
 
     Call arguments:
-        inputs: the input tensor.
-        training: bool, whether the batch normalizations use the statistics of the batch and the
-            dropout drops.
+        inputs: Input tensor.
+        training: Python boolean indicating whether the batch normalizations and the dropout
+            behave in training mode or in inference mode.
 
     Attributes:
-        boxes: The boxes in pixels, a tensor `(channels / depth_multiplier, depth_multiplier, 4)`.
+        boxes: The boxes in pixels, a tensor with shape
+            `(channels / depth_multiplier, depth_multiplier, 4)`. Use `box_conv.set_boxes` to
+            change them.
+        box_conv: The `DepthwiseBoxConv2D`.
 
     Input shape:
-        A 4D tensor `(batch, height, width, channels)` if `data_format="channels_last"`, else
-        `(batch, channels, height, width)`.
+        A 4D tensor with shape `(batch, height, width, channels)` if
+        `data_format="channels_last"`, or `(batch, channels, height, width)` if
+        `data_format="channels_first"`.
 
     Output shape:
-        The same as the input's.
+        Same shape as the input.
+
+    Raises:
+        ValueError: For an invalid argument, if the channels are not divisible by
+            `depth_multiplier`, or if `max_size` is missing and the spatial size of the input is
+            unknown.
 
     Example:
     >>> x = np.random.rand(4, 48, 48, 64)
     >>> y = tf_boxconv.layers.BoxBottleneck(depth_multiplier=4)(x)
-    >>> print(y.shape)
+    >>> tuple(y.shape)
     (4, 48, 48, 64)
 
     Reference:
-        Burkov & Lempitsky, Deep Neural Networks with Box Convolutions, NeurIPS 2018.
+    - Burkov and Lempitsky, "Deep Neural Networks with Box Convolutions" (NeurIPS 2018)
     """
 
     def __init__(
@@ -128,7 +140,7 @@ class BoxBottleneck(keras.layers.Layer):
         self.box_norm = self._batch_norm("box_norm")
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.supports_jit = self.box_conv.supports_jit
-        # They did not exist when `trainable` was set.
+        # `Layer.__init__` set `trainable` before these layers existed.
         for layer in (self.box_conv, self.dropout, self.reduce_norm, self.box_norm):
             layer.trainable = self.trainable
 
@@ -147,13 +159,13 @@ class BoxBottleneck(keras.layers.Layer):
 
     @property
     def boxes(self):
-        """The boxes as a tensor, in pixels; `box_conv.set_boxes` sets them."""
+        """The boxes in pixels, a tensor `[channels / depth_multiplier, depth_multiplier, 4]`."""
         return self.box_conv.boxes
 
     def build(self, input_shape):
         """Creates the weights of the block."""
         input_shape = tuple(input_shape)
-        # The box layer would complain of the reduced shape; the caller knows the input's.
+        # Checked here, so that an error shows the shape of the input and not the reduced shape.
         channels, *_ = self.box_conv.check_input_shape(input_shape, channels_required=True)
         if channels % self.depth_multiplier:
             raise ValueError(
@@ -183,11 +195,11 @@ class BoxBottleneck(keras.layers.Layer):
         reduced = self._activate(self.reduce_norm(reduced, training=training))
         context = self.box_norm(self.box_conv(reduced), training=training)
         context = self.dropout(context, training=training)
-        # The layers within keep the policy that the block was made with.
+        # The inner layers keep the dtype policy that the block was created with.
         return self._activate(inputs + ops.cast(context, self.compute_dtype))
 
     def set_weights(self, weights):
-        """Sets the weights from a list of arrays, as `get_weights` returns them."""
+        """Sets the weights from a list of arrays in the order of `get_weights`."""
         refuse_weights_without_scale(self, weights)
         super().set_weights(weights)
 
@@ -200,7 +212,7 @@ class BoxBottleneck(keras.layers.Layer):
         return tuple(input_shape)
 
     def get_config(self):
-        """Returns the arguments of the constructor."""
+        """Returns the config of the block."""
         config = super().get_config()
         boxes = self.box_conv.get_config()
         passed_on = (

@@ -1,4 +1,4 @@
-"""Box convolution: boxes under every channel, mixed by learned weights."""
+"""`BoxConv2D`: averages each channel over boxes, then mixes the responses with learned weights."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ from keras import initializers, regularizers
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.layers.conv2d_arguments import refuse_positional_arguments
 from tf_boxconv.layers.mixing import mix_channels
-from tf_boxconv.ops.arguments import standardize_count
+from tf_boxconv.ops.arguments import standardize_count, strided_shape
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
 class BoxConv2D(BaseBoxConv2D):
-    """2D box convolution layer, which takes the place of `keras.layers.Conv2D`.
+    """2D box convolution layer, a replacement for `keras.layers.Conv2D` of any kernel size.
 
-    The layer averages each input channel over `depth_multiplier` boxes (see
-    `DepthwiseBoxConv2D`), then mixes the `channels * depth_multiplier` responses with learned
-    weights, as a 1x1 convolution does, and adds a bias. Each of its `filters` is thus a
-    convolution whose kernel is a weighted sum of boxes of any size, and neither the number of
-    parameters nor the cost depends on that size.
+    The layer averages each input channel over `depth_multiplier` boxes, as `DepthwiseBoxConv2D`
+    does. It then mixes the `channels * depth_multiplier` responses with learned weights, as a 1x1
+    convolution does, and adds a bias. Each filter is thus a convolution whose kernel is a weighted
+    sum of boxes. Neither the number of parameters nor the cost depends on the size of the boxes.
 
-    To put it in the place of a `Conv2D`, keep `filters`, `strides`, `activation`, `use_bias` and
-    the arguments that concern `kernel` and `bias`, and leave out `kernel_size`, `padding` and
-    `dilation_rate`:
+    To replace a `Conv2D`, keep `filters`, `strides`, `activation`, `use_bias` and the arguments
+    for the kernel and the bias. Leave out `kernel_size`, `padding` and `dilation_rate`:
 
         keras.layers.Conv2D(32, 7, strides=2, padding="same", activation="relu")
         tf_boxconv.layers.BoxConv2D(32, strides=2, activation="relu")
 
-    Both have the same output shape. Boxes learn their sizes, and the input counts as zero outside
-    the image, as with `padding="same"`. All arguments after `filters` are keyword-only.
+    Both have the same output shape. Boxes learn their sizes. The input is zero outside the image,
+    as with `padding="same"`.
+
+    See `DepthwiseBoxConv2D` for details of the arguments for boxes.
 
     Args:
         filters: int, the dimension of the output space (the number of filters in the
-            convolution).
+            convolution). All other arguments are keyword-only.
         depth_multiplier: int, the number of boxes for each input channel. All filters share
             them.
         strides: int or tuple/list of 2 integers `(stride_y, stride_x)`.
         data_format: string, either `"channels_last"` or `"channels_first"`. Both run on the
-            CPU. It defaults to the `image_data_format` value found in your Keras config file.
-        normalization: `"area"`, `"valid"` or `None`: what the sum over a box is divided by.
-        max_size: int or tuple/list of 2 integers `(height, width)`: the size in pixels of the
-            planes that the boxes are meant for, NOT the size of a kernel. `None` takes the
-            spatial size of the input that the layer is built with; where that is unknown,
+            CPU and on GPUs. It defaults to the `image_data_format` value found in your Keras
+            config file.
+        normalization: The divisor of the sum over a box: `"area"` (of the box), `"valid"` (the
+            area of its part inside the image) or `None` (no division).
+        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
+            planes that the boxes are meant for. This is NOT the size of a kernel. `None` uses the
+            spatial size of the input that the layer is built with. If that size is unknown,
             `max_size` is required.
         activation: Activation function. If `None`, no activation is applied.
         use_bias: bool, if `True`, bias will be added to the output.
@@ -53,35 +55,43 @@ class BoxConv2D(BaseBoxConv2D):
         kernel_regularizer: Optional regularizer for the mixing weights.
         bias_regularizer: Optional regularizer for the bias vector.
         activity_regularizer: Optional regularizer function for the output.
-        boxes_constraint: Optional projection of the boxes, in pixels, after each step of an
-            optimizer.
+        boxes_constraint: Optional projection function to be applied to the boxes, in pixels,
+            after being updated by an `Optimizer`.
         kernel_constraint: Optional projection function to be applied to the mixing weights
             after being updated by an `Optimizer`.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
         implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
-            the framework's own operations, more slowly. Exports do not need it: they choose by
-            themselves.
-
-    `DepthwiseBoxConv2D` says more about the arguments that concern boxes.
+            operations of the framework, more slowly. Exports do not need it: they use the
+            portable path whenever their runtime requires it.
 
     Attributes:
-        boxes: The boxes in pixels, a tensor `(channels, depth_multiplier, 4)`.
-        kernel: The mixing weights, a variable `(channels * depth_multiplier, filters)`.
-        scale: Pixels per unit of the stored box weight, `(scale_y, scale_x)`.
+        boxes: The boxes in pixels, a tensor with shape `(channels, depth_multiplier, 4)`. Use
+            `set_boxes` to change them.
+        kernel: The mixing weights, a variable with shape
+            `(channels * depth_multiplier, filters)`.
+        scale: Pixels per unit of the stored boxes, a pair of floats `(scale_y, scale_x)`.
 
     Input shape:
-        A 4D tensor `(batch, height, width, channels)` if `data_format="channels_last"`, else
-        `(batch, channels, height, width)`.
+        A 4D tensor with shape `(batch, height, width, channels)` if
+        `data_format="channels_last"`, or `(batch, channels, height, width)` if
+        `data_format="channels_first"`.
 
     Output shape:
-        A 4D tensor with `filters` channels and `ceil(size / stride)` pixels along each spatial
-        axis.
+        A 4D tensor with shape `(batch, new_height, new_width, filters)` if
+        `data_format="channels_last"`, or `(batch, filters, new_height, new_width)` if
+        `data_format="channels_first"`, where `new_height = ceil(height / stride_y)` and
+        `new_width = ceil(width / stride_x)`.
+
+    Raises:
+        ValueError: For an invalid argument, or if `max_size` is missing and the spatial size of
+            the input is unknown.
+        TypeError: If there are positional arguments after `filters`.
 
     Example:
     >>> x = np.random.rand(4, 48, 48, 16)
     >>> y = tf_boxconv.layers.BoxConv2D(32, activation="relu")(x)
-    >>> print(y.shape)
+    >>> tuple(y.shape)
     (4, 48, 48, 32)
     """
 
@@ -134,7 +144,7 @@ class BoxConv2D(BaseBoxConv2D):
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
 
     def build(self, input_shape):
-        """Creates the boxes, the mixing weights and the bias."""
+        """Creates the weights of the layer."""
         channels = self._build_boxes(input_shape)
         self.kernel = self.add_weight(
             name="kernel",
@@ -148,16 +158,17 @@ class BoxConv2D(BaseBoxConv2D):
         self._build_bias(self.filters)
 
     def call(self, inputs):
-        """Applies the boxes to `inputs` and mixes their responses."""
+        """Averages `inputs` over the boxes and mixes the responses."""
         responses = self._convolve_boxes(inputs)
         return self._add_bias_and_activate(mix_channels(responses, self.kernel, self.data_format))
 
     def compute_output_shape(self, input_shape):
-        """Returns the shape of the output; dimensions may be `None`."""
-        return self._output_shape(input_shape, self.filters)
+        """Returns the shape of the output; unknown dimensions are `None`."""
+        self.check_input_shape(input_shape)
+        return strided_shape(input_shape, self.strides, self.filters, self.data_format)
 
     def get_config(self):
-        """Returns the arguments of the constructor."""
+        """Returns the config of the layer."""
         config = super().get_config()
         config.update(
             {

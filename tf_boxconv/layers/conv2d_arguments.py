@@ -1,20 +1,22 @@
-"""Help with arguments of Keras's convolution layers that box convolution layers do not have."""
+"""Errors for arguments of Keras's convolution layers that box convolution layers do not have."""
 
 from __future__ import annotations
 
-# Every argument of Conv2D, DepthwiseConv2D and SeparableConv2D that one of the box layers lacks.
+# Advice for every argument of Conv2D, DepthwiseConv2D and SeparableConv2D that a box layer lacks.
 _INSTEAD = {
     "kernel_size": "boxes learn their size, leave it out",
     "padding": 'the output always has the size of padding="same", with zeros outside the image; '
     "leave it out (keras.layers.Cropping2D crops)",
     "dilation_rate": "boxes learn how far they reach, leave it out",
-    "groups": "boxes act on each channel on its own, and DepthwiseBoxConv2D mixes no channels",
+    "groups": "use DepthwiseBoxConv2D, which mixes no channels",
     "depthwise_initializer": "for the boxes pass `boxes_initializer`",
     "depthwise_regularizer": "for the boxes pass `boxes_regularizer`",
     "depthwise_constraint": "for the boxes pass `boxes_constraint`",
-    "pointwise_initializer": "the weights that mix channels are BoxConv2D's `kernel_initializer`",
-    "pointwise_regularizer": "the weights that mix channels are BoxConv2D's `kernel_regularizer`",
-    "pointwise_constraint": "the weights that mix channels are BoxConv2D's `kernel_constraint`",
+    "pointwise_initializer": "for the weights that mix channels, BoxConv2D has "
+    "`kernel_initializer`",
+    "pointwise_regularizer": "for the weights that mix channels, BoxConv2D has "
+    "`kernel_regularizer`",
+    "pointwise_constraint": "for the weights that mix channels, BoxConv2D has `kernel_constraint`",
     "kernel_initializer": "for the boxes pass `boxes_initializer`",
     "kernel_regularizer": "for the boxes pass `boxes_regularizer`",
     "kernel_constraint": "for the boxes pass `boxes_constraint`",
@@ -30,13 +32,18 @@ _INSTEAD = {
 
 
 def refuse_arguments_of_convolutions(layer: type, arguments: dict) -> None:
-    """Raises a `ValueError` if an argument that `layer` does not have is one of a convolution."""
+    """Raises a `ValueError` with advice if `arguments` has arguments of Keras's convolutions.
+
+    Args:
+        layer: The class of the layer.
+        arguments: The keyword arguments that the layer does not have, by name.
+    """
     found = [name for name in arguments if name in _INSTEAD]
     if found:
         given = ", ".join(f"{name}={arguments[name]!r}" for name in found)
         advice = "; ".join(f"`{name}`: {_INSTEAD[name]}" for name in found)
         raise ValueError(
-            f"`{layer.__name__}` takes the place of a convolution, but not all of its arguments. "
+            f"`{layer.__name__}` replaces a convolution but does not have all of its arguments. "
             f"{advice}. Received: {given}"
         )
 

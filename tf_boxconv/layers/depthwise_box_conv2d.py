@@ -1,4 +1,4 @@
-"""Depthwise box convolution: every channel under its own boxes, and nothing else."""
+"""`DepthwiseBoxConv2D`: averages each channel over boxes of its own, without mixing channels."""
 
 from __future__ import annotations
 
@@ -6,97 +6,104 @@ import keras
 
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.layers.conv2d_arguments import refuse_positional_arguments
+from tf_boxconv.ops.arguments import strided_shape
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
 class DepthwiseBoxConv2D(BaseBoxConv2D):
     """2D depthwise box convolution layer.
 
-    Each input channel is averaged over `depth_multiplier` boxes. A box is a rectangle with
-    learnable, fractional edges `(y_min, x_min, y_max, x_max)`, in pixels relative to the centre
-    of the output pixel. It may have any size and any position: the cost and the four parameters
-    of a filter stay the same. Output channel `c * depth_multiplier + m` is input channel `c` under
-    its box `m`. Channels are not mixed; see `BoxConv2D` for a layer that mixes them.
+    The layer averages each input channel over `depth_multiplier` boxes. A box is a rectangle with
+    learnable edges `(y_min, x_min, y_max, x_max)`, in pixels relative to the centre of the output
+    pixel. The edges may be fractions of a pixel. A box may have any size and position. It has four
+    parameters, and its cost does not depend on its size. The input is zero outside the image, as
+    with `padding="same"`.
 
-    Outside the image the input counts as zero.
+    Output channel `c * depth_multiplier + m` is input channel `c` averaged over its box `m`. Unlike
+    `BoxConv2D`, the layer does not mix channels.
+
+    The layer stores and computes boxes in float32 under every dtype policy except float64, where
+    they are float64.
 
     Args:
-        depth_multiplier: int, the number of boxes, and so of output channels, for each input
-            channel. Output channels in all: `channels * depth_multiplier`. All other arguments
-            are keyword-only. (The first argument of `DepthwiseConv2D` is `kernel_size`; a box
-            learns its size and has none.)
-        strides: int or tuple/list of 2 integers `(stride_y, stride_x)`. The output has the
-            response at every `strides`-th pixel, starting with the first one: it has
-            `ceil(size / stride)` of them.
+        depth_multiplier: int, the number of boxes for each input channel. The total number of
+            output channels is `channels * depth_multiplier`. All other arguments are keyword-only.
+            (The first argument of `keras.layers.DepthwiseConv2D` is `kernel_size`, which this
+            layer does not have: boxes learn their size.)
+        strides: int or tuple/list of 2 integers `(stride_y, stride_x)`. The output contains every
+            `strides`-th pixel, starting with the first one.
         data_format: string, either `"channels_last"` for inputs with shape
-            `(batch, height, width, channels)` or `"channels_first"` for
-            `(batch, channels, height, width)`. Both run on the CPU. It defaults to the
+            `(batch, height, width, channels)` or `"channels_first"` for inputs with shape
+            `(batch, channels, height, width)`. Both run on the CPU and on GPUs. It defaults to the
             `image_data_format` value found in your Keras config file.
-        normalization: what the sum over a box is divided by. `"area"`: the area of the whole
-            box. `"valid"`: the area of the part of the box that lies inside the image (the
-            response is 0 where there is none). `None`: nothing, the response is the sum.
-        max_size: int or tuple/list of 2 integers `(height, width)`: the size in pixels of the
-            planes that the boxes are meant for, NOT the size of a kernel. The default
-            initializer keeps boxes within `max_size / 2` of the output pixel, the default
-            constraint keeps their edges within `max_size`, and `scale` follows from it. `None`
-            takes the spatial size of the input that the layer is built with; where that is
-            unknown, `max_size` is required. Once built, the layer takes planes of any size.
+        normalization: The divisor of the sum over a box. `"area"` divides by the area of the box.
+            `"valid"` divides by the area of the part of the box inside the image; the response is
+            0 if that part is empty. `None` does not divide: the response is the sum.
+        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
+            planes that the boxes are meant for. This is NOT the size of a kernel. The default
+            initializer places boxes within `max_size / 2` of the output pixel, the default
+            constraint keeps their edges within `max_size` of it, and `scale` starts as `max_size`.
+            `None` uses the spatial size of the input that the layer is built with. If that size
+            is unknown, `max_size` is required. The built layer accepts inputs of any size.
         activation: Activation function. If `None`, no activation is applied.
-        use_bias: bool, if `True`, bias will be added to the output. The default is `False`: a
-            filter is then a box and nothing more, four parameters, and in most networks a
-            normalization or a mixing layer that has a bias of its own follows.
+        use_bias: bool, if `True`, bias will be added to the output. The default is `False`,
+            because most networks continue with a layer that has a bias of its own, such as a
+            normalization or a 1x1 convolution.
         boxes_initializer: Initializer for the boxes, in pixels. The default `"random_boxes"` is
-            `tf_boxconv.initializers.RandomBoxes`, which spreads sizes and positions.
+            `tf_boxconv.initializers.RandomBoxes`.
         bias_initializer: Initializer for the bias vector.
-        boxes_regularizer: Optional regularizer for the boxes; it sees them in pixels. Mind
-            that a penalty on the edges themselves, like `"l2"`, shrinks boxes to nothing. The
-            same goes for the weight decay of an optimizer: exclude the boxes from it with
+        boxes_regularizer: Optional regularizer for the boxes, in pixels. Penalties on the edges
+            themselves, such as `"l2"`, shrink boxes to nothing. So does the weight decay of an
+            optimizer: exclude the boxes from it with
             `optimizer.exclude_from_weight_decay(var_names=["boxes"])`.
         bias_regularizer: Optional regularizer for the bias vector.
         activity_regularizer: Optional regularizer function for the output.
-        boxes_constraint: Optional projection of the boxes, in pixels, that is applied after each
-            step of an optimizer. The default `"box_constraint"` is
+        boxes_constraint: Optional projection function to be applied to the boxes, in pixels,
+            after being updated by an `Optimizer`. The default `"box_constraint"` is
             `tf_boxconv.constraints.BoxConstraint`, which keeps every box at least one pixel wide
-            and high, and near the image. Moving averages of the weights (`use_ema`) are taken of
-            boxes that it has been applied to.
+            and high, and near the image. An optimizer with `use_ema=True` averages the boxes
+            after this projection.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
         implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
-            the framework's own operations, more slowly. Exports do not need it: they choose by
-            themselves.
+            operations of the framework, more slowly. Exports do not need it: they use the
+            portable path whenever their runtime requires it.
 
     Attributes:
-        boxes: The boxes in pixels, a tensor `(channels, depth_multiplier, 4)`. Set them with
-            `set_boxes`.
-        scale: Pixels per unit of the stored weight, `(scale_y, scale_x)`. The weight that an
-            optimizer sees is `boxes / scale`. The scale is a weight as well, non-trainable, and
-            comes along with the boxes however they are copied: weight files, checkpoints,
-            `set_weights`. Boxes therefore keep their size in pixels between layers that were
-            built on planes of different sizes. `boxes_constraint` keeps the `max_size` of its own
-            layer: boxes that come from larger planes are brought within it by the first step of
-            an optimizer, not before. Pass the larger `max_size` to keep them.
+        boxes: The boxes in pixels, a tensor with shape `(channels, depth_multiplier, 4)`. Use
+            `set_boxes` to change them.
+        scale: Pixels per unit of the stored boxes, a pair of floats `(scale_y, scale_x)`.
 
-    Every filter has four trainable parameters. The scale adds four non-trainable numbers to a
-    layer, which `count_params` counts.
+    The trainable weight is `boxes / scale`. The scale is a non-trainable weight, so weight files,
+    checkpoints and `set_weights` copy it together with the boxes, and the boxes keep their size in
+    pixels in a layer that was built on planes of another size. If they exceed the `max_size` of
+    that layer, its `boxes_constraint` shrinks them after the first update by an optimizer. Pass
+    the larger `max_size` to keep them. `count_params` includes the four numbers of the scale
+    weight.
 
     Input shape:
-        A 4D tensor `(batch, height, width, channels)` if `data_format="channels_last"`, else
-        `(batch, channels, height, width)`; float16, bfloat16, float32 or float64.
+        A 4D tensor with shape `(batch, height, width, channels)` if
+        `data_format="channels_last"`, or `(batch, channels, height, width)` if
+        `data_format="channels_first"`.
 
     Output shape:
-        A 4D tensor with `channels * depth_multiplier` channels and `ceil(size / stride)` pixels
-        along each spatial axis.
+        A 4D tensor with shape `(batch, new_height, new_width, channels * depth_multiplier)` if
+        `data_format="channels_last"`, or
+        `(batch, channels * depth_multiplier, new_height, new_width)` if
+        `data_format="channels_first"`, where `new_height = ceil(height / stride_y)` and
+        `new_width = ceil(width / stride_x)`.
 
-    The boxes and their arithmetic are float32 under every dtype policy but float64, where they
-    are float64.
+    Raises:
+        ValueError: For an invalid argument, or if `max_size` is missing and the spatial size of
+            the input is unknown.
 
     Example:
     >>> x = np.random.rand(4, 48, 48, 16)
     >>> layer = tf_boxconv.layers.DepthwiseBoxConv2D(depth_multiplier=2)
     >>> y = layer(x)
-    >>> print(y.shape)
+    >>> tuple(y.shape)
     (4, 48, 48, 32)
-    >>> print(layer.boxes.shape)
+    >>> tuple(layer.boxes.shape)
     (16, 2, 4)
     """
 
@@ -141,16 +148,16 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         )
 
     def build(self, input_shape):
-        """Creates the boxes and the bias."""
+        """Creates the weights of the layer."""
         channels = self._build_boxes(input_shape)
         self._build_bias(channels * self.depth_multiplier)
 
     def call(self, inputs):
-        """Applies the boxes to `inputs`."""
+        """Averages `inputs` over the boxes."""
         return self._add_bias_and_activate(self._convolve_boxes(inputs))
 
     def compute_output_shape(self, input_shape):
-        """Returns the shape of the output; dimensions may be `None`."""
+        """Returns the shape of the output; unknown dimensions are `None`."""
         channels, *_ = self.check_input_shape(input_shape)
         channels = None if channels is None else channels * self.depth_multiplier
-        return self._output_shape(input_shape, channels)
+        return strided_shape(input_shape, self.strides, channels, self.data_format)

@@ -1,4 +1,4 @@
-"""The learned mixing of channels: a 1x1 convolution that runs in both layouts on every device."""
+"""A 1x1 convolution that runs in both data formats on every device."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from keras import ops
 
 
 def mix_channels(inputs, kernel, data_format):
-    """Returns `inputs` with its channels mixed by `kernel`, `[channels, filters]`.
+    """Multiplies the channels of each pixel of `inputs` by `kernel`, `[channels, filters]`.
 
-    TensorFlow's convolution does not run in the `"channels_first"` layout on the CPU; there this
-    is one matrix product a batch item, and no transposition.
+    Not `ops.conv`: TensorFlow's convolution does not run in `"channels_first"` on the CPU. Neither
+    data format needs a transposition of `inputs`.
     """
-    # The dtype policy of a layer may have changed since its kernel was made.
+    # The dtype policy of the layer may have changed since the kernel was created.
     kernel = ops.cast(kernel, inputs.dtype)
     channels, filters = kernel.shape
-    # Not `ops.tensordot` and `ops.matmul`, which give float32 for float64 on PyTorch (Keras 3.15).
+    # Not `ops.tensordot` or `ops.matmul`: they give float32 for float64 on PyTorch (Keras 3.15).
     if data_format == "channels_last":
         *leading, _ = ops.shape(inputs)
-        # With one unknown, converters to other runtimes need no arithmetic on shapes.
+        # A shape with a single unknown size, -1, needs no arithmetic on shapes in exported graphs.
         pixels = ops.reshape(inputs, (-1 if channels else math.prod(leading), channels))
         return ops.reshape(pixels @ kernel, (*leading, filters))
     batch, _, height, width = ops.shape(inputs)

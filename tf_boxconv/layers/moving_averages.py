@@ -1,12 +1,12 @@
-"""Moving averages of boxes (`use_ema=True` of Keras's optimizers), made of constrained boxes.
+"""Makes optimizers with `use_ema=True` apply the constraints of boxes before they average boxes.
 
-In each step Keras first adds the weights to their averages, then applies the constraints (Keras
-3.10 to 3.15). The averages would be of boxes that violate their constraint, and at the end of `fit`
-they replace the boxes. The average of boxes that satisfy `BoxConstraint` satisfies it too.
+Keras updates the averages first and applies the constraints second (Keras 3.10 to 3.15). At the end
+of `fit` the averages replace the weights, and averages of unconstrained boxes may violate the
+constraint. Averages of boxes that satisfy `BoxConstraint` satisfy it too.
 
-No layer is called in between, so this replaces a method of Keras's optimizers. The replacement
-applies the constraints of boxes, then calls the original. It is installed when the first layer with
-constrained boxes is built, and touches no other weight.
+A layer cannot intervene between the two. So the layers wrap a method of
+`keras.optimizers.Optimizer` when they are built, once per process. The wrapper applies the
+constraints of boxes, then calls the original method. Other weights are not affected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _METHOD = "_update_model_variables_moving_average"
 
 
 def average_constrained_boxes() -> None:
-    """Makes optimizers apply the constraints of boxes before they update the averages."""
+    """Makes optimizers apply the constraints of boxes before they update moving averages."""
     update = getattr(keras.optimizers.Optimizer, _METHOD, None)
     if update is None or hasattr(update, "of_constrained_boxes"):
         return

@@ -1,7 +1,7 @@
-"""Initializers, regularizers and constraints on pixels, applied to boxes in stored units.
+"""Adapters that apply initializers, regularizers and constraints in pixels to stored boxes.
 
-They are Keras objects rather than functions: before Keras 3.15, weights take nothing else. A layer
-makes its own when it is built, and none is ever saved; `get_config` has the rules on pixels.
+They are subclasses of Keras classes because weights accept no plain functions before Keras 3.15. A
+layer creates them when it is built. They are never saved: `get_config` returns the wrapped objects.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tf_boxconv.layers.box_scale import BoxScale
 
 
 class StoredInitializer(keras.initializers.Initializer):
-    """Draws boxes in pixels and converts them to stored units."""
+    """Initializes boxes in pixels and converts them to stored units."""
 
     def __init__(self, initializer, scale: BoxScale):
         self._initializer = initializer
@@ -22,28 +22,28 @@ class StoredInitializer(keras.initializers.Initializer):
     def __call__(self, shape, dtype=None):
         """Returns boxes in stored units."""
         pixels = self._initializer(shape, dtype=dtype)
-        return self._scale.initial(ops.cast(pixels, dtype))
+        return self._scale.to_initial_stored(ops.cast(pixels, dtype))
 
 
 class StoredRegularizer(keras.regularizers.Regularizer):
-    """Penalty on boxes in pixels."""
+    """Applies a regularizer to boxes converted to pixels."""
 
     def __init__(self, regularizer, scale: BoxScale):
         self._regularizer = regularizer
         self._scale = scale
 
     def __call__(self, stored):
-        """Returns the penalty on boxes in stored units."""
+        """Returns the penalty for boxes in stored units."""
         return self._regularizer(self._scale.to_pixels(ops.convert_to_tensor(stored)))
 
 
 class StoredConstraint(keras.constraints.Constraint):
-    """Projection of boxes in pixels."""
+    """Applies a constraint to boxes converted to pixels."""
 
     def __init__(self, constraint, scale: BoxScale):
         self._constraint = constraint
         self._scale = scale
 
     def __call__(self, stored):
-        """Returns boxes in stored units that satisfy the constraint in pixels."""
+        """Returns the constrained boxes in stored units."""
         return self._scale.project(self._constraint, ops.convert_to_tensor(stored))

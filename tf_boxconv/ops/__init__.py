@@ -1,1 +1,1 @@
-"""The operators `box_conv2d` and `integral_image`, and their portable form."""
+"""The operators `box_conv2d` and `integral_image`, and their portable path."""

@@ -1,4 +1,8 @@
-"""Checks of the arguments that the operators share, in the words a caller needs."""
+"""Checks of arguments. Each error names the argument, the values allowed and the value received.
+
+The public functions and the layers check; the portable and the compiled functions below them
+receive arguments that are checked already.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,10 @@ FLOAT_TYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def to_integer(value) -> int | None:
-    """Returns `value` as an int, or None if it is no integer.
+    """Returns `value` as an int, or None if it is not an integer.
 
-    Integers of NumPy and of tensor libraries count; booleans and floats do not, whatever their
-    value.
+    Integers from NumPy and tensor libraries are accepted. Booleans and floats are not, not even
+    1.0.
     """
     if isinstance(value, (bool, np.bool_)):
         return None
@@ -30,7 +34,7 @@ def to_integer(value) -> int | None:
 
 
 def to_integer_pair(value) -> tuple[int, int] | None:
-    """Returns a pair of ints from an integer or from two of them, or None."""
+    """Returns `(n, n)` for an integer n and `(a, b)` for two integers; None for anything else."""
     single = to_integer(value)
     if single is not None:
         return single, single
@@ -44,7 +48,7 @@ def to_integer_pair(value) -> tuple[int, int] | None:
 
 
 def standardize_count(value: int, name: str) -> int:
-    """Returns `value` if it is a positive integer, or raises a `ValueError` that names it."""
+    """Returns `value` as an int. Raises a `ValueError` unless it is a positive integer."""
     count = to_integer(value)
     if count is None or count < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
@@ -52,7 +56,7 @@ def standardize_count(value: int, name: str) -> int:
 
 
 def standardize_strides(strides: int | Sequence[int]) -> tuple[int, int]:
-    """Returns `(stride_y, stride_x)` from an integer or a pair of integers, all at least 1."""
+    """Returns `(stride_y, stride_x)` from a positive integer or a pair of positive integers."""
     pair = to_integer_pair(strides)
     if pair is None or min(pair) < 1:
         raise ValueError(
@@ -76,17 +80,14 @@ def standardize_implementation(implementation: str) -> str:
     """Returns `implementation` if it is `"native"` or `"portable"`."""
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
-            '`implementation` must be "native" (the compiled operator) or "portable" (without it). '
-            f"Received: implementation={implementation!r}"
+            '`implementation` must be "native" (the compiled operator) or "portable" (operations '
+            f"of the framework). Received: implementation={implementation!r}"
         )
     return implementation
 
 
 def standardize_data_format(data_format: str | None) -> str:
-    """Returns the Keras data format; `None` means `keras.config.image_data_format()`.
-
-    Upper case is accepted, as in Keras's own layers.
-    """
+    """Returns the data format in lower case; `None` gives `keras.config.image_data_format()`."""
     if data_format is None:
         return keras.config.image_data_format()
     lower_case = str(data_format).lower()
@@ -99,34 +100,36 @@ def standardize_data_format(data_format: str | None) -> str:
 
 
 def dtype_name(x) -> str:
-    """The name of a tensor's dtype, whichever framework it is of."""
+    """Returns the dtype of a tensor of any framework as a string, like `"float32"`."""
     return keras.backend.standardize_dtype(x.dtype)
 
 
-def convert_images(x, name: str = "x"):
-    """Converts `x` to a floating tensor of rank 4 or raises an error that names it."""
+def convert_images(x):
+    """Converts `x` to a tensor. Raises an error unless it is floating and has rank 4."""
     x = ops.convert_to_tensor(x)
-    check_images(x, name)
+    check_images(x)
     return x
 
 
-def check_images(x, name: str = "x") -> None:
-    """Raises an error that names `x` unless it is floating and of rank 4; it may be symbolic."""
+def check_images(x) -> None:
+    """Raises an error unless `x`, a tensor or `KerasTensor`, is floating and has rank 4."""
     if dtype_name(x) not in FLOAT_TYPES:
         raise TypeError(
-            f"`{name}` must be float16, bfloat16, float32 or float64. "
-            f"Received: {name}.dtype={dtype_name(x)}; convert it with keras.ops.cast first."
+            "`x` must be float16, bfloat16, float32 or float64. "
+            f"Received: x.dtype={dtype_name(x)}; convert it with keras.ops.cast first."
         )
     shape = static_shape(x)
     if shape is not None and len(shape) != 4:
         raise ValueError(
-            f"`{name}` must have rank 4, [N, H, W, C] or [N, C, H, W]. "
-            f"Received: {name}.shape={shape}"
+            f"`x` must have rank 4, [N, H, W, C] or [N, C, H, W]. Received: x.shape={shape}"
         )
 
 
 def convert_boxes(boxes, x, data_format: str):
-    """Converts `boxes` to `[C, M, 4]` in the dtype that goes with `x` and checks it against `x`."""
+    """Converts `boxes` to a tensor `[C, M, 4]`, float64 if `x` is and float32 otherwise.
+
+    Raises an error if dtype or shape do not fit `x`.
+    """
     dtype = _boxes_dtype(x)
     if not _is_tensor(boxes):
         boxes = ops.convert_to_tensor(boxes, dtype=dtype)
@@ -137,7 +140,7 @@ def convert_boxes(boxes, x, data_format: str):
 
 
 def check_boxes(boxes, x, data_format: str) -> None:
-    """Raises an error that names `boxes` unless they go with `x`; both may be symbolic."""
+    """Raises an error unless dtype and shape of `boxes` fit `x`; both may be `KerasTensor`s."""
     dtype = _boxes_dtype(x)
     if dtype_name(boxes) not in ("float32", dtype):
         raise TypeError(
@@ -147,8 +150,8 @@ def check_boxes(boxes, x, data_format: str) -> None:
     shape, x_shape = static_shape(boxes), static_shape(x)
     if shape is not None and (len(shape) != 3 or shape[2] not in (4, None)):
         raise ValueError(
-            "`boxes` must have shape [C, M, 4]: for each of C input channels M boxes "
-            f"(y_min, x_min, y_max, x_max) in pixels. Received: boxes.shape={shape}"
+            "`boxes` must have shape [C, M, 4]: M boxes (y_min, x_min, y_max, x_max) in pixels "
+            f"for each of C input channels. Received: boxes.shape={shape}"
         )
     if shape is None or x_shape is None:
         return
@@ -165,17 +168,24 @@ def _boxes_dtype(x) -> str:
 
 
 def as_tensor_like(x, dtype: str | None = None):
-    """Returns `x` if it has a shape and a dtype, else an array of it in `dtype`."""
+    """Returns `x` if it has a shape and a dtype, and otherwise `np.asarray(x, dtype)`."""
     return x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x, dtype)
 
 
 def is_symbolic(*arguments) -> bool:
-    """Whether one of `arguments` is a `KerasTensor`, of a functional model under construction."""
+    """Returns whether one of `arguments` is a `KerasTensor`, a tensor of a functional model."""
     return any(isinstance(argument, keras.KerasTensor) for argument in arguments)
 
 
 def strided_shape(shape, strides: tuple[int, int], channels: int | None, data_format: str):
-    """The shape `[N, H, W, C]` or `[N, C, H, W]` of an output; sizes may be None."""
+    """Returns the shape of an output with strides.
+
+    Args:
+        shape: The shape of the input, `[N, H, W, C]` or `[N, C, H, W]`; sizes may be None.
+        strides: `(stride_y, stride_x)`.
+        channels: The number of output channels; None if unknown.
+        data_format: `"channels_last"` or `"channels_first"`.
+    """
     first = 1 if data_format == "channels_last" else 2
     sizes = zip(shape[first : first + 2], strides, strict=True)
     size = [None if length is None else -(-length // stride) for length, stride in sizes]
@@ -185,7 +195,10 @@ def strided_shape(shape, strides: tuple[int, int], channels: int | None, data_fo
 
 
 def static_shape(x) -> tuple[int | None, ...] | None:
-    """What is known of a tensor's shape; in a TensorFlow graph not even the rank need be."""
+    """Returns the shape of a tensor, with None for unknown sizes.
+
+    Returns None if even the rank is unknown, which TensorFlow graphs allow.
+    """
     try:
         return tuple(x.shape)
     except ValueError:

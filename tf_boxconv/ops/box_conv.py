@@ -1,4 +1,4 @@
-"""`box_conv2d`: the operator, by the compiled op or in portable form."""
+"""`box_conv2d`: checks its arguments, then runs the compiled operator or the portable path."""
 
 from __future__ import annotations
 
@@ -33,58 +33,69 @@ def box_conv2d(
     name: str | None = None,
     implementation: str = "native",
 ):
-    """Convolves each channel of `x` with boxes of any size, at a cost independent of the size.
+    """2D box convolution: averages each channel of `x` over boxes of any size.
 
-    Output `(y, x)` of a box is the integral of the image over the box, put with its origin on the
-    centre of pixel `(y, x)`, divided by what `normalization` says. The image counts as a plane of
-    unit squares of constant value centred on its pixels, and as zero outside; box edges may lie
-    anywhere between pixels. `(-.5, -.5, .5, .5)` is the identity and `(-1.5, -1.5, 1.5, 1.5)` the
-    3x3 mean.
+    A box is a rectangle `(y_min, x_min, y_max, x_max)`, in pixels relative to the centre of the
+    output pixel. The edges may be fractions of a pixel. The cost does not depend on the size of
+    the box. The response at pixel `(i, j)` is
 
-    The result is differentiable with respect to `x` and `boxes`; where an edge lies exactly on a
-    pixel border, its derivative is the one in the direction in which the box grows. An empty or
-    inverted box (`y_max <= y_min` or `x_max <= x_min`), or one with a NaN, gives 0 and zero
-    gradients. With the compiled operator a NaN or infinity in `x` reaches only outputs whose box
-    holds or touches its pixel.
+        out[i, j] = (1 / A) * (integral of the image over the rows from i + y_min to i + y_max
+                               and the columns from j + x_min to j + x_max)
 
-    The operator is that of Zhang, Halber and Rusinkiewicz, "Accelerating Large-Kernel Convolution
-    Using Summed-Area Tables" (arXiv 1906.11367), with edges as in Burkov and Lempitsky, "Deep
-    Neural Networks with Box Convolutions" (NeurIPS 2018).
+    where `A` is the area of the box, unless `normalization` says otherwise. In the integral a
+    pixel is a unit square of constant value around its centre. The image is zero outside. The box
+    `(-0.5, -0.5, 0.5, 0.5)` is the identity and `(-1.5, -1.5, 1.5, 1.5)` is the 3x3 mean.
+
+    The result is differentiable with respect to `x` and `boxes`, and so are its gradients. If an
+    edge lies exactly on a pixel border, its derivative is the one in the direction in which the
+    box grows. An empty or inverted box (`y_max <= y_min` or `x_max <= x_min`), or one with a NaN,
+    gives 0 and zero gradients.
 
     Args:
-        x: Tensor or `KerasTensor` `[N, H, W, C]`, or `[N, C, H, W]` with
-            `data_format="channels_first"`; float16, bfloat16, float32 or float64. Any size may be
-            0, and in a `KerasTensor` None.
-        boxes: Tensor or `KerasTensor` `[C, M, 4]`: for each channel `M` boxes
-            `(y_min, x_min, y_max, x_max)` in pixels, relative to the centre of the output pixel.
-            float64 if `x` is, else float32. A layer is the way to boxes that a model trains and
-            saves: like the operations of `keras.ops`, this one owns no weights.
-        strides: `s` or `(stride_y, stride_x)`: output `(i, j)` is the response at pixel
-            `(i * stride_y, j * stride_x)`.
-        normalization: `"area"` divides by the box's area, `"valid"` by the area of its part inside
-            the image (0 where there is none), `None` by nothing: plain sums.
-        data_format: `"channels_last"` or `"channels_first"`; `None` takes Keras's default.
-        name: A name for the operation.
-        implementation: `"native"` runs the compiled operator. `"portable"` computes the same by
-            Keras's own ops, slower, on every backend and device, so that the graph runs where the
-            compiled library is not at hand; it is differentiable to any order and in any mode. It
-            multiplies whole planes by matrices, so that a NaN or infinity in a plane reaches all of
-            its outputs.
+        x: Tensor or `KerasTensor` with shape `[N, H, W, C]`, or `[N, C, H, W]` if
+            `data_format="channels_first"`; float16, bfloat16, float32 or float64. Sizes may be 0,
+            and None in a `KerasTensor`.
+        boxes: Tensor or `KerasTensor` with shape `[C, M, 4]`: `M` boxes
+            `(y_min, x_min, y_max, x_max)` for each channel, in pixels; float64 if `x` is float64,
+            and float32 otherwise. Use a layer of `tf_boxconv.layers` for boxes that a model trains
+            and saves. This function owns no weights.
+        strides: int or tuple/list of 2 integers `(stride_y, stride_x)`. Output `(i, j)` is the
+            response at pixel `(i * stride_y, j * stride_x)`.
+        normalization: `"area"` divides by the area of the box. `"valid"` divides by the area of
+            the part of the box inside the image; the response is 0 if that part is empty. `None`
+            does not divide: the response is the sum.
+        data_format: `"channels_last"` or `"channels_first"`. `None` uses
+            `keras.config.image_data_format()`.
+        name: Optional name for the operation.
+        implementation: `"native"` runs the compiled operator, or the portable path if Keras's
+            backend or device has no compiled operator. `"portable"` runs the portable path:
+            operations of `keras.ops` that compute the same, more slowly. It supports derivatives
+            of any order and in any mode. The compiled operator supports gradients of gradients; on
+            JAX it has no forward-mode derivatives. The two differ for NaNs and infinities in `x`:
+            in the compiled operator they reach only outputs whose box contains or touches the
+            pixel, in the portable path all outputs of the plane.
 
     Returns:
-        Tensor of Keras's backend, of `x`'s dtype, with shape
-        `[N, ceil(H / stride_y), ceil(W / stride_x), C * M]`, or channels-first likewise. Channel
-        `c * M + m` is channel `c` of `x` under its box `m`.
+        Tensor with the dtype of `x` and shape `[N, H', W', C * M]`, or `[N, C * M, H', W']` if
+        `data_format="channels_first"`, where `H' = ceil(H / stride_y)` and
+        `W' = ceil(W / stride_x)`. Channel `c * M + m` is channel `c` of `x` averaged over its
+        box `m`.
 
     Raises:
-        ValueError: for a wrong rank, shape or option.
-        TypeError: for a dtype not named above.
+        ValueError: If `x` or `boxes` have a wrong rank or shape, or for an invalid option.
+        TypeError: If `x` or `boxes` have a dtype that is not listed above.
 
     Example:
-    >>> x = keras.random.normal([1, 64, 64, 1])
+    >>> x = keras.random.normal((1, 64, 64, 1))
     >>> boxes = [[[-10.5, -10.5, 10.5, 10.5], [-3.0, -20.0, 4.0, 0.0]]]
-    >>> tf_boxconv.box_conv2d(x, boxes).shape
-    TensorShape([1, 64, 64, 2])
+    >>> y = tf_boxconv.box_conv2d(x, boxes)
+    >>> tuple(y.shape)
+    (1, 64, 64, 2)
+
+    References:
+    - Burkov and Lempitsky, "Deep Neural Networks with Box Convolutions" (NeurIPS 2018)
+    - Zhang, Halber and Rusinkiewicz, "Accelerating Large-Kernel Convolution Using Summed-Area
+      Tables" (arXiv 1906.11367)
     """
     strides = standardize_strides(strides)
     normalization = standardize_normalization(normalization)
@@ -109,14 +120,11 @@ def _compute(x, boxes, strides, normalization, data_format, implementation, name
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
 class BoxConv2DOperation(keras.Operation):
-    """`box_conv2d` in a functional model: what a call on a `KerasTensor` adds to the model.
-
-    Like the operations of `keras.ops` it owns no weights. The arguments are those of `box_conv2d`.
-    """
+    """The node that `box_conv2d` adds to a functional model; it takes the same arguments."""
 
     def __init__(self, strides, normalization, data_format, implementation, *, name=None):
         super().__init__(name=name)
-        self.strides = standardize_strides(strides)
+        self.strides = tuple(strides)  # A list if it comes from a saved model.
         self.normalization = normalization
         self.data_format = data_format
         self.implementation = implementation
@@ -134,7 +142,7 @@ class BoxConv2DOperation(keras.Operation):
         )
 
     def compute_output_spec(self, x, boxes):
-        """Checks the arguments; returns the shape and dtype of the result."""
+        """Returns the shape and dtype of the responses as a `KerasTensor`."""
         x, boxes = as_tensor_like(x), as_tensor_like(boxes, "float32")
         check_images(x)
         check_boxes(boxes, x, self.data_format)
@@ -146,7 +154,7 @@ class BoxConv2DOperation(keras.Operation):
         return keras.KerasTensor(shape, dtype_name(x))
 
     def get_config(self):
-        """Returns the arguments of the constructor."""
+        """Returns the config of the operation."""
         return {
             **super().get_config(),
             "strides": self.strides,

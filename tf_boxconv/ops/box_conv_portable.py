@@ -1,11 +1,11 @@
-"""Box convolution in Keras operations only: two matrix products per plane.
+"""The portable path of `box_conv2d`: two matrix products per plane, in `keras.ops` only.
 
-A box is separable, so the response of a plane `X` is `Ay @ X @ Ax^T`. `Ay[i, j]` is the length of
-pixel row `j` that the box covers at output row `i`; `Ax` is the same for columns. Nothing is
-subtracted, so nothing cancels. The framework differentiates this to any order, and it runs wherever
-a matrix product runs. It costs more than the compiled operator, and more so on larger planes.
+A box is separable, so the response to a plane `X` is `Ay @ X @ Ax^T`. `Ay[i, j]` is the part of
+pixel row `j`, from 0 to 1, that the box covers at output row `i`; `Ax` is the same for columns.
+Sums are never subtracted from each other, so nothing cancels. Every framework differentiates this
+to any order. It is slower than the compiled operator, especially on large planes.
 
-The formula restates `custom_ops/core/geometry`; the tests compare the two.
+`_coverage` restates the box edges of `custom_ops/core/geometry`; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ def box_conv2d_portable(
     data_format: str,
     matrices=None,
 ):
-    """Computes `tf_boxconv.box_conv2d` on tensors and arguments that it has checked.
+    """Computes `box_conv2d`; see there. All arguments are checked already.
 
     Args:
-        x: As for `box_conv2d`.
-        boxes: Likewise, in the dtype to compute in.
-        strides: Likewise.
-        normalization: Likewise.
-        data_format: Likewise.
-        matrices: What `coverage_matrices` returns for these arguments, if it is known already.
+        x: Images.
+        boxes: Boxes `[C, M, 4]`; their dtype is the one to compute in.
+        strides: `(stride_y, stride_x)`.
+        normalization: `"area"`, `"valid"` or `None`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        matrices: The result of `coverage_matrices` if the caller has it; `None` computes it.
     """
     planes = ops.transpose(x, [0, 3, 1, 2]) if data_format == "channels_last" else x
     planes = ops.cast(planes, dtype_name(boxes))
     size = ops.shape(planes)[2:]
     if matrices is None:
         matrices = coverage_matrices(boxes, size, strides, normalization)
-    # Rounded up without negative numbers, which tf2onnx would divide otherwise.
+    # Not `-(-size // stride)`: tf2onnx rounds quotients of negative numbers differently.
     height = (size[0] + strides[0] - 1) // strides[0]
     out = _apply(planes, *matrices, height)
     if data_format == "channels_last":
@@ -50,12 +50,12 @@ def box_conv2d_portable(
 
 def _apply(planes, rows, columns, height):
     """Applies `coverage_matrices` to planes `[N, C, H, W]`; returns `[N, C * M, height, W']`."""
-    # Only leading axes broadcast: TensorFlow.js multiplies wrongly where others would. Not
-    # `ops.matmul`, which gives float32 for float64 on backends other than TensorFlow (Keras 3.15).
+    # Only leading axes broadcast, because TensorFlow.js gives wrong products for other broadcasts.
+    # Not `ops.matmul`: it gives float32 for float64 on backends other than TensorFlow (Keras 3.15).
     responses = rows @ planes
     batch, *_, width = ops.shape(responses)
     others = [ops.shape(columns)[0], height, width]
-    # With one unknown size, converters to other runtimes need no arithmetic on shapes.
+    # A shape with a single unknown size, -1, needs no arithmetic on shapes in exported graphs.
     if all(isinstance(size, int) and size > 0 for size in others):
         batch = -1
     return ops.reshape(responses, [batch, *others]) @ columns
@@ -64,7 +64,7 @@ def _apply(planes, rows, columns, height):
 def coverage_matrices(
     boxes, size: Sequence, strides: tuple[int, int], normalization: str | None
 ) -> tuple:
-    """Returns the normalized matrices of rows and of columns, stacked for few, large products.
+    """Returns the normalized matrices of rows and columns, stacked into two large matrices.
 
     Args:
         boxes: `[C, M, 4]`.
@@ -73,7 +73,8 @@ def coverage_matrices(
         normalization: `"area"`, `"valid"` or `None`.
 
     Returns:
-        `[C, M * H', H]`, which applies all boxes of a channel at once, and `[C * M, W, W']`.
+        `[C, M * H', H]`, which applies all boxes of a channel at once, and `[C * M, W, W']`, where
+        `H' = ceil(H / stride_y)` and `W' = ceil(W / stride_x)`.
     """
     rows, columns = _normalized_coverage(boxes, size, strides, normalization)
     channels, multiplier, height, full_height = ops.shape(rows)
@@ -87,9 +88,9 @@ def coverage_matrices(
 
 
 def _normalized_coverage(boxes, size, strides, normalization) -> list:
-    """The matrices `[C, M, H', H]` and `[C, M, W', W]`."""
-    # An empty, inverted or NaN box is replaced by the identity, and its matrices by zeros, so that
-    # it takes part in neither values nor gradients of any order.
+    """Returns the matrices `[C, M, H', H]` and `[C, M, W', W]`."""
+    # Empty, inverted and NaN boxes give 0 and zero gradients of any order: the identity replaces
+    # the box, and zeros replace its matrices.
     valid = ops.all(boxes[..., 2:] > boxes[..., :2], axis=-1, keepdims=True)
     identity = ops.convert_to_tensor([-0.5, -0.5, 0.5, 0.5], dtype_name(boxes))
     boxes = ops.where(valid, boxes, identity)
@@ -103,8 +104,8 @@ def _normalized_coverage(boxes, size, strides, normalization) -> list:
             matrix = matrix / (high - low)
         elif normalization == "valid":
             inside = ops.sum(matrix, axis=-1, keepdims=True)
-            # Never divides by zero, not even where `where` discards the quotient: its gradient
-            # would be NaN.
+            # A division by zero would make the gradient NaN even though `where` discards the
+            # quotient. So the divisor is replaced by 1.
             some = inside > 0
             matrix = ops.where(some, matrix / ops.where(some, inside, ops.ones_like(inside)), zero)
         matrices.append(ops.where(valid, matrix, zero))
@@ -112,12 +113,22 @@ def _normalized_coverage(boxes, size, strides, normalization) -> list:
 
 
 def _coverage(low, high, size, stride: int):
-    """Length of pixel `j` inside the box at output `i`, along one axis: `[C, M, size', size]`."""
+    """Returns the length of pixel `j` inside the box at output `i`, along one axis.
+
+    Args:
+        low: `y_min` or `x_min`, `[C, M, 1, 1]`.
+        high: `y_max` or `x_max`, `[C, M, 1, 1]`.
+        size: The size of the planes along this axis.
+        stride: The stride along this axis.
+
+    Returns:
+        `[C, M, ceil(size / stride), size]`.
+    """
     pixels = ops.arange(size, dtype="int32")
     outputs = ops.arange(0, size, stride, dtype="int32")
-    # Subtracting integers keeps the coordinates exact on planes of any size.
+    # The difference of integers is exact on planes of any size.
     offset = ops.cast(ops.expand_dims(pixels, 0) - ops.expand_dims(outputs, 1), dtype_name(low))
-    # Not `minimum`, `maximum` and `clip`: frameworks differentiate them differently at a tie. Here
+    # Not `minimum`, `maximum` and `clip`: their derivatives at a tie depend on the framework. Here
     # an edge on a pixel border has the derivative in the direction in which the box grows.
     end, begin = offset + 0.5, offset - 0.5
     length = ops.where(end <= high, end, high) - ops.where(begin >= low, begin, low)

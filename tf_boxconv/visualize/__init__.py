@@ -1,8 +1,7 @@
-"""Pictures of what box layers have learned: boxes, kernels, receptive fields, their changes.
+"""Functions that show what box layers have learned: boxes, kernels and receptive fields.
 
-Arrays come from Keras operations and NumPy alone. Matplotlib and Pillow (`pip install matplotlib
-pillow`) are imported where something is drawn, TensorFlow where a gradient is taken or TensorBoard
-is written.
+Functions that return arrays need NumPy and Keras only. Functions that draw need matplotlib, and
+`BoxLogger` needs Pillow for animations and TensorFlow for TensorBoard. These are imported on use.
 """
 
 from tf_boxconv.visualize.box_logger import BoxLogger

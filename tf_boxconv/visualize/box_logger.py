@@ -1,4 +1,4 @@
-"""A callback that shows boxes while they are trained: in TensorBoard, and as an animation."""
+"""`BoxLogger`: a callback that logs boxes to TensorBoard and animates them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,33 @@ _LAST_FRAME_MILLISECONDS = 2000
 
 
 class BoxLogger(keras.callbacks.Callback):
-    """Logs a model's boxes at the end of each epoch, and writes an animation of them.
+    """Callback to log a model's boxes to TensorBoard and to write an animation of them.
 
-    For each box layer TensorBoard gets a picture of the boxes (`draw_boxes`), and histograms of
-    their heights, widths and middles, at the number of the epoch.
+    At the end of each epoch, TensorBoard receives a picture of the boxes of each layer (see
+    `draw_boxes`), and histograms of their heights, widths and centres.
 
     Args:
-        log_dir: Folder for TensorBoard's files; None logs nothing there.
-        animation: Path of a .gif file to write when training ends; None writes none. It has a
-            frame for the start, and one every `every` batches.
-        layers: Names of the box layers to show, as in "block2/box_conv" for one within another
-            layer, or the last part alone if no other has it; None shows all in TensorBoard, and in
-            the animation as many as `columns * rows`, spread over the model.
-        every: Batches between two frames of the animation; None makes one an epoch.
-        columns: Layers beside each other in the animation.
-        rows: Rows of layers in it.
-        first_batch: Batches that the model was trained with before, if a training goes on; the
-            animation's titles count from there.
+        log_dir: Folder for the logs of TensorBoard. `None` disables them. Needs TensorFlow, on
+            every backend of Keras.
+        animation: Path of a `.gif` file, written at the end of training. `None` disables it.
+        layers: Names of the box layers to show. The name of a nested layer includes those of the
+            layers around it, like `"block2/box_conv"`; the last part is enough if it is unique.
+            `None` shows all layers in TensorBoard, and in the animation `columns * rows` layers
+            from all parts of the model.
+        every: int, the number of batches from one frame of the animation to the next. `None` makes
+            one frame per epoch. The first frame shows the boxes before training.
+        columns: int, the number of layers in a row of the animation.
+        rows: int, the number of rows in the animation.
+        first_batch: int, the number of batches that the model was trained on before. The titles of
+            the frames count from it.
+
+    Raises:
+        ValueError: If `animation` does not end in `.gif` or `every` is less than 1. `fit` raises
+            it if `layers` has unknown names or the model has no box layers.
+
+    Example:
+    >>> logger = tf_boxconv.visualize.BoxLogger(log_dir="logs", animation="boxes.gif", every=100)
+    >>> model.fit(dataset, epochs=10, callbacks=[logger])  # doctest: +SKIP
     """
 
     def __init__(
@@ -52,9 +62,11 @@ class BoxLogger(keras.callbacks.Callback):
     ):
         super().__init__()
         if animation is not None and Path(animation).suffix.lower() != ".gif":
-            raise ValueError(f"`animation` must be a path that ends in .gif, got {animation!r}.")
+            raise ValueError(
+                f"`animation` must be a path that ends in .gif. Received: animation={animation!r}"
+            )
         if every is not None and every < 1:
-            raise ValueError(f"`every` must be at least 1 batch or None, got {every!r}.")
+            raise ValueError(f"`every` must be at least 1 batch or None. Received: every={every!r}")
         self.log_dir = log_dir
         self.animation = None if animation is None else Path(animation)
         self.layer_names = None if layers is None else list(layers)
@@ -66,34 +78,34 @@ class BoxLogger(keras.callbacks.Callback):
         self._batches, self._last_batch = first_batch, -1
 
     def on_train_begin(self, logs=None):
-        """Finds the layers, and takes the first frame."""
+        """Finds the layers and adds the first frame."""
         self._layers = self._chosen_layers()
         self._shown = self._layers
         if self.layer_names is None:
             count = min(len(self._layers), self.columns * self.rows)
-            places = np.linspace(0, len(self._layers) - 1, count).round().astype(int)
-            self._shown = [self._layers[place] for place in places]
+            indices = np.linspace(0, len(self._layers) - 1, count).round().astype(int)
+            self._shown = [self._layers[index] for index in indices]
         self._snapshots = []
         self._batches, self._last_batch = self.first_batch, -1
         if self.log_dir is not None:
             import tensorflow as tf
 
             self._writer = tf.summary.create_file_writer(str(Path(self.log_dir) / "boxes"))
-        self._take_frame()
+        self._add_frame()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Takes a frame every `every` batches."""
-        # The batch's number in the epoch; with `steps_per_execution` it goes up by several.
-        started_anew = batch <= self._last_batch
-        made = batch + 1 if started_anew else batch - self._last_batch
-        before, self._batches, self._last_batch = self._batches, self._batches + made, batch
+        """Adds a frame after every `every` batches."""
+        # `batch` counts from 0 in each epoch. With `steps_per_execution` it skips numbers.
+        new_epoch = batch <= self._last_batch
+        count = batch + 1 if new_epoch else batch - self._last_batch
+        before, self._batches, self._last_batch = self._batches, self._batches + count, batch
         if self.every is not None and before // self.every != self._batches // self.every:
-            self._take_frame()
+            self._add_frame()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Logs to TensorBoard; takes a frame where there is one an epoch."""
+        """Logs to TensorBoard. Adds a frame if `every` is `None`."""
         if self.every is None:
-            self._take_frame()
+            self._add_frame()
         if self._writer is None:
             return
         import tensorflow as tf
@@ -104,8 +116,8 @@ class BoxLogger(keras.callbacks.Callback):
                 for name, values in (
                     ("height", sizes[..., 0]),
                     ("width", sizes[..., 1]),
-                    ("middle_y", offsets[..., 0]),
-                    ("middle_x", offsets[..., 1]),
+                    ("centre_y", offsets[..., 0]),
+                    ("centre_x", offsets[..., 1]),
                 ):
                     tf.summary.histogram(f"boxes/{self._name(layer)}/{name}", values)
                 picture = drawing.to_pixels(drawing.draw_boxes(layer), dpi=80)
@@ -121,27 +133,27 @@ class BoxLogger(keras.callbacks.Callback):
             self._write_animation()
 
     def _name(self, layer: BaseBoxConv2D) -> str:
-        """The layer's name within the model, those of the layers it lies in before it."""
+        """Returns the path of a layer without the name of the model, like `"block/box_conv"`."""
         return layer_path(layer).removeprefix(f"{self.model.name}/")
 
     def _chosen_layers(self) -> list[BaseBoxConv2D]:
         found = list(box_layers(self.model))
         if not found:
-            raise ValueError(f"`model` must have box layers, and '{self.model.name}' has none.")
+            raise ValueError(f"`model` must have box layers. Received: model '{self.model.name}'")
         if self.layer_names is None:
             return found
-        whole = {self._name(layer): layer for layer in found}
+        by_path = {self._name(layer): layer for layer in found}
         counts = collections.Counter(layer.name for layer in found)
-        known = {layer.name: layer for layer in found if counts[layer.name] == 1} | whole
-        unknown = [name for name in self.layer_names if name not in known]
+        by_name = {layer.name: layer for layer in found if counts[layer.name] == 1} | by_path
+        unknown = [name for name in self.layer_names if name not in by_name]
         if unknown:
-            raise ValueError(f"`layers` must be among {list(whole)}, got {unknown}.")
-        return [known[name] for name in self.layer_names]
+            raise ValueError(f"`layers` must be among {list(by_path)}. Received: layers={unknown}")
+        return [by_name[name] for name in self.layer_names]
 
-    def _take_frame(self) -> None:
+    def _add_frame(self) -> None:
         if self.animation is not None:
             if hasattr(self.model, "jax_state_sync"):
-                self.model.jax_state_sync()  # On JAX the layers have no weights within an epoch.
+                self.model.jax_state_sync()  # On JAX, updates the weights of the layers.
             boxes = [boxes_array(layer) for layer in self._shown]
             weights = [drawing.box_weights(layer) for layer in self._shown]
             self._snapshots.append((f"{self._batches} steps", boxes, weights))
@@ -170,15 +182,15 @@ class BoxLogger(keras.callbacks.Callback):
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.ravel()[len(self._shown) :]:
             axes.set_axis_off()
-        # All frames show a layer in the same axes, however its boxes grow.
-        everywhere = [[snapshot[1][i] for snapshot in self._snapshots] for i in range(len(boxes))]
+        # The axes of a layer have the same limits in all frames, large enough for all its boxes.
+        history = [[snapshot[1][i] for snapshot in self._snapshots] for i in range(len(boxes))]
         for axes, layer, layer_boxes, layer_weights, all_boxes in zip(
-            grid.ravel(), self._shown, boxes, weights, everywhere, strict=False
+            grid.ravel(), self._shown, boxes, weights, history, strict=False
         ):
             size = drawing.plane_size(layer)
             drawing.draw_boxes_into(axes, layer_boxes, size, layer_weights)
-            far = np.abs(all_boxes)
-            reach = 1.05 * max(max(size) / 2, far[np.isfinite(far)].max(initial=0.0))
+            edges = np.abs(all_boxes)
+            reach = 1.05 * max(max(size) / 2, edges[np.isfinite(edges)].max(initial=0.0))
             axes.set_xlim(-reach, reach)
             axes.set_ylim(reach, -reach)
             axes.set_title(self._name(layer), fontsize=8)

@@ -1,4 +1,4 @@
-"""Pictures of a layer's boxes and of kernels, as matplotlib figures."""
+"""Draws boxes, kernels and histograms of boxes as matplotlib figures, in pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CENTRE_COLOR = "#d1495b"
 
 
 def new_figure(width: float, height: float) -> matplotlib.figure.Figure:
-    """A figure of a size in inches that belongs to no window and need not be closed."""
+    """Returns a figure of a size in inches. It has no window and need not be closed."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -28,24 +28,30 @@ def new_figure(width: float, height: float) -> matplotlib.figure.Figure:
 def draw_boxes(
     layer: BaseBoxConv2D, weights: np.ndarray | str | None = "mixing", limit: int = 40
 ) -> matplotlib.figure.Figure:
-    """Draws a layer's boxes where they lie around the output pixel.
+    """Draws a layer's boxes around the output pixel.
 
-    A box that counts for more is drawn darker. The dashed frame is the size of the planes that the
-    boxes are meant for (`max_size`), with its middle on the output pixel.
+    Boxes with larger weights are darker. The dashed frame has the size of the planes that the
+    boxes are meant for (`max_size`) and is centred on the output pixel, which a cross marks.
 
     Args:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
-        weights: How much each box counts: `[channels, depth_multiplier]`; `"mixing"` for the
-            lengths of the rows of `mixing_weights`, if there are any; None to draw all alike.
-        limit: Of more boxes than that those that count for most are drawn, or, drawn alike, the
-            first ones.
+        weights: The weight of each box, an array with shape `[channels, depth_multiplier]`.
+            `"mixing"` uses the norms of the rows of `mixing_weights`, or equal weights if that
+            returns `None`. `None` uses equal weights.
+        limit: int, the largest number of boxes to draw. Draws those with the largest weights, or
+            the first ones if all weights are equal.
 
     Returns:
         A matplotlib figure.
+
+    Raises:
+        ValueError: If `weights` is another string or has another size.
     """
     if isinstance(weights, str):
         if weights != "mixing":
-            raise ValueError(f'`weights` must be "mixing", an array or None, got {weights!r}.')
+            raise ValueError(
+                f'`weights` must be "mixing", an array or None. Received: weights={weights!r}'
+            )
         weights = box_weights(layer)
     figure = new_figure(4.2, 4.4)
     draw_boxes_into(figure.subplots(), boxes_array(layer), plane_size(layer), weights, limit)
@@ -53,14 +59,14 @@ def draw_boxes(
 
 
 def box_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
-    """How much each box counts for the filters that mix it, `[channels, depth_multiplier]`."""
+    """Returns the norm of each box's mixing weights, `[channels, depth_multiplier]`, if any."""
     mixing = mixing_weights(layer)
     shape = tuple(layer.boxes.shape[:2])
     return None if mixing is None else np.linalg.norm(mixing, axis=-1).reshape(shape)
 
 
 def plane_size(layer: BaseBoxConv2D) -> tuple[float, float]:
-    """The size `(height, width)` of the planes that a layer's boxes are meant for."""
+    """Returns the size `(height, width)` of the planes that a layer's boxes are meant for."""
     return tuple(float(length) for length in layer._plane_size)
 
 
@@ -78,9 +84,10 @@ def draw_boxes_into(
     strengths = np.full(len(boxes), 1.0) if weights is None else np.abs(np.ravel(weights))
     if len(strengths) != len(boxes):
         raise ValueError(
-            f"`weights` must have a value for each of {len(boxes)} boxes, got {len(strengths)}."
+            f"`weights` must have a value for each of {len(boxes)} boxes. Received: "
+            f"{len(strengths)} values"
         )
-    # The sort is stable: where all count alike the first ones come first. The strongest on top.
+    # A stable sort keeps the order of equal weights. Reversed, so that the strongest is on top.
     shown = np.argsort(-strengths, kind="stable")[:limit][::-1]
     low, high = strengths.min(initial=np.inf), strengths.max(initial=0.0)
     for index in shown:
@@ -104,37 +111,40 @@ def draw_boxes_into(
     reach = 1.05 * max(size) / 2
     reach = max([reach, *(1.05 * np.abs(boxes[shown][np.isfinite(boxes[shown])]))])
     axes.set_xlim(-reach, reach)
-    axes.set_ylim(reach, -reach)  # Down is down in the image.
+    axes.set_ylim(reach, -reach)  # The y axis points down, as in images.
     axes.set_aspect("equal")
     axes.set_xlabel("pixels from the output pixel")
 
 
 def draw_kernel(kernel: np.ndarray) -> matplotlib.figure.Figure:
-    """Draws a kernel: red adds, blue subtracts; a cross marks the output pixel.
+    """Draws a kernel. Positive weights are red, negative blue; a cross marks the output pixel.
 
     Args:
-        kernel: `[height, width]`, or `[height, width, channels]`, of which the sum over the
-            channels is drawn.
+        kernel: Array with shape `[height, width]` or `[height, width, channels]`, such as the
+            result of `effective_kernel`. Draws the sum over the channels.
 
     Returns:
         A matplotlib figure.
+
+    Raises:
+        ValueError: If `kernel` is neither 2D nor 3D.
     """
     kernel = np.asarray(kernel, np.float64)
     if kernel.ndim not in (2, 3):
         raise ValueError(
-            f"`kernel` must be [height, width] or [height, width, channels], got shape "
-            f"{list(kernel.shape)}."
+            "`kernel` must have shape [height, width] or [height, width, channels]. Received: "
+            f"kernel.shape={kernel.shape}"
         )
     plane = kernel if kernel.ndim == 2 else kernel.sum(axis=-1)
     height, width = plane.shape
-    most = np.abs(plane).max(initial=0.0) or 1.0
+    largest = np.abs(plane).max(initial=0.0) or 1.0
     figure = new_figure(4.6, 4.0)
     axes = figure.subplots()
     picture = axes.imshow(
         plane,
         cmap="RdBu_r",
-        vmin=-most,
-        vmax=most,
+        vmin=-largest,
+        vmax=largest,
         extent=(-width / 2, width / 2, height / 2, -height / 2),
     )
     axes.plot(0, 0, "+", color="black", markersize=10)
@@ -144,7 +154,7 @@ def draw_kernel(kernel: np.ndarray) -> matplotlib.figure.Figure:
 
 
 def draw_histograms(layer: BaseBoxConv2D) -> matplotlib.figure.Figure:
-    """Draws how many of a layer's boxes have which height, width and place of their middle.
+    """Draws histograms of the heights, widths and offsets of a layer's boxes.
 
     Args:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
@@ -156,7 +166,7 @@ def draw_histograms(layer: BaseBoxConv2D) -> matplotlib.figure.Figure:
     sizes, offsets = figure.subplots(1, 2)
     for axes, values, names, title in (
         (sizes, box_sizes(layer), ("height", "width"), "size, pixels"),
-        (offsets, box_offsets(layer), ("down", "right"), "middle, pixels from the output pixel"),
+        (offsets, box_offsets(layer), ("y", "x"), "centre, pixels from the output pixel"),
     ):
         axes.hist([values[..., 0].ravel(), values[..., 1].ravel()], bins=20, label=names)
         axes.set_xlabel(title)

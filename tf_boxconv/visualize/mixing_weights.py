@@ -1,4 +1,4 @@
-"""Finds the weights by which a network mixes the responses of boxes."""
+"""Finds the weights that mix the responses of boxes in a network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 
-# Layers that leave channels where they are; what they do to a channel's scale is not followed.
+# Layers that keep channels apart. `mixing_weights` ignores their effect on the scale of a channel.
 _UNMIXED = (
     layers.Activation,
     layers.BatchNormalization,
@@ -19,23 +19,25 @@ _UNMIXED = (
 
 
 def own_mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
-    """The weights of a layer that mixes by itself, `BoxConv2D`; None for others."""
+    """Returns the kernel of a `BoxConv2D` as float64, and None for other layers."""
     kernel = getattr(layer, "kernel", None)
     return None if kernel is None else np.asarray(ops.convert_to_numpy(kernel), np.float64)
 
 
 def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
-    """The weights of the 1x1 convolution that mixes a layer's boxes, where there is one.
+    """Returns the weights of the 1x1 convolution that mixes the responses of a layer's boxes.
 
-    They are a `BoxConv2D`'s own, or those of the first 1x1 `Conv2D` that follows the layer in a
-    functional model, also behind a concatenation along the channels, a normalization, an
-    activation or a dropout. The scale that a normalization gives a channel is not part of them.
+    A `BoxConv2D` has such weights itself. For a `DepthwiseBoxConv2D` in a functional model they
+    are those of the first 1x1 `Conv2D` after it. Between the two there may be batch
+    normalizations, activations, dropouts, and concatenations along the channels. The weights do
+    not include the scale factors of the batch normalizations.
 
     Args:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
 
     Returns:
-        float64 `[channels * depth_multiplier, filters]`; None if nothing of this kind follows.
+        float64 array with shape `[channels * depth_multiplier, filters]`, or `None` if there is no
+        such convolution.
     """
     own = own_mixing_weights(layer)
     if own is not None:
@@ -50,7 +52,7 @@ def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
 
 
 def _follow(layer: keras.Layer, channel_axis: int) -> tuple[layers.Conv2D, int] | None:
-    """The 1x1 convolution that follows, and where the layer's channels begin in its input."""
+    """Returns the next 1x1 convolution and the index of the layer's first channel in its input."""
     start = 0
     visited = set()
     while layer not in visited:
@@ -73,10 +75,10 @@ def _axis(concatenation: layers.Concatenate) -> int:
 
 
 def _channels_before(layer: keras.Layer, node, channel_axis: int) -> int:
-    """How many channels a concatenation has before those of `layer`."""
+    """Returns the number of channels in a concatenation before those of `layer`."""
     before = 0
     for tensor in node.input_tensors:
         if tensor._keras_history.operation is layer:
             return before
         before += tensor.shape[channel_axis]
-    raise ValueError(f"'{layer.name}' is no input of '{node.operation.name}'.")
+    raise ValueError(f"'{layer.name}' is not an input of '{node.operation.name}'.")

@@ -1,4 +1,7 @@
-"""The effective receptive field of a model: how much each input pixel moves the middle output."""
+"""The effective receptive field of a model: how much each input pixel affects the central output.
+
+Works on the TensorFlow, JAX and PyTorch backends of Keras.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from tf_boxconv.ops.arguments import standardize_data_format
 from tf_boxconv.visualize.drawing import new_figure
 
 if TYPE_CHECKING:
@@ -19,57 +23,65 @@ def effective_receptive_field(
     channel: int | None = None,
     data_format: str | None = None,
 ) -> np.ndarray:
-    """Measures a model's effective receptive field by its gradient.
+    """Computes the effective receptive field of a model.
 
-    It is the absolute gradient of the middle pixel of the output with respect to the input, summed
-    over the input's channels and averaged over inputs (Luo et al., Understanding the Effective
-    Receptive Field in Deep Convolutional Neural Networks, NeurIPS 2016). The middle is
-    `size // 2` along each axis. The model runs as in inference.
+    It is the absolute gradient of the central output pixel with respect to the input, summed over
+    the input channels and averaged over `inputs`. The central pixel is `size // 2` along each
+    axis. The model runs in inference mode.
 
     Args:
-        model: From images to one 4D tensor.
-        inputs: A batch of images, as the model takes them. All are run at once.
-        channel: Which output channel; None adds the gradients of all output channels up before
-            their absolute value is taken.
-        data_format: Of input and output, `"channels_last"` or `"channels_first"`; None takes the
-            value of your Keras config file.
+        model: A model that maps images to a single 4D tensor.
+        inputs: A batch of images with shape `(batch, height, width, channels)`, or
+            `(batch, channels, height, width)` if `data_format="channels_first"`. The model runs
+            on the whole batch at once.
+        channel: int, the index of an output channel. `None` uses the sum of all output channels.
+        data_format: The data format of inputs and outputs, `"channels_last"` or
+            `"channels_first"`. It defaults to the `image_data_format` value found in your Keras
+            config file.
 
     Returns:
-        float64 `[height, width]`, not negative.
+        float64 array with shape `[height, width]` and values >= 0.
 
     Raises:
-        ValueError: If input or output are not 4D, or there is no such channel.
+        ValueError: If inputs or outputs are not 4D, or if `channel` is out of range.
+
+    Reference:
+    - Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
+      Networks" (NeurIPS 2016)
     """
-    data_format = data_format or keras.config.image_data_format()
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            f'`data_format` must be "channels_last" or "channels_first", got {data_format!r}.'
-        )
+    data_format = standardize_data_format(data_format)
     inputs = np.asarray(inputs, np.float32)
     if inputs.ndim != 4 or not inputs.size:
-        raise ValueError(f"`inputs` must be a 4D batch of images, got shape {list(inputs.shape)}.")
+        raise ValueError(
+            f"`inputs` must be a 4D batch of images. Received: inputs.shape={inputs.shape}"
+        )
 
-    def middle(outputs):
+    def central(outputs):
         if len(outputs.shape) != 4:
-            raise ValueError(f"`model` must give 4D outputs, got shape {list(outputs.shape)}.")
+            raise ValueError(
+                f"`model` must have 4D outputs. Received: outputs of shape {tuple(outputs.shape)}"
+            )
         if data_format == "channels_first":
             outputs = keras.ops.transpose(outputs, (0, 2, 3, 1))
         _, height, width, channels = outputs.shape
         if channel is not None and not 0 <= channel < channels:
-            raise ValueError(f"`channel` must be from 0 to {channels - 1}, got {channel}.")
+            raise ValueError(
+                f"`channel` must be from 0 to {channels - 1}. Received: channel={channel}"
+            )
         pixel = outputs[:, height // 2, width // 2]
         return pixel if channel is None else pixel[:, channel]
 
-    gradient = np.abs(_input_gradient(model, inputs, middle).astype(np.float64))
+    gradient = np.abs(_input_gradient(model, inputs, central).astype(np.float64))
     return gradient.sum(axis=3 if data_format == "channels_last" else 1).mean(axis=0)
 
 
-def _input_gradient(model, inputs: np.ndarray, scalar) -> np.ndarray:
-    """The gradient of the sum of `scalar(model(inputs))` with respect to the inputs."""
+def _input_gradient(model, inputs: np.ndarray, select) -> np.ndarray:
+    """Returns the gradient of `select(model(inputs))`, summed, with respect to the inputs."""
 
     def total(images):
-        # Items do not see each other in inference: the sum's gradient is each one's own.
-        return keras.ops.sum(scalar(model(images, training=False)))
+        # In inference mode images do not affect each other's outputs, so that the gradient of the
+        # sum over the batch contains the gradient of each image.
+        return keras.ops.sum(select(model(images, training=False)))
 
     gradient = _GRADIENTS[keras.backend.backend()](total, keras.ops.convert_to_tensor(inputs))
     return np.zeros_like(inputs) if gradient is None else keras.ops.convert_to_numpy(gradient)
@@ -97,7 +109,7 @@ def _torch_gradient(total, images):
     value = total(images)
     if not value.requires_grad:
         return None
-    # Not `backward`, which would leave gradients in the model's weights.
+    # Not `backward`, which would add gradients to the model's weights.
     (gradient,) = torch.autograd.grad(value, images, allow_unused=True)
     return gradient
 
@@ -110,21 +122,26 @@ _GRADIENTS = {
 
 
 def draw_receptive_field(field: np.ndarray) -> matplotlib.figure.Figure:
-    """Draws a receptive field: the square root of the share of its largest value.
+    """Draws a receptive field as `sqrt(field / field.max())`; the root makes small values visible.
 
     Args:
-        field: `[height, width]`, of `effective_receptive_field`.
+        field: Array with shape `[height, width]`, from `effective_receptive_field`.
 
     Returns:
         A matplotlib figure.
+
+    Raises:
+        ValueError: If `field` is not 2D.
     """
     field = np.asarray(field, np.float64)
     if field.ndim != 2:
-        raise ValueError(f"`field` must be [height, width], got shape {list(field.shape)}.")
+        raise ValueError(
+            f"`field` must have shape [height, width]. Received: field.shape={field.shape}"
+        )
     figure = new_figure(4.6, 4.0)
     axes = figure.subplots()
-    share = np.sqrt(field / (field.max(initial=0.0) or 1.0))
-    picture = axes.imshow(share, cmap="magma", vmin=0.0, vmax=1.0)
+    relative = np.sqrt(field / (field.max(initial=0.0) or 1.0))
+    picture = axes.imshow(relative, cmap="magma", vmin=0.0, vmax=1.0)
     axes.set_xlabel("input pixels")
-    figure.colorbar(picture, ax=axes, shrink=0.85, label="square root of the share of the most")
+    figure.colorbar(picture, ax=axes, shrink=0.85, label="square root of field / maximum")
     return figure

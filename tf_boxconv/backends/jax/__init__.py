@@ -1,4 +1,4 @@
-"""JAX: the compiled operators as calls from XLA, with gradients, vmap and sharding."""
+"""The JAX backend: the compiled operators as FFI calls, with gradients, vmap and sharding."""
 
 from tf_boxconv.backends.jax.box_conv import box_conv2d
 from tf_boxconv.backends.jax.integral_image import integral_image

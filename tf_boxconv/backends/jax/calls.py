@@ -1,10 +1,10 @@
 """The compiled operators as functions of JAX arrays, without gradients.
 
-An operator has four layers, the outermost first:
-- `custom_vmap`: axes that `jax.vmap` maps become leading axes;
-- the choice by platform: the portable form where there is no handler (TPU);
-- how arrays are cut over devices (`sharding.py`);
-- the call of the handler, which loops over leading axes (`handlers.py`).
+A call passes through four steps:
+1. `custom_vmap` turns axes that `jax.vmap` maps into leading axes.
+2. The platform decides: the portable path runs on platforms without a handler, such as TPUs.
+3. `sharding.py` divides arrays among devices.
+4. `handlers.py` calls the compiled handler, which loops over leading axes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 
 def exporting(*arrays) -> bool:
-    """Whether the caller is traced for a runtime that lacks the compiled operators."""
+    """Returns whether an exporter traces the caller for a runtime without compiled operators."""
     return any(isinstance(array, jax.core.Tracer) for array in arrays) and called_by_exporter()
 
 
 def portable_forward(options: Options, x, boxes):
-    """The operator in portable form, for arrays without leading axes."""
+    """Computes `box_conv2d` with the portable path, for arrays without leading axes."""
     return box_conv2d_portable(
         x,
         boxes,
@@ -47,25 +47,24 @@ def _portable_backward(options: Options, x, boxes, output_grad):
 
 
 def portable_table(options: Options, dtype: str, x):
-    """The summed-area table in portable form, for arrays without leading axes."""
-    # Without 64-bit types there are no wider sums than the table's own.
+    """Computes `integral_image` with the portable path, for arrays without leading axes."""
+    # Sums are float64 for float32 tables, too, unless JAX has disabled 64-bit types.
     wide = "float64" if jax.config.jax_enable_x64 else "float32"
     table = integral_image_portable(x, data_format_of(options.data_format), wide)
     return table.astype(dtype)
 
 
-# The choice by platform, and vmap. A mapped axis becomes the first of the leading axes.
+def _operator(native: Callable, portable: Callable) -> Callable:
+    """Combines the steps 1 and 2 into a compiled function of arrays with equal leading axes.
 
-
-def _call(native: Callable, portable: Callable) -> Callable:
-    """A function of arrays with equal leading axes; `portable` maps over these by itself.
-
-    It is compiled, so that it is traced once for each kind of arguments.
+    Args:
+        native: A function of arrays with leading axes.
+        portable: The same function of arrays without leading axes.
     """
 
     def by_platform(*arrays):
         if jax.default_backend() == "cpu" and "cpu" in NATIVE_PLATFORMS:
-            # The choice would trace both; there is no other device that could take the other one.
+            # All devices are CPUs. `platform_dependent` would trace `portable` in vain.
             return native(*arrays)
         mapped = portable
         for _ in range(arrays[0].ndim - 4):
@@ -77,6 +76,7 @@ def _call(native: Callable, portable: Callable) -> Callable:
 
     @function.def_vmap
     def _rule(size, is_mapped, *arrays):
+        # A mapped axis is the first axis here, so that it becomes the first leading axis.
         arrays = [
             array if has_axis else jnp.broadcast_to(array, (size, *array.shape))
             for array, has_axis in zip(arrays, is_mapped, strict=True)
@@ -87,24 +87,30 @@ def _call(native: Callable, portable: Callable) -> Callable:
     return jax.jit(function)
 
 
-def _bound(function: Callable, *statics) -> Callable:
-    return lambda *arrays: function(*statics, *arrays)
-
-
 @functools.cache
 def forward(options: Options) -> Callable:
-    """A function of `(x, boxes)` that returns the output."""
-    return _call(_bound(sharding.forward, options), _bound(portable_forward, options))
+    """Returns a function of `(x, boxes)` that computes the output."""
+    return _operator(
+        functools.partial(sharding.forward, options), functools.partial(portable_forward, options)
+    )
 
 
 @functools.cache
 def backward(options: Options) -> Callable:
-    """A function of `(x, boxes, output_grad)` that returns `(input_grad, boxes_grad)`."""
-    return _call(_bound(sharding.backward, options), _bound(_portable_backward, options))
+    """Returns a function of `(x, boxes, output_grad)` that computes `(input_grad, boxes_grad)`."""
+    return _operator(
+        functools.partial(sharding.backward, options),
+        functools.partial(_portable_backward, options),
+    )
 
 
 @functools.cache
 def table(options: Options, dtype: str) -> Callable:
-    """A function of `(x,)` that returns the summed-area table. Only `data_format` counts."""
-    statics = (options, dtype)
-    return _call(_bound(sharding.table, *statics), _bound(portable_table, *statics))
+    """Returns a function of `(x,)` that computes the integral image.
+
+    Uses only `data_format` of `options`.
+    """
+    return _operator(
+        functools.partial(sharding.table, options, dtype),
+        functools.partial(portable_table, options, dtype),
+    )

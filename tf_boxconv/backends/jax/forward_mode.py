@@ -1,4 +1,4 @@
-"""What to do about forward mode, which JAX refuses for `jax.custom_vjp` functions."""
+"""Adds advice to JAX's error about forward mode, which `jax.custom_vjp` does not support."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def forward_mode_advice(advice: str) -> Iterator[None]:
-    """Adds `advice` to JAX's error about forward mode.
+    """Adds `advice` to an error about forward mode that JAX raises inside the body.
 
-    JAX raises it inside the body, but for functions that were compiled before they are
-    differentiated: those fail with JAX's own message.
+    JAX raises it outside of the body, without advice, for functions that are compiled first and
+    differentiated afterwards.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Calls of the compiled handlers on one device.
+"""Calls the compiled FFI handlers on one device.
 
-Arrays may have leading axes before those of images and boxes, the same of all: so many problems are
-computed, each with boxes of its own.
+All arrays of a call may have the same additional leading axes. A handler then computes several
+independent problems, each with its own boxes.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class Options:
 
     @property
     def channels_first(self) -> bool:
-        """Whether channels come before rows and columns."""
+        """Whether the axis of channels comes before those of rows and columns."""
         return self.data_format == "NCHW"
 
     def attributes(self) -> dict:
-        """As the handlers take them."""
+        """Returns the options as attributes of an FFI call."""
         return {**dataclasses.asdict(self), "strides": np.array(self.strides, np.int64)}
 
     def output_shape(self, x, boxes) -> tuple[int, ...]:
-        """The shape of what `x` and `boxes` give."""
+        """Returns the shape of the output for `x` and `boxes`."""
         *leading, n, h, w, c = to_channels_last(x.shape, self.channels_first)
         size = (-(-length // s) for length, s in zip((h, w), self.strides, strict=True))
         shape = (*leading, n, *size, c * boxes.shape[-2])
@@ -40,31 +40,31 @@ class Options:
 
 
 def to_channels_last(axes: Sequence, channels_first: bool) -> tuple:
-    """What is said of each axis of images, in the order [..., N, H, W, C]."""
+    """Permutes a sequence with an item for each axis of images to the order [..., N, H, W, C]."""
     *leading, n, a, b, c = axes
     return (*leading, n, b, c, a) if channels_first else (*leading, n, a, b, c)
 
 
 def from_channels_last(axes: Sequence, channels_first: bool) -> tuple:
-    """What is said of axes [..., N, H, W, C], in the order that images have."""
+    """Permutes a sequence in the order [..., N, H, W, C] to the order of the axes of images."""
     *leading, n, h, w, c = axes
     return (*leading, n, c, h, w) if channels_first else (*leading, n, h, w, c)
 
 
 def call_forward(options: Options, x, boxes):
-    """The output."""
+    """Returns the output."""
     call = jax.ffi.ffi_call("tf_boxconv_forward", _like(x, options.output_shape(x, boxes)))
     return call(x, boxes, **options.attributes())
 
 
 def call_backward(options: Options, x, boxes, output_grad):
-    """The gradients to the input and to the boxes."""
+    """Returns `(input_grad, boxes_grad)`."""
     call = jax.ffi.ffi_call("tf_boxconv_backward", (_like(x), _like(boxes)))
     return tuple(call(x, boxes, output_grad, **options.attributes()))
 
 
 def call_table(options: Options, dtype: str, x):
-    """The summed-area table."""
+    """Returns the integral image."""
     *leading, n, h, w, c = to_channels_last(x.shape, options.channels_first)
     shape = from_channels_last((*leading, n, h + 1, w + 1, c), options.channels_first)
     call = jax.ffi.ffi_call("tf_boxconv_integral_image", _like(x, shape, dtype))
@@ -72,7 +72,7 @@ def call_table(options: Options, dtype: str, x):
 
 
 def _like(array, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
-    """What a call returns; in a `shard_map`, varied over devices as `array` is."""
+    """Returns the type of a result. In a `shard_map` it varies over the same devices as `array`."""
     kind, varied = jax.typeof(array), {}
     if _varying(array):
         varied["manual_axis_type"] = kind.manual_axis_type
@@ -83,14 +83,15 @@ def _like(array, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
 
 
 def _varying(array) -> frozenset[str]:
-    kind = getattr(jax.typeof(array), "manual_axis_type", None)  # new in JAX 0.10
+    """Returns the mesh axes over which an array varies in a `shard_map`."""
+    kind = getattr(jax.typeof(array), "manual_axis_type", None)  # New in JAX 0.10.
     return frozenset(kind.varying) if kind else frozenset()
 
 
-def equally_varied(*arrays) -> list[jax.Array]:
-    """The arrays, each of them regarded as varied over all devices that any is in a `shard_map`.
+def vary_equally(*arrays) -> list[jax.Array]:
+    """Marks all arrays in a `shard_map` as varying over all mesh axes that any of them varies over.
 
-    Autodiff then sums gradients over those devices for the arrays that were the same on all.
+    The gradient of an array that was the same on several devices is then summed over them.
     """
     axes = frozenset().union(*(_varying(array) for array in arrays))
     return [

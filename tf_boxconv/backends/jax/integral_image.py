@@ -1,4 +1,4 @@
-"""The compiled integral image on JAX arrays, and its gradient."""
+"""`integral_image` on JAX, and its gradient."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tf_boxconv.backends.jax.sharding import without_explicit_axes
 
 
 def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
-    """Computes `tf_boxconv.integral_image` on arguments that it has checked.
+    """Computes `tf_boxconv.integral_image` on arguments that are checked already.
 
     Raises:
-        ValueError: for a float64 table without `jax_enable_x64`.
+        ValueError: If `dtype` is float64 and JAX has disabled 64-bit types.
     """
     if dtype == "float64" and not jax.config.jax_enable_x64:
         raise ValueError(
@@ -29,7 +29,7 @@ def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
     if calls.exporting(x):
         return calls.portable_table(options, dtype, x)
     compute = without_explicit_axes(functools.partial(_table, options, dtype), options, x)
-    with forward_mode_advice("apply the operator, which is linear, to the tangent itself"):
+    with forward_mode_advice("apply integral_image, which is linear, to the tangent"):
         return compute(x)
 
 
@@ -39,12 +39,16 @@ def _table(options: Options, dtype: str, x):
 
 
 def _table_forward(options: Options, dtype: str, x):
-    # A scalar carries the dtype.
+    # The gradient needs the dtype of `x`. A residual must be an array, so a scalar carries it.
     return _table(options, dtype, x), jnp.zeros((), x.dtype)
 
 
 def _table_gradient(options: Options, dtype: str, scalar, table_grad):
-    """Each pixel is in every entry below and to the right of it: sum the table from that corner."""
+    """Sums the gradient from the bottom right corner.
+
+    Each entry of the table contains all pixels above and to the left of it. So the gradient of a
+    pixel is the sum over all entries below and to the right of it.
+    """
     axes = (2, 3) if options.channels_first else (1, 2)
     inner = tuple(slice(1, None) if axis in axes else slice(None) for axis in range(4))
     sums = _table(options, dtype, jnp.flip(table_grad[inner], axes))

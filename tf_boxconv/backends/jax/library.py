@@ -1,4 +1,4 @@
-"""Registers core's handlers with JAX's XLA."""
+"""Registers the FFI handlers of the core library with JAX when it is imported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _load_library() -> ctypes.CDLL:
 
 
 def _register_handlers(library: ctypes.CDLL) -> list[str]:
-    """Makes XLA know the handlers; returns the platforms that they are for."""
+    """Registers the handlers. Returns the platforms that the library has handlers for."""
     platforms = []
     for platform in _PLATFORMS:
         if not hasattr(library, f"tf_boxconv_forward_{platform}"):
@@ -41,5 +41,5 @@ def _register_handlers(library: ctypes.CDLL) -> list[str]:
     return platforms
 
 
-# Where XLA can call the handlers, by JAX's names.
+# The platforms with handlers, by JAX's names.
 NATIVE_PLATFORMS = _register_handlers(_load_library())

@@ -1,7 +1,7 @@
-"""How arrays are cut over devices.
+"""Partitions the compiled calls over devices.
 
-Planes are whole on one device; images, channels and leading axes may be cut. Nothing but the sums
-of boxes' gradients travels.
+Images, channels and leading axes may be sharded. Each plane stays on one device. The devices
+communicate only to sum the gradients of boxes over images.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from tf_boxconv.backends.jax.handlers import (
 )
 
 
-class _Cut:
-    """The mesh axes that images, with their leading axes, and channels are cut over."""
+class _Shards:
+    """The mesh axes over which the images, channels and leading axes of `x` are sharded."""
 
     def __init__(self, options: Options, mesh, x):
         self._options = options
@@ -56,80 +56,81 @@ def _devices(mesh, name) -> int:
 
 
 def without_explicit_axes(function: Callable, options: Options, x) -> Callable:
-    """`function` of images and more, fit for a mesh whose axes are part of arrays' types.
+    """Makes `function` work on a mesh with explicit axes, as `jax.set_mesh` creates it.
 
-    That is what `jax.set_mesh(jax.make_mesh(...))` makes of arrays. Compiled calls know nothing of
-    such types: they are left to the compiler within, and the result is said to be cut as `x` is.
+    The types of arrays include their sharding on such a mesh, but FFI calls do not support this.
+    The compiler chooses the sharding inside `function`, and its result is sharded like `x`.
     """
     mesh = jax.typeof(x).sharding.mesh
     if mesh.empty or AxisType.Explicit not in mesh.axis_types:
         return function
-    out_sharding = _Cut(options, mesh, jax.typeof(x)).of_images().spec
+    out_sharding = _Shards(options, mesh, jax.typeof(x)).of_images().spec
     return jax.sharding.auto_axes(function, out_sharding=out_sharding)
 
 
-# What axes have in common, for Shardy. Each letter is a factor of the axes it stands for.
+# Rules for Shardy, such as "n h w c, c m e -> n i j (c m)". Axes with the same letter are sharded
+# in the same way: n images, h w rows and columns of the input, i j of the output, c channels,
+# m boxes of a channel, e edges of a box, l0 l1 ... leading axes.
 
-# Factors that no device may have a part of only, in the order in which rules name them.
-_WHOLE = ("h", "w", "m", "e", "i", "j")
+# Axes that are never sharded, in the order in which rules name them.
+_REPLICATED = ("h", "w", "m", "e", "i", "j")
 
 
-def _axes_of(options: Options, images_type, *channels: str) -> list[str]:
-    """For each kind of channels, the axes of the images that have them."""
+def _images_axes(options: Options, images_type, output_channels: str) -> list[str]:
+    """Returns the axes of inputs and of outputs."""
     leading = [f"l{i}" for i in range(images_type.rank - 4)]
-    names = [(*leading, "n", "h", "w", channels[0])]
-    names += [(*leading, "n", "i", "j", channel) for channel in channels[1:]]
-    return [" ".join(from_channels_last(axes, options.channels_first)) for axes in names]
+    both = (*leading, "n", "h", "w", "c"), (*leading, "n", "i", "j", output_channels)
+    return [" ".join(from_channels_last(axes, options.channels_first)) for axes in both]
 
 
 def _box_conv_axes(options: Options, images_type, boxes_type) -> list[str]:
-    """The axes of images, outputs and boxes."""
+    """Returns the axes of inputs, outputs and boxes."""
     *leading, channels, multiplier, _ = boxes_type.shape
-    # Shardy takes no product in which a factor is 1.
+    # Shardy does not accept products with a factor of size 1.
     product = "c" if multiplier == 1 else "m" if channels == 1 else "(c m)"
     boxes = " ".join((*(f"l{i}" for i in range(len(leading))), "c", "m", "e"))
-    return [*_axes_of(options, images_type, "c", product), boxes]
+    return [*_images_axes(options, images_type, product), boxes]
 
 
 def _forward_rule(options: Options, mesh, operands, results):
     images, outputs, boxes = _box_conv_axes(options, *operands)
-    return f"{images}, {boxes} -> {outputs}", {"need_replication_factors": _WHOLE}
+    return f"{images}, {boxes} -> {outputs}", {"need_replication_factors": _REPLICATED}
 
 
 def _backward_rule(options: Options, mesh, operands, results):
     images, outputs, boxes = _box_conv_axes(options, *operands[:2])
     rule = f"{images}, {boxes}, {outputs} -> {images}, {boxes}"
-    return rule, {"need_replication_factors": _WHOLE}
+    return rule, {"need_replication_factors": _REPLICATED}
 
 
 def _table_rule(options: Options, dtype: str, mesh, operands, results):
-    images, tables = _axes_of(options, operands[0], "c", "c")
+    images, tables = _images_axes(options, operands[0], "c")
     return f"{images} -> {tables}", {"need_replication_factors": ("h", "w", "i", "j")}
 
 
 def _partition_forward(options: Options, mesh, arguments, result):
-    cut = _Cut(options, mesh, arguments[0])
+    shards = _Shards(options, mesh, arguments[0])
     local = functools.partial(call_forward, options)
-    return mesh, local, cut.of_images(), (cut.of_images(), cut.of_boxes())
+    return mesh, local, shards.of_images(), (shards.of_images(), shards.of_boxes())
 
 
 def _partition_backward(options: Options, mesh, arguments, results):
-    cut = _Cut(options, mesh, arguments[0])
+    shards = _Shards(options, mesh, arguments[0])
 
     def local(x, boxes, output_grad):
         input_grad, boxes_grad = call_backward(options, x, boxes, output_grad)
-        if cut.images is not None:
-            boxes_grad = jax.lax.psum(boxes_grad, cut.images)
+        if shards.images is not None:
+            boxes_grad = jax.lax.psum(boxes_grad, shards.images)
         return input_grad, boxes_grad
 
-    of_arguments = (cut.of_images(), cut.of_boxes(), cut.of_images())
-    return mesh, local, (cut.of_images(), cut.of_boxes()), of_arguments
+    of_arguments = (shards.of_images(), shards.of_boxes(), shards.of_images())
+    return mesh, local, (shards.of_images(), shards.of_boxes()), of_arguments
 
 
 def _partition_table(options: Options, dtype: str, mesh, arguments, result):
-    cut = _Cut(options, mesh, arguments[0])
+    shards = _Shards(options, mesh, arguments[0])
     local = functools.partial(call_table, options, dtype)
-    return mesh, local, cut.of_images(), (cut.of_images(),)
+    return mesh, local, shards.of_images(), (shards.of_images(),)
 
 
 def _partitioned(function: Callable, statics: int, partition: Callable, rule: Callable):

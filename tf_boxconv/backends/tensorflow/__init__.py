@@ -1,10 +1,10 @@
-"""TensorFlow: the compiled ops and their registered gradients."""
+"""The TensorFlow backend: custom ops and their gradients."""
 
 from tf_boxconv.backends.tensorflow.box_conv import box_conv2d
 from tf_boxconv.backends.tensorflow.integral_image import integral_image
 from tf_boxconv.backends.tensorflow.library import has_xla
 
-# `jit_compile="auto"` must not choose XLA where that does not know the compiled ops.
+# Without the XLA library, `jit_compile="auto"` must not choose XLA.
 SUPPORTS_JIT = has_xla
 
 __all__ = ["SUPPORTS_JIT", "box_conv2d", "integral_image"]

@@ -1,8 +1,9 @@
-"""The compiled box convolution and its gradients, first and second order.
+"""`box_conv2d` on TensorFlow, with gradients of first and second order.
 
-With `out = B(boxes) x`, linear in `x`, the gradient op returns `B(boxes)^T g` and the four edge
-gradients, which are bilinear in `x` and `g`. Differentiating the first needs only the two compiled
-ops again; differentiating the edge gradients is rare and goes through the portable path.
+The output `B(boxes) x` is linear in `x`. For an upstream gradient `g`, the gradient op returns
+`B(boxes)^T g` and the gradients of the boxes, which are bilinear in `x` and `g`. The gradient of
+`B(boxes)^T g` uses the two custom ops again. The gradient of the boxes' gradients, which is rarely
+needed, uses the portable path.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_boxconv.backends.attributes import (
-    attribute_of,
     data_format_of,
     layout_of,
+    normalization_attribute,
     normalization_of,
 )
 from tf_boxconv.backends.exporters import called_by_exporter
@@ -27,20 +28,20 @@ def box_conv2d(
     normalization: str | None,
     data_format: str,
 ) -> tf.Tensor:
-    """Computes `tf_boxconv.box_conv2d` on tensors and arguments that it has checked."""
+    """Computes `tf_boxconv.box_conv2d` on arguments that are checked already."""
     if not tf.executing_eagerly() and called_by_exporter():
         return _box_conv2d_for_export(x, boxes, strides, normalization, data_format)
     return compiled_ops.box_conv_box_conv2d(
         input=x,
         boxes=boxes,
         strides=strides,
-        normalization=attribute_of(normalization),
+        normalization=normalization_attribute(normalization),
         data_format=layout_of(data_format),
     )
 
 
 def _box_conv2d_for_export(x, boxes, strides, normalization, data_format) -> tf.Tensor:
-    """Portable; the matrices are constants if the boxes and the size of the planes are known."""
+    """Uses the portable path, with constant matrices if boxes and size of planes are known."""
     options = (strides, normalization)
     matrices, values = None, tf.get_static_value(boxes)
     size = x.shape[1:3] if data_format == "channels_last" else x.shape[2:]
@@ -52,11 +53,7 @@ def _box_conv2d_for_export(x, boxes, strides, normalization, data_format) -> tf.
 
 
 def _attributes(op: tf.Operation) -> dict:
-    return {
-        "strides": op.get_attr("strides"),
-        "normalization": op.get_attr("normalization"),
-        "data_format": op.get_attr("data_format"),
-    }
+    return {name: op.get_attr(name) for name in ("strides", "normalization", "data_format")}
 
 
 @tf.RegisterGradient("BoxConv>BoxConv2D")
@@ -75,15 +72,15 @@ def _box_conv2d_second_gradient(
 ) -> list[tf.Tensor | None]:
     """Back-propagates through `(input_grad, boxes_grad)` to `(input, boxes, output_grad)`.
 
-    TensorFlow passes None, or zeros, for a gradient that nothing depends on: None while it traces
-    functions whose outputs are not all used, as `tf.autodiff.ForwardAccumulator` does.
+    If nothing depends on a gradient, TensorFlow passes zeros or None. None occurs when it traces a
+    function of which some outputs are unused, as `tf.autodiff.ForwardAccumulator` does.
     """
     x, boxes, output_grad = op.inputs
     attributes = _attributes(op)
     to_x = to_boxes = to_output_grad = None
     if of_input_grad is not None:
-        # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two gradients,
-        # with the vector in the place of the image.
+        # <of_input_grad, B^T g> = <B of_input_grad, g>: the gradients of the forward op, with
+        # `of_input_grad` instead of the image.
         to_output_grad = compiled_ops.box_conv_box_conv2d(
             input=of_input_grad, boxes=boxes, **attributes
         )
@@ -91,20 +88,23 @@ def _box_conv2d_second_gradient(
             input=of_input_grad, boxes=boxes, output_grad=output_grad, **attributes
         )
     if of_boxes_grad is not None:
-        to_x, more_to_boxes, more_to_output_grad = _through_edge_gradients(
+        to_x, more_to_boxes, more_to_output_grad = _through_boxes_grad(
             x, boxes, output_grad, of_boxes_grad, attributes
         )
-        to_boxes = _sum(to_boxes, more_to_boxes)
-        to_output_grad = _sum(to_output_grad, more_to_output_grad)
+        to_boxes = _add(to_boxes, more_to_boxes)
+        to_output_grad = _add(to_output_grad, more_to_output_grad)
     return [to_x, to_boxes, to_output_grad]
 
 
-def _sum(a: tf.Tensor | None, b: tf.Tensor) -> tf.Tensor:
+def _add(a: tf.Tensor | None, b: tf.Tensor) -> tf.Tensor:
     return b if a is None else a + b
 
 
-def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) -> list[tf.Tensor]:
-    """Gradients of `<of_boxes_grad, edge gradients>`; spares the work for zeros, nearly always."""
+def _through_boxes_grad(x, boxes, output_grad, of_boxes_grad, attributes) -> list[tf.Tensor]:
+    """Returns the gradients of `<of_boxes_grad, boxes_grad>` to `(x, boxes, output_grad)`.
+
+    `of_boxes_grad` is nearly always zero. Then this returns zeros and computes nothing.
+    """
     options = (
         tuple(int(s) for s in attributes["strides"]),
         normalization_of(_text(attributes["normalization"])),
@@ -119,16 +119,16 @@ def _through_edge_gradients(x, boxes, output_grad, of_boxes_grad, attributes) ->
 
 
 def _portable_in_graph(x, boxes, output_grad, of_boxes_grad, *options) -> list[tf.Tensor]:
-    # Not tapes: TensorFlow stops them while it differentiates a function in forward mode.
+    # Not `tf.GradientTape`, which TensorFlow stops while it differentiates in forward mode.
     inputs = [tf.identity(tensor) for tensor in (x, boxes, output_grad)]
     x, boxes, output_grad = inputs
     out = box_conv2d_portable(x, boxes, *options)
-    (edge_gradients,) = tf.gradients(out, boxes, output_grad)
-    return tf.gradients(edge_gradients, inputs, of_boxes_grad, unconnected_gradients="zero")
+    (boxes_grad,) = tf.gradients(out, boxes, output_grad)
+    return tf.gradients(boxes_grad, inputs, of_boxes_grad, unconnected_gradients="zero")
 
 
 _portable_eagerly = tf.function(_portable_in_graph, autograph=False, reduce_retracing=True)
 
 
-def _text(value) -> str:
+def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""The compiled integral image and its gradient."""
+"""`integral_image` on TensorFlow, and its gradient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 
 def integral_image(x: tf.Tensor, data_format: str, dtype: str) -> tf.Tensor:
-    """Computes `tf_boxconv.integral_image` on arguments that it has checked."""
+    """Computes `tf_boxconv.integral_image` on arguments that are checked already."""
     if not tf.executing_eagerly() and called_by_exporter():
         return integral_image_portable(x, data_format, dtype)
     return compiled_ops.box_conv_integral_image(
@@ -21,7 +21,11 @@ def integral_image(x: tf.Tensor, data_format: str, dtype: str) -> tf.Tensor:
 
 @tf.RegisterGradient("BoxConv>IntegralImage")
 def _integral_image_gradient(op: tf.Operation, table_grad: tf.Tensor) -> tf.Tensor:
-    """Each pixel is in every entry below and to the right of it: sum the table from that corner."""
+    """Sums the gradient from the bottom right corner.
+
+    Each entry of the table contains all pixels above and to the left of it. So the gradient of a
+    pixel is the sum over all entries below and to the right of it.
+    """
     data_format = op.get_attr("data_format").decode()
     axes = [1, 2] if data_format == "NHWC" else [2, 3]
 

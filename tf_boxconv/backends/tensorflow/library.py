@@ -1,4 +1,4 @@
-"""Loads the op library into TensorFlow, and how XLA compiles its ops; once a process."""
+"""Loads the op library and its XLA lowering into TensorFlow when it is imported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_library():
     """Loads the op library and returns the module with its generated Python wrappers.
 
     Raises:
-        LibraryUnavailable: if the library is not built or was built for another TensorFlow.
+        LibraryUnavailable: If the library was not built, or was built for another TensorFlow.
     """
     if OP_LIBRARY != OWN_OP_LIBRARY and not OP_LIBRARY.exists():
         raise LibraryUnavailable(
@@ -35,26 +35,27 @@ def load_library():
     except tf.errors.OpError as error:
         raise LibraryUnavailable(_explain(error)) from error
     if not hasattr(ops, "box_conv_box_conv2d"):
-        # TensorFlow gives an empty module when another file has registered these ops before.
+        # TensorFlow returns an empty module if another library has registered these ops already.
         raise LibraryUnavailable(
-            "the ops of tf_boxconv were already registered from another copy of its library than "
-            f"{OP_LIBRARY}. Load only one copy in a process: `import tf_boxconv` loads its own."
+            "the ops of tf_boxconv are already registered by another copy of its library than "
+            f"{OP_LIBRARY}. Load only one copy per process; `import tf_boxconv` loads its own."
         )
     return ops
 
 
 def load_xla_library() -> bool:
-    """Makes XLA know the ops, if the package has a library for that; call it before any XLA runs.
+    """Registers the lowering of the custom ops with XLA. Must be called before XLA compiles.
 
     Returns:
-        Whether there is one. Without it `jit_compile=True` fails on the compiled ops.
+        Whether the package has a library for XLA. Without it `jit_compile=True` fails on the
+        custom ops.
 
     Raises:
-        LibraryUnavailable: if it was built for another TensorFlow.
+        LibraryUnavailable: If the library was built for another TensorFlow.
     """
     if not XLA_LIBRARY.exists():
         return False
-    for library in (CORE_LIBRARY, XLA_LIBRARY):  # the second loads the first
+    for library in (CORE_LIBRARY, XLA_LIBRARY):  # The second links to the first.
         check_library(library)
     try:
         tf.load_library(str(XLA_LIBRARY))

@@ -1,9 +1,9 @@
-"""PyTorch: the compiled kernels as custom operators on the CPU, the portable form elsewhere."""
+"""The PyTorch backend: the compiled operators on the CPU, the portable path on other devices."""
 
 from tf_boxconv.backends.torch.box_conv import box_conv2d
 from tf_boxconv.backends.torch.integral_image import integral_image
 
-# `torch.compile` takes the operators into its graph as they are.
+# `torch.compile` records the operators in its graph.
 SUPPORTS_JIT = True
 
 __all__ = ["SUPPORTS_JIT", "box_conv2d", "integral_image"]

@@ -1,4 +1,4 @@
-"""`torch.vmap` without loops: the mapped axis joins one that the kernels iterate over anyway."""
+"""Supports `torch.vmap` without a loop: merges the mapped axis into the batch or the channels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 
 
 def channel_axis(layout: str) -> int:
-    """The axis of the channels in images."""
+    """Returns the axis of the channels in images."""
     return 3 if layout == "channels_last" else 1
 
 
 def fold(x: torch.Tensor, mapped: int | None, axis: int, size: int) -> torch.Tensor:
-    """Merges the mapped axis into `axis` of the unmapped tensor, outermost.
+    """Merges the mapped axis into another axis, as its outer part.
 
     Args:
         x: The tensor.
         mapped: Its mapped axis. None repeats the tensor `size` times.
-        axis: The axis to merge into, as numbered without the mapped one.
+        axis: The axis to merge into, numbered as if there were no mapped axis.
         size: The length of the mapped axis.
     """
     if mapped is None:
@@ -27,5 +27,5 @@ def fold(x: torch.Tensor, mapped: int | None, axis: int, size: int) -> torch.Ten
 
 
 def unfold(x: torch.Tensor, axis: int, size: int) -> torch.Tensor:
-    """Splits the mapped axis off again, as axis number `axis`."""
+    """Undoes `fold`: splits the mapped axis off and makes it axis `axis`."""
     return x.unflatten(axis, (size, x.shape[axis] // size))

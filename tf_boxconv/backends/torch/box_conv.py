@@ -1,7 +1,7 @@
-"""The compiled box convolution in PyTorch, differentiable in every mode and to any order.
+"""`box_conv2d` on PyTorch, differentiable in every mode and to any order.
 
-The kernels are two custom operators, forward and gradient. Each is also an `autograd.Function` with
-the same backward function; `forms.py` says which of the two runs.
+There are two operators, forward and gradient. Each exists in two forms with the same backward
+function: registered with `torch.library`, and as an `autograd.Function`. `forms.py` chooses one.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
-from tf_boxconv.backends.attributes import attribute_of
+from tf_boxconv.backends.attributes import normalization_attribute
 from tf_boxconv.backends.torch import derivatives
 from tf_boxconv.backends.torch.batching import channel_axis, fold, unfold
-from tf_boxconv.backends.torch.forms import exporting, suitable
+from tf_boxconv.backends.torch.forms import choose_form, exporting
 from tf_boxconv.backends.torch.library import call, problem_of
 from tf_boxconv.backends.torch.memory_layout import in_memory_order
 from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
@@ -26,23 +26,25 @@ def box_conv2d(
     normalization: str | None,
     data_format: str,
 ) -> torch.Tensor:
-    """Computes `tf_boxconv.box_conv2d` on tensors and arguments that it has checked."""
+    """Computes `tf_boxconv.box_conv2d` on arguments that are checked already."""
     if x.device.type != "cpu" or exporting():
         return box_conv2d_portable(x, boxes, strides, normalization, data_format)
     x, layout, restore = in_memory_order(x, data_format)
-    return restore(_box_conv2d(x, boxes, list(strides), attribute_of(normalization), layout))
+    return restore(
+        _box_conv2d(x, boxes, list(strides), normalization_attribute(normalization), layout)
+    )
 
 
 def _box_conv2d(x, boxes, *options):
-    return suitable(_operator, BoxConv, derivatives.portable)(x, boxes, *options)
+    return choose_form(_operator, BoxConv, derivatives.portable)(x, boxes, *options)
 
 
 def _box_conv2d_grad(x, boxes, output_grad, *options):
-    run = suitable(_grad_operator, BoxConvGrad, derivatives.portable_gradients)
+    run = choose_form(_grad_operator, BoxConvGrad, derivatives.portable_gradients)
     return run(x, boxes, output_grad, *options)
 
 
-# The operators.
+# The registered operators.
 
 
 @torch.library.custom_op("tf_boxconv::box_conv2d", mutates_args=(), device_types="cpu")
@@ -87,35 +89,36 @@ def _(x, boxes, output_grad, strides, normalization, layout):
     return x.new_empty(x.shape), boxes.new_empty(boxes.shape)
 
 
-# Their derivatives. `out = B(boxes) x` is linear in `x`; the gradient operator returns
-# `B(boxes)^T g` and the edge gradients, which are bilinear in `x` and `g`. Derivatives with respect
-# to `x` and `g` therefore call the two operators again. Those with respect to `boxes`, beyond the
-# first gradient, differentiate the portable path.
+# Their derivatives. The output `B(boxes) x` is linear in `x`. For an upstream gradient `g`, the
+# gradient operator returns `B(boxes)^T g` and the gradients of the boxes, which are bilinear in `x`
+# and `g`. So derivatives with respect to `x` and `g` call the two operators again. Derivatives with
+# respect to `boxes`, except for the first gradient, differentiate the portable path.
 
 
-def _keep(ctx, inputs, output) -> None:
+def _save_inputs(ctx, inputs, output) -> None:
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
     ctx.save_for_backward(*tensors)
     ctx.save_for_forward(*tensors)
     ctx.options = inputs[len(tensors) :]
-    # None marks what nothing depends on: the edge gradients, nearly always.
+    # Pass None instead of zeros for gradients of unused outputs. `boxes_grad` is nearly always
+    # unused, and its derivatives are slow.
     ctx.set_materialize_grads(False)
 
 
 class BoxConv(torch.autograd.Function):
-    """`box_conv2d`."""
+    """The forward operator of `box_conv2d`."""
 
-    setup_context = staticmethod(_keep)
+    setup_context = staticmethod(_save_inputs)
 
     @staticmethod
     def forward(x, boxes, *options):
-        """The response of each channel to its boxes."""
+        """Returns the output."""
         return _operator(x, boxes, *options)
 
     @staticmethod
-    @torch.compiler.disable  # it would read the saved tensors twice, which a checkpoint forbids
+    @torch.compiler.disable  # Compiled code reads saved tensors twice: checkpoints fail.
     def backward(ctx, output_grad):
-        """The gradients to the images and the boxes."""
+        """Returns `(input_grad, boxes_grad)`, and None for each option."""
         if output_grad is None:
             return (None,) * 5
         x, boxes = ctx.saved_tensors
@@ -123,18 +126,18 @@ class BoxConv(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, x_tangent, boxes_tangent, *_):
-        """`B(boxes) x_tangent`, and the directional derivative along `boxes_tangent`."""
+        """Returns `B(boxes) x_tangent` plus the directional derivative along `boxes_tangent`."""
         x, boxes = ctx.saved_tensors
         through_x = through_boxes = None
         if x_tangent is not None:
             through_x = _box_conv2d(x_tangent, boxes, *ctx.options)
         if boxes_tangent is not None:
             through_boxes = derivatives.along_boxes(x, boxes, boxes_tangent, *ctx.options)
-        return _sum(through_x, through_boxes)
+        return _add(through_x, through_boxes)
 
     @staticmethod
     def vmap(info, in_dims, x, boxes, *options):
-        """Maps images alone as a larger batch, boxes with their images as more channels."""
+        """Merges the mapped axis into the batch, or into the channels if boxes are mapped."""
         size, channels = info.batch_size, channel_axis(options[-1])
         axis = 0 if in_dims[1] is None else channels
         x = fold(x, in_dims[0], axis, size)
@@ -144,37 +147,37 @@ class BoxConv(torch.autograd.Function):
 
 
 class BoxConvGrad(torch.autograd.Function):
-    """The gradients of `box_conv2d` to the images and the boxes."""
+    """The gradient operator of `box_conv2d`."""
 
-    setup_context = staticmethod(_keep)
+    setup_context = staticmethod(_save_inputs)
 
     @staticmethod
     def forward(x, boxes, output_grad, *options):
-        """Runs the gradient operator."""
+        """Returns `(input_grad, boxes_grad)`."""
         return _grad_operator(x, boxes, output_grad, *options)
 
     @staticmethod
-    @torch.compiler.disable  # it would read the saved tensors twice, which a checkpoint forbids
+    @torch.compiler.disable  # Compiled code reads saved tensors twice: checkpoints fail.
     def backward(ctx, of_input_grad, of_boxes_grad):
         """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
         x, boxes, output_grad = ctx.saved_tensors
         to_x = to_boxes = to_output_grad = None
         if of_input_grad is not None:
-            # <of_input_grad, B^T g> = <B of_input_grad, g>: the forward operator's own two
-            # gradients, with the vector in the place of the image.
+            # <of_input_grad, B^T g> = <B of_input_grad, g>: the gradients of the forward operator,
+            # with `of_input_grad` instead of the image.
             to_output_grad = _box_conv2d(of_input_grad, boxes, *ctx.options)
             _, to_boxes = _box_conv2d_grad(of_input_grad, boxes, output_grad, *ctx.options)
         if of_boxes_grad is not None:
-            to_x, more_to_boxes, more_to_output_grad = derivatives.through_edge_gradients(
+            to_x, more_to_boxes, more_to_output_grad = derivatives.through_boxes_grad(
                 x, boxes, output_grad, of_boxes_grad, *ctx.options
             )
-            to_boxes = _sum(to_boxes, more_to_boxes)
-            to_output_grad = _sum(to_output_grad, more_to_output_grad)
+            to_boxes = _add(to_boxes, more_to_boxes)
+            to_output_grad = _add(to_output_grad, more_to_output_grad)
         return to_x, to_boxes, to_output_grad, None, None, None
 
     @staticmethod
     def jvp(ctx, x_tangent, boxes_tangent, output_grad_tangent, *_):
-        """The tangents of the gradients to the images and the boxes."""
+        """Returns the tangents of `(input_grad, boxes_grad)`."""
         x, boxes, output_grad = ctx.saved_tensors
         of_input_grad = of_boxes_grad = None
         if output_grad_tangent is not None:
@@ -183,18 +186,18 @@ class BoxConvGrad(torch.autograd.Function):
             )
         if x_tangent is not None:
             _, more = _box_conv2d_grad(x_tangent, boxes, output_grad, *ctx.options)
-            of_boxes_grad = _sum(of_boxes_grad, more)
+            of_boxes_grad = _add(of_boxes_grad, more)
         if boxes_tangent is not None:
             more_of_input_grad, more = derivatives.gradients_along_boxes(
                 x, boxes, output_grad, boxes_tangent, *ctx.options
             )
-            of_input_grad = _sum(of_input_grad, more_of_input_grad)
-            of_boxes_grad = _sum(of_boxes_grad, more)
+            of_input_grad = _add(of_input_grad, more_of_input_grad)
+            of_boxes_grad = _add(of_boxes_grad, more)
         return of_input_grad, of_boxes_grad
 
     @staticmethod
     def vmap(info, in_dims, x, boxes, output_grad, *options):
-        """Maps over more channels: each has edge gradients of its own."""
+        """Merges the mapped axis into the channels, because each channel has its own boxes."""
         size, channels = info.batch_size, channel_axis(options[-1])
         x, boxes, output_grad = (
             fold(tensor, dim, axis, size)
@@ -207,9 +210,9 @@ class BoxConvGrad(torch.autograd.Function):
         return gradients, (channels, 0)
 
 
-def _sum(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
+def _add(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
     return b if a is None else a if b is None else a + b
 
 
-_operator.register_autograd(BoxConv.backward, setup_context=_keep)
-_grad_operator.register_autograd(BoxConvGrad.backward, setup_context=_keep)
+_operator.register_autograd(BoxConv.backward, setup_context=_save_inputs)
+_grad_operator.register_autograd(BoxConvGrad.backward, setup_context=_save_inputs)

@@ -1,10 +1,10 @@
-"""Which form of an operator runs, so that every mode of differentiation is right.
+"""Chooses the form of an operator that PyTorch differentiates correctly.
 
-| form | used by | because |
+| form | used in | reason |
 | --- | --- | --- |
 | registered operator | `torch.compile`, `torch.export`, `torch.jit.trace` | they record operators |
-| `autograd.Function` | everything else | `torch.func` and forward mode need its rules |
-| portable path | see `needs_portable` | PyTorch would give zeros or an error |
+| `autograd.Function` | all other cases | has rules for `torch.func` and forward mode |
+| portable path | see `needs_portable` | the others would give zeros or an error |
 """
 
 from __future__ import annotations
@@ -18,15 +18,21 @@ from tf_boxconv.backends.exporters import called_by_exporter
 
 
 def exporting() -> bool:
-    """Whether the caller is traced for a runtime that lacks the compiled operators."""
-    # `torch.compile` cannot follow a walk up the call stack, so there only the flag is read.
+    """Returns whether an exporter traces the caller for a runtime without compiled operators."""
+    # `torch.compile` cannot trace `called_by_exporter`.
     if torch.compiler.is_compiling():
         return torch.compiler.is_exporting()
     return torch.onnx.is_in_onnx_export() or (torch.jit.is_tracing() and called_by_exporter())
 
 
-def suitable(operator: Callable, function: type, portable: Callable) -> Callable:
-    """Returns the form that differentiates correctly in the caller's context."""
+def choose_form(operator: Callable, function: type, portable: Callable) -> Callable:
+    """Returns one of the three forms of an operator, depending on the context of the call.
+
+    Args:
+        operator: The registered operator.
+        function: The `autograd.Function`.
+        portable: The portable path.
+    """
     recording = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if needs_portable(recording):
         return portable
@@ -34,10 +40,14 @@ def suitable(operator: Callable, function: type, portable: Callable) -> Callable
 
 
 def needs_portable(recording: bool) -> bool:
-    """Whether only the portable path has the derivatives that the caller may take.
+    """Returns whether only the portable path supports the derivatives that the caller may take.
 
-    Registered operators have no forward mode and no rules for `torch.func`. PyTorch switches
-    forward mode off inside `Function.jvp`, so a second forward derivative would be zero.
+    Registered operators support neither forward mode nor `torch.func`. An `autograd.Function`
+    supports forward mode once: PyTorch disables it inside `Function.jvp`, so that a second
+    derivative would be zero.
+
+    Args:
+        recording: Whether the caller is being compiled, exported or traced.
     """
     transformed = torch._C._are_functorch_transforms_active()
     if recording:

@@ -1,27 +1,27 @@
-"""The compiled integral image in PyTorch, differentiable in every mode and to any order."""
+"""`integral_image` on PyTorch, differentiable in every mode and to any order."""
 
 from __future__ import annotations
 
 import torch
 
 from tf_boxconv.backends.torch.batching import fold, unfold
-from tf_boxconv.backends.torch.forms import exporting, suitable
+from tf_boxconv.backends.torch.forms import choose_form, exporting
 from tf_boxconv.backends.torch.library import call, problem_of
 
 
 def integral_image(x: torch.Tensor, data_format: str, dtype: str) -> torch.Tensor:
-    """Computes `tf_boxconv.integral_image` on arguments that it has checked."""
+    """Computes `tf_boxconv.integral_image` on arguments that are checked already."""
     if x.device.type != "cpu" or exporting():
         return _portable(x, data_format, dtype)
     return _integral_image(x, data_format, dtype)
 
 
 def _integral_image(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
-    return suitable(_operator, IntegralImage, _portable)(x, layout, dtype)
+    return choose_form(_operator, IntegralImage, _portable)(x, layout, dtype)
 
 
 def _portable(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
-    # Not Keras's `cumsum`, which has float32 sums for float64 on PyTorch (Keras 3.15).
+    # Not `keras.ops.cumsum`, which adds float64 in float32 on PyTorch (Keras 3.15).
     rows, columns = _axes(layout)
     sums = x.to(getattr(torch, dtype)).cumsum(rows).cumsum(columns)
     border = (0, 0, 1, 0, 1, 0) if layout == "channels_last" else (1, 0, 1, 0)
@@ -48,7 +48,7 @@ def _axes(layout: str) -> tuple[int, int]:
     return (1, 2) if layout == "channels_last" else (2, 3)
 
 
-def _keep(ctx, inputs, output) -> None:
+def _save_options(ctx, inputs, output) -> None:
     x, ctx.layout, ctx.table_dtype = inputs
     ctx.dtype = x.dtype
 
@@ -56,16 +56,20 @@ def _keep(ctx, inputs, output) -> None:
 class IntegralImage(torch.autograd.Function):
     """`integral_image`, which is linear in the images."""
 
-    setup_context = staticmethod(_keep)
+    setup_context = staticmethod(_save_options)
 
     @staticmethod
     def forward(x, layout, dtype):
-        """The tables."""
+        """Returns the tables."""
         return _operator(x, layout, dtype)
 
     @staticmethod
     def backward(ctx, table_grad):
-        """Each pixel is in every entry below and to the right of it: sums from that corner."""
+        """Sums the gradient from the bottom right corner.
+
+        Each entry of the table contains all pixels above and to the left of it. So the gradient of
+        a pixel is the sum over all entries below and to the right of it.
+        """
         axes = _axes(ctx.layout)
 
         def without_border(table):
@@ -78,14 +82,14 @@ class IntegralImage(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, x_tangent, *_):
-        """The tables of the tangent."""
+        """Returns the tables of the tangent."""
         return _integral_image(x_tangent, ctx.layout, ctx.table_dtype)
 
     @staticmethod
     def vmap(info, in_dims, x, *options):
-        """Maps images as a larger batch."""
+        """Merges the mapped axis into the batch."""
         table = _integral_image(fold(x, in_dims[0], 0, info.batch_size), *options)
         return unfold(table, 0, info.batch_size), 0
 
 
-_operator.register_autograd(IntegralImage.backward, setup_context=_keep)
+_operator.register_autograd(IntegralImage.backward, setup_context=_save_options)

@@ -1,4 +1,4 @@
-"""Calls core's C interface with PyTorch's tensors."""
+"""Calls the C API of the core library with PyTorch tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from tf_boxconv.backends.library import load_core_library
 
-# In the order of custom_ops/core/c_api/boxconv.h.
+# The order of the enums in custom_ops/core/c_api/boxconv.h.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LAYOUTS = ("channels_last", "channels_first")
 _NORMALIZATIONS = ("none", "area", "valid")
@@ -47,7 +47,7 @@ def problem_of(
     strides: Sequence[int] = (1, 1),
     normalization: str = "none",
 ) -> _Problem:
-    """The problem of images `x`, whose elements lie in memory as their shape says."""
+    """Returns the C struct that describes a call for contiguous images `x`."""
     batch, *sizes = x.shape
     height, width, channels = sizes if layout == "channels_last" else (*sizes[1:], sizes[0])
     return _Problem(
@@ -64,9 +64,9 @@ def problem_of(
 
 
 def call(name: str, problem: _Problem, *arguments: torch.Tensor | int) -> None:
-    """Calls `boxconv_cpu_<name>` on as many threads as PyTorch's own operators use.
+    """Calls `boxconv_cpu_<name>` with the number of threads that PyTorch uses.
 
-    Tensors are contiguous and on the CPU. Other threads of Python go on meanwhile.
+    Tensors must be contiguous and on the CPU. The call releases the GIL.
     """
     values = [a.data_ptr() if isinstance(a, torch.Tensor) else a for a in arguments]
     function = getattr(_library, f"boxconv_cpu_{name}")

@@ -1,4 +1,4 @@
-"""Which data format a tensor has in memory, whatever its shape says."""
+"""Finds the data format of a tensor in memory, which may differ from that of its shape."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 def in_memory_order(
     x: torch.Tensor, data_format: str
 ) -> tuple[torch.Tensor, str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Returns `x` with its axes in the order of its memory, if that is one of the two formats.
+    """Returns a contiguous view of `x`, if the other data format gives one.
 
-    Keras's convolutions on PyTorch give channels-last images that lie in memory channels first,
-    and PyTorch's `channels_last` memory format is the opposite. There are kernels for both, so
-    nothing need be copied.
+    Keras's convolutions on PyTorch return channels-last images that are channels-first in memory.
+    In PyTorch's `channels_last` memory format it is the other way round. The kernels support both
+    data formats, so that no copy is needed.
 
     Returns:
-        x: A view, or the tensor itself.
-        data_format: That of the view.
-        restore: Gives an output for the view the order of axes that `x` had.
+        x: The view, or `x` itself.
+        data_format: The data format of the view.
+        restore: A function that permutes the axes of an output to the original data format.
     """
     if not x.is_contiguous():
         last = data_format == "channels_last"
