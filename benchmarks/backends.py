@@ -81,14 +81,14 @@ def main(argv: list[str] | None = None) -> None:
     """Trains and prints two tables."""
     parser = command_line.make_parser("backends", __doc__)
     add = parser.add_argument
-    add("--steps", type=command_line.positive, default=100, help="of each backend (100)")
-    add("--xla_steps", type=command_line.integer(2), default=50, help="with and without XLA (50)")
-    add("--context", choices=models.CONTEXTS, default="pure_box", help="of the network (pure_box)")
+    add("--steps", type=command_line.positive, default=100, help="of each backend")
+    add("--xla_steps", type=command_line.integer(2), default=50, help="with and without XLA")
+    add("--context", choices=models.CONTEXTS, default="pure_box", help="of the network")
     add(
         "--width",
         type=command_line.positive,
         default=32,
-        help="channels at the highest resolution (32)",
+        help="channels at the highest resolution",
     )
     add("--output", type=command_line.new_file, help="a file for all losses (.json)")
     args = parser.parse_args(argv)

@@ -137,19 +137,17 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the measurement and prints a table for each task."""
     parser = command_line.make_parser("coordinate_scale", __doc__)
     parser.add_argument(
-        "--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="which tasks (all)"
+        "--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="which tasks"
     )
     parser.add_argument(
         "--optimizers",
         nargs="+",
         choices=OPTIMIZERS,
         default=list(OPTIMIZERS),
-        help="which optimizers (all)",
+        help="which optimizers",
     )
-    parser.add_argument("--seeds", type=command_line.positive, default=3, help="runs of each (3)")
-    parser.add_argument(
-        "--steps", type=command_line.positive, default=500, help="steps of a run (500)"
-    )
+    parser.add_argument("--seeds", type=command_line.positive, default=3, help="runs of each")
+    parser.add_argument("--steps", type=command_line.positive, default=500, help="steps of a run")
     arguments = parser.parse_args(argv)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     seeds = range(arguments.seeds)

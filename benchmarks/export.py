@@ -148,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = command_line.make_parser("export", __doc__)
     add = parser.add_argument
     add("--run", help="run folder of a trained network (default: one with random weights)")
-    add("--rounds", type=command_line.positive, default=9, help="rounds over all formats (9)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all formats")
     add(
         "--threads",
         type=command_line.positive,
@@ -159,13 +159,13 @@ def main(argv: list[str] | None = None) -> None:
         "--image_size",
         type=command_line.positive,
         default=96,
-        help="without --run: pixels, a multiple of 16 (96)",
+        help="without --run: pixels, a multiple of 16",
     )
     add(
         "--width",
         type=command_line.positive,
         default=32,
-        help="without --run: channels at the top (32)",
+        help="without --run: channels at the top",
     )
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)

@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measures in a fresh process and prints the table."""
     parser = command_line.make_parser("input_pipeline", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=9, help="rounds over all (9)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all")
     add(
         "--threads",
         type=command_line.positive,
@@ -118,12 +118,12 @@ def main(argv: list[str] | None = None) -> None:
     add(
         "--models",
         nargs="+",
-        choices=tuple(models.MODELS),
-        default=list(models.MODELS),
-        help="networks (all)",
+        choices=models.NAMES,
+        default=list(models.NAMES),
+        help="networks",
     )
-    add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
-    add("--batch_size", type=command_line.positive, default=16, help="images in a batch (16)")
+    add("--image_size", type=command_line.positive, default=96, help="pixels")
+    add("--batch_size", type=command_line.positive, default=16, help="images in a batch")
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
     with as_user_error(ValueError):

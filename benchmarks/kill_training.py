@@ -213,8 +213,8 @@ def main(argv: list[str] | None = None) -> int:
     """Trains, kills, prints; returns 1 if the runs end differently."""
     parser = command_line.make_parser("kill_training", __doc__)
     add = parser.add_argument
-    add("--kills", type=command_line.positive, default=20, help="how many (20)")
-    add("--seed", type=command_line.seed, default=0, help="of the moments (0)")
+    add("--kills", type=command_line.positive, default=20, help="how many")
+    add("--seed", type=command_line.seed, default=0, help="of the moments")
     args = parser.parse_args(argv)
     command_line.print_machine()
     with tempfile.TemporaryDirectory() as folder, child_processes.stopped_at_end():

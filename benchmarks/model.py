@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measures in a fresh process and prints the table."""
     parser = command_line.make_parser("model", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=9, help="rounds over all networks (9)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all networks")
     add(
         "--threads",
         type=command_line.positive,
@@ -170,8 +170,8 @@ def main(argv: list[str] | None = None) -> None:
         default=[3, 7, 15],
         help="of the twins (3 7 15)",
     )
-    add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
-    add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="which network")
+    add("--image_size", type=command_line.positive, default=96, help="pixels")
+    add("--model", default=models.DEFAULT, choices=models.NAMES, help="which network")
     add(
         "--width",
         type=command_line.positive,

@@ -74,9 +74,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = make_parser("quantized_pose", __doc__)
     parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
     parser.add_argument(
-        "--calibration", type=command_line.positive, default=200, help="photographs (200)"
+        "--calibration", type=command_line.positive, default=200, help="photographs"
     )
-    parser.add_argument("--limit", type=command_line.positive, help="test photographs (all)")
+    parser.add_argument(
+        "--limit", type=command_line.positive, help="test photographs; all without it"
+    )
     command_line.add_data_arguments(parser)
     args = parser.parse_args(argv)
     run = RunFolder(args.run)

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measures in fresh processes, prints the tables and returns the exit status."""
     parser = command_line.make_parser("compiled", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed (15)")
+    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed")
     add("--strict", action="store_true", help="exit with 1 if a budget is missed")
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)

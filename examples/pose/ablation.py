@@ -17,15 +17,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich.console
-import rich.progress
 
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
-from examples.pose.evaluation import plots
-from examples.pose.evaluation.study_results import markdown, picture_of, result_of, table_of
 from examples.pose.files.atomic_write import whole_file
 from examples.pose.training import training_arguments
-from examples.pose.training.parallel_runs import make_runs
 from examples.pose.training.studies import STUDIES, Setting, runs_of
 
 console = rich.console.Console(highlight=False)
@@ -36,7 +32,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(
         prog="python -m examples.pose.ablation",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("studies", nargs="+", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
@@ -46,8 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
         type=command_line.new_folder,
         help="folder for all runs, and results.md",
     )
-    add("--seeds", type=command_line.positive, default=3, help="trainings of each setting (3)")
-    add("--jobs", type=command_line.positive, default=1, help="trainings at a time (1)")
+    add("--seeds", type=command_line.positive, default=3, help="trainings of each setting")
+    add("--jobs", type=command_line.positive, default=1, help="trainings at a time")
     return parser
 
 
@@ -57,6 +52,8 @@ def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
     Raises:
         UserError: They make no training, or give what this command gives.
     """
+    from examples.pose.training import configuration
+
     own = ["--run", "unused"]
     given = training_arguments.make_parser().parse_args(
         [*own, *common], argparse.Namespace(seed=None)
@@ -65,7 +62,7 @@ def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
         if getattr(given, name) != before:
             raise UserError(f"`--{name}` is given by this command to each training.")
     for setting in settings:
-        training_arguments.check_all([*own, *common, *setting.arguments])
+        configuration.check_all([*own, *common, *setting.arguments])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -74,19 +71,27 @@ def main(argv: list[str] | None = None) -> None:
     split = argv.index("--") if "--" in argv else len(argv)
     parser = make_parser()
     arguments, common = parser.parse_args(argv[:split]), argv[split + 1 :]
+    from examples.pose.evaluation import plots, study_results
+    from examples.pose.training import parallel_runs
+
     folder = Path(arguments.runs)
     runs = runs_of(arguments.studies, arguments.seeds, folder)
     settings = list(dict.fromkeys(run.setting for run in runs))
     check(settings, common)
     kept = f"{folder} keeps what was trained; the same command goes on from there."
     with interruption.explain_stop(lambda: kept):
-        make_runs(runs, common, arguments.jobs)
-    results = {s: result_of([run for run in runs if run.setting == s]) for s in settings}
-    tables = [markdown(table_of(study, results)) for study in arguments.studies]
+        parallel_runs.make_runs(runs, common, arguments.jobs)
+    results = {
+        s: study_results.result_of([run for run in runs if run.setting == s]) for s in settings
+    }
+    tables = [
+        study_results.markdown(study_results.table_of(study, results))
+        for study in arguments.studies
+    ]
     with whole_file(folder / "results.md") as temporary:
         temporary.write_text("\n".join(tables), encoding="utf-8")
     for study in arguments.studies:
-        plots.write(picture_of(study, results), folder / f"{study}.png")
+        plots.write(study_results.picture_of(study, results), folder / f"{study}.png")
     console.print("\n".join(tables), markup=False)
 
 

@@ -113,7 +113,7 @@ def main(argv=None) -> None:
         "--run",
         type=command_line.new_folder,
         default="runs/demo",
-        help="folder for everything it writes (default: %(default)s)",
+        help="folder for everything it writes",
     )
     parser.add_argument(
         "--short", action="store_true", help="train for a minute only, to see that it all works"

@@ -14,19 +14,7 @@ import pathlib
 import sys
 
 from examples.pose import datasets
-from examples.pose.cli import command_line, interruption
-from examples.pose.datasets.skeletons import Skeleton
-from examples.pose.evaluation import coco_evaluation
-from examples.pose.evaluation.accuracy import (
-    evaluate_joints,
-    print_results,
-    read_test_photographs,
-    write_results,
-)
-from examples.pose.evaluation.cost import evaluate_cost, print_cost
-from examples.pose.files.atomic_write import write_json
-from examples.pose.inference import predictor as predictors
-from examples.pose.training.run_folder import RunFolder
+from examples.pose.cli import command_line, interruption, prediction_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,7 +22,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(
         prog="python -m examples.pose.evaluate",
         description="Measures a trained pose model on a test split.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--run", required=True, type=command_line.new_folder, help="folder that train wrote"
@@ -42,11 +29,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dataset",
         choices=datasets.NAMES,
-        help="data set to test on, if not the (first) one of the run",
-        default=None,
+        help="data set to measure on (default: the first one of the run)",
     )
     command_line.add_data_arguments(parser)
-    predictors.add_settings_arguments(parser)
+    prediction_arguments.add_settings_arguments(parser)
     return parser
 
 
@@ -58,28 +44,35 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from examples.pose.datasets.skeletons import Skeleton
+    from examples.pose.evaluation import accuracy, coco_evaluation, cost
+    from examples.pose.files.atomic_write import write_json
+    from examples.pose.training.run_folder import RunFolder
+
     run = RunFolder(arguments.run)
     config = run.config
     name = arguments.dataset or run.dataset
     model = run.load_model()
-    photographs, skeleton = read_test_photographs(
+    photographs, skeleton = accuracy.read_test_photographs(
         name,
         config["image_size"],
         *command_line.data_places(arguments, config),
         Skeleton.from_metadata(config["skeleton"]),
         arguments.skip_broken,
     )
-    how = predictors.settings_of(arguments)
+    how = prediction_arguments.settings_of(arguments)
     coco = coco_evaluation.CocoAP()
-    result = evaluate_joints(model, photographs, skeleton, **how, coco=coco)
-    cost = evaluate_cost(model, config["image_size"])
+    result = accuracy.evaluate_joints(model, photographs, skeleton, **how, coco=coco)
+    measured_cost = cost.evaluate_cost(model, config["image_size"])
     split = datasets.evaluation_split(name)
-    print_results(result, f"{run.path}, {config.get('model', 'unknown')} model, on {name} {split}")
-    print_cost(cost)
+    accuracy.print_results(
+        result, f"{run.path}, {config.get('model', 'unknown')} model, on {name} {split}"
+    )
+    cost.print_cost(measured_cost)
     stem = run.path / f"evaluation-{name.replace('/', '-')}"
-    write_results(stem, result, coco)
+    accuracy.write_results(stem, result, coco)
     path = pathlib.Path(f"{stem}.json")
-    write_json(path, {"dataset": name, "split": split, **how, **result, **cost})
+    write_json(path, {"dataset": name, "split": split, **how, **result, **measured_cost})
     print(f"Written to {path}, with pictures beside it")
 
 

@@ -9,15 +9,10 @@ give every process the same command with `--strategy multiworker` and a `--run` 
 and restart all of them when one fails.
 """
 
-import argparse
 import sys
 
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError, as_user_error
-from examples.pose.training import training_arguments
-from examples.pose.training.input_pipeline import part_size
-from examples.pose.training.launcher import launch
-from examples.pose.training.run_folder import RunFolder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +20,6 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_line.Parser(
         prog="python -m examples.pose.launch",
         description="Trains in several processes on this machine.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--workers", type=command_line.positive, default=2, help="number of processes"
@@ -38,17 +32,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("arguments", nargs="+", help="of examples.pose.train, after --")
     own = parser.parse_args(argv)
+    from examples.pose.training import configuration, input_pipeline, launcher
+    from examples.pose.training.run_folder import RunFolder
+
     # The workers would refuse wrong arguments as well, each of them.
-    config = training_arguments.check_all(own.arguments)
+    config = configuration.check_all(own.arguments)
     with as_user_error(ValueError):
-        part_size(config["batch_size"], own.workers)
+        input_pipeline.part_size(config["batch_size"], own.workers)
     if config["strategy"] not in ("none", "multiworker"):
         raise UserError(f"--strategy must be multiworker here, got {config['strategy']}.")
     command = [sys.executable, "-m", "examples.pose.train", *own.arguments]
     command += ["--strategy", "multiworker"]
     kept = "The workers have ended. The same command goes on from the last finished epoch."
     with interruption.explain_stop(lambda: kept):
-        return launch(RunFolder(config["run"]), own.workers, command, own.max_restarts)
+        return launcher.launch(RunFolder(config["run"]), own.workers, command, own.max_restarts)
 
 
 if __name__ == "__main__":

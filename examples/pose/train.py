@@ -14,12 +14,14 @@ import sys
 
 from examples.pose.cli import command_line
 from examples.pose.training import training_arguments
-from examples.pose.training.train_run import train
 
 
 def main(argv: list[str] | None = None) -> None:
     """Trains as the command line says."""
-    train(vars(training_arguments.make_parser().parse_args(argv)))
+    config = vars(training_arguments.make_parser().parse_args(argv))
+    from examples.pose.training import train_run
+
+    train_run.train(config)
 
 
 if __name__ == "__main__":

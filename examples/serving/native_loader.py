@@ -5,9 +5,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import tensorflow as tf
-
-import tf_boxconv
 from examples.pose.cli.errors import UserError
 
 SOURCES = Path(__file__).parent / "loader"
@@ -30,6 +27,8 @@ def build(folder, apis=APIS) -> dict[str, Path]:
     Raises:
         LoaderError: CMake or the compiler failed.
     """
+    import tensorflow as tf
+
     targets = [f"{api}_loader" for api in apis]
     flags = " ".join(tf.sysconfig.get_compile_flags())
     _run_tool(
@@ -58,6 +57,8 @@ def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dic
     Raises:
         LoaderError: the program did not end by itself with a report.
     """
+    import tf_boxconv
+
     arguments = [tf_boxconv.library_path(), saved_model, requests, threads, seconds, TOLERANCE]
     done = subprocess.run(
         [str(program), *map(str, arguments)],

@@ -7,21 +7,23 @@ ModelServer does. Right requests, of pictures of many sizes, must get the Keras 
 malformed ones must get an error; and memory must not grow. The exit status says whether it was so.
 """
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rich.console
-import tensorflow as tf
 
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
 from examples.pose.images.image_files import read_image
-from examples.pose.inference import exporter
-from examples.pose.inference.predictor import PosePredictor, load_run
-from examples.serving import native_loader, request_files
+from examples.serving import native_loader
+
+if TYPE_CHECKING:
+    from examples.pose.inference.predictor import PosePredictor
 
 # (height, width) of the generated pictures that are sent.
 SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 301), (1080, 1440))
@@ -29,7 +31,7 @@ SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 30
 GROWTH = 0.05
 
 
-def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Path) -> Path:
+def prepare(predictor: "PosePredictor", pictures: Sequence[np.ndarray], folder: Path) -> Path:
     """Exports a model and writes requests for it.
 
     Args:
@@ -40,6 +42,9 @@ def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Pa
     Returns:
         The SavedModel's folder.
     """
+    from examples.pose.inference import exporter
+    from examples.serving import request_files
+
     saved_model = folder / "model" / "1"
     exporter.export(predictor, saved_model)
     requests = dict(request_files.right_requests(predictor, pictures))
@@ -49,7 +54,11 @@ def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Pa
 
 
 def soak(
-    predictor: PosePredictor, pictures: Sequence[np.ndarray], threads: int, seconds: float, api: str
+    predictor: "PosePredictor",
+    pictures: Sequence[np.ndarray],
+    threads: int,
+    seconds: float,
+    api: str,
 ) -> dict:
     """Runs the whole test and returns the loader's report, as of `native_loader.run`."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,6 +105,8 @@ def table(report: dict) -> str:
 
 
 def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
+    from examples.serving import request_files
+
     generated = request_files.generated_pictures(SIZES)
     if photos is None:
         return generated
@@ -103,8 +114,8 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
     return [read_image(path) for path in paths[:count]] + generated
 
 
-def main(argv=None) -> None:
-    """The command `python -m examples.serving.soak`."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = command_line.Parser(
         prog="python -m examples.serving.soak", description=__doc__.splitlines()[0]
     )
@@ -114,23 +125,37 @@ def main(argv=None) -> None:
         "--minutes",
         type=command_line.positive_number,
         default=10,
-        help="for how long (default: %(default)s)",
+        help="for how long",
     )
     add(
         "--threads",
         type=command_line.positive,
         default=8,
-        help="how many send at once (default: %(default)s)",
+        help="how many send at once",
     )
     add("--photos", help="folder of .jpg files to send besides generated pictures")
     add(
         "--count",
         type=command_line.positive,
         default=8,
-        help="how many of them (default: %(default)s)",
+        help="how many of them",
     )
-    add("--api", choices=native_loader.APIS, default="saved_model", help="(default: %(default)s)")
-    arguments = parser.parse_args(argv)
+    add(
+        "--api",
+        choices=native_loader.APIS,
+        default="saved_model",
+        help="what sends the pictures: TensorFlow's interface in C++ or in C",
+    )
+    return parser
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.serving.soak`."""
+    arguments = make_parser().parse_args(argv)
+    import tensorflow as tf
+
+    from examples.pose.inference.predictor import load_run
+
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "Nothing was measured, and nothing is left."):
         pictures = _pictures(arguments.photos, arguments.count)

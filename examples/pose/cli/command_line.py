@@ -15,8 +15,33 @@ from examples.pose.cli.errors import UserError, describe
 INT32_MAX = 2**31 - 1
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Appends the default to the help of every option that has one, and keeps paragraphs.
+
+    Options whose default is None say in words what is done without them.
+    """
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if not action.option_strings or default in (None, [], argparse.SUPPRESS):
+            return action.help
+        if isinstance(default, bool) or "(default: " in action.help:
+            return action.help
+        if isinstance(default, (list, tuple)):
+            default = " ".join(map(str, default))
+        return f"{action.help} (default: {str(default).replace('%', '%%')})"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        return "".join(indent + line for line in text.splitlines(keepends=True))
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that answers a wrong command line with one line."""
+    """An argument parser that shows defaults and answers a wrong command line with one line."""
+
+    def __init__(self, *args, **keywords):
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **keywords})
 
     def error(self, message: str):
         """Prints the message and exits with status 2."""

@@ -11,14 +11,13 @@ import tensorflow as tf
 
 from examples.pose import datasets
 from examples.pose.cli.errors import as_user_error
-from examples.pose.datasets import in_memory
+from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import coco_evaluation, metrics, plots
 from examples.pose.files.atomic_write import whole_file
 from examples.pose.images import geometry
-from examples.pose.inference import backends
-from examples.pose.inference import predictor as predictors
+from examples.pose.inference import DECODING, FLIP_TEST, backends
 from examples.pose.models import heatmaps
 
 BATCH_SIZE = 16  # Where no gradient is taken the batch size decides about speed only.
@@ -30,8 +29,8 @@ def predict_people(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = predictors.FLIP_TEST,
-    decoding: str = predictors.DECODING,
+    flip_test: bool = FLIP_TEST,
+    decoding: str = DECODING,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predicts the joints of everybody in a data set.
 
@@ -67,8 +66,8 @@ def evaluate_joints(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = predictors.FLIP_TEST,
-    decoding: str = predictors.DECODING,
+    flip_test: bool = FLIP_TEST,
+    decoding: str = DECODING,
     coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
     """Measures, in pixels of the original photographs, what the data set has the labels for.
@@ -125,7 +124,7 @@ def read_test_photographs(
     with as_user_error(ValueError):
         split = datasets.evaluation_split(name)
         dataset, own = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
-        dataset = datasets.with_joints(dataset, own, skeleton or own)
+        dataset = joint_mapping.with_joints(dataset, own, skeleton or own)
     photographs = in_memory.read_photographs(dataset, image_size, f"reading {name} {split}")
     return photographs, skeleton or own
 

@@ -5,7 +5,6 @@ steps around it, the letterbox that training uses as well and the decoding of th
 TensorFlow operations only, so that the same code runs here and in an exported SavedModel.
 """
 
-import argparse
 import contextlib
 import functools
 import json
@@ -20,15 +19,11 @@ import tensorflow as tf
 import tf_boxconv.layers  # noqa: F401
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.images import encoded_images, geometry
-from examples.pose.inference import model_files
+from examples.pose.inference import DECODING, FLIP_TEST, model_files
 from examples.pose.inference.signatures import IMAGES_SIGNATURE, SETTINGS_ASSET, SKELETON_ASSET
 from examples.pose.models import heatmaps
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 from tf_boxconv.ops.stock_ops_scope import stock_ops_scope
-
-# The defaults of every command that predicts, measures or exports.
-FLIP_TEST = True
-DECODING = "quarter"
 
 
 class PosePredictor:
@@ -239,36 +234,3 @@ def load_run(path, flip_test: bool = FLIP_TEST, decoding: str = DECODING) -> Pos
         image_size = config["image_size"]
         model = run.load_model()
     return PosePredictor(model, image_size, skeleton, flip_test, decoding=decoding)
-
-
-def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--flip_test`, `--no_flip_test` and `--decoding`, with one default for all commands."""
-    parser.set_defaults(flip_test=None, decoding=None)
-    parser.add_argument(
-        "--flip_test",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="average over each picture and its mirror image: more accurate, at twice the cost "
-        "(the default of predict, evaluate, export and the web page)",
-    )
-    parser.add_argument(
-        *("--no_flip_test", "--no-flip_test"),
-        dest="flip_test",
-        action="store_false",
-        default=argparse.SUPPRESS,
-        help="use each picture only as it is",
-    )
-    parser.add_argument(
-        "--decoding",
-        choices=heatmaps.DECODINGS,
-        default=argparse.SUPPRESS,
-        help=f"how joints are read from the heatmaps (default everywhere: {DECODING})",
-    )
-
-
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The values of `add_settings_arguments`, by the names that `PosePredictor` has for them."""
-    return {
-        "flip_test": FLIP_TEST if arguments.flip_test is None else arguments.flip_test,
-        "decoding": arguments.decoding or DECODING,
-    }

@@ -23,10 +23,9 @@ from typing import Any
 import keras
 from keras import layers
 
+from examples.pose.models import BOX_CONTEXTS, CONTEXTS
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
-CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
-BOX_CONTEXTS = ("box", "pure_box")
 # The small boxes of "pure_box", in pixels: how far from the pixel their edges may begin, and go.
 NEAR_BOXES, NEAR_SIZE = 2, 5
 # Of `DepthwiseBoxConv2D`: what the network needs to be as it is.

@@ -16,12 +16,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from examples.pose.models import DECODINGS
+
 STRIDE = 2  # Image pixels per heatmap cell.
 SCORE_RADIUS = 4  # A joint's score is the probability within this many cells of its peak.
 SIGMA = 1.5  # The standard deviation of the targets in cells, unless another is given.
 DARK_SIGMA = SIGMA  # Of the smoothing that the decoding "dark" begins with.
 DARK_BORDER = 2  # Cells; up to this far from the border "dark" does not smooth.
-DECODINGS = ("peak", "quarter", "dark")
 
 
 def to_cells(pixels):

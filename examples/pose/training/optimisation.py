@@ -5,8 +5,9 @@ import math
 
 import keras
 
+from examples.pose.training import PRECISIONS
+
 WARMUP_STEPS = 100
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Weight decay pulls box edges together until nothing is left of a box, and means nothing to what
 # only shifts or scales a channel. A pattern is searched for in a weight's name.
 UNDECAYED = ("boxes", "gamma", "beta", "bias")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from examples.pose.models.blocks import BOX_CONTEXTS
+from examples.pose.models import BOX_CONTEXTS
 
 TRAIN = (sys.executable, "-m", "examples.pose.train")
 

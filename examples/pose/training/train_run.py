@@ -13,13 +13,14 @@ import tensorflow as tf
 from examples.pose import datasets
 from examples.pose.cli import interruption
 from examples.pose.cli.errors import UserError, as_user_error, describe
-from examples.pose.datasets import in_memory
+from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import accuracy
 from examples.pose.files.atomic_write import write_json
-from examples.pose.models.blocks import BOX_CONTEXTS, Context
-from examples.pose.training import input_pipeline, training_arguments
+from examples.pose.models import BOX_CONTEXTS
+from examples.pose.models.blocks import Context
+from examples.pose.training import configuration, input_pipeline, training_arguments
 from examples.pose.training.curves import CurveWriter
 from examples.pose.training.distribution import Workers, make_workers
 from examples.pose.training.run_folder import RunFolder
@@ -46,7 +47,7 @@ def read_training_photographs(
             dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
         target = target or skeleton
         with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
-            dataset = datasets.with_joints(dataset, skeleton, target)
+            dataset = joint_mapping.with_joints(dataset, skeleton, target)
         # What they say more of people differs from one to the other.
         dataset = dataset.map(lambda e: {key: e[key] for key in ("image", "joints", "visibility")})
         joined = dataset if joined is None else joined.concatenate(dataset)
@@ -58,8 +59,8 @@ def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> T
     """A trainer of the network that a run's arguments describe, with its first weights."""
     keras.utils.set_random_seed(config["seed"])
     return Trainer(
-        lambda: training_arguments.build_model(config, num_joints),
-        training_arguments.optimisation(config),
+        lambda: configuration.build_model(config, num_joints),
+        configuration.optimisation(config),
         workers,
     )
 
@@ -197,7 +198,7 @@ def train(config: dict[str, Any]) -> None:
     title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
     arguments = {key: value for key, value in config.items() if key != "run"}
     # Before anything is waited for, read or written.
-    training_arguments.check(config)
+    configuration.check(config)
     _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton", "digests"))
     with as_user_error(ValueError):
         workers = make_workers(config["strategy"])
@@ -207,7 +208,7 @@ def train(config: dict[str, Any]) -> None:
         return
     with as_user_error(ValueError):
         input_pipeline.part_size(config["batch_size"], workers.replicas)
-    training_arguments.build_model(config)
+    configuration.build_model(config)
     with (
         interruption.explain_stop(lambda: _kept(run, config) if workers.is_chief else ""),
         run.lock() if workers.is_chief else contextlib.nullcontext(),

@@ -1,31 +1,13 @@
-"""The arguments of `train`, and the checks that need no data and write nothing."""
+"""The arguments of `train`: they determine the run, and stand in its config.json."""
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
-
-import keras
 
 from examples.pose import datasets, models
 from examples.pose.cli import command_line
 from examples.pose.cli.command_line import positive
 from examples.pose.cli.errors import as_user_error
-from examples.pose.training.distribution import STRATEGIES
-from examples.pose.training.optimisation import PRECISIONS, Optimisation
+from examples.pose.training import PRECISIONS, STRATEGIES
 
-MODEL_ARGUMENTS = (
-    "context",
-    "boxes",
-    "kernel_size",
-    "box_options",
-    "image_size",
-    "width",
-    "depth",
-    "levels",
-    "stacks",
-    "stages",
-    "stride",
-)
 # These say where things are, who does them and what is shown, not what the run is: they may change
 # between stop and resume.
 FREE_ARGUMENTS = ("data_dir", "prepared_dir", "skip_broken", "strategy", "log_boxes")
@@ -36,7 +18,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(
         prog="python -m examples.pose.train",
         description="Trains a pose network. The same command again resumes a run that was stopped.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
     add(
@@ -80,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `models.build` takes; None is the network's own default."""
     add = parser.add_argument
-    add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="the kind of network")
+    add("--model", default=models.DEFAULT, choices=models.NAMES, help="the kind of network")
     add("--context", choices=models.CONTEXTS, help="what gathers context in each block")
     add("--boxes", type=positive, help="boxes a channel, where the context is boxes")
     add("--kernel_size", type=positive, help="of wide filters other than boxes")
@@ -119,56 +100,3 @@ def dataset_names(text: str) -> list[str]:
     """
     with as_user_error(ValueError):
         return datasets.parse_names(text)
-
-
-def optimisation(config: Mapping[str, Any]) -> Optimisation:
-    """How a run's arguments say to train.
-
-    Raises:
-        UserError: One of them is out of its range.
-    """
-    with as_user_error(ValueError):
-        return Optimisation(
-            steps=config["epochs"] * config["steps_per_epoch"],
-            learning_rate=config["learning_rate"],
-            weight_decay=config["weight_decay"],
-            clip_norm=config["clip_norm"],
-            ema=config["ema"],
-            precision=config["precision"],
-        )
-
-
-def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
-    """The network that a run's arguments describe.
-
-    Raises:
-        UserError: One of them is out of its range, or not one of this network's.
-    """
-    arguments = {key: config[key] for key in MODEL_ARGUMENTS}
-    with as_user_error(ValueError):
-        return models.build(config["model"], num_joints=num_joints, **arguments)
-
-
-def check(config: Mapping[str, Any]) -> None:
-    """Checks what can be checked without TensorFlow's devices, which workers must set up first.
-
-    Raises:
-        UserError: The arguments make no training.
-    """
-    dataset_names(config["dataset"])
-    optimisation(config)
-
-
-def check_all(arguments: list[str]) -> dict[str, Any]:
-    """Parses and checks a command line of `train`, for commands that start it.
-
-    Returns:
-        A value for each argument.
-
-    Raises:
-        UserError: The arguments make no training.
-    """
-    config = vars(make_parser().parse_args(arguments))
-    check(config)
-    build_model(config)
-    return config

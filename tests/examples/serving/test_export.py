@@ -4,7 +4,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from examples.pose import export as pose_export
+from examples.pose.inference import exporter
 from examples.serving import export, serving_api, warmup
 from tests.examples.commands import refused
 
@@ -40,13 +40,13 @@ def test_versions_count_on(tmp_path):
 
 
 def test_nothing_half_written_gets_a_version(predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
 
     def fail(*_):
         assert not any(path.name.isdecimal() for path in (tmp_path / "pose").iterdir())
         raise serving_api.ServingApiError("not installed")
 
-    monkeypatch.setattr(export.warmup, "write_warmup", fail)
+    monkeypatch.setattr(warmup, "write_warmup", fail)
     with pytest.raises(serving_api.ServingApiError):
         export.export_version(predictor, tmp_path / "pose")
     assert not list(tmp_path.iterdir())
@@ -54,7 +54,7 @@ def test_nothing_half_written_gets_a_version(predictor, tmp_path, monkeypatch):
 
 def test_command(run_folder, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorflow_serving.apis")
-    monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     for number in ("1", "2"):
         export.main(["--run", str(run_folder), "--models", str(tmp_path)])
         assert str(tmp_path / "pose" / number) in capsys.readouterr().out

@@ -21,7 +21,8 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-STRATEGIES = ("none", "mirrored", "multiworker")
+from examples.pose.training import STRATEGIES
+
 BACKENDS = ("tensorflow", "jax")
 
 
