@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import rich.table
 
-from benchmarks import backend_training, command_line, machine, timing, workers
+from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console
 from examples.pose import models
 
@@ -92,6 +92,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     add("--output", type=command_line.new_file, help="a file for all losses (.json)")
     args = parser.parse_args(argv)
+    from benchmarks import backend_training
+
     description = command_line.print_machine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -27,7 +27,6 @@ from benchmarks import command_line
 from benchmarks.tables import console
 from examples.pose.cli import child_processes
 from examples.pose.files.atomic_write import partial_path
-from examples.pose.training.run_folder import RunFolder
 
 STEPS = 8
 TRAINING = [
@@ -79,6 +78,8 @@ class Training:
     """A run that is started and killed."""
 
     def __init__(self, folder: Path, epochs: int):
+        from examples.pose.training.run_folder import RunFolder
+
         self.run = RunFolder(folder)
         command = [sys.executable, "-m", "tests.examples.pose.drawn_figures", "train"]
         self._command = [*command, "--run", str(folder), "--epochs", str(epochs), *TRAINING]

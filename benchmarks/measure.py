@@ -6,27 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from benchmarks import rivals, timing
-from benchmarks.cases import Candidate, Case, Entry
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """What is timed."""
-
-    case: Case
-    candidate: Candidate
-    pass_name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Skipped:
-    """What is not timed, and why."""
-
-    key: Key
-    reason: str
-
-
-Times = dict[Key, list[float]]  # Seconds, round by round.
+from benchmarks.cases import Case, Entry, Key, Skipped, Times
 
 
 def keys_of(entries: Iterable[Entry], pass_name: str) -> tuple[list[Key], list[Skipped]]:

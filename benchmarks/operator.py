@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         type=command_line.positive,
         nargs="+",
         default=[workers.default_threads()],
-        help="numbers of threads, each in its own process (all processors)",
+        help="numbers of threads, each in its own process",
     )
     add(
         "--output",

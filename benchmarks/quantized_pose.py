@@ -11,23 +11,22 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import rich.table
-import tensorflow as tf
 
-import tf_boxconv
 from benchmarks.command_line import make_parser
-from benchmarks.export_runtimes import LiteRT
 from benchmarks.tables import console
 from examples.pose import datasets
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import as_user_error
-from examples.pose.datasets import in_memory
-from examples.pose.datasets.in_memory import Photographs
-from examples.pose.evaluation import accuracy
-from examples.pose.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from examples.pose.datasets.in_memory import Photographs
 
 QUANTIZATIONS = (None, "int8", "uint8")
 
@@ -36,11 +35,15 @@ class LiteRTModel:
     """A LiteRT export in the place of the Keras model that it was made from."""
 
     def __init__(self, path: Path, output_shape: tuple):
+        from benchmarks.export_runtimes import LiteRT
+
         self._run = LiteRT(path)
         self._output_shape = output_shape
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Runs a batch, one image after the other: calibrated scales are those of one."""
+        import tensorflow as tf
+
         logits = tf.numpy_function(self._run_each, [images], tf.float32)
         return tf.ensure_shape(logits, self._output_shape)
 
@@ -52,6 +55,8 @@ def measure(
     model: keras.Model, calibration: Photographs, test: Photographs, skeleton
 ) -> dict[str, tuple[float, int]]:
     """PCK@0.2 over all joints, and bytes on disk, of Keras and of each LiteRT export."""
+    import tf_boxconv
+
     found = {"Keras": (_pck(model, test, skeleton), 0)}
     images = calibration.images.astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +71,8 @@ def measure(
 
 
 def _pck(model, photographs: Photographs, skeleton) -> float:
+    from examples.pose.evaluation import accuracy
+
     return accuracy.evaluate_joints(model, photographs, skeleton, flip_test=False)["pck"]
 
 
@@ -81,6 +88,10 @@ def main(argv: list[str] | None = None) -> None:
     )
     command_line.add_data_arguments(parser)
     args = parser.parse_args(argv)
+    from examples.pose.datasets import in_memory
+    from examples.pose.evaluation import accuracy
+    from examples.pose.training.run_folder import RunFolder
+
     run = RunFolder(args.run)
     name, size = run.dataset, run.config["image_size"]
     places = command_line.data_places(args, run.config)
