@@ -25,7 +25,7 @@ import rich.table
 
 from benchmarks import command_line
 from benchmarks.tables import console
-from examples.pose.cli import child_processes
+from examples.pose.cli import child_processes, progress
 from examples.pose.files.atomic_write import partial_path
 
 STEPS = 8
@@ -184,6 +184,7 @@ def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, 
     """
     epochs = EPOCHS_PER_KILL * kills
     undisturbed = Training(folder / "undisturbed", epochs)
+    print(f"training {epochs} epochs without a kill", file=sys.stderr, flush=True)
     began = time.monotonic()
     process = undisturbed.start()
     while process.poll() is None and not undisturbed.run.state_path.exists():
@@ -194,7 +195,7 @@ def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, 
     epoch_seconds = (time.monotonic() - began - start_seconds) / epochs
     killed = Training(folder / "killed", epochs)
     moments = draw_moments(kills, seed, start_seconds, epoch_seconds)
-    made = [killed.kill(moment) for moment in moments]
+    made = [killed.kill(moment) for moment in progress.track(moments, "kills")]
     killed.finish()
     return [kill for kill in made if kill is not None], differences(undisturbed, killed)
 

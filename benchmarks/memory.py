@@ -24,6 +24,7 @@ from benchmarks import command_line, workers
 from benchmarks.cases import FORWARD, PASSES, Candidate, Case, random_boxes
 from benchmarks.suites import OTHER_SHAPES, STANDARD
 from benchmarks.tables import console, threads_text
+from examples.pose.cli import progress
 
 BUDGET = 64.0  # MiB
 BUDGET_CASE = Case(8, 512, 512, 64)
@@ -117,7 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     table = rich.table.Table(title=f"memory beyond tensors, {threads_text(args.threads)}")
     for name in ("case", "operator", *(f"{name}, MiB" for name in PASSES), "budget, MiB"):
         table.add_column(name, justify="right" if "MiB" in name else "left")
-    for case, candidates in MEASUREMENTS:
+    for case, candidates in progress.track(MEASUREMENTS, "cases"):
         table.add_section()
         for candidate in candidates:
             extra = [extra_memory(case, candidate, name, args.threads) for name in PASSES]

@@ -1,10 +1,13 @@
 """Builds and runs the C++ programs of `loader`, against the TensorFlow that is installed."""
 
+import contextlib
 import json
+import math
 import os
 import subprocess
 from pathlib import Path
 
+from examples.pose.cli import child_processes, progress
 from examples.pose.cli.errors import UserError
 
 SOURCES = Path(__file__).parent / "loader"
@@ -60,19 +63,29 @@ def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dic
     import tf_boxconv
 
     arguments = [tf_boxconv.library_path(), saved_model, requests, threads, seconds, TOLERANCE]
-    done = subprocess.run(
-        [str(program), *map(str, arguments)],
-        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
+    with child_processes.stopped_at_end():
+        process = child_processes.start(
+            [str(program), *map(str, arguments)],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        output, errors = _communicate(process, seconds)
+    if process.returncode:
         # Its own message is the last; TensorFlow may have logged much before it.
-        own = done.stderr.rpartition("\nerror: ")
-        said = "".join(own[1:]).lstrip() if own[1] else done.stderr[-3000:]
-        raise LoaderError(f"{Path(program).name} ended with exit code {done.returncode}: {said}")
-    return json.loads(done.stdout.splitlines()[-1])
+        own = errors.rpartition("\nerror: ")
+        said = "".join(own[1:]).lstrip() if own[1] else errors[-3000:]
+        raise LoaderError(f"{Path(program).name} ended with exit code {process.returncode}: {said}")
+    return json.loads(output.splitlines()[-1])
+
+
+def _communicate(process: subprocess.Popen, seconds: float) -> tuple[str, str]:
+    """Waits for a program that sends requests for `seconds`; returns its output and errors."""
+    for _ in progress.track(range(math.ceil(seconds)), "sending requests, seconds"):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=1)
+    return process.communicate()
 
 
 def _run_tool(*command) -> None:

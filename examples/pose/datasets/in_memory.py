@@ -5,9 +5,9 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
-import rich.progress
 import tensorflow as tf
 
+from examples.pose.cli import progress
 from examples.pose.images.geometry import letterbox, transform_points
 
 
@@ -67,7 +67,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
     Args:
         dataset: Examples of the pose feature specification (`examples.pose.datasets`).
         size: The side to letterbox the photographs to, in pixels.
-        description: What the progress bar says.
+        description: Title of the progress bar.
 
     Raises:
         ValueError: The data set is empty.
@@ -87,14 +87,14 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
 
     squares = dataset.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
     count = int(dataset.cardinality())
-    progress = rich.progress.track(
-        squares.as_numpy_iterator(), description=description, total=count if count > 0 else None
+    examples = progress.track(
+        squares.as_numpy_iterator(), description, total=count if count > 0 else None
     )
     rows = []
     digest = hashlib.sha256()
 
     def take_images():
-        for (image, *arrays), visibility, person, content in progress:
+        for (image, *arrays), visibility, person, content in examples:
             rows.append((arrays, visibility, person))
             for value in content:
                 digest.update(value.tobytes())

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from examples.pose import datasets
+from examples.pose.cli import progress
 from examples.pose.cli.errors import as_user_error
 from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
@@ -48,7 +49,8 @@ def predict_people(
     predict = backends.compiled(model)
     flip_order = skeleton.flip_order if flip_test else None
     parts = []
-    for start in range(0, len(photographs), BATCH_SIZE):
+    starts = range(0, len(photographs), BATCH_SIZE)
+    for start in progress.track(starts, "predicting, batches"):
         images = photographs.images[start : start + BATCH_SIZE].astype(np.float32)
         logits = heatmaps.predict_heatmaps(predict, images, flip_order)
         parts.append(heatmaps.decode(logits, decoding))

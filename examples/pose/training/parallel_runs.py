@@ -8,10 +8,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import rich.console
-import rich.progress
-
-from examples.pose.cli import child_processes
+from examples.pose.cli import child_processes, progress
 from examples.pose.training.run_folder import RunFolderError
 from examples.pose.training.studies import Run
 
@@ -42,14 +39,11 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
         finally:
             shares.put(share)
 
-    console = rich.console.Console()
     failures = {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         made = zip(runs, pool.map(make, runs), strict=True)
         try:
-            for run, failure in rich.progress.track(
-                made, "training", total=len(runs), console=console, disable=not console.is_terminal
-            ):
+            for run, failure in progress.track(made, "training, runs", total=len(runs)):
                 if failure is not None:
                     failures[str(run.folder)] = failure
         except BaseException:  # a signal: trainings do not go on by themselves
