@@ -20,7 +20,7 @@ import rich.console
 
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 from examples.pose.training import training_arguments
 from examples.pose.training.studies import STUDIES, Setting, runs_of
 
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
         study_results.markdown(study_results.table_of(study, results))
         for study in arguments.studies
     ]
-    with whole_file(folder / "results.md") as temporary:
+    with atomic_write(folder / "results.md") as temporary:
         temporary.write_text("\n".join(tables), encoding="utf-8")
     for study in arguments.studies:
         plots.write(study_results.picture_of(study, results), folder / f"{study}.png")

@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     from examples.pose.datasets.skeletons import Skeleton
     from examples.pose.evaluation import accuracy, plots, understanding
-    from examples.pose.files.atomic_write import whole_file
+    from examples.pose.files.atomic_write import atomic_write
     from examples.pose.training.run_folder import RunFolder
 
     run = RunFolder(arguments.run)
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"Drawn: {folder / f'{name}.png'}")
     animation = run.path / ANIMATION
     if animation.exists():
-        with whole_file(folder / animation.name) as temporary:
+        with atomic_write(folder / animation.name) as temporary:
             temporary.write_bytes(animation.read_bytes())
         print(f"Copied: {folder / animation.name}")
 

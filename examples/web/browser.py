@@ -20,7 +20,7 @@ from pathlib import Path
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import UserError
 from examples.pose.files import output_paths
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 
 PATIENCE_SECONDS = 120.0
 # The first two let it run as root, without a sandbox of its own and in small shared memory; the
@@ -155,7 +155,7 @@ def _look(arguments) -> None:
         state = browser.wait_for("done", "error")
         status = browser.run("return document.getElementById('status').textContent")
         if arguments.screenshot:
-            with whole_file(arguments.screenshot) as temporary:
+            with atomic_write(arguments.screenshot) as temporary:
                 temporary.write_bytes(browser.screenshot())
     if state == "error":
         raise BrowserError(status)

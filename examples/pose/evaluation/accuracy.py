@@ -16,7 +16,7 @@ from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import coco_evaluation, metrics, plots
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 from examples.pose.images import geometry
 from examples.pose.inference import DECODING, FLIP_TEST, backends
 from examples.pose.models import heatmaps
@@ -155,5 +155,5 @@ def write_results(
             plots.write(plots.draw_curve(result, name), pathlib.Path(f"{stem}-{name}-curve.png"))
             plots.write(plots.draw_joints(result, name), pathlib.Path(f"{stem}-{name}-joints.png"))
     if coco.results:
-        with whole_file(pathlib.Path(f"{stem}-coco-results.json")) as temporary:
+        with atomic_write(pathlib.Path(f"{stem}-coco-results.json")) as temporary:
             temporary.write_text(json.dumps(coco.results), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib.figure
 
 from examples.pose.evaluation import metrics
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 from examples.pose.images.drawing import SIDE_COLORS, joint_side
 
 _NEUTRAL_COLOR = "#555555"
@@ -89,7 +89,7 @@ def draw_progress(
 
 def write(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
     """Writes a figure as the kind of picture its name says, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip("."))
 
 

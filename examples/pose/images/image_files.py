@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import UserError
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 
 _SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # Bytes, by TIFF's number for the type.
 # Photographs of iPhones, which Pillow does not read by itself.
@@ -110,7 +110,7 @@ def write_image(path, image: np.ndarray) -> None:
     if not is_image_name(path):
         raise ImageWriteError(f"{path}: the name must end like a picture's, for instance in .png.")
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             Image.fromarray(image).save(temporary, quality=92)
     # Encoders raise ValueError for pictures that are too large for the format.
     except (OSError, ValueError) as error:

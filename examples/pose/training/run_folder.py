@@ -30,7 +30,7 @@ import keras
 import numpy as np
 
 from examples.pose.cli.errors import UserError, describe
-from examples.pose.files.atomic_write import partial_path, whole_file, write_json
+from examples.pose.files.atomic_write import atomic_write, partial_path, write_json
 from examples.pose.files.file_lock import lock
 
 # Written by `train` alone, which holds the folder's lock.
@@ -220,7 +220,7 @@ class RunFolder:
 
     def save_model(self, model: keras.Model) -> None:
         """Writes the architecture and weights of a functional model that is not compiled."""
-        with whole_file(self.model_path) as temporary:
+        with atomic_write(self.model_path) as temporary:
             model.save(temporary)
 
     def load_model(self) -> keras.Model:
@@ -261,7 +261,7 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Writes the arrays that a training resumes from."""
-        with whole_file(self.state_path) as temporary, open(temporary, "wb") as file:
+        with atomic_write(self.state_path) as temporary, open(temporary, "wb") as file:
             # A name with slashes or blanks is no name of an argument.
             names = json.dumps(list(state))
             arrays = {f"array{i}": value for i, value in enumerate(state.values())}
