@@ -70,9 +70,8 @@ def run_step(title: str, module_and_arguments: list[str]) -> float:
     console.print(shown + "\n", style="dim", markup=False, soft_wrap=True)
     start = time.monotonic()
     command = [sys.executable, "-m", f"examples.pose.{module}", *arguments]
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
     with child_processes.stopped_at_end():
-        code = child_processes.start(command, env=environment).wait()
+        code = child_processes.start(command).wait()
     if code:
         raise UserError(f"`{shown}` failed with exit code {code}.")
     return time.monotonic() - start

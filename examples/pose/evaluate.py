@@ -2,11 +2,10 @@
 
     python -m examples.pose.evaluate --run runs/demo
 
-evaluates on the test split of the data set the run was trained for, and writes what it prints as
-`evaluation-DATASET.json` into the run folder, with pictures of the curve and of the joints. Every
-data set is measured by PCK@0.2; those that tell the size of heads (MPII Human Pose) by PCKh@0.5 as
-well, and those that tell what it needs (COCO) by COCO's own evaluation, with the predictions in
-COCO's format as `evaluation-DATASET-coco-results.json`.
+measures on the test split of the data set that the run was trained on. The results are printed and
+written to `evaluation-DATASET.json` in the run folder, with pictures of the curve and the joints.
+All data sets are measured by PCK@0.2, `mpii` by PCKh@0.5 as well, and `coco_keypoints` by COCO's
+own evaluation, with the predictions in COCO's format in `evaluation-DATASET-coco-results.json`.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""From pictures of any size to joints in their own pixels: what `predict` runs and `export` writes.
+"""Predictors: from images of any size to joints in their own pixels.
 
-A model sees square pictures of one size and answers in heatmaps. A predictor wraps it in the two
-steps around it, the letterbox that training uses as well and the decoding of the heatmaps, in
-TensorFlow operations only, so that the same code runs here and in an exported SavedModel.
+A model takes square images of one size and returns heatmaps. A predictor adds the letterbox before
+it and the decoding of the heatmaps after it. Both are TensorFlow operations, so that the same code
+runs in `predict` and in an exported SavedModel.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from tf_boxconv.ops.stock_ops_scope import stock_ops_scope
 
 
 class PosePredictor:
-    """A pose model that takes pictures of any size and answers in their pixels.
+    """A pose model that takes images of any size and returns joints in their pixels.
 
     Args:
         model: Keras model from float32 `[batch, image_size, image_size, 3]`, values 0..255, to
@@ -36,8 +36,8 @@ class PosePredictor:
         skeleton: names and limbs of the joints.
         flip_test: averages the heatmaps of each picture and of its mirror image: a little more
             accurate, at twice the cost.
-        portable: answers by stock TensorFlow operations only, so that what is traced runs without
-            the operator library.
+        portable: uses TensorFlow's own operations only, so that traced functions run without the
+            operator library.
         decoding: how joints are read from the heatmaps, see `heatmaps.decode`.
     """
 
@@ -58,14 +58,14 @@ class PosePredictor:
         self.decoding = decoding
 
     def with_portable(self, portable: bool) -> "PosePredictor":
-        """The same predictor by the other kind of operations, or by these."""
+        """The same predictor with or without portable operations."""
         return PosePredictor(
             self.model, self.image_size, self.skeleton, self.flip_test, portable, self.decoding
         )
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How joints are read, as an exported model tells."""
+        """The settings that an exported model records in its assets."""
         return {"flip_test": self.flip_test, "decoding": self.decoding}
 
     @functools.cached_property
@@ -128,8 +128,8 @@ class PosePredictor:
             tf.TensorSpec([2, 3], tf.float32),
         )
         squares, affines = tf.map_fn(to_square, pictures, fn_output_signature=square_specs)
-        # TensorFlow's convolutions by oneDNN, its default on processors with AVX-512, give an empty
-        # batch the shape of their input (2.21): a black square stands in.
+        # oneDNN convolutions, the default on CPUs with AVX-512, return the wrong shape for an empty
+        # batch (TensorFlow 2.21). A black square replaces the empty batch, and is cut off after.
         count = tf.shape(squares)[0]
         squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
         flip_order = self.skeleton.flip_order if self.flip_test else None
@@ -142,7 +142,7 @@ class PosePredictor:
 
 
 class SavedModelPredictor:
-    """An exported SavedModel, used like a `PosePredictor`.
+    """An exported SavedModel with the interface of `PosePredictor`.
 
     Args:
         path: Folder that `examples.pose.export` wrote.
