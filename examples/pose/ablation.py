@@ -1,14 +1,14 @@
-r"""Trains a network in several settings, all else alike, and compares what they find.
+r"""Trains a network in several settings that differ in one thing, and compares the results.
 
     python -m examples.pose.ablation context boxes --runs runs/ablation -- \
         --dataset lsp+lspet --data_dir DIR --model light --image_size 128 --epochs 8
 
-What follows `--` are arguments of `examples.pose.train`, for all settings. Each setting is trained
-once for each seed, in a run folder of its own; started again, the command goes on where it was, and
-runs that are finished are not made again. The tables are printed and written to `results.md`, and a
-picture of each study, `STUDY.png`, shows how the networks came there.
+The arguments after `--` are passed to `examples.pose.train` for all settings. Each setting is
+trained once for each seed, in a run folder of its own. Started again, the command resumes: finished
+runs are kept. The tables are printed and written to `results.md`; `STUDY.png` shows the accuracy of
+each setting during training.
 
-Several runs may go on side by side (`--jobs`), each on its own share of the processors.
+`--jobs` trains several runs at a time, each on its own share of the processors.
 """
 
 import argparse
@@ -39,18 +39,20 @@ def make_parser() -> argparse.ArgumentParser:
         "--runs",
         required=True,
         type=command_line.new_folder,
-        help="folder for all runs, and results.md",
+        help="folder for all runs and results.md",
     )
-    add("--seeds", type=command_line.positive, default=3, help="trainings of each setting")
-    add("--jobs", type=command_line.positive, default=1, help="trainings at a time")
+    add(
+        "--seeds", type=command_line.positive, default=3, help="number of trainings of each setting"
+    )
+    add("--jobs", type=command_line.positive, default=1, help="number of trainings at a time")
     return parser
 
 
 def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
-    """Checks the arguments of all trainings before the first one begins.
+    """Checks the arguments of all trainings before the first one starts.
 
     Raises:
-        UserError: They make no training, or give what this command gives.
+        UserError: They are invalid, or include an option that this command sets.
     """
     from examples.pose.training import configuration
 
@@ -60,7 +62,7 @@ def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
     )
     for name, before in (("run", "unused"), ("seed", None)):
         if getattr(given, name) != before:
-            raise UserError(f"`--{name}` is given by this command to each training.")
+            raise UserError(f"`--{name}` is set by this command for each training.")
     for setting in settings:
         configuration.check_all([*own, *common, *setting.arguments])
 

@@ -1,4 +1,4 @@
-"""Finds the pose in pictures, or in examples of a data set, and draws it.
+"""Predicts the pose in pictures or in examples of a data set, and draws it.
 
 python -m examples.pose.predict photo.jpg --output pose.png
 python -m examples.pose.predict --model runs/demo photo.jpg --output pose.png
@@ -16,7 +16,7 @@ from examples.pose.images.image_files import is_image_name
 
 
 def _output(text: str) -> Path:
-    """The type of `--output`: a picture or a folder, which can be written."""
+    """The type of `--output`: a picture or a folder that can be written."""
     if is_image_name(text):
         return command_line.new_file(text)
     if text == "-" or (Path(text).suffix and not Path(text).is_dir()):
@@ -46,32 +46,33 @@ def make_parser() -> argparse.ArgumentParser:
         "--output",
         type=_output,
         required=True,
-        help="picture to write (one page for all); or a folder, for one picture each. Earlier "
-        "pictures of these names are replaced, but never one that is read",
+        help="picture to write, with all poses on one page; or a folder, for one picture each. "
+        "Existing pictures are replaced, but never an input",
     )
     parser.add_argument(
         "--json",
         type=command_line.new_file,
-        help="file to write joints and scores to, in the pictures' pixels; it is valid JSON after "
-        "every picture, and replaces only an earlier one of this command",
+        help="file for joints, in pixels, and scores. It is valid JSON after every picture, and "
+        "replaces only a file that this command wrote",
     )
     parser.add_argument(
         "--min_score",
         type=command_line.score,
         default=0.5,
-        help="joints that score less, of 0 to 1, are drawn as uncertain",
+        help="joints with a lower score, from 0 to 1, are drawn as uncertain",
     )
     prediction_arguments.add_settings_arguments(parser)
     group = parser.add_argument_group(
-        "examples of a data set", "instead of pictures: predictions beside the truth, on one page"
+        "examples of a data set",
+        "instead of pictures: predictions beside the labelled poses, on one page",
     )
-    group.add_argument("--dataset", choices=datasets.NAMES, help="the data set")
-    group.add_argument("--split", help="the split (default: the one to measure on)")
+    group.add_argument("--dataset", choices=datasets.NAMES, help="data set")
+    group.add_argument("--split", help="split (default: the split that is measured)")
     group.add_argument(
         "--count",
         type=command_line.positive,
         default=9,
-        help="how many examples",
+        help="number of examples",
     )
     command_line.add_data_arguments(group)
     return parser

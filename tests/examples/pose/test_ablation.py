@@ -153,6 +153,6 @@ sys.exit(command_line.run(lambda: parallel_runs.make_runs(runs, [], 2)))
 
 @pytest.mark.parametrize("argument", [["--run", "x"], ["--seed=0"], ["--see", "3"]])
 def test_arguments_of_its_own_are_refused(argument, tmp_path):
-    with pytest.raises(UserError, match="is given by this command"):
+    with pytest.raises(UserError, match="is set by this command"):
         ablation.main(["boxes", "--runs", str(tmp_path / "runs"), "--", *argument])
     assert not (tmp_path / "runs").exists()
