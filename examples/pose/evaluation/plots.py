@@ -1,4 +1,4 @@
-"""Pictures of what was measured: PCK over its tolerance, by joint, and while networks train."""
+"""Plots of PCK: over its tolerance, by joint, and during training."""
 
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -88,7 +88,7 @@ def draw_progress(
 
 
 def write(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Writes a figure as the kind of picture its name says, whole or not at all."""
+    """Writes a figure in the format of its file name, whole or not at all."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip("."))
 
