@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import rich.table
 
-from benchmarks import backend_training, command_line, machine, timing, workers
+from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console
 from examples.pose import models
 
@@ -81,27 +81,29 @@ def main(argv: list[str] | None = None) -> None:
     """Trains and prints two tables."""
     parser = command_line.make_parser("backends", __doc__)
     add = parser.add_argument
-    add("--steps", type=command_line.positive, default=100, help="steps on each backend (100)")
+    add("--steps", type=command_line.positive, default=100, help="steps on each backend")
     add(
         "--xla_steps",
         type=command_line.integer(2),
         default=50,
-        help="steps with and without XLA (50)",
+        help="steps with and without XLA",
     )
     add(
         "--context",
         choices=models.CONTEXTS,
         default="pure_box",
-        help="filters of the network (pure_box)",
+        help="filters of the network",
     )
     add(
         "--width",
         type=command_line.positive,
         default=32,
-        help="channels at the highest resolution (32)",
+        help="channels at the highest resolution",
     )
     add("--output", type=command_line.new_file, help="a file for all losses (.json)")
     args = parser.parse_args(argv)
+    from benchmarks import backend_training
+
     description = command_line.print_machine()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

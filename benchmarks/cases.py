@@ -93,3 +93,23 @@ def random_boxes(case: Case, seed: int = 0) -> np.ndarray:
     distance = 0.25 * plane ** rng.uniform(size=shape)
     centre = distance * rng.choice([-1, 1], size=shape)
     return np.concatenate([centre - extent / 2, centre + extent / 2], axis=-1).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """What is timed."""
+
+    case: Case
+    candidate: Candidate
+    pass_name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Skipped:
+    """What is not timed, and why."""
+
+    key: Key
+    reason: str
+
+
+Times = dict[Key, list[float]]  # Seconds, round by round.

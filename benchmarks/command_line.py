@@ -36,7 +36,6 @@ def make_parser(module: str, doc: str | None, epilog: str | None = None) -> argp
     return Parser(
         prog=f"python -m benchmarks.{module}",
         description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=epilog,
     )
 

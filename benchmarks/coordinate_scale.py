@@ -12,31 +12,32 @@ that an edge has moved.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
 import numpy as np
-import tensorflow as tf
 
 from benchmarks import command_line
-from tf_boxconv.initializers import RandomBoxes
-from tf_boxconv.layers import BoxConv2D
 
 FACTORS = ("frozen", "pixels", 0.25, 0.5, 1.0, 2.0, 4.0)
 OPTIMIZERS = {
-    "adam 1e-3": lambda: keras.optimizers.Adam(1e-3),
-    "adam 2e-3": lambda: keras.optimizers.Adam(2e-3),
-    "sgd 1e-2, momentum 0.9": lambda: keras.optimizers.SGD(1e-2, momentum=0.9),
+    "adam 1e-3": {"class_name": "Adam", "config": {"learning_rate": 1e-3}},
+    "adam 2e-3": {"class_name": "Adam", "config": {"learning_rate": 2e-3}},
+    "sgd 1e-2, momentum 0.9": {
+        "class_name": "SGD",
+        "config": {"learning_rate": 1e-2, "momentum": 0.9},
+    },
 }
 BATCH = 8
 
 
 def teacher_task(seed: int, size: int = 64):
     """A layer has to find the hidden boxes of another layer, its teacher, on smooth noise."""
+    import keras
+
+    from tf_boxconv.initializers import RandomBoxes
+    from tf_boxconv.layers import BoxConv2D
+
     rng = np.random.default_rng(seed)
     coarse = rng.normal(size=(256, size // 8, size // 8, 4))
     noise = rng.normal(size=(256, size, size, 4))
@@ -53,6 +54,10 @@ def teacher_task(seed: int, size: int = 64):
 
 def rectangles_task(seed: int, size: int = 48):
     """A network has to find rectangles of three shapes in noise, as labels of pixels."""
+    import keras
+
+    from tf_boxconv.layers import BoxConv2D
+
     rng = np.random.default_rng(seed)
     images = rng.normal(0, 0.7, size=(256, size, size, 1)).astype(np.float32)
     labels = np.zeros((256, size, size), np.int32)
@@ -77,6 +82,8 @@ TASKS = {"teacher": teacher_task, "rectangles": rectangles_task}
 
 def box_layers(model):
     """Returns the layers of `model` that have boxes."""
+    from tf_boxconv.layers import BoxConv2D
+
     return [layer for layer in model.layers if isinstance(layer, BoxConv2D)]
 
 
@@ -85,7 +92,7 @@ def all_boxes(model) -> np.ndarray:
     return np.concatenate([layer.boxes.numpy().ravel() for layer in box_layers(model)])
 
 
-def multiply_scale(layer: BoxConv2D, factor: float) -> None:
+def multiply_scale(layer, factor: float) -> None:
     """Multiplies the unit that boxes are stored in; the boxes stay where they are."""
     boxes = layer.boxes
     scale = next(weight for weight in layer.weights if weight.name == "scale")
@@ -95,6 +102,8 @@ def multiply_scale(layer: BoxConv2D, factor: float) -> None:
 
 def run(task: str, factor, optimizer: str, seed: int, steps: int) -> tuple[float, float]:
     """Trains once; returns the final loss and the median movement of an edge in pixels."""
+    import keras
+
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     size = TASKS[task].__defaults__[0]
@@ -103,13 +112,24 @@ def run(task: str, factor, optimizer: str, seed: int, steps: int) -> tuple[float
     for layer in box_layers(model):
         multiply_scale(layer, numeric)
     start = all_boxes(model)
-    losses = train(model, loss, OPTIMIZERS[optimizer](), images, targets, steps, factor, seed)
+    losses = train(
+        model,
+        loss,
+        keras.optimizers.deserialize(OPTIMIZERS[optimizer]),
+        images,
+        targets,
+        steps,
+        factor,
+        seed,
+    )
     moved = float(np.median(np.abs(all_boxes(model) - start)))
     return float(np.mean(losses[-max(1, steps // 10) :])), moved
 
 
 def train(model, loss, optimizer, images, targets, steps, factor, seed) -> list[float]:
     """Trains `model` and returns the loss of each step."""
+    import tensorflow as tf
+
     frozen = [layer.weights[0].path for layer in box_layers(model)] if factor == "frozen" else []
     weights = [w for w in model.trainable_weights if w.path not in frozen]
     optimizer.build(weights)
@@ -144,20 +164,20 @@ def main(argv: list[str] | None = None) -> None:
     """Runs the measurement and prints a table for each task."""
     parser = command_line.make_parser("coordinate_scale", __doc__)
     parser.add_argument(
-        "--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="which tasks (all)"
+        "--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="which tasks"
     )
     parser.add_argument(
         "--optimizers",
         nargs="+",
         choices=OPTIMIZERS,
         default=list(OPTIMIZERS),
-        help="which optimizers (all)",
+        help="which optimizers",
     )
-    parser.add_argument("--seeds", type=command_line.positive, default=3, help="runs of each (3)")
-    parser.add_argument(
-        "--steps", type=command_line.positive, default=500, help="steps of a run (500)"
-    )
+    parser.add_argument("--seeds", type=command_line.positive, default=3, help="runs of each")
+    parser.add_argument("--steps", type=command_line.positive, default=500, help="steps of a run")
     arguments = parser.parse_args(argv)
+    import tensorflow as tf
+
     tf.config.threading.set_intra_op_parallelism_threads(1)
     seeds = range(arguments.seeds)
     for task in arguments.tasks:

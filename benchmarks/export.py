@@ -14,27 +14,23 @@ import dataclasses
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import rich.table
-import tensorflow as tf
 
-import tf_boxconv
 from benchmarks import command_line, machine, timing, workers
-from benchmarks.export_runtimes import RUNTIMES
 from benchmarks.tables import console, threads_text
 from examples.pose import models
 from examples.pose.cli.errors import as_user_error
 from examples.pose.files import output_paths
-from examples.pose.inference import model_files
-from examples.pose.training.run_folder import RunFolder
 from examples.web.runtime import RuntimeMissingError
-from tf_boxconv.exporting import FORMATS
+
+if TYPE_CHECKING:
+    import keras
 
 NATIVE = "saved_model"
 INT8 = "litert int8"
-NAMES = (*FORMATS, INT8)
 PICTURES = 8
 
 
@@ -47,6 +43,13 @@ class Result:
     seconds: list[float]
 
 
+def format_names() -> tuple[str, ...]:
+    """Every format of `tf_boxconv.export`, and LiteRT with 8 bit integers."""
+    from tf_boxconv.exporting import FORMATS
+
+    return (*FORMATS, INT8)
+
+
 def measure(
     run: str | None, image_size: int, width: int, rounds: int, threads: int
 ) -> tuple[dict[str, Result], dict[str, str]]:
@@ -55,12 +58,14 @@ def measure(
     Returns:
         The results by format, and the reasons for formats that could not be run.
     """
+    from benchmarks.export_runtimes import RUNTIMES
+
     network = _network(run, image_size, width)
     pictures = smooth_pictures(PICTURES, network.input_shape[1])
     expected = network(pictures).numpy()
     with tempfile.TemporaryDirectory() as folder:
         runs, sizes, missing = {}, {}, {}
-        for name in NAMES:
+        for name in format_names():
             try:
                 path = _export(network, Path(folder), name, pictures)
                 runs[name] = RUNTIMES[name.split()[0]](path, threads)
@@ -80,18 +85,25 @@ def measure(
 
 def _network(run: str | None, image_size: int, width: int | None) -> keras.Model:
     if run:
+        from examples.pose.training.run_folder import RunFolder
+
         return RunFolder(run).load_model()
     return models.inference_model(models.build(models.DEFAULT, image_size=image_size, width=width))
 
 
 def smooth_pictures(count: int, size: int) -> np.ndarray:
     """Returns smooth random pictures, float32 `[count, size, size, 3]`, values 0 to 255."""
+    import tensorflow as tf
+
     coarse = np.random.default_rng(0).uniform(0, 255, (count, 6, 6, 3))
     pictures = tf.image.resize(coarse, (size, size), "bicubic")
     return np.clip(pictures.numpy(), 0, 255).astype(np.float32)
 
 
 def _export(network: keras.Model, folder: Path, name: str, pictures: np.ndarray) -> Path:
+    import tf_boxconv
+    from tf_boxconv.exporting import FORMATS
+
     format = name.split()[0]
     path = folder / f"{name.replace(' ', '_')}{FORMATS[format].suffix or ''}"
     options = {"quantize": "int8", "representative_data": [pictures]} if name == INT8 else {}
@@ -148,28 +160,30 @@ def main(argv: list[str] | None = None) -> None:
     parser = command_line.make_parser("export", __doc__)
     add = parser.add_argument
     add("--run", help="run folder of a trained network (default: one with random weights)")
-    add("--rounds", type=command_line.positive, default=9, help="rounds over all formats (9)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all formats")
     add(
         "--threads",
         type=command_line.positive,
         default=workers.default_threads(),
-        help="(all processors)",
+        help="number of threads",
     )
     add(
         "--image_size",
         type=command_line.positive,
         default=96,
-        help="without --run: pixels, a multiple of 16 (96)",
+        help="without --run: pixels, a multiple of 16",
     )
     add(
         "--width",
         type=command_line.positive,
         default=32,
-        help="without --run: channels at the top (32)",
+        help="without --run: channels at the top",
     )
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
     if args.run and args.output:
+        from examples.pose.inference import model_files
+
         read = model_files.model_inputs(Path(args.run))
         output_paths.check_outputs([("--output", args.output)], read)
     with as_user_error(ValueError):

@@ -13,21 +13,21 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rich.table
-import tensorflow as tf
 
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
 from examples.pose import models
 from examples.pose.cli.errors import as_user_error
-from examples.pose.datasets import in_memory
 from examples.pose.datasets.skeletons import LSP_SKELETON
-from examples.pose.training import input_pipeline
-from examples.pose.training.distribution import make_workers
-from examples.pose.training.optimisation import Optimisation
-from examples.pose.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from examples.pose.datasets import in_memory
 
 PIPELINE = "batches"
 PHOTOGRAPHS = 256
@@ -46,6 +46,9 @@ class Size:
 
 def photographs(size: Size) -> in_memory.Photographs:
     """Returns noise with random joints, in the size in which training stores photographs."""
+    from examples.pose.datasets import in_memory
+    from examples.pose.training import input_pipeline
+
     side = round(size.image_size * input_pipeline.CANVAS_SCALE)
     rng = np.random.default_rng(0)
     return in_memory.Photographs(
@@ -67,6 +70,8 @@ def measure(size: Size, names: tuple[str, ...], rounds: int) -> dict[str, list[f
 
 
 def _batches(data: in_memory.Photographs, size: Size) -> tf.data.Dataset:
+    from examples.pose.training import input_pipeline
+
     order = LSP_SKELETON.flip_order
     return input_pipeline.training_batches(
         data, order, size.image_size, size.batch, range(FOREVER), seed=0
@@ -83,6 +88,10 @@ def _pipeline_call(data: in_memory.Photographs, size: Size) -> Callable[[], obje
 def _training_call(
     name: str, size: Size, batch: tuple[tf.Tensor, tf.Tensor]
 ) -> Callable[[], object]:
+    from examples.pose.training.distribution import make_workers
+    from examples.pose.training.optimisation import Optimisation
+    from examples.pose.training.trainer import Trainer
+
     trainer = Trainer(
         lambda: models.build(name, image_size=size.image_size),
         Optimisation(steps=FOREVER, learning_rate=1e-6),
@@ -108,22 +117,22 @@ def main(argv: list[str] | None = None) -> None:
     """Measures in a new process and prints the table."""
     parser = command_line.make_parser("input_pipeline", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=9, help="rounds over all (9)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all")
     add(
         "--threads",
         type=command_line.positive,
         default=workers.default_threads(),
-        help="(all processors)",
+        help="number of threads",
     )
     add(
         "--models",
         nargs="+",
-        choices=tuple(models.MODELS),
-        default=list(models.MODELS),
-        help="networks (all)",
+        choices=models.NAMES,
+        default=list(models.NAMES),
+        help="networks",
     )
-    add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
-    add("--batch_size", type=command_line.positive, default=16, help="images in a batch (16)")
+    add("--image_size", type=command_line.positive, default=96, help="pixels")
+    add("--batch_size", type=command_line.positive, default=16, help="images in a batch")
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
     with as_user_error(ValueError):

@@ -25,9 +25,8 @@ import rich.table
 
 from benchmarks import command_line
 from benchmarks.tables import console
-from examples.pose.cli import child_processes
+from examples.pose.cli import child_processes, progress
 from examples.pose.files.atomic_write import partial_path
-from examples.pose.training.run_folder import RunFolder
 
 STEPS = 8
 TRAINING = [
@@ -79,6 +78,8 @@ class Training:
     """A training run that can be started, killed and resumed."""
 
     def __init__(self, folder: Path, epochs: int):
+        from examples.pose.training.run_folder import RunFolder
+
         self.run = RunFolder(folder)
         command = [sys.executable, "-m", "tests.examples.pose.drawn_figures", "train"]
         self._command = [*command, "--run", str(folder), "--epochs", str(epochs), *TRAINING]
@@ -183,6 +184,7 @@ def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, 
     """
     epochs = EPOCHS_PER_KILL * kills
     undisturbed = Training(folder / "undisturbed", epochs)
+    print(f"training {epochs} epochs without a kill", file=sys.stderr, flush=True)
     began = time.monotonic()
     process = undisturbed.start()
     while process.poll() is None and not undisturbed.run.state_path.exists():
@@ -193,7 +195,7 @@ def measure(folder: Path, kills: int, seed: int) -> tuple[list[Kill], dict[str, 
     epoch_seconds = (time.monotonic() - began - start_seconds) / epochs
     killed = Training(folder / "killed", epochs)
     moments = draw_moments(kills, seed, start_seconds, epoch_seconds)
-    made = [killed.kill(moment) for moment in moments]
+    made = [killed.kill(moment) for moment in progress.track(moments, "kills")]
     killed.finish()
     return [kill for kill in made if kill is not None], differences(undisturbed, killed)
 
@@ -213,8 +215,8 @@ def main(argv: list[str] | None = None) -> int:
     """Trains, kills and prints; returns 1 if the runs end differently."""
     parser = command_line.make_parser("kill_training", __doc__)
     add = parser.add_argument
-    add("--kills", type=command_line.positive, default=20, help="number of kills (20)")
-    add("--seed", type=command_line.seed, default=0, help="seed of the moments (0)")
+    add("--kills", type=command_line.positive, default=20, help="number of kills")
+    add("--seed", type=command_line.seed, default=0, help="seed of the moments")
     args = parser.parse_args(argv)
     command_line.print_machine()
     with tempfile.TemporaryDirectory() as folder, child_processes.stopped_at_end():

@@ -6,27 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from benchmarks import rivals, timing
-from benchmarks.cases import Candidate, Case, Entry
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """One measurement: a candidate on a case, in one pass."""
-
-    case: Case
-    candidate: Candidate
-    pass_name: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Skipped:
-    """A measurement that is not made, and why."""
-
-    key: Key
-    reason: str
-
-
-Times = dict[Key, list[float]]  # Seconds, one value a round.
+from benchmarks.cases import Case, Entry, Key, Skipped, Times
 
 
 def keys_of(entries: Iterable[Entry], pass_name: str) -> tuple[list[Key], list[Skipped]]:

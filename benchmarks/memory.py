@@ -19,14 +19,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rich.table
-import tensorflow as tf
 
 from benchmarks import command_line, workers
 from benchmarks.cases import FORWARD, PASSES, Candidate, Case, random_boxes
-from benchmarks.rivals import RIVALS, Inputs
 from benchmarks.suites import OTHER_SHAPES, STANDARD
 from benchmarks.tables import console, threads_text
-from tf_boxconv.backends.tensorflow.library import compiled_ops
+from examples.pose.cli import progress
 
 BUDGET = 64.0  # MiB
 BUDGET_CASE = Case(8, 512, 512, 64)
@@ -47,6 +45,8 @@ def extra_memory(case: Case, candidate: Candidate, pass_name: str, threads: int)
 
 
 def _extra_memory(case: Case, candidate: Candidate, pass_name: str) -> float:
+    import tensorflow as tf
+
     small = dataclasses.replace(case, height=min(case.height, 16), width=min(case.width, 16))
     _call(small, candidate, pass_name)()
     call = _call(case, candidate, pass_name)
@@ -60,6 +60,11 @@ def _extra_memory(case: Case, candidate: Candidate, pass_name: str) -> float:
 
 
 def _call(case: Case, candidate: Candidate, pass_name: str) -> Callable[[], object]:
+    import tensorflow as tf
+
+    from benchmarks.rivals import RIVALS, Inputs
+    from tf_boxconv.backends.tensorflow.library import compiled_ops
+
     inputs = Inputs(case)
     if candidate != BOX:
         return RIVALS[candidate.operator].call(case, candidate.size, inputs, pass_name)
@@ -106,14 +111,14 @@ def main(argv: list[str] | None = None) -> None:
         "--threads",
         type=command_line.positive,
         default=workers.default_threads(),
-        help="(all processors)",
+        help="number of threads",
     )
     args = parser.parse_args(argv)
     command_line.print_machine()
     table = rich.table.Table(title=f"memory beyond tensors, {threads_text(args.threads)}")
     for name in ("case", "operator", *(f"{name}, MiB" for name in PASSES), "budget, MiB"):
         table.add_column(name, justify="right" if "MiB" in name else "left")
-    for case, candidates in MEASUREMENTS:
+    for case, candidates in progress.track(MEASUREMENTS, "cases"):
         table.add_section()
         for candidate in candidates:
             extra = [extra_memory(case, candidate, name, args.threads) for name in PASSES]

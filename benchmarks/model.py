@@ -13,18 +13,18 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import rich.table
-import tensorflow as tf
 
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
 from examples.pose import models
 from examples.pose.cli.errors import as_user_error
-from examples.pose.evaluation import multiply_adds
-from examples.pose.models import heatmaps
+
+if TYPE_CHECKING:
+    import keras
 
 BOXES = "boxes"
 NUM_JOINTS = 14
@@ -87,6 +87,8 @@ def measure(
     model: str = models.DEFAULT,
 ) -> dict[str, ModelResult]:
     """Times the box network and one twin for each kernel size. Runs in a worker."""
+    from examples.pose.evaluation import multiply_adds
+
     networks = build_networks(kernel_sizes, image_size, width, model)
     calls = {
         (name, setting): _call(network, setting, image_size)
@@ -105,6 +107,11 @@ def measure(
 
 
 def _call(network: keras.Model, setting: Setting, image_size: int) -> Callable[[], object]:
+    import keras
+    import tensorflow as tf
+
+    from examples.pose.models import heatmaps
+
     rng = np.random.default_rng(0)
     shape = (setting.batch, image_size, image_size, 3)
     images = tf.constant(rng.uniform(0, 255, shape).astype(np.float32))
@@ -156,22 +163,22 @@ def main(argv: list[str] | None = None) -> None:
     """Measures in a new process and prints the table."""
     parser = command_line.make_parser("model", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=9, help="rounds over all networks (9)")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over all networks")
     add(
         "--threads",
         type=command_line.positive,
         default=workers.default_threads(),
-        help="(all processors)",
+        help="number of threads",
     )
     add(
         "--kernel_sizes",
         type=command_line.positive,
         nargs="+",
         default=[3, 7, 15],
-        help="kernel sizes of the twins (3 7 15)",
+        help="kernel sizes of the twins",
     )
-    add("--image_size", type=command_line.positive, default=96, help="pixels (96)")
-    add("--model", default=models.DEFAULT, choices=tuple(models.MODELS), help="which network")
+    add("--image_size", type=command_line.positive, default=96, help="pixels")
+    add("--model", default=models.DEFAULT, choices=models.NAMES, help="which network")
     add(
         "--width",
         type=command_line.positive,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import command_line, measure, plots, results, rivals, workers
+from benchmarks import command_line, results, workers
 from benchmarks.cases import PASSES
 from benchmarks.suites import SUITES, Suite
 from benchmarks.tables import console, print_run
@@ -23,6 +23,8 @@ from benchmarks.tables import console, print_run
 
 def run_suite(name: str, suite: Suite, threads: int, rounds: int) -> list[results.Run]:
     """Times both passes of a suite in a new process."""
+    from benchmarks import measure
+
     runs = []
     with workers.Worker(threads) as worker:
         for pass_name in PASSES:
@@ -40,14 +42,14 @@ def main(argv: list[str] | None = None) -> None:
         epilog="suites:\n" + "\n".join(f"  {name}: {s.title}" for name, s in SUITES.items()),
     )
     add = parser.add_argument
-    add("--suite", default="sizes", choices=(*SUITES, "all"), help="what to time (sizes)")
-    add("--rounds", type=command_line.positive, default=15, help="rounds over all candidates (15)")
+    add("--suite", default="sizes", choices=(*SUITES, "all"), help="what to time")
+    add("--rounds", type=command_line.positive, default=15, help="rounds over all candidates")
     add(
         "--threads",
         type=command_line.positive,
         nargs="+",
         default=[workers.default_threads()],
-        help="numbers of threads, each in its own process (all processors)",
+        help="numbers of threads, each in its own process",
     )
     add(
         "--output",
@@ -55,6 +57,8 @@ def main(argv: list[str] | None = None) -> None:
         help="folder for results.json, results.csv and the pictures",
     )
     args = parser.parse_args(argv)
+    from benchmarks import plots, rivals
+
     output = Path(args.output) if args.output else None
 
     description = command_line.print_machine()

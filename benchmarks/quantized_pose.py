@@ -11,23 +11,22 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import rich.table
-import tensorflow as tf
 
-import tf_boxconv
 from benchmarks.command_line import make_parser
-from benchmarks.export_runtimes import LiteRT
 from benchmarks.tables import console
 from examples.pose import datasets
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import as_user_error
-from examples.pose.datasets import in_memory
-from examples.pose.datasets.in_memory import Photographs
-from examples.pose.evaluation import accuracy
-from examples.pose.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from examples.pose.datasets.in_memory import Photographs
 
 QUANTIZATIONS = (None, "int8", "uint8")
 
@@ -36,11 +35,15 @@ class LiteRTModel:
     """A LiteRT export with the interface of the Keras model."""
 
     def __init__(self, path: Path, output_shape: tuple):
+        from benchmarks.export_runtimes import LiteRT
+
         self._run = LiteRT(path)
         self._output_shape = output_shape
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Runs the images one by one, because the model was calibrated on single images."""
+        import tensorflow as tf
+
         logits = tf.numpy_function(self._run_each, [images], tf.float32)
         return tf.ensure_shape(logits, self._output_shape)
 
@@ -52,6 +55,8 @@ def measure(
     model: keras.Model, calibration: Photographs, test: Photographs, skeleton
 ) -> dict[str, tuple[float, int]]:
     """Returns PCK@0.2 over all joints and bytes on disk, for Keras and each LiteRT export."""
+    import tf_boxconv
+
     found = {"Keras": (_pck(model, test, skeleton), 0)}
     images = calibration.images.astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,6 +71,8 @@ def measure(
 
 
 def _pck(model, photographs: Photographs, skeleton) -> float:
+    from examples.pose.evaluation import accuracy
+
     return accuracy.evaluate_joints(model, photographs, skeleton, flip_test=False)["pck"]
 
 
@@ -77,13 +84,17 @@ def main(argv: list[str] | None = None) -> None:
         "--calibration",
         type=command_line.positive,
         default=200,
-        help="number of photographs to calibrate on (200)",
+        help="number of photographs to calibrate on",
     )
     parser.add_argument(
         "--limit", type=command_line.positive, help="number of test photographs (all)"
     )
     command_line.add_data_arguments(parser)
     args = parser.parse_args(argv)
+    from examples.pose.datasets import in_memory
+    from examples.pose.evaluation import accuracy
+    from examples.pose.training.run_folder import RunFolder
+
     run = RunFolder(args.run)
     name, size = run.dataset, run.config["image_size"]
     places = command_line.data_places(args, run.config)

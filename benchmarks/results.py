@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import timing
-from benchmarks.cases import COPY, DEPTHWISE_3, Case
-from benchmarks.measure import Key, Skipped, Times
+from benchmarks.cases import COPY, DEPTHWISE_3, Case, Key, Skipped, Times
 from benchmarks.timing import Spread
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 import numpy as np
-import rich.console
-import rich.progress
+
+from examples.pose.cli import progress
 
 # A sample lasts at least this long; shorter calls are repeated.
 SAMPLE_SECONDS = 5e-3
@@ -63,11 +63,7 @@ def interleaved(
 ) -> dict[Key, list[float]]:
     """Returns the seconds of each call in every round; shows progress on a terminal."""
     sampler = Sampler(calls)
-    console = rich.console.Console(stderr=True)
-    turns = rich.progress.track(
-        range(rounds), title, console=console, transient=True, disable=not console.is_terminal
-    )
-    samples = [sampler.round() for _ in turns]
+    samples = [sampler.round() for _ in progress.track(range(rounds), f"{title}, rounds")]
     return {key: [sample[key] for sample in samples] for key in calls}
 
 

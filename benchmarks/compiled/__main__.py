@@ -15,7 +15,7 @@ import rich.table
 from benchmarks import command_line, machine, timing, workers
 from benchmarks.acceptance.budget import Check, all_kept, at_least, table_of
 from benchmarks.cases import FORWARD, FORWARD_BACKWARD, PASSES
-from benchmarks.compiled import operator, training
+from benchmarks.compiled import operator
 from benchmarks.compiled.operator import JAX, JAX_PORTABLE, TF, TF_JIT, Key
 from benchmarks.suites import STANDARD
 from benchmarks.tables import console
@@ -26,6 +26,7 @@ MODEL = {"batch": 8, "size": 48, "channels": 64, "blocks": 4}
 
 def checks(times: dict[Key, list[float]], steps: dict[str, list[float]]) -> list[Check]:
     """Returns the figures with their budgets; some have none."""
+    from benchmarks.compiled import training
 
     def ratio(pass_name: str, one: str, other: str) -> float:
         return timing.ratio(times[pass_name, one], times[pass_name, other]).median
@@ -63,10 +64,12 @@ def main(argv: list[str] | None = None) -> int:
     """Measures in new processes, prints the tables and returns the exit status."""
     parser = command_line.make_parser("compiled", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed (15)")
+    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed")
     add("--strict", action="store_true", help="exit with 1 if a budget is missed")
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)
+    from benchmarks.compiled import training
+
     description = command_line.print_machine()
     # JAX uses one thread per processor.
     threads = workers.default_threads()

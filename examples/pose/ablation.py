@@ -1,14 +1,14 @@
-r"""Trains a network in several settings, all else alike, and compares what they find.
+r"""Trains a network in several settings that differ in one thing, and compares the results.
 
     python -m examples.pose.ablation context boxes --runs runs/ablation -- \
         --dataset lsp+lspet --data_dir DIR --model light --image_size 128 --epochs 8
 
-What follows `--` are arguments of `examples.pose.train`, for all settings. Each setting is trained
-once for each seed, in a run folder of its own; started again, the command goes on where it was, and
-runs that are finished are not made again. The tables are printed and written to `results.md`, and a
-picture of each study, `STUDY.png`, shows how the networks came there.
+The arguments after `--` are passed to `examples.pose.train` for all settings. Each setting is
+trained once for each seed, in a run folder of its own. Started again, the command resumes: finished
+runs are kept. The tables are printed and written to `results.md`; `STUDY.png` shows the accuracy of
+each setting during training.
 
-Several runs may go on side by side (`--jobs`), each on its own share of the processors.
+`--jobs` trains several runs at a time, each on its own share of the processors.
 """
 
 import argparse
@@ -17,15 +17,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import rich.console
-import rich.progress
 
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
-from examples.pose.evaluation import plots
-from examples.pose.evaluation.study_results import markdown, picture_of, result_of, table_of
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 from examples.pose.training import training_arguments
-from examples.pose.training.parallel_runs import make_runs
 from examples.pose.training.studies import STUDIES, Setting, runs_of
 
 console = rich.console.Console(highlight=False)
@@ -36,7 +32,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(
         prog="python -m examples.pose.ablation",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("studies", nargs="+", choices=STUDIES, metavar="STUDY", help=", ".join(STUDIES))
@@ -44,28 +39,32 @@ def make_parser() -> argparse.ArgumentParser:
         "--runs",
         required=True,
         type=command_line.new_folder,
-        help="folder for all runs, and results.md",
+        help="folder for all runs and results.md",
     )
-    add("--seeds", type=command_line.positive, default=3, help="trainings of each setting (3)")
-    add("--jobs", type=command_line.positive, default=1, help="trainings at a time (1)")
+    add(
+        "--seeds", type=command_line.positive, default=3, help="number of trainings of each setting"
+    )
+    add("--jobs", type=command_line.positive, default=1, help="number of trainings at a time")
     return parser
 
 
 def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
-    """Checks the arguments of all trainings before the first one begins.
+    """Checks the arguments of all trainings before the first one starts.
 
     Raises:
-        UserError: They make no training, or give what this command gives.
+        UserError: They are invalid, or include an option that this command sets.
     """
+    from examples.pose.training import configuration
+
     own = ["--run", "unused"]
     given = training_arguments.make_parser().parse_args(
         [*own, *common], argparse.Namespace(seed=None)
     )
     for name, before in (("run", "unused"), ("seed", None)):
         if getattr(given, name) != before:
-            raise UserError(f"`--{name}` is given by this command to each training.")
+            raise UserError(f"`--{name}` is set by this command for each training.")
     for setting in settings:
-        training_arguments.check_all([*own, *common, *setting.arguments])
+        configuration.check_all([*own, *common, *setting.arguments])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -74,19 +73,27 @@ def main(argv: list[str] | None = None) -> None:
     split = argv.index("--") if "--" in argv else len(argv)
     parser = make_parser()
     arguments, common = parser.parse_args(argv[:split]), argv[split + 1 :]
+    from examples.pose.evaluation import plots, study_results
+    from examples.pose.training import parallel_runs
+
     folder = Path(arguments.runs)
     runs = runs_of(arguments.studies, arguments.seeds, folder)
     settings = list(dict.fromkeys(run.setting for run in runs))
     check(settings, common)
     kept = f"{folder} keeps what was trained; the same command goes on from there."
     with interruption.explain_stop(lambda: kept):
-        make_runs(runs, common, arguments.jobs)
-    results = {s: result_of([run for run in runs if run.setting == s]) for s in settings}
-    tables = [markdown(table_of(study, results)) for study in arguments.studies]
-    with whole_file(folder / "results.md") as temporary:
+        parallel_runs.make_runs(runs, common, arguments.jobs)
+    results = {
+        s: study_results.result_of([run for run in runs if run.setting == s]) for s in settings
+    }
+    tables = [
+        study_results.markdown(study_results.table_of(study, results))
+        for study in arguments.studies
+    ]
+    with atomic_write(folder / "results.md") as temporary:
         temporary.write_text("\n".join(tables), encoding="utf-8")
     for study in arguments.studies:
-        plots.write(picture_of(study, results), folder / f"{study}.png")
+        plots.write(study_results.picture_of(study, results), folder / f"{study}.png")
     console.print("\n".join(tables), markup=False)
 
 

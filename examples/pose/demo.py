@@ -1,9 +1,9 @@
-"""The whole path once, on generated pictures: train, evaluate, look at predictions, export.
+"""The whole path once, on generated pictures: train, evaluate, predict, export.
 
     python -m examples.pose.demo --run runs/demo
 
-Each step is one of the commands of this folder, printed before it runs so that it can be tried by
-itself. A demo that was stopped goes on where it was when it is started again.
+Each step is a command of this folder, and is printed before it runs. The same command again resumes
+a demo that was stopped.
 """
 
 import os
@@ -18,7 +18,7 @@ from examples.pose.cli import child_processes, command_line, interruption
 from examples.pose.cli.errors import UserError
 
 DATASET = "stick_figures"
-# Some 5 minutes on 2 CPU cores; and about one minute, enough to see every step work.
+# About 5 minutes on 2 CPU cores, and about one minute.
 TRAINING = ["--epochs", "4"]
 SHORT_TRAINING = ["--epochs", "1", "--steps_per_epoch", "30"]
 
@@ -30,10 +30,10 @@ def demo_steps(run: Path, short: bool) -> list[tuple[str, list[str]]]:
 
     Args:
         run: the run folder; everything the demo writes is in it.
-        short: trains only long enough to see that everything works.
+        short: train for about a minute only.
 
     Returns:
-        (what it does, module of `examples.pose` and its arguments) for each.
+        For each command its title, and the module of `examples.pose` with its arguments.
     """
     training = SHORT_TRAINING if short else TRAINING
     folder = ["--run", str(run)]
@@ -53,7 +53,7 @@ def demo_steps(run: Path, short: bool) -> list[tuple[str, list[str]]]:
 
 
 def export_folder(run: Path) -> Path:
-    """Where the demo exports to: a model's folder and a version, as model servers want it."""
+    """The folder of the export: a model and a version, as model servers expect."""
     return run / "exported" / "pose" / "1"
 
 
@@ -61,7 +61,7 @@ def run_step(title: str, module_and_arguments: list[str]) -> float:
     """Runs a command and returns the seconds it took.
 
     Raises:
-        UserError: The command failed, and has said why.
+        UserError: The command failed; it has printed the reason.
     """
     module, *arguments = module_and_arguments
     console.print()
@@ -70,16 +70,15 @@ def run_step(title: str, module_and_arguments: list[str]) -> float:
     console.print(shown + "\n", style="dim", markup=False, soft_wrap=True)
     start = time.monotonic()
     command = [sys.executable, "-m", f"examples.pose.{module}", *arguments]
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
     with child_processes.stopped_at_end():
-        code = child_processes.start(command, env=environment).wait()
+        code = child_processes.start(command).wait()
     if code:
         raise UserError(f"`{shown}` failed with exit code {code}.")
     return time.monotonic() - start
 
 
 def print_summary(run: Path, times: dict[str, float]) -> None:
-    """Prints where everything is, how long it took, and what to try next."""
+    """Prints the files that were written, the time, and commands to try next."""
     console.print()
     console.rule("[bold]Done", align="left")
     for what, path in [
@@ -113,11 +112,9 @@ def main(argv=None) -> None:
         "--run",
         type=command_line.new_folder,
         default="runs/demo",
-        help="folder for everything it writes (default: %(default)s)",
+        help="folder for everything that the demo writes",
     )
-    parser.add_argument(
-        "--short", action="store_true", help="train for a minute only, to see that it all works"
-    )
+    parser.add_argument("--short", action="store_true", help="train for a minute only")
     arguments = parser.parse_args(argv)
     run = Path(arguments.run)
     with interruption.explain_stop(lambda: "The same command goes on from here."):

@@ -2,11 +2,10 @@
 
     python -m examples.pose.evaluate --run runs/demo
 
-evaluates on the test split of the data set the run was trained for, and writes what it prints as
-`evaluation-DATASET.json` into the run folder, with pictures of the curve and of the joints. Every
-data set is measured by PCK@0.2; those that tell the size of heads (MPII Human Pose) by PCKh@0.5 as
-well, and those that tell what it needs (COCO) by COCO's own evaluation, with the predictions in
-COCO's format as `evaluation-DATASET-coco-results.json`.
+measures on the test split of the data set that the run was trained on. The results are printed and
+written to `evaluation-DATASET.json` in the run folder, with pictures of the curve and the joints.
+All data sets are measured by PCK@0.2, `mpii` by PCKh@0.5 as well, and `coco_keypoints` by COCO's
+own evaluation, with the predictions in COCO's format in `evaluation-DATASET-coco-results.json`.
 """
 
 import argparse
@@ -14,19 +13,7 @@ import pathlib
 import sys
 
 from examples.pose import datasets
-from examples.pose.cli import command_line, interruption
-from examples.pose.datasets.skeletons import Skeleton
-from examples.pose.evaluation import coco_evaluation
-from examples.pose.evaluation.accuracy import (
-    evaluate_joints,
-    print_results,
-    read_test_photographs,
-    write_results,
-)
-from examples.pose.evaluation.cost import evaluate_cost, print_cost
-from examples.pose.files.atomic_write import write_json
-from examples.pose.inference import predictor as predictors
-from examples.pose.training.run_folder import RunFolder
+from examples.pose.cli import command_line, interruption, prediction_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,7 +21,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(
         prog="python -m examples.pose.evaluate",
         description="Measures a trained pose model on a test split.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--run", required=True, type=command_line.new_folder, help="folder that train wrote"
@@ -42,11 +28,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dataset",
         choices=datasets.NAMES,
-        help="data set to test on, if not the (first) one of the run",
-        default=None,
+        help="data set to measure on (default: the first one of the run)",
     )
     command_line.add_data_arguments(parser)
-    predictors.add_settings_arguments(parser)
+    prediction_arguments.add_settings_arguments(parser)
     return parser
 
 
@@ -58,28 +43,35 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from examples.pose.datasets.skeletons import Skeleton
+    from examples.pose.evaluation import accuracy, coco_evaluation, cost
+    from examples.pose.files.atomic_write import write_json
+    from examples.pose.training.run_folder import RunFolder
+
     run = RunFolder(arguments.run)
     config = run.config
     name = arguments.dataset or run.dataset
     model = run.load_model()
-    photographs, skeleton = read_test_photographs(
+    photographs, skeleton = accuracy.read_test_photographs(
         name,
         config["image_size"],
         *command_line.data_places(arguments, config),
         Skeleton.from_metadata(config["skeleton"]),
         arguments.skip_broken,
     )
-    how = predictors.settings_of(arguments)
+    how = prediction_arguments.settings_of(arguments)
     coco = coco_evaluation.CocoAP()
-    result = evaluate_joints(model, photographs, skeleton, **how, coco=coco)
-    cost = evaluate_cost(model, config["image_size"])
+    result = accuracy.evaluate_joints(model, photographs, skeleton, **how, coco=coco)
+    measured_cost = cost.evaluate_cost(model, config["image_size"])
     split = datasets.evaluation_split(name)
-    print_results(result, f"{run.path}, {config.get('model', 'unknown')} model, on {name} {split}")
-    print_cost(cost)
+    accuracy.print_results(
+        result, f"{run.path}, {config.get('model', 'unknown')} model, on {name} {split}"
+    )
+    cost.print_cost(measured_cost)
     stem = run.path / f"evaluation-{name.replace('/', '-')}"
-    write_results(stem, result, coco)
+    accuracy.write_results(stem, result, coco)
     path = pathlib.Path(f"{stem}.json")
-    write_json(path, {"dataset": name, "split": split, **how, **result, **cost})
+    write_json(path, {"dataset": name, "split": split, **how, **result, **measured_cost})
     print(f"Written to {path}, with pictures beside it")
 
 

@@ -10,40 +10,20 @@ loads it the second way, and its answers are compared with the Keras model's.
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 import rich.console
 import rich.table
-import tensorflow as tf
 
-import tf_boxconv
-from examples.pose.cli import command_line, interruption
-from examples.pose.inference import predictor as predictors
-from examples.pose.inference.exporter import export, require_free
-from examples.pose.inference.signatures import (
-    ENCODED_SIGNATURE,
-    IMAGES_SIGNATURE,
-)
+from examples.pose.cli import command_line, interruption, prediction_arguments
+from examples.pose.inference.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
+
+if TYPE_CHECKING:
+    from examples.pose.inference.predictor import PosePredictor
 
 
-def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command that exports a predictor asks of it."""
-    parser.add_argument("--run", required=True, help="run folder that holds the trained model")
-    predictors.add_settings_arguments(parser)
-    parser.add_argument(
-        "--portable",
-        action="store_true",
-        help="stock operations only: any TensorFlow and any model server runs it, more slowly",
-    )
-
-
-def load_predictor(arguments: argparse.Namespace) -> predictors.PosePredictor:
-    """The predictor that those arguments ask for."""
-    settings = predictors.settings_of(arguments)
-    return predictors.load_run(arguments.run, **settings).with_portable(arguments.portable)
-
-
-def main(argv=None) -> None:
-    """The command `python -m examples.pose.export`."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = command_line.Parser(
         prog="python -m examples.pose.export",
         description="Export a trained pose model as a SavedModel, and check that it reloads.",
@@ -56,17 +36,28 @@ def main(argv=None) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the SavedModel of an earlier export"
     )
-    add_predictor_arguments(parser)
-    arguments = parser.parse_args(argv)
+    prediction_arguments.add_predictor_arguments(parser)
+    return parser
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.pose.export`."""
+    arguments = make_parser().parse_args(argv)
+    import tensorflow as tf
+
+    from examples.pose.inference import exporter
+
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "Nothing was written."):
-        require_free(arguments.output, arguments.overwrite)
-        predictor = load_predictor(arguments)
-        differences = export(predictor, arguments.output, arguments.overwrite)
+        exporter.require_free(arguments.output, arguments.overwrite)
+        predictor = prediction_arguments.load_predictor(arguments)
+        differences = exporter.export(predictor, arguments.output, arguments.overwrite)
     _print_summary(arguments.output, differences, predictor)
 
 
-def _print_summary(output: str, differences: dict, predictor: predictors.PosePredictor) -> None:
+def _print_summary(output: str, differences: dict, predictor: "PosePredictor") -> None:
+    import tf_boxconv
+
     portable = predictor.portable
     console = rich.console.Console(highlight=False)
     console.print(

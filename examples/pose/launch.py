@@ -1,23 +1,17 @@
-"""Trains in several processes on this machine, and starts them again should one die.
+"""Trains in several processes on this machine, and restarts them if one dies.
 
     python -m examples.pose.launch --workers 2 -- --run runs/lsp_box --dataset lsp+lspet ...
 
-What follows `--` are the arguments of `examples.pose.train`. When a worker dies the others cannot
-go on without it: all are stopped, and started again from the run's last checkpoint. On several
-machines whatever starts processes there does the same: set TF_CONFIG as TensorFlow describes it,
-give every process the same command with `--strategy multiworker` and a `--run` in a shared folder,
-and restart all of them when one fails.
+The arguments after `--` are passed to `examples.pose.train`. If a worker dies, the others cannot
+continue: all are stopped and restarted from the last checkpoint. On several machines, use a process
+manager: set TF_CONFIG as TensorFlow describes it, run the same command in every process, with
+`--strategy multiworker` and `--run` in a shared folder, and restart all of them if one fails.
 """
 
-import argparse
 import sys
 
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError, as_user_error
-from examples.pose.training import training_arguments
-from examples.pose.training.input_pipeline import part_size
-from examples.pose.training.launcher import launch
-from examples.pose.training.run_folder import RunFolder
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +19,6 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_line.Parser(
         prog="python -m examples.pose.launch",
         description="Trains in several processes on this machine.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--workers", type=command_line.positive, default=2, help="number of processes"
@@ -34,21 +27,24 @@ def main(argv: list[str] | None = None) -> int:
         "--max_restarts",
         type=command_line.not_negative,
         default=3,
-        help="how often to start again without a checkpoint in between",
+        help="how often to restart in a row without a new checkpoint",
     )
-    parser.add_argument("arguments", nargs="+", help="of examples.pose.train, after --")
+    parser.add_argument("arguments", nargs="+", help="arguments of examples.pose.train, after --")
     own = parser.parse_args(argv)
-    # The workers would refuse wrong arguments as well, each of them.
-    config = training_arguments.check_all(own.arguments)
+    from examples.pose.training import configuration, input_pipeline, launcher
+    from examples.pose.training.run_folder import RunFolder
+
+    # Check here, so that an error is reported once and not by every worker.
+    config = configuration.check_all(own.arguments)
     with as_user_error(ValueError):
-        part_size(config["batch_size"], own.workers)
+        input_pipeline.part_size(config["batch_size"], own.workers)
     if config["strategy"] not in ("none", "multiworker"):
         raise UserError(f"--strategy must be multiworker here, got {config['strategy']}.")
     command = [sys.executable, "-m", "examples.pose.train", *own.arguments]
     command += ["--strategy", "multiworker"]
     kept = "The workers have ended. The same command goes on from the last finished epoch."
     with interruption.explain_stop(lambda: kept):
-        return launch(RunFolder(config["run"]), own.workers, command, own.max_restarts)
+        return launcher.launch(RunFolder(config["run"]), own.workers, command, own.max_restarts)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 python -m examples.pose.model_cost --image_size 96 --kernel_size 7
 """
 
-import argparse
 import sys
 
 import rich.console
@@ -12,7 +11,6 @@ import rich.table
 from examples.pose import models
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import as_user_error
-from examples.pose.evaluation.multiply_adds import multiply_adds
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,16 +18,21 @@ def main(argv: list[str] | None = None) -> None:
     parser = command_line.Parser(
         prog="python -m examples.pose.model_cost",
         description="Parameters and multiply-adds of the pose networks.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--model", nargs="+", choices=tuple(models.MODELS), help="which (all)")
+    parser.add_argument(
+        "--model", nargs="+", choices=models.NAMES, help="networks to count (default: all)"
+    )
     parser.add_argument("--image_size", type=command_line.positive, default=96, help="pixels")
     for name in ("width", "boxes", "kernel_size"):
         parser.add_argument(
-            f"--{name}", type=command_line.positive, help="as in examples.pose.train"
+            f"--{name}",
+            type=command_line.positive,
+            help="as in examples.pose.train (default: the network's own)",
         )
     arguments = vars(parser.parse_args(argv))
-    names = arguments.pop("model") or tuple(models.MODELS)
+    from examples.pose.evaluation import multiply_adds
+
+    names = arguments.pop("model") or models.NAMES
     table = rich.table.Table(title=f"images of {arguments['image_size']} pixels")
     for heading in ("model", "context", "parameters", "multiply-adds"):
         table.add_column(heading, justify="left" if heading in ("model", "context") else "right")
@@ -37,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         for context in models.CONTEXTS:
             with as_user_error(ValueError):
                 model = models.build(name, context=context, **arguments)
-            cost = f"{multiply_adds(model) / 1e6:.1f} million"
+            cost = f"{multiply_adds.multiply_adds(model) / 1e6:.1f} million"
             table.add_row(name, context, f"{model.count_params():,}", cost)
         table.add_section()
     rich.console.Console().print(table)

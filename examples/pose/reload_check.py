@@ -6,9 +6,6 @@ compiled library by itself and never imports the Python package `tf_boxconv`, no
 
 import sys
 
-import numpy as np
-import tensorflow as tf
-
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import as_user_error
 
@@ -23,6 +20,8 @@ def run_signatures(saved_model, feeds: dict) -> dict:
     Returns:
         `{"<the entry's key>/<output>": array}`.
     """
+    import tensorflow as tf
+
     loaded = tf.saved_model.load(str(saved_model))
     results = {}
     for key, value in feeds.items():
@@ -42,6 +41,9 @@ def main(argv=None) -> None:
     parser.add_argument("--feeds", required=True, help=".npz file: what to call it with")
     parser.add_argument("--results", required=True, help=".npz file to write the answers to")
     arguments = parser.parse_args(argv)
+    import numpy as np
+    import tensorflow as tf
+
     if arguments.library:
         with as_user_error(tf.errors.NotFoundError, prefix="--library: "):
             tf.load_op_library(arguments.library)

@@ -10,15 +10,16 @@ docs/understanding.md.
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from examples.pose.cli import command_line
-from examples.pose.datasets.skeletons import Skeleton
-from examples.pose.evaluation import accuracy, plots
-from examples.pose.evaluation.understanding import ANIMATION, DRAWINGS, INPUTS, choose_layer, draw
 from examples.pose.files import output_paths
-from examples.pose.files.atomic_write import whole_file
-from examples.pose.inference import model_files
-from examples.pose.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from examples.pose.training.run_folder import RunFolder
+
+DRAWINGS = ("boxes", "kernel", "histograms", "receptive_field")
+ANIMATION = "boxes.gif"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -26,17 +27,24 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.Parser(
         prog="python -m examples.pose.understand",
         description="Draws what a box network has learned.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--run", required=True, help="folder that train wrote")
-    parser.add_argument("--output", help="folder to write; None means understanding/ in the run")
-    parser.add_argument("--layer", help="layer to show kernel and histograms of; None chooses one")
+    parser.add_argument(
+        "--output", help="folder to write (default: the folder understanding of the run)"
+    )
+    parser.add_argument(
+        "--layer",
+        help="layer whose kernel and histograms to draw (default: the one with the largest boxes, "
+        "relative to its plane)",
+    )
     command_line.add_data_arguments(parser)
     return parser
 
 
-def _check_outputs(run: RunFolder, folder: Path, places) -> None:
-    """Raises an `OutputPathError` if a drawing would replace what is read."""
+def _check_outputs(run: "RunFolder", folder: Path, places) -> None:
+    """Raises an `OutputPathError` if a drawing would replace a file that is read."""
+    from examples.pose.inference import model_files
+
     names = [*(f"{name}.png" for name in DRAWINGS), ANIMATION]
     outputs = [(f"--output {folder}:", folder / name) for name in names]
     read = [*model_files.model_inputs(run.path), run.path / ANIMATION]
@@ -50,9 +58,14 @@ def main(argv: list[str] | None = None) -> None:
     """Draws as the command line says."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
+    from examples.pose.datasets.skeletons import Skeleton
+    from examples.pose.evaluation import accuracy, plots, understanding
+    from examples.pose.files.atomic_write import atomic_write
+    from examples.pose.training.run_folder import RunFolder
+
     run = RunFolder(arguments.run)
     config, model = run.config, run.load_model()
-    choose_layer(model, arguments.layer)
+    understanding.choose_layer(model, arguments.layer)
     folder = Path(arguments.output) if arguments.output else run.path / "understanding"
     try:
         command_line.new_folder(str(folder))
@@ -66,13 +79,13 @@ def main(argv: list[str] | None = None) -> None:
         *places,
         Skeleton.from_metadata(config["skeleton"]),
     )
-    figures = draw(model, photographs.images[:INPUTS], arguments.layer)
+    figures = understanding.draw(model, photographs.images[: understanding.INPUTS], arguments.layer)
     for name, figure in figures.items():
         plots.write(figure, folder / f"{name}.png")
         print(f"Drawn: {folder / f'{name}.png'}")
     animation = run.path / ANIMATION
     if animation.exists():
-        with whole_file(folder / animation.name) as temporary:
+        with atomic_write(folder / animation.name) as temporary:
             temporary.write_bytes(animation.read_bytes())
         print(f"Copied: {folder / animation.name}")
 

@@ -37,19 +37,19 @@ def _parser() -> argparse.ArgumentParser:
         "--rest", type=_address, metavar="HOST:PORT", help="the server's REST address"
     )
     add("--output", type=new_picture, required=True, help="picture to write")
-    add("--model", default="pose", help="the model's name (default: %(default)s)")
+    add("--model", default="pose", help="the model's name")
     add("--skeleton", help="assets/skeleton.json of the export (default: the joints of LSP)")
     add(
         "--min_score",
         type=command_line.score,
         default=0.5,
-        help="joints with a lower score are drawn as uncertain (default: %(default)s)",
+        help="joints with a lower score are drawn as uncertain",
     )
     add(
         "--timeout",
         type=command_line.positive_number,
         default=30,
-        help="seconds (default: %(default)s)",
+        help="seconds",
     )
     return parser
 

@@ -6,17 +6,15 @@ writes `models/pose/1`, then `models/pose/2`, and so on. The server watches for 
 never sees an incomplete one, because the folder is renamed to its version number last.
 """
 
+import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
+from examples.pose.cli import command_line, interruption, prediction_arguments
 
-from examples.pose import export as pose_export
-from examples.pose.cli import command_line, interruption
-from examples.pose.inference import exporter
-from examples.pose.inference.predictor import PosePredictor
-from examples.serving import warmup
-from examples.serving.request_files import generated_pictures
+if TYPE_CHECKING:
+    from examples.pose.inference.predictor import PosePredictor
 
 # (height, width) of the pictures in the warm-up requests.
 WARMUP_SIZES = ((480, 640), (96, 96))
@@ -29,7 +27,7 @@ def next_version(model: Path) -> Path:
     return model / str(max(versions, default=0) + 1)
 
 
-def export_version(predictor: PosePredictor, model) -> Path:
+def export_version(predictor: "PosePredictor", model) -> Path:
     """Exports a predictor with warm-up requests as the next version in a model's folder.
 
     Args:
@@ -43,35 +41,48 @@ def export_version(predictor: PosePredictor, model) -> Path:
         ExportError: See `examples.pose.export.export`.
         ServingApiError: The package `tensorflow-serving-api` is not installed.
     """
+    from examples.pose.inference import exporter
+    from examples.serving import request_files, warmup
+
     version = next_version(Path(model))
 
     def add_warmup(folder: Path) -> None:
-        warmup.write_warmup(folder, version.parent.name, generated_pictures(WARMUP_SIZES))
+        warmup.write_warmup(
+            folder, version.parent.name, request_files.generated_pictures(WARMUP_SIZES)
+        )
 
     exporter.export(predictor, version, add_files=add_warmup)
     return version
 
 
-def main(argv=None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     """Runs the command `python -m examples.serving.export`."""
     parser = command_line.Parser(
         prog="python -m examples.serving.export", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
-    pose_export.add_predictor_arguments(parser)
+    prediction_arguments.add_predictor_arguments(parser)
     add(
         "--models",
         type=command_line.new_folder,
         required=True,
         help="folder that contains a folder for each served model",
     )
-    add("--name", default="pose", help="the model's name (default: %(default)s)")
+    add("--name", default="pose", help="the model's name")
+    return parser
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.serving.export`."""
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     if arguments.name.strip() in ("", ".", "..") or "/" in arguments.name:
         parser.error(f"--name must be the name of a folder, got {arguments.name!r}")
+    import tensorflow as tf
+
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "No version was written."):
-        predictor = pose_export.load_predictor(arguments)
+        predictor = prediction_arguments.load_predictor(arguments)
         version = export_version(predictor, Path(arguments.models) / arguments.name)
     print(f"Exported and checked, with warm-up requests: {version}")
 

@@ -1,13 +1,13 @@
 """Builds the C++ programs in `loader` against the installed TensorFlow, and runs them."""
 
+import contextlib
 import json
+import math
 import os
 import subprocess
 from pathlib import Path
 
-import tensorflow as tf
-
-import tf_boxconv
+from examples.pose.cli import child_processes, progress
 from examples.pose.cli.errors import UserError
 
 SOURCES = Path(__file__).parent / "loader"
@@ -30,6 +30,8 @@ def build(folder, apis=APIS) -> dict[str, Path]:
     Raises:
         LoaderError: CMake or the compiler failed.
     """
+    import tensorflow as tf
+
     targets = [f"{api}_loader" for api in apis]
     flags = " ".join(tf.sysconfig.get_compile_flags())
     _run_tool(
@@ -62,20 +64,32 @@ def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dic
     Raises:
         LoaderError: The program failed.
     """
+    import tf_boxconv
+
     arguments = [tf_boxconv.library_path(), saved_model, requests, threads, seconds, TOLERANCE]
-    done = subprocess.run(
-        [str(program), *map(str, arguments)],
-        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        # The program prints its error last, perhaps after many log lines of TensorFlow.
-        own = done.stderr.rpartition("\nerror: ")
-        said = "".join(own[1:]).lstrip() if own[1] else done.stderr[-3000:]
-        raise LoaderError(f"{Path(program).name} ended with exit code {done.returncode}: {said}")
-    return json.loads(done.stdout.splitlines()[-1])
+    with child_processes.stopped_at_end():
+        process = child_processes.start(
+            [str(program), *map(str, arguments)],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        output, errors = _communicate(process, seconds)
+    if process.returncode:
+        # Its own message is the last; TensorFlow may have logged much before it.
+        own = errors.rpartition("\nerror: ")
+        said = "".join(own[1:]).lstrip() if own[1] else errors[-3000:]
+        raise LoaderError(f"{Path(program).name} ended with exit code {process.returncode}: {said}")
+    return json.loads(output.splitlines()[-1])
+
+
+def _communicate(process: subprocess.Popen, seconds: float) -> tuple[str, str]:
+    """Waits for a program that sends requests for `seconds`; returns its output and errors."""
+    for _ in progress.track(range(math.ceil(seconds)), "sending requests, seconds"):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=1)
+    return process.communicate()
 
 
 def _run_tool(*command) -> None:

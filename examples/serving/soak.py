@@ -8,21 +8,23 @@ answers. Invalid requests must get an error. Memory must not grow. If any of thi
 status is 1.
 """
 
+import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import rich.console
-import tensorflow as tf
 
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
 from examples.pose.images.image_files import read_image
-from examples.pose.inference import exporter
-from examples.pose.inference.predictor import PosePredictor, load_run
-from examples.serving import native_loader, request_files
+from examples.serving import native_loader
+
+if TYPE_CHECKING:
+    from examples.pose.inference.predictor import PosePredictor
 
 # (height, width) of the generated pictures.
 SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 301), (1080, 1440))
@@ -30,7 +32,7 @@ SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 30
 MAX_GROWTH = 0.05
 
 
-def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Path) -> Path:
+def prepare(predictor: "PosePredictor", pictures: Sequence[np.ndarray], folder: Path) -> Path:
     """Exports a model and writes requests for it.
 
     Args:
@@ -41,6 +43,9 @@ def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Pa
     Returns:
         The folder of the SavedModel.
     """
+    from examples.pose.inference import exporter
+    from examples.serving import request_files
+
     saved_model = folder / "model" / "1"
     exporter.export(predictor, saved_model)
     requests = dict(request_files.valid_requests(predictor, pictures))
@@ -50,7 +55,11 @@ def prepare(predictor: PosePredictor, pictures: Sequence[np.ndarray], folder: Pa
 
 
 def soak(
-    predictor: PosePredictor, pictures: Sequence[np.ndarray], threads: int, seconds: float, api: str
+    predictor: "PosePredictor",
+    pictures: Sequence[np.ndarray],
+    threads: int,
+    seconds: float,
+    api: str,
 ) -> dict:
     """Runs the whole test and returns the report of `native_loader.run`."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -99,6 +108,8 @@ def table(report: dict) -> str:
 
 
 def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
+    from examples.serving import request_files
+
     generated = request_files.generated_pictures(SIZES)
     if photos is None:
         return generated
@@ -106,7 +117,7 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
     return [read_image(path) for path in paths[:count]] + generated
 
 
-def main(argv=None) -> None:
+def make_parser() -> argparse.ArgumentParser:
     """Runs the command `python -m examples.serving.soak`."""
     parser = command_line.Parser(
         prog="python -m examples.serving.soak", description=__doc__.splitlines()[0]
@@ -117,28 +128,37 @@ def main(argv=None) -> None:
         "--minutes",
         type=command_line.positive_number,
         default=10,
-        help="duration (default: %(default)s)",
+        help="duration",
     )
     add(
         "--threads",
         type=command_line.positive,
         default=8,
-        help="number of sending threads (default: %(default)s)",
+        help="number of sending threads",
     )
     add("--photos", help="folder of .jpg files to send in addition to generated pictures")
     add(
         "--count",
         type=command_line.positive,
         default=8,
-        help="maximum number of photos (default: %(default)s)",
+        help="maximum number of photos",
     )
     add(
         "--api",
         choices=native_loader.APIS,
         default="saved_model",
-        help="TensorFlow's interface to load the model with (default: %(default)s)",
+        help="TensorFlow's interface to load the model with",
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv=None) -> None:
+    """The command `python -m examples.serving.soak`."""
+    arguments = make_parser().parse_args(argv)
+    import tensorflow as tf
+
+    from examples.pose.inference.predictor import load_run
+
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "Nothing was measured, and no files were left."):
         pictures = _pictures(arguments.photos, arguments.count)

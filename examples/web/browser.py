@@ -21,7 +21,7 @@ from pathlib import Path
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import UserError
 from examples.pose.files import output_paths
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 
 TIMEOUT_SECONDS = 120.0
 # --no-sandbox lets Chromium run as root, and --disable-dev-shm-usage with small shared memory.
@@ -156,7 +156,7 @@ def _run_page(arguments) -> None:
         state = browser.wait_for("done", "error")
         status = browser.run("return document.getElementById('status').textContent")
         if arguments.screenshot:
-            with whole_file(arguments.screenshot) as temporary:
+            with atomic_write(arguments.screenshot) as temporary:
                 temporary.write_bytes(browser.screenshot())
     if state == "error":
         raise BrowserError(status)

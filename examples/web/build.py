@@ -12,22 +12,21 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tf_boxconv
 from examples.pose.cli import command_line, interruption
 from examples.pose.datasets.skeletons import Skeleton
-from examples.pose.inference.model_files import find_model
-from examples.pose.training.run_folder import RunFolder
 from examples.web.runtime import RUNTIME_FILE, tfjs_runtime
-from tf_boxconv import description
-from tf_boxconv.exporting import output as outputs
+
+if TYPE_CHECKING:
+    from examples.pose.training.run_folder import RunFolder
 
 _MODEL_FILE, _MODEL_BEGINS = "model.js", "const POSE = "
 PAGE_FILES = ("index.html", "page.css", "pose.js", "draw.js", "page.js")
 _SOURCES = Path(__file__).parent
 
 
-def build(run: RunFolder, output, overwrite: bool = False) -> Path:
+def build(run: "RunFolder", output, overwrite: bool = False) -> Path:
     """Writes the page and returns the path of its `index.html`.
 
     Args:
@@ -39,6 +38,8 @@ def build(run: RunFolder, output, overwrite: bool = False) -> Path:
         FileExistsError: `output` exists and may not be replaced.
         OSError: `output` cannot be written.
     """
+    from tf_boxconv.exporting import output as outputs
+
     kind = outputs.Kind(
         "a page that this command wrote",
         _own_files,
@@ -67,8 +68,11 @@ def _own_files(folder: Path) -> set[str]:
     return {*PAGE_FILES, _MODEL_FILE, RUNTIME_FILE} if begins == _MODEL_BEGINS else set()
 
 
-def _content(run: RunFolder) -> dict:
+def _content(run: "RunFolder") -> dict:
     """Returns what the page's scripts need: the network, its skeleton and its boxes."""
+    import tf_boxconv
+    from tf_boxconv import description
+
     model = run.load_model()
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "tfjs"
@@ -97,6 +101,9 @@ def main(argv=None) -> None:
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     arguments = parser.parse_args(argv)
+    from examples.pose.inference.model_files import find_model
+    from examples.pose.training.run_folder import RunFolder
+
     with interruption.explain_stop(lambda: "No page was written."):
         run = find_model(arguments.run)
         page = build(RunFolder(run), arguments.output, arguments.overwrite)

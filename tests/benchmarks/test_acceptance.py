@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.acceptance import __main__ as acceptance
-from benchmarks.acceptance import precision, ratios, shapes, threads
+from benchmarks.acceptance import memory, precision, ratios, shapes, threads
 from benchmarks.acceptance.budget import Check, all_kept, at_least, table_of
 from benchmarks.cases import FORWARD, FORWARD_BACKWARD
 from benchmarks.measure import keys_of
@@ -36,8 +36,8 @@ def test_table_shows_both_runs_and_the_verdict():
 
 
 @pytest.mark.parametrize("measured,strict,status", [(2, True, 1), (2, False, 0), (1, True, 0)])
-def test_strict_runs_fail_if_a_budget_is_missed(measured, strict, status, monkeypatch, tmp_path):
-    monkeypatch.setitem(acceptance.SECTIONS, "memory", lambda rounds: [Check("x", measured, 1)])
+def test_exit_status(measured, strict, status, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "checks", lambda rounds: [Check("x", measured, 1)])
     flags = ["--strict"] if strict else []
     output = tmp_path / "folder" / "figures.json"
     assert acceptance.main(["--only", "memory", "--output", str(output), *flags]) == status

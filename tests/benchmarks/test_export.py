@@ -16,7 +16,7 @@ from tests.examples.pose.tiny_run import IMAGE_SIZE, tiny_model
 def test_every_format_is_measured_or_named_as_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "DEFAULT", "full_resolution")
     results, missing = export.measure(None, image_size=16, width=4, rounds=2, threads=1)
-    assert {*results, *missing} == set(export.NAMES) and not set(results) & set(missing)
+    assert {*results, *missing} == set(export.format_names()) and not set(results) & set(missing)
     assert {"saved_model", "saved_model_portable"} <= set(results)
     for name, result in results.items():
         assert result.error < (0.5 if name == export.INT8 else 1e-4)

@@ -1,8 +1,10 @@
-"""`--help` of every command: what it does, its arguments, and nothing else happens."""
+"""`--help` of every command: its purpose, its options and their defaults, without a framework."""
 
 import importlib
+import json
+import os
 import re
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,20 +25,32 @@ def commands():
                 yield name.removesuffix(".__main__")
 
 
-def run(module, monkeypatch, capsys, *arguments):
-    """Runs a module as `python -m` does; returns its exit status and what it printed."""
-    monkeypatch.setattr(sys, "argv", [module, *arguments])
-    with pytest.raises(SystemExit) as raised:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    return raised.value.code, *capsys.readouterr()
+MODULES = list(commands())
+# Describes a saved model, which takes Keras: all of it is installed with the package.
+SLOW = {"tf_boxconv.inspect"}
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("module", commands())
-def test_help(module, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    status, output, errors = run(module, monkeypatch, capsys, "--help")
-    assert status == 0 and not errors
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What each command says to `--help` and to an unknown argument."""
+    folder = tmp_path_factory.mktemp("empty")
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.examples.command_help", *MODULES],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert not process.stderr and not list(folder.iterdir())
+    return json.loads(process.stdout)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_help(module, said):
+    answer = said[module]["--help"]
+    output = answer["output"]
+    assert answer["status"] == 0 and not answer["errors"]
     assert output.startswith("usage: ")
     file_name = f"{module.rpartition('.')[2]}.py"
     assert module in output.splitlines()[0] or file_name in output.splitlines()[0]
@@ -45,17 +59,28 @@ def test_help(module, monkeypatch, capsys, tmp_path):
     # Every option says what it is.
     for line in re.findall(r"^  -.*(?:\n {3,}.*)*", output, re.M):
         assert len(re.split(r"\s{2,}", line.strip(), maxsplit=1)) == 2, line
-    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("module", commands())
-def test_an_unknown_argument_is_one_line(module, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    status, output, errors = run(module, monkeypatch, capsys, "--no_such_argument")
-    assert status == 2 and not output
-    assert "error: " in errors.splitlines()[-1] and "Traceback" not in errors
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("module", MODULES)
+def test_defaults_are_shown_in_one_style(module, said):
+    answer = said[module]["--help"]
+    output = "".join(answer["output"].split())  # Lines may break anywhere, after hyphens too.
+    for option, default, text in answer["defaults"]:
+        assert f"(default: {default})".replace(" ", "") in output, option
+        assert "default" not in text, f"{option}: the parser appends the default"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - SLOW))
+def test_help_and_errors_import_no_framework(module, said):
+    assert not said[module]["--help"]["frameworks"]
+    assert not said[module]["--no_such_argument"]["frameworks"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_unknown_argument_is_one_line(module, said):
+    answer = said[module]["--no_such_argument"]
+    assert answer["status"] == 2 and not answer["output"]
+    assert "error: " in answer["errors"].splitlines()[-1] and "Traceback" not in answer["errors"]
 
 
 def handled(module):

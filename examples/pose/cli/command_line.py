@@ -1,4 +1,4 @@
-"""Shared by the commands: arguments and their types, errors and signals without tracebacks."""
+"""The parser of all commands, types of arguments, and `run`, which turns errors into one line."""
 
 import argparse
 import json
@@ -15,8 +15,33 @@ from examples.pose.cli.errors import UserError, describe
 INT32_MAX = 2**31 - 1
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Appends the default to the help of every option that has one, and keeps paragraphs.
+
+    Options whose default is None say in words what is done without them.
+    """
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if not action.option_strings or default in (None, [], argparse.SUPPRESS):
+            return action.help
+        if isinstance(default, bool) or "(default: " in action.help:
+            return action.help
+        if isinstance(default, (list, tuple)):
+            default = " ".join(map(str, default))
+        return f"{action.help} (default: {str(default).replace('%', '%%')})"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" not in text:
+            return super()._fill_text(text, width, indent)
+        return "".join(indent + line for line in text.splitlines(keepends=True))
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser that answers a wrong command line with one line."""
+    """An argument parser that shows defaults and answers a wrong command line with one line."""
+
+    def __init__(self, *args, **keywords):
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **keywords})
 
     def error(self, message: str):
         """Prints the message and exits with status 2."""
@@ -42,7 +67,7 @@ def integer(low: int, high: int = INT32_MAX) -> Callable[[str], int]:
 
 positive = integer(1)
 not_negative = integer(0)
-seed = integer(0, 2**32 - 1)  # What NumPy and Keras take.
+seed = integer(0, 2**32 - 1)  # The range of NumPy and Keras.
 
 
 def _float(text: str) -> float:
@@ -53,7 +78,7 @@ def _float(text: str) -> float:
 
 
 def positive_number(text: str) -> float:
-    """The type of a number of more than 0, for instance of seconds."""
+    """The type of a positive number, for instance of seconds."""
     value = _float(text)
     if not 0 < value <= 1e6:
         raise argparse.ArgumentTypeError(f"must be more than 0 and at most 1000000, got {text}")
@@ -80,7 +105,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def folder(text: str) -> str:
-    """A folder, which need not exist."""
+    """The type of a folder that need not exist."""
     if not text.strip():
         raise argparse.ArgumentTypeError("must name a folder, got an empty name")
     _check_folder(Path(text).expanduser(), text)
@@ -88,31 +113,31 @@ def folder(text: str) -> str:
 
 
 def new_folder(text: str) -> str:
-    """A folder that can be written to, or made."""
+    """The type of a folder that exists and can be written to, or can be created."""
     folder(text)
     _check_writable(Path(text), text)
     return text
 
 
 def new_file(text: str) -> Path:
-    """A file that can be written or replaced."""
+    """The type of a file that can be created or replaced."""
     if not text.strip():
         raise argparse.ArgumentTypeError("must name a file, got an empty name")
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file, and {text} is a folder")
     if path.exists() and not path.is_file():
-        raise argparse.ArgumentTypeError(f"must be a regular file, and {text} is none")
+        raise argparse.ArgumentTypeError(f"must be a regular file, and {text} is not one")
     _check_folder(path.parent, text)
     _check_writable(path.parent, text)
     return path
 
 
 def _check_folder(path: Path, text: str) -> None:
-    """Refuses a path that is a file, or lies in one."""
+    """Raises an `ArgumentTypeError` for a path that is a file, or lies below one."""
     for each in (path, *path.parents):
         if os.path.lexists(each) and not each.is_dir():
-            raise argparse.ArgumentTypeError(f"must be a folder, got {text}: {each} is none")
+            raise argparse.ArgumentTypeError(f"must be a folder, got {text}: {each} is not one")
 
 
 def _check_writable(path: Path, text: str) -> None:
@@ -138,19 +163,19 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--prepared_dir",
         type=folder,
         default=None,
-        help="where prepared records are kept; None means TFDS_DATA_DIR or ~/tensorflow_datasets",
+        help="folder of the prepared records (default: TFDS_DATA_DIR or ~/tensorflow_datasets)",
     )
     parser.add_argument(
         "--skip_broken",
         action="store_true",
-        help="leave out pictures and labels that cannot be used, where a data set is prepared",
+        help="leave out pictures and labels that cannot be used when a data set is prepared",
     )
 
 
 def data_places(
     arguments: argparse.Namespace, config: Mapping[str, Any]
 ) -> tuple[str | None, str | None]:
-    """`data_dir` and `prepared_dir` for a trained run: as asked for now, else as in training."""
+    """`data_dir` and `prepared_dir` of the command line, else those of the run's training."""
     return (
         arguments.data_dir or config.get("data_dir"),
         arguments.prepared_dir or config.get("prepared_dir"),
@@ -160,10 +185,10 @@ def data_places(
 def run(main: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit status.
 
-    * Errors that the user can mend become one message and status 1: `UserError`, failed file calls
-      (`OSError`: no permission, disk full) and `MemoryError`.
+    * Errors that the user can fix become one message and status 1: `UserError`, `OSError` (no
+      permission, disk full) and `MemoryError`.
     * Ctrl-C and SIGTERM become one message and status 130 or 143, see `interruption`.
-    * Everything else is a bug in the command, and keeps its traceback.
+    * Any other exception is a bug in the command and keeps its traceback.
     """
     try:
         with interruption.stoppable():

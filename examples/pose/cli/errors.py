@@ -1,8 +1,8 @@
-"""Errors that a command answers with one line. All other exceptions keep their traceback.
+"""Errors that a command reports in one line. All other exceptions keep their traceback.
 
 A library function that is given a wrong argument raises `ValueError`, as everywhere in Python. The
-command that passes on what the user typed knows which argument that was, and turns it into a
-`UserError` with `as_user_error`. A `ValueError` that nobody turned is a bug in the command.
+command knows which option the argument came from, and turns the error into a `UserError` with
+`as_user_error`. Any other `ValueError` is a bug in the command.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 class UserError(Exception):
-    """A command cannot do what it was asked; the message names the cause and the remedy."""
+    """An error that the user can fix; the message names the cause and the remedy."""
 
 
 @contextlib.contextmanager

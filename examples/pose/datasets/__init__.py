@@ -1,58 +1,42 @@
-"""Pose data sets as `tfds` builders. Importing this package registers all of them.
+"""Pose data sets as `tfds` builders.
 
 `load` is all that training and evaluation need:
 
 >>> dataset, skeleton = load("stick_figures", "train")
+
+This file imports TensorFlow and tfds inside functions only, because the commands list the names
+here before they import anything heavy (see `examples.pose.cli`).
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-import tensorflow_datasets as tfds
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
 
-from examples.pose.datasets import official_files, pose_features, preparation
-from examples.pose.datasets.coco_keypoints import coco_keypoints_dataset_builder
-from examples.pose.datasets.flic import flic_examples
-from examples.pose.datasets.joint_mapping import with_joints
-from examples.pose.datasets.lsp import lsp_dataset_builder
-from examples.pose.datasets.lspet import lspet_dataset_builder
-from examples.pose.datasets.mpii import mpii_dataset_builder
-from examples.pose.datasets.skeletons import (
-    COCO_SKELETON,
-    FLIC_SKELETON,
-    LSP_SKELETON,
-    MPII_SKELETON,
-    Skeleton,
-)
-from examples.pose.datasets.stick_figures import stick_figures_dataset_builder
+    from examples.pose.datasets.skeletons import Skeleton
 
-BUILDERS: dict[str, type[tfds.core.GeneratorBasedBuilder]] = {
-    "coco_keypoints": coco_keypoints_dataset_builder.Builder,
-    "lsp": lsp_dataset_builder.Builder,
-    "lspet": lspet_dataset_builder.Builder,
-    "mpii": mpii_dataset_builder.Builder,
-    "stick_figures": stick_figures_dataset_builder.Builder,
+# Data sets with a builder in this folder, and the split to measure each on: one whose joints are
+# published. The builder of NAME is `Builder` in NAME/NAME_dataset_builder.py.
+EVALUATION_SPLITS = {
+    "coco_keypoints": "validation",
+    "lsp": "test",
+    "lspet": None,
+    "mpii": "validation",
+    "stick_figures": "test",
 }
-NAMES = tuple(sorted([*BUILDERS, *flic_examples.CONFIGS]))
+# FLIC comes with tfds; these are its configurations, of 5,003 frames and of 20,928.
+FLIC_CONFIGS = {"flic": "flic/small", "flic/small": "flic/small", "flic/full": "flic/full"}
+NAMES = tuple(sorted([*EVALUATION_SPLITS, *FLIC_CONFIGS]))
 
-# The split to measure on, where that is not `test`.
-_EVALUATION_SPLITS = {"coco_keypoints": "validation", "mpii": "validation"}
 
-__all__ = [
-    "BUILDERS",
-    "COCO_SKELETON",
-    "FLIC_SKELETON",
-    "LSP_SKELETON",
-    "MPII_SKELETON",
-    "NAMES",
-    "Skeleton",
-    "evaluation_split",
-    "load",
-    "parse_names",
-    "with_joints",
-]
+def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
+    """The builder of one of `EVALUATION_SPLITS`; importing its module registers it with tfds."""
+    return importlib.import_module(f"{__name__}.{name}.{name}_dataset_builder").Builder
 
 
 def parse_names(text: str) -> list[str]:
@@ -68,7 +52,7 @@ def parse_names(text: str) -> list[str]:
                 f"--dataset must be one or several of {', '.join(NAMES)}, joined by '+', got "
                 f"{text!r}."
             )
-    own = [flic_examples.CONFIGS.get(name, name) for name in names]
+    own = [FLIC_CONFIGS.get(name, name) for name in names]
     if len(set(own)) < len(own):
         raise ValueError(f"--dataset has a data set twice: {text!r}.")
     evaluation_split(names[0])
@@ -81,8 +65,8 @@ def evaluation_split(name: str) -> str:
     Raises:
         ValueError: The data set has none.
     """
-    split = _EVALUATION_SPLITS.get(name, "test")
-    if name in BUILDERS and split not in BUILDERS[name].all_splits:
+    split = EVALUATION_SPLITS.get(name, "test")
+    if split is None:
         raise ValueError(
             f"The data set {name!r} has no split to measure on. It can be trained on after one "
             f"that has, as in `lsp+{name}`."
@@ -91,14 +75,18 @@ def evaluation_split(name: str) -> str:
 
 
 def _builder(name: str, prepared_dir) -> tfds.core.DatasetBuilder:
-    if name in BUILDERS:
-        return BUILDERS[name](data_dir=prepared_dir)
+    if name in EVALUATION_SPLITS:
+        return builder_class(name)(data_dir=prepared_dir)
+    from examples.pose.datasets.flic import flic_examples
+
     return flic_examples.builder(name, prepared_dir)
 
 
 def _split_names(name: str, split: str) -> list[str]:
     """The splits that a `tfds` split such as `train[:10%]+test` is made of."""
-    known = list(BUILDERS[name].all_splits) if name in BUILDERS else ["train", "test"]
+    known = ["train", "test"]
+    if name in EVALUATION_SPLITS:
+        known = list(builder_class(name).all_splits)
     names = [part.partition("[")[0].strip() for part in split.split("+")]
     for part in names:
         if part not in (*known, "all"):
@@ -142,6 +130,10 @@ def load(
     """
     if name not in NAMES:
         raise ValueError(f"`name` must be one of {list(NAMES)}, got {name!r}.")
+    from examples.pose.datasets import official_files, pose_features, preparation
+    from examples.pose.datasets.flic import flic_examples
+    from examples.pose.datasets.skeletons import FLIC_SKELETON, Skeleton
+
     splits = _split_names(name, split)
     manual_dir = official_files.manual_folder(data_dir)
     with preparation.one_line_errors(name, prepared_dir):
@@ -151,6 +143,6 @@ def load(
     dataset = builder.as_dataset(
         split=split, shuffle_files=False, decoders={"image": pose_features.decode_jpeg()}
     )
-    if name not in BUILDERS:
+    if name not in EVALUATION_SPLITS:
         return flic_examples.convert(dataset), FLIC_SKELETON
     return dataset, Skeleton.from_metadata(builder.info.metadata)

@@ -10,52 +10,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import numpy as np
-import tensorflow as tf
-
 from examples.pose import datasets
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import as_user_error
-from examples.pose.datasets import skeletons
 from examples.pose.files import output_paths
-from examples.pose.images import drawing
 from examples.pose.images.image_files import new_picture, write_image
 
-# Smaller images are enlarged to this many pixels on their longer side before they are drawn.
-_DRAWING_SIZE = 224
 
-
-def draw_examples(
-    dataset: tf.data.Dataset,
-    skeleton: skeletons.Skeleton,
-    count: int,
-    columns: int,
-    labels: bool = True,
-) -> np.ndarray:
-    """Draws the first examples of a data set on one page.
-
-    Args:
-        dataset: From `load`.
-        skeleton: From `load`.
-        count: How many examples. There may be fewer.
-        columns: Images in a row.
-        labels: Whether to draw the skeletons.
-
-    Returns:
-        uint8 `[height, width, 3]`.
-    """
-    images = []
-    for example in dataset.take(count).as_numpy_iterator():
-        visibility = example["visibility"] if labels else np.zeros_like(example["visibility"])
-        images.append(
-            drawing.draw_pose(
-                example["image"], example["joints"], visibility, skeleton, min_size=_DRAWING_SIZE
-            )
-        )
-    return drawing.draw_grid(images, columns)
-
-
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = command_line.Parser(
         prog="python -m examples.pose.datasets",
         description="Draws examples of a pose data set, with their skeletons, on one page. "
@@ -65,18 +28,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=new_picture, required=True, help="picture to write, for example grid.png"
     )
-    parser.add_argument("--split", default="train", help="the split (default: %(default)s)")
+    parser.add_argument("--split", default="train", help="the split")
     parser.add_argument(
         "--count",
         type=command_line.positive,
         default=24,
-        help="how many examples (default: %(default)s)",
+        help="how many examples",
     )
     parser.add_argument(
         "--columns",
         type=command_line.positive,
         default=6,
-        help="images in a row (default: %(default)s)",
+        help="images in a row",
     )
     parser.add_argument("--no_labels", action="store_true", help="leave the skeletons out")
     command_line.add_data_arguments(parser)
@@ -85,14 +48,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command `python -m examples.pose.datasets`."""
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     for folder in (args.data_dir, args.prepared_dir):
         output_paths.check_not_inside("--output", args.output, folder)
+    from examples.pose.datasets import example_page
+
     with as_user_error(ValueError):
         dataset, skeleton = datasets.load(
             args.name, args.split, args.data_dir, args.prepared_dir, args.skip_broken
         )
-    page = draw_examples(dataset, skeleton, args.count, args.columns, not args.no_labels)
+    page = example_page.draw_examples(
+        dataset, skeleton, args.count, args.columns, not args.no_labels
+    )
     write_image(args.output, page)
     print(f"Wrote {args.output}: {args.name}, {args.split}.")
 

@@ -5,9 +5,9 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
-import rich.progress
 import tensorflow as tf
 
+from examples.pose.cli import progress
 from examples.pose.images.geometry import letterbox, transform_points
 
 
@@ -17,14 +17,13 @@ class Photographs:
 
     Attributes:
         images: uint8 `[n, size, size, 3]`.
-        joints: float32 `[n, J, 2]`, in pixels of the squares; anywhere where not labelled.
+        joints: float32 `[n, J, 2]`, in pixels of the squares; arbitrary for unlabelled joints.
         labelled: bool `[n, J]`.
         affines: float32 `[n, 2, 3]`, map pixels of the original photographs to the squares'.
-        visibility: uint8 `[n, J]`, see `pose_features`; None where only `labelled` is known.
-        person: What the data set says more of each person, arrays `[n, ...]` by name, in pixels of
-            the original photographs; see `pose_features`.
-        digest: Differs where labels, pixels or order of the data set that was read differ; empty
-            if the photographs are not a whole data set.
+        visibility: uint8 `[n, J]`, see `pose_features`; None if only `labelled` is known.
+        person: Further features of each person, arrays `[n, ...]` by name, in pixels of the
+            original photographs; see `pose_features`.
+        digest: A hash of the labels, pixels and order of the data set; empty for a part of one.
     """
 
     images: np.ndarray
@@ -45,7 +44,7 @@ class Photographs:
 
     @property
     def targets(self) -> np.ndarray:
-        """float32 `[n, J, 3]`: x, y, and 1 where labelled, else 0: what loss and metric take."""
+        """float32 `[n, J, 3]`: x, y, and 1 if labelled, else 0, as loss and metrics take them."""
         return np.concatenate([self.joints, self.labelled[..., None]], axis=-1, dtype=np.float32)
 
     @property
@@ -67,7 +66,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
     Args:
         dataset: Examples of the pose feature specification (`examples.pose.datasets`).
         size: The side to letterbox the photographs to, in pixels.
-        description: What the progress bar says.
+        description: Title of the progress bar.
 
     Raises:
         ValueError: The data set is empty.
@@ -79,7 +78,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
         joints = transform_points(affine, tf.cast(example["joints"], tf.float32))
         visibility = example["visibility"]
         arrays = image, joints, visibility > 0, affine
-        # Before it is resampled, which may differ from one processor to the next.
+        # The digest is of the original image: resampling may differ between processors.
         original = tf.cast(example["image"], tf.int32)
         rows_and_columns = [tf.reduce_sum(original, axis=axes) for axes in ((1, 2), (0, 2))]
         content = *rows_and_columns, example["joints"], visibility
@@ -87,20 +86,20 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
 
     squares = dataset.map(convert, num_parallel_calls=tf.data.AUTOTUNE).prefetch(64)
     count = int(dataset.cardinality())
-    progress = rich.progress.track(
-        squares.as_numpy_iterator(), description=description, total=count if count > 0 else None
+    examples = progress.track(
+        squares.as_numpy_iterator(), description, total=count if count > 0 else None
     )
     rows = []
     digest = hashlib.sha256()
 
     def take_images():
-        for (image, *arrays), visibility, person, content in progress:
+        for (image, *arrays), visibility, person, content in examples:
             rows.append((arrays, visibility, person))
             for value in content:
                 digest.update(value.tobytes())
             yield image
 
-    # One array that grows: a list of images besides would take as much again.
+    # `np.fromiter` grows one array; a list of images would need the memory twice.
     images = np.fromiter(take_images(), np.dtype((np.uint8, (size, size, 3))))
     if not rows:
         raise ValueError(f"The data set to read is empty ({description}).")

@@ -1,9 +1,9 @@
-"""Brings the examples of one data set to the joints of another, by the joints' names.
+"""Maps the examples of one data set to the joints of another, by the joints' names.
 
-A joint has the same name in every skeleton here: MPII's "upper neck" is the `neck` of LSP, for
-example. A joint that the other data set does not label is unlabelled, but for those that lie half
-way between two that it does label (`MIDPOINTS`). No such rule gives the neck or the top of the head
-of people whose nose, eyes and ears are labelled: they stay unlabelled.
+A joint has the same name in every skeleton here; MPII's "upper neck", for example, is the `neck` of
+LSP. A joint that a data set lacks is unlabelled, unless it lies half way between two joints that
+the data set has (`MIDPOINTS`). Neck and head top cannot be derived from nose, eyes and ears; they
+stay unlabelled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from examples.pose.datasets.skeletons import NOT_LABELLED, Skeleton
 
-# Joints that stand half way between two others, as MPII Human Pose labels them, nearly.
+# Joints that lie about half way between two others, as MPII Human Pose labels them.
 MIDPOINTS = {
     "thorax": ("left_shoulder", "right_shoulder"),
     "pelvis": ("left_hip", "right_hip"),
@@ -22,14 +22,14 @@ MIDPOINTS = {
 
 
 def joint_sources(source: Skeleton, target: Skeleton) -> list[tuple[int, int] | None]:
-    """Where each joint of `target` comes from.
+    """The source joints of each joint of `target`.
 
     Returns:
-        For each the indices of two joints of `source`, half way between which it lies (the same
-        one twice where `source` has the joint itself), or None where there is nothing to tell it.
+        For each joint, the indices of two joints of `source` whose midpoint it is (the same index
+        twice if `source` has the joint itself), or None if `source` has neither.
 
     Raises:
-        ValueError: If no joint at all can be told.
+        ValueError: No joint of `target` can be derived.
     """
     index = {name: i for i, name in enumerate(source.joint_names)}
     sources = []
@@ -46,19 +46,19 @@ def joint_sources(source: Skeleton, target: Skeleton) -> list[tuple[int, int] | 
 
 
 def with_joints(dataset: tf.data.Dataset, source: Skeleton, target: Skeleton) -> tf.data.Dataset:
-    """Brings examples of the pose feature specification to other joints.
+    """Maps examples of the pose feature specification to other joints.
 
     Args:
         dataset: Examples with the joints of `source`.
         source: The data set's skeleton.
-        target: The skeleton that is wanted.
+        target: The wanted skeleton.
 
     Returns:
-        The same examples with the joints of `target`. A joint half way between two others is
-        labelled where both are, and hidden where one of them is.
+        The same examples with the joints of `target`. A midpoint is labelled if both of its ends
+        are, and hidden if one of them is.
 
     Raises:
-        ValueError: If the skeletons have no joint in common.
+        ValueError: The skeletons have no joint in common.
     """
     if source.joint_names == target.joint_names:
         return dataset

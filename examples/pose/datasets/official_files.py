@@ -1,4 +1,4 @@
-"""Finds a data set's official files: in the manual folder, unpacked or not, or at their address."""
+"""Finds a data set's official files: in the manual folder, in archives there, or by download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from etils import epath
 
 from examples.pose.images import image_files
 
-# A folder on any file system that epath knows, or the inside of a zip file. Both offer `/`,
+# A folder on any file system that epath supports, or a folder within a zip file. Both have `/`,
 # `exists`, `iterdir`, `name`, `read_bytes` and `open`.
 Root = epath.Path | zipfile.Path
 
@@ -29,10 +29,9 @@ class Part:
     """A file or folder of a data set.
 
     Attributes:
-        path: Its path in the unpacked data set, which may begin with a folder that the archive
-            does not have.
-        archive: Name of the official archive that holds it, a zip or tar file.
-        url: Where that archive is.
+        path: Its path in the unpacked data set; the first folder may be missing in the archive.
+        archive: Name of the official zip or tar file that contains it.
+        url: Address of that archive.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""The one feature specification, and the skeleton, that every pose data set here shares."""
+"""The feature specification that all pose data sets here share."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import tensorflow_datasets as tfds
 
 from examples.pose.datasets.skeletons import LSP_SKELETON, Skeleton
 
-# What a data set may say of the person beyond the joints: name, shape, type. All places and lengths
-# are in pixels of `image`, like `joints`; 0 stands for what is not known.
+# Optional features of a person besides the joints: name, shape, type. Places and lengths are in
+# pixels of `image`, like `joints`; 0 means unknown.
 _PERSON_FEATURES: dict[str, tuple[tuple[int, ...], type]] = {
-    # Where the top left pixel of `image` is in the original photograph: `image` is then a part of
-    # it around one of several people, and `joints + origin` are places in the photograph.
+    # Place of the top left pixel of `image` in the original photograph, if `image` is a crop around
+    # one person. `joints + origin` are places in the photograph.
     "origin": ((2,), np.float32),
     "box": ((4,), np.float32),  # Around the person: (x_min, y_min, x_max, y_max).
     "head_box": ((4,), np.float32),  # Around the head, likewise.
     "centre": ((2,), np.float32),  # Roughly the person's middle.
     "scale": ((), np.float32),  # The person's height in units of 200 pixels.
-    "area": ((), np.float64),  # Square pixels that the person covers.
+    "area": ((), np.float64),  # Area of the person in square pixels.
     "is_crowd": ((), np.bool_),  # Whether the label stands for a group.
     "is_single": ((), np.bool_),  # Whether the person is well apart from others.
     "image_id": ((), np.int64),  # The photograph's number in the data set.
@@ -39,11 +39,11 @@ def pose_features(
     * `visibility`: uint8 `[num_joints]`: 0 not labelled (to be masked), 1 labelled but hidden
       behind something, 2 labelled and visible. COCO counts in the same way.
     * `id`: the name of the image in its data set, without extension.
-    * `person`, only in data sets that say more of the person: some of `_PERSON_FEATURES` above.
+    * `person`: the features of `_PERSON_FEATURES` that the data set has, if any.
 
     Args:
         skeleton: The joints.
-        person: Names of the person's features that the data set has.
+        person: Names of the data set's features of a person.
     """
     features = {
         "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
@@ -60,7 +60,7 @@ def pose_features(
 def decode_jpeg(encoded: tf.Tensor, feature: tfds.features.Image) -> tf.Tensor:
     """Decodes the records' images to the pixels that `image_files.decode_image` gives.
 
-    The default decoder of `tfds` uses a faster, less accurate transform: pixels differ by up to 10.
+    The default decoder of `tfds` uses a faster, less accurate transform; pixels differ by up to 10.
     """
     return tf.ensure_shape(
         tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"), feature.shape
@@ -73,21 +73,21 @@ def _person_feature(name: str) -> tfds.features.Tensor:
 
 
 def overlaps(image: np.ndarray, box: Sequence[float]) -> bool:
-    """Whether any of an image `[height, width, 3]` is in a box `(x_min, y_min, x_max, y_max)`."""
+    """Whether an image `[height, width, 3]` and a box `(x_min, y_min, x_max, y_max)` overlap."""
     height, width = image.shape[:2]
     return box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
 
 
 def crop_person(image: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts the part around a person out of a photograph of several.
+    """Crops a photograph to one person.
 
     Args:
         image: `[height, width, 3]`.
-        box: `(x_min, y_min, x_max, y_max)`, edges in pixels of `image`; parts outside are left out.
+        box: `(x_min, y_min, x_max, y_max)`, in pixels of `image`; it is clipped to the image.
 
     Returns:
-        The part, of at least one pixel, and its `origin`, float32 `[2]`: the place (x, y) in
-        `image` of its top left pixel.
+        The crop, of at least one pixel, and its `origin`, float32 `[2]`: the place (x, y) of its
+        top left pixel in `image`.
     """
     height, width = image.shape[:2]
     left, top = (

@@ -13,14 +13,13 @@ VISIBLE = 2
 
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
-    """What the numbers of a pose stand for. Left and right are the person's own.
+    """The joints of a pose, and how they are connected. Left and right are the person's own.
 
     Attributes:
-        joint_names: Name of each joint; a joint's position here is its index everywhere.
-        flip_pairs: Pairs of joint indices that change places when an image is mirrored.
-        limbs: Pairs of joint indices that are connected when a pose is drawn.
-        pck_reference: Two joint indices. The distance between them is the length that errors are
-            divided by in PCK (percentage of correct keypoints).
+        joint_names: Names of the joints, in the order of their indices.
+        flip_pairs: Pairs of joint indices that are exchanged when an image is mirrored.
+        limbs: Pairs of joint indices that are connected by a line when a pose is drawn.
+        pck_reference: Two joint indices. PCK divides errors by the distance between these joints.
     """
 
     joint_names: tuple[str, ...]
@@ -204,6 +203,6 @@ FLIC_SKELETON = Skeleton(
     ),
     flip_pairs=((0, 3), (1, 4), (2, 5), (6, 7), (8, 9)),
     limbs=((0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (0, 6), (3, 7), (6, 7), (8, 10), (9, 10)),
-    # The other diagonal of the torso than with LSP.
+    # The other diagonal of the torso than in LSP.
     pck_reference=(3, 6),
 )

@@ -10,18 +10,18 @@ import numpy as np
 import tensorflow as tf
 
 from examples.pose import datasets
+from examples.pose.cli import progress
 from examples.pose.cli.errors import as_user_error
-from examples.pose.datasets import in_memory
+from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import coco_evaluation, metrics, plots
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 from examples.pose.images import geometry
-from examples.pose.inference import backends
-from examples.pose.inference import predictor as predictors
+from examples.pose.inference import DECODING, FLIP_TEST, backends
 from examples.pose.models import heatmaps
 
-BATCH_SIZE = 16  # Where no gradient is taken the batch size decides about speed only.
+BATCH_SIZE = 16  # Affects the speed only.
 # Joints of MPII Human Pose that its official mean leaves out.
 UNCOUNTED_BY_PCKH = ("pelvis", "thorax")
 
@@ -30,14 +30,14 @@ def predict_people(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = predictors.FLIP_TEST,
-    decoding: str = predictors.DECODING,
+    flip_test: bool = FLIP_TEST,
+    decoding: str = DECODING,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicts the joints of everybody in a data set.
+    """Predicts the joints of all people of a data set.
 
     Args:
         model: Maps images to heatmap logits.
-        photographs: What to predict, letterboxed to the model's image size.
+        photographs: The photographs, letterboxed to the model's image size.
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
         decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
@@ -49,7 +49,8 @@ def predict_people(
     predict = backends.compiled(model)
     flip_order = skeleton.flip_order if flip_test else None
     parts = []
-    for start in range(0, len(photographs), BATCH_SIZE):
+    starts = range(0, len(photographs), BATCH_SIZE)
+    for start in progress.track(starts, "predicting, batches"):
         images = photographs.images[start : start + BATCH_SIZE].astype(np.float32)
         logits = heatmaps.predict_heatmaps(predict, images, flip_order)
         parts.append(heatmaps.decode(logits, decoding))
@@ -58,7 +59,7 @@ def predict_people(
 
 
 def _to_original(photographs: Photographs, joints) -> np.ndarray:
-    """Maps joints `[n, J, 2]` from pixels of the squares to the original photographs'."""
+    """Maps joints `[n, J, 2]` from pixels of the squares to pixels of the original photographs."""
     to_original = geometry.invert_affine(tf.constant(photographs.affines))
     return geometry.transform_points(to_original, tf.convert_to_tensor(joints)).numpy()
 
@@ -67,25 +68,26 @@ def evaluate_joints(
     model: keras.Model,
     photographs: Photographs,
     skeleton: Skeleton,
-    flip_test: bool = predictors.FLIP_TEST,
-    decoding: str = predictors.DECODING,
+    flip_test: bool = FLIP_TEST,
+    decoding: str = DECODING,
     coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
-    """Measures, in pixels of the original photographs, what the data set has the labels for.
+    """Measures a model in pixels of the original photographs, by all metrics that the labels allow.
 
-    That is PCK@0.2; PCKh@0.5 where the size of heads is known, of the people that are well apart
-    from others, as the official evaluation of MPII Human Pose does; and COCO's ten numbers.
+    Always PCK@0.2. PCKh@0.5 if the data set has head boxes, over the people who are well apart from
+    others, as in the official evaluation of MPII Human Pose. COCO's ten numbers if the data set has
+    COCO's joints and features.
 
     Args:
         model: Maps images to heatmap logits.
-        photographs: What to measure on, letterboxed to the model's image size.
+        photographs: The photographs, letterboxed to the model's image size.
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
         decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
-        coco: Collects the people, for a caller who wants more of them than the numbers.
+        coco: Collects the people, for callers that need more than the numbers.
 
     Returns:
-        `examples.pose.evaluation.metrics.summary` of PCK and, if measured, PCKh, and `coco`, the ten numbers.
+        `metrics.summary` of PCK and, if measured, PCKh, and `coco`, the ten numbers.
     """
     predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
     true, labelled = _to_original(photographs, photographs.joints), photographs.labelled
@@ -115,9 +117,9 @@ def read_test_photographs(
     skeleton: Skeleton | None = None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the split of a data set to measure on, letterboxed to what a model sees.
+    """Reads the split of a data set to measure on, letterboxed to the model's image size.
 
-    With a `skeleton` its joints are those that are wanted, in place of the data set's own.
+    The joints are mapped to those of `skeleton`; None stands for the data set's own.
 
     Raises:
         UserError: The data set is unknown, missing or broken, or has none of the joints.
@@ -125,13 +127,13 @@ def read_test_photographs(
     with as_user_error(ValueError):
         split = datasets.evaluation_split(name)
         dataset, own = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
-        dataset = datasets.with_joints(dataset, own, skeleton or own)
+        dataset = joint_mapping.with_joints(dataset, own, skeleton or own)
     photographs = in_memory.read_photographs(dataset, image_size, f"reading {name} {split}")
     return photographs, skeleton or own
 
 
 def print_results(result: Mapping[str, Any], title: str) -> None:
-    """Prints a table for each of the metrics that `evaluate_joints` has measured."""
+    """Prints a table for each metric in a result of `evaluate_joints`."""
     for name in ("pck", "pckh"):
         if name in result:
             metrics.print_table(result, title, name)
@@ -145,14 +147,14 @@ def write_results(
     """Writes the pictures of a measurement and, for COCO, its results file.
 
     Args:
-        stem: What the files' names begin with.
-        result: What `evaluate_joints` returned.
-        coco: The people it has collected, if any.
+        stem: Beginning of the file names.
+        result: A result of `evaluate_joints`.
+        coco: The people that it collected, if any.
     """
     for name in ("pck", "pckh"):
         if name in result:
             plots.write(plots.draw_curve(result, name), pathlib.Path(f"{stem}-{name}-curve.png"))
             plots.write(plots.draw_joints(result, name), pathlib.Path(f"{stem}-{name}-joints.png"))
     if coco.results:
-        with whole_file(pathlib.Path(f"{stem}-coco-results.json")) as temporary:
+        with atomic_write(pathlib.Path(f"{stem}-coco-results.json")) as temporary:
             temporary.write_text(json.dumps(coco.results), encoding="utf-8")

@@ -1,8 +1,8 @@
 """COCO's keypoint evaluation by object keypoint similarity (OKS), with one pose for each person.
 
-The numbers come from `pycocotools`, the official evaluation. Poses are predicted in the boxes of
-people that are known to be there, so compare them with published "ground truth box" figures, not
-with those of a detector.
+The numbers come from `pycocotools`, the official evaluation. Poses are predicted in the labelled
+boxes of people, so compare them with published figures for ground-truth boxes, not with those of a
+detector.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from examples.pose.datasets.skeletons import COCO_SKELETON, Skeleton
 
-# The numbers in the order in which `COCOeval` has them, and what its tables call them.
+# The ten numbers in the order of `COCOeval`, with their meanings.
 NUMBERS = {
     "AP": "average precision, mean of OKS 0.50 to 0.95",
     "AP50": "average precision at OKS 0.50",
@@ -34,17 +34,17 @@ NUMBERS = {
 _PERSON = 1  # The category.
 # The features of `pose_features` that the evaluation needs of each person.
 NEEDED = ("origin", "box", "area", "is_crowd", "image_id")
-# A lost joint is put this many times the person's size outside the person, where its OKS is 0.
+# A joint that is not finite is moved this many times the person's size away, where its OKS is 0.
 _REACH = 4.0
 
 
 def applies(skeleton: Skeleton, person: Mapping[str, Any]) -> bool:
-    """Whether a data set has COCO's joints and says of its people what COCO's evaluation needs."""
+    """Whether a data set has COCO's joints and the features that COCO's evaluation needs."""
     return skeleton.joint_names == COCO_SKELETON.joint_names and set(NEEDED) <= set(person)
 
 
 class CocoAP(keras.metrics.Metric):
-    """OKS AP and AR of all the people seen since the last reset.
+    """OKS AP and AR of all people since the last reset.
 
     `update_people` adds people and their predictions, `result` returns AP (0 to 1, NaN without
     people), `numbers` all ten numbers. People are kept until the end, so this metric cannot run
@@ -52,8 +52,8 @@ class CocoAP(keras.metrics.Metric):
 
     * A predicted joint that is NaN or infinite counts as not found, and a score that is NaN or
       infinite as 0.
-    * As in COCO's own evaluation, people of whom no joint is labelled and crowds are ignored, and
-      only the 20 predictions with the highest scores count in each image.
+    * As in COCO's own evaluation, crowds and people without labelled joints are ignored, and only
+      the 20 predictions with the highest scores count in each image.
     """
 
     def __init__(self, name: str = "coco_ap", **kwargs):
@@ -107,12 +107,12 @@ class CocoAP(keras.metrics.Metric):
         return tf.constant(float("nan") if ap is None else ap, self.dtype)
 
     def numbers(self) -> dict[str, float | None]:
-        """The ten numbers, from 0 to 1; None where there is nobody to measure on."""
+        """The ten numbers, from 0 to 1; None if there are no people to measure on."""
         return evaluate(self.labels, self.results)
 
 
 def _check(joints, visibility, person, predicted, scores) -> None:
-    """Refuses shapes that do not match, and labels without a meaning."""
+    """Raises a `ValueError` for shapes that do not match and for invalid labels."""
     count, num_joints = len(visibility), COCO_SKELETON.num_joints
     shapes = {
         "joints": (joints, (count, num_joints, 2)),
@@ -165,8 +165,9 @@ def _annotate(joints, visibility, person, predicted, scores) -> tuple[dict, dict
         "area": float(person["area"]),
         "iscrowd": int(person["is_crowd"]),
     }
-    # pycocotools takes an OKS of NaN for a match, and ignores predictions of more than 1e10 square
-    # pixels. So lost joints are put a few times the person's size away, and no joint further.
+    # pycocotools counts an OKS of NaN as a match and ignores predictions of more than 1e10 square
+    # pixels. Joints that are not finite are therefore moved a few times the person's size away, and
+    # all others are clipped to that distance.
     reach = _REACH * max(*(high - low), np.sqrt(label["area"]))
     low, high = (end(np.vstack([low, high, true[labelled]]), axis=0) for end in (np.min, np.max))
     places = predicted + origin
@@ -178,9 +179,9 @@ def _annotate(joints, visibility, person, predicted, scores) -> tuple[dict, dict
 
 
 def _plain_id(value: np.generic) -> int | str:
-    """An image's id as JSON has it."""
+    """An image's id as a JSON value."""
     if isinstance(value, np.floating):
-        # From 2**24 (float32) or 2**53 (float64) on, neighbouring ids share one float.
+        # Beyond 2**24 (float32) or 2**53 (float64), neighbouring ids are the same float.
         if not value.is_integer() or abs(value) >= 2.0 ** (np.finfo(value.dtype).nmant + 1):
             raise ValueError(f"`image_id` must hold integers, got the float {value}.")
         return int(value)
@@ -189,7 +190,7 @@ def _plain_id(value: np.generic) -> int | str:
 
 
 def _keypoints(places: np.ndarray, third: Sequence[float]) -> list[float]:
-    """`[x, y, third]` of each joint in one list, as COCO's files have it."""
+    """`[x, y, third]` of each joint in one list, as in COCO's files."""
     return np.column_stack([places, third]).astype(np.float64).ravel().tolist()
 
 

@@ -49,7 +49,7 @@ def evaluate_cost(model: keras.Model, image_size: int) -> dict[str, Any]:
 
 
 def print_cost(cost: Mapping[str, Any]) -> None:
-    """Prints what `evaluate_cost` returned."""
+    """Prints a result of `evaluate_cost`."""
     table = rich.table.Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")

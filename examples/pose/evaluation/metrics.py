@@ -1,9 +1,9 @@
-"""How many joints are found: PCK and PCKh, overall, per joint, and over a range of tolerances.
+"""PCK and PCKh, the percentage of correct keypoints: overall, per joint, and by tolerance.
 
-A joint is found if its error is below `alpha` times a length of the same person: in PCK the
-distance between two reference joints (for LSP left shoulder and right hip), in PCKh the head size.
-Only labelled joints count, and only in people whose length is known, that is finite and positive.
-A predicted joint that is NaN or infinite counts as not found.
+A joint is found if its error is below `alpha` times a length of the same person: for PCK the
+distance between two reference joints (on LSP, left shoulder and right hip), for PCKh the head size.
+A joint counts if it is labelled and the person's length is finite and positive. A predicted joint
+that is NaN or infinite counts as not found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ import tensorflow as tf
 
 from examples.pose.models import heatmaps
 
-# A curve of PCK has a point for each hundredth of the length that errors are measured by.
+# Distance between two points of a PCK curve, in units of the person's length.
 CURVE_STEP = 0.01
-# PCKh's head size is this part of the diagonal of the head's rectangle, as in the official
+# The head size of PCKh is this fraction of the diagonal of the head's rectangle, as in the official
 # evaluation of MPII Human Pose.
 HEAD_SIZE = 0.6
 
@@ -38,11 +38,11 @@ def found_joints(
         true: `[N, J, 2]`.
         labelled: bool `[N, J]`.
         reference: The indices of the two joints whose distance sets the tolerance.
-        alpha: The tolerance as a part of that distance.
+        alpha: The tolerance as a fraction of that distance.
 
     Returns:
-        found: bool `[N, J]`.
-        counted: bool `[N, J]`; includes every found joint.
+        found: bool `[N, J]`, a subset of `counted`.
+        counted: bool `[N, J]`.
     """
     predicted, true, labelled = _joint_tensors(predicted, true, labelled)
     size = _reference_lengths(true, labelled, reference)
@@ -52,7 +52,7 @@ def found_joints(
 
 
 def _joint_tensors(predicted, true, labelled) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Converts the arguments to tensors of equal shapes, the labelled joints among them finite."""
+    """Converts the arguments to tensors, and checks shapes and that labelled joints are finite."""
     predicted, true = (tf.cast(array, tf.float32) for array in (predicted, true))
     labelled = tf.cast(labelled, tf.bool)
     for name, shape in (("predicted", predicted.shape), ("labelled", [*labelled.shape, 2])):
@@ -65,7 +65,7 @@ def _joint_tensors(predicted, true, labelled) -> tuple[tf.Tensor, tf.Tensor, tf.
         tf.reduce_all(tf.math.is_finite(true) | ~labelled[..., None]),
         "`true` must be finite where `labelled`: a labelled joint is NaN or infinite.",
     )
-    # What a joint that does not count has for a place must not turn into NaN.
+    # Unlabelled joints may be NaN or infinite.
     return predicted, tf.where(labelled[..., None], true, 0.0), labelled
 
 
@@ -78,7 +78,7 @@ def _require(condition: tf.Tensor, message: str) -> None:
 
 
 def _known(lengths: tf.Tensor) -> tf.Tensor:
-    """Which lengths errors can be measured by."""
+    """Whether each length is finite and positive."""
     return tf.math.is_finite(lengths) & (lengths > 0)
 
 
@@ -90,7 +90,7 @@ def _reference_lengths(true, labelled, reference) -> tf.Tensor:
 
 
 def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
-    """The lengths `[N]` that PCKh measures by, of `head_box` `[N, 4]`; 0 where there is no box."""
+    """Head sizes `[N]` of `head_box` `[N, 4]`, as PCKh takes them; 0 for boxes of zeros."""
     return HEAD_SIZE * tf.norm(head_boxes[..., 2:] - head_boxes[..., :2], axis=-1)
 
 
@@ -102,7 +102,7 @@ class FoundJoints(keras.metrics.Metric):
 
     Args:
         num_joints: J.
-        alpha: The largest tolerance, as a part of the person's length.
+        alpha: The largest tolerance, as a fraction of the person's length.
         excluded: Indices of joints that `result`, `curve` and `auc` leave out.
     """
 
@@ -122,7 +122,7 @@ class FoundJoints(keras.metrics.Metric):
         self.counted = self.add_weight(shape=(num_joints,), initializer="zeros", name="counted")
 
     def _add(self, errors, lengths, labelled, inclusive: bool) -> None:
-        """Adds errors `[N, J]` where `labelled` `[N, J]`, of people whose lengths are `[N]`."""
+        """Adds errors `[N, J]` of labelled joints of people with lengths `[N]`."""
         known = _known(lengths)
         counted = labelled & known[:, None]
         tolerances = self.thresholds[:, None, None] * tf.where(known, lengths, 0.0)[:, None]
@@ -131,21 +131,21 @@ class FoundJoints(keras.metrics.Metric):
         self.counted.assign_add(tf.reduce_sum(tf.cast(counted, self.dtype), axis=0))
 
     def result(self):
-        """Returns the part of all joints seen that was found within `alpha`, from 0 to 100."""
+        """Returns the percentage of joints found within `alpha`."""
         return self.curve()[-1]
 
     def per_joint(self) -> tf.Tensor:
-        """The same for each joint, `[J]`; NaN for a joint that never counted."""
+        """`result` for each joint, `[J]`; NaN for a joint that never counted."""
         return 100 * tf.convert_to_tensor(self.found)[-1] / tf.convert_to_tensor(self.counted)
 
     def curve(self) -> tf.Tensor:
-        """The same for each of `thresholds`, `[T]`."""
+        """`result` for each of `thresholds`, `[T]`."""
         kept = tf.constant([j not in self.excluded for j in range(self.num_joints)], self.dtype)
         found = tf.linalg.matvec(tf.convert_to_tensor(self.found), kept)
         return 100 * found / tf.reduce_sum(tf.convert_to_tensor(self.counted) * kept)
 
     def auc(self) -> tf.Tensor:
-        """The mean height of the curve from 0 to `alpha`, between its points a straight line."""
+        """The area under the curve from 0 to `alpha`, divided by `alpha`."""
         curve = self.curve()
         return tf.reduce_mean((curve[1:] + curve[:-1]) / 2)
 
@@ -169,17 +169,16 @@ def _check_joints(name: str, indices: Sequence[int], num_joints: int) -> None:
 
 @keras.saving.register_keras_serializable(package="pose")
 class PCK(FoundJoints):
-    """PCK over all the joints seen since the last reset, from 0 to 100.
+    """PCK over all joints since the last reset, from 0 to 100; NaN if no joint counted.
 
-    `update_state` takes `y_true` `[N, J, 3]` (x and y in image pixels, and 1 where labelled, else
-    0) and `y_pred`, heatmap logits `[N, H, W, J]`. `update_joints` takes joints. NaN when no joint
-    counted.
+    `update_state` takes `y_true` `[N, J, 3]` (x and y in image pixels, and 1 if labelled, else 0)
+    and `y_pred`, heatmap logits `[N, H, W, J]`. `update_joints` takes joints.
 
     Args:
         num_joints: J.
         reference: The indices of the two joints whose distance sets the tolerance.
-        alpha: The tolerance as a part of that distance.
-        excluded: Indices of joints that count for themselves only.
+        alpha: The tolerance as a fraction of that distance.
+        excluded: Indices of joints that are left out of the mean over joints.
     """
 
     def __init__(
@@ -198,7 +197,7 @@ class PCK(FoundJoints):
         self.reference = tuple(reference)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds a batch of targets and heatmap logits; there are no sample weights here."""
+        """Adds a batch of targets and heatmap logits; `sample_weight` is ignored."""
         joints, _ = heatmaps.decode(y_pred)
         self.update_joints(joints, y_true[..., :2], y_true[..., 2] > 0)
 
@@ -216,16 +215,16 @@ class PCK(FoundJoints):
 
 @keras.saving.register_keras_serializable(package="pose")
 class PCKh(FoundJoints):
-    """PCKh, measured by the size of the head, as the official evaluation of MPII Human Pose does.
+    """PCKh, as in the official evaluation of MPII Human Pose: tolerances depend on the head size.
 
-    `update_state` takes as `y_true` a pair of targets `[N, J, 3]` and head sizes `[N]`, see
-    `head_sizes`, and as `y_pred` heatmap logits. An error that equals the tolerance is found.
+    `update_state` takes as `y_true` a pair of targets `[N, J, 3]` and head sizes `[N]` (see
+    `head_sizes`), and as `y_pred` heatmap logits. An error equal to the tolerance counts as found.
 
     Args:
         num_joints: J.
-        alpha: The tolerance as a part of the head size.
-        excluded: Indices of joints that count for themselves only: of MPII Human Pose pelvis and
-            thorax, which the official mean leaves out.
+        alpha: The tolerance as a fraction of the head size.
+        excluded: Indices of joints that are left out of the mean over joints. The official mean of
+            MPII Human Pose leaves out pelvis and thorax.
     """
 
     def __init__(
@@ -239,7 +238,7 @@ class PCKh(FoundJoints):
         super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds a batch of targets, head sizes and heatmap logits; there are no sample weights."""
+        """Adds a batch of targets, head sizes and heatmap logits; `sample_weight` is ignored."""
         targets, sizes = y_true
         joints, _ = heatmaps.decode(y_pred)
         self.update_joints(joints, targets[..., :2], targets[..., 2] > 0, sizes)
@@ -251,7 +250,7 @@ class PCKh(FoundJoints):
             predicted: `[N, J, 2]`, in the same pixels as `true`.
             true: `[N, J, 2]`.
             labelled: bool `[N, J]`.
-            sizes: `[N]`, the head sizes in the same pixels; 0 or NaN where unknown.
+            sizes: `[N]`, head sizes in the same pixels; 0 or NaN if unknown.
         """
         predicted, true, labelled = _joint_tensors(predicted, true, labelled)
         sizes = tf.cast(sizes, tf.float32)
@@ -264,7 +263,7 @@ class PCKh(FoundJoints):
 
 
 def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:
-    """What a `PCK` or `PCKh` has measured, as JSON values: None where no joint counted."""
+    """The results of a `PCK` or `PCKh` as JSON values; None if no joint counted."""
 
     def number(value):
         return None if np.isnan(value) else round(float(value), 2)
@@ -286,7 +285,7 @@ def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:
 
 
 def heading(name: str) -> str:
-    """What a metric is called in tables and pictures."""
+    """The name of a metric in tables and pictures."""
     return {"pck": "PCK@0.2", "pckh": "PCKh@0.5"}[name]
 
 
@@ -294,9 +293,9 @@ def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> Non
     """Prints a `summary`; a joint's left and right sides share a line.
 
     Args:
-        result: What `summary` returned.
+        result: A result of `summary`.
         title: The line above the table.
-        name: The metric's.
+        name: Name of the metric, "pck" or "pckh".
     """
 
     def cell(value):
@@ -320,6 +319,6 @@ def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> Non
         table.add_row(part, cell(sides["left"]), cell(sides["right"]), cell(mean))
     table.add_section()
     table.add_row("all joints", "", "", cell(result[name]), style="bold")
-    if f"{name}_auc" in result:  # Runs that were finished earlier have none.
+    if f"{name}_auc" in result:  # Runs of earlier versions lack it.
         table.add_row("area under the curve", "", "", cell(result[f"{name}_auc"]))
     rich.console.Console().print(table)

@@ -1,4 +1,4 @@
-"""Pictures of what was measured: PCK over its tolerance, by joint, and while networks train."""
+"""Plots of PCK: over its tolerance, by joint, and during training."""
 
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib.figure
 
 from examples.pose.evaluation import metrics
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 from examples.pose.images.drawing import SIDE_COLORS, joint_side
 
 _NEUTRAL_COLOR = "#555555"
@@ -88,8 +88,8 @@ def draw_progress(
 
 
 def write(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Writes a figure as the kind of picture its name says, whole or not at all."""
-    with whole_file(path) as temporary:
+    """Writes a figure in the format of its file name, whole or not at all."""
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip("."))
 
 

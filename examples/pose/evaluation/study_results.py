@@ -1,4 +1,4 @@
-"""What the runs of a study found, as a table and a picture."""
+"""The results of a study, as a table and a picture."""
 
 import dataclasses
 import math
@@ -14,15 +14,14 @@ from examples.pose.training.studies import STUDIES, Run, Setting
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What the runs of one setting found.
+    """The results of all runs of one setting.
 
     Attributes:
-        pck: PCK@0.2 of each seed, in percent; NaN where no joint counted.
-        parameters: Of the network.
-        multiply_adds: Of the network, for one image.
-        steps: The ends of the epochs that every seed has.
-        progress: PCK@0.2 there on the photographs that training shows, without flip test, mean over
-            the seeds.
+        pck: PCK@0.2 of each seed, in percent; NaN if no joint counted.
+        parameters: Parameters of the network.
+        multiply_adds: Multiply-adds of the network for one image.
+        steps: The last step of each epoch, for the epochs that all seeds have.
+        progress: Validation PCK@0.2 at these steps, without flip test, mean over the seeds.
     """
 
     pck: tuple[float, ...]
@@ -53,7 +52,7 @@ def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
     rows = [[study, "PCK@0.2", "lowest to highest", "parameters", "multiply-adds"]]
     for setting in STUDIES[study]:
         found = results[setting]
-        # Seeds are measured on the same photographs: a joint counts for all of them or none.
+        # All seeds are measured on the same photographs, so PCK is NaN for all of them or none.
         known = not math.isnan(found.pck[0])
         rows.append(
             [
@@ -74,7 +73,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def picture_of(study: str, results: dict[Setting, Result]) -> matplotlib.figure.Figure:
-    """PCK over the steps of training, of each setting; dashed where there are no boxes."""
+    """PCK over the steps of training for each setting; dashed lines for networks without boxes."""
     return plots.draw_progress(
         {s.name: (results[s].steps, results[s].progress) for s in STUDIES[study]},
         dashed=[s.name for s in STUDIES[study] if not s.has_boxes],

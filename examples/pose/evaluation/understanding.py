@@ -11,8 +11,6 @@ from tf_boxconv.visualize import drawing
 
 INPUTS = 64  # Photographs that the receptive field is averaged over.
 COLUMNS = 4
-DRAWINGS = ("boxes", "kernel", "histograms", "receptive_field")
-ANIMATION = "boxes.gif"
 
 
 def draw_all_boxes(box_layers: list[BaseBoxConv2D]) -> matplotlib.figure.Figure:
@@ -73,13 +71,12 @@ def draw(
     field = visualize.effective_receptive_field(
         model, images.astype(np.float32), data_format="channels_last"
     )
-    figures = (
-        draw_all_boxes(box_layers),
-        draw_strongest_kernel(layer),
-        histograms,
-        visualize.draw_receptive_field(field),
-    )
-    return dict(zip(DRAWINGS, figures, strict=True))
+    return {
+        "boxes": draw_all_boxes(box_layers),
+        "kernel": draw_strongest_kernel(layer),
+        "histograms": histograms,
+        "receptive_field": visualize.draw_receptive_field(field),
+    }
 
 
 def choose_layer(model: keras.Model, name: str | None) -> tuple[list[BaseBoxConv2D], BaseBoxConv2D]:

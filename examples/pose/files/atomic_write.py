@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`; renames it to `path` once the body has succeeded.
 
     Raises:
@@ -34,11 +34,11 @@ def whole_file(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def partial_path(path: pathlib.Path) -> pathlib.Path:
-    """Where `whole_file` writes. Always the same name, so that leftovers do not accumulate."""
+    """Where `atomic_write` writes. Always the same name, so that leftovers do not accumulate."""
     return path.with_name(f".partial-{path.name}")
 
 
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
     """Writes `value` to `path` as indented JSON, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

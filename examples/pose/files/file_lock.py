@@ -1,28 +1,28 @@
-"""Locks that keep processes apart. A lock ends with its process, however that ends."""
+"""File locks between processes. A lock ends with its process, even if it is killed."""
 
 import errno
 import fcntl
 import sys
 from typing import IO
 
-# What file systems without locks answer: NFS without its lock daemon, some of FUSE and of clusters.
+# Errors of file systems without locks: NFS without its lock daemon, some FUSE and cluster systems.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def lock(file: IO, wait: bool) -> bool:
     """Locks an open file until it is closed.
 
-    Where the file system has no locks, this says so on standard error, and goes on without.
+    If the file system has no locks, a note is printed to standard error.
 
     Args:
         file: The file.
-        wait: Whether to wait for a process that holds it.
+        wait: Whether to wait until another process releases the lock.
 
     Returns:
-        Whether it is locked.
+        Whether the file is locked.
 
     Raises:
-        BlockingIOError: Another process holds it, and `wait` is false.
+        BlockingIOError: Another process holds the lock, and `wait` is false.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

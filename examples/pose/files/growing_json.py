@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 
 
 class GrowingJson:
@@ -39,7 +39,7 @@ class GrowingJson:
         text = json.dumps(item, allow_nan=False)
         if self._file is None:
             start = f"{self._head}\n    {text}".encode()
-            with whole_file(self.path) as temporary:
+            with atomic_write(self.path) as temporary:
                 temporary.write_bytes(start + self._TAIL)
             self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
             self._end = len(start)

@@ -1,4 +1,4 @@
-"""Keeps a command from writing over its own input, however the paths are spelt."""
+"""Checks that a command does not overwrite its own input, whatever the spelling of the paths."""
 
 import os
 import unicodedata
@@ -29,7 +29,7 @@ def check_outputs(outputs: Iterable[tuple[str, object]], inputs: Iterable) -> No
         inputs: Paths of the files that the command reads.
 
     Raises:
-        OutputPathError: It is so for one of them.
+        OutputPathError: One of the outputs is.
     """
     read = {identity(path): path for path in inputs}
     written = {}

@@ -12,13 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from examples.pose.datasets.skeletons import NOT_LABELLED, OCCLUDED, VISIBLE
 
-# A colour-blind safe pair, bright enough for dark photos; a dark rim makes them hold on light ones.
+# Colour-blind safe, and bright enough for dark photographs; a dark rim shows them on light ones.
 SIDE_COLORS = {"right": (255, 149, 28), "left": (64, 172, 255), "centre": (250, 246, 232)}
 _RIM_COLOR = (20, 20, 24)
 _PAPER_COLOR = (255, 255, 255)
 _INK_COLOR = (30, 30, 36)
 
-# Shapes are drawn this many times larger and then shrunk, which is what smooths their edges.
+# Shapes are drawn this many times larger and then shrunk, which smooths their edges.
 _SUPERSAMPLING = 4
 # ... but never on a canvas of more than this many pixels on its longer side.
 _MAX_CANVAS = 6144
@@ -57,7 +57,7 @@ def draw_pose(image, joints, visibility, skeleton, *, min_size=None):
 
 
 def visibility_of_scores(scores, min_score):
-    """Tells certain from uncertain predicted joints in the terms of `draw_pose`.
+    """Turns scores into the `visibility` of `draw_pose`: certain joints visible, others occluded.
 
     Args:
         scores: float array `[joints]`, a prediction's scores.
@@ -70,13 +70,13 @@ def visibility_of_scores(scores, min_score):
 
 
 def draw_caption(image, text):
-    """Puts a line of text on a white strip above an image, and returns the taller image."""
+    """Returns an image with a line of text on a white strip above it."""
     width = image.shape[1]
     font_size = float(np.clip(width / 16, 11, 28))
-    # Like the skeletons, letters are drawn large and shrunk: small ones are spaced unevenly.
+    # Letters are drawn large and shrunk as well, because small letters are spaced unevenly.
     font = ImageFont.load_default(size=font_size * _SUPERSAMPLING)
     while text and font.getlength(text) > width * _SUPERSAMPLING:
-        text = text[:-1]  # A narrow picture keeps the beginning of its caption.
+        text = text[:-1]  # Shorten the caption to the width of the image.
     size = (width, round(1.7 * font_size))
     strip = Image.new("RGB", [side * _SUPERSAMPLING for side in size], _PAPER_COLOR)
     middle = (strip.width / 2, strip.height / 2)
@@ -153,7 +153,7 @@ def draw_grid(images, columns, *, gap=8):
 
 
 def joint_side(name: str) -> str:
-    """The side a joint's name tells: "right", "left" or "centre"."""
+    """The side in a joint's name: "right", "left" or "centre"."""
     for side in ("right", "left"):
         if name.startswith(side + "_"):
             return side
@@ -167,7 +167,7 @@ def _limb_side(skeleton, limb: Sequence[int]) -> str:
 
 
 def _checked(image, joints, visibility, skeleton):
-    """The array arguments of `draw_pose` as NumPy arrays, or an error that names the wrong one."""
+    """Converts the arguments of `draw_pose` to NumPy arrays; raises an error for invalid ones."""
     image, joints, visibility = np.asarray(image), np.asarray(joints), np.asarray(visibility)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ValueError(
@@ -183,7 +183,7 @@ def _checked(image, joints, visibility, skeleton):
 
 
 def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.Image:
-    """The drawing alone, on a transparent layer.
+    """Draws the pose on a transparent layer.
 
     Args:
         size: (width, height) of the layer in pixels.
@@ -197,7 +197,7 @@ def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.
     canvas = Image.new("RGBA", (size[0] * factor, size[1] * factor), (*_RIM_COLOR, 0))
     draw = ImageDraw.Draw(canvas)
     drawn = (visibility > NOT_LABELLED) & np.isfinite(points).all(axis=-1)
-    # Pillow's whole numbers are pixel centres. Far coordinates would overflow its integers.
+    # Integers are pixel centres in Pillow. Distant coordinates would overflow its integers.
     limit = 16.0 * max(canvas.size)
     points = np.clip(np.where(drawn[:, None], points, 0.0) * factor - 0.5, -limit, limit)
 

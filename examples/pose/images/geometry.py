@@ -6,7 +6,7 @@ Points are (x, y) in pixels; (0, 0) is the centre of the top left pixel. An affi
 
 import tensorflow as tf
 
-GREY = 127.5  # What surrounds a photograph: the network's zero.
+GREY = 127.5  # Colour around a photograph; the network maps it to zero.
 
 
 def letterbox(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -30,8 +30,8 @@ def letterbox(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     paddings = [[before[0], after[0]], [before[1], after[1]], [0, 0]]
     square = tf.pad(resized, paddings, constant_values=GREY)
 
-    # Rounding the sides makes the two scales differ a little. A pixel's centre is half a pixel from
-    # its edge, before scaling and after.
+    # Rounding makes the scales of the two sides differ a little. A pixel's centre is half a pixel
+    # from its edge, before scaling and after.
     scale_y, scale_x = tf.unstack(scaled / sides)
     shift_y, shift_x = tf.unstack(tf.cast(before, tf.float32))
     affine = tf.stack(
@@ -44,11 +44,11 @@ def letterbox(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def transform_points(affine, points):
-    """Maps points `[..., n, 2]` by affines `[..., 2, 3]`; NumPy or TensorFlow."""
+    """Maps points `[..., n, 2]` by affines `[..., 2, 3]`; both NumPy or TensorFlow."""
     return tf.einsum("...ij,...nj->...ni", affine[..., :2], points) + affine[..., None, :, 2]
 
 
 def invert_affine(affine: tf.Tensor) -> tf.Tensor:
-    """The affines `[..., 2, 3]` that undo those given."""
+    """The inverses of affines `[..., 2, 3]`."""
     inverse = tf.linalg.inv(affine[..., :2])
     return tf.concat([inverse, -inverse @ affine[..., 2:]], axis=-1)

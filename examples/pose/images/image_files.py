@@ -1,7 +1,7 @@
-"""Reads picture files of any format, mode and orientation as RGB, and writes pictures.
+"""Reads image files of any format, mode and orientation as RGB, and writes images.
 
-`predict`, the data sets and the serving client read with `decode_image`. Exported models decode the
-kinds that clients send with TensorFlow, to the same pixels: see `encoded_images`.
+`predict`, the data sets and the serving client read images with `decode_image`. Exported models
+decode JPEG, PNG and BMP with TensorFlow to the same pixels, see `encoded_images`.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from PIL import ExifTags, Image
 
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import UserError
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 
 _SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # Bytes, by TIFF's number for the type.
-# Photographs of iPhones, which Pillow does not read by itself.
+# Files of iPhones, which Pillow cannot read by itself.
 _HEIC_STARTS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,7 +75,7 @@ def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
         ImageError: It is not a picture, is damaged, or is of a kind that Pillow reads wrongly.
     """
     try:
-        # Pillow warns of large pictures and damaged EXIF data: neither changes what is read.
+        # Pillow warns about large images and damaged EXIF data. Neither changes the pixels.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
@@ -94,23 +94,23 @@ def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether a file is a JPEG that decodes alike without regard to orientation and CMYK."""
+    """Whether a file is a JPEG in grey or RGB without an EXIF orientation."""
     with Image.open(io.BytesIO(data)) as image:
         plain = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
         return plain and _orientation(image) == 1
 
 
 def write_image(path, image: np.ndarray) -> None:
-    """Writes a uint8 RGB picture in the format that its name tells, completely or not at all.
+    """Writes a uint8 RGB image in the format of its file name, whole or not at all.
 
     Raises:
-        ImageWriteError: The name tells no known format, or the file cannot be written.
+        ImageWriteError: The format is unknown, or the file cannot be written.
     """
     path = Path(path)
     if not is_image_name(path):
         raise ImageWriteError(f"{path}: the name must end like a picture's, for instance in .png.")
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             Image.fromarray(image).save(temporary, quality=92)
     # Encoders raise ValueError for pictures that are too large for the format.
     except (OSError, ValueError) as error:
@@ -118,12 +118,12 @@ def write_image(path, image: np.ndarray) -> None:
 
 
 def is_image_name(path) -> bool:
-    """Whether a file of this name would be written as a picture."""
+    """Whether a file name ends in a format that `write_image` writes."""
     return Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
 
 
 def new_picture(text: str) -> Path:
-    """The type of an argument: the file of a picture that can be written or replaced."""
+    """The type of an argument: an image file that can be written or replaced."""
     path = command_line.new_file(text)
     if not is_image_name(path):
         raise argparse.ArgumentTypeError(f"must end in .png, .jpg or .webp, got {text}")
@@ -133,8 +133,8 @@ def new_picture(text: str) -> Path:
 def exif_orientation(block: bytes) -> int:
     """The orientation, 1 to 8, in the first directory of a TIFF structure; 1 if there is none.
 
-    `encoded_images` has the same in TensorFlow operations. Pillow's own looks at XMP as well, which
-    browsers do not.
+    `encoded_images` does the same in TensorFlow operations. Pillow's own function also reads XMP,
+    which browsers do not.
     """
     order = {b"II*\0": "little", b"MM\0*": "big"}.get(block[:4])
     if order is None:

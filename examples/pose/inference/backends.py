@@ -1,4 +1,4 @@
-"""Networks as functions for prediction, on the backend that Keras runs on."""
+"""Compiled prediction functions for each Keras backend."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,13 @@ import keras
 
 
 def compiled(model: keras.Model) -> Callable:
-    """A network as a function for prediction, compiled where the backend compiles.
+    """Returns a network as a function for prediction, compiled on TensorFlow and JAX.
 
-    PyTorch runs it as it is. It sees the weights as they are when it is called.
+    The function uses the current weights at each call.
 
     Returns:
-        A function from images, of NumPy or TensorFlow, to heatmap logits, a tensor that NumPy and
-        TensorFlow convert.
+        A function from images (NumPy or TensorFlow) to heatmap logits, as an array or tensor that
+        NumPy and TensorFlow convert.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -202,7 +201,6 @@ def _run_in_fresh_process(saved_model, feeds: dict, with_library: bool) -> dict:
         process = subprocess.run(
             command,
             cwd=Path(__file__).parents[3],
-            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -7,6 +7,8 @@ from pathlib import Path
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 
 _SAVED_MODEL_FILE = "saved_model.pb"
+# The run folder of the weights that the package ships; its README describes them.
+PRETRAINED = Path(__file__).parents[1] / "pretrained" / "stick_figures"
 _TRAIN = "python -m examples.pose.train"
 
 
@@ -16,13 +18,13 @@ def is_saved_model(path: Path) -> bool:
 
 
 def find_model(path) -> Path:
-    """The run folder or SavedModel that a path means.
+    """The run folder or SavedModel that a path names.
 
-    That is the path itself, the folder of a `model.keras` or `saved_model.pb`, or the only version
-    in a folder of versions such as `exported/pose`.
+    The path may be the folder itself, a `model.keras` or `saved_model.pb` in it, or a folder with
+    a single version, such as `exported/pose`.
 
     Raises:
-        RunFolderError: It is nothing of that; the message says what to give instead.
+        RunFolderError: It is none of these; the message says what to give instead.
     """
     path = Path(path)
     if path.name in (RunFolder(path).model_path.name, _SAVED_MODEL_FILE) and path.is_file():
@@ -51,7 +53,7 @@ def find_model(path) -> Path:
 
 
 def model_inputs(path: Path) -> Iterator[Path]:
-    """The files that are read of a model that `find_model` found, and those of its training."""
+    """All files of a model that `find_model` found, including those of its training."""
     if is_saved_model(path):
         yield from (entry for entry in path.rglob("*") if entry.is_file())
         return

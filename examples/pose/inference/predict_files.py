@@ -1,4 +1,4 @@
-"""Predicts picture files one after the other, and writes each result as soon as it is there."""
+"""Predicts picture files one after the other, and writes each result at once."""
 
 import contextlib
 import dataclasses
@@ -30,18 +30,18 @@ DRAWING_SIZE = 384
 
 
 class PredictError(UserError):
-    """The command cannot do what was asked; the message says why."""
+    """The command cannot predict or write; the message gives the reason."""
 
 
 @dataclasses.dataclass
 class Outputs:
-    """Where the results of picture files go, each as soon as it is there.
+    """The outputs of picture files.
 
     Attributes:
-        path: Name of a picture, which gets all drawings on one page at the end; or of a folder,
-            which gets a picture for each.
+        path: A picture, which gets all drawings on one page at the end; or a folder, which gets one
+            picture for each file.
         json: The file of joints and scores, or None.
-        done: How many pictures are finished.
+        done: The number of finished pictures.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Outputs:
     _page: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     def add(self, name: str, drawn: np.ndarray, answer: dict) -> None:
-        """Writes the results of one picture; `name` is that of its drawing."""
+        """Writes the results of one picture; `name` is the file name of its drawing."""
         if is_image_name(self.path):
             self._page.append(drawn)
         else:
@@ -64,7 +64,7 @@ class Outputs:
         self.done += 1
 
     def write_page(self) -> None:
-        """Writes the page of all drawings so far, if there is to be one."""
+        """Writes the page of all drawings so far, if `path` is a picture."""
         if self._page:
             columns = math.ceil(math.sqrt(len(self._page)))
             write_image(self.path, drawing.draw_grid(self._page, columns))
@@ -76,13 +76,13 @@ def predict_file(predictor, path, min_score: float) -> tuple[np.ndarray, dict]:
     Args:
         predictor: See `examples.pose.inference.predictor`.
         path: The file.
-        min_score: Joints that score less are drawn as uncertain.
+        min_score: Joints with a lower score are drawn as uncertain.
 
     Returns:
         The drawing, and the results as JSON values.
 
     Raises:
-        ImageError: It cannot be read, or is too large, or the network's output is not finite.
+        ImageError: The file cannot be read, or is too large, or the output is not finite.
     """
     image = read_image(path)
     try:
@@ -113,15 +113,15 @@ def predict_all(
         predictor: See `examples.pose.inference.predictor`.
         paths: The files.
         names: Names of their drawings, see `unique_names`.
-        outputs: Gets the results.
-        min_score: Joints that score less are drawn as uncertain.
+        outputs: Receives the results.
+        min_score: Joints with a lower score are drawn as uncertain.
 
     Returns:
-        A line for each file that cannot be read. They do not stop the others.
+        An error message for each file that cannot be read. Such files do not stop the others.
 
     Raises:
         PredictError: Results cannot be written; the message says what was kept.
-        KeyboardInterrupt: Likewise.
+        KeyboardInterrupt: The command was stopped; the message says what was kept.
     """
     problems = []
 
@@ -143,7 +143,7 @@ def predict_all(
         outputs.write_page()
         stop.args = (what_was_kept(),)
         raise
-    except OSError as error:  # Of printing.
+    except OSError as error:  # Printing failed.
         raise PredictError(f"{error}. {what_was_kept()}") from None
     except ImageWriteError as error:
         with contextlib.suppress(ImageWriteError):
@@ -172,7 +172,7 @@ def _what_was_kept(outputs: Outputs, paths: list[str], unread: int) -> str:
 
 
 def unique_names(paths) -> list[str]:
-    """Names for the drawings in one folder, also of pictures that share a name."""
+    """Distinct file names for the drawings in one folder, even if pictures share a name."""
     names, taken = [], set()
     for path in paths:
         # File systems allow 255 bytes.
@@ -200,5 +200,5 @@ def _print_answer(answer: dict, skeleton, min_score: float) -> None:
 
 
 def shown(path) -> str:
-    """A path as text that can be printed: file names may hold any bytes."""
+    """A path as printable text: file names may contain any bytes."""
     return os.fsencode(path).decode(errors="replace")

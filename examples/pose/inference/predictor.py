@@ -1,11 +1,10 @@
-"""From pictures of any size to joints in their own pixels: what `predict` runs and `export` writes.
+"""Predictors: from images of any size to joints in their own pixels.
 
-A model sees square pictures of one size and answers in heatmaps. A predictor wraps it in the two
-steps around it, the letterbox that training uses as well and the decoding of the heatmaps, in
-TensorFlow operations only, so that the same code runs here and in an exported SavedModel.
+A model takes square images of one size and returns heatmaps. A predictor adds the letterbox before
+it and the decoding of the heatmaps after it. Both are TensorFlow operations, so that the same code
+runs in `predict` and in an exported SavedModel.
 """
 
-import argparse
 import functools
 import json
 from pathlib import Path
@@ -19,19 +18,15 @@ import tensorflow as tf
 import tf_boxconv.layers  # noqa: F401
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.images import encoded_images, geometry
-from examples.pose.inference import model_files
+from examples.pose.inference import DECODING, FLIP_TEST, model_files
 from examples.pose.inference.signatures import IMAGES_SIGNATURE, SETTINGS_ASSET, SKELETON_ASSET
 from examples.pose.models import heatmaps
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 from tf_boxconv.exporting import portable
 
-# The defaults of every command that predicts, measures or exports.
-FLIP_TEST = True
-DECODING = "quarter"
-
 
 class PosePredictor:
-    """A pose model that takes pictures of any size and answers in their pixels.
+    """A pose model that takes images of any size and returns joints in their pixels.
 
     Args:
         model: Keras model from float32 `[batch, image_size, image_size, 3]`, values 0..255, to
@@ -40,8 +35,8 @@ class PosePredictor:
         skeleton: names and limbs of the joints.
         flip_test: averages the heatmaps of each picture and of its mirror image: a little more
             accurate, at twice the cost.
-        portable: answers by stock TensorFlow operations only, so that what is traced runs without
-            the operator library.
+        portable: uses TensorFlow's own operations only, so that traced functions run without the
+            operator library.
         decoding: how joints are read from the heatmaps, see `heatmaps.decode`.
     """
 
@@ -62,14 +57,14 @@ class PosePredictor:
         self.decoding = decoding
 
     def with_portable(self, portable: bool) -> "PosePredictor":
-        """The same predictor by the other kind of operations, or by these."""
+        """The same predictor with or without portable operations."""
         return PosePredictor(
             self.model, self.image_size, self.skeleton, self.flip_test, portable, self.decoding
         )
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How joints are read, as an exported model tells."""
+        """The settings that an exported model records in its assets."""
         return {"flip_test": self.flip_test, "decoding": self.decoding}
 
     @functools.cached_property
@@ -132,8 +127,8 @@ class PosePredictor:
             tf.TensorSpec([2, 3], tf.float32),
         )
         squares, affines = tf.map_fn(to_square, pictures, fn_output_signature=square_specs)
-        # TensorFlow's convolutions by oneDNN, its default on processors with AVX-512, give an empty
-        # batch the shape of their input (2.21): a black square stands in.
+        # oneDNN convolutions, the default on CPUs with AVX-512, return the wrong shape for an empty
+        # batch (TensorFlow 2.21). A black square replaces the empty batch, and is cut off after.
         count = tf.shape(squares)[0]
         squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
         flip_order = self.skeleton.flip_order if self.flip_test else None
@@ -146,7 +141,7 @@ class PosePredictor:
 
 
 class SavedModelPredictor:
-    """An exported SavedModel, used like a `PosePredictor`.
+    """An exported SavedModel with the interface of `PosePredictor`.
 
     Args:
         path: Folder that `examples.pose.export` wrote.
@@ -238,36 +233,3 @@ def load_run(path, flip_test: bool = FLIP_TEST, decoding: str = DECODING) -> Pos
         image_size = config["image_size"]
         model = run.load_model()
     return PosePredictor(model, image_size, skeleton, flip_test, decoding=decoding)
-
-
-def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--flip_test`, `--no_flip_test` and `--decoding`, with one default for all commands."""
-    parser.set_defaults(flip_test=None, decoding=None)
-    parser.add_argument(
-        "--flip_test",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="average over each picture and its mirror image: more accurate, at twice the cost "
-        "(the default of predict, evaluate, export and the web page)",
-    )
-    parser.add_argument(
-        *("--no_flip_test", "--no-flip_test"),
-        dest="flip_test",
-        action="store_false",
-        default=argparse.SUPPRESS,
-        help="use each picture only as it is",
-    )
-    parser.add_argument(
-        "--decoding",
-        choices=heatmaps.DECODINGS,
-        default=argparse.SUPPRESS,
-        help=f"how joints are read from the heatmaps (default everywhere: {DECODING})",
-    )
-
-
-def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The values of `add_settings_arguments`, by the names that `PosePredictor` has for them."""
-    return {
-        "flip_test": FLIP_TEST if arguments.flip_test is None else arguments.flip_test,
-        "decoding": arguments.decoding or DECODING,
-    }

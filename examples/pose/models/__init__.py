@@ -5,30 +5,38 @@
 Every network takes images `[N, image_size, image_size, 3]`, values 0 to 255, and puts out float32
 heatmap logits `[N, image_size/2, image_size/2, num_joints]`. Some put out several, the best last:
 all are trained, and `inference_model` keeps the last only.
+
+This file imports Keras inside functions only, because the commands list the names here before they
+import anything heavy (see `examples.pose.cli`).
 """
 
+from __future__ import annotations
+
+import importlib
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
-from examples.pose.models.blocks import CONTEXTS, Context
-from examples.pose.models.full_resolution import full_resolution
-from examples.pose.models.hourglass import hourglass
-from examples.pose.models.light import light
-from examples.pose.models.u_net import u_net
-
-MODELS: dict[str, Callable[..., keras.Model]] = {
-    "light": light,
-    "u_net": u_net,
-    "full_resolution": full_resolution,
-    "hourglass": hourglass,
-}
+NAMES = ("light", "u_net", "full_resolution", "hourglass")
 DEFAULT = "u_net"
+CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
+BOX_CONTEXTS = ("box", "pure_box")
 CONTEXT_ARGUMENTS = ("boxes", "kernel_size", "box_options")
+DECODINGS = ("peak", "quarter", "dark")
 
-__all__ = ["CONTEXTS", "DEFAULT", "MODELS", "arguments_of", "build", "inference_model"]
+
+def _network(name: str) -> Callable[..., keras.Model]:
+    """The function that builds a network; it has the name of its module.
+
+    Raises:
+        ValueError: There is no such network.
+    """
+    if name not in NAMES:
+        raise ValueError(f"`name` must be one of {NAMES}, got {name!r}.")
+    return getattr(importlib.import_module(f"{__name__}.{name}"), name)
 
 
 def arguments_of(name: str) -> dict[str, Any]:
@@ -37,11 +45,11 @@ def arguments_of(name: str) -> dict[str, Any]:
     Raises:
         ValueError: There is no such network.
     """
-    if name not in MODELS:
-        raise ValueError(f"`name` must be one of {tuple(MODELS)}, got {name!r}.")
+    from examples.pose.models.blocks import Context
+
     own = {
         parameter.name: parameter.default
-        for parameter in inspect.signature(MODELS[name]).parameters.values()
+        for parameter in inspect.signature(_network(name)).parameters.values()
         if parameter.name != "context"
     }
     shared = Context()
@@ -56,10 +64,10 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
     """Builds a pose network.
 
     Args:
-        name: One of `MODELS`.
+        name: One of `NAMES`.
         **arguments: Any of `arguments_of(name)`; None stands for the network's own default.
             `context` is one of `CONTEXTS`, `boxes`, `kernel_size` and `box_options` are those of
-            `examples.pose.models.blocks.Context`, and the function in `MODELS` describes the rest.
+            `examples.pose.models.blocks.Context`; the network's function describes the rest.
 
     Returns:
         A model from images to heatmap logits, with one output or several.
@@ -68,6 +76,8 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
         ValueError: There is no such network, it does not take one of the arguments, or one is out
             of its range.
     """
+    from examples.pose.models.blocks import Context
+
     known = arguments_of(name)
     given = {key: value for key, value in arguments.items() if value is not None}
     unknown = [key for key in given if key not in known]
@@ -79,9 +89,11 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
         given.pop("context", known["context"]),
         **{key: given.pop(key) for key in CONTEXT_ARGUMENTS if key in given},
     )
-    return MODELS[name](context, **given)
+    return _network(name)(context, **given)
 
 
 def inference_model(model: keras.Model) -> keras.Model:
     """The same network, sharing its weights, with its last output only."""
+    import keras
+
     return keras.Model(model.inputs[0], model.outputs[-1], name=model.name)

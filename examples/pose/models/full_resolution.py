@@ -1,8 +1,7 @@
-"""No downsampling: after the stem every block sees the same plane, and only filters see far.
+"""No downsampling after the stem: only the filters give the network its context.
 
-In the spirit of Zhang, Halber and Rusinkiewicz (arXiv 1906.11367), whose fully convolutional
-networks take their context from boxes. What such a network cannot see through its filters it cannot
-know, so that it tells the most about them.
+Follows Zhang, Halber and Rusinkiewicz (arXiv 1906.11367), whose fully convolutional networks take
+their context from boxes. Of all networks here, this one depends most on its filters.
 """
 
 import keras
@@ -22,12 +21,12 @@ def full_resolution(
     """Builds a stack of blocks on one plane.
 
     Args:
-        context: What the blocks filter with.
+        context: The filters of the blocks.
         num_joints: Number of heatmaps.
         image_size: Side of the images in pixels, a multiple of `stride`.
         width: Channels.
         depth: Number of blocks.
-        stride: Image pixels per pixel of the plane, 2 or 4: what the stem takes away.
+        stride: Image pixels per pixel of the plane after the stem, 2 or 4.
 
     Returns:
         A model from images `[N, image_size, image_size, 3]` to float32 heatmap logits

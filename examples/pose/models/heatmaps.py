@@ -1,11 +1,11 @@
-"""Heatmaps: what a pose network puts out, its loss, and how joints are read from it.
+"""Heatmaps, the output of a pose network: their loss, and how joints are read from them.
 
-A network that sees images `[N, S, S, 3]` puts out logits `[N, S/2, S/2, J]`. The softmax over the
-cells of one map is the probability of finding that joint in each cell. Cell `(i, j)` is centred on
-image pixel `(x, y) = (2*j + 0.5, 2*i + 0.5)`, where pixel (0, 0) is the centre of the top left one.
+A network maps images `[N, S, S, 3]` to logits `[N, S/2, S/2, J]`. The softmax over the cells of one
+map is the probability that the joint is in each cell. Cell `(i, j)` is centred on image pixel
+`(x, y) = (2*j + 0.5, 2*i + 0.5)`; (0, 0) is the centre of the top left pixel.
 
-All but the loss, which trains under every backend of Keras, is made of stock TensorFlow operations
-and works in graphs and in SavedModels. It takes logits of other backends as NumPy arrays.
+The loss runs on every Keras backend. Everything else is TensorFlow operations, which also run in
+SavedModels; logits of other backends are passed as NumPy arrays.
 """
 
 import math
@@ -16,12 +16,13 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from examples.pose.models import DECODINGS
+
 STRIDE = 2  # Image pixels per heatmap cell.
 SCORE_RADIUS = 4  # A joint's score is the probability within this many cells of its peak.
-SIGMA = 1.5  # The standard deviation of the targets in cells, unless another is given.
-DARK_SIGMA = SIGMA  # Of the smoothing that the decoding "dark" begins with.
-DARK_BORDER = 2  # Cells; up to this far from the border "dark" does not smooth.
-DECODINGS = ("peak", "quarter", "dark")
+SIGMA = 1.5  # Default standard deviation of the targets, in cells.
+DARK_SIGMA = SIGMA  # Standard deviation of the smoothing in the decoding "dark", in cells.
+DARK_BORDER = 2  # Within this many cells of the border, "dark" does not smooth.
 
 
 def to_cells(pixels):
@@ -38,9 +39,9 @@ def gaussian(centres, length, sigma: float):
     """A sampled Gaussian along one axis that sums to one.
 
     Args:
-        centres: Where it peaks, in cells, of any shape.
+        centres: Places of the peak in cells, of any shape.
         length: Number of cells.
-        sigma: Its standard deviation in cells.
+        sigma: Standard deviation in cells.
 
     Returns:
         `centres.shape + [length]`.
@@ -52,11 +53,11 @@ def gaussian(centres, length, sigma: float):
 def gaussian_heatmaps(
     joints: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, sigma: float = SIGMA
 ) -> tf.Tensor:
-    """The probability maps a perfect network would put out.
+    """The target heatmaps: one Gaussian for each joint.
 
     Args:
-        joints: `[N, J, 3]`: x and y in image pixels, and a weight that scales the whole map: 1 for
-            a joint to be learned, 0 for one to be ignored.
+        joints: `[N, J, 3]`: x and y in image pixels, and a weight that scales the map: 1 for a
+            labelled joint, 0 for a joint to ignore.
         height: Rows of the maps.
         width: Columns of the maps.
         sigma: Standard deviation in cells.
@@ -73,8 +74,8 @@ def gaussian_heatmaps(
 class HeatmapCrossEntropy(keras.losses.Loss):
     """Cross-entropy between Gaussian heatmaps and the softmax over each map's cells.
 
-    Unlike the mean squared error, whose all-zero solution holds training up for long, it makes the
-    cells of a map compete. Joints of weight 0 add nothing. The mean is over the joints that count.
+    The cells of a map compete, which the mean squared error lacks: there, all-zero maps are a
+    solution that delays training. The loss is the mean over the joints with weight 1.
 
     Call arguments:
         y_true: `[N, J, 3]`: x and y in image pixels, and the joint's weight, 0 or 1.
@@ -95,7 +96,7 @@ class HeatmapCrossEntropy(keras.losses.Loss):
         weights = y_true[..., 2]
         x = gaussian(to_cells(y_true[..., 0]), width, self.sigma)
         y = gaussian(to_cells(y_true[..., 1]), height, self.sigma)
-        # The targets are separable: their maps need not be made.
+        # The targets are separable, so their full maps are never computed.
         rows = ops.einsum("njh,nhjw->njw", y, ops.transpose(y_pred, (0, 1, 3, 2)))
         expected = ops.sum(rows * x, axis=-1)
         losses = ops.logsumexp(y_pred, axis=(1, 2)) - expected
@@ -112,18 +113,18 @@ def decode(logits: tf.Tensor, decoding: str = "quarter") -> tuple[tf.Tensor, tf.
 
     Args:
         logits: `[N, H, W, J]`.
-        decoding: How a peak's place is refined to less than a cell. `"peak"`: not at all.
-            `"quarter"`: a quarter cell towards the larger neighbour, along each axis. `"dark"`: to
-            the top of the Gaussian that the probabilities around the peak follow (Zhang et al.,
-            Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020).
+        decoding: How the peak is refined within its cell. `"peak"`: not at all. `"quarter"`: a
+            quarter cell towards the larger neighbour, along each axis. `"dark"`: to the maximum of
+            a Gaussian fitted to the probabilities around the peak (Zhang et al., Distribution-Aware
+            Coordinate Representation for Human Pose Estimation, CVPR 2020).
 
     Returns:
-        joints: `[N, J, 2]`, the peaks' (x, y) in pixels of the network's input image.
+        joints: `[N, J, 2]`, (x, y) of the peaks in pixels of the network's input image.
         scores: `[N, J]`, the probability within `SCORE_RADIUS` cells of the peak, from 0 to 1. It
-            is 0 for maps that define no probability, those with NaN or infinity, and never else.
+            is exactly 0 only for maps with NaN or infinity, which define no probability.
 
     Raises:
-        ValueError: If there is no such decoding.
+        ValueError: There is no such decoding.
     """
     if decoding not in DECODINGS:
         raise ValueError(f"`decoding` must be one of {DECODINGS}, got {decoding!r}.")
@@ -154,7 +155,7 @@ def decode(logits: tf.Tensor, decoding: str = "quarter") -> tuple[tf.Tensor, tf.
 
 
 def _neighbour(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor, dy: int, dx: int) -> tf.Tensor:
-    """The values `[N, J]` of maps `[N, J, H, W]` beside a cell; beyond the border the border's."""
+    """Values `[N, J]` of maps `[N, J, H, W]` at an offset from a cell, clamped to the border."""
     shape = tf.shape(maps)
     height, width = shape[2], shape[3]
     i, j = tf.clip_by_value(row + dy, 0, height - 1), tf.clip_by_value(column + dx, 0, width - 1)
@@ -165,11 +166,11 @@ def _neighbour(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor, dy: int, dx: 
 def _quarter_offset(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     """A quarter cell (x, y), `[N, J, 2]`, towards the larger neighbour along each axis.
 
-    Zero along an axis where the peak is at the border and has one neighbour only.
+    Zero along an axis if the peak is at the border, where it has only one neighbour.
     """
 
     def sign(dy, dx):
-        # Not by a difference: that of two infinities is NaN.
+        # Comparisons, because the difference of two infinities is NaN.
         ahead = _neighbour(maps, row, column, dy, dx)
         behind = _neighbour(maps, row, column, -dy, -dx)
         return tf.cast(ahead > behind, tf.float32) - tf.cast(behind > ahead, tf.float32)
@@ -190,11 +191,11 @@ def _has_both_neighbours(
 def _dark_offset(log_probability: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     """One Newton step (x, y), `[N, J, 2]`, from the peak to the top of the smoothed log heatmap.
 
-    The logarithm of a Gaussian is a parabola, whose top one step finds exactly. Smoothing by a
-    Gaussian as wide as the one that the network was trained for leaves it a Gaussian, and removes
-    the small peaks that a network adds. Within `DARK_BORDER` cells of the border the map is not
-    smoothed: the zeros beyond the border would push the top inwards, by up to a cell. Along an axis
-    where the peak is at the border, and where the map is no hill, the peak is not moved.
+    The logarithm of a Gaussian is a parabola, so one step finds its top exactly. Smoothing with a
+    Gaussian as wide as the targets keeps the map a Gaussian and removes small side peaks. Within
+    `DARK_BORDER` cells of the border the map is not smoothed, because the zeros beyond the border
+    would push the top inwards by up to a cell. The peak does not move along an axis where it is at
+    the border, or where the map is not concave.
     """
     smooth = tf.math.log(tf.maximum(_blur(tf.exp(log_probability), DARK_SIGMA), 1e-30))
     shape = tf.shape(log_probability)

@@ -1,9 +1,9 @@
-"""A small network for processors: everything at a quarter of the image's resolution.
+"""A small network for CPUs: all blocks work at a quarter of the image's resolution.
 
-Two strided convolutions are all that is taken away; then each block mixes the channels and looks
-around once more, near with a 3x3 kernel and far with boxes, which may see the whole plane from the
-first block on. Where `stages` is more than one the blocks are cut into as many groups, each of
-which guesses the joints, is trained to, and lets the next one see the guess.
+After two strided convolutions, each block filters every channel with a 3x3 kernel and with boxes,
+which may cover the whole plane from the first block on, and mixes the channels. With several
+`stages` the blocks form as many groups. Each group predicts the joints with a loss of its own, and
+the next group sees its prediction.
 """
 
 import keras
@@ -27,12 +27,12 @@ def light(
     """Builds a light network.
 
     Args:
-        context: What the blocks filter with.
+        context: The filters of the blocks.
         num_joints: Number of heatmaps.
         image_size: Side of the images in pixels, a multiple of 4.
         width: Channels.
         depth: Number of blocks, a multiple of `stages`.
-        stages: Number of guesses.
+        stages: Number of predictions.
 
     Returns:
         A model from images `[N, image_size, image_size, 3]` to float32 heatmap logits

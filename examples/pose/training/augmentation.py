@@ -1,6 +1,6 @@
-"""Random augmentation: turn, scale, shift and mirror, and vary the colours.
+"""Random augmentation: rotation, scale, shift, mirroring and colours.
 
-See `images.geometry` for points and affines.
+`images.geometry` defines points and affines.
 """
 
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ import tensorflow as tf
 
 from examples.pose.images.geometry import GREY, invert_affine, transform_points
 
-# How far training images are varied.
-ROTATION = 35.0  # Degrees, either way.
-SCALE = 1.35  # Up to so many times larger or smaller.
-SHIFT = 0.08  # Of the image's side, either way.
-GAIN = 0.3  # Colour and contrast, up to so many parts stronger or weaker.
-BRIGHTNESS = 25.0  # Of 255, either way.
+# Limits of the augmentation.
+ROTATION = 35.0  # Degrees, in either direction.
+SCALE = 1.35  # Largest factor, up or down.
+SHIFT = 0.08  # Fraction of the image's side, in either direction.
+GAIN = 0.3  # Contrast and tint: factors from 1 / 1.3 to 1.3.
+BRIGHTNESS = 25.0  # Of 255, in either direction.
 
 
 def random_affines(count: int, seed: tf.Tensor, from_size: int, to_size: int) -> tf.Tensor:
     """Draws affines that mirror, turn, scale and shift squares, and map them to another size.
 
     Args:
-        count: How many.
+        count: Number of affines.
         seed: `[2]`, determines the result.
-        from_size: Side of the squares that are mapped, in pixels.
-        to_size: Side of the squares they are mapped to.
+        from_size: Side of the source squares in pixels.
+        to_size: Side of the target squares in pixels.
 
     Returns:
         float32 `[count, 2, 3]`. A negative determinant means that the affine mirrors.

@@ -1,7 +1,7 @@
 """Batches for training and for measuring.
 
-The training batches are a function of the seed and the number of the step, and of nothing else, so
-that a resumed run sees what an uninterrupted one would have seen.
+A training batch depends on the seed and the step number alone, so that a resumed run sees the same
+batches as an uninterrupted one.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from examples.pose.training.augmentation import (
     warp_targets,
 )
 
-# Photographs are held a little larger than the network sees them, so that the augmentation, which
-# resamples them, does not blur them.
+# Photographs are held larger than the network's images by this factor, so that resampling in the
+# augmentation does not blur them.
 CANVAS_SCALE = 1.25
 
 
@@ -58,9 +58,9 @@ def training_batches(
         batch_size: Images in a batch.
         steps: The numbers of the steps to make batches for.
         seed: Determines order and augmentation.
-        parts: Which parts of every batch to make, one after the other. The parts of a batch
-            together are the batch, however many they are.
-        num_parts: Into how many equal parts each batch is cut.
+        parts: Which parts of every batch to make, one after the other. All parts of a batch
+            together are the batch, whatever their number.
+        num_parts: The number of equal parts that a batch is divided into.
 
     Returns:
         For each step and each part (images float32 `[n, image_size, image_size, 3]`, targets
@@ -85,7 +85,7 @@ def training_batches(
         )
         geometry_seed = tf.stack([run_seed, 2 * step])
         colour_seed = tf.stack([run_seed, 2 * step + 1])
-        # Drawn for the whole batch, so that a part's share does not depend on how it is cut.
+        # Drawn for the whole batch, so that the result does not depend on the number of parts.
         affines = random_affines(batch_size, geometry_seed, photographs.size, image_size)
         affines = tf.gather(affines, mine)
         colours = tf.gather(colour_draws(batch_size, colour_seed), mine)
@@ -102,13 +102,13 @@ def training_batches(
 
 
 def _take(array: np.ndarray, index: tf.Tensor) -> tf.Tensor:
-    """Rows of an array that stays where it is: TensorFlow would make copies of a constant."""
+    """Rows of a NumPy array. A `tf.constant` of it would copy the array."""
     rows = tf.numpy_function(lambda i: array[i], [index], array.dtype, stateful=False)
     return tf.ensure_shape(rows, (*index.shape, *array.shape[1:]))
 
 
 def plain_batches(photographs: Photographs, batch_size: int) -> tf.data.Dataset:
-    """The photographs as they are, in order, as batches like those of `training_batches`."""
+    """The photographs in order and without augmentation, as batches like `training_batches`."""
     arrays = (photographs.images, photographs.targets)
     batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
     return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))

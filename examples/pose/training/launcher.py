@@ -1,4 +1,4 @@
-"""Worker processes of a training on this machine, started again should one die."""
+"""Worker processes of a training on this machine, restarted if one dies."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.2
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
+    """Free ports of this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -38,7 +38,7 @@ def start_workers(count: int, command: Sequence[str]) -> list[subprocess.Popen]:
 
 @contextlib.contextmanager
 def running(count: int, command: Sequence[str]) -> Iterator[list[subprocess.Popen]]:
-    """Workers that end with the body, however that ends."""
+    """Starts workers, and stops them when the body ends for any reason."""
     with child_processes.stopped_at_end():
         yield start_workers(count, command)
 
@@ -59,13 +59,13 @@ def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: i
     """Runs a training in several processes until it is finished.
 
     Args:
-        run: Its folder.
+        run: The run folder.
         workers: Number of processes.
-        command: What each of them runs.
-        max_restarts: How often in a row it is started again without a new checkpoint.
+        command: The command line of each process.
+        max_restarts: How many restarts in a row are made without a new checkpoint.
 
     Returns:
-        An exit status: 0, or that of the worker that failed first, last.
+        An exit status: 0, or that of the first worker to fail in the last attempt.
     """
     restarts = 0
     while True:
@@ -82,7 +82,7 @@ def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: i
         progress = _checkpoint(run) != before
         restarts = 0 if progress else restarts + 1
         how = f"was ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
-        # A worker that refuses its arguments would refuse them again.
+        # A worker that fails without progress, for instance on its arguments, would fail again.
         hopeless = code > 0 and not progress
         if hopeless or restarts > max_restarts:
             print(f"Worker {index} {how}; not started again.", file=sys.stderr)
@@ -91,5 +91,5 @@ def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: i
 
 
 def _checkpoint(run: RunFolder) -> int | None:
-    """Something that differs between one checkpoint and the next."""
+    """A value that changes with each checkpoint; None before the first."""
     return run.state_path.stat().st_mtime_ns if run.state_path.exists() else None

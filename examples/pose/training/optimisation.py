@@ -5,10 +5,11 @@ import math
 
 import keras
 
+from examples.pose.training import PRECISIONS
+
 WARMUP_STEPS = 100
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# Weight decay pulls box edges together until nothing is left of a box, and means nothing to what
-# only shifts or scales a channel. A pattern is searched for in a weight's name.
+# Weights whose path contains one of these do not decay. Decay would shrink boxes to nothing, and
+# shifts and scales of channels gain nothing from it.
 UNDECAYED = ("boxes", "gamma", "beta", "bias")
 
 
@@ -17,15 +18,16 @@ class Optimisation:
     """How a network is trained.
 
     Attributes:
-        steps: The length of the whole training.
-        learning_rate: The highest rate; it rises for a little and then falls as a cosine.
-        weight_decay: The part of each kernel that a step takes away, at a learning rate of 1.
-            Boxes, biases and normalisations do not decay.
-        clip_norm: The largest norm of the gradient of all weights together; 0: any.
-        ema: The momentum of the running average of all weights, which is what is evaluated and
-            saved; 0: the weights as they are.
+        steps: The number of steps of the whole training.
+        learning_rate: The highest learning rate, reached after a short linear warm-up; a cosine
+            decay follows.
+        weight_decay: Decay of kernels as of `keras.optimizers.AdamW`. Boxes, biases and
+            normalisations do not decay.
+        clip_norm: Limit for the global norm of the gradient; 0 means none.
+        ema: Momentum of the running average of the weights, which is then evaluated and saved; 0
+            means no average.
         precision: One of `PRECISIONS`, the Keras dtype policy. Weights, boxes, heatmaps and the
-            loss are float32 in all.
+            loss are float32 under each.
 
     Raises:
         ValueError: An attribute is out of its range.
@@ -66,7 +68,7 @@ class Optimisation:
         )
 
     def optimizer(self, variables: list[keras.Variable]) -> keras.optimizers.Optimizer:
-        """An optimizer built on these weights. Clipping is not its part but the training step's."""
+        """An optimizer built on `variables`. It does not clip gradients: the training step does."""
         optimizer = keras.optimizers.AdamW(
             self.schedule,
             weight_decay=self.weight_decay,

@@ -1,4 +1,4 @@
-"""Makes several training runs side by side, each on its share of the processors."""
+"""Trains several runs at a time, each on its share of the processors."""
 
 import concurrent.futures
 import os
@@ -8,19 +8,16 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import rich.console
-import rich.progress
-
-from examples.pose.cli import child_processes
+from examples.pose.cli import child_processes, progress
 from examples.pose.training.run_folder import RunFolderError
 from examples.pose.training.studies import Run
 
 
 def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
-    """Makes the runs, `jobs` at a time, each on its share of the processors.
+    """Trains the runs, `jobs` at a time, each on its share of the processors.
 
     Raises:
-        RunFolderError: Runs failed; the message names them, and what the first one printed last.
+        RunFolderError: Runs failed. The message names them and quotes the end of the first log.
     """
     processors = sorted(os.sched_getaffinity(0))
     shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
@@ -36,23 +33,20 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
             if ends.is_set():
                 return None
             training = _start_run(run.command(common), log, share)
-            if ends.is_set():  # It was started while the others were stopped.
+            if ends.is_set():  # A signal arrived meanwhile.
                 training.kill()
             return None if training.wait() == 0 else log.read_text(encoding="utf-8")[-2000:]
         finally:
             shares.put(share)
 
-    console = rich.console.Console()
     failures = {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         made = zip(runs, pool.map(make, runs), strict=True)
         try:
-            for run, failure in rich.progress.track(
-                made, "training", total=len(runs), console=console, disable=not console.is_terminal
-            ):
+            for run, failure in progress.track(made, "training, runs", total=len(runs)):
                 if failure is not None:
                     failures[str(run.folder)] = failure
-        except BaseException:  # a signal: trainings do not go on by themselves
+        except BaseException:  # A signal: stop the trainings too.
             ends.set()
             child_processes.stop_all()
             raise
@@ -64,10 +58,10 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
 
 
 def _start_run(command: Sequence[str], log: Path, processors: set[int]) -> subprocess.Popen:
-    """Trains in a process of its own, which prints to a file."""
+    """Starts a training process that prints to a log file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
         process = child_processes.start(command, stdout=output, stderr=subprocess.STDOUT)
-    # Long before TensorFlow counts them.
+    # TensorFlow counts its processors later, when it is imported.
     os.sched_setaffinity(process.pid, processors)
     return process

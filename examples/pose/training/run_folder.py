@@ -5,15 +5,15 @@
         model.keras     the network as of the last finished epoch, ready for use
         state.npz       weights, optimiser and step as of the last finished epoch, for resuming
         logs/           TensorBoard curves
-        metrics.json    the result; its presence says that the run is finished
-        boxes.gif       the boxes while they were trained (`train --log_boxes`)
+        metrics.json    the result; it exists when the run is finished
+        boxes.gif       the boxes during training (`train --log_boxes`)
         understanding/  pictures of what was learned (`examples.pose.understand`)
-        evaluation-*.json    what `examples.pose.evaluate` measured later, and its pictures, *.png
+        evaluation-*    results and pictures of `examples.pose.evaluate`
 
-Every file is written under a temporary name, `.partial-NAME`, and renamed when complete, so that a
-process killed at any moment leaves either the old file or the new one, never half of one. The files
-of an epoch are written in the order config.json, logs/, state.npz, model.keras: until there is a
-state, no epoch is finished, and the folder belongs to whatever arguments come next.
+Every file is written under a temporary name, `.partial-NAME`, and renamed when it is complete. A
+process that is killed leaves either the old file or the new one, never half of one. The files of an
+epoch are written in the order config.json, logs/, state.npz, model.keras. Until state.npz exists,
+no epoch is finished, and the next command may have other arguments.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ import keras
 import numpy as np
 
 from examples.pose.cli.errors import UserError, describe
-from examples.pose.files.atomic_write import partial_path, whole_file, write_json
+from examples.pose.files.atomic_write import atomic_write, partial_path, write_json
 from examples.pose.files.file_lock import lock
 
-# Written by `train` alone, which holds the folder's lock.
+# Only `train`, which holds the folder's lock, writes these.
 TRAINED_FILES = ("config.json", "model.keras", "state.npz", "metrics.json", "boxes.gif")
 
 
@@ -79,10 +79,10 @@ class RunFolder:
 
     @property
     def dataset(self) -> str:
-        """The data set that the run is measured on: the first that it was trained on.
+        """The data set that the run is measured on, which is the first that it was trained on.
 
         Raises:
-            RunFolderError: The configuration does not name it.
+            RunFolderError: config.json does not name a data set.
         """
         name = self.config.get("dataset")
         if not isinstance(name, str):
@@ -105,14 +105,14 @@ class RunFolder:
 
     @property
     def has_finished_epoch(self) -> bool:
-        """Whether there is something of a training that another one must not replace."""
+        """Whether the folder holds results that another training must not replace."""
         return any(p.exists() for p in (self.state_path, self.model_path, self.metrics_path))
 
     def curve(self, name: str) -> dict[int, float]:
-        """One of the curves that `train` wrote for TensorBoard: values by step.
+        """A curve that `train` wrote for TensorBoard, as values by step.
 
         Raises:
-            RunFolderError: There is none.
+            RunFolderError: There is no such curve.
         """
         from tensorboard.backend.event_processing import event_accumulator
         from tensorboard.util import tensor_util
@@ -138,16 +138,16 @@ class RunFolder:
         free: Sequence[str] = (),
         defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        """Checks that the folder holds no run, or one of this configuration.
+        """Checks that the folder holds no run, or a run with this configuration.
 
         Args:
             config: Everything that determines the run, as JSON values.
             free: Names of entries that may differ.
-            defaults: Values of entries that an older version did not write.
+            defaults: Values of entries that older versions did not write.
 
         Raises:
-            RunFolderError: The folder holds a run with another configuration, or files of
-                these names that are not of a run.
+            RunFolderError: The folder holds a run with another configuration, or a config.json
+                that `train` did not write.
         """
         if not self.has_finished_epoch and not self.config_path.exists():
             return
@@ -171,19 +171,20 @@ class RunFolder:
             )
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Writes what determines the run, where that has changed or was not written yet."""
+        """Writes config.json if it is missing or has changed."""
         if not self.config_path.exists() or self.config != json.loads(json.dumps(config)):
             write_json(self.config_path, config)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder for this process; the lock ends with the process, however it ends.
+        """Locks the folder for this process. The lock ends with the process, even if it is killed.
 
-        Removes, before and after the body, what an interrupted training left half-written. Where
-        no epoch was finished, nothing of the body is left, nor a folder that was made for it.
+        Half-written files of an interrupted training are removed before and after the body. If no
+        epoch was finished, the files of the body are removed as well, and folders that were made
+        for them.
 
         Raises:
-            RunFolderError: Another process holds it.
+            RunFolderError: Another process has locked the folder.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         before = {self.config_path} & set(self.path.glob("*")) | set(self._event_files())
@@ -219,15 +220,15 @@ class RunFolder:
                 folder.rmdir()
 
     def save_model(self, model: keras.Model) -> None:
-        """Writes the architecture and weights of a functional model that is not compiled."""
-        with whole_file(self.model_path) as temporary:
+        """Writes model.keras: the architecture and weights of a functional model, not compiled."""
+        with atomic_write(self.model_path) as temporary:
             model.save(temporary)
 
     def load_model(self) -> keras.Model:
         """Returns the model as of the last finished epoch, not compiled.
 
         Raises:
-            RunFolderError: No epoch has been finished yet, there is no run, or the file is damaged.
+            RunFolderError: There is no run, no epoch is finished yet, or the file is damaged.
         """
         if not self.model_path.exists():
             raise RunFolderError(
@@ -238,7 +239,7 @@ class RunFolder:
             model = keras.models.load_model(self.model_path, compile=False)
         except MemoryError:
             raise
-        # Keras meets damaged files with many kinds of error.
+        # Keras raises many kinds of exceptions for damaged files.
         except Exception as error:
             raise RunFolderError(
                 f"{self.model_path} cannot be loaded, it is damaged or of another version: "
@@ -249,7 +250,7 @@ class RunFolder:
         return model
 
     def _check_fits(self, model: keras.Model) -> None:
-        """Raises a `RunFolderError` if the configuration is not that of the model."""
+        """Raises a `RunFolderError` if config.json does not belong to the model."""
         size, joints = self.config["image_size"], len(self.config["skeleton"]["joint_names"])
         taken, found = model.inputs[0].shape[1:3], model.outputs[-1].shape[-1]
         if taken not in ((size, size), (None, None)) or found != joints:
@@ -260,15 +261,15 @@ class RunFolder:
             )
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Writes the arrays that a training resumes from."""
-        with whole_file(self.state_path) as temporary, open(temporary, "wb") as file:
-            # A name with slashes or blanks is no name of an argument.
+        """Writes state.npz: the arrays that a training resumes from."""
+        with atomic_write(self.state_path) as temporary, open(temporary, "wb") as file:
+            # `np.savez` takes names as keyword arguments; these contain slashes and blanks.
             names = json.dumps(list(state))
             arrays = {f"array{i}": value for i, value in enumerate(state.values())}
             np.savez(file, names=names, **arrays)
 
     def load_state(self) -> dict[str, np.ndarray] | None:
-        """Reads what `save_state` wrote, or None where there is nothing yet.
+        """Reads the arrays of `save_state`; None if no epoch is finished.
 
         Raises:
             RunFolderError: The file is damaged.
@@ -279,7 +280,7 @@ class RunFolder:
             with np.load(self.state_path) as file:
                 names = json.loads(str(file["names"]))
                 return {name: file[f"array{i}"] for i, name in enumerate(names)}
-        # NumPy and zipfile meet damaged files with many kinds of error.
+        # NumPy and zipfile raise many kinds of exceptions for damaged files.
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunFolderError(
                 f"{self.state_path} cannot be read: {_first_line(error)}. Restore it from a copy, "
@@ -300,7 +301,7 @@ def _exclusive_file(path: pathlib.Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
                 error.filename = str(path)
                 raise
-            # The process that held it before may have removed it after we opened it.
+            # The previous holder may have removed the file after this process opened it.
             if not path.exists() or not os.path.samestat(os.fstat(handle.fileno()), path.stat()):
                 continue
             try:

@@ -7,26 +7,26 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from examples.pose.models.blocks import BOX_CONTEXTS
+from examples.pose.models import BOX_CONTEXTS
 
 TRAIN = (sys.executable, "-m", "examples.pose.train")
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One row of a table: a name, and the arguments of `train` that it stands for."""
+    """One row of a study: a name and the arguments of `train` that it adds."""
 
     name: str
     arguments: tuple[str, ...] = ()
 
     @property
     def folder_name(self) -> str:
-        """The name as part of a folder's."""
+        """The name in a form for folder names."""
         return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
 
     @property
     def has_boxes(self) -> bool:
-        """Whether its network is one of boxes, as it is unless told otherwise."""
+        """Whether the network has boxes, which is the default."""
         given = dict(zip(self.arguments, self.arguments[1:], strict=False))
         return given.get("--context", BOX_CONTEXTS[0]) in BOX_CONTEXTS
 
@@ -43,12 +43,12 @@ def _random_boxes(**options) -> dict:
     return {"class_name": "tf_boxconv>RandomBoxes", "config": options}
 
 
-# Side of the planes of `light` on images of 128 pixels, which some settings are made for.
+# Side of the planes of `light` on images of 128 pixels, for which some settings are designed.
 PLANE = 32
 
 
 def _boxes_in_units_of(pixels: int) -> tuple[str, ...]:
-    """A unit of the stored weights is `max_size`; at first boxes are as large as ever."""
+    """Sets `max_size`, the unit of the stored weights; the initial boxes stay the same."""
     return _boxes_with(max_size=pixels, boxes_initializer=_random_boxes(max_size=PLANE))
 
 
@@ -56,7 +56,7 @@ def _blocks(depth: int, width: int, *arguments: str) -> tuple[str, ...]:
     return "--depth", str(depth), "--width", str(width), *arguments
 
 
-# The first of each study but "blocks": what all others differ from in one thing.
+# The reference setting of each study except "blocks". All others differ from it in one thing.
 DEFAULT = Setting("boxes")
 STUDIES: dict[str, tuple[Setting, ...]] = {
     "context": (
@@ -69,7 +69,7 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("dense 3x3", _wide("dense", 3)),
         Setting("boxes alone", ("--context", "pure_box")),
     ),
-    # Pairs of `light`. The kernels have no fewer parameters and multiply-adds than the boxes.
+    # Pairs of `light`. The kernels have at least as many parameters and multiply-adds as the boxes.
     "blocks": (
         Setting("2 blocks, boxes", _blocks(2, 160, "--context", "box", "--boxes", "2")),
         Setting("2 blocks, depthwise 7x7", _blocks(2, 184, "--context", "depthwise")),
@@ -115,13 +115,13 @@ class Run:
     folder: Path
 
     def command(self, common: Sequence[str]) -> list[str]:
-        """What trains it."""
+        """The command line that trains it."""
         own = ("--run", str(self.folder), "--seed", str(self.seed))
         return [*TRAIN, *common, *own, *self.setting.arguments]
 
 
 def runs_of(studies: Iterable[str], seeds: int, folder: Path) -> list[Run]:
-    """The runs of some studies, those of one seed after those of another; none of them twice."""
+    """The runs of some studies without duplicates, ordered by seed."""
     settings = dict.fromkeys(setting for name in studies for setting in STUDIES[name])
     return [
         Run(setting, seed, folder / setting.folder_name / f"seed{seed}")

@@ -1,4 +1,4 @@
-"""Trains one run: from its last finished epoch, or from the start, to its measured end."""
+"""Trains one run, from its last finished epoch or from the start, and measures the result."""
 
 import contextlib
 import sys
@@ -13,13 +13,14 @@ import tensorflow as tf
 from examples.pose import datasets
 from examples.pose.cli import interruption
 from examples.pose.cli.errors import UserError, as_user_error, describe
-from examples.pose.datasets import in_memory
+from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import accuracy
 from examples.pose.files.atomic_write import write_json
-from examples.pose.models.blocks import BOX_CONTEXTS, Context
-from examples.pose.training import input_pipeline, training_arguments
+from examples.pose.models import BOX_CONTEXTS
+from examples.pose.models.blocks import Context
+from examples.pose.training import configuration, input_pipeline, training_arguments
 from examples.pose.training.curves import CurveWriter
 from examples.pose.training.distribution import Workers, make_workers
 from examples.pose.training.run_folder import RunFolder
@@ -35,7 +36,7 @@ def read_training_photographs(
     prepared_dir: str | None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the training splits of data sets, letterboxed to one size, with the first one's joints.
+    """Reads the training splits of data sets, letterboxed, with the joints of the first.
 
     Raises:
         UserError: A data set is missing or broken, or has none of the joints of the first.
@@ -46,8 +47,8 @@ def read_training_photographs(
             dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
         target = target or skeleton
         with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
-            dataset = datasets.with_joints(dataset, skeleton, target)
-        # What they say more of people differs from one to the other.
+            dataset = joint_mapping.with_joints(dataset, skeleton, target)
+        # Other features of a person differ from one data set to the next.
         dataset = dataset.map(lambda e: {key: e[key] for key in ("image", "joints", "visibility")})
         joined = dataset if joined is None else joined.concatenate(dataset)
     title = f"reading {'+'.join(names)} train"
@@ -55,11 +56,11 @@ def read_training_photographs(
 
 
 def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
-    """A trainer of the network that a run's arguments describe, with its first weights."""
+    """Returns a trainer of the network that a configuration describes, with initial weights."""
     keras.utils.set_random_seed(config["seed"])
     return Trainer(
-        lambda: training_arguments.build_model(config, num_joints),
-        training_arguments.optimisation(config),
+        lambda: configuration.build_model(config, num_joints),
+        configuration.optimisation(config),
         workers,
     )
 
@@ -76,13 +77,14 @@ def fit(
     """Trains from the last finished epoch of the run, or from the start, to the last epoch.
 
     Args:
-        run: Where the run is saved.
+        run: The run folder.
         config: The arguments of the run.
-        train_photographs: What to train on.
-        test_photographs: What to measure on after each epoch, letterboxed to the image size.
+        train_photographs: The photographs to train on.
+        test_photographs: The photographs to measure on after each epoch, letterboxed to the image
+            size.
         skeleton: The joints.
-        workers: Where to train. The chief alone measures, writes and prints.
-        description: What to write as config.json.
+        workers: The devices to train on. Only the chief measures, writes and prints.
+        description: The content of config.json.
 
     Returns:
         The trained model, ready for use.
@@ -136,7 +138,8 @@ def fit(
             pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
             rate = trainer.learning_rate(trainer.done - 1)
             run.begin(description)
-            # Before the state: an epoch that is killed in between is made and written again.
+            # Before the state: if the process is killed in between, the epoch is trained again and
+            # its points are written again.
             curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
             run.save_state(state)
             run.save_model(trainer.inference)
@@ -148,7 +151,7 @@ def fit(
 
 
 def _progress_bar(steps: int, workers: Workers):
-    """What to call with the steps made and their loss: a bar on a terminal, nothing elsewhere."""
+    """Returns a function of the steps done and their loss that draws a bar on a terminal."""
     if not (workers.is_chief and sys.stdout.isatty()):
         return lambda step, loss: None
     bar = keras.utils.Progbar(steps, stateful_metrics=["loss"])
@@ -166,12 +169,12 @@ def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
 def box_loggers(
     run: RunFolder, config: dict[str, Any], done: int
 ) -> list[keras.callbacks.Callback]:
-    """The callback that shows the boxes of a box model in training, where that is wanted.
+    """The callback that logs the boxes of a box network during training, if `log_boxes` is set.
 
     Args:
-        run: Where it writes.
+        run: The run folder.
         config: The arguments of the run.
-        done: Steps made before; if these are all of them, nothing is left to be shown.
+        done: Steps that are done already. If all are, there is no callback.
     """
     context = config["context"] or Context().kind
     finished = done == config["epochs"] * config["steps_per_epoch"]
@@ -182,22 +185,22 @@ def box_loggers(
 
 
 def train(config: dict[str, Any]) -> None:
-    """Trains and measures one run, from where it stands to its end.
+    """Trains and measures one run, from its last finished epoch to the end.
 
     Args:
         config: A value for each argument of the command line.
 
     Raises:
-        UserError: The arguments make no training, a data set cannot be read, the run folder holds
-            a run with other arguments or is in use, the training diverges, or memory or disk are
-            full. Where no epoch was finished, the run folder is as it was before.
+        UserError: The arguments are invalid, a data set cannot be read, the run folder holds a run
+            with other arguments or is in use, the training diverges, or memory or disk are full.
+            If no epoch was finished, the run folder is left as it was.
     """
     run = RunFolder(config["run"])
     names = training_arguments.dataset_names(config["dataset"])
     title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
     arguments = {key: value for key, value in config.items() if key != "run"}
-    # Before anything is waited for, read or written.
-    training_arguments.check(config)
+    # Check the arguments before waiting for other processes, reading or writing.
+    configuration.check(config)
     _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton", "digests"))
     with as_user_error(ValueError):
         workers = make_workers(config["strategy"])
@@ -207,7 +210,7 @@ def train(config: dict[str, Any]) -> None:
         return
     with as_user_error(ValueError):
         input_pipeline.part_size(config["batch_size"], workers.replicas)
-    training_arguments.build_model(config)
+    configuration.build_model(config)
     with (
         interruption.explain_stop(lambda: _kept(run, config) if workers.is_chief else ""),
         run.lock() if workers.is_chief else contextlib.nullcontext(),
@@ -216,7 +219,7 @@ def train(config: dict[str, Any]) -> None:
         skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
-        # First what would be missing last: an unknown test split should not cost a training.
+        # The test split is needed last but read first: if it is missing, no training is wasted.
         test_photographs, skeleton = accuracy.read_test_photographs(
             names[0], image_size, *places, **skip
         )
@@ -244,13 +247,16 @@ def train(config: dict[str, Any]) -> None:
 
 
 def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]) -> None:
-    """Refuses a folder that holds another run. Arguments that are newer have their defaults."""
+    """Refuses a folder that holds another run.
+
+    Arguments that did not exist when the run was written count as their defaults.
+    """
     defaults = vars(training_arguments.make_parser().parse_args(["--run", str(run.path)]))
     run.check(arguments, free, {key: defaults[key] for key in defaults if key != "run"})
 
 
 def _check_photographs(run: RunFolder, dataset: str, digests: Mapping[str, str]) -> None:
-    """Refuses to go on with a run on other photographs or labels than it has begun with."""
+    """Refuses to resume a run on photographs or labels that differ from those it began with."""
     # Older versions did not write the digests.
     old = run.config.get("digests", digests) if run.has_finished_epoch else digests
     changed = [split for split, digest in digests.items() if old[split] != digest]
@@ -264,7 +270,7 @@ def _check_photographs(run: RunFolder, dataset: str, digests: Mapping[str, str])
 
 @contextlib.contextmanager
 def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) -> Iterator[None]:
-    """Turns failures for want of memory, or to write a file, into errors that say what is kept."""
+    """Turns a full memory or disk into an error that says which epochs are kept."""
     try:
         yield
     except OSError as error:
@@ -296,9 +302,9 @@ def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
 
 
 def some_of(photographs: Photographs, limit: int | None) -> Photographs:
-    """At most so many photographs, from all over: data sets that are joined lie one after another.
+    """At most `limit` photographs, evenly spaced, so that every joined data set has its share.
 
-    None stands for all of them.
+    None stands for all photographs.
     """
     count = len(photographs)
     if limit is None or limit >= count:

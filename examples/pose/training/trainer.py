@@ -1,9 +1,9 @@
 """The training loop: steps on one or many replicas, averaged weights, a state that resumes exactly.
 
-It is a loop of its own because `keras.Model.fit` (Keras 3.15) cannot run under
-`MultiWorkerMirroredStrategy`: it takes a batch that is spread over workers for a tensor, and fails
-with "Attempt to convert a value (PerReplica...) with an unsupported type". One loop serves one
-process and many, on TensorFlow and on JAX, so that what one does the others do.
+`keras.Model.fit` (Keras 3.15) cannot run under `MultiWorkerMirroredStrategy`: it takes a batch that
+is spread over workers for a tensor, and fails with "Attempt to convert a value (PerReplica...) with
+an unsupported type". Hence this loop, which is the same for one process and many, on TensorFlow and
+on JAX.
 """
 
 import math
@@ -23,9 +23,9 @@ from examples.pose.training.input_pipeline import plain_batches
 from examples.pose.training.optimisation import Optimisation
 from examples.pose.training.run_folder import RunFolderError
 
-CHECK_STEPS = 10  # The loss is looked at every so many steps: looking waits for the device.
-# A network that knows nothing, and says so, has a loss of log(cells) a heatmap. One that has
-# learned anything is below; a mean so many times as large is on its way to infinity.
+CHECK_STEPS = 10  # Steps between two checks of the loss; a check waits for the device.
+# A uniform heatmap has a loss of log(cells), and a network that has learned anything has less. A
+# mean loss this many times larger means that the training diverges.
 EXPLOSION = 3.0
 
 
@@ -34,18 +34,18 @@ class DivergedError(RunFolderError):
 
 
 class Trainer:
-    """A network, its optimizer, and the steps they have made together.
+    """A network, its optimizer, and the number of steps done.
 
     Attributes:
-        model: The network that is trained, on every replica, under the policy of `settings`.
-        inference: The same network in float32 with one output, on this process alone. It holds the
-            weights to evaluate and to save as of the last `update_inference`.
-        done: The number of steps made.
+        model: The network in training, on every replica, under the dtype policy of `settings`.
+        inference: The same network in float32 with its last output only, on this process only. It
+            holds the weights to evaluate and save, as of the last `update_inference`.
+        done: The number of steps done.
 
     Args:
-        build: Makes the network; called twice, both times under the seed as it stands.
-        settings: How to train it.
-        workers: Where to train it.
+        build: Builds the network. It is called twice, for `inference` and for `model`.
+        settings: How to train.
+        workers: The devices to train on.
     """
 
     def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers: Workers):
@@ -74,17 +74,17 @@ class Trainer:
         report: Callable[[int, float], None] = lambda step, loss: None,
         after_step: Callable[[int], None] = lambda number: None,
     ) -> float:
-        """Makes some steps.
+        """Trains for a number of steps.
 
         Args:
             batches: Iterator over the batches of `workers.distribute`, from step `done` on.
-            steps: How many.
-            report: Called every few steps with the steps made in this run, and the mean loss of
-                the last few.
-            after_step: Called after every step with the number of steps made in this run.
+            steps: The number of steps.
+            report: Called every few steps with the number of steps done in this call, and the mean
+                loss of the last few.
+            after_step: Called after every step with the number of steps done in this call.
 
         Returns:
-            The mean loss of the last output over all the steps.
+            The mean loss of the last output over all steps.
 
         Raises:
             DivergedError: The loss is not finite or has exploded.
@@ -117,11 +117,11 @@ class Trainer:
         )
 
     def learning_rate(self, step: int | None = None) -> float:
-        """The learning rate of a step, or of the next one."""
+        """The learning rate of a step; None stands for the next step."""
         return float(self.settings.schedule(self.done if step is None else step))
 
     def update_inference(self) -> None:
-        """Copies the weights, or their running averages, to `inference`."""
+        """Copies the weights to `inference`, or their running averages if there are any."""
         own = [variable.numpy() for variable in self.model.trainable_variables]
         if self.settings.ema:
             self._optimizer.finalize_variable_values(self.model.trainable_variables)
@@ -131,13 +131,13 @@ class Trainer:
                 variable.assign(value)
         for variable in self.inference.variables:
             value = averaged[variable.path]
-            # Keras takes the average before constraints act.
+            # Keras averages weights before it applies constraints.
             if variable.constraint is not None:
                 value = variable.constraint(value)
             variable.assign(value)
 
     def measure(self, photographs: Photographs, skeleton: Skeleton, batch_size: int) -> float:
-        """PCK@0.2 of `inference` in pixels of its images, without flip test."""
+        """PCK@0.2 of `inference`, in pixels of the letterboxed images, without flip test."""
         pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
         for images, targets in plain_batches(photographs, batch_size):
             joints, _ = heatmaps.decode(self._predict(images))
@@ -145,10 +145,10 @@ class Trainer:
         return float(pck.result())
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next steps depend on, the batches aside, by name.
+        """All arrays that the next steps depend on besides the batches, by name.
 
         Raises:
-            DivergedError: Something in it is not finite.
+            DivergedError: An array has a value that is not finite.
         """
         state = {name: variable.numpy() for name, variable in self._variables().items()}
         for name, value in state.items():
@@ -160,15 +160,12 @@ class Trainer:
         return {"step": np.int64(self.done), **state}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes back to what `state` returned for a training of the same arguments.
-
-        Older versions did not save the scales of box layers, which follow from the arguments: where
-        they are missing, those of `model` stay.
+        """Restores the result of `state` of a training with the same arguments.
 
         Raises:
-            RunFolderError: `state` is that of another network or optimizer.
+            RunFolderError: `state` belongs to another network or optimizer.
         """
-        # States of earlier versions lack the scale of boxes, which follows from the arguments.
+        # Earlier versions did not save the scale of box layers, which follows from the arguments.
         variables = {
             name: variable
             for name, variable in self._variables().items()
@@ -179,7 +176,7 @@ class Trainer:
         if "step" not in state or shapes != found:
             names = [n for n in {**shapes, **found} if shapes.get(n) != found.get(n)] or ["step"]
             raise RunFolderError(
-                f"The saved state is of another training: {names[0]} has shape "
+                f"The saved state belongs to another training: {names[0]} has shape "
                 f"{found.get(names[0])} there, {shapes.get(names[0])} here."
             )
         with self.workers.scope():

@@ -12,7 +12,7 @@ from examples.pose import ablation, models
 from examples.pose.cli.errors import UserError
 from examples.pose.evaluation import study_results
 from examples.pose.files.atomic_write import write_json
-from examples.pose.training import parallel_runs, studies, training_arguments
+from examples.pose.training import configuration, parallel_runs, studies, training_arguments
 from examples.pose.training.curves import CurveWriter
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 from examples.pose.training.studies import Run, Setting
@@ -29,7 +29,7 @@ SETTINGS = {setting.folder_name: setting for study in studies.STUDIES.values() f
 def test_settings_build_networks_that_differ_from_the_first(setting):
     def network(extra):
         config = training_arguments.make_parser().parse_args(["--run", "x", *COMMON, *extra])
-        return training_arguments.build_model(vars(config))
+        return configuration.build_model(vars(config))
 
     model = network(setting.arguments)
     if setting != studies.DEFAULT:
@@ -153,6 +153,6 @@ sys.exit(command_line.run(lambda: parallel_runs.make_runs(runs, [], 2)))
 
 @pytest.mark.parametrize("argument", [["--run", "x"], ["--seed=0"], ["--see", "3"]])
 def test_arguments_of_its_own_are_refused(argument, tmp_path):
-    with pytest.raises(UserError, match="is given by this command"):
+    with pytest.raises(UserError, match="is set by this command"):
         ablation.main(["boxes", "--runs", str(tmp_path / "runs"), "--", *argument])
     assert not (tmp_path / "runs").exists()

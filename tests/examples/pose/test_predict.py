@@ -180,7 +180,7 @@ def test_errors_are_one_line(run_folder, folder, capsys):
         (["--dataset", "lsp", "--output", "folder"], "--output is one picture"),
         (["--dataset", "lsp", "--count", "0", "--output", "o.png"], "--count: must be at least 1"),
         (["a.png", "--output", "out.txt"], "out.txt"),
-        (["a.png", "--output", "file/poses"], "file is none"),
+        (["a.png", "--output", "file/poses"], "file is not one"),
         (["a.png", "--output", "/proc/o.png"], "cannot write to"),
         (["a.png", "--output", "o.png", "--json", "/proc/o.json"], "cannot write to"),
         (["a.png", "--output", "-"], "must be a folder, or end in"),

@@ -16,7 +16,7 @@ from PIL import Image
 from examples.pose import predict
 from examples.pose.cli import interruption
 from examples.pose.images.image_files import ImageWriteError
-from examples.pose.inference import predict_files
+from examples.pose.inference import predict_files, prediction
 from tests.examples.commands import outcome, refused
 from tests.examples.pose.tiny_run import write_tiny_run
 
@@ -239,7 +239,7 @@ def test_one_failure_does_not_lose_the_others(run_folder, folder, monkeypatch):
         predictor.predict = predict_image
         return predictor
 
-    monkeypatch.setattr(predict, "load_predictor", broken)
+    monkeypatch.setattr(prediction, "load_predictor", broken)
     message = fails(run_folder, *names, "--output", "poses", "--json", "out.json")
     assert message == "error: 1.png: the network's output is NaN or infinite."
     done = [entry["file"] for entry in json.loads(Path("out.json").read_text())["images"]]

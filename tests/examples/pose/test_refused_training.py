@@ -171,8 +171,8 @@ FAILURES = {
     "broken data": (datasets, "load", broken, "not a complete zip"),
     "no data": (datasets, "load", missing, "was not found"),
     "no memory": (Trainer, "run", exhausted, "Out of memory"),
-    "no memory for the network": (train, "make_trainer", too_large, "Out of memory"),
-    "no memory for the data": (train, "read_training_photographs", too_large, "out of memory"),
+    "no memory for the network": (train_run, "make_trainer", too_large, "Out of memory"),
+    "no memory for the data": (train_run, "read_training_photographs", too_large, "out of memory"),
     "no permission": (RunFolder, "save_state", unwritable, "state.npz: Permission denied"),
     "no disk for the model": (RunFolder, "begin", unwritable, "Permission denied"),
 }

@@ -6,7 +6,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from examples.pose import export as pose_export
+from examples.pose.inference import exporter
 from examples.serving import export, serving_api, warmup
 from tests.examples.commands import refused
 
@@ -41,14 +41,14 @@ def test_a_new_version_gets_the_next_number(tmp_path):
     assert export.next_version(model) == model / "11"
 
 
-def test_a_failed_export_leaves_no_version(predictor, tmp_path, monkeypatch):
-    monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+def test_nothing_half_written_gets_a_version(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
 
     def fail(*_):
         assert not any(path.name.isdecimal() for path in (tmp_path / "pose").iterdir())
         raise serving_api.ServingApiError("not installed")
 
-    monkeypatch.setattr(export.warmup, "write_warmup", fail)
+    monkeypatch.setattr(warmup, "write_warmup", fail)
     with pytest.raises(serving_api.ServingApiError):
         export.export_version(predictor, tmp_path / "pose")
     assert not list(tmp_path.iterdir())
@@ -56,7 +56,7 @@ def test_a_failed_export_leaves_no_version(predictor, tmp_path, monkeypatch):
 
 def test_the_command_writes_one_version_after_another(run_folder, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorflow_serving.apis")
-    monkeypatch.setattr(pose_export, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
+    monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     for number in ("1", "2"):
         export.main(["--run", str(run_folder), "--models", str(tmp_path)])
         assert str(tmp_path / "pose" / number) in capsys.readouterr().out

@@ -12,10 +12,9 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from examples.pose.datasets import FLIC_CONFIGS
 from examples.pose.datasets.skeletons import NOT_LABELLED, VISIBLE
 
-# Which of tfds's configurations a name stands for: 5,003 frames, or 20,928.
-CONFIGS = {"flic": "flic/small", "flic/small": "flic/small", "flic/full": "flic/full"}
 # The eleven labelled ones of the data set's 29 places for joints, and their places.
 _PLACES = {
     "left_shoulder": 0,
@@ -38,10 +37,10 @@ def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
     """The builder of `tfds`, whose preparation fails in one sentence and without long waiting.
 
     Args:
-        name: One of `CONFIGS`.
+        name: One of `FLIC_CONFIGS`.
         prepared_dir: Where the prepared records are.
     """
-    made = tfds.builder(CONFIGS[name], data_dir=prepared_dir)
+    made = tfds.builder(FLIC_CONFIGS[name], data_dir=prepared_dir)
     prepare = made.download_and_prepare
 
     def prepare_or_explain(download_config: tfds.download.DownloadConfig) -> None:

@@ -1,14 +1,12 @@
-"""Where a training runs: one device, several of a process, or several processes.
+"""The devices of a training: one device, several of one process, or several processes.
 
     --strategy none         this process, on one device
     --strategy mirrored     this process, on all its GPUs (or CPUs, where there is none)
     --strategy multiworker  several processes that the environment variable TF_CONFIG describes, the
                             same command in each; `examples.pose.launch` starts them on one machine
 
-All make the same steps: a batch is what it is for one device, cut into equal parts.
-
-Training runs on two of Keras's backends, each of which has a module here: TensorFlow distributes by
-`tf.distribute`, JAX by `keras.distribution`.
+All strategies make the same steps: a batch is divided into equal parts. Two Keras backends are
+supported, with a module each: TensorFlow by `tf.distribute`, JAX by `keras.distribution`.
 """
 
 import contextlib
@@ -21,16 +19,17 @@ from typing import Protocol
 import keras
 import tensorflow as tf
 
-STRATEGIES = ("none", "mirrored", "multiworker")
+from examples.pose.training import STRATEGIES
+
 BACKENDS = ("tensorflow", "jax")
 
 
 class Workers(Protocol):
-    """The devices of a training, and which of them are this process's.
+    """The devices of a training, in all processes.
 
     Attributes:
-        replicas: How many there are, in all processes.
-        is_chief: Whether this process is the one that writes files and prints.
+        replicas: The number of devices.
+        is_chief: Whether this process writes files and prints.
     """
 
     replicas: int
@@ -40,11 +39,11 @@ class Workers(Protocol):
         """A context in which variables are created and assigned on all devices."""
 
     def distribute(self, make_batches: Callable[[range, int], tf.data.Dataset]) -> Iterable:
-        """The batches, each cut among the devices.
+        """The batches, each divided among the devices.
 
         Args:
-            make_batches: `make_batches(parts, count)` makes, for every batch and in this order,
-                the parts of these numbers out of `count` equal ones.
+            make_batches: `make_batches(parts, count)` yields, for every batch, the parts with the
+                numbers `parts` out of `count` equal ones.
         """
 
     def compile_step(
@@ -57,30 +56,30 @@ class Workers(Protocol):
         """A training step on all devices.
 
         Args:
-            model: What to train; all its outputs are, by the sum of their losses.
+            model: The model to train, by the sum of the losses of all its outputs.
             optimizer: Built on the trainable weights.
-            loss: A mean over what is labelled, `targets[..., 2]`.
-            clip_norm: The largest norm of the gradient of all weights together; 0: any.
+            loss: A mean over the labelled joints, those with `targets[..., 2]` = 1.
+            clip_norm: Limit for the global norm of the gradient; 0 means none.
 
         Returns:
-            What to call with the images and the targets of a batch; it returns the loss of the last
+            A function of the images and targets of a batch that returns the loss of the last
             output.
         """
 
     def wait(self) -> None:
-        """Returns when all processes have called it: one that has gone is one that has failed."""
+        """Waits for all processes: one that ends before the others counts as failed."""
 
 
 def make_workers(name: str = "none") -> Workers:
-    """The devices to train on, of the backend that Keras runs on.
+    """The devices to train on, with the current Keras backend.
 
     Args:
-        name: One of `STRATEGIES`. `"multiworker"` waits for the other processes, and must come
-            before anything else that the backend does.
+        name: One of `STRATEGIES`. `"multiworker"` waits for the other processes, and must be called
+            before any other operation of the backend.
 
     Raises:
-        ValueError: There is no such strategy, `TF_CONFIG` is missing, or nothing is trained on
-            this backend here.
+        ValueError: There is no such strategy, `TF_CONFIG` is missing, or the backend is not
+            supported.
     """
     if name not in STRATEGIES:
         raise ValueError(f"`strategy` must be one of {STRATEGIES}, got {name!r}.")
@@ -95,7 +94,7 @@ def make_workers(name: str = "none") -> Workers:
 
 
 def cluster() -> tuple[list[str], int]:
-    """The addresses of all processes, the chief first if there is one, and which this one is.
+    """The addresses of all processes, the chief first if there is one, and this process's index.
 
     Raises:
         ValueError: `TF_CONFIG` is missing.

@@ -17,7 +17,7 @@ from examples.pose.training import distribution
 
 
 class Workers:
-    """`distribution.Workers` on JAX; `name` is one of `distribution.STRATEGIES`."""
+    """`distribution.Workers` on JAX; `name` is one of `training.STRATEGIES`."""
 
     def __init__(self, name: str):
         # TensorFlow makes the batches, and would take all of the memory that JAX needs.

@@ -10,7 +10,7 @@ from examples.pose.training import distribution
 
 
 class Workers:
-    """`distribution.Workers` on TensorFlow; `name` is one of `distribution.STRATEGIES`."""
+    """`distribution.Workers` on TensorFlow; `name` is one of `training.STRATEGIES`."""
 
     def __init__(self, name: str):
         self.is_chief = True

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from examples.pose import datasets
 from examples.pose.datasets import joint_mapping, skeletons
 from examples.pose.datasets.skeletons import Skeleton
 
@@ -26,7 +25,7 @@ def _examples(skeleton, count=5, seed=0):
 
 def _map(examples, source, target):
     dataset = tf.data.Dataset.from_tensor_slices(examples)
-    return list(datasets.with_joints(dataset, source, target).as_numpy_iterator())
+    return list(joint_mapping.with_joints(dataset, source, target).as_numpy_iterator())
 
 
 @pytest.mark.parametrize("source", _ALL)
@@ -79,7 +78,7 @@ def test_what_reaches_what():
 
 def test_equal_joints_are_left_alone():
     dataset = tf.data.Dataset.from_tensor_slices(_examples(skeletons.LSP_SKELETON))
-    again = datasets.with_joints(dataset, skeletons.LSP_SKELETON, skeletons.LSP_SKELETON)
+    again = joint_mapping.with_joints(dataset, skeletons.LSP_SKELETON, skeletons.LSP_SKELETON)
     assert again is dataset
 
 

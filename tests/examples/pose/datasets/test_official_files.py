@@ -121,6 +121,6 @@ def test_downloads_are_the_last_resort(tmp_path, monkeypatch):
     """Found in the manual folder, nothing is asked for."""
     monkeypatch.setattr(requests, "head", lambda *a, **k: pytest.fail("asked the network"))
     manual = BUILDERS / "coco_keypoints" / "dummy_data"
-    builder = datasets.BUILDERS["coco_keypoints"](data_dir=tmp_path)
+    builder = datasets.builder_class("coco_keypoints")(data_dir=tmp_path)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
     assert builder.info.splits["train"].num_examples == 3

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import export as benchmark
 from examples.pose.cli import command_line
 from examples.pose.datasets import __main__ as datasets_command
-from examples.pose.files.atomic_write import whole_file
+from examples.pose.files.atomic_write import atomic_write
 from examples.pose.files.output_paths import (
     OutputPathError,
     check_not_inside,
@@ -80,7 +80,7 @@ def test_only_files_are_replaced(folder, name):
         check_outputs([("--json", name)], [])
     with pytest.raises(argparse.ArgumentTypeError, match="must be a regular file"):
         command_line.new_file(name)
-    with pytest.raises(FileExistsError), whole_file(Path(name)) as temporary:
+    with pytest.raises(FileExistsError), atomic_write(Path(name)) as temporary:
         temporary.touch()
     assert sorted(os.listdir()) == sorted(
         ["a.jpg", "broken.jpg", "hard.jpg", "link.jpg", "linked", name, "sub"]

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from examples.pose import models
 from examples.pose.datasets.skeletons import LSP_SKELETON
 from examples.pose.models import heatmaps
 
@@ -160,7 +161,7 @@ def test_decodings_differ_as_they_should():
     joints = np.random.default_rng(1).uniform(16, 78, (40, 14, 2)).astype(np.float32)
     logits = gaussian_logits(joints)
     errors = {}
-    for decoding in heatmaps.DECODINGS:
+    for decoding in models.DECODINGS:
         decoded, scores = heatmaps.decode(logits, decoding)
         errors[decoding] = np.abs(decoded - joints)
         np.testing.assert_allclose(scores, heatmaps.decode(logits)[1], rtol=1e-6)
@@ -178,7 +179,7 @@ def test_dark_sees_through_noise_that_moves_the_peak():
     noisy = logits + np.random.default_rng(3).normal(0, 0.1, logits.shape).astype(np.float32)
     errors = {
         decoding: np.linalg.norm(heatmaps.decode(noisy, decoding)[0] - joints, axis=-1).mean()
-        for decoding in heatmaps.DECODINGS
+        for decoding in models.DECODINGS
     }
     assert errors["dark"] < 0.6 * errors["quarter"] and errors["dark"] < 0.6 * errors["peak"]
 
@@ -273,7 +274,7 @@ def test_dark_along_the_border_is_a_parabola_in_one_variable():
     )
 
 
-@pytest.mark.parametrize("decoding", heatmaps.DECODINGS)
+@pytest.mark.parametrize("decoding", models.DECODINGS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_maps_that_are_no_numbers(decoding, bad):
     """Finite joints of score 0, and the other maps as if they were alone."""

@@ -41,7 +41,7 @@ def outputs(model):
 
 
 @pytest.mark.parametrize("context", models.CONTEXTS)
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", models.NAMES)
 def test_contract(name, context):
     model = small(name, context=context)
     made = outputs(model)
@@ -55,7 +55,7 @@ def test_contract(name, context):
     np.testing.assert_array_equal(last(images()), made[-1])
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", models.NAMES)
 def test_twins_differ_in_the_wide_layers_only(name):
     box, depthwise = small(name), small(name, context="depthwise")
     assert [layer.name for layer in box.layers] == [layer.name for layer in depthwise.layers]
@@ -74,7 +74,7 @@ def test_twins_differ_in_the_wide_layers_only(name):
     assert gap == values * (49 - multiply_adds.BOX_MULTIPLY_ADDS)
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", models.NAMES)
 def test_filter_arguments_reach_every_block(name):
     for context in ("depthwise", "dense"):
         kernels = wide_layers(small(name, context=context, kernel_size=5))
@@ -85,7 +85,7 @@ def test_filter_arguments_reach_every_block(name):
     assert {layer.depth_multiplier for layer in boxes} == {3}
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", models.NAMES)
 def test_size_arguments_change_the_network(name):
     sizes = {None: small(name).count_params()}
     for argument, value in SMALL[name].items():
@@ -115,7 +115,7 @@ def test_each_guess_sees_the_one_before(name, head):
     assert np.abs(changed_second - second).max() > 1e-4
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", models.NAMES)
 def test_all_weights_learn(name):
     """No part of the network is cut off from the loss."""
     model = small(name)
@@ -147,7 +147,7 @@ def test_multiply_adds_refuses_layers_it_does_not_know():
 def test_model_cost_prints_every_model(capsys):
     model_cost.main(["--image_size", "32", "--width", "4", "--kernel_size", "3"])
     printed = capsys.readouterr().out
-    for name in models.MODELS:
+    for name in models.NAMES:
         for context in models.CONTEXTS:
             model = models.build(name, context=context, image_size=32, width=4, kernel_size=3)
             assert f"{model.count_params():,}" in printed

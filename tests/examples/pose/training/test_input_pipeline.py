@@ -259,13 +259,12 @@ def examples(sizes):
     return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
 
-def test_read_photographs(capsys):
+def test_read_photographs():
     data = in_memory.read_photographs(examples([(10, 20), (40, 20), (5, 5)]), 20, "reading")
     assert len(data) == 3 and data.size == 20 and data.images.dtype == np.uint8
     np.testing.assert_array_equal(data.images[:, 10, 10, 0], [1, 2, 3])
     np.testing.assert_array_equal(data.labelled, np.tile(np.arange(14) % 3 > 0, (3, 1)))
     np.testing.assert_allclose(data.joints[0], data.affines[0][:, 2] + np.c_[:14, :14])
-    assert "reading" in capsys.readouterr().out
 
 
 def test_an_empty_data_set_is_an_error():

@@ -202,6 +202,6 @@ def test_arguments_that_an_older_version_did_not_know_have_their_defaults(tmp_pa
 
 
 def run_folder_of_pretrained():
-    from examples.pose.predict import PRETRAINED
+    from examples.pose.inference.model_files import PRETRAINED
 
     return PRETRAINED

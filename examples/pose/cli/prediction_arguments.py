@@ -1,0 +1,69 @@
+"""Arguments of the commands that predict, measure or export: how joints are read from heatmaps."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from examples.pose.inference import DECODING, FLIP_TEST
+from examples.pose.models import DECODINGS
+
+if TYPE_CHECKING:
+    from examples.pose.inference.predictor import PosePredictor
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--flip_test`, `--no_flip_test` and `--decoding`; None stands for the default.
+
+    `predict` must know whether the user gave an option, because an exported model has its own.
+    """
+    parser.set_defaults(flip_test=None, decoding=None)
+    default = " (default)"
+    parser.add_argument(
+        "--flip_test",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="average over each picture and its mirror image: more accurate, at twice the cost"
+        + default * FLIP_TEST,
+    )
+    parser.add_argument(
+        *("--no_flip_test", "--no-flip_test"),
+        dest="flip_test",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="use each picture only as it is" + default * (not FLIP_TEST),
+    )
+    parser.add_argument(
+        "--decoding",
+        choices=DECODINGS,
+        default=argparse.SUPPRESS,
+        help=f"how joints are read from the heatmaps (default: {DECODING})",
+    )
+
+
+def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The values of `add_settings_arguments`, by the names that `PosePredictor` has for them."""
+    return {
+        "flip_test": FLIP_TEST if arguments.flip_test is None else arguments.flip_test,
+        "decoding": arguments.decoding or DECODING,
+    }
+
+
+def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that `load_predictor` needs."""
+    parser.add_argument("--run", required=True, help="run folder that holds the trained model")
+    add_settings_arguments(parser)
+    parser.add_argument(
+        "--portable",
+        action="store_true",
+        help="use TensorFlow's own operations only: any TensorFlow and any model server runs the "
+        "export, but more slowly",
+    )
+
+
+def load_predictor(arguments: argparse.Namespace) -> PosePredictor:
+    """Loads the model of the run folder `--run`, to be exported as the arguments say."""
+    from examples.pose.inference import predictor
+
+    settings = settings_of(arguments)
+    return predictor.load_run(arguments.run, **settings).with_portable(arguments.portable)

@@ -1,0 +1,113 @@
+"""What `examples.pose.predict` does: checks its inputs and outputs, predicts, and reports."""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+from examples.pose import datasets
+from examples.pose.cli import command_line
+from examples.pose.cli.errors import as_user_error
+from examples.pose.files import growing_json, output_paths
+from examples.pose.images.image_files import is_image_name, write_image
+from examples.pose.inference import model_files, predict_examples
+from examples.pose.inference.predict_files import (
+    Outputs,
+    PredictError,
+    predict_all,
+    shown,
+    unique_names,
+)
+from examples.pose.inference.predictor import load_predictor
+from examples.pose.training.run_folder import RunFolder
+
+JSON_NAMES = ("joint_names", "images")
+
+
+def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> None:
+    """Raises an error if a result would replace something that is read, or somebody's own JSON."""
+    output = arguments.output
+    if is_image_name(output):
+        outputs = [("--output", output)]
+    else:
+        outputs = [(f"--output {output}:", output / name) for name in names]
+    if arguments.json:
+        outputs.append(("--json", arguments.json))
+        path = arguments.json
+        if path == output or path in output.parents:
+            raise PredictError(f"--json {path} is the folder of --output. Give another name.")
+        if path.is_file() and not growing_json.holds_only(path, set(JSON_NAMES)):
+            raise PredictError(
+                f"--json {path} exists, and is not what this command writes: it is not replaced."
+            )
+    output_paths.check_outputs(outputs, [*paths, *model_files.model_inputs(model)])
+
+
+def _without_repeats(paths: list[str]) -> list[str]:
+    kept = {}
+    for path in paths:
+        if kept.setdefault(output_paths.identity(path), path) is not path:
+            print(f"{path}: given twice, used once.", file=sys.stderr)
+    return list(kept.values())
+
+
+def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
+    """Predicts the pictures of a command line; returns the exit status."""
+    paths = _without_repeats(arguments.images)
+    names = unique_names(paths)
+    _check_files(model, paths, names, arguments)
+    predictor = _load(model, arguments)
+    with contextlib.ExitStack() as stack:
+        json_file = None
+        if arguments.json:
+            head = {JSON_NAMES[0]: list(predictor.skeleton.joint_names)}
+            json_file = growing_json.GrowingJson(arguments.json, head, JSON_NAMES[1])
+            stack.enter_context(json_file)
+        outputs = Outputs(arguments.output, json_file)
+        problems = predict_all(predictor, paths, names, outputs, arguments.min_score)
+    if outputs.done:
+        print(f"Drawn: {shown(arguments.output)}")
+        if arguments.json:
+            print(f"Joints and scores: {shown(arguments.json)}")
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _load(model: Path, arguments):
+    predictor = load_predictor(model, arguments.decoding, arguments.flip_test)
+    flip_test = {True: "with flip test", False: "without flip test"}
+    settings = predictor.settings
+    how = (
+        f"{flip_test[settings['flip_test']]}, decoding {settings['decoding']}"
+        if settings
+        else "exported by an earlier version, which did not record the flip test"
+    )
+    print(f"Model: {shown(model)} ({how})")
+    return predictor
+
+
+def predict_dataset(model: Path, arguments: argparse.Namespace) -> int:
+    """Predicts examples of a data set, on one page; returns the exit status."""
+    # A run folder knows where the data are, a SavedModel does not.
+    run = RunFolder(model)
+    known = run.config if run.config_path.exists() else {}
+    places = command_line.data_places(arguments, known)
+    output_paths.check_outputs([("--output", arguments.output)], model_files.model_inputs(model))
+    for folder in places:
+        output_paths.check_not_inside("--output", arguments.output, folder)
+    predictor = _load(model, arguments)
+    with as_user_error(ValueError):
+        split = arguments.split or datasets.evaluation_split(arguments.dataset)
+        dataset, skeleton = datasets.load(arguments.dataset, split, *places, arguments.skip_broken)
+    if skeleton != predictor.skeleton:
+        raise PredictError(
+            f"the model in {model} was trained for other joints than the data set "
+            f"{arguments.dataset} has."
+        )
+    page, found, counted = predict_examples.draw_examples(
+        predictor, dataset, arguments.count, arguments.min_score
+    )
+    write_image(arguments.output, page)
+    print(f"{found} of {counted} joints found in the examples drawn: {arguments.output}")
+    return 0

@@ -1,0 +1,81 @@
+"""From the arguments of `train` to the network and the optimizer, with their checks.
+
+A configuration is a dict with a value for each argument. Nothing here reads data or writes files.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from examples.pose import models
+from examples.pose.cli.errors import as_user_error
+from examples.pose.training import training_arguments
+from examples.pose.training.optimisation import Optimisation
+
+MODEL_ARGUMENTS = (
+    "context",
+    "boxes",
+    "kernel_size",
+    "box_options",
+    "image_size",
+    "width",
+    "depth",
+    "levels",
+    "stacks",
+    "stages",
+    "stride",
+)
+
+
+def optimisation(config: Mapping[str, Any]) -> Optimisation:
+    """How a run's arguments say to train.
+
+    Raises:
+        UserError: One of them is out of its range.
+    """
+    with as_user_error(ValueError):
+        return Optimisation(
+            steps=config["epochs"] * config["steps_per_epoch"],
+            learning_rate=config["learning_rate"],
+            weight_decay=config["weight_decay"],
+            clip_norm=config["clip_norm"],
+            ema=config["ema"],
+            precision=config["precision"],
+        )
+
+
+def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
+    """The network that a run's arguments describe.
+
+    Raises:
+        UserError: One of them is out of its range, or not one of this network's.
+    """
+    arguments = {key: config[key] for key in MODEL_ARGUMENTS}
+    with as_user_error(ValueError):
+        return models.build(config["model"], num_joints=num_joints, **arguments)
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Checks what can be checked without TensorFlow's devices, which workers must set up first.
+
+    Raises:
+        UserError: The arguments make no training.
+    """
+    training_arguments.dataset_names(config["dataset"])
+    optimisation(config)
+
+
+def check_all(arguments: list[str]) -> dict[str, Any]:
+    """Parses and checks a command line of `train`, for commands that start it.
+
+    Returns:
+        A value for each argument.
+
+    Raises:
+        UserError: The arguments make no training.
+    """
+    config = vars(training_arguments.make_parser().parse_args(arguments))
+    check(config)
+    build_model(config)
+    return config
