@@ -1,4 +1,4 @@
-"""The optimizer of a training: its rate over time, decay, averaging and precision."""
+"""The optimizer of a training run: learning rate schedule, weight decay, averaging, precision."""
 
 import dataclasses
 import math
@@ -7,8 +7,8 @@ import keras
 
 WARMUP_STEPS = 100
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# Weight decay pulls box edges together until nothing is left of a box, and means nothing to what
-# only shifts or scales a channel. A pattern is searched for in a weight's name.
+# Weights whose name contains one of these do not decay. Decay would shrink a box to nothing, and
+# it does not regularize weights that only shift or scale a channel.
 UNDECAYED = ("boxes", "gamma", "beta", "bias")
 
 
@@ -17,15 +17,16 @@ class Optimisation:
     """How a network is trained.
 
     Attributes:
-        steps: The length of the whole training.
-        learning_rate: The highest rate; it rises for a little and then falls as a cosine.
-        weight_decay: The part of each kernel that a step takes away, at a learning rate of 1.
-            Boxes, biases and normalisations do not decay.
-        clip_norm: The largest norm of the gradient of all weights together; 0: any.
-        ema: The momentum of the running average of all weights, which is what is evaluated and
-            saved; 0: the weights as they are.
-        precision: One of `PRECISIONS`, the Keras dtype policy. Weights, boxes, heatmaps and the
-            loss are float32 in all.
+        steps: Number of steps in the whole run.
+        learning_rate: The highest learning rate. The rate rises to it during a short warm-up, then
+            falls along a cosine.
+        weight_decay: As in `keras.optimizers.AdamW`: a step multiplies each kernel by
+            `1 - learning_rate * weight_decay`. Boxes, biases and normalisations do not decay.
+        clip_norm: Gradients are scaled down if their global norm exceeds it; 0 does not clip.
+        ema: Momentum of the exponential moving average of the weights. The averaged weights are
+            evaluated and saved; 0 uses the weights themselves.
+        precision: The Keras dtype policy, one of `PRECISIONS`. Weights, boxes, heatmaps and the
+            loss are float32 under each of them.
 
     Raises:
         ValueError: An attribute is out of its range.
@@ -56,7 +57,7 @@ class Optimisation:
 
     @property
     def schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
-        """The learning rate of each step."""
+        """The learning rate as a function of the step: a linear warm-up, then a cosine."""
         warmup = min(WARMUP_STEPS, self.steps // 10)
         return keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else self.learning_rate,
@@ -66,7 +67,10 @@ class Optimisation:
         )
 
     def optimizer(self, variables: list[keras.Variable]) -> keras.optimizers.Optimizer:
-        """An optimizer built on these weights. Clipping is not its part but the training step's."""
+        """Makes an AdamW optimizer, built on `variables`.
+
+        It does not clip gradients; the training step does.
+        """
         optimizer = keras.optimizers.AdamW(
             self.schedule,
             weight_decay=self.weight_decay,

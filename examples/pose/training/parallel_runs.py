@@ -1,4 +1,4 @@
-"""Makes several training runs side by side, each on its share of the processors."""
+"""Trains several runs in parallel, each on its own share of the CPU cores."""
 
 import concurrent.futures
 import os
@@ -17,26 +17,32 @@ from examples.pose.training.studies import Run
 
 
 def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
-    """Makes the runs, `jobs` at a time, each on its share of the processors.
+    """Trains `runs`, `jobs` at a time, each on its own share of the CPU cores.
+
+    Args:
+        runs: The runs. The output of each goes to `train.log` in its folder.
+        common: Arguments of `train` for all of them.
+        jobs: Number of runs at a time.
 
     Raises:
-        RunFolderError: Runs failed; the message names them, and what the first one printed last.
+        RunFolderError: Runs failed; the message names them and quotes the end of the first one's
+            output.
     """
     processors = sorted(os.sched_getaffinity(0))
     shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for job in range(jobs):
         shares.put(set(processors[job::jobs]) or set(processors))
 
-    ends = threading.Event()
+    stopping = threading.Event()
 
     def make(run: Run) -> str | None:
         share = shares.get()
         log = run.folder / "train.log"
         try:
-            if ends.is_set():
+            if stopping.is_set():
                 return None
             training = _start_run(run.command(common), log, share)
-            if ends.is_set():  # It was started while the others were stopped.
+            if stopping.is_set():  # It was started while the others were being stopped.
                 training.kill()
             return None if training.wait() == 0 else log.read_text(encoding="utf-8")[-2000:]
         finally:
@@ -52,8 +58,8 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
             ):
                 if failure is not None:
                     failures[str(run.folder)] = failure
-        except BaseException:  # a signal: trainings do not go on by themselves
-            ends.set()
+        except BaseException:  # Also signals: no training outlives this command.
+            stopping.set()
             child_processes.stop_all()
             raise
     if failures:
@@ -64,10 +70,10 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
 
 
 def _start_run(command: Sequence[str], log: Path, processors: set[int]) -> subprocess.Popen:
-    """Trains in a process of its own, which prints to a file."""
+    """Starts a training process that prints to the file `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
         process = child_processes.start(command, stdout=output, stderr=subprocess.STDOUT)
-    # Long before TensorFlow counts them.
+    # In time: TensorFlow counts the cores much later, when it starts its threads.
     os.sched_setaffinity(process.pid, processors)
     return process

@@ -1,4 +1,4 @@
-"""Trains one run: from its last finished epoch, or from the start, to its measured end."""
+"""Trains one run, from its last finished epoch or from the start, and evaluates it at the end."""
 
 import contextlib
 import sys
@@ -35,7 +35,17 @@ def read_training_photographs(
     prepared_dir: str | None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the training splits of data sets, letterboxed to one size, with the first one's joints.
+    """Reads the training splits of several data sets into memory, with the joints of the first one.
+
+    Args:
+        names: Names of data sets.
+        size: Side to which the photographs are letterboxed, in pixels.
+        data_dir: Folder of official data sets, or None for the default.
+        prepared_dir: Folder of prepared data sets, or None for the default.
+        skip_broken: Whether to leave out pictures that cannot be read.
+
+    Returns:
+        The photographs of all data sets, in order, and the skeleton of the first one.
 
     Raises:
         UserError: A data set is missing or broken, or has none of the joints of the first.
@@ -47,7 +57,7 @@ def read_training_photographs(
         target = target or skeleton
         with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
             dataset = datasets.with_joints(dataset, skeleton, target)
-        # What they say more of people differs from one to the other.
+        # Other features of a person differ between data sets.
         dataset = dataset.map(lambda e: {key: e[key] for key in ("image", "joints", "visibility")})
         joined = dataset if joined is None else joined.concatenate(dataset)
     title = f"reading {'+'.join(names)} train"
@@ -55,7 +65,7 @@ def read_training_photographs(
 
 
 def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
-    """A trainer of the network that a run's arguments describe, with its first weights."""
+    """Makes the trainer of a run, with the network's initial weights."""
     keras.utils.set_random_seed(config["seed"])
     return Trainer(
         lambda: training_arguments.build_model(config, num_joints),
@@ -76,13 +86,14 @@ def fit(
     """Trains from the last finished epoch of the run, or from the start, to the last epoch.
 
     Args:
-        run: Where the run is saved.
+        run: The run folder.
         config: The arguments of the run.
-        train_photographs: What to train on.
-        test_photographs: What to measure on after each epoch, letterboxed to the image size.
+        train_photographs: Photographs to train on.
+        test_photographs: Photographs to evaluate on after each epoch, letterboxed to the image
+            size.
         skeleton: The joints.
-        workers: Where to train. The chief alone measures, writes and prints.
-        description: What to write as config.json.
+        workers: Where to train. Only the chief evaluates, writes and prints.
+        description: Contents of config.json.
 
     Returns:
         The trained model, ready for use.
@@ -136,7 +147,8 @@ def fit(
             pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
             rate = trainer.learning_rate(trainer.done - 1)
             run.begin(description)
-            # Before the state: an epoch that is killed in between is made and written again.
+            # Before the state. If the process is killed in between, the epoch is trained and
+            # written again.
             curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
             run.save_state(state)
             run.save_model(trainer.inference)
@@ -148,7 +160,7 @@ def fit(
 
 
 def _progress_bar(steps: int, workers: Workers):
-    """What to call with the steps made and their loss: a bar on a terminal, nothing elsewhere."""
+    """A function of (steps made, loss) that shows a progress bar on a terminal, else nothing."""
     if not (workers.is_chief and sys.stdout.isatty()):
         return lambda step, loss: None
     bar = keras.utils.Progbar(steps, stateful_metrics=["loss"])
@@ -159,19 +171,21 @@ def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
     remedy = "Try a lower --learning_rate, or --clip_norm 1"
     if not run.state_path.exists():
         return f"{error} There is no checkpoint yet. {remedy}."
-    saved = f"The last good checkpoint is that of step {saved_steps}, {run.state_path}."
+    saved = f"The last good checkpoint, {run.state_path}, is of step {saved_steps}."
     return f"{error} {saved} {remedy}, in another --run."
 
 
 def box_loggers(
     run: RunFolder, config: dict[str, Any], done: int
 ) -> list[keras.callbacks.Callback]:
-    """The callback that shows the boxes of a box model in training, where that is wanted.
+    """The `BoxLogger` of a run, in a list.
+
+    The list is empty without `--log_boxes`, for a network without boxes, and for a finished run.
 
     Args:
-        run: Where it writes.
+        run: The run folder, for the output.
         config: The arguments of the run.
-        done: Steps made before; if these are all of them, nothing is left to be shown.
+        done: Number of steps made in earlier sessions.
     """
     context = config["context"] or Context().kind
     finished = done == config["epochs"] * config["steps_per_epoch"]
@@ -182,21 +196,21 @@ def box_loggers(
 
 
 def train(config: dict[str, Any]) -> None:
-    """Trains and measures one run, from where it stands to its end.
+    """Trains one run to its end, from wherever it stands, and evaluates it.
 
     Args:
         config: A value for each argument of the command line.
 
     Raises:
-        UserError: The arguments make no training, a data set cannot be read, the run folder holds
-            a run with other arguments or is in use, the training diverges, or memory or disk are
-            full. Where no epoch was finished, the run folder is as it was before.
+        UserError: The arguments are invalid, a data set cannot be read, the run folder holds a run
+            with other arguments or is in use, the training diverges, or memory or disk are full.
+            If no epoch was finished, the run folder is as it was before.
     """
     run = RunFolder(config["run"])
     names = training_arguments.dataset_names(config["dataset"])
     title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
     arguments = {key: value for key, value in config.items() if key != "run"}
-    # Before anything is waited for, read or written.
+    # Before waiting for workers, and before reading or writing anything.
     training_arguments.check(config)
     _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton", "digests"))
     with as_user_error(ValueError):
@@ -216,7 +230,7 @@ def train(config: dict[str, Any]) -> None:
         skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
-        # First what would be missing last: an unknown test split should not cost a training.
+        # Test photographs first: if they are missing, fail before the training, not after it.
         test_photographs, skeleton = accuracy.read_test_photographs(
             names[0], image_size, *places, **skip
         )
@@ -244,27 +258,30 @@ def train(config: dict[str, Any]) -> None:
 
 
 def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]) -> None:
-    """Refuses a folder that holds another run. Arguments that are newer have their defaults."""
+    """Raises a `RunFolderError` if the folder holds a run with other arguments.
+
+    A run of an older version lacks newer arguments; they count as having their defaults.
+    """
     defaults = vars(training_arguments.make_parser().parse_args(["--run", str(run.path)]))
     run.check(arguments, free, {key: defaults[key] for key in defaults if key != "run"})
 
 
 def _check_photographs(run: RunFolder, dataset: str, digests: Mapping[str, str]) -> None:
-    """Refuses to go on with a run on other photographs or labels than it has begun with."""
+    """Raises a `UserError` if the photographs or labels changed since the run began."""
     # Older versions did not write the digests.
     old = run.config.get("digests", digests) if run.has_finished_epoch else digests
     changed = [split for split, digest in digests.items() if old[split] != digest]
     if changed:
         raise UserError(
             f"The pictures or labels of {dataset} ({' and '.join(changed)}) are not those that "
-            f"{run.path} was trained with: they have changed, or others are left out as broken. "
-            "Restore them to resume it, or give another --run."
+            f"{run.path} was trained with. They have changed, or different pictures are skipped "
+            "as broken. Restore them to resume the run, or give another --run."
         )
 
 
 @contextlib.contextmanager
 def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) -> Iterator[None]:
-    """Turns failures for want of memory, or to write a file, into errors that say what is kept."""
+    """Turns errors of full memory or a full disk into a `UserError` that says what is kept."""
     try:
         yield
     except OSError as error:
@@ -277,7 +294,7 @@ def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) ->
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # JAX's error is an XlaRuntimeError with this word in it.
+    # JAX has no error class of its own for this.
     return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or (
         type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError")
         and "RESOURCE_EXHAUSTED" in str(error)
@@ -296,9 +313,9 @@ def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
 
 
 def some_of(photographs: Photographs, limit: int | None) -> Photographs:
-    """At most so many photographs, from all over: data sets that are joined lie one after another.
+    """At most `limit` photographs, evenly spaced; all of them if `limit` is None.
 
-    None stands for all of them.
+    Joined data sets follow one another, so the first `limit` would come from one data set only.
     """
     count = len(photographs)
     if limit is None or limit >= count:

@@ -1,9 +1,9 @@
 """The training loop: steps on one or many replicas, averaged weights, a state that resumes exactly.
 
-It is a loop of its own because `keras.Model.fit` (Keras 3.15) cannot run under
-`MultiWorkerMirroredStrategy`: it takes a batch that is spread over workers for a tensor, and fails
-with "Attempt to convert a value (PerReplica...) with an unsupported type". One loop serves one
-process and many, on TensorFlow and on JAX, so that what one does the others do.
+`keras.Model.fit` (Keras 3.15) cannot run under `MultiWorkerMirroredStrategy`: it treats a batch
+that is distributed over workers as a tensor, and fails with "Attempt to convert a value
+(PerReplica...) with an unsupported type". This loop runs in one process or many, on TensorFlow and
+on JAX, and makes the same steps everywhere.
 """
 
 import math
@@ -23,29 +23,29 @@ from examples.pose.training.input_pipeline import plain_batches
 from examples.pose.training.optimisation import Optimisation
 from examples.pose.training.run_folder import RunFolderError
 
-CHECK_STEPS = 10  # The loss is looked at every so many steps: looking waits for the device.
-# A network that knows nothing, and says so, has a loss of log(cells) a heatmap. One that has
-# learned anything is below; a mean so many times as large is on its way to infinity.
+CHECK_STEPS = 10  # Steps between two looks at the loss. Reading it waits for the device.
+# Uniform heatmaps have a loss of log(number of cells). A mean loss above EXPLOSION times that means
+# that the training diverges.
 EXPLOSION = 3.0
 
 
 class DivergedError(RunFolderError):
-    """The loss has become NaN, infinite or huge; the message says when, and what to do."""
+    """The loss became NaN, infinite or huge; the message says at which step and what to do."""
 
 
 class Trainer:
-    """A network, its optimizer, and the steps they have made together.
+    """Trains a network.
 
     Attributes:
-        model: The network that is trained, on every replica, under the policy of `settings`.
-        inference: The same network in float32 with one output, on this process alone. It holds the
-            weights to evaluate and to save as of the last `update_inference`.
+        model: The trained network, on every replica, under the dtype policy of `settings`.
+        inference: A float32 copy of the network with its last output only, in this process. Its
+            weights, as of the last `update_inference`, are those to evaluate and to save.
         done: The number of steps made.
 
     Args:
-        build: Makes the network; called twice, both times under the seed as it stands.
-        settings: How to train it.
-        workers: Where to train it.
+        build: Makes the network. It is called twice, without resetting the random seed.
+        settings: Learning rate, precision and the like.
+        workers: The devices to train on.
     """
 
     def __init__(self, build: Callable[[], keras.Model], settings: Optimisation, workers: Workers):
@@ -78,10 +78,10 @@ class Trainer:
 
         Args:
             batches: Iterator over the batches of `workers.distribute`, from step `done` on.
-            steps: How many.
-            report: Called every few steps with the steps made in this run, and the mean loss of
-                the last few.
-            after_step: Called after every step with the number of steps made in this run.
+            steps: Number of steps.
+            report: Called every `CHECK_STEPS` steps, and at the end, with the number of steps made
+                by this call and the mean loss since the last report.
+            after_step: Called after every step with the number of steps made by this call.
 
         Returns:
             The mean loss of the last output over all the steps.
@@ -89,14 +89,14 @@ class Trainer:
         Raises:
             DivergedError: The loss is not finite or has exploded.
         """
-        losses, waiting = [], []
+        losses, pending = [], []
         for number in range(1, steps + 1):
-            waiting.append(self._step(*next(batches)))
+            pending.append(self._step(*next(batches)))
             self.done += 1
             after_step(number)
             if number % CHECK_STEPS == 0 or number == steps:
-                recent = [float(loss) for loss in waiting]
-                waiting.clear()
+                recent = [float(loss) for loss in pending]
+                pending.clear()
                 self._require_convergence(recent)
                 losses.extend(recent)
                 report(number, float(np.mean(recent)))
@@ -108,16 +108,16 @@ class Trainer:
             return
         bad = next((i for i, loss in enumerate(losses) if not np.isfinite(loss)), len(losses) - 1)
         step = self.done - len(losses) + bad
-        what = f"loss {losses[bad]:.4g}"
+        reason = f"loss {losses[bad]:.4g}"
         if np.isfinite(mean):
-            what = f"mean loss {mean:.4g} over {len(losses)} steps, more than any guess would have"
+            reason = f"mean loss {mean:.4g} over {len(losses)} steps, far above that of a guess"
         raise DivergedError(
-            f"The training diverged at step {step + 1}: {what}, learning rate "
+            f"The training diverged at step {step + 1}: {reason}, learning rate "
             f"{self.learning_rate(step):.3g}."
         )
 
     def learning_rate(self, step: int | None = None) -> float:
-        """The learning rate of a step, or of the next one."""
+        """The learning rate of step `step`, counted from 0, or of the next step."""
         return float(self.settings.schedule(self.done if step is None else step))
 
     def update_inference(self) -> None:
@@ -131,13 +131,13 @@ class Trainer:
                 variable.assign(value)
         for variable in self.inference.variables:
             value = averaged[variable.path]
-            # Keras takes the average before constraints act.
+            # Keras averages weights before their constraints are applied.
             if variable.constraint is not None:
                 value = variable.constraint(value)
             variable.assign(value)
 
     def measure(self, photographs: Photographs, skeleton: Skeleton, batch_size: int) -> float:
-        """PCK@0.2 of `inference` in pixels of its images, without flip test."""
+        """PCK@0.2 of `inference` in percent, on letterboxed images and without flip test."""
         pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
         for images, targets in plain_batches(photographs, batch_size):
             joints, _ = heatmaps.decode(self._predict(images))
@@ -145,10 +145,10 @@ class Trainer:
         return float(pck.result())
 
     def state(self) -> dict[str, np.ndarray]:
-        """Everything that the next steps depend on, the batches aside, by name.
+        """The state that the next steps depend on, apart from the batches, as arrays by name.
 
         Raises:
-            DivergedError: Something in it is not finite.
+            DivergedError: A weight or an optimizer variable is not finite.
         """
         state = {name: variable.numpy() for name, variable in self._variables().items()}
         for name, value in state.items():
@@ -160,15 +160,14 @@ class Trainer:
         return {"step": np.int64(self.done), **state}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Goes back to what `state` returned for a training of the same arguments.
+        """Restores a state that `state` returned in a training with the same arguments.
 
-        Older versions did not save the scales of box layers, which follow from the arguments: where
-        they are missing, those of `model` stay.
+        Older versions did not save the `scale` of box layers. If it is missing, the one of `model`
+        stays; it follows from the arguments.
 
         Raises:
-            RunFolderError: `state` is that of another network or optimizer.
+            RunFolderError: `state` belongs to another network or optimizer.
         """
-        # States of earlier versions lack the scale of boxes, which follows from the arguments.
         variables = {
             name: variable
             for name, variable in self._variables().items()
@@ -179,7 +178,7 @@ class Trainer:
         if "step" not in state or shapes != found:
             names = [n for n in {**shapes, **found} if shapes.get(n) != found.get(n)] or ["step"]
             raise RunFolderError(
-                f"The saved state is of another training: {names[0]} has shape "
+                f"The saved state belongs to another training: {names[0]} has shape "
                 f"{found.get(names[0])} there, {shapes.get(names[0])} here."
             )
         with self.workers.scope():
@@ -189,7 +188,7 @@ class Trainer:
 
     def _variables(self) -> dict[str, keras.Variable]:
         named = {f"weight {v.path}": v for v in self.model.variables}
-        # A path begins with the optimizer's name, which Keras numbers anew for each one.
+        # Leave out the optimizer's name, which begins the path: Keras numbers every optimizer.
         return named | {
             f"optimizer {i} {v.path.rpartition('/')[2]}": v
             for i, v in enumerate(self._optimizer.variables)

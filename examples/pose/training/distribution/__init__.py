@@ -1,13 +1,13 @@
-"""Where a training runs: one device, several of a process, or several processes.
+"""Where a training runs: on one device, on several of one process, or in several processes.
 
     --strategy none         this process, on one device
-    --strategy mirrored     this process, on all its GPUs (or CPUs, where there is none)
-    --strategy multiworker  several processes that the environment variable TF_CONFIG describes, the
-                            same command in each; `examples.pose.launch` starts them on one machine
+    --strategy mirrored     this process, on all its GPUs (or CPUs if it has no GPU)
+    --strategy multiworker  several processes, listed in the environment variable TF_CONFIG, that
+                            run the same command; `examples.pose.launch` starts them on one machine
 
-All make the same steps: a batch is what it is for one device, cut into equal parts.
+All strategies make the same steps: the batch of one device is divided into equal parts.
 
-Training runs on two of Keras's backends, each of which has a module here: TensorFlow distributes by
+Training runs on two Keras backends, and each has a module here. TensorFlow distributes by
 `tf.distribute`, JAX by `keras.distribution`.
 """
 
@@ -26,10 +26,10 @@ BACKENDS = ("tensorflow", "jax")
 
 
 class Workers(Protocol):
-    """The devices of a training, and which of them are this process's.
+    """The devices that a training runs on, in all of its processes.
 
     Attributes:
-        replicas: How many there are, in all processes.
+        replicas: Number of devices in all processes together.
         is_chief: Whether this process is the one that writes files and prints.
     """
 
@@ -40,11 +40,11 @@ class Workers(Protocol):
         """A context in which variables are created and assigned on all devices."""
 
     def distribute(self, make_batches: Callable[[range, int], tf.data.Dataset]) -> Iterable:
-        """The batches, each cut among the devices.
+        """The batches, each divided among the devices.
 
         Args:
-            make_batches: `make_batches(parts, count)` makes, for every batch and in this order,
-                the parts of these numbers out of `count` equal ones.
+            make_batches: `make_batches(parts, count)` divides every batch into `count` equal parts
+                and makes the parts numbered `parts`, in this order.
         """
 
     def compile_step(
@@ -54,33 +54,35 @@ class Workers(Protocol):
         loss: keras.losses.Loss,
         clip_norm: float,
     ) -> Callable:
-        """A training step on all devices.
+        """Makes a function that runs a training step on all devices.
 
         Args:
-            model: What to train; all its outputs are, by the sum of their losses.
-            optimizer: Built on the trainable weights.
-            loss: A mean over what is labelled, `targets[..., 2]`.
-            clip_norm: The largest norm of the gradient of all weights together; 0: any.
+            model: The network. Its outputs are trained together, by the sum of their losses.
+            optimizer: An optimizer built on the trainable weights.
+            loss: A mean over the labelled joints, those with `targets[..., 2]` of 1.
+            clip_norm: Gradients are scaled down if their global norm exceeds it; 0 does not clip.
 
         Returns:
-            What to call with the images and the targets of a batch; it returns the loss of the last
-            output.
+            A function of a batch's images and targets that returns the loss of the last output.
         """
 
     def wait(self) -> None:
-        """Returns when all processes have called it: one that has gone is one that has failed."""
+        """Waits until all processes have called this, so that none exits while others run.
+
+        A process that exits early looks to the others like one that failed.
+        """
 
 
 def make_workers(name: str = "none") -> Workers:
-    """The devices to train on, of the backend that Keras runs on.
+    """The devices to train on, for the current Keras backend.
 
     Args:
         name: One of `STRATEGIES`. `"multiworker"` waits for the other processes, and must come
-            before anything else that the backend does.
+            before any other use of the backend.
 
     Raises:
-        ValueError: There is no such strategy, `TF_CONFIG` is missing, or nothing is trained on
-            this backend here.
+        ValueError: There is no such strategy, `TF_CONFIG` is missing, or the examples do not train
+            on this backend.
     """
     if name not in STRATEGIES:
         raise ValueError(f"`strategy` must be one of {STRATEGIES}, got {name!r}.")
@@ -95,15 +97,19 @@ def make_workers(name: str = "none") -> Workers:
 
 
 def cluster() -> tuple[list[str], int]:
-    """The addresses of all processes, the chief first if there is one, and which this one is.
+    """Reads `TF_CONFIG`.
+
+    Returns:
+        The addresses of all processes, the chief first if there is one, and the index of this
+        process among them.
 
     Raises:
         ValueError: `TF_CONFIG` is missing.
     """
     if "TF_CONFIG" not in os.environ:
         raise ValueError(
-            "--strategy multiworker needs the environment variable TF_CONFIG, which says "
-            "where the workers are and which of them this is; "
+            "--strategy multiworker needs the environment variable TF_CONFIG, which gives "
+            "the addresses of the workers and the index of this one. "
             "`python -m examples.pose.launch` sets it for workers on one machine."
         )
     configuration = json.loads(os.environ["TF_CONFIG"])
