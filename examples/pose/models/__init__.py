@@ -2,9 +2,9 @@
 
 >>> model = build("u_net", context="box", width=32)
 
-Every network takes images `[N, image_size, image_size, 3]`, values 0 to 255, and puts out float32
-heatmap logits `[N, image_size/2, image_size/2, num_joints]`. Some put out several, the best last:
-all are trained, and `inference_model` keeps the last only.
+Every network maps images `[N, image_size, image_size, 3]`, values 0 to 255, to float32 heatmap
+logits `[N, image_size/2, image_size/2, num_joints]`. Some networks have several such outputs, the
+most refined last. All outputs are trained; `inference_model` keeps only the last.
 """
 
 import inspect
@@ -32,7 +32,7 @@ __all__ = ["CONTEXTS", "DEFAULT", "MODELS", "arguments_of", "build", "inference_
 
 
 def arguments_of(name: str) -> dict[str, Any]:
-    """The arguments that `build` takes for one network, with their defaults.
+    """The arguments that `build` takes for network `name`, with their defaults.
 
     Raises:
         ValueError: There is no such network.
@@ -57,16 +57,16 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
 
     Args:
         name: One of `MODELS`.
-        **arguments: Any of `arguments_of(name)`; None stands for the network's own default.
-            `context` is one of `CONTEXTS`, `boxes`, `kernel_size` and `box_options` are those of
-            `examples.pose.models.blocks.Context`, and the function in `MODELS` describes the rest.
+        **arguments: Any of `arguments_of(name)`; None stands for the default. `context` is one of
+            `CONTEXTS`. `boxes`, `kernel_size` and `box_options` are described in
+            `examples.pose.models.blocks.Context`, all others in the function that `MODELS` names.
 
     Returns:
         A model from images to heatmap logits, with one output or several.
 
     Raises:
-        ValueError: There is no such network, it does not take one of the arguments, or one is out
-            of its range.
+        ValueError: There is no such network, it does not take an argument, or the value of an
+            argument is out of range.
     """
     known = arguments_of(name)
     given = {key: value for key, value in arguments.items() if value is not None}
@@ -83,5 +83,5 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
 
 
 def inference_model(model: keras.Model) -> keras.Model:
-    """The same network, sharing its weights, with its last output only."""
+    """The same network with its last output only. The weights are shared with `model`."""
     return keras.Model(model.inputs[0], model.outputs[-1], name=model.name)

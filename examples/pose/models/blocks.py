@@ -1,17 +1,17 @@
-"""What the pose networks are made of: filters of four kinds, blocks around them, stem and heads.
+"""Building blocks of the pose networks: spatial filters, residual blocks, stem and head.
 
-A network is built of one *context*, the kind of filter that gathers what is around a pixel:
+The *context* of a network is the kind of filter that gathers information around a pixel:
 
-* `"box"`: boxes, with a 3x3 depthwise kernel beside them for detail
-* `"pure_box"`: boxes, with two small boxes beside them in the kernel's place; enlarging is the work
-  of boxes as well. XLA, which compiles for JAX and under `jit_compile=True`, is slow at depthwise
-  convolutions and bilinear interpolation on processors, and has none to compile here
-* `"depthwise"`: a large depthwise kernel in the boxes' place
-* `"dilated"`: a 3x3 depthwise kernel whose taps are spread over the large kernel's size
-* `"dense"`: a plain convolution, every channel to every channel, in place of both
+* `"box"`: boxes, beside a 3x3 depthwise kernel for detail
+* `"pure_box"`: boxes, beside two small boxes instead of the 3x3 kernel; boxes also do the
+  upsampling. On CPUs, XLA (JAX, or `jit_compile=True`) is slow at depthwise convolutions and
+  bilinear interpolation. A network of this kind has neither
+* `"depthwise"`: a large depthwise kernel, beside the 3x3 kernel
+* `"dilated"`: a 3x3 depthwise kernel dilated to the size of the large one, beside the 3x3 kernel
+* `"dense"`: a plain convolution over all channels, alone
 
-Nothing else differs between networks that differ in their context only, so that these can be
-compared. All of it is Keras layers, which run on every backend.
+Two networks with different contexts are otherwise the same, so that they can be compared. All
+blocks are Keras layers and run on every backend.
 """
 
 import contextlib
@@ -27,27 +27,27 @@ from tf_boxconv.layers import DepthwiseBoxConv2D
 
 CONTEXTS = ("box", "pure_box", "depthwise", "dilated", "dense")
 BOX_CONTEXTS = ("box", "pure_box")
-# The small boxes of "pure_box", in pixels: how far from the pixel their edges may begin, and go.
+# The small boxes of "pure_box": their number per channel, and their `max_size` in pixels.
 NEAR_BOXES, NEAR_SIZE = 2, 5
-# Of `DepthwiseBoxConv2D`: what the network needs to be as it is.
+# Arguments of `DepthwiseBoxConv2D` that the network sets itself.
 RESERVED_BOX_OPTIONS = ("depth_multiplier", "name", "strides", "data_format")
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """How the blocks of a network look around.
+    """The spatial filters of a network's blocks.
 
     Attributes:
         kind: One of `CONTEXTS`.
-        boxes: Boxes a channel. The other kinds have one filter a channel and ignore it.
-        kernel_size: Side, in pixels of the plane it works on, of the wide filters other than
-            boxes; odd. Boxes ignore it.
-        box_options: Arguments of `DepthwiseBoxConv2D` that differ from its defaults, in the wide
-            filters; not those of `RESERVED_BOX_OPTIONS`. The other kinds ignore them.
+        boxes: Wide boxes per channel. Contexts without boxes ignore it.
+        kernel_size: Side of the wide kernels in pixels of the plane they filter; odd, at least 3.
+            Contexts with boxes ignore it.
+        box_options: Arguments of the `DepthwiseBoxConv2D` with the wide boxes, other than those in
+            `RESERVED_BOX_OPTIONS`. Contexts without boxes ignore them.
 
     Raises:
-        ValueError: An attribute is out of its range. `filter` raises it for values of `box_options`
-            that the layer refuses.
+        ValueError: An attribute is out of range. If the layer refuses `box_options`, `filter`
+            raises it.
     """
 
     kind: str = "box"
@@ -68,10 +68,10 @@ class Context:
             raise ValueError(f"`box_options` must not set {reserved[0]!r}; the network does.")
 
     def filter(self, x, name: str):
-        """Filters `x` `[N, H, W, C]`: `[N, H, W, F]`, with F at least C.
+        """Filters `x` of shape `[N, H, W, C]`. Returns `[N, H, W, F]`, with F at least C.
 
-        For `"dense"` F is C. The other kinds give a small filter's C channels, then the wide
-        filters' C, or C for each box.
+        For `"dense"`, F is C. Other contexts concatenate the outputs of the near filters (C
+        channels, or 2*C for `"pure_box"`) and of the wide filters (C channels, or C times `boxes`).
         """
         if self.kind == "dense":
             return layers.Conv2D(
@@ -83,14 +83,14 @@ class Context:
         return layers.Concatenate(name=f"{name}_both")([near, far])
 
     def enlarge(self, x, times: int, name: str):
-        """`x` itself where `times` is 1, else `x` enlarged bilinearly."""
+        """Upsamples `x` bilinearly by the factor `times`. Returns `x` itself if that is 1."""
         if times == 1:
             return x
         method = "nearest" if self.kind == "pure_box" else "bilinear"
         x = layers.UpSampling2D(times, interpolation=method, dtype=x.dtype, name=name)(x)
         if self.kind != "pure_box":
             return x
-        # The mean over a box of the size of one pixel before: exactly what interpolates bilinearly.
+        # Averaging over a box as large as an enlarged pixel is exactly bilinear interpolation.
         half = times / 2
         boxes = keras.initializers.Constant([-half, -half, half, half])
         return DepthwiseBoxConv2D(
@@ -105,7 +105,7 @@ class Context:
     def _refused_box_options_named(self):
         try:
             yield
-        # Keras and NumPy meet wrong JSON values with all kinds of error.
+        # Keras and NumPy raise many kinds of error for wrong JSON values.
         except Exception as error:
             if not self.box_options or isinstance(error, MemoryError):
                 raise
@@ -129,7 +129,7 @@ class Context:
 
 
 def _reason(error: Exception) -> str:
-    """One line of an error, without the heading and the colours of Keras's errors in `call`."""
+    """The first line of an error that says why, without Keras's heading and colour codes."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")]
@@ -137,32 +137,32 @@ def _reason(error: Exception) -> str:
 
 
 def require_positive(**arguments: int) -> None:
-    """Raises a `ValueError` that names the first argument that is no positive integer."""
+    """Raises a `ValueError` that names the first argument that is not a positive integer."""
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
 
 
 def require_multiple(image_size: int, of: int) -> None:
-    """Raises a `ValueError` where a network could not halve the image as often as it has to."""
+    """Raises a `ValueError` unless `image_size` is a positive multiple of `of`."""
     if image_size < of or image_size % of:
         raise ValueError(f"`image_size` must be a multiple of {of}, got {image_size}.")
 
 
 def image_input(image_size: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input, values 0 to 255, and what it is after scaling to some -2 to 2."""
+    """Makes the input, with values 0 to 255, and a layer that scales it to about -2 to 2."""
     image = keras.Input((image_size, image_size, 3), name="image")
     return image, layers.Rescaling(1 / 64, offset=-127.5 / 64, name="normalise")(image)
 
 
 def norm(x, name: str):
     """Batch normalisation."""
-    # The default momentum would average over more steps than a short training has.
+    # The default momentum, 0.99, averages over too many steps for a short training.
     return layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
 
 
 def convolution(x, filters: int, name: str, kernel_size: int = 1, strides: int = 1):
-    """A convolution, normalised, with ReLU."""
+    """Convolution, batch normalisation, ReLU."""
     x = layers.Conv2D(
         filters, kernel_size, strides=strides, padding="same", use_bias=False, name=name
     )(x)
@@ -170,7 +170,7 @@ def convolution(x, filters: int, name: str, kernel_size: int = 1, strides: int =
 
 
 def mixing_block(x, context: Context, name: str):
-    """A residual block: filters on every channel, and a 1x1 convolution that mixes them."""
+    """A residual block: the context's filters, then a 1x1 convolution that mixes channels."""
     y = context.filter(x, name)
     y = layers.Conv2D(x.shape[-1], 1, use_bias=False, name=f"{name}_mix")(y)
     y = layers.Add(name=f"{name}_add")([x, norm(y, name)])
@@ -178,10 +178,11 @@ def mixing_block(x, context: Context, name: str):
 
 
 def bottleneck_block(x, context: Context, filters: int, name: str):
-    """A residual block whose filters work on half of its channels.
+    """A residual block whose spatial filters work on half as many channels as it returns.
 
-    1x1 convolution to `filters / 2` channels, filters, 1x1 convolution to `filters`; where `x` has
-    another number of channels, a 1x1 convolution brings it to `filters` on its way around.
+    A 1x1 convolution to `filters / 2` channels, the context's filters, a 1x1 convolution to
+    `filters` channels. If `x` does not have `filters` channels, the shortcut has a 1x1 convolution
+    too.
     """
     y = convolution(x, max(filters // 2, 1), f"{name}_reduce")
     y = context.filter(y, name)
@@ -194,5 +195,5 @@ def bottleneck_block(x, context: Context, filters: int, name: str):
 
 
 def heatmaps(x, num_joints: int, name: str):
-    """Logits of one heatmap a joint, float32 under every policy."""
+    """The head: logits of one heatmap per joint, float32 under every dtype policy."""
     return layers.Conv2D(num_joints, 1, dtype="float32", name=name)(x)
