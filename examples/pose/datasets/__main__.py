@@ -37,7 +37,7 @@ def draw_examples(
     Args:
         dataset: From `load`.
         skeleton: From `load`.
-        count: How many examples. There may be fewer.
+        count: Maximum number of examples.
         columns: Images in a row.
         labels: Whether to draw the skeletons.
 

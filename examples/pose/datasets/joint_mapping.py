@@ -1,9 +1,9 @@
-"""Brings the examples of one data set to the joints of another, by the joints' names.
+"""Converts the examples of one data set to the joints of another, matching joints by name.
 
-A joint has the same name in every skeleton here: MPII's "upper neck" is the `neck` of LSP, for
-example. A joint that the other data set does not label is unlabelled, but for those that lie half
-way between two that it does label (`MIDPOINTS`). No such rule gives the neck or the top of the head
-of people whose nose, eyes and ears are labelled: they stay unlabelled.
+A joint has the same name in every skeleton; for example, MPII's "upper neck" is called `neck` as in
+LSP. A joint that the source data set does not label becomes unlabelled, unless it lies half way
+between two joints that the data set does label (`MIDPOINTS`). COCO's nose, eyes and ears do not
+determine the neck or the top of the head, so those two stay unlabelled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from examples.pose.datasets.skeletons import NOT_LABELLED, Skeleton
 
-# Joints that stand half way between two others, as MPII Human Pose labels them, nearly.
+# Joints that are the midpoint of two others. MPII labels them as joints, at nearly these places.
 MIDPOINTS = {
     "thorax": ("left_shoulder", "right_shoulder"),
     "pelvis": ("left_hip", "right_hip"),
@@ -22,14 +22,14 @@ MIDPOINTS = {
 
 
 def joint_sources(source: Skeleton, target: Skeleton) -> list[tuple[int, int] | None]:
-    """Where each joint of `target` comes from.
+    """The joints of `source` that each joint of `target` is computed from.
 
     Returns:
-        For each the indices of two joints of `source`, half way between which it lies (the same
-        one twice where `source` has the joint itself), or None where there is nothing to tell it.
+        For each joint of `target` a pair of indices into `source`, whose midpoint it is, or None
+        if it cannot be computed. A joint that `source` has itself is paired with itself.
 
     Raises:
-        ValueError: If no joint at all can be told.
+        ValueError: No joint can be computed.
     """
     index = {name: i for i, name in enumerate(source.joint_names)}
     sources = []
@@ -39,26 +39,26 @@ def joint_sources(source: Skeleton, target: Skeleton) -> list[tuple[int, int] | 
         sources.append(tuple(index[end] for end in ends) if known else None)
     if not any(sources):
         raise ValueError(
-            f"No joint of one skeleton is in the other: they have {', '.join(source.joint_names)}; "
-            f"wanted are {', '.join(target.joint_names)}."
+            f"The skeletons have no joint in common: got {', '.join(source.joint_names)}; "
+            f"wanted {', '.join(target.joint_names)}."
         )
     return sources
 
 
 def with_joints(dataset: tf.data.Dataset, source: Skeleton, target: Skeleton) -> tf.data.Dataset:
-    """Brings examples of the pose feature specification to other joints.
+    """Converts examples with the features of `pose_features` to another skeleton.
 
     Args:
         dataset: Examples with the joints of `source`.
-        source: The data set's skeleton.
-        target: The skeleton that is wanted.
+        source: The skeleton of the examples.
+        target: The skeleton to convert to.
 
     Returns:
-        The same examples with the joints of `target`. A joint half way between two others is
-        labelled where both are, and hidden where one of them is.
+        The same examples with the joints of `target`. A midpoint of two joints is labelled if both
+        are labelled, and occluded if either is.
 
     Raises:
-        ValueError: If the skeletons have no joint in common.
+        ValueError: The skeletons have no joint in common.
     """
     if source.joint_names == target.joint_names:
         return dataset

@@ -1,4 +1,4 @@
-"""Which joints the triples of `keypoints` are, by the names that the category gives them."""
+"""Maps the triples of `keypoints` in a COCO-style file to joints, by the names in its category."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ class JointColumns:
     Args:
         content: The content of the file.
         path: The file, for messages.
-        joint_names: The joints that are wanted. Categories without names have these.
+        joint_names: Names of the joints to read. Categories without names have exactly these.
 
     Raises:
-        ValueError: No category has any of these joints, one has a joint twice, or two have one id.
+        ValueError: No category has any of these joints, one has a joint twice, or two categories
+            with different joints have the same id.
     """
 
     def __init__(self, content: Mapping[str, Any], path: Root, joint_names: Sequence[str]):
         self._own = list(range(len(joint_names)))
-        # For each category with joints, the wanted joint of each of its own, or None.
+        # By category id: for each joint of the category its index in `joint_names`, or None.
         self._columns: dict[Any, list[int | None]] = {}
         categories = content.get("categories") or []
         if not isinstance(categories, list) or not all(isinstance(c, dict) for c in categories):
@@ -50,7 +51,9 @@ class JointColumns:
             )
 
     def of(self, category_id: Any) -> list[int | None] | None:
-        """The wanted joint of each triple; None for a category that is not of people.
+        """The index in `joint_names` of each triple, or None for triples to skip.
+
+        Returns None for a category that does not have these joints, such as one of animals.
 
         Raises:
             KeyError: There is no such category.
@@ -64,7 +67,7 @@ class JointColumns:
 
 
 def _hashable(value: Any) -> Any:
-    """A category's id in a form that can be looked up; `"1"` is 1."""
+    """A category's id as a key of a dict. `"1"` becomes 1."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
         return int(value)
     return value if isinstance(value, int | float | str | None) else repr(value)

@@ -45,8 +45,8 @@ def test_joined_names(text):
 
 
 @pytest.mark.parametrize("text,said", [
-    ("lspet", "'lspet' has no split to measure on"),
-    ("lspet+lsp", "'lspet' has no split to measure on"),
+    ("lspet", "'lspet' has no split to evaluate on"),
+    ("lspet+lsp", "'lspet' has no split to evaluate on"),
     ("lsp,lspet", "joined by '\\+', got 'lsp,lspet'"),
     ("lsp lspet", "got 'lsp lspet'"),
     ("lsp+", "got 'lsp\\+'"),
