@@ -1,28 +1,28 @@
-"""Locks that keep processes apart. A lock ends with its process, however that ends."""
+"""File locks between processes. A lock also ends when its process is killed."""
 
 import errno
 import fcntl
 import sys
 from typing import IO
 
-# What file systems without locks answer: NFS without its lock daemon, some of FUSE and of clusters.
+# Errors of file systems without locks: NFS without its lock daemon, some FUSE and cluster ones.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def lock(file: IO, wait: bool) -> bool:
     """Locks an open file until it is closed.
 
-    Where the file system has no locks, this says so on standard error, and goes on without.
+    If the file system has no locks, prints a note on standard error and returns False.
 
     Args:
         file: The file.
-        wait: Whether to wait for a process that holds it.
+        wait: Whether to wait if another process holds the lock.
 
     Returns:
-        Whether it is locked.
+        Whether the file is locked now.
 
     Raises:
-        BlockingIOError: Another process holds it, and `wait` is false.
+        BlockingIOError: Another process holds the lock, and `wait` is false.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -31,7 +31,7 @@ def lock(file: IO, wait: bool) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
         print(
-            f"note: {file.name} cannot be locked ({error.strerror}): see to it that no other "
+            f"note: {file.name} cannot be locked ({error.strerror}). Make sure that no other "
             "process writes there at the same time.",
             file=sys.stderr,
         )

@@ -21,7 +21,7 @@ _AMBIENT = 0.5  # Fraction of the light that comes from everywhere.
 
 
 class Capsule(NamedTuple):
-    """A tapered capsule: the convex hull of two balls. Centres are points `[3]`, radii in pixels."""
+    """The convex hull of two balls. Centres are points `[3]`, radii are in pixels."""
 
     start: np.ndarray
     end: np.ndarray
