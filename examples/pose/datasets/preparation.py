@@ -282,6 +282,6 @@ def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
         reason = textwrap.shorten(getattr(cause, "strerror", None) or str(cause), 300)
         raise ValueError(
             f"{name} could not be prepared in {place} ({type(cause).__name__}: {reason}). Nothing "
-            "of it is kept; the same command starts again. If the folder cannot be written to, "
+            "of it is kept; the same command starts afresh. If the folder cannot be written to, "
             "give another --prepared_dir (`prepared_dir`)."
         ) from None

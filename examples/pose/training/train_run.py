@@ -238,7 +238,7 @@ def train(config: dict[str, Any]) -> None:
             names, canvas, *places, **skip
         )
         digests = {"train": train_photographs.digest, "test": test_photographs.digest}
-        train_photographs = some_of(train_photographs, config["limit_train"])
+        train_photographs = evenly_spaced(train_photographs, config["limit_train"])
         shown = test_photographs[: config["validation_size"]]
         description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
         _check_folder(run, description, free=(*FREE_ARGUMENTS, "digests"))
@@ -312,7 +312,7 @@ def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
     )
 
 
-def some_of(photographs: Photographs, limit: int | None) -> Photographs:
+def evenly_spaced(photographs: Photographs, limit: int | None) -> Photographs:
     """At most `limit` photographs, evenly spaced; all of them if `limit` is None.
 
     Joined data sets follow one another, so the first `limit` would come from one data set only.

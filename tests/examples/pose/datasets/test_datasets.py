@@ -40,7 +40,7 @@ def test_unknown_split_lists_the_splits(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["lsp+lspet", "lsp", "mpii+coco_keypoints", "flic/full+lspet"])
-def test_joined_names(text):
+def test_parse_joined_names(text):
     assert datasets.parse_names(text) == text.split("+")
 
 
@@ -55,7 +55,7 @@ def test_joined_names(text):
     ("lsp+lsp", "twice: 'lsp\\+lsp'"),
     ("flic+lsp+flic/small", "twice"),
 ])  # fmt: skip
-def test_joined_names_that_cannot_be_trained_on(tmp_path, text, said, capsys):
+def test_invalid_joined_names_raise(tmp_path, text, said, capsys):
     with pytest.raises(ValueError, match=said):
         datasets.parse_names(text)
     arguments = ["--dataset", text, "--run", str(tmp_path / "run")]
@@ -65,14 +65,14 @@ def test_joined_names_that_cannot_be_trained_on(tmp_path, text, said, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_lspet_has_no_split_to_measure_on(tmp_path):
+def test_lspet_has_no_split_to_evaluate_on(tmp_path):
     with pytest.raises(ValueError, match="`lsp\\+lspet`"):
         datasets.evaluation_split("lspet")
     with pytest.raises(ValueError, match=r"Unknown split 'test' of 'lspet'.*\['train'\]"):
         datasets.load("lspet", "test", _DUMMY_DATA, tmp_path)
 
 
-def test_processes_prepare_one_after_the_other(tmp_path):
+def test_two_processes_can_prepare_at_the_same_time(tmp_path):
     code = (
         "import sys; from examples.pose import datasets as d; d.load('lsp', 'train', *sys.argv[1:])"
     )

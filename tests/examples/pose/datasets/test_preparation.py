@@ -144,7 +144,7 @@ def test_leeds_sports_with_other_suffixes_and_flat(copy, load, name, suffix, fla
     ("lspet", "hr-lspet.zip", "hr-lspet/"),
 ])  # fmt: skip
 @pytest.mark.parametrize("inside", [False, True])
-def test_archives_with_what_macos_adds(copy, load, name, archive, prefix, inside):
+def test_archives_with_files_added_by_macos(copy, load, name, archive, prefix, inside):
     folder = copy(name)
     expected = load(name)
     shutil.rmtree(folder.parents[1] / "prepared")
@@ -189,7 +189,7 @@ def test_hr_lspet_has_gaps_in_its_numbers(copy, load):
     ("mpii", "validation", [f"images/{n:09d}.jpg" for n in (1, 2, 3, 4, 6)]),
     ("mpii", "test", [f"images/{n:09d}.jpg" for n in (1, 2, 3, 4, 5)]),
 ])  # fmt: skip
-def test_a_split_needs_its_own_files_only(copy, load, name, split, others):
+def test_a_split_needs_only_its_own_files(copy, load, name, split, others):
     folder = copy(name)
     expected = load(name, split)
     shutil.rmtree(folder.parents[1] / "prepared")
@@ -229,7 +229,7 @@ def _cut(path):
 
 @pytest.mark.parametrize("damage", [_cut, pathlib.Path.unlink, lambda path: path.write_bytes(b"")])
 @pytest.mark.parametrize("name", ["lsp-train.tfrecord*", "dataset_info.json", "metadata.json"])
-def test_damaged_records_are_one_line(copy, load, tmp_path, damage, name):
+def test_damaged_records_give_a_one_line_error(copy, load, tmp_path, damage, name):
     copy("lsp")
     load("lsp")
     (file,) = (tmp_path / "prepared" / "lsp" / "1.0.0").glob(name)
@@ -246,7 +246,7 @@ def test_damaged_records_are_one_line(copy, load, tmp_path, damage, name):
 
 
 @pytest.mark.parametrize("name", ["lsp", "coco_keypoints", "mpii", "stick_figures", "flic"])
-def test_a_file_as_data_dir_is_refused(tmp_path, name, capsys):
+def test_file_as_data_dir_raises(tmp_path, name, capsys):
     file = tmp_path / "lsp_dataset.zip"
     file.write_bytes(b"PK")
     with pytest.raises(ValueError, match="`data_dir` must be a folder, got the file") as caught:
@@ -258,7 +258,7 @@ def test_a_file_as_data_dir_is_refused(tmp_path, name, capsys):
     assert "must be a folder" in capsys.readouterr().err
 
 
-def test_an_unreadable_data_dir_is_one_line(tmp_path, monkeypatch):
+def test_unreadable_data_dir_raises(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
@@ -267,7 +267,7 @@ def test_an_unreadable_data_dir_is_one_line(tmp_path, monkeypatch):
         datasets.load("lsp", "train", tmp_path, tmp_path / "prepared")
 
 
-def test_a_file_as_prepared_dir_is_one_line(copy, tmp_path):
+def test_file_as_prepared_dir_gives_a_one_line_error(copy, tmp_path):
     copy("lsp")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"lsp could not be prepared in .*file") as caught:
@@ -276,7 +276,7 @@ def test_a_file_as_prepared_dir_is_one_line(copy, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["file", "/proc/nowhere"])
-def test_a_default_place_that_cannot_be_written_is_named(copy, tmp_path, monkeypatch, place):
+def test_error_names_an_unwritable_default_folder(copy, tmp_path, monkeypatch, place):
     """As where TFDS_DATA_DIR or HOME says so."""
     copy("lsp")
     (tmp_path / "file").write_text("")
@@ -288,7 +288,7 @@ def test_a_default_place_that_cannot_be_written_is_named(copy, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_file_systems_without_locks(copy, load, tmp_path, monkeypatch, number, capsys):
+def test_preparation_works_without_file_locks(copy, load, tmp_path, monkeypatch, number, capsys):
     def refuse(*args):
         raise OSError(number, os.strerror(number))
 
@@ -309,7 +309,7 @@ _LOAD = (
 )
 
 
-def test_a_killed_preparation_leaves_nothing(copy, load, tmp_path):
+def test_killed_preparation_is_cleaned_up(copy, load, tmp_path):
     copy("lsp")
     slow = (
         "import time; from examples.pose.datasets import leeds_sports as l; read = l.read_picture;"
@@ -328,7 +328,7 @@ def test_a_killed_preparation_leaves_nothing(copy, load, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [".preparing", "1.0.0"]
 
 
-def test_a_full_disk_is_one_line(copy, load, tmp_path):
+def test_full_disk_gives_a_one_line_error(copy, load, tmp_path):
     folder = copy("lsp")
     code = (
         f"import resource; limit = resource.setrlimit; resource.setrlimit({resource.RLIMIT_FSIZE}, "

@@ -50,7 +50,7 @@ _CHANGES = {
 
 @pytest.mark.parametrize("name", ["lsp", "lspet", "mpii", "coco"])
 @pytest.mark.parametrize("change", _CHANGES)
-def test_changed_files_are_noticed(copy, load, name, change, tmp_path):
+def test_changed_files_raise(copy, load, name, change, tmp_path):
     folder = copy(name)
     before = load(name)
     assert load(name).keys() == before.keys()
@@ -70,7 +70,7 @@ def test_changed_files_are_noticed(copy, load, name, change, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["lsp", "mpii", "coco"])
-def test_what_changes_nothing_is_not_taken_for_a_change(copy, load, name, tmp_path):
+def test_irrelevant_changes_are_ignored(copy, load, name, tmp_path):
     folder = copy(name)
     before = load(name)
     add_what_systems_leave(pictures_of(folder))

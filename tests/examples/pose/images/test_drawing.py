@@ -53,7 +53,7 @@ def test_occluded_joints_are_hollow_and_their_limbs_dashed():
 
 
 @pytest.mark.parametrize("joint", [[np.nan, 50], [np.inf, 50]])
-def test_a_joint_that_is_nowhere_is_left_out(joint):
+def test_non_finite_joint_is_not_drawn(joint):
     drawn = draw_arm([[40, 50], joint], [2, 2])
     expected = draw_arm([[40, 50], [160, 50]], [2, 0])
     np.testing.assert_array_equal(drawn, expected)

@@ -54,7 +54,7 @@ def decoded(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predict_and_serving_read_alike(serving, kind):
+def test_predict_and_serving_decode_the_same_pixels(serving, kind):
     if kind in REFUSED_BY_SERVING:
         with pytest.raises(tf.errors.InvalidArgumentError, match=REFUSED_BY_SERVING[kind]):
             serving(tf.constant(KINDS[kind]))
@@ -69,7 +69,7 @@ def test_pixels_are_what_a_viewer_shows(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_data_sets_read_as_predict_does(tmp_path, kind):
+def test_data_sets_and_predict_read_the_same_pixels(tmp_path, kind):
     path = tmp_path / "images" / "im01.jpg"
     path.parent.mkdir()
     path.write_bytes(KINDS[kind])
@@ -100,7 +100,7 @@ def _decode(encoded, feature):
 
 
 @pytest.mark.parametrize("start", ["jpeg", "png", "bmp", "jpeg_orientation_6"])
-def test_damaged_files_are_refused_or_read_alike(serving, start):
+def test_damaged_files_are_rejected_or_decoded_alike(serving, start):
     """Cut anywhere, and with bytes changed in the header: never other pixels than `predict`."""
     data = KINDS[start]
     random = np.random.default_rng(0)
@@ -121,7 +121,7 @@ def test_damaged_files_are_refused_or_read_alike(serving, start):
     assert refused >= 10
 
 
-def test_large_pictures_are_refused(monkeypatch):
+def test_large_pictures_are_rejected(monkeypatch):
     monkeypatch.setattr(encoded_images, "MAX_PIXELS", HEIGHT * WIDTH - 1)
     for kind in ("jpeg", "png", "bmp", "png_palette"):
         with pytest.raises(tf.errors.InvalidArgumentError, match="Pictures may have at most"):
@@ -139,13 +139,13 @@ def test_large_pictures_are_refused(monkeypatch):
         ("a\0b", "cannot be read"),
     ],
 )
-def test_what_is_no_file_is_explained(name, hint):
+def test_error_for_a_path_that_is_not_a_file_has_a_hint(name, hint):
     with pytest.raises(ImageError, match=hint) as raised:
         read_image(name)
     assert "\n" not in str(raised.value)
 
 
-def test_prepared_records_are_decoded_as_predict_reads(tmp_path):
+def test_prepared_records_have_the_pixels_of_predict(tmp_path):
     folder = Path(datasets.__file__).parent / "lsp" / "dummy_data"
     examples, _ = datasets.load("lsp", "test", str(folder), str(tmp_path))
     for example in examples.as_numpy_iterator():

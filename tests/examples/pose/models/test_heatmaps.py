@@ -24,7 +24,7 @@ def perfect_logits(joints, height=48, width=48):
     return tf.math.log(maps + 1e-12)
 
 
-def test_cells_are_centred_in_their_pixels():
+def test_cells_are_centred_between_their_two_pixels():
     assert heatmaps.to_pixels(0) == 0.5  # Between pixels 0 and 1.
     assert heatmaps.to_cells(heatmaps.to_pixels(3.25)) == 3.25
 
@@ -39,7 +39,7 @@ def test_decode_finds_joints_within_a_quarter_cell():
     assert scores.numpy().min() > 0.95 and scores.numpy().max() <= 1
 
 
-def test_decode_tells_height_from_width():
+def test_decode_does_not_swap_height_and_width():
     joints = np.float32([[[9.5, 60.5]]])
     decoded, _ = heatmaps.decode(perfect_logits(joints, height=40, width=16))
     np.testing.assert_allclose(decoded, joints, atol=0.5)
@@ -156,7 +156,7 @@ def test_dark_finds_the_top_of_a_gaussian(sigma):
     np.testing.assert_allclose(decoded, joints, atol=0.02)
 
 
-def test_decodings_differ_as_they_should():
+def test_accuracy_of_each_decoding():
     joints = np.random.default_rng(1).uniform(16, 78, (40, 14, 2)).astype(np.float32)
     logits = gaussian_logits(joints)
     errors = {}
@@ -172,7 +172,7 @@ def test_decodings_differ_as_they_should():
     assert errors["dark"].mean() < 0.01
 
 
-def test_dark_sees_through_noise_that_moves_the_peak():
+def test_dark_is_robust_to_noise():
     joints = np.random.default_rng(2).uniform(16, 78, (40, 14, 2)).astype(np.float32)
     logits = gaussian_logits(joints, sigma=2.5)
     noisy = logits + np.random.default_rng(3).normal(0, 0.1, logits.shape).astype(np.float32)
@@ -183,7 +183,7 @@ def test_dark_sees_through_noise_that_moves_the_peak():
     assert errors["dark"] < 0.6 * errors["quarter"] and errors["dark"] < 0.6 * errors["peak"]
 
 
-def test_dark_by_hand():
+def test_dark_matches_newton_step_in_float64():
     """One Newton step on the logarithm of the blurred probabilities, in float64."""
     logits = np.random.default_rng(4).normal(size=(1, 12, 15, 1))
     logits += (
@@ -232,7 +232,7 @@ def quarter_reference(logits):
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (2, 2), (1, 8), (8, 1), (1, 1), (3, 2)])
-def test_quarter_by_hand_wherever_the_peak_is(shape):
+def test_quarter_matches_reference_for_peaks_anywhere(shape):
     random = np.random.default_rng(5)
     cells = np.arange(shape[0] * shape[1]).reshape(shape)
     maps = [np.where(cells == i, 5.0, -5) for i in range(cells.size)]
@@ -275,7 +275,7 @@ def test_dark_along_the_border_is_a_parabola_in_one_variable():
 
 @pytest.mark.parametrize("decoding", heatmaps.DECODINGS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_maps_that_are_no_numbers(decoding, bad):
+def test_non_finite_maps_have_score_zero(decoding, bad):
     """Finite joints of score 0, and the other maps as if they were alone."""
     random = np.random.default_rng(6)
     good = random.normal(size=(1, 9, 9, 1)).astype(np.float32)
@@ -290,14 +290,14 @@ def test_maps_that_are_no_numbers(decoding, bad):
 
 
 @pytest.mark.parametrize("cell", [(0, 0), (0, 47), (47, 20), (20, 0)])
-def test_dark_leaves_a_peak_at_the_border(cell):
+def test_dark_does_not_move_a_peak_at_the_border(cell):
     logits = np.full((1, 48, 48, 1), -5.0, np.float32)
     logits[(0, *cell, 0)] = 5
     joints, _ = heatmaps.decode(logits, "dark")
     np.testing.assert_array_equal(joints[0, 0], heatmaps.to_pixels(np.array(cell[::-1])))
 
 
-def test_dark_leaves_what_is_no_hill():
+def test_dark_does_not_move_a_peak_of_a_map_that_is_not_concave():
     ridge = np.zeros((1, 9, 9, 1), np.float32)
     for logits in (ridge, np.full_like(ridge, -np.inf)):
         joints, _ = heatmaps.decode(logits, "dark")
@@ -305,6 +305,6 @@ def test_dark_leaves_what_is_no_hill():
     assert heatmaps.decode(tf.zeros((0, 48, 48, 14)), "dark")[0].shape == (0, 14, 2)
 
 
-def test_unknown_decoding():
+def test_unknown_decoding_raises():
     with pytest.raises(ValueError, match=r"`decoding` must be one of .*'dark'.*, got 'soft'"):
         heatmaps.decode(np.zeros((1, 4, 4, 1)), "soft")

@@ -42,7 +42,7 @@ def outputs(model):
 
 @pytest.mark.parametrize("context", models.CONTEXTS)
 @pytest.mark.parametrize("name", models.MODELS)
-def test_contract(name, context):
+def test_every_network_returns_heatmap_logits(name, context):
     model = small(name, context=context)
     made = outputs(model)
     assert len(made) == OUTPUTS.get(name, 1)
@@ -56,7 +56,7 @@ def test_contract(name, context):
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-def test_twins_differ_in_the_wide_layers_only(name):
+def test_box_and_depthwise_networks_differ_in_wide_filters_only(name):
     box, depthwise = small(name), small(name, context="depthwise")
     assert [layer.name for layer in box.layers] == [layer.name for layer in depthwise.layers]
     boxes, kernels = wide_layers(box), wide_layers(depthwise)
@@ -86,7 +86,7 @@ def test_filter_arguments_reach_every_block(name):
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-def test_size_arguments_change_the_network(name):
+def test_size_arguments_enlarge_the_network(name):
     sizes = {None: small(name).count_params()}
     for argument, value in SMALL[name].items():
         if argument != "stride":  # The stem alone knows it.
@@ -97,7 +97,7 @@ def test_size_arguments_change_the_network(name):
     assert all(size > sizes[None] for argument, size in sizes.items() if argument), sizes
 
 
-def test_full_resolution_keeps_its_plane():
+def test_full_resolution_keeps_its_resolution():
     for stride, side in ((2, 16), (4, 8)):
         model = models.build("full_resolution", image_size=32, width=4, depth=2, stride=stride)
         planes = {layer.output.shape[1:3] for layer in wide_layers(model)}
@@ -105,7 +105,7 @@ def test_full_resolution_keeps_its_plane():
 
 
 @pytest.mark.parametrize("name,head", [("hourglass", "stack0"), ("light", "stage0")])
-def test_each_guess_sees_the_one_before(name, head):
+def test_each_output_depends_on_the_one_before(name, head):
     model = small(name)
     first, second = (np.asarray(output) for output in outputs(model))
     kernel = model.get_layer(f"{head}_heatmaps").kernel
@@ -116,7 +116,7 @@ def test_each_guess_sees_the_one_before(name, head):
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-def test_all_weights_learn(name):
+def test_training_changes_all_weights(name):
     """No part of the network is cut off from the loss."""
     model = small(name)
     before = [weight.numpy() for weight in model.trainable_weights]
@@ -138,7 +138,7 @@ def test_multiply_adds():
     assert multiply_adds.multiply_adds(model) == expected
 
 
-def test_multiply_adds_refuses_layers_it_does_not_know():
+def test_multiply_adds_rejects_unknown_layers():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(TypeError, match="Dense"):
         multiply_adds.multiply_adds(model)

@@ -80,7 +80,7 @@ def assert_same_training(run, alone):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_two_workers_train_as_one_does(alone, on_backend, tmp_path):
+def test_two_workers_match_one_process(alone, on_backend, tmp_path):
     run = RunFolder(tmp_path)
     arguments = command(tmp_path, "--strategy", "multiworker")
     assert launcher.launch(run, 2, arguments, max_restarts=0) == 0
@@ -89,7 +89,7 @@ def test_two_workers_train_as_one_does(alone, on_backend, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_two_devices_train_as_one_does(alone, on_backend, tmp_path, monkeypatch):
+def test_two_devices_match_one_device(alone, on_backend, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_BOXCONV_TEST_DEVICES", "2")
     subprocess.run(command(tmp_path, "--strategy", "mirrored"), check=True)
     assert_same_training(tmp_path, alone)
@@ -97,7 +97,7 @@ def test_two_devices_train_as_one_does(alone, on_backend, tmp_path, monkeypatch)
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
+def test_training_resumes_from_checkpoint_after_a_worker_is_killed(
     alone, on_backend, tmp_path, monkeypatch, capfd
 ):
     run = RunFolder(tmp_path)
@@ -130,7 +130,7 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 @needs_jax
-def test_jax_goes_on_where_tensorflow_stopped(tmp_path, monkeypatch):
+def test_jax_resumes_a_tensorflow_run(tmp_path, monkeypatch):
     """A run's files are those of both, and so are the steps they make."""
     runs = {name: tmp_path / name for name in ("tensorflow", "jax")}
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
@@ -160,25 +160,25 @@ def starts(capfd):
     return capfd.readouterr().out.count("Workers: 0 is process")
 
 
-def test_workers_that_succeed_are_started_once(tmp_path, capfd):
+def test_successful_workers_are_not_restarted(tmp_path, capfd):
     code = "assert len(json.loads(os.environ['TF_CONFIG'])['cluster']['worker']) == 3"
     assert launcher.launch(RunFolder(tmp_path), 3, quick(tmp_path, code), 2) == 0
     assert starts(capfd) == 1
 
 
-def test_a_worker_that_refuses_is_not_started_again(tmp_path, capfd):
+def test_workers_are_not_restarted_after_an_error_without_progress(tmp_path, capfd):
     code = "sys.exit(7) if index else time.sleep(60)"
     assert launcher.launch(RunFolder(tmp_path), 2, quick(tmp_path, code), 2) == 7
     assert starts(capfd) == 1
 
 
-def test_workers_that_die_without_progress_are_given_up(tmp_path, capfd):
+def test_restarts_without_progress_are_limited(tmp_path, capfd):
     code = "os.kill(os.getpid(), signal.SIGKILL) if index else time.sleep(60)"
     assert launcher.launch(RunFolder(tmp_path), 2, quick(tmp_path, code), 2) == 1
     assert starts(capfd) == 3
 
 
-def test_workers_end_with_the_launcher(tmp_path):
+def test_workers_stop_when_the_launcher_is_terminated(tmp_path):
     """Ended by a signal, it leaves nobody behind who would keep the run folder."""
     code = "(run / f'pid{index}').write_text(str(os.getpid())); time.sleep(60)"
     program = f"""
@@ -192,7 +192,7 @@ sys.exit(command_line.run(main))
     children.assert_end_with(program, [tmp_path / "pid0", tmp_path / "pid1"])
 
 
-def test_progress_renews_patience(tmp_path, capfd):
+def test_progress_resets_the_restart_limit(tmp_path, capfd):
     code = """
 count = len(list(run.glob('start*')))
 if index == 0:
@@ -204,7 +204,7 @@ if index == 0:
     assert starts(capfd) == 5
 
 
-def test_unknown_strategies_and_missing_configuration_are_refused():
+def test_unknown_strategy_and_missing_tf_config_raise():
     with pytest.raises(ValueError, match=r"`strategy`.*'multiworker'.*'horovod'"):
         make_workers("horovod")
     with pytest.raises(ValueError, match="TF_CONFIG"):
@@ -214,14 +214,14 @@ def test_unknown_strategies_and_missing_configuration_are_refused():
 @pytest.mark.parametrize(
     ("kind", "index", "expected"), [("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)]
 )
-def test_a_chief_comes_before_the_workers(monkeypatch, kind, index, expected):
+def test_chief_comes_before_workers(monkeypatch, kind, index, expected):
     jobs = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
     task = {"type": kind, "index": index}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": jobs, "task": task}))
     assert cluster() == (["a:1", "b:1", "c:1"], expected)
 
 
-def test_other_backends_are_refused(monkeypatch):
+def test_unsupported_backend_raises(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "torch")
     with pytest.raises(ValueError, match="tensorflow and jax; KERAS_BACKEND is 'torch'"):
         make_workers("none")

@@ -60,7 +60,7 @@ def test_letterbox_takes_any_size(height, width, dtype):
 
 
 @pytest.mark.parametrize("height,width", [(60, 40), (41, 83), (300, 200), (30, 150)])
-def test_letterbox_maps_image_and_points_alike(height, width):
+def test_letterbox_maps_image_and_points_consistently(height, width):
     point = np.float32([width * 0.3, height * 0.6])
     radius = 0.04 * max(height, width)
     image, affine = geometry.letterbox(dot_image(height, width, *point, radius), 96)
@@ -77,12 +77,12 @@ def test_letterbox_works_in_a_graph_of_unknown_size():
             np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
-def test_letterbox_refuses_what_is_no_colour_image():
+def test_letterbox_rejects_images_without_three_channels():
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="4,4,1"):
         geometry.letterbox(np.zeros((4, 4, 1), np.uint8), 8)
 
 
-def test_invert_affine_undoes():
+def test_invert_affine_is_the_inverse():
     affines = augmentation.random_affines(9, (1, 2), 40, 32)
     points = np.random.default_rng(0).uniform(0, 40, (9, 5, 2)).astype(np.float32)
     there = geometry.transform_points(affines, points)
@@ -111,7 +111,7 @@ def test_random_affines_stay_within_their_ranges():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_warp_moves_image_and_joints_alike(seed):
+def test_warp_moves_image_and_joints_consistently(seed):
     affines = augmentation.random_affines(1, (seed, 0), 120, 96)
     joint = np.float32([70.3, 52.8])
     targets = np.zeros((1, 14, 3), np.float32)
@@ -124,7 +124,7 @@ def test_warp_moves_image_and_joints_alike(seed):
     np.testing.assert_allclose(find_dot(image[0], geometry.GREY), warped[0, labelled, :2], atol=0.2)
 
 
-def test_seeds_of_the_warp_test_cover_both_sides():
+def test_seeds_of_the_warp_test_include_a_mirrored_image():
     signs = [
         np.linalg.det(augmentation.random_affines(1, (s, 0), 9, 9)[0, :, :2]) for s in range(6)
     ]
@@ -185,7 +185,7 @@ def test_batches_depend_on_seed_and_step_only():
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_parts_together_are_the_batch(count):
+def test_concatenated_parts_equal_the_batch(count):
     whole = batches(range(3, 6))
     for part in range(count):
         parts = batches(range(3, 6), parts=range(part, part + 1), num_parts=count)
@@ -200,12 +200,12 @@ def test_parts_together_are_the_batch(count):
     np.testing.assert_allclose(made, whole[1][0][: 8 // count], atol=1e-4)
 
 
-def test_a_batch_is_cut_into_equal_parts_only():
+def test_batch_size_must_divide_into_equal_parts():
     with pytest.raises(ValueError, match=r"`batch_size`.*replicas, 3, got 4"):
         batches(range(1), num_parts=3)
 
 
-def test_every_pass_shows_every_photograph_once_in_a_new_order():
+def test_each_pass_has_every_photograph_once_in_a_new_order():
     # Plain photographs whose colour tells which is which, whatever the augmentation does.
     count = 21
     data = photographs(count)
@@ -268,6 +268,6 @@ def test_read_photographs(capsys):
     assert "reading" in capsys.readouterr().out
 
 
-def test_an_empty_data_set_is_an_error():
+def test_empty_data_set_raises():
     with pytest.raises(ValueError, match=r"empty \(reading nothing\)"):
         in_memory.read_photographs(examples([]), 20, "reading nothing")

@@ -34,7 +34,7 @@ def places(tmp_path_factory):
 
 
 @pytest.mark.parametrize("first", ALL)
-def test_the_first_decides_about_the_joints(places, first):
+def test_first_data_set_determines_the_joints(places, first):
     names = [first, *(name for name in ALL if name != first)]
     photographs, skeleton = train_run.read_training_photographs(names, 40, *places)
     assert skeleton.joint_names == datasets.load(first, "train", *places)[1].joint_names
@@ -54,7 +54,7 @@ def test_the_first_decides_about_the_joints(places, first):
             assert part[:, skeleton.joint_names.index("right_shoulder")].all()
 
 
-def test_lsps_joints_reach_mpiis_by_name(places):
+def test_lsp_joints_map_to_mpii_by_name(places):
     photographs, mpii = train_run.read_training_photographs(["mpii", "lsp"], 40, *places)
     alone, lsp = train_run.read_training_photographs(["lsp"], 40, *places)
     for j, name in enumerate(lsp.joint_names):
@@ -63,7 +63,7 @@ def test_lsps_joints_reach_mpiis_by_name(places):
         np.testing.assert_array_equal(photographs.labelled[4:, there], alone.labelled[:, j])
 
 
-def test_a_mixed_run_from_start_to_end(places, tmp_path):
+def test_training_on_several_data_sets(places, tmp_path):
     data_dir, prepared_dir = places
     arguments = ["--dataset", "+".join(ALL), "--run", str(tmp_path / "run")]
     arguments += ["--data_dir", data_dir, "--prepared_dir", prepared_dir, "--epochs", "1"]
@@ -75,18 +75,18 @@ def test_a_mixed_run_from_start_to_end(places, tmp_path):
     assert result["pckh_joints_counted"] == 16  # MPII's validation split: one person.
 
 
-def test_some_of_all(places):
+def test_evenly_spaced_covers_all_data_sets(places):
     photographs, _ = train_run.read_training_photographs(["mpii", "lsp"], 40, *places)
-    few = train_run.some_of(photographs, 4)
+    few = train_run.evenly_spaced(photographs, 4)
     places_in_all = [
         next(i for i, image in enumerate(photographs.images) if np.array_equal(image, one))
         for one in few.images
     ]
     assert places_in_all[0] < TRAINING_PEOPLE["mpii"] <= places_in_all[-1]
-    assert train_run.some_of(photographs, None) is photographs
+    assert train_run.evenly_spaced(photographs, None) is photographs
 
 
-def test_nothing_in_common_is_named(places, monkeypatch):
+def test_data_sets_without_common_joints_raise(places, monkeypatch):
     hand = Skeleton(("thumb", "palm"), (), ((0, 1),), (0, 1))
     load = datasets.load
 
@@ -95,5 +95,7 @@ def test_nothing_in_common_is_named(places, monkeypatch):
         return dataset, hand if name == "coco_keypoints" else skeleton
 
     monkeypatch.setattr(datasets, "load", with_a_hand)
-    with pytest.raises(UserError, match=r"--dataset joins lsp and coco_keypoints\. No joint"):
+    with pytest.raises(
+        UserError, match=r"--dataset joins lsp and coco_keypoints\. The skeletons have no joint"
+    ):
         train_run.read_training_photographs(["lsp", "coco_keypoints"], 40, *places)

@@ -60,12 +60,12 @@ def test_examples_follow_the_json(builder, split, name):
     assert len(annotations) == len(seen) + 1
 
 
-def test_hidden_and_unlabelled_joints_are_among_them(builder):
+def test_examples_include_occluded_and_unlabelled_joints(builder):
     examples = tfds.as_numpy(builder.as_dataset(split="train+validation"))
     assert set(np.unique([e["visibility"] for e in examples])) == {0, 1, 2}
 
 
-def test_joints_are_those_of_cocos_own_evaluation(builder):
+def test_joints_match_pycocotools(builder):
     assert Skeleton.from_metadata(builder.info.metadata) == COCO_SKELETON
     assert COCO_SKELETON.num_joints == len(cocoeval.Params("keypoints").kpt_oks_sigmas)
 
@@ -78,7 +78,7 @@ def test_joints_are_those_of_cocos_own_evaluation(builder):
         '{"images": [], "annotations": [{"num_keypoints": 1, "image_id": 1, "keypoints": []}]}',
     ],
 )
-def test_another_file_is_refused(tmp_path, content):
+def test_file_of_another_format_raises(tmp_path, content):
     path = epath.Path(tmp_path / "person_keypoints.json")
     path.write_text(content)
     with pytest.raises(ValueError, match=r"person_keypoints\.json (is not|has a person)"):

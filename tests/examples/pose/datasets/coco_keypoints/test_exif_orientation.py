@@ -62,16 +62,14 @@ def _bright_corner(image):
     (3, (120, 80), (80, 120), (1, 1)),  # Both sizes are the same: as shown.
     (2, (120, 80), (80, 120), (0, 1)),
 ], ids=str)  # fmt: skip
-def test_the_size_in_the_record_tells_which_pixels_are_labelled(
-    tmp_path, orientation, size, shape, corner
-):
+def test_size_in_the_record_selects_the_orientation(tmp_path, orientation, size, shape, corner):
     example = _load(tmp_path, orientation, size)
     assert example["image"].shape == (*shape, 3)
     assert _bright_corner(example["image"]) == corner
     np.testing.assert_array_equal(example["joints"] + example["person"]["origin"], _PLACES)
 
 
-def test_a_square_is_turned(tmp_path):
+def test_square_picture_is_rotated(tmp_path):
     example = _load(tmp_path, 6, (90, 90), stored_size=(90, 90))
     assert _bright_corner(example["image"]) == (0, 1)
 
@@ -82,7 +80,7 @@ def test_a_square_is_turned(tmp_path):
     (6, (120, 81), _PLACES, "`width` and `height` are 120 x 81, but a.jpg has 80 x 120"),
     (1, (80, 120), _PLACES, "`width` and `height` are 80 x 120, but a.jpg has 120 x 80"),
 ], ids=["joints", "another size", "no orientation"])  # fmt: skip
-def test_labels_of_neither_are_refused(tmp_path, orientation, size, places, field):
+def test_labels_that_fit_no_orientation_raise(tmp_path, orientation, size, places, field):
     with pytest.raises(ValueError) as caught:
         _load(tmp_path, orientation, size, places=places)
     message = str(caught.value)

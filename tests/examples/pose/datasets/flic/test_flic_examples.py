@@ -105,7 +105,7 @@ def test_examples_follow_the_file(load):
             assert example["image"][y, x].min() > 180
 
 
-def test_the_part_around_the_torso_is_kept(load):
+def test_frames_are_cropped_around_the_torso(load):
     dataset, _ = load("flic", "test")
     (example,) = dataset.as_numpy_iterator()
     # Three times the box of 120, around its middle (360, 240).
@@ -114,14 +114,14 @@ def test_the_part_around_the_torso_is_kept(load):
     np.testing.assert_allclose(example["person"]["box"], [120, 120, 240, 240], atol=1e-3)
 
 
-def test_names(load):
+def test_image_names(load):
     for name in ("flic/small", "flic"):
         assert len(list(load(name, "train")[0])) == 2
     assert {"flic", "flic/small", "flic/full"} <= set(datasets.NAMES)
 
 
 @pytest.mark.usefixtures("no_network")
-def test_no_network_is_one_line(tmp_path):
+def test_missing_network_gives_a_one_line_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"'flic' was not found.*FLIC\.zip") as caught:
         datasets.load("flic", "train", None, tmp_path)
     assert "no network in tests" in str(caught.value) and "\n" not in str(caught.value)
@@ -129,14 +129,14 @@ def test_no_network_is_one_line(tmp_path):
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("content", [b"", b"<html>Too many downloads</html>", b"PK\3\4 cut off"])
-def test_a_broken_archive_is_one_line(tmp_path, content):
+def test_broken_archive_gives_a_one_line_error(tmp_path, content):
     (tmp_path / "FLIC.zip").write_bytes(content)
     with pytest.raises(ValueError, match=r"FLIC\.zip is not the complete official") as caught:
         datasets.load("flic", "train", tmp_path, tmp_path / "prepared")
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_tried_twice():
+def test_missing_server_is_tried_twice():
     """And not for minutes."""
     start = time.monotonic()
     with flic_examples._few_retries(), pytest.raises(requests.ConnectionError):

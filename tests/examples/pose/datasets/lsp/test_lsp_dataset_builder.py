@@ -43,7 +43,7 @@ def test_examples_follow_joints_mat(tmp_path):
     assert seen == {"im0001": "train", "im0002": "train", "im0003": "test", "im0004": "test"}
 
 
-def test_metadata_is_the_skeleton_also_after_reloading(tmp_path):
+def test_metadata_holds_the_skeleton_after_reloading(tmp_path):
     assert Skeleton.from_metadata(_prepare(tmp_path).info.metadata) == LSP_SKELETON
     reloaded = tfds.builder_from_directory(str(_prepare(tmp_path).data_dir))
     assert Skeleton.from_metadata(reloaded.info.metadata) == LSP_SKELETON

@@ -27,7 +27,7 @@ def _pose(**angles):
     return body.pose_body(np.random.default_rng(0), _AT_REST | angles, _FACING).joints
 
 
-def test_example_follows_from_seed_split_and_index():
+def test_example_depends_on_seed_split_and_index_only():
     one = figure.draw_figure(1, "train", 7, 64)
     figure.draw_figure(1, "train", 8, 64)
     again = figure.draw_figure(1, "train", 7, 64)
@@ -54,7 +54,7 @@ def test_features(size):
             assert (jpeg.format, jpeg.size) == ("JPEG", (size, size))
 
 
-def test_visibility_of_all_kinds_is_there_and_seen_prevails():
+def test_most_joints_are_visible_and_some_are_not():
     visibility = np.stack([figure.draw_figure(0, "train", i, 48).visibility for i in range(150)])
     share = [(visibility == kind).mean() for kind in (NOT_LABELLED, OCCLUDED, VISIBLE)]
     assert 0.001 < share[0] < 0.05
@@ -107,7 +107,7 @@ def test_upright_body_facing_the_camera():
 
 
 @pytest.mark.parametrize("side", body.SIDES)
-def test_joints_bend_the_human_way(side):
+def test_joints_bend_in_anatomical_directions(side):
     outward = 1 if side == "left" else -1
     at_rest = _pose()
 
@@ -125,7 +125,7 @@ def test_joints_bend_the_human_way(side):
     assert _pose(spine_flexion=40)["head_top"][2] < at_rest["head_top"][2] - 0.05
 
 
-def test_nearer_surface_wins_whatever_the_order():
+def test_nearer_surface_covers_farther_one_in_any_order():
     near = Capsule(np.array([8.0, 8, -9]), np.array([8.0, 8, -9]), 4, 4, plain(_RED))
     far = Capsule(np.array([8.0, 8, 9]), np.array([8.0, 8, 9]), 6, 6, plain(_BLUE))
     for together in (True, False):
@@ -142,7 +142,7 @@ def test_nearer_surface_wins_whatever_the_order():
             )
 
 
-def test_capsule_covers_its_outline_to_the_sample():
+def test_capsule_covers_exactly_the_samples_inside():
     start, end, radii = np.array([5.0, 4, 0]), np.array([12.0, 15, 0]), (2.0, 3.5)
     canvas = Canvas(20, np.array([0.0, 0, -1]))
     canvas.draw([Capsule(start, end, *radii, plain(_RED))])
@@ -154,7 +154,7 @@ def test_capsule_covers_its_outline_to_the_sample():
     np.testing.assert_array_equal(covered.reshape(20, 20), distance < 2 + along * 1.5)
 
 
-def test_surfaces_outside_the_canvas_are_left_out():
+def test_surfaces_outside_the_canvas_are_clipped():
     canvas = Canvas(16, np.array([0.0, 0, -1]))
     canvas.draw([])
     for center in ([-50.0, 8, 0], [8, 300, 0], [-1, -1, 0], [1e6, 1e6, 0]):
