@@ -1,4 +1,4 @@
-"""Tests of what all pose data sets share: `load`, the feature specification, the command."""
+"""Tests of what all pose data sets have in common: `load`, features, skeletons, the command."""
 
 import json
 import subprocess
@@ -91,7 +91,7 @@ def test_load_prepares_once_and_keeps_the_order(tmp_path):
         "id": tf.TensorSpec((), tf.string),
     }
     ids = [example["id"] for example in first.as_numpy_iterator()]
-    # The records are there now: the folder is not looked at again.
+    # The records exist now, so `data_dir` is not read again.
     again, _ = datasets.load("lsp", "train", tmp_path / "gone", tmp_path)
     assert [example["id"] for example in again.as_numpy_iterator()] == ids
     sliced, _ = datasets.load("lsp", "train[:1]", None, tmp_path)
@@ -122,21 +122,21 @@ def test_all_builders_are_registered_and_share_the_features(tmp_path, name):
 def test_skeleton(skeleton):
     names = skeleton.joint_names
     assert skeleton.num_joints == len(set(names))
-    # PCK is measured along a diagonal of the torso.
+    # The reference length of PCK is a diagonal of the torso.
     sides = [names[i].split("_") for i in skeleton.pck_reference]
     assert {side for side, _ in sides} == {"left", "right"}
     assert [part for _, part in sides] == ["shoulder", "hip"]
     for left, right in skeleton.flip_pairs:
         assert {names[left].split("_")[0], names[right].split("_")[0]} == {"left", "right"}
         assert names[left].split("_")[1] == names[right].split("_")[1]
-    # Mirroring swaps all but the joints in the middle, and twice is no change.
+    # Mirroring swaps all joints except those in the middle. Mirroring twice changes nothing.
     order = skeleton.flip_order
     middle = {"neck", "head_top", "pelvis", "thorax", "nose"}
-    still = {name for i, name in enumerate(names) if order[i] == i}
-    assert still == middle & set(names)
+    unchanged = {name for i, name in enumerate(names) if order[i] == i}
+    assert unchanged == middle & set(names)
     assert [order[i] for i in order] == list(range(skeleton.num_joints))
-    # The limbs connect all joints (but FLIC's face is apart from its body), and their mirror images
-    # are the same limbs.
+    # The limbs connect all joints, except that FLIC's face is not connected to the body. The
+    # mirror image of a limb is a limb.
     limbs = {frozenset(limb) for limb in skeleton.limbs}
     assert {frozenset(order[i] for i in limb) for limb in limbs} == limbs
     reached, grown = set(), {names.index("right_hip")}
@@ -203,7 +203,8 @@ def test_command_draws_the_other_data_sets(tmp_path, name):
 
 def test_command_reports_errors_in_one_line(tmp_path):
     arguments = ["lsp", "--data_dir", str(_DUMMY_DATA), "--prepared_dir", str(tmp_path)]
-    command.main([*arguments, "--output", str(tmp_path / "a.png")])  # Prepares it, with progress.
+    # Prepare the data set first, so that its progress bar is not part of the message.
+    command.main([*arguments, "--output", str(tmp_path / "a.png")])
     (tmp_path / "a.png").unlink()
     message = refused(command.main, *arguments, "--split", "valid", "--output", tmp_path / "a.png")
     assert message.startswith("error: Unknown split")

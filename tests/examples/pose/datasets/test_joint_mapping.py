@@ -1,4 +1,4 @@
-"""Tests of bringing one data set's joints to another's."""
+"""Tests of converting the joints of one data set to those of another."""
 
 import numpy as np
 import pytest
@@ -90,11 +90,11 @@ def test_skeletons_without_common_joints_raise():
 
 
 def test_skeletons_use_the_same_joint_names():
-    """A name that occurs in one skeleton only would be a joint that never maps."""
-    alone = {
+    """A joint name that occurs in only one skeleton could not be mapped to another."""
+    unique = {
         name
         for skeleton in _ALL.values()
         for name in skeleton.joint_names
         if sum(name in other.joint_names for other in _ALL.values()) == 1
     }
-    assert alone == {"left_ear", "right_ear", "thorax", "pelvis"}
+    assert unique == {"left_ear", "right_ear", "thorax", "pelvis"}

@@ -1,4 +1,4 @@
-"""Tests of finding and reading the Leeds Sports Pose data sets, and of the errors if one cannot."""
+"""Tests of finding and reading the Leeds Sports Pose data sets, and of errors."""
 
 import shutil
 import zipfile
@@ -24,7 +24,7 @@ def name(request):
 
 @pytest.fixture
 def data_dir(tmp_path, name):
-    """A manual folder of our own, with the small data set as a folder in it."""
+    """A manual folder that holds a copy of the small data set."""
     shutil.copytree(BUILDERS / name / "dummy_data", tmp_path / "data")
     return tmp_path / "data"
 
@@ -55,7 +55,7 @@ def test_all_layouts_give_the_same_examples(tmp_path, name, data_dir, layout):
         _write_zip(data_dir / name, data_dir / f"{name}_dataset.zip")
         shutil.rmtree(data_dir / name)
     elif layout == "zip with a folder":
-        # The second folder of the official lsp zip holds images too, of which none may be read.
+        # The official lsp zip file has a second folder with images, which must not be read.
         (data_dir / name / "visualized").mkdir()
         (data_dir / name / "visualized" / "im0001.jpg").write_bytes(b"not an image")
         _write_zip(data_dir / name, data_dir / f"{name}_dataset.zip", f"{name}_dataset/")
@@ -103,7 +103,7 @@ def test_error_for_a_missing_data_set_says_what_to_do(tmp_path, name, folder):
         assert part in message
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-    # Nothing half-done stays behind.
+    # No partial records remain.
     assert [p.name for p in (tmp_path / "prepared" / name).iterdir()] == [".preparing"]
 
 
@@ -151,7 +151,7 @@ def test_broken_labels_are_named(tmp_path, name, data_dir, content):
 
 
 def _write_labels(data_dir, name, change):
-    """Writes labels after `change` has got them as `[joints, 3, images]`."""
+    """Changes the labels in place by `change`, a function of an array `[joints, 3, images]`."""
     path = data_dir / name / "joints.mat"
     labels = scipy.io.loadmat(path)["joints"].astype(np.float64)
     order = (1, 0, 2) if name == "lsp" else (0, 1, 2)
@@ -212,7 +212,7 @@ def test_labels_of_another_type_or_shape_are_named(tmp_path, name, data_dir, kin
         "cells": cells,
     }
     if kind == "7.3":
-        # The header of an HDF5 file as MATLAB writes it.
+        # The header of an HDF5 file by MATLAB.
         header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
         path.write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
     else:
@@ -244,7 +244,7 @@ def test_broken_zip_is_named(tmp_path, name, data_dir, content):
         datasets.load(name, "train", data_dir, tmp_path / "prepared")
 
 
-# The photographs are not part of the project. Where a checkout has them beside it, they are read.
+# The photographs are not part of the project. These tests run if a checkout has them beside it.
 _PHOTOGRAPHS = DATA_DIR
 
 

@@ -1,4 +1,4 @@
-"""Tests of finding official files in every layout, and of the errors if they are not there."""
+"""Tests of finding official files in every layout, and of errors if they are missing."""
 
 import shutil
 import tarfile
@@ -36,7 +36,7 @@ def test_mpii_layouts(tmp_path, layout):
     expected = _ids("mpii", "train", BUILDERS / "mpii" / "dummy_data", tmp_path / "a")
     data = tmp_path / "data"
     shutil.copytree(BUILDERS / "mpii" / "dummy_data", data)
-    if layout == "beside lsp":  # Which has a folder of images too.
+    if layout == "beside lsp":  # lsp has a folder of images too.
         (data / "lsp" / "images").mkdir(parents=True)
     if layout != "folder itself":
         folder = data / "mpii" if layout == "archives" else data
@@ -118,7 +118,6 @@ def test_read_rgb(tmp_path):
 
 
 def test_nothing_is_downloaded_if_files_are_in_the_manual_folder(tmp_path, monkeypatch):
-    """Found in the manual folder, nothing is asked for."""
     monkeypatch.setattr(requests, "head", lambda *a, **k: pytest.fail("asked the network"))
     manual = BUILDERS / "coco_keypoints" / "dummy_data"
     builder = datasets.BUILDERS["coco_keypoints"](data_dir=tmp_path)

@@ -1,3 +1,5 @@
+"""Tests of `PCK`, `PCKh` and their tables, on three joints with errors chosen by hand."""
+
 import itertools
 import json
 
@@ -9,7 +11,8 @@ import tensorflow as tf
 from examples.pose.evaluation import metrics
 from examples.pose.models import heatmaps
 
-# Three joints; 0 and 1 are the reference, 10 pixels apart: the tolerance is 2 pixels.
+# Two people with three joints. Joints 0 and 1, the reference, are 10 pixels apart, so that the
+# tolerance is 2 pixels.
 TRUE = np.float32([[[0, 0], [10, 0], [5, 5]], [[0, 0], [0, 10], [5, 5]]])
 ALL = np.ones((2, 3), bool)
 
@@ -21,7 +24,7 @@ def pck(predicted, true=TRUE, labelled=ALL, **kwargs):
 
 
 def moved(*moves):
-    """TRUE with (person, joint, dx, dy) moved."""
+    """TRUE with joints moved: each of `moves` is (person, joint, dx, dy)."""
     joints = TRUE.copy()
     for person, joint, dx, dy in moves:
         joints[person, joint] += (dx, dy)
@@ -77,7 +80,7 @@ def test_update_state_decodes_heatmaps():
     metric = metrics.PCK(14, (9, 2))
     metric.update_state(targets, logits)
     assert metric.result() == 100
-    targets[:, :7, 2] = 0  # The right hip of the reference is among them.
+    targets[:, :7, 2] = 0  # Includes the right hip, a reference joint.
     metric.reset_state()
     metric.update_state(targets, logits)
     assert np.isnan(metric.result())
@@ -100,7 +103,7 @@ def test_summary_holds_json_values(result):
     curve = result.pop("pck_curve")
     assert json.loads(json.dumps(curve)) == curve
     assert curve["thresholds"] == pytest.approx([0.01 * k for k in range(21)])
-    # Three of the four that count are where they should be, but an error of 0 is not under 0.
+    # Three of the four joints that count are exact. At tolerance 0, an error of 0 is not below it.
     assert curve["pck"] == [0.0] + 20 * [75.0]
     assert result == {
         "pck": 75.0,
@@ -129,15 +132,15 @@ def test_table_shows_every_joint(result, capsys):
 
 
 def test_curve_and_area_by_hand():
-    # Errors of 0.05, 0.105 and 0.155 of the length of 10, and one beyond all tolerances.
+    # Errors of 0.05, 0.105 and 0.155 of the reference length 10, and one beyond all tolerances.
     errors = [(0, 0, 0.5, 0), (0, 1, 0, 1.05), (0, 2, -1.55, 0), (1, 0, 5, 0)]
     labelled = ALL.copy()
     labelled[1, 2] = False
-    metric = pck(moved(*errors), labelled=labelled)  # Joint 1 of the second is exact.
+    metric = pck(moved(*errors), labelled=labelled)  # Joint 1 of the second person is exact.
     curve = metric.curve().numpy()
-    # At each hundredth: how many of five have a smaller error.
+    # At each hundredth: how many of the five joints have a smaller error.
     expected = [0] + [1] * 5 + [2] * 5 + [3] * 5 + [4] * 5
-    # The errors are told in float32: that of 0.05 is not under the tolerance of 0.05.
+    # In float32, the error of 0.05 is not below the tolerance of 0.05.
     np.testing.assert_allclose(curve, 100 * np.array(expected) / 5, rtol=1e-6)
     trapezia = sum((a + b) / 2 for a, b in itertools.pairwise(expected)) / 20
     np.testing.assert_allclose(metric.auc(), 100 * trapezia / 5, rtol=1e-6)
@@ -169,7 +172,7 @@ def test_pckh_by_hand():
     metric = metrics.PCKh(3)
     predicted = moved((0, 0, 15, 0), (0, 1, 15.1, 0), (1, 0, 2.9, 0), (1, 2, 0, 3.1))
     metric.update_joints(tf.constant(predicted), tf.constant(TRUE), tf.constant(ALL), sizes)
-    # 15 pixels are found, for the official evaluation takes an error of the tolerance itself.
+    # The joint 15 pixels off is found: an error equal to the tolerance counts as found.
     np.testing.assert_allclose(metric.per_joint(), [100, 50, 50])
     np.testing.assert_allclose(metric.result(), 100 * 4 / 6, rtol=1e-6)
 

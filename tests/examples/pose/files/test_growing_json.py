@@ -1,3 +1,5 @@
+"""Tests of `GrowingJson`: valid after every item, also on a full disk."""
+
 import json
 import resource
 

@@ -1,3 +1,5 @@
+"""Tests that commands do not overwrite their input, however its path is spelt."""
+
 import argparse
 import os
 from pathlib import Path
@@ -30,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def spellings(folder):
-    """Ways to write a.jpg."""
+    """Paths that all name a.jpg."""
     return [
         "a.jpg",
         "./a.jpg",
@@ -71,7 +73,7 @@ def test_same_file_for_files_that_do_not_exist_yet(folder):
 
 @pytest.mark.parametrize("name", ["pipe", "device"])
 def test_pipes_and_devices_are_not_replaced(folder, name):
-    """A rename would replace /dev/null itself; reading an earlier JSON would wait for a pipe."""
+    """A rename would replace /dev/null itself, and reading an old JSON would block on a pipe."""
     if name == "pipe":
         os.mkfifo(name)
     else:

@@ -1,4 +1,4 @@
-"""The same file gives the same pixels to `predict`, to the data sets and to exported models."""
+"""Tests that `predict`, the data sets and exported models get the same pixels from a file."""
 
 import io
 from pathlib import Path
@@ -15,7 +15,7 @@ from examples.pose.images import encoded_images
 from examples.pose.images.image_files import ImageError, decode_image, read_image
 from tests.examples.pose.picture_kinds import EXPECTED, HEIGHT, KINDS, WIDTH, save
 
-# What exported models refuse, with a word of the message; `predict` reads these.
+# Kinds that exported models reject but `predict` reads, with a part of the message.
 REFUSED_BY_SERVING = {
     "jpeg_cmyk": "CMYK",
     "bmp_palette": "24-bit",
@@ -32,8 +32,8 @@ REFUSED_BY_SERVING = {
     "tiff": "Send JPEG, PNG",
 }
 REFUSED_BY_PREDICT = {"png_16_transparent": "16-bit PNG files with one transparent colour"}
-# Pictures that are not stored as they are, are stored as JPEG of quality 95, which two encoders
-# make a little differently.
+# Pictures that are not plain JPEG files are stored as JPEG of quality 95. Two encoders differ a
+# little.
 STORED_TOLERANCE = 8
 
 
@@ -79,7 +79,7 @@ def test_data_sets_and_predict_read_the_same_pixels(tmp_path, kind):
         return
     image = decoded(kind)
     np.testing.assert_array_equal(official_files.read_rgb(path, "labels"), image)
-    # What is written into records, and read from them again.
+    # Write the picture into a record and read it again.
     pictures = official_files.PictureFolder(path.parent)
     stored = leeds_sports.read_picture(tmp_path, pictures, path.stem, 1)
     feature = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
@@ -101,7 +101,7 @@ def _decode(encoded, feature):
 
 @pytest.mark.parametrize("start", ["jpeg", "png", "bmp", "jpeg_orientation_6"])
 def test_damaged_files_are_rejected_or_decoded_alike(serving, start):
-    """Cut anywhere, and with bytes changed in the header: never other pixels than `predict`."""
+    """Truncated files, and files with changed header bytes."""
     data = KINDS[start]
     random = np.random.default_rng(0)
     broken = [data[:n] for n in (0, 1, 2, 3, 20, 30, 54, 60, len(data) // 2, len(data) - 30)]

@@ -1,3 +1,5 @@
+"""Tests of reading and writing picture files."""
+
 import numpy as np
 import pytest
 from PIL import Image

@@ -1,3 +1,5 @@
+"""Tests of the pose networks and of counting their multiply-adds."""
+
 import keras
 import numpy as np
 import pytest
@@ -7,14 +9,15 @@ from examples.pose.evaluation import multiply_adds
 from tests.layers.cases import trainable_parameters
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
-# Small networks of each kind, and how many wide filters they have.
+# Arguments of a small network of each kind.
 SMALL = {
     "light": {"width": 6, "depth": 2, "stages": 2},
     "u_net": {"width": 4, "depth": 2, "levels": 3},
     "full_resolution": {"width": 6, "depth": 2, "stride": 4},
     "hourglass": {"width": 6, "depth": 2, "stacks": 2},
 }
-OUTPUTS = {"light": 2, "hourglass": 2}
+OUTPUTS = {"light": 2, "hourglass": 2}  # Number of outputs, 1 if not listed.
+# Number of wide filters in each small network.
 WIDE_FILTERS = {
     "light": 2,
     "u_net": 1 + 2 + 2,  # encoder levels 1 and 2, two decoder levels
@@ -79,8 +82,8 @@ def test_filter_arguments_reach_every_block(name):
     for context in ("depthwise", "dense"):
         kernels = wide_layers(small(name, context=context, kernel_size=5))
         assert {layer.kernel_size for layer in kernels} == {(5, 5)}
-    spread = wide_layers(small(name, context="dilated", kernel_size=9))
-    assert {(layer.kernel_size, layer.dilation_rate) for layer in spread} == {((3, 3), (4, 4))}
+    dilated = wide_layers(small(name, context="dilated", kernel_size=9))
+    assert {(layer.kernel_size, layer.dilation_rate) for layer in dilated} == {((3, 3), (4, 4))}
     boxes = wide_layers(small(name, boxes=3))
     assert {layer.depth_multiplier for layer in boxes} == {3}
 
@@ -89,7 +92,7 @@ def test_filter_arguments_reach_every_block(name):
 def test_size_arguments_enlarge_the_network(name):
     sizes = {None: small(name).count_params()}
     for argument, value in SMALL[name].items():
-        if argument != "stride":  # The stem alone knows it.
+        if argument != "stride":  # Only 2 and 4 are valid.
             larger = {**SMALL[name], argument: 2 * value if argument == "depth" else value + 1}
             if argument == "stages":
                 larger |= {"depth": 3, "stages": 3}
@@ -117,7 +120,7 @@ def test_each_output_depends_on_the_one_before(name, head):
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_training_changes_all_weights(name):
-    """No part of the network is cut off from the loss."""
+    """Every part of the network is connected to the loss."""
     model = small(name)
     before = [weight.numpy() for weight in model.trainable_weights]
     model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs))

@@ -1,4 +1,4 @@
-"""Trainings in two worker processes, and one that loses a worker, against one process alone."""
+"""Tests of training on several devices and in several processes, compared with one process."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ BACKENDS = ["tensorflow", pytest.param("jax", marks=needs_jax)]
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def backend(request):
-    """The Keras backend of the trainings."""
+    """The Keras backend to train on."""
     return request.param
 
 
@@ -51,13 +51,13 @@ def in_the_repository(monkeypatch):
 
 @pytest.fixture
 def on_backend(backend, monkeypatch):
-    """Lets the processes that a test starts run on the backend."""
+    """Sets the backend for processes that a test starts."""
     monkeypatch.setenv("KERAS_BACKEND", backend)
 
 
 @pytest.fixture(scope="module")
 def alone(backend, tmp_path_factory):
-    """The state of a training in one process."""
+    """The final state of a training in one process."""
     run = tmp_path_factory.mktemp("runs") / "alone"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend}
     subprocess.run(command(run), cwd=ROOT, env=environment, check=True)
@@ -70,8 +70,8 @@ def assert_same_training(run, alone):
     moved = 0
     for name, value in state.items():
         if "heatmaps" in name and "bias" in name:
-            continue  # the softmax does not feel it: its gradient is rounding errors
-        # Adam divides small gradients by themselves, and with them their rounding errors.
+            continue  # Its gradient is zero up to rounding: the softmax ignores the bias.
+        # Adam divides small gradients by their own size, which magnifies rounding errors.
         np.testing.assert_allclose(value, alone[name], rtol=2e-3, atol=2e-4, err_msg=name)
         moved += name.startswith("optimizer") and np.any(value != 0)
     assert moved > 10
@@ -131,7 +131,7 @@ def test_training_resumes_from_checkpoint_after_a_worker_is_killed(
 @pytest.mark.timeout(1500)
 @needs_jax
 def test_jax_resumes_a_tensorflow_run(tmp_path, monkeypatch):
-    """A run's files are those of both, and so are the steps they make."""
+    """Both backends use the same files and make the same steps."""
     runs = {name: tmp_path / name for name in ("tensorflow", "jax")}
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     first = RunFolder(runs["tensorflow"])
@@ -149,7 +149,7 @@ def test_jax_resumes_a_tensorflow_run(tmp_path, monkeypatch):
 
 
 def quick(tmp_path, code):
-    """A command whose workers run `code`, which sees its index and the run folder."""
+    """A command that runs `code` in each worker, with the variables `index` and `run` defined."""
     prelude = "import json, os, pathlib, signal, sys, time\n"
     prelude += "index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
     prelude += f"run = pathlib.Path({str(tmp_path)!r})\n"
@@ -179,7 +179,7 @@ def test_restarts_without_progress_are_limited(tmp_path, capfd):
 
 
 def test_workers_stop_when_the_launcher_is_terminated(tmp_path):
-    """Ended by a signal, it leaves nobody behind who would keep the run folder."""
+    """No worker keeps running and holding the run folder's lock."""
     code = "(run / f'pid{index}').write_text(str(os.getpid())); time.sleep(60)"
     program = f"""
 import sys

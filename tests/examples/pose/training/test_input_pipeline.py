@@ -1,3 +1,5 @@
+"""Tests of letterboxing, augmentation, training batches, and reading data sets into memory."""
+
 import itertools
 
 import numpy as np
@@ -24,14 +26,14 @@ def photographs(count=7, size=40, seed=0):
 
 
 def dot_image(height, width, x, y, radius=2.0):
-    """Black, with a soft white disc at (x, y)."""
+    """A black image with a white disc with soft edges at (x, y)."""
     rows, columns = np.mgrid[:height, :width]
     distance = np.hypot(columns - x, rows - y)
     return np.repeat(np.clip(radius + 0.5 - distance, 0, 1)[..., None] * 255, 3, axis=-1)
 
 
 def find_dot(image, dark=0.0):
-    """The centre (x, y) of what is brighter than half way to white."""
+    """The weighted centre (x, y) of pixels brighter than half way from `dark` to white."""
     weight = np.maximum(np.asarray(image)[..., 0] - (dark + 255) / 2, 0)
     rows, columns = np.mgrid[: weight.shape[0], : weight.shape[1]]
     return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
@@ -52,7 +54,7 @@ def test_letterbox_takes_any_size(height, width, dtype):
     assert max(rows, columns) == 96
     for side, other in ((rows, height), (columns, width)):
         assert side == max(1, round(other * 96 / max(height, width)))
-    # The outer edges of the corner pixels go to the outer edges of the photograph in the square.
+    # The outer edges of corner pixels map to the outer edges of the photograph in the square.
     corners = np.float32([[-0.5, -0.5], [width - 0.5, height - 0.5]])
     mapped = geometry.transform_points(affine, corners).numpy()
     first = np.argwhere(inside).min(axis=0)[::-1]
@@ -155,7 +157,7 @@ def test_joints_that_leave_the_image_are_masked():
     np.testing.assert_array_equal(warped[0, :, 2] > 0, targets[0, :, 0] + 50 < 95.5)
 
 
-def test_colours_stay_colours():
+def test_jittered_colours_stay_in_range():
     image = np.float32(np.random.default_rng(0).uniform(0, 255, (64, 4, 4, 3)))
     jittered = augmentation.jitter_colours(image, augmentation.colour_draws(64, (0, 1))).numpy()
     assert jittered.min() >= 0 and jittered.max() <= 255
@@ -192,7 +194,7 @@ def test_concatenated_parts_equal_the_batch(count):
         share = slice(part * 4 // count, (part + 1) * 4 // count)
         for (images, targets), (all_images, all_targets) in zip(parts, whole, strict=True):
             np.testing.assert_allclose(targets, all_targets[share], atol=1e-4)
-            # Of other lengths, vectors round the colours' powers otherwise in the last bit.
+            # SIMD code for `pow` rounds differently for other vector lengths.
             np.testing.assert_allclose(images, all_images[share], atol=1e-4)
     several = batches(range(3, 6), parts=range(2), num_parts=count)
     assert len(several) == 6
@@ -206,25 +208,27 @@ def test_batch_size_must_divide_into_equal_parts():
 
 
 def test_each_pass_has_every_photograph_once_in_a_new_order():
-    # Plain photographs whose colour tells which is which, whatever the augmentation does.
+    # Photographs are told apart by which two joints are labelled, up to mirroring.
     count = 21
     data = photographs(count)
     data.labelled[:] = False
     data.labelled[np.arange(count), np.arange(count) % 7] = True
     data.labelled[np.arange(count), 7 + np.arange(count) // 7] = True
     data.joints[:] = 20
-    merged = {}
-    for i in range(count):
-        key = {
+    label_sets = {
+        i: {
             tuple(order[j] for j in np.flatnonzero(data.labelled[i]))
             for order in (range(14), ORDER)
         }
-        merged[i] = key
+        for i in range(count)
+    }
     seen = []
     for _, targets in batches(range(12), data=data, batch_size=7):
         for weights in targets[..., 2]:
             labels = frozenset(np.flatnonzero(weights))
-            seen.append([i for i in merged if any(labels == frozenset(k) for k in merged[i])])
+            seen.append(
+                [i for i in label_sets if any(labels == frozenset(k) for k in label_sets[i])]
+            )
     passes = [seen[i : i + count] for i in range(0, len(seen), count)]
     assert len(passes) == 4
     counts = [sorted(map(tuple, order)) for order in passes]

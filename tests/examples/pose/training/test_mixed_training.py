@@ -1,4 +1,4 @@
-"""Training on several data sets at once, on their small stand-ins."""
+"""Tests of training on several data sets at once, with their small dummy data."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ TRAINING_PEOPLE = {"mpii": 4, "lsp": 2, "coco_keypoints": 3, "flic": 2}
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """`data_dir` with all of them in it, and `prepared_dir`."""
+    """`data_dir` with the dummy data of all data sets, and `prepared_dir`."""
     root = tmp_path_factory.mktemp("data")
     for name in ("mpii", "lsp", "coco_keypoints"):
         shutil.copytree(_BUILDERS / name / "dummy_data", root / "official", dirs_exist_ok=True)
@@ -48,7 +48,7 @@ def test_first_data_set_determines_the_joints(places, first):
             joint not in own and joint not in ("thorax", "pelvis") for joint in skeleton.joint_names
         ]
         assert not part[:, missing].any()
-        # Everybody has a labelled joint; but one of MPII's has nothing but an ankle.
+        # All people have a labelled joint. One of MPII's has only an ankle, which FLIC lacks.
         assert np.count_nonzero(~part.any(axis=1)) == (first == "flic" and name == "mpii")
         if "right_shoulder" in own and name != "mpii":
             assert part[:, skeleton.joint_names.index("right_shoulder")].all()
@@ -78,11 +78,11 @@ def test_training_on_several_data_sets(places, tmp_path):
 def test_evenly_spaced_covers_all_data_sets(places):
     photographs, _ = train_run.read_training_photographs(["mpii", "lsp"], 40, *places)
     few = train_run.evenly_spaced(photographs, 4)
-    places_in_all = [
+    indices = [
         next(i for i, image in enumerate(photographs.images) if np.array_equal(image, one))
         for one in few.images
     ]
-    assert places_in_all[0] < TRAINING_PEOPLE["mpii"] <= places_in_all[-1]
+    assert indices[0] < TRAINING_PEOPLE["mpii"] <= indices[-1]
     assert train_run.evenly_spaced(photographs, None) is photographs
 
 

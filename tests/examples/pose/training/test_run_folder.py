@@ -1,4 +1,4 @@
-"""The run folder: whole files, full disks, locks, leftovers, damaged and foreign files."""
+"""Tests of the run folder: full disks, locks, leftovers, damaged and foreign files."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ STATE = {"step": np.int64(3), "weight a/b": np.arange(60_000.0)}
 
 @pytest.fixture
 def full_disk():
-    """No file may grow beyond some bytes."""
+    """Limits the size of files, so that larger writes fail as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
@@ -51,7 +51,7 @@ def test_full_disk_keeps_the_old_file(name, full_disk, tmp_path):
     run, path = RunFolder(tmp_path), tmp_path / name
     path.write_text('{"image_size": 1, "skeleton": {}}')
     with pytest.raises(OSError) as error:
-        # A run's own config.json is read before it is replaced.
+        # `begin` reads config.json before replacing it, so use `write_json` directly.
         write_json(path, {"x": "y" * 9999}) if name == "config.json" else WRITES[name](run)
     assert error.value.errno == errno.EFBIG and error.value.filename == str(path)
     assert path.read_text() == '{"image_size": 1, "skeleton": {}}'
@@ -72,7 +72,7 @@ def test_no_curve_files_before_the_first_point(tmp_path):
 
 
 def test_lock_allows_one_training_at_a_time(tmp_path):
-    """A lock belongs to the open file, so that it holds within one process as well."""
+    """The lock belongs to the open file, so it also works within one process."""
     with RunFolder(tmp_path).lock():
         with (
             pytest.raises(RunFolderError, match="Another process is training"),

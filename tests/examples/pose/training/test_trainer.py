@@ -1,4 +1,4 @@
-"""`Trainer` in this process: what a step does, what is averaged, saved and refused."""
+"""Tests of `Trainer` in one process: steps, averaged weights, saved states and errors."""
 
 import keras
 import numpy as np
@@ -64,9 +64,9 @@ def test_step_follows_the_gradient_of_the_loss():
     assert trainer.run(iter([(images, targets)]), 1) == pytest.approx(float(loss), rel=1e-5)
     assert trainer.done == 1
     for variable, old, gradient in zip(model.trainable_variables, before, gradients, strict=True):
-        clear = np.abs(gradient) > 0.05 * np.abs(gradient).max()  # where rounding does not matter
+        clear = np.abs(gradient) > 0.05 * np.abs(gradient).max()  # Far above rounding errors.
         if "boxes" in variable.path or variable.path == "heatmaps/bias":
-            continue  # the constraint has its say; the softmax does not feel the bias
+            continue  # A constraint also moves boxes; the softmax ignores the bias.
         moved = (variable.numpy() - old)[clear]
         np.testing.assert_allclose(moved, -1e-3 * np.sign(gradient)[clear], rtol=1e-2)
 
@@ -99,7 +99,7 @@ def test_all_outputs_are_trained():
     loss = heatmaps.HeatmapCrossEntropy()(targets, trainer.model(images, training=True)[-1])
     assert trainer.run(iter([(images, targets)] * 2), 1) == pytest.approx(float(loss), rel=1e-5)
     trainer.run(iter([(images, targets)] * 2), 2)
-    # The heatmaps of the first hourglass are trained even where the second does not heed them.
+    # The heatmaps of the first hourglass are trained even if the second does not use them.
     assert np.any(
         weights(trainer.model)["stack0_heatmaps/kernel"] != before["stack0_heatmaps/kernel"]
     )
@@ -120,7 +120,7 @@ def test_inference_model_has_averaged_weights(ema):
     trainable = {variable.path for variable in trainer.model.trainable_variables}
     for name, value in weights(trainer.inference).items():
         expected = average[name] if name in trainable else now[name]
-        # Keras averages boxes before their constraint acts: a little off where it did.
+        # Keras averages boxes before applying their constraint, so they may differ a little.
         tolerance = 2e-2 if "boxes" in name else 1e-6
         np.testing.assert_allclose(value, expected, atol=tolerance, err_msg=name)
     if ema:
@@ -133,7 +133,7 @@ def test_boxes_biases_and_norms_do_not_decay():
     trainer.run(batches(), 1)
     for name, value in weights(trainer.model).items():
         if name.endswith("kernel"):
-            # Decayed by lr * decay = a tenth, and moved by lr at most.
+            # Decays by learning rate * weight decay = 0.1, and moves by at most the rate.
             np.testing.assert_allclose(value, 0.9 * before[name], atol=1.1e-3, err_msg=name)
         elif "moving" not in name and "boxes" not in name:
             np.testing.assert_allclose(value, before[name], atol=1.1e-3, err_msg=name)
@@ -162,7 +162,7 @@ def test_restored_training_continues_bit_for_bit(settings, tmp_path):
 
 
 def test_state_of_an_earlier_version_is_restored():
-    """When the scale of boxes was no weight."""
+    """Earlier versions did not store the `scale` of box layers as a weight."""
     trainer = make_trainer()
     trainer.run(batches(), 2)
     state = trainer.state()

@@ -1,4 +1,4 @@
-"""Tests of COCO-style files as labelling tools write them: read as meant, or told in one line."""
+"""Tests of COCO-style files by labelling tools: fields that are derived, and one-line errors."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tests.examples.pose.datasets.coco_keypoints import small_labels as small
 def test_degenerate_box_is_derived_from_joints(data_dir, box):
     (example,) = small.load(data_dir, small.content(bbox=box))
     low, high = example["person"]["box"].reshape(2, 2) + example["person"]["origin"]
-    # The joints span 24 x 20 pixels, which gives a margin of 3.6.
+    # The joints span 24 x 20 pixels, so the margin is 0.15 * 24 = 3.6.
     np.testing.assert_allclose([low, high], [[26.4, 16.4], [57.6, 43.6]], atol=1e-3)
     assert example["image"].shape[0] > 27 and example["image"].shape[1] > 31
     np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
@@ -215,7 +215,7 @@ def test_duplicate_ids_are_reported(data_dir):
     assert "images[1] (id 1): `id` 1 is also that of images[0]" in small.refusal(data_dir, content)
     content["images"][1] = {**content["images"][0], "width": 50}
     assert "images[1] (id 1): `width` and `height` differ" in small.refusal(data_dir, content)
-    # The same record twice says the same.
+    # Two equal records are no conflict.
     content["images"][1] = content["images"][0]
     assert len(small.load(data_dir, content)) == 1
 

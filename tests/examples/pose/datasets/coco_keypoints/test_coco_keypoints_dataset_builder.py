@@ -45,7 +45,7 @@ def test_examples_follow_the_json(builder, split, name):
         assert person["area"] == annotation["area"]
         assert person["image_id"] == annotation["image_id"] == int(example["id"])
         assert not person["is_crowd"]
-        # The part around the box that is kept holds it, and what is kept is what is there.
+        # The crop contains the box, and has the pixels of the photograph.
         assert (person["box"] >= -0.5).all()
         image = tfds.core.lazy_imports.PIL_Image.open(
             _DUMMY_DATA / "coco" / name / f"{annotation['image_id']:012d}.jpg"
@@ -55,7 +55,7 @@ def test_examples_follow_the_json(builder, split, name):
         part = np.asarray(image)[top : top + height, left : left + width].astype(float)
         assert part.shape == example["image"].shape
         assert np.abs(part - example["image"]).mean() < 6
-    # The crowd, without labelled joints, is left out.
+    # The crowd has no labelled joints and is left out.
     assert seen == {n for n, a in annotations.items() if a["num_keypoints"]}
     assert len(annotations) == len(seen) + 1
 

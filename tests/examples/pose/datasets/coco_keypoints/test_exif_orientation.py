@@ -1,4 +1,4 @@
-"""Tests of pictures with an EXIF orientation: the pixels that were labelled are read, or none."""
+"""Tests of pictures with an EXIF orientation, which labelling tools may apply or ignore."""
 
 import json
 
@@ -10,19 +10,19 @@ from examples.pose import datasets
 from examples.pose.datasets.skeletons import COCO_SKELETON
 
 _MISSING = (None, None)
-# Joint i is at places[i] of the picture as it is stored, 120 x 80, or as it is shown.
+# Positions of the joints, in pixels of the picture as stored (120 x 80) or as shown.
 _PLACES = np.array([[20 + 3 * i, 10 + 3 * i] for i in range(17)])
 
 
 def _upright(width, height):
-    """A picture, dark but for its top left corner."""
+    """A dark picture with a bright top left corner."""
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[: height // 2, : width // 2] = 255
     return pixels
 
 
 def _load(tmp_path, orientation, size, stored_size=(120, 80), places=_PLACES):
-    """The example of a file whose image record has this width and height."""
+    """Loads a picture whose record has `size`, which may differ from `stored_size`."""
     (tmp_path / "annotations").mkdir()
     (tmp_path / "val2017").mkdir()
     exif = Image.Exif()
@@ -59,7 +59,7 @@ def _bright_corner(image):
     (8, (120, 80), (80, 120), (0, 0)),
     (5, (120, 80), (80, 120), (0, 0)),
     (6, _MISSING, (120, 80), (0, 1)),
-    (3, (120, 80), (80, 120), (1, 1)),  # Both sizes are the same: as shown.
+    (3, (120, 80), (80, 120), (1, 1)),  # Both orientations have the same size: as shown.
     (2, (120, 80), (80, 120), (0, 1)),
 ], ids=str)  # fmt: skip
 def test_size_in_the_record_selects_the_orientation(tmp_path, orientation, size, shape, corner):

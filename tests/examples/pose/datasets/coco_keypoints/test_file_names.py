@@ -11,7 +11,8 @@ from tests.examples.pose.datasets.coco_keypoints import small_labels as small
 def test_encodings_and_names_in_other_scripts(data_dir, encoding):
     content = small.content()
     content["images"][0]["file_name"] = "прыжок é.jpg"
-    small.write_picture(data_dir / "val2017" / "прыжок é.jpg")  # As macOS writes accents.
+    # A decomposed accent, as on macOS.
+    small.write_picture(data_dir / "val2017" / "прыжок é.jpg")
     text = json.dumps(content, ensure_ascii=False)
     (example,) = small.load(data_dir, text.encode(encoding))
     assert example["id"].decode() == "прыжок é"
@@ -42,7 +43,7 @@ def test_file_names_as_labelling_tools_write_them(data_dir, name, place):
 
 
 def test_similar_names_are_not_confused(data_dir):
-    """Names that are alike but for case, suffix, folder or accents; one file is missing."""
+    """Names that differ only in case, suffix, folder or Unicode form. One file is missing."""
     composed, decomposed = "\u00e9.jpg", "e\u0301.jpg"
     small.write_picture(data_dir / "val2017" / composed)
     for first, second in (

@@ -27,13 +27,13 @@ def _prepare(tmp_path):
 def test_examples_follow_joints_mat(tmp_path):
     builder = _prepare(tmp_path)
     labels = scipy.io.loadmat(_DUMMY_DATA / "lsp" / "joints.mat")["joints"]
-    assert 0 < labels[2].sum() < labels[2].size  # Occluded joints, and others.
+    assert 0 < labels[2].sum() < labels[2].size  # Some joints are occluded, some are not.
     seen = {}
     for split in ("train", "test"):
         for example in tfds.as_numpy(builder.as_dataset(split=split)):
             seen[example["id"].decode()] = split
             column = int(example["id"].decode().removeprefix("im")) - 1
-            # 1-based in the file, 0-based here.
+            # The file counts from 1, examples from 0.
             np.testing.assert_allclose(example["joints"], labels[:2, :, column].T - 1, rtol=1e-6)
             # The third row is 1 where a joint is occluded.
             np.testing.assert_array_equal(

@@ -33,7 +33,7 @@ def _examples(builder, split):
 
 
 def _rectangle(image, person):
-    """An `annorect` read without squeezing anything, as plainly as can be."""
+    """An `annorect`, read without `squeeze_me`, independently of `annotations`."""
     release = scipy.io.loadmat(_LABELS)["RELEASE"][0, 0]
     return release["annolist"][0, image - 1]["annorect"][0, person - 1]
 
@@ -52,11 +52,11 @@ def test_labels_follow_the_file(builder, key):
     for point in rectangle["annopoints"][0, 0]["point"][0]:
         joint = int(point["id"][0, 0])
         labelled[joint] = True
-        place = [point["x"][0, 0] - 1, point["y"][0, 0] - 1]  # 1-based in the file.
-        np.testing.assert_allclose(example["joints"][joint] + origin, place, atol=1e-4)
+        position = [point["x"][0, 0] - 1, point["y"][0, 0] - 1]  # 1-based in the file.
+        np.testing.assert_allclose(example["joints"][joint] + origin, position, atol=1e-4)
         flag = point["is_visible"] if "is_visible" in point.dtype.names else np.zeros(0)
-        seen = bool(int(np.ravel(flag)[0])) if flag.size else True
-        assert example["visibility"][joint] == (2 if seen else 1)
+        visible = bool(int(np.ravel(flag)[0])) if flag.size else True
+        assert example["visibility"][joint] == (2 if visible else 1)
     np.testing.assert_array_equal(example["visibility"] > 0, labelled)
     assert not example["joints"][~labelled].any()
     head = [rectangle[name][0, 0] - 1 for name in ("x1", "y1", "x2", "y2")]
@@ -68,7 +68,7 @@ def test_labels_follow_the_file(builder, key):
 
 
 def test_dummy_data_has_flags_of_every_kind():
-    """Else the test above could not tell whether each is understood."""
+    """The test above relies on it."""
     points = _rectangle(2, 1)["annopoints"][0, 0]["point"][0]
     kinds = {np.ravel(p["is_visible"]).dtype.kind for p in points if p["is_visible"].size}
     assert kinds == {"U", "i"}
@@ -95,8 +95,8 @@ def test_images_are_crops_of_the_photographs(builder):
         height, width = example["image"].shape[:2]
         part = np.asarray(frame)[y : y + height, x : x + width].astype(float)
         assert part.shape == example["image"].shape
-        assert np.abs(part - example["image"]).mean() < 6  # Compressed once more.
-        # The figure's square of 64 pixels is the person's height, and 1.25 times that are kept.
+        assert np.abs(part - example["image"]).mean() < 6  # It was compressed once more.
+        # The person is 64 pixels high, and the crop is 1.25 times as large.
         assert min(64, frame.height) <= height and width <= 80 + 1
 
 
@@ -117,7 +117,7 @@ def _write(path, release):
 
 
 def test_file_with_one_image_and_one_person(tmp_path):
-    """Squeezing takes every axis away."""
+    """`squeeze_me` removes every axis of such a file."""
     release = {
         "annolist": {
             "image": {"name": "a.jpg"},

@@ -1,4 +1,4 @@
-"""Tests of the drawn figures: bodies that could be, and labels that fit what is drawn."""
+"""Tests of the drawn figures: possible poses, and labels that match the drawing."""
 
 import io
 
@@ -13,7 +13,7 @@ from examples.pose.datasets.stick_figures.clothing import Outfit, plain
 
 _RED = np.array([[1], [0], [0]], np.float32)
 _BLUE = np.array([[0], [0], [1]], np.float32)
-# Every angle zero: standing straight, arms hanging down.
+# All angles are zero: a body that stands straight with hanging arms.
 _PAIRED = ("shoulder", "elbow", "hip", "knee", "ankle")
 _AT_REST = {name: 0.0 for name in body.LIMITS if not name.startswith(_PAIRED)} | {
     f"{side}_{name}": 0.0 for name in body.LIMITS if name.startswith(_PAIRED) for side in body.SIDES
@@ -22,7 +22,7 @@ _FACING = np.diag([1.0, -1.0, -1.0])  # Left to the right, up to the top, forwar
 
 
 def _pose(**angles):
-    """A body that faces the camera and stands upright, but for these angles."""
+    """Joints of a body that faces the camera and stands upright, except for these angles."""
     assert set(angles) <= set(_AT_REST)
     return body.pose_body(np.random.default_rng(0), _AT_REST | angles, _FACING).joints
 
@@ -60,8 +60,8 @@ def test_most_joints_are_visible_and_some_are_not():
     assert 0.001 < share[0] < 0.05
     assert 0.05 < share[1] < 0.3
     assert share[2] > 0.6
-    assert (visibility == OCCLUDED).any(0).all()  # Every joint is hidden at times.
-    # The figure is in the picture: only extremities are ever cut off.
+    assert (visibility == OCCLUDED).any(0).all()  # Every joint is sometimes occluded.
+    # Only extremities are cut off, never most of a figure.
     assert (visibility != NOT_LABELLED).sum(1).min() >= 6
 
 
@@ -76,7 +76,7 @@ def test_angles_stay_within_human_limits():
 
 
 def test_bones_keep_their_length_in_every_pose():
-    """Joints only turn: with the same proportions, every pose has the same bones."""
+    """Bodies with the same proportions have the same bones in every pose."""
     rng = np.random.default_rng(0)
     bones = [
         (f"{side}_{a}", f"{side}_{b}")
@@ -100,7 +100,7 @@ def test_upright_body_facing_the_camera():
     assert set(joints) == set(LSP_SKELETON.joint_names)
     for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"):
         left, right = joints[f"left_{name}"], joints[f"right_{name}"]
-        assert left[0] > 0 > right[0]  # Who faces us has the left hand on our right.
+        assert left[0] > 0 > right[0]  # The left side of a facing body is on our right.
         np.testing.assert_allclose(left[1:], right[1:], atol=1e-12)
     heights = [joints[n][1] for n in ("head_top", "neck", "left_hip", "left_knee", "left_ankle")]
     assert heights == sorted(heights)
@@ -147,7 +147,7 @@ def test_capsule_covers_exactly_the_samples_inside():
     canvas = Canvas(20, np.array([0.0, 0, -1]))
     canvas.draw([Capsule(start, end, *radii, plain(_RED))])
     covered = np.isfinite(canvas.depth_at(np.argwhere(np.ones((20, 20)))[:, ::-1].astype(float)))
-    y, x = np.mgrid[:20, :20] + 0.25  # The sample that stands for a pixel's centre.
+    y, x = np.mgrid[:20, :20] + 0.25  # The sample that `depth_at` reads for a pixel's centre.
     along = ((x - 5) * 7 + (y - 4) * 11) / (7**2 + 11**2)
     along = np.clip(along, 0, 1)
     distance = np.hypot(x - 5 - along * 7, y - 4 - along * 11)
@@ -175,7 +175,7 @@ def test_joint_behind_an_object_is_occluded():
 
 
 def test_both_sides_are_dressed_alike():
-    """Mirroring an image must give an image that could have been drawn: augmentation does it."""
+    """Augmentation mirrors images, so a mirrored figure must be one that could be drawn."""
     along = np.linspace(0, 1, 50)
     normals = np.random.default_rng(0).normal(size=(3, 50))
     normals /= np.linalg.norm(normals, axis=0)
