@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from examples.pose.datasets.skeletons import NOT_LABELLED, Skeleton
 
-# Joints that are the midpoint of two others. MPII labels them as joints, at nearly these places.
+# Joints that are the midpoint of two others. MPII labels both as joints, at nearly these positions.
 MIDPOINTS = {
     "thorax": ("left_shoulder", "right_shoulder"),
     "pelvis": ("left_hip", "right_hip"),

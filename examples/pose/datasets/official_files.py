@@ -92,7 +92,7 @@ def find_local(manual_dir: epath.Path | None, folders: Sequence[str], part: Part
         ValueError: A zip file is broken or does not hold the part.
     """
     for folder in folders if manual_dir is not None else ():
-        # Not deep in the manual folder itself, which may hold folders of other data sets.
+        # Subfolders of the manual folder itself may belong to other data sets. Do not search them.
         found = _inside(manual_dir / folder, part.path, deep=folder != "")
         if found is not None:
             return found
@@ -198,7 +198,7 @@ def top_folders(root: Root) -> list[Root]:
 
 
 def _inside(root: Root, path: str, deep: bool = True) -> Root | None:
-    """Finds `path`, or its last component, in `root` and, if `deep`, in the folders of `root`."""
+    """Finds `path`, or its last component, in `root` or, if `deep`, in a subfolder of it."""
     if not root.is_dir():
         return None
     for folder in top_folders(root) if deep else [root]:

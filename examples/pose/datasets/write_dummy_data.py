@@ -69,7 +69,7 @@ def _write_row(path: pathlib.Path, figures: Sequence[Figure]) -> None:
     path.write_bytes(file.getvalue())
 
 
-def _places(figure: Figure, column: int) -> dict[str, tuple[np.ndarray, int]]:
+def _positions(figure: Figure, column: int) -> dict[str, tuple[np.ndarray, int]]:
     """By name, position (counted from 0) and visibility of each joint of the figure in a column."""
     joints = figure.joints.astype(np.float64) + (column * _PEOPLE_SIZE, 0)
     labels = zip(joints, figure.visibility, strict=True)
@@ -86,12 +86,12 @@ def _structs(records: list[dict[str, Any]]) -> Any:
     return array if records else np.zeros((0, 0))
 
 
-def _mpii_point(number: int, place: np.ndarray, visible: Any = None) -> dict[str, Any]:
-    point = {"x": place[0] + 1, "y": place[1] + 1, "id": number}
+def _mpii_point(number: int, position: np.ndarray, visible: Any = None) -> dict[str, Any]:
+    point = {"x": position[0] + 1, "y": position[1] + 1, "id": number}
     return point if visible is None else {**point, "is_visible": visible}
 
 
-def _mpii_place(column: int) -> dict[str, Any]:
+def _mpii_position(column: int) -> dict[str, Any]:
     """The fields with a person's position. People in `test` have them too."""
     return {
         "scale": _PEOPLE_SIZE / 200,
@@ -101,24 +101,24 @@ def _mpii_place(column: int) -> dict[str, Any]:
 
 def _mpii_person(figure: Figure, column: int, limit: int | None = None) -> dict[str, Any]:
     """An `annorect` with the figure's joints, or only the first `limit` of them."""
-    known = _places(figure, column)
+    known = _positions(figure, column)
     for name, side in (("pelvis", "hip"), ("thorax", "shoulder")):
         ends = [known[f"{left_or_right}_{side}"] for left_or_right in ("left", "right")]
         known[name] = ((ends[0][0] + ends[1][0]) / 2, min(ends[0][1], ends[1][1]))
     points = []
     for number, name in enumerate(MPII_SKELETON.joint_names):
-        place, visibility = known[name]
+        position, visibility = known[name]
         if visibility == NOT_LABELLED:
             continue
         # As in the official file, the flag is a number or text, and the head's joints have none.
         flag: Any = int(visibility == VISIBLE)
         flag = str(flag) if number % 2 else flag
-        points.append(_mpii_point(number, place, None if name in ("neck", "head_top") else flag))
+        points.append(_mpii_point(number, position, None if name in ("neck", "head_top") else flag))
     neck, head = known["neck"][0], known["head_top"][0]
     low, high = np.minimum(neck, head) - 4, np.maximum(neck, head) + 4
     return {
         **dict(zip(("x1", "y1", "x2", "y2"), [*(low + 1), *(high + 1)], strict=True)),
-        **_mpii_place(column),
+        **_mpii_position(column),
         "annopoints": {"point": _structs(points[:limit])},
     }
 
@@ -134,17 +134,17 @@ def _write_mpii(folder: pathlib.Path) -> None:
         (figures[3:4], [_mpii_person(figures[3], 0, limit=1), head_only], [], 3, 1),
         (figures[4:5], [], [], 4, 1),  # Nobody.
         (figures[5:6], [_mpii_person(figures[5], 0)], [1], 10, 1),  # In the split `validation`.
-        (figures[6:8], [_mpii_place(0), _mpii_place(1)], [1, 2], 20, 0),
+        (figures[6:8], [_mpii_position(0), _mpii_position(1)], [1, 2], 20, 0),
     ]
     single = np.empty((len(images), 1), object)
     annolist = []
-    for index, (drawn, people, apart, video, _) in enumerate(images):
+    for index, (drawn, people, single_people, video, _) in enumerate(images):
         name = f"{index + 1:09d}.jpg"
         _write_row(folder / "images" / name, drawn)
         annolist.append(
             {"image": {"name": name}, "annorect": _structs(people), "vidx": float(video)}
         )
-        single[index, 0] = np.array(apart, float)[:, np.newaxis]
+        single[index, 0] = np.array(single_people, float)[:, np.newaxis]
     release = {
         "annolist": _structs(annolist),
         "img_train": np.array([[float(image[-1]) for image in images]]),
@@ -156,7 +156,7 @@ def _write_mpii(folder: pathlib.Path) -> None:
 
 
 def _coco_person(figure: Figure, column: int, number: int, image: int) -> dict[str, Any]:
-    known = _places(figure, column)
+    known = _positions(figure, column)
     neck, head = known["neck"], known["head_top"]
     middle = (neck[0] + head[0]) / 2
     sideways = (head[0] - neck[0])[::-1] * (1, -1) / 4
@@ -166,9 +166,9 @@ def _coco_person(figure: Figure, column: int, number: int, image: int) -> dict[s
         known[f"right_{name}"] = (middle - amount * sideways, NOT_LABELLED)
     keypoints: list[float] = []
     for name in COCO_SKELETON.joint_names:
-        place, visibility = known[name]
-        place = np.zeros(2) if visibility == NOT_LABELLED else np.round(place)
-        keypoints += [*map(int, place), int(visibility)]
+        position, visibility = known[name]
+        position = np.zeros(2) if visibility == NOT_LABELLED else np.round(position)
+        keypoints += [*map(int, position), int(visibility)]
     labelled = np.array(keypoints).reshape(-1, 3)
     labelled = labelled[labelled[:, 2] > 0, :2]
     low, size = labelled.min(0) - 3.5, np.ptp(labelled, axis=0) + 7

@@ -52,7 +52,7 @@ def training_batches(
     Every pass over the photographs has a new random order.
 
     Args:
-        photographs: What to train on.
+        photographs: The photographs to train on.
         flip_order: `Skeleton.flip_order`.
         image_size: Side of the images in the batches, in pixels.
         batch_size: Images in a batch.

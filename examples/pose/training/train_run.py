@@ -223,31 +223,33 @@ def train(config: dict[str, Any]) -> None:
         input_pipeline.part_size(config["batch_size"], workers.replicas)
     training_arguments.build_model(config)
     with (
-        interruption.explain_stop(lambda: _kept(run, config) if workers.is_chief else ""),
+        interruption.explain_stop(lambda: _kept_message(run, config) if workers.is_chief else ""),
         run.lock() if workers.is_chief else contextlib.nullcontext(),
     ):
-        places = config["data_dir"], config["prepared_dir"]
+        folders = config["data_dir"], config["prepared_dir"]
         skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
         # Test photographs first: if they are missing, fail before the training, not after it.
         test_photographs, skeleton = accuracy.read_test_photographs(
-            names[0], image_size, *places, **skip
+            names[0], image_size, *folders, **skip
         )
         train_photographs, train_skeleton = read_training_photographs(
-            names, canvas, *places, **skip
+            names, canvas, *folders, **skip
         )
         digests = {"train": train_photographs.digest, "test": test_photographs.digest}
         train_photographs = evenly_spaced(train_photographs, config["limit_train"])
-        shown = test_photographs[: config["validation_size"]]
+        validation = test_photographs[: config["validation_size"]]
         description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
         _check_folder(run, description, free=(*FREE_ARGUMENTS, "digests"))
         _check_photographs(run, config["dataset"], digests)
         if workers.is_chief:
-            print(f"Training on {len(train_photographs)} photographs, testing on {len(shown)}")
+            print(f"Training on {len(train_photographs)} photographs, testing on {len(validation)}")
 
         with _full_memory_or_disk_explained(run, config):
-            model = fit(run, config, train_photographs, shown, train_skeleton, workers, description)
+            model = fit(
+                run, config, train_photographs, validation, train_skeleton, workers, description
+            )
             if workers.is_chief:
                 run.save_model(model)
                 result = accuracy.evaluate_joints(model, test_photographs, skeleton)
@@ -285,12 +287,12 @@ def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) ->
     try:
         yield
     except OSError as error:
-        raise UserError(f"{describe(error)}. {_kept(run, config)}") from error
+        raise UserError(f"{describe(error)}. {_kept_message(run, config)}") from error
     except Exception as error:
         if not _is_out_of_memory(error):
             raise
         remedy = "Try a smaller --batch_size, --image_size or --width."
-        raise UserError(f"Out of memory. {_kept(run, config)} {remedy}") from error
+        raise UserError(f"Out of memory. {_kept_message(run, config)} {remedy}") from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -301,7 +303,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
+def _kept_message(run: RunFolder, config: Mapping[str, Any]) -> str:
     state = run.load_state()
     if state is None:
         return "No epoch was finished, so nothing is kept; the same command starts again."

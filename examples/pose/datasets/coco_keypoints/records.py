@@ -48,8 +48,8 @@ class Photograph:
     def check_stored(self, people: Iterable[Person]) -> None:
         """Checks that the joints fit the stored picture, not only the one turned by its EXIF."""
         width, height = self.size
-        places = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
-        if (places <= (height, width)).all() and not (places <= (width, height)).all():
+        positions = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
+        if (positions <= (height, width)).all() and not (positions <= (width, height)).all():
             raise FieldError(
                 f"`width` and `height` are {width} x {height}, the size before the EXIF "
                 f"orientation is applied, but the joints fit only {height} x {width}, the size "

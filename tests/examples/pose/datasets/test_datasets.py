@@ -44,7 +44,7 @@ def test_parse_joined_names(text):
     assert datasets.parse_names(text) == text.split("+")
 
 
-@pytest.mark.parametrize("text,said", [
+@pytest.mark.parametrize("text,message", [
     ("lspet", "'lspet' has no split to evaluate on"),
     ("lspet+lsp", "'lspet' has no split to evaluate on"),
     ("lsp,lspet", "joined by '\\+', got 'lsp,lspet'"),
@@ -55,8 +55,8 @@ def test_parse_joined_names(text):
     ("lsp+lsp", "twice: 'lsp\\+lsp'"),
     ("flic+lsp+flic/small", "twice"),
 ])  # fmt: skip
-def test_invalid_joined_names_raise(tmp_path, text, said, capsys):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_joined_names_raise(tmp_path, text, message, capsys):
+    with pytest.raises(ValueError, match=message):
         datasets.parse_names(text)
     arguments = ["--dataset", text, "--run", str(tmp_path / "run")]
     assert command_line.run(lambda: train.main(arguments)) == 1

@@ -14,8 +14,8 @@ from examples.pose.datasets.skeletons import COCO_SKELETON
 NAMES = list(COCO_SKELETON.joint_names)
 SIZE = (100, 80)
 # Joints on a grid from (30, 20) to (54, 60), all visible but the last three.
-PLACES = [(30 + 6 * (i % 5), 20 + 10 * (i // 5)) for i in range(14)]
-KEYPOINTS = [v for place in PLACES for v in (*place, 2)] + [0] * 9
+POSITIONS = [(30 + 6 * (i % 5), 20 + 10 * (i // 5)) for i in range(14)]
+KEYPOINTS = [v for position in POSITIONS for v in (*position, 2)] + [0] * 9
 PERSON = {
     "id": 5,
     "image_id": 1,
@@ -81,7 +81,7 @@ def refusal(data_dir, content):
     return message
 
 
-def places_of(example):
+def positions_of(example):
     """The joints in pixels of the photograph."""
     return example["joints"] + example["person"]["origin"]
 

@@ -20,7 +20,7 @@ def test_degenerate_box_is_derived_from_joints(data_dir, box):
     # The joints span 24 x 20 pixels, so the margin is 0.15 * 24 = 3.6.
     np.testing.assert_allclose([low, high], [[26.4, 16.4], [57.6, 43.6]], atol=1e-3)
     assert example["image"].shape[0] > 27 and example["image"].shape[1] > 31
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
 
 
 @pytest.mark.parametrize("box", [[-5, 15, 70, 50], [25, 15, 200, 200], [25.5, 15.5, 30, 30]])
@@ -54,7 +54,7 @@ def test_minimal_record(data_dir):
     content["images"] = [{"id": 1, "file_name": "a.jpg"}]
     del content["categories"]
     (example,) = small.load(data_dir, content)
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
 
 
 @pytest.mark.parametrize("category_id", [small.MISSING, None, 1, "1", 1.0])
@@ -114,11 +114,11 @@ def test_missing_ids_are_filled_in_with_free_numbers(data_dir):
 def test_visibility_of_any_type(data_dir, flag, expected):
     (example,) = small.load(
         data_dir,
-        small.content(keypoints=small.joint(3, *small.PLACES[3], flag)),
+        small.content(keypoints=small.joint(3, *small.POSITIONS[3], flag)),
     )
     assert example["visibility"][3] == expected
     np.testing.assert_allclose(
-        small.places_of(example)[3] if expected else [48, 20], small.PLACES[3]
+        small.positions_of(example)[3] if expected else [48, 20], small.POSITIONS[3]
     )
 
 
@@ -135,7 +135,7 @@ def test_joints_without_coordinates_are_unlabelled(data_dir, values):
 def test_nested_keypoints(data_dir):
     nested = np.reshape(small.KEYPOINTS, (17, 3)).tolist()
     (example,) = small.load(data_dir, small.content(keypoints=nested))
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
 
 
 def test_joints_outside_the_picture_are_unlabelled(data_dir):
@@ -237,7 +237,7 @@ def test_joints_are_matched_by_the_names_in_the_category(data_dir, capsys):
     content = small.content(keypoints=keypoints.ravel().tolist())
     content["categories"][0] = {"id": 1, "name": "athlete", "keypoints": spelt}
     (example,) = small.load(data_dir, content)
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
     assert "note" not in capsys.readouterr().err
 
 
@@ -246,21 +246,21 @@ def test_unknown_joints_are_left_out_with_a_note(data_dir, capsys):
     content["categories"][0]["keypoints"] = ["neck", "nose", "leftEye", "r_eye"]
     (example,) = small.load(data_dir, content)
     assert example["visibility"].tolist() == [2] * 3 + [0] * 14
-    np.testing.assert_allclose(small.places_of(example)[:3], small.PLACES[:3], atol=1e-3)
-    said = capsys.readouterr().err
-    assert "neck, which are left out" in said and "lacks left_ear" in said
+    np.testing.assert_allclose(small.positions_of(example)[:3], small.POSITIONS[:3], atol=1e-3)
+    note = capsys.readouterr().err
+    assert "neck, which are left out" in note and "lacks left_ear" in note
 
 
-@pytest.mark.parametrize("keypoints,said", [
+@pytest.mark.parametrize("keypoints,message", [
     (["thumb", "palm"], "'person' has thumb, palm"),
     (["nose", "Nose"], "'person' has a joint twice"),
     ("nose", "must be a list of names"),
     ([1, 2], "must be a list of names"),
 ])  # fmt: skip
-def test_invalid_joint_names_raise(data_dir, keypoints, said):
+def test_invalid_joint_names_raise(data_dir, keypoints, message):
     content = small.content()
     content["categories"][0]["keypoints"] = keypoints
-    assert said in small.refusal(data_dir, content)
+    assert message in small.refusal(data_dir, content)
 
 
 def test_categories_with_the_same_id_raise(data_dir):

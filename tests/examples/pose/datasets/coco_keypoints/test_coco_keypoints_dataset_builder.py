@@ -36,8 +36,8 @@ def test_examples_follow_the_json(builder, split, name):
         keypoints = np.array(annotation["keypoints"]).reshape(17, 3)
         np.testing.assert_array_equal(example["visibility"], keypoints[:, 2])
         labelled = keypoints[:, 2] > 0
-        places = example["joints"][labelled] + person["origin"]
-        np.testing.assert_array_equal(places, keypoints[labelled, :2])
+        positions = example["joints"][labelled] + person["origin"]
+        np.testing.assert_array_equal(positions, keypoints[labelled, :2])
         assert not example["joints"][~labelled].any()
         x, y, width, height = annotation["bbox"]
         box = person["box"] + np.tile(person["origin"], 2)

@@ -11,7 +11,7 @@ from examples.pose.datasets.skeletons import COCO_SKELETON
 
 _MISSING = (None, None)
 # Positions of the joints, in pixels of the picture as stored (120 x 80) or as shown.
-_PLACES = np.array([[20 + 3 * i, 10 + 3 * i] for i in range(17)])
+_POSITIONS = np.array([[20 + 3 * i, 10 + 3 * i] for i in range(17)])
 
 
 def _upright(width, height):
@@ -21,7 +21,7 @@ def _upright(width, height):
     return pixels
 
 
-def _load(tmp_path, orientation, size, stored_size=(120, 80), places=_PLACES):
+def _load(tmp_path, orientation, size, stored_size=(120, 80), positions=_POSITIONS):
     """Loads a picture whose record has `size`, which may differ from `stored_size`."""
     (tmp_path / "annotations").mkdir()
     (tmp_path / "val2017").mkdir()
@@ -29,7 +29,7 @@ def _load(tmp_path, orientation, size, stored_size=(120, 80), places=_PLACES):
     exif[ExifTags.Base.Orientation] = orientation
     Image.fromarray(_upright(*stored_size)).save(tmp_path / "val2017" / "a.jpg", exif=exif)
     person = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 120, 120]}
-    person["keypoints"] = np.insert(places, 2, 2, axis=1).ravel().tolist()
+    person["keypoints"] = np.insert(positions, 2, 2, axis=1).ravel().tolist()
     content = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}],
         "annotations": [person],
@@ -66,7 +66,7 @@ def test_size_in_the_record_selects_the_orientation(tmp_path, orientation, size,
     example = _load(tmp_path, orientation, size)
     assert example["image"].shape == (*shape, 3)
     assert _bright_corner(example["image"]) == corner
-    np.testing.assert_array_equal(example["joints"] + example["person"]["origin"], _PLACES)
+    np.testing.assert_array_equal(example["joints"] + example["person"]["origin"], _POSITIONS)
 
 
 def test_square_picture_is_rotated(tmp_path):
@@ -74,15 +74,15 @@ def test_square_picture_is_rotated(tmp_path):
     assert _bright_corner(example["image"]) == (0, 1)
 
 
-@pytest.mark.parametrize("orientation,size,places,field", [
+@pytest.mark.parametrize("orientation,size,positions,field", [
     # Labelled as shown, with the size as stored.
-    (6, (120, 80), _PLACES + (0, 40), "`width` and `height` are 120 x 80, the size before"),
-    (6, (120, 81), _PLACES, "`width` and `height` are 120 x 81, but a.jpg has 80 x 120"),
-    (1, (80, 120), _PLACES, "`width` and `height` are 80 x 120, but a.jpg has 120 x 80"),
+    (6, (120, 80), _POSITIONS + (0, 40), "`width` and `height` are 120 x 80, the size before"),
+    (6, (120, 81), _POSITIONS, "`width` and `height` are 120 x 81, but a.jpg has 80 x 120"),
+    (1, (80, 120), _POSITIONS, "`width` and `height` are 80 x 120, but a.jpg has 120 x 80"),
 ], ids=["joints", "another size", "no orientation"])  # fmt: skip
-def test_labels_that_fit_no_orientation_raise(tmp_path, orientation, size, places, field):
+def test_labels_that_fit_no_orientation_raise(tmp_path, orientation, size, positions, field):
     with pytest.raises(ValueError) as caught:
-        _load(tmp_path, orientation, size, places=places)
+        _load(tmp_path, orientation, size, positions=positions)
     message = str(caught.value)
     assert field in message and "images[0] (id 1)" in message and "\n" not in message
     assert "person_keypoints_val2017.json" in message

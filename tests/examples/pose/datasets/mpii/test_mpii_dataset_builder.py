@@ -169,7 +169,7 @@ def _release(*people, name="a.jpg"):
     }
 
 
-@pytest.mark.parametrize("release,said", [
+@pytest.mark.parametrize("release,message", [
     (_release(_person(scale="tall")), r"image 1 \(a\.jpg\).*`scale` must be a number, got 'tall'"),
     (_release(_person(x1="left")), r"image 1 \(a\.jpg\).*`x1` must be a number"),
     (_release(_person(annopoints={"point": {"x": 1.0, "y": "?", "id": 1.0}})), "`y` must be"),
@@ -178,8 +178,8 @@ def _release(*people, name="a.jpg"):
     (_release(_person(), _person()), r"image 2 \(a\.jpg\).*it is also image 1"),
     (_release(_person(), name=3.0), r"image 1 \(3\.0\)"),
 ])  # fmt: skip
-def test_invalid_labels_are_named(tmp_path, release, said):
-    with pytest.raises(ValueError, match=said) as caught:
+def test_invalid_labels_are_named(tmp_path, release, message):
+    with pytest.raises(ValueError, match=message) as caught:
         annotations.read(_write(tmp_path / "labels.mat", release))
     assert "labels.mat" in str(caught.value) and "\n" not in str(caught.value)
 
