@@ -37,7 +37,7 @@ BUILDERS: dict[str, type[tfds.core.GeneratorBasedBuilder]] = {
 }
 NAMES = tuple(sorted([*BUILDERS, *flic_examples.CONFIGS]))
 
-# The split to evaluate on, if it is not `test`.
+# The split to measure on, where that is not `test`.
 _EVALUATION_SPLITS = {"coco_keypoints": "validation", "mpii": "validation"}
 
 __all__ = [
@@ -97,7 +97,7 @@ def _builder(name: str, prepared_dir) -> tfds.core.DatasetBuilder:
 
 
 def _split_names(name: str, split: str) -> list[str]:
-    """The names of the splits in a `tfds` split such as `train[:10%]+test`."""
+    """The splits that a `tfds` split such as `train[:10%]+test` is made of."""
     known = list(BUILDERS[name].all_splits) if name in BUILDERS else ["train", "test"]
     names = [part.partition("[")[0].strip() for part in split.split("+")]
     for part in names:

@@ -37,7 +37,7 @@ def draw_examples(
     Args:
         dataset: From `load`.
         skeleton: From `load`.
-        count: Maximum number of examples.
+        count: How many examples. There may be fewer.
         columns: Images in a row.
         labels: Whether to draw the skeletons.
 

@@ -67,7 +67,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
     Args:
         dataset: Examples with the features of `pose_features`.
         size: The side to letterbox the photographs to, in pixels.
-        description: Text of the progress bar.
+        description: Title of the progress bar.
 
     Raises:
         ValueError: The data set is empty.

@@ -115,17 +115,17 @@ def dataset_names(text: str) -> list[str]:
     """The data sets of a `--dataset` argument.
 
     Raises:
-        UserError: One is unknown or given twice, or the first has no split to evaluate on.
+        UserError: One is unknown, or given twice, or the first has no split to measure on.
     """
     with as_user_error(ValueError):
         return datasets.parse_names(text)
 
 
 def optimisation(config: Mapping[str, Any]) -> Optimisation:
-    """The `Optimisation` that a run's arguments describe.
+    """How a run's arguments say to train.
 
     Raises:
-        UserError: An argument is out of its range.
+        UserError: One of them is out of its range.
     """
     with as_user_error(ValueError):
         return Optimisation(
@@ -139,10 +139,10 @@ def optimisation(config: Mapping[str, Any]) -> Optimisation:
 
 
 def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
-    """Builds the network that a run's arguments describe.
+    """The network that a run's arguments describe.
 
     Raises:
-        UserError: An argument is out of its range, or the network does not take it.
+        UserError: One of them is out of its range, or not one of this network's.
     """
     arguments = {key: config[key] for key in MODEL_ARGUMENTS}
     with as_user_error(ValueError):
@@ -150,12 +150,10 @@ def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Checks the arguments that can be checked without building the network.
-
-    Building it would initialise TensorFlow's devices, and `make_workers` must come before that.
+    """Checks what can be checked without TensorFlow's devices, which workers must set up first.
 
     Raises:
-        UserError: An argument is invalid.
+        UserError: The arguments make no training.
     """
     dataset_names(config["dataset"])
     optimisation(config)
@@ -168,7 +166,7 @@ def check_all(arguments: list[str]) -> dict[str, Any]:
         A value for each argument.
 
     Raises:
-        UserError: An argument is invalid.
+        UserError: The arguments make no training.
     """
     config = vars(make_parser().parse_args(arguments))
     check(config)
