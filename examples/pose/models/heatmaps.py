@@ -18,7 +18,7 @@ from keras import ops
 
 STRIDE = 2  # Image pixels per heatmap cell.
 SCORE_RADIUS = 4  # A joint's score is the probability within this many cells of its peak.
-SIGMA = 1.5  # The standard deviation of the targets in cells, unless another is given.
+SIGMA = 1.5  # Default standard deviation of the targets, in cells.
 DARK_SIGMA = SIGMA  # Standard deviation of the smoothing in the decoding "dark", in cells.
 DARK_BORDER = 2  # "dark" does not smooth within this many cells of the border.
 DECODINGS = ("peak", "quarter", "dark")

@@ -28,10 +28,10 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
         RunFolderError: Runs failed; the message names them and quotes the end of the first one's
             output.
     """
-    processors = sorted(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0))
     shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for job in range(jobs):
-        shares.put(set(processors[job::jobs]) or set(processors))
+        shares.put(set(cores[job::jobs]) or set(cores))
 
     stopping = threading.Event()
 
@@ -69,11 +69,11 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
         )
 
 
-def _start_run(command: Sequence[str], log: Path, processors: set[int]) -> subprocess.Popen:
+def _start_run(command: Sequence[str], log: Path, cores: set[int]) -> subprocess.Popen:
     """Starts a training process that prints to the file `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
         process = child_processes.start(command, stdout=output, stderr=subprocess.STDOUT)
     # In time: TensorFlow counts the cores much later, when it starts its threads.
-    os.sched_setaffinity(process.pid, processors)
+    os.sched_setaffinity(process.pid, cores)
     return process

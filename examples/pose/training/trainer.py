@@ -110,7 +110,9 @@ class Trainer:
         step = self.done - len(losses) + bad
         reason = f"loss {losses[bad]:.4g}"
         if np.isfinite(mean):
-            reason = f"mean loss {mean:.4g} over {len(losses)} steps, far above that of a guess"
+            reason = (
+                f"mean loss {mean:.4g} over {len(losses)} steps, far above that of a uniform guess"
+            )
         raise DivergedError(
             f"The training diverged at step {step + 1}: {reason}, learning rate "
             f"{self.learning_rate(step):.3g}."
@@ -122,12 +124,12 @@ class Trainer:
 
     def update_inference(self) -> None:
         """Copies the weights, or their running averages, to `inference`."""
-        own = [variable.numpy() for variable in self.model.trainable_variables]
+        current = [variable.numpy() for variable in self.model.trainable_variables]
         if self.settings.ema:
             self._optimizer.finalize_variable_values(self.model.trainable_variables)
         averaged = {variable.path: variable.numpy() for variable in self.model.variables}
         if self.settings.ema:
-            for variable, value in zip(self.model.trainable_variables, own, strict=True):
+            for variable, value in zip(self.model.trainable_variables, current, strict=True):
                 variable.assign(value)
         for variable in self.inference.variables:
             value = averaged[variable.path]

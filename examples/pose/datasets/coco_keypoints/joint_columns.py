@@ -13,7 +13,7 @@ _SIDES = {"l": "left", "r": "right"}
 
 
 class JointColumns:
-    """The joints of each category.
+    """For each category, the joint that each triple of `keypoints` belongs to.
 
     Args:
         content: The content of the file.
@@ -26,7 +26,7 @@ class JointColumns:
     """
 
     def __init__(self, content: Mapping[str, Any], path: Root, joint_names: Sequence[str]):
-        self._own = list(range(len(joint_names)))
+        self._all_joints = list(range(len(joint_names)))
         # By category id: for each joint of the category its index in `joint_names`, or None.
         self._columns: dict[Any, list[int | None]] = {}
         categories = content.get("categories") or []
@@ -60,10 +60,10 @@ class JointColumns:
         """
         category_id = _hashable(category_id)
         if category_id is None and len(self._columns or self._known) == 1:
-            return next(iter(self._columns.values()), self._own)
+            return next(iter(self._columns.values()), self._all_joints)
         if self._known and category_id not in self._known:
             raise KeyError(category_id)
-        return self._columns.get(category_id) if self._columns else self._own
+        return self._columns.get(category_id) if self._columns else self._all_joints
 
 
 def _hashable(value: Any) -> Any:
