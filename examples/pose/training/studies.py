@@ -54,7 +54,7 @@ PLANE = 32
 def _boxes_in_units_of(pixels: int) -> tuple[str, ...]:
     """Stores coordinates in units of `pixels`, with initial boxes of the default sizes.
 
-    The unit of the stored weights is `max_size`, so `max_size` sets it.
+    `max_size` is the unit of the stored weights.
     """
     return _boxes_with(max_size=pixels, boxes_initializer=_random_boxes(max_size=PLANE))
 

@@ -58,10 +58,12 @@ class Canvas:
         radius = np.array([(c.start_radius, c.end_radius) for c in capsules], np.float32).T
         axis, spread = end - start, radius[1] - radius[0]
         direction = axis[:2] / np.maximum((axis[:2] ** 2).sum(0), 1e-6)
-        owner, rows, place, x = self._samples_in(
+        owner, rows, index, x = self._samples_in(
             np.minimum(start[:2] - radius[0], end[:2] - radius[1]),
             np.maximum(start[:2] + radius[0], end[:2] + radius[1]),
         )
+        # For each sample: its nearest point on the capsule's axis (`along`, 0 at the start and 1 at
+        # the end), the vector (x, y) from there, and the height of the surface above the axis.
         # Values that are constant along a row are computed per row, then repeated per sample.
         y = rows.y - start[1, owner]
         per_row = [start[0, owner], y, y * direction[1, owner], direction[0, owner]]
@@ -75,12 +77,12 @@ class Canvas:
         height2 = at_radius * at_radius - x * x - y * y
 
         covered = np.flatnonzero(height2 > 0)
-        place, along, owner = place[covered], along[covered], rows.repeat(owner)[covered]
+        index, along, owner = index[covered], along[covered], rows.repeat(owner)[covered]
         height = np.sqrt(height2[covered])
         depth = start[2][owner] + along * axis[2][owner] - height
-        np.minimum.at(self._depth, place, depth)
-        nearest = np.flatnonzero(depth == self._depth[place])
-        place, along, owner = place[nearest], along[nearest], owner[nearest]
+        np.minimum.at(self._depth, index, depth)
+        nearest = np.flatnonzero(depth == self._depth[index])
+        index, along, owner = index[nearest], along[nearest], owner[nearest]
         covered = covered[nearest]
 
         normals = np.stack([x[covered], y[covered], -height[nearest]]) / at_radius[covered]
@@ -90,7 +92,7 @@ class Canvas:
             color[:, first:last] = capsule.paint(along[first:last], normals[:, first:last])
         lit = np.maximum(self._light @ normals, 0) * (1 - _AMBIENT) + _AMBIENT
         lit *= 0.7 - 0.3 * normals[2]  # Darkens surfaces at a grazing angle, for an outline.
-        self._fill(place, color * lit)
+        self._fill(index, color * lit)
 
     def draw_panel(
         self, center: np.ndarray, half_size: np.ndarray, degrees: float, colors: np.ndarray
@@ -104,14 +106,14 @@ class Canvas:
             colors: `[3, k]` colours of k equal bands along the width.
         """
         reach = np.hypot(*half_size)
-        _, rows, place, x = self._samples_in(center[:2, None] - reach, center[:2, None] + reach)
+        _, rows, index, x = self._samples_in(center[:2, None] - reach, center[:2, None] + reach)
         x, y = x - center[0], rows.repeat(rows.y) - center[1]
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         u, v = (cos * x + sin * y) / half_size[0], (cos * y - sin * x) / half_size[1]
-        seen = (abs(u) < 1) & (abs(v) < 1) & (center[2] < self._depth[place])
-        place, band = place[seen], (u[seen] * 0.5 + 0.5) * colors.shape[1]
-        self._depth[place] = center[2]
-        self._fill(place, colors[:, band.astype(int)])
+        seen = (abs(u) < 1) & (abs(v) < 1) & (center[2] < self._depth[index])
+        index, band = index[seen], (u[seen] * 0.5 + 0.5) * colors.shape[1]
+        self._depth[index] = center[2]
+        self._fill(index, colors[:, band.astype(int)])
 
     def depth_at(self, points: np.ndarray) -> np.ndarray:
         """Depth of the nearest surface at points `[n, 2]` inside the image; inf without surface."""
@@ -129,9 +131,9 @@ class Canvas:
         rows = sum(samples[..., i::_SAMPLES, :] for i in range(_SAMPLES))
         return sum(rows[..., i::_SAMPLES] for i in range(_SAMPLES)) * np.float32(_SAMPLES**-2)
 
-    def _fill(self, place: np.ndarray, color: np.ndarray) -> None:
+    def _fill(self, index: np.ndarray, color: np.ndarray) -> None:
         for plane, values in zip(self._color, color, strict=True):
-            plane[place] = values
+            plane[index] = values
 
     def _samples_in(
         self, low: np.ndarray, high: np.ndarray
@@ -145,7 +147,7 @@ class Canvas:
         Returns:
             owner: Index of the rectangle of each row.
             rows: The rows.
-            place: Flat index of every sample in the depth and colour buffers.
+            index: Flat index of every sample in the depth and colour buffers.
             x: x of every sample, in pixels.
         """
         left, top = np.clip((low + 0.5) * _SAMPLES, 0, self._samples).astype(int)
