@@ -27,7 +27,7 @@ class Workers:
             addresses, index = distribution.cluster()
             keras.distribution.initialize(",".join(addresses), len(addresses), index)
             # Workers connect at their first collective operation, and wait at most 30 s for each
-            # other. Do it now: later, reading data may take longer in one worker than in another.
+            # other. Connect now, because one worker may take longer than another to read its data.
             multihost_utils.sync_global_devices("all workers are there")
         devices = keras.distribution.list_devices()
         self._distribution = keras.distribution.DataParallel(
