@@ -26,7 +26,7 @@ def joint_sources(source: Skeleton, target: Skeleton) -> list[tuple[int, int] | 
 
     Returns:
         For each joint of `target` a pair of indices into `source`, whose midpoint it is, or None
-        if it cannot be computed. A joint that `source` has itself is paired with itself.
+        if it cannot be computed. For a joint that `source` has, the pair is its index twice.
 
     Raises:
         ValueError: No joint can be computed.

@@ -206,7 +206,7 @@ class RunFolder:
     def _remove_partial_files(self) -> None:
         for name in TRAINED_FILES:
             partial_path(self.path / name).unlink(missing_ok=True)
-        for folder in self.path.glob(".boxes.gif-*"):  # Of `BoxLogger`.
+        for folder in self.path.glob(".boxes.gif-*"):  # Frames of `BoxLogger`.
             shutil.rmtree(folder, ignore_errors=True)
 
     def _event_files(self) -> Iterator[pathlib.Path]:

@@ -22,7 +22,8 @@ WIDE_FILTERS = {
     "light": 2,
     "u_net": 1 + 2 + 2,  # encoder levels 1 and 2, two decoder levels
     "full_resolution": 2,
-    "hourglass": 1 + 2 * ((3 + 3 + 1) + 1),  # stem; a level: beside, down, up; bottom; end
+    # One in the stem; in each stack three on each of two levels, one at the bottom, one at the end.
+    "hourglass": 1 + 2 * ((3 + 3 + 1) + 1),
 }
 
 
