@@ -40,10 +40,10 @@ def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
 
 
 def parse_names(text: str) -> list[str]:
-    """Splits names that are joined by `+`, as in `lsp+lspet`.
+    """Splits names joined by `+`, such as `lsp+lspet`.
 
     Raises:
-        ValueError: A name is unknown or given twice, or the first has no split to measure on.
+        ValueError: A name is unknown or given twice, or the first has no split to evaluate on.
     """
     names = text.split("+")
     for name in names:
@@ -60,16 +60,16 @@ def parse_names(text: str) -> list[str]:
 
 
 def evaluation_split(name: str) -> str:
-    """The split of a data set to measure on: one whose joints are published.
+    """The split of a data set to evaluate on: one with published labels.
 
     Raises:
-        ValueError: The data set has none.
+        ValueError: The data set has no such split.
     """
     split = EVALUATION_SPLITS.get(name, "test")
     if split is None:
         raise ValueError(
-            f"The data set {name!r} has no split to measure on. It can be trained on after one "
-            f"that has, as in `lsp+{name}`."
+            f"The data set {name!r} has no split to evaluate on. Name a data set before it that "
+            f"has one, as in `lsp+{name}`."
         )
     return split
 
@@ -103,30 +103,30 @@ def load(
 ) -> tuple[tf.data.Dataset, Skeleton]:
     """Loads a pose data set, preparing it on first use.
 
-    Preparing reads or draws every image once, and keeps the examples as records. Later calls read
-    the records. They need `data_dir` no longer, but refuse to go on if it is given and its labels
-    or pictures have changed since; delete the folder that the message names to prepare again.
+    Preparing reads or draws every image once and stores the examples as records. Later calls read
+    the records and do not need `data_dir`. If `data_dir` is given and its labels or pictures have
+    changed since, `load` raises an error; delete the folder named in the message to prepare again.
 
     Args:
         name: One of `NAMES`.
-        split: `"train"`, or what `evaluation_split(name)` says (`lspet` has `"train"` only), or any
-            `tfds` slice of them such as `"train[:10%]"`.
+        split: `"train"`, `evaluation_split(name)` (`lspet` has `"train"` only), or a `tfds` slice
+            of them such as `"train[:10%]"`.
         data_dir: Folder that holds the data set's own folder or archives, for example `lsp/` or
-            `lsp_dataset.zip`. Not needed for `"stick_figures"`, nor where the official address can
-            be reached. Files of other splits than the ones asked for need not be there.
-        prepared_dir: Where `tfds` keeps the prepared records, a folder of the file system. Default:
-            where `tfds` always does, `~/tensorflow_datasets`.
-        skip_broken: Whether preparing leaves out pictures and labels that cannot be used. They are
-            all named in an error otherwise.
+            `lsp_dataset.zip`. Not needed for `"stick_figures"`, nor if the official files can be
+            downloaded. It needs only the files of the requested splits.
+        prepared_dir: Folder of the prepared records. Default: the default of `tfds`,
+            `~/tensorflow_datasets`.
+        skip_broken: Whether to leave out pictures and labels that cannot be used. Otherwise
+            an error names them all.
 
     Returns:
-        A finite `tf.data.Dataset` of single, unbatched examples as `pose_features` describes them,
-        always in the same order, and the `Skeleton` that their joints belong to.
+        A finite `tf.data.Dataset` of unbatched examples with the features of `pose_features`,
+        always in the same order, and the `Skeleton` of their joints.
 
     Raises:
-        ValueError: If there is no such data set or split, one of its files is broken or has changed
+        ValueError: There is no such data set or split, one of its files is broken or has changed
             since it was prepared, or the records cannot be written.
-        FileNotFoundError: If the data set is neither in `data_dir` nor can be downloaded.
+        FileNotFoundError: The data set is not in `data_dir` and cannot be downloaded.
     """
     if name not in NAMES:
         raise ValueError(f"`name` must be one of {list(NAMES)}, got {name!r}.")

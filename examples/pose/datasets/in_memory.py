@@ -1,4 +1,4 @@
-"""A whole data set in memory, every photograph letterboxed to one size."""
+"""Reads a whole data set into memory, every photograph letterboxed to the same square size."""
 
 import dataclasses
 import hashlib
@@ -13,17 +13,18 @@ from examples.pose.images.geometry import letterbox, transform_points
 
 @dataclasses.dataclass(frozen=True)
 class Photographs:
-    """A pose data set in memory, every photograph letterboxed to one size.
+    """A pose data set in memory, every photograph letterboxed to a square of the same size.
 
     Attributes:
         images: uint8 `[n, size, size, 3]`.
-        joints: float32 `[n, J, 2]`, in pixels of the squares; arbitrary for unlabelled joints.
+        joints: float32 `[n, J, 2]`, (x, y) in pixels of `images`; arbitrary if not labelled.
         labelled: bool `[n, J]`.
-        affines: float32 `[n, 2, 3]`, map pixels of the original photographs to the squares'.
+        affines: float32 `[n, 2, 3]`, from pixels of the original photographs to pixels of `images`.
         visibility: uint8 `[n, J]`, see `pose_features`; None if only `labelled` is known.
-        person: Further features of each person, arrays `[n, ...]` by name, in pixels of the
-            original photographs; see `pose_features`.
-        digest: A hash of the labels, pixels and order of the data set; empty for a part of one.
+        person: Other features of each person, arrays `[n, ...]` by name, in pixels of the original
+            photographs; see `pose_features`.
+        digest: Hash of labels, pixels and order of the data set, to detect changes; empty if the
+            photographs are only a part of a data set.
     """
 
     images: np.ndarray
@@ -39,12 +40,12 @@ class Photographs:
 
     @property
     def size(self) -> int:
-        """The squares' side in pixels."""
+        """Side of the images in pixels."""
         return self.images.shape[1]
 
     @property
     def targets(self) -> np.ndarray:
-        """float32 `[n, J, 3]`: x, y, and 1 if labelled, else 0, as loss and metrics take them."""
+        """Targets of loss and metric, float32 `[n, J, 3]`: x, y, and 1 if labelled, else 0."""
         return np.concatenate([self.joints, self.labelled[..., None]], axis=-1, dtype=np.float32)
 
     @property
@@ -64,7 +65,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
     """Reads a whole data set into memory, showing progress.
 
     Args:
-        dataset: Examples of the pose feature specification (`examples.pose.datasets`).
+        dataset: Examples with the features of `pose_features`.
         size: The side to letterbox the photographs to, in pixels.
         description: Title of the progress bar.
 
@@ -78,7 +79,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
         joints = transform_points(affine, tf.cast(example["joints"], tf.float32))
         visibility = example["visibility"]
         arrays = image, joints, visibility > 0, affine
-        # The digest is of the original image: resampling may differ between processors.
+        # For the digest: the original image, because resampling may differ between CPUs.
         original = tf.cast(example["image"], tf.int32)
         rows_and_columns = [tf.reduce_sum(original, axis=axes) for axes in ((1, 2), (0, 2))]
         content = *rows_and_columns, example["joints"], visibility
@@ -99,7 +100,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
                 digest.update(value.tobytes())
             yield image
 
-    # `np.fromiter` grows one array; a list of images would need the memory twice.
+    # Reads into one growing array. Stacking a list of images would need twice the memory.
     images = np.fromiter(take_images(), np.dtype((np.uint8, (size, size, 3))))
     if not rows:
         raise ValueError(f"The data set to read is empty ({description}).")

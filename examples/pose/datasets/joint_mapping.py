@@ -1,9 +1,9 @@
-"""Maps the examples of one data set to the joints of another, by the joints' names.
+"""Converts the examples of one data set to the joints of another, matching joints by name.
 
-A joint has the same name in every skeleton here; MPII's "upper neck", for example, is the `neck` of
-LSP. A joint that a data set lacks is unlabelled, unless it lies half way between two joints that
-the data set has (`MIDPOINTS`). Neck and head top cannot be derived from nose, eyes and ears; they
-stay unlabelled.
+A joint has the same name in every skeleton; for example, MPII's "upper neck" is called `neck` as in
+LSP. A joint that the source data set does not label becomes unlabelled, unless it lies half way
+between two joints that the data set does label (`MIDPOINTS`). COCO's nose, eyes and ears do not
+determine the neck or the top of the head, so those two stay unlabelled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from examples.pose.datasets.skeletons import NOT_LABELLED, Skeleton
 
-# Joints that lie about half way between two others, as MPII Human Pose labels them.
+# Joints that are the midpoint of two others. MPII labels both as joints, at nearly these positions.
 MIDPOINTS = {
     "thorax": ("left_shoulder", "right_shoulder"),
     "pelvis": ("left_hip", "right_hip"),
@@ -22,14 +22,14 @@ MIDPOINTS = {
 
 
 def joint_sources(source: Skeleton, target: Skeleton) -> list[tuple[int, int] | None]:
-    """The source joints of each joint of `target`.
+    """The joints of `source` that each joint of `target` is computed from.
 
     Returns:
-        For each joint, the indices of two joints of `source` whose midpoint it is (the same index
-        twice if `source` has the joint itself), or None if `source` has neither.
+        For each joint of `target` a pair of indices into `source`, whose midpoint it is, or None
+        if it cannot be computed. For a joint that `source` has, the pair is its index twice.
 
     Raises:
-        ValueError: No joint of `target` can be derived.
+        ValueError: No joint can be computed.
     """
     index = {name: i for i, name in enumerate(source.joint_names)}
     sources = []
@@ -39,23 +39,23 @@ def joint_sources(source: Skeleton, target: Skeleton) -> list[tuple[int, int] | 
         sources.append(tuple(index[end] for end in ends) if known else None)
     if not any(sources):
         raise ValueError(
-            f"No joint of one skeleton is in the other: they have {', '.join(source.joint_names)}; "
-            f"wanted are {', '.join(target.joint_names)}."
+            f"The skeletons have no joint in common: got {', '.join(source.joint_names)}; "
+            f"wanted {', '.join(target.joint_names)}."
         )
     return sources
 
 
 def with_joints(dataset: tf.data.Dataset, source: Skeleton, target: Skeleton) -> tf.data.Dataset:
-    """Maps examples of the pose feature specification to other joints.
+    """Converts examples with the features of `pose_features` to another skeleton.
 
     Args:
         dataset: Examples with the joints of `source`.
-        source: The data set's skeleton.
-        target: The wanted skeleton.
+        source: The skeleton of the examples.
+        target: The skeleton to convert to.
 
     Returns:
-        The same examples with the joints of `target`. A midpoint is labelled if both of its ends
-        are, and hidden if one of them is.
+        The same examples with the joints of `target`. A midpoint of two joints is labelled if both
+        are labelled, and occluded if either is.
 
     Raises:
         ValueError: The skeletons have no joint in common.

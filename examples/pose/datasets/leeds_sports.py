@@ -1,4 +1,7 @@
-"""Reads the Leeds Sports Pose data sets: the official folder or zip file, and its `joints.mat`."""
+"""Reads the Leeds Sports Pose data sets from the official folder or zip file.
+
+Labels are in `joints.mat`, in the same place as the pictures. Coordinates there count from 1.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +32,12 @@ class Official:
 
     Attributes:
         name: `"lsp"` or `"lspet"`.
-        folders: Names of the folder that holds `joints.mat` and the pictures.
-        archives: Names of the zip file that holds these.
-        url: Where the official zip file is.
-        homepage: Where the data set is described.
+        folders: Possible names of the folder that holds `joints.mat` and the pictures.
+        archives: Possible names of the zip file.
+        url: Address of the official zip file.
+        homepage: Address of the data set's description.
         shape: Shape of the array in `joints.mat`, with None for the number of images.
-        digits: Digits of the numbers in the names of pictures.
+        digits: Number of digits in the names of pictures.
     """
 
     name: str
@@ -47,17 +50,17 @@ class Official:
 
     @property
     def instructions(self) -> str:
-        """What `tfds` says where the files are missing."""
+        """The message of `tfds` if the files are missing."""
         return f"""
         Put the data set into the manual folder, as the folder `{self.name}/` (with `images/` and
-        `{LABELS_FILE}` in it) or as the official `{self.archives[0]}`. Also found are the folders
-        {", ".join(self.folders[1:])} and the archives {", ".join(self.archives[1:])}. The official
-        address is {self.url}, which is tried when none of these is there.
+        `{LABELS_FILE}` in it) or as the official `{self.archives[0]}`. The folders
+        {", ".join(self.folders[1:])} and the archives {", ".join(self.archives[1:])} are found too.
+        If none of these is there, {self.url}, the official address, is tried.
         """
 
 
 class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """What the builders of the two data sets share."""
+    """Base class of the builders of both data sets."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}
@@ -65,15 +68,15 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
 
     @abc.abstractmethod
     def _indices(self, count: int) -> dict[str, range]:
-        """The images of each split, counted from 0, out of so many."""
+        """The image indices of each split, from 0, if there are `count` images in all."""
 
     @abc.abstractmethod
-    def _places_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Splits the array in `joints.mat` into places `[n, 14, 2]` and flags `[n, 14]`."""
+    def _coordinates_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Splits the array of `joints.mat` into coordinates `[n, 14, 2]` and flags `[n, 14]`."""
 
     @abc.abstractmethod
     def _visibility(self, flags: np.ndarray) -> np.ndarray:
-        """Visibility, see `pose_features`, by the joints' flags 0 and 1."""
+        """Converts the joints' flags, 0 or 1, to visibility as in `pose_features`."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
@@ -93,19 +96,19 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         root = find_root(dl_manager, self.official)
-        places, flags = self._places_and_flags(read_labels(root, self.official.shape))
+        coordinates, flags = self._coordinates_and_flags(read_labels(root, self.official.shape))
         joints, visibility, usable = check_labels(
-            root, places, flags, self._visibility, self.broken
+            root, coordinates, flags, self._visibility, self.broken
         )
         pictures = PictureFolder(picture_folder(root))
         names = image_names(pictures, len(joints), self.official.digits)
         check_image_count(root, pictures, len(joints))
         splits = self._indices(len(joints))
-        # Copies with the pictures of one half only are used as far as they go.
-        there = {
+        # A copy may have the pictures of one split only.
+        present = {
             s for s, indices in splits.items() if any(pictures.find(names[i]) for i in indices)
         }
-        kept = there | set(self.all_splits if self.wanted is None else self.wanted)
+        kept = present | set(self.all_splits if self.wanted is None else self.wanted)
         return {
             split: self._checked(
                 split,
@@ -147,10 +150,10 @@ def find_local(manual_dir: epath.Path | None, official: Official) -> Root | None
     """Finds a data set in the manual folder: first unpacked, then as an archive.
 
     Returns:
-        The folder, or place inside a zip file, that holds `joints.mat`, or None.
+        The folder that holds `joints.mat`, on disk or in a zip file, or None.
 
     Raises:
-        ValueError: If a zip file is broken or holds no `joints.mat`.
+        ValueError: A zip file is broken or has no `joints.mat`.
     """
     if manual_dir is None:
         return None
@@ -169,7 +172,7 @@ def find_local(manual_dir: epath.Path | None, official: Official) -> Root | None
 
 
 def _pictures_alone(manual_dir: epath.Path | None, official: Official) -> Root | None:
-    """The pictures of a data set whose `joints.mat` is not there."""
+    """The folder of pictures of a data set without `joints.mat`, or None."""
     for folder in (*official.folders, "") if manual_dir is not None else ():
         if (manual_dir / folder / "images").is_dir():
             return manual_dir / folder / "images"
@@ -180,11 +183,11 @@ def find_root(dl_manager: tfds.download.DownloadManager, official: Official) -> 
     """Finds a data set in the manual folder, or downloads it.
 
     Returns:
-        The folder, or place inside a zip file, that holds `joints.mat`.
+        The folder that holds `joints.mat`, on disk or in a zip file.
 
     Raises:
-        FileNotFoundError: If the data set is neither there nor can be downloaded.
-        ValueError: If a zip file is broken or holds no `joints.mat`.
+        FileNotFoundError: The data set is not there and cannot be downloaded.
+        ValueError: A zip file is broken or has no `joints.mat`.
     """
     manual_dir, searched = official_files.manual_folder_of(dl_manager)
     root = find_local(manual_dir, official)
@@ -203,7 +206,7 @@ def find_root(dl_manager: tfds.download.DownloadManager, official: Official) -> 
 
 
 def open_zip(path: epath.PathLike) -> zipfile.Path:
-    """Returns the place inside a zip file that holds `joints.mat`: its top, or one folder down."""
+    """The folder in a zip file that holds `joints.mat`: its root, or a folder one level down."""
     for folder in official_files.top_folders(official_files.open_zip(path)):
         if (folder / LABELS_FILE).exists():
             return folder
@@ -211,7 +214,7 @@ def open_zip(path: epath.PathLike) -> zipfile.Path:
 
 
 def picture_folder(root: Root) -> Root:
-    """The folder of the pictures: `images/`, or in some copies the one that holds `joints.mat`."""
+    """The folder of the pictures: `images/`, or in some copies the same as for `joints.mat`."""
     return root / "images" if (root / "images").is_dir() else root
 
 
@@ -219,14 +222,14 @@ def read_labels(root: Root, shape: tuple[int | None, int | None, int | None]) ->
     """Reads the array `joints` from `joints.mat`.
 
     Args:
-        root: Folder or place in a zip file that holds `joints.mat`.
+        root: Folder, on disk or in a zip file, that holds `joints.mat`.
         shape: The expected shape, with None for the number of images.
 
     Returns:
-        float64 array of this shape, as stored: coordinates count from 1.
+        float64 array of this shape. Coordinates count from 1.
 
     Raises:
-        ValueError: If the file cannot be read or the shape differs.
+        ValueError: The file cannot be read or the shape differs.
     """
     path = root / LABELS_FILE
     joints = np.asarray(
@@ -246,31 +249,31 @@ def read_labels(root: Root, shape: tuple[int | None, int | None, int | None]) ->
 
 def check_labels(
     root: Root,
-    places: np.ndarray,
+    coordinates: np.ndarray,
     flags: np.ndarray,
     visibility_of: Callable[[np.ndarray], np.ndarray],
     broken: Broken,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Checks labels, and brings them to the form of the joints and visibility of `pose_features`.
+    """Checks labels and converts them to joints and visibility as in `pose_features`.
 
-    A joint whose place is NaN, as MATLAB writes missing values, or (0, 0), which is before the
-    first pixel, is not labelled.
+    A joint is not labelled if its coordinates are NaN (a missing value in MATLAB) or (0, 0) (before
+    the first pixel).
 
     Args:
-        root: Folder or place in a zip file that holds `joints.mat`.
-        places: `[num_images, num_joints, 2]`, `(x, y)` counted from 1.
+        root: Folder, on disk or in a zip file, that holds `joints.mat`.
+        coordinates: `[num_images, num_joints, 2]`, `(x, y)` counted from 1.
         flags: `[num_images, num_joints]`.
-        visibility_of: Turns flags into visibility.
-        broken: Collects the images that have a flag other than 0 and 1, or a joint that is far
-            outside any picture.
+        visibility_of: Converts flags to visibility.
+        broken: Collects images with a flag other than 0 and 1, or with a joint far outside any
+            picture.
 
     Returns:
         joints, visibility, and bool `[num_images]`: whether an image's labels can be used.
     """
-    outside = (np.abs(places) > official_files.LARGEST_SIDE).any(axis=-1)
+    outside = (np.abs(coordinates) > official_files.LARGEST_SIDE).any(axis=-1)
     wrong_flags = ~np.isin(flags, (0, 1))
     for what, values, bad, wanted in (
-        ("place", places, outside, "one in or near a picture"),
+        ("position", coordinates, outside, "one in or near a picture"),
         ("third value", flags, wrong_flags, "0 or 1"),
     ):
         for image in np.flatnonzero(bad.any(axis=-1)):
@@ -279,11 +282,11 @@ def check_labels(
                 f"{root / LABELS_FILE}: the {what} of joint {joint + 1} of image {image + 1} is "
                 f"{values[image, joint]}, expected {wanted}."
             )
-    known = ~np.isnan(places).any(axis=-1) & (places != 0).any(axis=-1)
+    known = ~np.isnan(coordinates).any(axis=-1) & (coordinates != 0).any(axis=-1)
     visibility = np.where(known, visibility_of(flags), skeletons.NOT_LABELLED).astype(np.uint8)
     labelled = visibility[..., np.newaxis] != skeletons.NOT_LABELLED
     usable = ~(outside | wrong_flags).any(axis=-1)
-    joints = np.where(labelled & usable[:, None, None], places - 1.0, 0.0).astype(np.float32)
+    joints = np.where(labelled & usable[:, None, None], coordinates - 1.0, 0.0).astype(np.float32)
     return joints, visibility, usable
 
 
@@ -293,16 +296,16 @@ def image_name(number: int, digits: int) -> str:
 
 
 def _numbered(pictures: PictureFolder) -> dict[int, str]:
-    """The pictures whose names are numbers of images: names without suffix, by number."""
+    """Names, without suffix, of the pictures called `im` and a number, by number."""
     matches = (re.fullmatch(r"im(\d+)", stem) for stem in pictures.pictures())
     return {int(match[1]): match[0] for match in sorted(filter(None, matches), key=lambda m: m[0])}
 
 
 def image_names(pictures: PictureFolder, count: int, digits: int) -> list[str]:
-    """The names, without suffix, of the images that labels belong to, in their order.
+    """The names, without suffix, of the labelled images, in the order of the labels.
 
-    Those are `im1` to `im{count}`. Only `hr-lspet`, PNG files, may have gaps in its numbers: there
-    the labels go with the pictures in their order.
+    These are `im1` to `im{count}`, padded with zeros. Only `hr-lspet`, which has PNG files, may
+    have gaps in the numbers. There the n-th label belongs to the n-th picture.
     """
     numbered = _numbered(pictures)
     if (
@@ -321,12 +324,12 @@ def _suffix(pictures: PictureFolder) -> str:
 
 
 def _holds(pictures: PictureFolder) -> str:
-    """How many pictures a folder holds, in words."""
+    """A phrase that says how many pictures a folder holds."""
     return f"{pictures.root} holds {len(_numbered(pictures))} {_suffix(pictures)} files"
 
 
 def check_image_count(root: Root, pictures: PictureFolder, count: int) -> None:
-    """Checks that there are no more pictures than labels, which must come from the same copy."""
+    """Checks that there are no more pictures than labels. Else they are of different copies."""
     if len(_numbered(pictures)) > count:
         raise FileNotFoundError(
             f"{_holds(pictures)}, but {root / LABELS_FILE} labels {count}. "
@@ -337,21 +340,22 @@ def check_image_count(root: Root, pictures: PictureFolder, count: int) -> None:
 def read_picture(
     root: Root, pictures: PictureFolder, name: str, count: int
 ) -> io.BytesIO | np.ndarray:
-    """Reads a picture for `tfds`, decoding it once so that a broken file is found here.
+    """Reads a picture for `tfds`. Decodes it once to detect a broken file.
 
     Args:
-        root: Folder or place in a zip file that holds `joints.mat`.
+        root: Folder, on disk or in a zip file, that holds `joints.mat`.
         pictures: The pictures.
         name: The picture's name, without suffix.
-        count: How many pictures there should be.
+        count: Expected number of pictures, for messages.
 
     Returns:
-        The content of the file if the records' decoder gives the pixels of
-        `image_files.decode_image`; otherwise these pixels, uint8 `[height, width, 3]`.
+        The content of the file if it is a plain JPEG, which the decoder of the records reads
+        exactly as `image_files.decode_image` does. Otherwise the decoded pixels, uint8
+        `[height, width, 3]`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a complete picture.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not a complete picture.
     """
     path = pictures.find(name)
     if path is None:

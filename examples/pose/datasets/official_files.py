@@ -1,4 +1,7 @@
-"""Finds a data set's official files: in the manual folder, in archives there, or by download."""
+"""Finds a data set's official files: in the manual folder, unpacked or in an archive, or online.
+
+The manual folder is the folder that the user gives as `data_dir`; `tfds` calls it `manual_dir`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from etils import epath
 
 from examples.pose.images import image_files
 
-# A folder on any file system that epath supports, or a folder within a zip file. Both have `/`,
-# `exists`, `iterdir`, `name`, `read_bytes` and `open`.
+# A path on any file system of epath, or in a zip file. Both kinds offer `/`, `exists`, `iterdir`,
+# `name`, `read_bytes` and `open`.
 Root = epath.Path | zipfile.Path
 
 
@@ -29,8 +32,8 @@ class Part:
     """A file or folder of a data set.
 
     Attributes:
-        path: Its path in the unpacked data set; the first folder may be missing in the archive.
-        archive: Name of the official zip or tar file that contains it.
+        path: Its path in the unpacked data set. It may begin with a folder that the archive lacks.
+        archive: Name of the official archive that holds it, a zip or tar file.
         url: Address of that archive.
     """
 
@@ -44,10 +47,10 @@ class DownloadError(Exception):
 
 
 def manual_folder(data_dir: str | os.PathLike[str] | None) -> str | None:
-    """The absolute path of the folder that a user has given for official files.
+    """The absolute path of the user's folder of official files, or None if none was given.
 
     Raises:
-        ValueError: It is a file, or cannot be read.
+        ValueError: `data_dir` is a file, or cannot be read.
     """
     if data_dir is None or os.fspath(data_dir) == "":
         return None
@@ -60,7 +63,7 @@ def manual_folder(data_dir: str | os.PathLike[str] | None) -> str | None:
         with os.scandir(folder):
             return folder
     except FileNotFoundError:
-        return folder  # Whether it is needed shows later.
+        return folder  # No error yet: it may not be needed.
     except OSError as error:
         raise ValueError(f"`data_dir` {folder} cannot be read: {error.strerror}.") from None
 
@@ -68,25 +71,28 @@ def manual_folder(data_dir: str | os.PathLike[str] | None) -> str | None:
 def manual_folder_of(
     dl_manager: tfds.download.DownloadManager,
 ) -> tuple[epath.Path | None, str]:
-    """The manual folder, None if it is missing or empty, and a sentence on the search in it."""
+    """The manual folder, or None if it is missing or empty, and a sentence for error messages.
+
+    The sentence says that the files are not in this folder.
+    """
     try:
         manual_dir = epath.Path(dl_manager.manual_dir)
-    except AssertionError as error:  # What tfds raises if the folder is missing or empty.
+    except AssertionError as error:  # From tfds: the folder is missing or empty.
         return None, str(error).partition(". ")[0]
     return manual_dir, f"It is not in {manual_dir}"
 
 
 def find_local(manual_dir: epath.Path | None, folders: Sequence[str], part: Part) -> Root | None:
-    """Finds a part of a data set in the manual folder; the arguments are those of `find_part`.
+    """Finds a part of a data set in the manual folder. Arguments as in `find_part`.
 
     Returns:
-        The part, on disk or inside a zip file; the tar file that holds it; or None.
+        The part, on disk or in a zip file; the tar file that holds it; or None.
 
     Raises:
-        ValueError: If a zip file is broken or does not hold the part.
+        ValueError: A zip file is broken or does not hold the part.
     """
     for folder in folders if manual_dir is not None else ():
-        # The manual folder itself may hold other data sets' folders.
+        # Subfolders of the manual folder itself may belong to other data sets. Do not search them.
         found = _inside(manual_dir / folder, part.path, deep=folder != "")
         if found is not None:
             return found
@@ -103,15 +109,15 @@ def find_part(
 
     Args:
         dl_manager: The download manager of `tfds`.
-        folders: Where to look in the manual folder; `""` is the manual folder itself.
-        part: What to look for: the unpacked file or folder first, then its archive.
+        folders: Folders of the manual folder to search; `""` is the manual folder itself.
+        part: The part to find. The unpacked file or folder is preferred to its archive.
 
     Returns:
-        The part, on disk or inside a zip file.
+        The part, on disk or in a zip file.
 
     Raises:
-        FileNotFoundError: If it is neither there nor can be downloaded.
-        ValueError: If an archive is broken or does not hold it.
+        FileNotFoundError: The part is not there and cannot be downloaded.
+        ValueError: An archive is broken or does not hold the part.
     """
     manual_dir, searched = manual_folder_of(dl_manager)
     found = find_local(manual_dir, folders, part)
@@ -132,9 +138,9 @@ def find_part(
 
 
 def download(dl_manager: tfds.download.DownloadManager, url: str) -> epath.Path:
-    """Downloads a file; whatever goes wrong becomes a `DownloadError`."""
+    """Downloads a file. Any failure raises a `DownloadError`."""
     try:
-        # tfds tries for minutes. Without a network, or the file, this says so within seconds.
+        # tfds retries for minutes. This fails within seconds if the network or file is missing.
         requests.head(url, timeout=10, allow_redirects=True).raise_for_status()
         return epath.Path(dl_manager.download(url))
     except Exception as error:
@@ -147,11 +153,11 @@ def _open_archive(
 ) -> Root:
     if not archive.is_dir() and part.archive.endswith(".zip"):
         return _part_of_zip(archive, part)
-    root = archive  # Downloads stand in for unpacked folders in the tests of tfds.
+    root = archive  # In the tests of tfds, a "download" is a folder that is already unpacked.
     if not archive.is_dir():
         try:
             root = epath.Path(dl_manager.extract(archive))
-        except Exception as error:  # Of tarfile, gzip or zlib, wrapped by tfds.
+        except Exception as error:  # From tarfile, gzip or zlib, wrapped by tfds.
             reason = textwrap.shorten(str(error), 200, placeholder="...")
             raise ValueError(
                 f"{archive} cannot be unpacked ({reason}). Remove it and get it again."
@@ -171,10 +177,10 @@ def _expect_inside(root: Root, archive: epath.Path, part: Part) -> Root:
 
 
 def open_zip(path: epath.PathLike) -> zipfile.Path:
-    """Returns the inside of a zip file.
+    """Opens a zip file and returns its root folder.
 
     Raises:
-        ValueError: If it is no complete zip file.
+        ValueError: It is not a complete zip file.
     """
     try:
         return zipfile.Path(zipfile.ZipFile(epath.Path(path).open("rb")))
@@ -185,14 +191,14 @@ def open_zip(path: epath.PathLike) -> zipfile.Path:
 
 
 def top_folders(root: Root) -> list[Root]:
-    """`root` itself and the folders in it, by name: an archive may begin with one of its own."""
-    # macOS adds a folder to zip files, with a file `._NAME` for each file NAME.
+    """`root` and the folders in it, sorted by name. An archive may wrap its content in a folder."""
+    # Skips the folder `__MACOSX` that macOS adds to zip files, with a file `._NAME` for each NAME.
     folders = [e for e in root.iterdir() if e.is_dir() and not e.name.startswith((".", "__MACOSX"))]
     return [root, *sorted(folders, key=lambda entry: entry.name)]
 
 
 def _inside(root: Root, path: str, deep: bool = True) -> Root | None:
-    """`path` in `root`, or `deep` one folder down, or its last name there; None if nowhere."""
+    """Finds `path`, or its last component, in `root` or, if `deep`, in a subfolder of it."""
     if not root.is_dir():
         return None
     for folder in top_folders(root) if deep else [root]:
@@ -208,11 +214,11 @@ def read_matlab(path: Root, variable: str, expected: str, **options: Any) -> Any
     Args:
         path: The file.
         variable: The variable's name.
-        expected: What the file should be, for the message.
+        expected: Description of the expected file, for the message.
         **options: Arguments of `scipy.io.loadmat`.
 
     Raises:
-        ValueError: If it cannot be read, or has no such variable.
+        ValueError: The file cannot be read, or has no such variable.
     """
     try:
         data = path.read_bytes()
@@ -222,7 +228,7 @@ def read_matlab(path: Root, variable: str, expected: str, **options: Any) -> Any
             f"{path} is not {expected}: files of MATLAB 7.3 cannot be read here. Save it again in "
             "MATLAB with `save(..., '-v7')`."
         ) from None
-    except Exception as error:  # scipy raises whatever its reader meets in another file.
+    except Exception as error:  # scipy raises many kinds of error for other files.
         reason = textwrap.shorten(str(error), 200, placeholder="...") or type(error).__name__
         raise ValueError(f"{path} is not {expected}: {reason}") from None
     if variable not in content:
@@ -231,22 +237,21 @@ def read_matlab(path: Root, variable: str, expected: str, **options: Any) -> Any
     return content[variable]
 
 
-# No picture is wider or higher, in pixels: the limit of JPEG.
+# Largest width or height of a picture in pixels, the limit of JPEG.
 LARGEST_SIDE = 65535
 
-# What pictures may be called.
 _PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
 def is_picture(path: str) -> bool:
-    """Whether a path is that of a picture by its name; files that systems leave behind are not."""
+    """Whether a path names a picture. Hidden files and those of macOS archives do not count."""
     *folders, name = pathlib.PurePosixPath(path).parts or ("",)
     hidden = name.startswith(".") or "__MACOSX" in folders
     return not hidden and name.lower().endswith(_PICTURE_SUFFIXES)
 
 
 class PictureFolder:
-    """Finds pictures in a folder or zip file by name, whatever format and case their suffix has.
+    """Finds pictures in a folder or zip file by name, with any image suffix in any case.
 
     Args:
         root: The folder.
@@ -257,7 +262,7 @@ class PictureFolder:
         self._listings: dict[str, dict[str, Root]] = {}
 
     def pictures(self, folder: str = "") -> dict[str, Root]:
-        """The pictures in a folder inside, by `_key`."""
+        """The pictures in the subfolder `folder`, by `_key` of their name."""
         if folder not in self._listings:
             self._listings[folder] = dict(self._list(folder))
         return self._listings[folder]
@@ -265,13 +270,13 @@ class PictureFolder:
     def _list(self, folder: str) -> Iterator[tuple[str, Root]]:
         place = self._place(folder)
         if place is not None:
-            # Sorted in reverse: of several suffixes the first wins.
+            # In reverse order, so that the alphabetically first of several suffixes wins.
             for entry in sorted(place.iterdir(), key=lambda e: e.name, reverse=True):
                 if is_picture(entry.name):
                     yield _key(entry.name), entry
 
     def _place(self, folder: str) -> Root | None:
-        """A folder inside, by its path or by one that differs in case or form of accents."""
+        """A subfolder, by its path or by one that differs in case or Unicode form only."""
         if (self.root / folder).is_dir():
             return self.root / folder
         place = self.root
@@ -283,24 +288,24 @@ class PictureFolder:
         return place
 
     def exact(self, name: str) -> Root | None:
-        """The picture of this name, folders included."""
+        """The picture with exactly this name, which may include folders, or None."""
         path = self.root / name
         return path if path.exists() and not path.is_dir() else None
 
     def find(self, name: str) -> Root | None:
-        """The picture of this name, or one in its folder that differs in its suffix only."""
+        """The picture of this name; names that differ in suffix, case or Unicode form match too."""
         folder, _, last = name.rpartition("/")
         key = _key(last if is_picture(last) else f"{last}.jpg")
         return self.exact(name) or self.pictures(folder).get(key)
 
 
 def _key(name: str) -> str:
-    """What is left of a picture's name for comparison: no suffix, no case, one form of accents."""
+    """A picture's name for comparison: without suffix, case-folded, in one Unicode form."""
     return folded(name.rpartition(".")[0])
 
 
 def folded(name: str) -> str:
-    """A name without case, and with one form of accents."""
+    """A name case-folded and in Unicode normal form C, which composes accents."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -309,12 +314,12 @@ def read_rgb(path: Root, labels: str | os.PathLike[str], turn: bool = True) -> n
 
     Args:
         path: The file.
-        labels: What names the file, for the message if it is missing.
+        labels: The file of labels that names the image, for the message if the image is missing.
         turn: Whether to apply the EXIF orientation.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a complete image.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not a complete image.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing, but {labels} has labels for it.")
@@ -322,14 +327,14 @@ def read_rgb(path: Root, labels: str | os.PathLike[str], turn: bool = True) -> n
 
 
 def read_bytes(path: Root) -> bytes:
-    """Reads a file, also from a zip file.
+    """Reads a file, on disk or in a zip file.
 
     Raises:
-        ValueError: If it is damaged.
+        ValueError: The file is damaged.
     """
     try:
         return path.read_bytes()
-    except Exception as error:  # Zip files raise almost any exception where they are damaged.
+    except Exception as error:  # zipfile raises many kinds of error for damaged files.
         reason = str(error) or type(error).__name__
         raise ValueError(
             f"{path} cannot be read ({reason}). Replace it with an intact copy."
@@ -340,7 +345,7 @@ def decode_rgb(data: bytes, path: Root, turn: bool = True) -> np.ndarray:
     """Decodes the content of an image file as `image_files.decode_image` does.
 
     Raises:
-        ValueError: If it is not a complete image.
+        ValueError: The content is not a complete image.
     """
     try:
         return image_files.decode_image(data, path, turn)

@@ -1,4 +1,4 @@
-"""The feature specification that all pose data sets here share."""
+"""The features of an example, the same for every pose data set, and the crop around a person."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tensorflow_datasets as tfds
 
 from examples.pose.datasets.skeletons import LSP_SKELETON, Skeleton
 
-# Optional features of a person besides the joints: name, shape, type. Places and lengths are in
-# pixels of `image`, like `joints`; 0 means unknown.
+# Shapes and dtypes of optional features of a person. All positions and lengths are in pixels of
+# `image`, like `joints`; 0 means unknown.
 _PERSON_FEATURES: dict[str, tuple[tuple[int, ...], type]] = {
-    # Place of the top left pixel of `image` in the original photograph, if `image` is a crop around
-    # one person. `joints + origin` are places in the photograph.
+    # (x, y) of the crop `image` in the original photograph, which may show several people.
+    # `joints + origin` are positions in the photograph.
     "origin": ((2,), np.float32),
     "box": ((4,), np.float32),  # Around the person: (x_min, y_min, x_max, y_max).
     "head_box": ((4,), np.float32),  # Around the head, likewise.
@@ -22,7 +22,7 @@ _PERSON_FEATURES: dict[str, tuple[tuple[int, ...], type]] = {
     "scale": ((), np.float32),  # The person's height in units of 200 pixels.
     "area": ((), np.float64),  # Area of the person in square pixels.
     "is_crowd": ((), np.bool_),  # Whether the label stands for a group.
-    "is_single": ((), np.bool_),  # Whether the person is well apart from others.
+    "is_single": ((), np.bool_),  # Whether the person is sufficiently separated from others.
     "image_id": ((), np.int64),  # The photograph's number in the data set.
     "person_id": ((), np.int64),  # The person's number in the data set, or in the photograph.
 }
@@ -35,15 +35,15 @@ def pose_features(
 
     * `image`: uint8 `[height, width, 3]`, stored as JPEG; every image has its own size.
     * `joints`: float32 `[num_joints, 2]`, `(x, y)` in pixels. `(0, 0)` is the centre of the top
-      left pixel. Zero where the joint is not labelled.
-    * `visibility`: uint8 `[num_joints]`: 0 not labelled (to be masked), 1 labelled but hidden
-      behind something, 2 labelled and visible. COCO counts in the same way.
+      left pixel. Zero if the joint is not labelled.
+    * `visibility`: uint8 `[num_joints]`: 0 not labelled (to be masked), 1 labelled but occluded,
+      2 labelled and visible, as in COCO.
     * `id`: the name of the image in its data set, without extension.
-    * `person`: the features of `_PERSON_FEATURES` that the data set has, if any.
+    * `person`: some of `_PERSON_FEATURES` above, in data sets that have such features.
 
     Args:
         skeleton: The joints.
-        person: Names of the data set's features of a person.
+        person: Names of the person features that the data set has.
     """
     features = {
         "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
@@ -58,9 +58,10 @@ def pose_features(
 
 @tfds.decode.make_decoder()
 def decode_jpeg(encoded: tf.Tensor, feature: tfds.features.Image) -> tf.Tensor:
-    """Decodes the records' images to the pixels that `image_files.decode_image` gives.
+    """Decodes images of the records to the same pixels as `image_files.decode_image`.
 
-    The default decoder of `tfds` uses a faster, less accurate transform; pixels differ by up to 10.
+    The default decoder of `tfds` uses a faster, less accurate transform, with differences of up to
+    10 of 255.
     """
     return tf.ensure_shape(
         tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"), feature.shape
@@ -73,21 +74,22 @@ def _person_feature(name: str) -> tfds.features.Tensor:
 
 
 def overlaps(image: np.ndarray, box: Sequence[float]) -> bool:
-    """Whether an image `[height, width, 3]` and a box `(x_min, y_min, x_max, y_max)` overlap."""
+    """Whether an image `[height, width, 3]` overlaps a box `(x_min, y_min, x_max, y_max)`."""
     height, width = image.shape[:2]
     return box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
 
 
 def crop_person(image: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Crops a photograph to one person.
+    """Crops a photograph to the box around a person.
 
     Args:
         image: `[height, width, 3]`.
-        box: `(x_min, y_min, x_max, y_max)`, in pixels of `image`; it is clipped to the image.
+        box: Edges `(x_min, y_min, x_max, y_max)` in pixels of `image`. The crop is clipped to the
+            image.
 
     Returns:
-        The crop, of at least one pixel, and its `origin`, float32 `[2]`: the place (x, y) of its
-        top left pixel in `image`.
+        The crop, at least one pixel wide and high, and its `origin`, float32 `[2]`: the position
+        (x, y) in `image` of its top left pixel.
     """
     height, width = image.shape[:2]
     left, top = (

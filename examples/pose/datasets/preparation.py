@@ -1,4 +1,4 @@
-"""Preparation of records: which splits to prepare, locks, and broken or changed files."""
+"""Prepares data sets that consist of official files: splits, broken files, locks and errors."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from examples.pose.datasets import official_files, sources
 from examples.pose.datasets.official_files import Root
 from examples.pose.files.file_lock import lock
 
-# A message names at most this many broken files.
+# At most this many broken files are named in a message.
 _NAMED = 1000
 
 
 class Broken:
-    """Collects the errors of unusable files and records, to report them all at the end."""
+    """Collects files and records that cannot be used, to report all of them at the end."""
 
     def __init__(self):
         self.messages: list[str] = []
         self._all_missing = True
 
     def add(self, error: Exception | str) -> None:
-        """Adds the error of one file or record."""
+        """Adds a file or record, by its error."""
         self.messages.append(str(error))
         self._all_missing &= isinstance(error, FileNotFoundError)
 
     def check(self, remedy: str = "") -> None:
-        """Raises one error for all errors that were added, if any.
+        """Raises an error that names everything that was added. Does nothing if nothing was.
 
         Raises:
             FileNotFoundError: All errors are missing files.
@@ -61,10 +61,11 @@ class FromFiles(abc.ABC):
 
     Attributes:
         all_splits: Names of the data set's splits.
-        wanted: The splits that must be prepared; None stands for all. Other splits are prepared as
-            well if their files are in the manual folder.
-        skip_broken: Whether to leave out broken files and records instead of refusing the data set.
-        broken: The broken files and records of the last preparation.
+        wanted: Splits that must be prepared, None for all. Other splits are prepared too if their
+            files are in the manual folder.
+        skip_broken: Whether to leave out files and records that cannot be used. Otherwise they are
+            an error.
+        broken: The files and records that the last preparation could not use.
     """
 
     all_splits: tuple[str, ...] = ()
@@ -73,13 +74,13 @@ class FromFiles(abc.ABC):
 
     @abc.abstractmethod
     def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
-        """The parts `labels` and `pictures` of each split in the manual folder; None if missing."""
+        """Paths of `labels` and `pictures` of each split in the manual folder; None if missing."""
 
     def fingerprints(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Any]]:
         """Fingerprints of the parts of each split in the manual folder."""
         described: dict[str, Any] = {}
 
-        def describe(path):  # Splits share parts.
+        def describe(path):  # Only once: splits share parts.
             if str(path) not in described:
                 described[str(path)] = sources.describe(path)
             return described[str(path)]
@@ -90,10 +91,10 @@ class FromFiles(abc.ABC):
         }
 
     def splits_to_prepare(self, local: Mapping[str, Mapping[str, Root | None]]) -> list[str]:
-        """The wanted splits, and all splits whose parts are complete."""
+        """The wanted splits, and those whose parts are all in the manual folder."""
         wanted = self.all_splits if self.wanted is None else self.wanted
-        there = {name for name, parts in local.items() if all(parts.values())}
-        return [split for split in self.all_splits if split in wanted or split in there]
+        complete = {name for name, parts in local.items() if all(parts.values())}
+        return [split for split in self.all_splits if split in wanted or split in complete]
 
     def _download_and_prepare(self, dl_manager, *args, **kwargs) -> None:
         self.broken = Broken()
@@ -110,7 +111,7 @@ class FromFiles(abc.ABC):
     def _checked(
         self, split: str, examples: Iterable[tuple[str, dict[str, Any]]]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields the examples of a split. An empty one is an error: `tfds` cannot write it."""
+        """Yields the examples of a split. Raises if there are none: `tfds` needs at least one."""
         empty = True
         for example in examples:
             empty = False
@@ -131,13 +132,13 @@ def prepared(
     manual_dir: str | None,
     skip_broken: bool,
 ) -> tfds.core.DatasetBuilder:
-    """Returns a builder whose records hold the given splits, and prepares them if necessary.
+    """Returns a builder with prepared records of `splits`. Prepares them if necessary.
 
     Args:
-        make_builder: Makes a new builder. A builder reads the disk only when it is made.
-        splits: The splits.
+        make_builder: Makes a new builder. A builder reads the records on disk only when it is made.
+        splits: Names of the splits.
         manual_dir: The folder that holds official files.
-        skip_broken: Whether preparing leaves out broken files and records.
+        skip_broken: Whether to leave out files and records that cannot be used.
 
     Raises:
         ValueError: The official files have changed since the records were prepared.
@@ -145,7 +146,7 @@ def prepared(
     builder = make_builder()
     if not _has(builder, splits):
         with _lock(builder.data_path):
-            builder = make_builder()  # Another process may have prepared them meanwhile.
+            builder = make_builder()  # Another process may have prepared them in the meantime.
             if not _has(builder, splits):
                 _check_sources(builder, builder.info.splits, manual_dir)
                 with _set_aside(builder.data_path):
@@ -168,7 +169,7 @@ def _aside(records: epath.Path) -> epath.Path:
 
 @contextlib.contextmanager
 def _lock(records: epath.Path) -> Iterator[None]:
-    """Lets only one process at a time prepare the same records."""
+    """A lock that only one process at a time can hold to prepare the same records."""
     records.parent.mkdir(parents=True, exist_ok=True)
     with open(records.parent / ".preparing", "w") as handle:
         if lock(handle, wait=True):
@@ -177,7 +178,7 @@ def _lock(records: epath.Path) -> Iterator[None]:
 
 
 def _remove_remains(records: epath.Path) -> None:
-    """Removes the files of a killed process, and undoes its `_set_aside`."""
+    """Removes partial records of a process that was killed, and undoes its `_set_aside`."""
     for remains in records.parent.glob("incomplete.*"):
         remains.rmtree()
     if _aside(records).exists() and not records.exists():
@@ -186,7 +187,7 @@ def _remove_remains(records: epath.Path) -> None:
 
 @contextlib.contextmanager
 def _set_aside(records: epath.Path) -> Iterator[None]:
-    """Renames records that lack a split, and restores them if the body writes no new ones."""
+    """Moves old records away during preparation. Moves them back if no new ones were written."""
     if not records.exists():
         yield
         return
@@ -216,14 +217,14 @@ def _prepare(
 
 
 def _check_records(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> None:
-    """Refuses incomplete records, for instance of an interrupted copy."""
+    """Raises a `ValueError` for incomplete records, for example of an interrupted copy."""
     for split in (builder.info.splits[name] for name in splits):
         files = [epath.Path(path) for path in split.filepaths]
-        there = sum(path.stat().length for path in files if path.exists())
-        if there < split.num_bytes:
+        size = sum(path.stat().length for path in files if path.exists())
+        if size < split.num_bytes:
             raise ValueError(
                 f"The prepared records in {builder.data_path} are damaged: {split.name} should "
-                f"have at least {split.num_bytes} bytes and has {there}. Delete the folder to "
+                f"have at least {split.num_bytes} bytes and has {size}. Delete the folder to "
                 "prepare them again."
             )
 
@@ -231,7 +232,7 @@ def _check_records(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -
 def _check_sources(
     builder: tfds.core.DatasetBuilder, splits: Collection[str], manual_dir: str | None
 ) -> None:
-    """Refuses records whose official files have changed since they were prepared."""
+    """Raises a `ValueError` if the official files changed after the records were prepared."""
     if not isinstance(builder, FromFiles) or manual_dir is None:
         return
     then = builder.info.metadata.get("sources") or {}
@@ -250,7 +251,7 @@ def _check_sources(
 
 
 def _report_left_out(builder: tfds.core.DatasetBuilder) -> None:
-    """Prints how many broken files were left out of the records."""
+    """Prints a note if broken files or records were left out of the prepared records."""
     messages = (builder.info.metadata or {}).get("left_out") or []
     if messages:
         print(
@@ -262,7 +263,7 @@ def _report_left_out(builder: tfds.core.DatasetBuilder) -> None:
 
 @contextlib.contextmanager
 def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
-    """Turns errors of files and downloads during preparation into one line."""
+    """Turns errors of files and downloads during preparation into a `ValueError` of one line."""
     place = epath.Path(prepared_dir or tfds.core.constants.DATA_DIR) / name.partition("/")[0]
     try:
         yield
@@ -271,7 +272,7 @@ def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
             f"The prepared records in {place} are damaged ({error}). Delete the folder to prepare "
             "them again."
         ) from None
-    # Errors of the disk, the network, TensorFlow and tfds, which wraps some as RuntimeError.
+    # Errors of the disk, the network, TensorFlow and tfds; tfds wraps some as RuntimeError.
     except (OSError, tf.errors.OpError, RuntimeError, AssertionError) as error:
         if isinstance(error, FileNotFoundError) and error.errno is None:
             raise  # The message already says which official files are missing.
@@ -281,6 +282,6 @@ def one_line_errors(name: str, prepared_dir: Any) -> Iterator[None]:
         reason = textwrap.shorten(getattr(cause, "strerror", None) or str(cause), 300)
         raise ValueError(
             f"{name} could not be prepared in {place} ({type(cause).__name__}: {reason}). Nothing "
-            "is kept of it; the same command again starts afresh. If the folder cannot be written "
-            "to, give another --prepared_dir (`prepared_dir`)."
+            "of it is kept; the same command starts afresh. If the folder cannot be written to, "
+            "give another --prepared_dir (`prepared_dir`)."
         ) from None

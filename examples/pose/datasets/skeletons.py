@@ -1,4 +1,4 @@
-"""The joints of each data set: their names, their mirror images and the limbs between them."""
+"""The joints of each data set: names, mirror pairs and the limbs between joints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+# Visibility of a joint, as in COCO.
 NOT_LABELLED = 0
 OCCLUDED = 1
 VISIBLE = 2
@@ -13,13 +14,15 @@ VISIBLE = 2
 
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
-    """The joints of a pose, and how they are connected. Left and right are the person's own.
+    """The joints of a pose. Left and right are the person's own.
 
     Attributes:
-        joint_names: Names of the joints, in the order of their indices.
-        flip_pairs: Pairs of joint indices that are exchanged when an image is mirrored.
-        limbs: Pairs of joint indices that are connected by a line when a pose is drawn.
-        pck_reference: Two joint indices. PCK divides errors by the distance between these joints.
+        joint_names: Name of each joint. A joint's position in this tuple is its index everywhere.
+        flip_pairs: Pairs of joint indices (left and right) that are swapped when an image is
+            mirrored.
+        limbs: Pairs of joint indices that a drawn pose connects.
+        pck_reference: Two joint indices. PCK (percentage of correct keypoints) divides errors by
+            the distance between these joints.
     """
 
     joint_names: tuple[str, ...]
@@ -34,7 +37,11 @@ class Skeleton:
 
     @property
     def flip_order(self) -> tuple[int, ...]:
-        """Joint order of a mirrored image: `joints[flip_order]` are its joints in our order."""
+        """For each joint the index of its mirror image.
+
+        If `joints` are the mirrored positions of an image's joints, `joints[flip_order]` are the
+        joints of the mirrored image.
+        """
         order = list(range(self.num_joints))
         for left, right in self.flip_pairs:
             order[left], order[right] = right, left
@@ -145,8 +152,7 @@ COCO_SKELETON = Skeleton(
 
 
 MPII_SKELETON = Skeleton(
-    # The order of the data set's own joint numbers. Its "upper neck" is the neck of the other data
-    # sets.
+    # In the order of MPII's joint numbers. Its "upper neck" is the `neck` of the other data sets.
     joint_names=(
         "right_ankle",
         "right_knee",
@@ -203,6 +209,6 @@ FLIC_SKELETON = Skeleton(
     ),
     flip_pairs=((0, 3), (1, 4), (2, 5), (6, 7), (8, 9)),
     limbs=((0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (0, 6), (3, 7), (6, 7), (8, 10), (9, 10)),
-    # The other diagonal of the torso than in LSP.
+    # The opposite diagonal of the torso from LSP's.
     pck_reference=(3, 6),
 )

@@ -1,7 +1,7 @@
-"""Fingerprints of the files that a data set was prepared from, to notice that they have changed.
+"""Fingerprints of the files that a data set was prepared from, to detect changes.
 
-Labels are compared by content, pictures by names and sizes. Pictures at the same place are compared
-by times as well: a copy of the data set elsewhere, or an unpacked archive, has other times.
+Labels are compared by content, pictures by names and sizes. Modification times of pictures count
+only if their path is the same, because a copy or an unpacked archive has other times.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 
 from examples.pose.datasets.official_files import Root, is_picture
 
-# The parts of a split, by name; None for a part that is not there.
+# The parts of a split, "labels" and "pictures"; None for a part that is missing.
 Parts = Mapping[str, Root | None]
 
 
 def describe(path: Root | None) -> dict[str, Any] | None:
-    """A fingerprint of a file, of an archive or of all pictures in a folder, as JSON values."""
+    """The fingerprint of a file, an archive, or all pictures in a folder, as JSON values."""
     if path is None:
         return None
     if path.is_dir():
         return _describe_pictures(path)
     if isinstance(path, zipfile.Path) or path.suffix in (".mat", ".json"):
         return {"place": str(path), "content": _digest([path.read_bytes()])}
-    stat = os.stat(path)  # An archive that is not opened.
+    stat = os.stat(path)  # A tar archive, which is not opened.
     return {"place": str(path), "content": str(stat.st_size), "time": str(stat.st_mtime_ns)}
 
 
@@ -49,7 +49,7 @@ def _describe_pictures(folder: Root) -> dict[str, Any]:
 
 
 def _walk(folder: str) -> Iterable[tuple[str, int, int]]:
-    """Path in the folder, size and time of every file."""
+    """Relative path, size in bytes and modification time in ns of every file in the folder."""
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
@@ -69,14 +69,17 @@ def _digest(parts: Iterable[bytes | str]) -> str:
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What has changed since a split was prepared, in words.
+    """Describes in words what has changed since a split was prepared.
 
-    Nothing has if its files are not there any more: the prepared records take their place. But
-    labels that are gone from beside their pictures were removed on purpose.
+    Missing files are no change, because the prepared records replace them. The exception is
+    labels that are missing while their pictures are still there.
 
     Args:
-        then: The fingerprints of the split's parts, by name, as of when it was prepared.
-        now: Its fingerprints now.
+        then: Fingerprints of the split's parts by name, when it was prepared.
+        now: Fingerprints of the same parts now.
+
+    Returns:
+        One phrase for each change.
     """
     found = []
     for name, old in then.items():

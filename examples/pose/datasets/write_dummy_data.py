@@ -1,4 +1,4 @@
-"""Writes the tiny stand-ins for photographs and labels that the tests read, with drawn figures.
+"""Writes tiny data sets of drawn figures in the official layouts, for the tests.
 
 python -m examples.pose.datasets.write_dummy_data
 """
@@ -27,7 +27,7 @@ from examples.pose.datasets.skeletons import (
 from examples.pose.datasets.stick_figures.figure import Figure, draw_figure
 
 _IMAGE_SIZE = 40
-_PEOPLE_SIZE = 64  # Of each figure where an image holds several.
+_PEOPLE_SIZE = 64  # Side of each figure in the data sets whose images hold several people.
 
 
 def _write_leeds(
@@ -42,7 +42,7 @@ def _write_leeds(
 
 
 def _figures(cut_off: bool, count: int, size: int = _IMAGE_SIZE) -> list[Figure]:
-    """Draws figures with hidden joints, of which some (or none) are outside the image."""
+    """Draws figures with hidden joints: some outside the image if `cut_off`, else none outside."""
     figures = (draw_figure(0, "dummy", index, size) for index in range(1000))
     wanted = (
         figure
@@ -69,15 +69,15 @@ def _write_row(path: pathlib.Path, figures: Sequence[Figure]) -> None:
     path.write_bytes(file.getvalue())
 
 
-def _places(figure: Figure, column: int) -> dict[str, tuple[np.ndarray, int]]:
-    """Place, from 0, and visibility of the joints of a figure, the first in its row being 0."""
+def _positions(figure: Figure, column: int) -> dict[str, tuple[np.ndarray, int]]:
+    """By name, position (counted from 0) and visibility of each joint of the figure in a column."""
     joints = figure.joints.astype(np.float64) + (column * _PEOPLE_SIZE, 0)
     labels = zip(joints, figure.visibility, strict=True)
     return dict(zip(LSP_SKELETON.joint_names, labels, strict=True))
 
 
 def _structs(records: list[dict[str, Any]]) -> Any:
-    """A struct array as MATLAB writes it: fields that a record lacks are empty."""
+    """A struct array as MATLAB writes it. Fields that a record lacks are empty."""
     names = list(dict.fromkeys(name for record in records for name in record))
     array = np.empty((1, len(records)), dtype=[(name, object) for name in names])
     for index, record in enumerate(records):
@@ -86,13 +86,13 @@ def _structs(records: list[dict[str, Any]]) -> Any:
     return array if records else np.zeros((0, 0))
 
 
-def _mpii_point(number: int, place: np.ndarray, visible: Any = None) -> dict[str, Any]:
-    point = {"x": place[0] + 1, "y": place[1] + 1, "id": number}
+def _mpii_point(number: int, position: np.ndarray, visible: Any = None) -> dict[str, Any]:
+    point = {"x": position[0] + 1, "y": position[1] + 1, "id": number}
     return point if visible is None else {**point, "is_visible": visible}
 
 
-def _mpii_place(column: int) -> dict[str, Any]:
-    """The fields that say where a person is; also those of `test` have them."""
+def _mpii_position(column: int) -> dict[str, Any]:
+    """The fields with a person's position. People in `test` have them too."""
     return {
         "scale": _PEOPLE_SIZE / 200,
         "objpos": {"x": (column + 0.5) * _PEOPLE_SIZE, "y": 0.4 * _PEOPLE_SIZE},
@@ -100,51 +100,51 @@ def _mpii_place(column: int) -> dict[str, Any]:
 
 
 def _mpii_person(figure: Figure, column: int, limit: int | None = None) -> dict[str, Any]:
-    """An `annorect` with the figure's joints, or the first few of them only."""
-    known = _places(figure, column)
+    """An `annorect` with the figure's joints, or only the first `limit` of them."""
+    known = _positions(figure, column)
     for name, side in (("pelvis", "hip"), ("thorax", "shoulder")):
         ends = [known[f"{left_or_right}_{side}"] for left_or_right in ("left", "right")]
         known[name] = ((ends[0][0] + ends[1][0]) / 2, min(ends[0][1], ends[1][1]))
     points = []
     for number, name in enumerate(MPII_SKELETON.joint_names):
-        place, visibility = known[name]
+        position, visibility = known[name]
         if visibility == NOT_LABELLED:
             continue
-        # As in the official file: a number, text, or for the head nothing at all.
+        # As in the official file, the flag is a number or text, and the head's joints have none.
         flag: Any = int(visibility == VISIBLE)
         flag = str(flag) if number % 2 else flag
-        points.append(_mpii_point(number, place, None if name in ("neck", "head_top") else flag))
+        points.append(_mpii_point(number, position, None if name in ("neck", "head_top") else flag))
     neck, head = known["neck"][0], known["head_top"][0]
     low, high = np.minimum(neck, head) - 4, np.maximum(neck, head) + 4
     return {
         **dict(zip(("x1", "y1", "x2", "y2"), [*(low + 1), *(high + 1)], strict=True)),
-        **_mpii_place(column),
+        **_mpii_position(column),
         "annopoints": {"point": _structs(points[:limit])},
     }
 
 
 def _write_mpii(folder: pathlib.Path) -> None:
-    """Writes images and annotations with each shape of struct that the official file has."""
+    """Writes images, and annotations with each form of struct that the official file has."""
     figures = _figures(cut_off=False, count=8, size=_PEOPLE_SIZE)
     head_only = dict.fromkeys(("x1", "y1", "x2", "y2"), 5.0)
-    images = [  # Figures, annorect, single_person, video, img_train.
+    images = [  # Each: figures, annorect, single_person, video, img_train.
         (figures[:1], [_mpii_person(figures[0], 0)], [1], 1, 1),
         (figures[1:3], [_mpii_person(f, i) for i, f in enumerate(figures[1:3])], [2], 2, 1),
-        # One labelled joint; and beside it a person of whom nothing but the head is labelled.
+        # A person with one labelled joint, and one with a head rectangle only.
         (figures[3:4], [_mpii_person(figures[3], 0, limit=1), head_only], [], 3, 1),
         (figures[4:5], [], [], 4, 1),  # Nobody.
-        (figures[5:6], [_mpii_person(figures[5], 0)], [1], 10, 1),  # Of a video for validation.
-        (figures[6:8], [_mpii_place(0), _mpii_place(1)], [1, 2], 20, 0),
+        (figures[5:6], [_mpii_person(figures[5], 0)], [1], 10, 1),  # In the split `validation`.
+        (figures[6:8], [_mpii_position(0), _mpii_position(1)], [1, 2], 20, 0),
     ]
     single = np.empty((len(images), 1), object)
     annolist = []
-    for index, (drawn, people, apart, video, _) in enumerate(images):
+    for index, (drawn, people, single_people, video, _) in enumerate(images):
         name = f"{index + 1:09d}.jpg"
         _write_row(folder / "images" / name, drawn)
         annolist.append(
             {"image": {"name": name}, "annorect": _structs(people), "vidx": float(video)}
         )
-        single[index, 0] = np.array(apart, float)[:, np.newaxis]
+        single[index, 0] = np.array(single_people, float)[:, np.newaxis]
     release = {
         "annolist": _structs(annolist),
         "img_train": np.array([[float(image[-1]) for image in images]]),
@@ -156,7 +156,7 @@ def _write_mpii(folder: pathlib.Path) -> None:
 
 
 def _coco_person(figure: Figure, column: int, number: int, image: int) -> dict[str, Any]:
-    known = _places(figure, column)
+    known = _positions(figure, column)
     neck, head = known["neck"], known["head_top"]
     middle = (neck[0] + head[0]) / 2
     sideways = (head[0] - neck[0])[::-1] * (1, -1) / 4
@@ -166,9 +166,9 @@ def _coco_person(figure: Figure, column: int, number: int, image: int) -> dict[s
         known[f"right_{name}"] = (middle - amount * sideways, NOT_LABELLED)
     keypoints: list[float] = []
     for name in COCO_SKELETON.joint_names:
-        place, visibility = known[name]
-        place = np.zeros(2) if visibility == NOT_LABELLED else np.round(place)
-        keypoints += [*map(int, place), int(visibility)]
+        position, visibility = known[name]
+        position = np.zeros(2) if visibility == NOT_LABELLED else np.round(position)
+        keypoints += [*map(int, position), int(visibility)]
     labelled = np.array(keypoints).reshape(-1, 3)
     labelled = labelled[labelled[:, 2] > 0, :2]
     low, size = labelled.min(0) - 3.5, np.ptp(labelled, axis=0) + 7
@@ -186,7 +186,7 @@ def _coco_person(figure: Figure, column: int, number: int, image: int) -> dict[s
 
 
 def _write_coco(folder: pathlib.Path) -> None:
-    """Writes photographs of two people, one, and nobody with labelled joints."""
+    """Writes photographs with two people, with one, and with an unlabelled crowd."""
     figures = _figures(cut_off=False, count=6, size=_PEOPLE_SIZE)
     for split, (first, second, third) in (("train", figures[:3]), ("val", figures[3:])):
         start = 100 if split == "train" else 200
@@ -224,14 +224,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     here = pathlib.Path(__file__).parent
     figures = _figures(cut_off=False, count=4)
     joints, visibility = _labels(figures)
-    third = visibility != VISIBLE  # Occluded.
-    labels = np.concatenate([joints, third[..., np.newaxis]], axis=-1).transpose(2, 1, 0)
+    flags = visibility != VISIBLE  # In LSP, the flag means occluded.
+    labels = np.concatenate([joints, flags[..., np.newaxis]], axis=-1).transpose(2, 1, 0)
     _write_leeds(here / "lsp/dummy_data/lsp", figures, labels, digits=4)
 
     figures = _figures(cut_off=True, count=3)
     joints, visibility = _labels(figures)
-    third = visibility != NOT_LABELLED  # Labelled.
-    labels = np.concatenate([joints, third[..., np.newaxis]], axis=-1).transpose(1, 2, 0)
+    flags = visibility != NOT_LABELLED  # In LSPET, the flag means labelled.
+    labels = np.concatenate([joints, flags[..., np.newaxis]], axis=-1).transpose(1, 2, 0)
     _write_leeds(here / "lspet/dummy_data/lspet", figures, labels, digits=5)
 
     _write_mpii(here / "mpii/dummy_data/mpii")

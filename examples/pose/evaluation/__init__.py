@@ -1,1 +1,1 @@
-"""What a trained network is worth: accuracy, cost, and pictures of what it learned."""
+"""Evaluates trained networks: accuracy, cost, and pictures of what they learned."""

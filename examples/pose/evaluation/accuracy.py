@@ -1,4 +1,4 @@
-"""Measures how well a network finds joints: PCK, PCKh and COCO's own numbers."""
+"""Evaluates how accurately a network finds joints: PCK, PCKh and COCO's AP and AR."""
 
 import json
 import pathlib
@@ -21,8 +21,8 @@ from examples.pose.images import geometry
 from examples.pose.inference import DECODING, FLIP_TEST, backends
 from examples.pose.models import heatmaps
 
-BATCH_SIZE = 16  # Affects the speed only.
-# Joints of MPII Human Pose that its official mean leaves out.
+BATCH_SIZE = 16  # Affects speed only.
+# Joints that the official PCKh of MPII Human Pose leaves out.
 UNCOUNTED_BY_PCKH = ("pelvis", "thorax")
 
 
@@ -33,14 +33,14 @@ def predict_people(
     flip_test: bool = FLIP_TEST,
     decoding: str = DECODING,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicts the joints of all people of a data set.
+    """Predicts the joints of all people in a data set.
 
     Args:
-        model: Maps images to heatmap logits.
-        photographs: The photographs, letterboxed to the model's image size.
+        model: A model from images to heatmap logits.
+        photographs: The people, letterboxed to the model's image size.
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
-        decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
+        decoding: How to read joints from heatmaps, see `heatmaps.decode`.
 
     Returns:
         joints: float32 `[n, J, 2]`, in pixels of the original photographs.
@@ -59,7 +59,7 @@ def predict_people(
 
 
 def _to_original(photographs: Photographs, joints) -> np.ndarray:
-    """Maps joints `[n, J, 2]` from pixels of the squares to pixels of the original photographs."""
+    """Maps joints `[n, J, 2]` from letterboxed pixels to pixels of the original photographs."""
     to_original = geometry.invert_affine(tf.constant(photographs.affines))
     return geometry.transform_points(to_original, tf.convert_to_tensor(joints)).numpy()
 
@@ -72,22 +72,23 @@ def evaluate_joints(
     decoding: str = DECODING,
     coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
-    """Measures a model in pixels of the original photographs, by all metrics that the labels allow.
+    """Evaluates a model, in pixels of the original photographs, by all metrics that apply.
 
-    Always PCK@0.2. PCKh@0.5 if the data set has head boxes, over the people who are well apart from
-    others, as in the official evaluation of MPII Human Pose. COCO's ten numbers if the data set has
-    COCO's joints and features.
+    * PCK@0.2, always.
+    * PCKh@0.5, if head sizes are known. As in the official evaluation of MPII Human Pose, only
+      people who are sufficiently separated from others count.
+    * COCO's ten AP and AR values, if the data set has the labels for them.
 
     Args:
-        model: Maps images to heatmap logits.
-        photographs: The photographs, letterboxed to the model's image size.
+        model: A model from images to heatmap logits.
+        photographs: The people to evaluate on, letterboxed to the model's image size.
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
-        decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
-        coco: Collects the people, for callers that need more than the numbers.
+        decoding: How to read joints from heatmaps, see `heatmaps.decode`.
+        coco: A metric to add the people to, for a caller that also needs its `results`.
 
     Returns:
-        `metrics.summary` of PCK and, if measured, PCKh, and `coco`, the ten numbers.
+        The entries of `metrics.summary` for PCK and PCKh, and the ten values as the dict `coco`.
     """
     predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
     true, labelled = _to_original(photographs, photographs.joints), photographs.labelled
@@ -96,11 +97,11 @@ def evaluate_joints(
     result = metrics.summary(pck, skeleton.joint_names)
     person = photographs.person
     if "head_box" in person:
-        middle = [j for j, name in enumerate(skeleton.joint_names) if name in UNCOUNTED_BY_PCKH]
-        pckh = metrics.PCKh(skeleton.num_joints, excluded=middle)
-        apart = person["is_single"][:, None] if "is_single" in person else True
+        excluded = [j for j, name in enumerate(skeleton.joint_names) if name in UNCOUNTED_BY_PCKH]
+        pckh = metrics.PCKh(skeleton.num_joints, excluded=excluded)
+        is_single = person["is_single"][:, None] if "is_single" in person else True
         sizes = metrics.head_sizes(person["head_box"])
-        pckh.update_joints(predicted, true, labelled & apart, sizes)
+        pckh.update_joints(predicted, true, labelled & is_single, sizes)
         result |= metrics.summary(pckh, skeleton.joint_names)
     if coco_evaluation.applies(skeleton, person):
         coco = coco or coco_evaluation.CocoAP()
@@ -117,9 +118,18 @@ def read_test_photographs(
     skeleton: Skeleton | None = None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the split of a data set to measure on, letterboxed to the model's image size.
+    """Reads the evaluation split of a data set, letterboxed to a model's image size.
 
-    The joints are mapped to those of `skeleton`; None stands for the data set's own.
+    Args:
+        name: Name of the data set.
+        image_size: The model's image size in pixels.
+        data_dir: Folder of official data sets, or None.
+        prepared_dir: Folder of prepared records, or None for the default.
+        skeleton: The joints to convert to; None keeps the data set's own.
+        skip_broken: Whether to leave out pictures that cannot be read.
+
+    Returns:
+        The photographs and the skeleton of their joints.
 
     Raises:
         UserError: The data set is unknown, missing or broken, or has none of the joints.
@@ -144,12 +154,12 @@ def print_results(result: Mapping[str, Any], title: str) -> None:
 def write_results(
     stem: pathlib.Path, result: Mapping[str, Any], coco: coco_evaluation.CocoAP
 ) -> None:
-    """Writes the pictures of a measurement and, for COCO, its results file.
+    """Writes the pictures of an evaluation and, for COCO, its results file.
 
     Args:
-        stem: Beginning of the file names.
-        result: A result of `evaluate_joints`.
-        coco: The people that it collected, if any.
+        stem: Beginning of the files' paths.
+        result: The result of `evaluate_joints`.
+        coco: The metric that was passed to `evaluate_joints`.
     """
     for name in ("pck", "pckh"):
         if name in result:

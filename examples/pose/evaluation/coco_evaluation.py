@@ -1,8 +1,8 @@
 """COCO's keypoint evaluation by object keypoint similarity (OKS), with one pose for each person.
 
-The numbers come from `pycocotools`, the official evaluation. Poses are predicted in the labelled
-boxes of people, so compare them with published figures for ground-truth boxes, not with those of a
-detector.
+`pycocotools`, the official evaluation, computes the AP and AR values. Poses are predicted in the
+ground truth boxes of people, so compare them with published figures for ground truth boxes, not
+for a detector.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from examples.pose.datasets.skeletons import COCO_SKELETON, Skeleton
 
-# The ten numbers in the order of `COCOeval`, with their meanings.
+# The ten AP and AR values in the order of `COCOeval.stats`, with their titles in tables.
 NUMBERS = {
     "AP": "average precision, mean of OKS 0.50 to 0.95",
     "AP50": "average precision at OKS 0.50",
@@ -31,28 +31,28 @@ NUMBERS = {
     "AR_medium": "average recall, medium people",
     "AR_large": "average recall, large people",
 }
-_PERSON = 1  # The category.
-# The features of `pose_features` that the evaluation needs of each person.
+_PERSON = 1  # COCO's category id.
+# The person features of `pose_features` that the evaluation needs.
 NEEDED = ("origin", "box", "area", "is_crowd", "image_id")
-# A joint that is not finite is moved this many times the person's size away, where its OKS is 0.
+# A joint that was not found is placed this many times the person's size away, where its OKS is 0.
 _REACH = 4.0
 
 
 def applies(skeleton: Skeleton, person: Mapping[str, Any]) -> bool:
-    """Whether a data set has COCO's joints and the features that COCO's evaluation needs."""
+    """Whether a data set has COCO's joints and the person features in `NEEDED`."""
     return skeleton.joint_names == COCO_SKELETON.joint_names and set(NEEDED) <= set(person)
 
 
 class CocoAP(keras.metrics.Metric):
     """OKS AP and AR of all people since the last reset.
 
-    `update_people` adds people and their predictions, `result` returns AP (0 to 1, NaN without
-    people), `numbers` all ten numbers. People are kept until the end, so this metric cannot run
-    inside a graph.
+    `update_people` adds people and their predictions. `result` returns AP (0 to 1, NaN without
+    people), `numbers` all ten AP and AR values. The metric keeps all people in Python lists, so it
+    cannot run inside a graph.
 
-    * A predicted joint that is NaN or infinite counts as not found, and a score that is NaN or
-      infinite as 0.
-    * As in COCO's own evaluation, crowds and people without labelled joints are ignored, and only
+    * A predicted joint that is NaN or infinite counts as not found. A score that is NaN or infinite
+      counts as 0.
+    * As in COCO's own evaluation, crowds and people without a labelled joint are ignored, and only
       the 20 predictions with the highest scores count in each image.
     """
 
@@ -66,7 +66,7 @@ class CocoAP(keras.metrics.Metric):
         self.results: list[dict[str, Any]] = []
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds people: `y_true` and `y_pred` are the dicts of arguments of `update_people`."""
+        """Adds people. `y_true` and `y_pred` are dicts of arguments of `update_people`."""
         self.update_people(**y_true, **y_pred)
 
     def update_people(self, joints, visibility, person, predicted, scores) -> None:
@@ -74,14 +74,14 @@ class CocoAP(keras.metrics.Metric):
 
         Args:
             joints: `[N, 17, 2]`, the labelled joints in pixels of the people's own images.
-            visibility: `[N, 17]`: 0 not labelled, 1 hidden, 2 visible.
-            person: dict of arrays `[N, ...]`, the features `NEEDED` of `pose_features`.
+            visibility: `[N, 17]`: 0 not labelled, 1 occluded, 2 visible.
+            person: Dict of arrays `[N, ...]`, the features `NEEDED` of `pose_features`.
             predicted: `[N, 17, 2]`, the predicted joints, in the same pixels.
-            scores: `[N, 17]`, their scores.
+            scores: `[N, 17]`, scores of the predicted joints.
 
         Raises:
-            ValueError: The shapes do not match, or a label has no meaning (a labelled joint that is
-                not finite, an area that is not positive). Nobody is added then.
+            ValueError: The shapes do not match, or a label is invalid (such as a labelled joint
+                that is not finite, or an area that is not positive). No one is added then.
         """
         joints, predicted, scores = (np.asarray(a, np.float64) for a in (joints, predicted, scores))
         visibility = np.asarray(visibility)
@@ -107,7 +107,10 @@ class CocoAP(keras.metrics.Metric):
         return tf.constant(float("nan") if ap is None else ap, self.dtype)
 
     def numbers(self) -> dict[str, float | None]:
-        """The ten numbers, from 0 to 1; None if there are no people to measure on."""
+        """The ten AP and AR values, 0 to 1, by their names in `NUMBERS`.
+
+        A value is None if there is no one to evaluate on.
+        """
         return evaluate(self.labels, self.results)
 
 
@@ -151,7 +154,7 @@ def _check(joints, visibility, person, predicted, scores) -> None:
 
 
 def _annotate(joints, visibility, person, predicted, scores) -> tuple[dict, dict]:
-    """One person's annotation (without `id`) and result, in the format of COCO's files."""
+    """Returns a person's annotation (without `id`) and result in the format of COCO's files."""
     origin = person["origin"].astype(np.float64)
     low, high = np.reshape(person["box"].astype(np.float64), (2, 2)) + origin
     labelled = visibility > 0
@@ -165,23 +168,23 @@ def _annotate(joints, visibility, person, predicted, scores) -> tuple[dict, dict
         "area": float(person["area"]),
         "iscrowd": int(person["is_crowd"]),
     }
-    # pycocotools counts an OKS of NaN as a match and ignores predictions of more than 1e10 square
-    # pixels. Joints that are not finite are therefore moved a few times the person's size away, and
-    # all others are clipped to that distance.
+    # pycocotools treats an OKS of NaN as a match, and ignores predictions of more than 1e10 square
+    # pixels. So joints that were not found are placed at, and all others clipped to, a distance of
+    # a few times the person's size.
     reach = _REACH * max(*(high - low), np.sqrt(label["area"]))
     low, high = (end(np.vstack([low, high, true[labelled]]), axis=0) for end in (np.min, np.max))
-    places = predicted + origin
-    found = np.isfinite(places).all(axis=-1, keepdims=True)
-    places = np.where(found, np.clip(places, low - reach, high + reach), low - reach)
+    points = predicted + origin
+    found = np.isfinite(points).all(axis=-1, keepdims=True)
+    points = np.where(found, np.clip(points, low - reach, high + reach), low - reach)
     scores = np.where(np.isfinite(scores), scores, 0.0)
-    result = {**ids, "keypoints": _keypoints(places, scores), "score": float(np.mean(scores))}
+    result = {**ids, "keypoints": _keypoints(points, scores), "score": float(np.mean(scores))}
     return label, result
 
 
 def _plain_id(value: np.generic) -> int | str:
-    """An image's id as a JSON value."""
+    """An image id as a JSON value."""
     if isinstance(value, np.floating):
-        # Beyond 2**24 (float32) or 2**53 (float64), neighbouring ids are the same float.
+        # From 2**24 (float32) or 2**53 (float64) on, several integers round to the same float.
         if not value.is_integer() or abs(value) >= 2.0 ** (np.finfo(value.dtype).nmant + 1):
             raise ValueError(f"`image_id` must hold integers, got the float {value}.")
         return int(value)
@@ -189,9 +192,9 @@ def _plain_id(value: np.generic) -> int | str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _keypoints(places: np.ndarray, third: Sequence[float]) -> list[float]:
-    """`[x, y, third]` of each joint in one list, as in COCO's files."""
-    return np.column_stack([places, third]).astype(np.float64).ravel().tolist()
+def _keypoints(points: np.ndarray, third: Sequence[float]) -> list[float]:
+    """The flat list of x, y and a third value (visibility or score) per joint, as COCO uses it."""
+    return np.column_stack([points, third]).astype(np.float64).ravel().tolist()
 
 
 def evaluate(
@@ -199,11 +202,11 @@ def evaluate(
 ) -> dict[str, float | None]:
     """Runs `COCOeval` on annotations and results in the format of COCO's files.
 
-    Images and annotations are numbered here: their ids may be anything, or missing for annotations.
-    (pycocotools takes the annotation id 0 for "no match".)
+    Image ids may have any type, and annotation ids may be missing: both are renumbered from 1,
+    because pycocotools treats the annotation id 0 as "no match".
 
     Returns:
-        The ten numbers, from 0 to 1; None where there is nobody to measure on.
+        The ten AP and AR values, 0 to 1; None if there is no one to evaluate on.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -241,7 +244,7 @@ def evaluate(
 
 
 def print_table(numbers: Mapping[str, float | None], title: str) -> None:
-    """Prints what `evaluate` returned, in percent."""
+    """Prints the result of `evaluate` in percent."""
     table = rich.table.Table(title=title, title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")

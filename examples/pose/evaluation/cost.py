@@ -1,4 +1,4 @@
-"""Measures what a network costs: parameters, multiply-adds and time."""
+"""Measures the cost of a network: parameters, multiply-adds and time."""
 
 import statistics
 import time
@@ -19,7 +19,7 @@ TIMED_SECONDS = 4.0
 
 
 def seconds_per_image(model: keras.Model, image_size: int, batch_size: int) -> float:
-    """The median time the network takes for a batch, divided by the images in it.
+    """The median time in seconds for a batch of random images, divided by the batch size.
 
     Decoding and the flip test are not included.
     """
@@ -49,7 +49,7 @@ def evaluate_cost(model: keras.Model, image_size: int) -> dict[str, Any]:
 
 
 def print_cost(cost: Mapping[str, Any]) -> None:
-    """Prints a result of `evaluate_cost`."""
+    """Prints the result of `evaluate_cost` as a table."""
     table = rich.table.Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")

@@ -1,9 +1,11 @@
-"""PCK and PCKh, the percentage of correct keypoints: overall, per joint, and by tolerance.
+"""PCK and PCKh, the percentage of joints found: overall, per joint, and by tolerance.
 
-A joint is found if its error is below `alpha` times a length of the same person: for PCK the
-distance between two reference joints (on LSP, left shoulder and right hip), for PCKh the head size.
-A joint counts if it is labelled and the person's length is finite and positive. A predicted joint
-that is NaN or infinite counts as not found.
+A joint is found if its error is below `alpha` times a reference length of the same person. In PCK
+the length is the distance between two reference joints (for LSP left shoulder and right hip), in
+PCKh the head size.
+
+Only labelled joints count, and only in people whose reference length is finite and positive. A
+predicted joint that is NaN or infinite counts as not found.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +19,10 @@ import tensorflow as tf
 
 from examples.pose.models import heatmaps
 
-# Distance between two points of a PCK curve, in units of the person's length.
+# Distance between two points of a PCK curve, as a fraction of the reference length.
 CURVE_STEP = 0.01
-# The head size of PCKh is this fraction of the diagonal of the head's rectangle, as in the official
-# evaluation of MPII Human Pose.
+# Head size as a fraction of the diagonal of the head's rectangle, as in the official evaluation of
+# MPII Human Pose.
 HEAD_SIZE = 0.6
 
 
@@ -31,18 +33,18 @@ def found_joints(
     reference: Sequence[int],
     alpha: float = 0.2,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Which joints count, and which of them are found.
+    """Tells which joints count in PCK, and which of them are found.
 
     Args:
-        predicted: `[N, J, 2]`, in the same pixels as `true`.
-        true: `[N, J, 2]`.
+        predicted: Predicted joints `[N, J, 2]`, (x, y) in the same pixels as `true`.
+        true: True joints `[N, J, 2]`.
         labelled: bool `[N, J]`.
-        reference: The indices of the two joints whose distance sets the tolerance.
-        alpha: The tolerance as a fraction of that distance.
+        reference: Indices of the two joints whose distance is the reference length.
+        alpha: The tolerance as a fraction of the reference length.
 
     Returns:
-        found: bool `[N, J]`, a subset of `counted`.
-        counted: bool `[N, J]`.
+        found: bool `[N, J]`.
+        counted: bool `[N, J]`; true for every found joint.
     """
     predicted, true, labelled = _joint_tensors(predicted, true, labelled)
     size = _reference_lengths(true, labelled, reference)
@@ -65,7 +67,7 @@ def _joint_tensors(predicted, true, labelled) -> tuple[tf.Tensor, tf.Tensor, tf.
         tf.reduce_all(tf.math.is_finite(true) | ~labelled[..., None]),
         "`true` must be finite where `labelled`: a labelled joint is NaN or infinite.",
     )
-    # Unlabelled joints may be NaN or infinite.
+    # The position of an unlabelled joint is arbitrary and may be NaN.
     return predicted, tf.where(labelled[..., None], true, 0.0), labelled
 
 
@@ -78,31 +80,31 @@ def _require(condition: tf.Tensor, message: str) -> None:
 
 
 def _known(lengths: tf.Tensor) -> tf.Tensor:
-    """Whether each length is finite and positive."""
+    """Which reference lengths are known: those that are finite and positive."""
     return tf.math.is_finite(lengths) & (lengths > 0)
 
 
 def _reference_lengths(true, labelled, reference) -> tf.Tensor:
-    """The distances `[N]` between two reference joints; 0 where one is not labelled."""
+    """The distances `[N]` between two reference joints; 0 if one of them is not labelled."""
     first, second = reference
     size = tf.norm(true[:, first] - true[:, second], axis=-1)
     return tf.where(labelled[:, first] & labelled[:, second], size, 0.0)
 
 
 def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
-    """Head sizes `[N]` of `head_box` `[N, 4]`, as PCKh takes them; 0 for boxes of zeros."""
+    """The reference lengths `[N]` of PCKh for boxes `head_box` `[N, 4]`; 0 without a box."""
     return HEAD_SIZE * tf.norm(head_boxes[..., 2:] - head_boxes[..., :2], axis=-1)
 
 
 class FoundJoints(keras.metrics.Metric):
-    """Counts the joints found within each of a range of tolerances (abstract).
+    """Base class of metrics that count found joints for a range of tolerances.
 
     `result` and `per_joint` use the largest tolerance, `alpha`. All values are from 0 to 100, and
     NaN if no joint counted.
 
     Args:
-        num_joints: J.
-        alpha: The largest tolerance, as a fraction of the person's length.
+        num_joints: Number of joints, J.
+        alpha: The largest tolerance, as a fraction of the reference length.
         excluded: Indices of joints that `result`, `curve` and `auc` leave out.
     """
 
@@ -122,7 +124,11 @@ class FoundJoints(keras.metrics.Metric):
         self.counted = self.add_weight(shape=(num_joints,), initializer="zeros", name="counted")
 
     def _add(self, errors, lengths, labelled, inclusive: bool) -> None:
-        """Adds errors `[N, J]` of labelled joints of people with lengths `[N]`."""
+        """Adds the errors `[N, J]` of joints that are `labelled` `[N, J]`.
+
+        `lengths` `[N]` are the people's reference lengths. With `inclusive`, an error that equals
+        the tolerance counts as found.
+        """
         known = _known(lengths)
         counted = labelled & known[:, None]
         tolerances = self.thresholds[:, None, None] * tf.where(known, lengths, 0.0)[:, None]
@@ -131,21 +137,21 @@ class FoundJoints(keras.metrics.Metric):
         self.counted.assign_add(tf.reduce_sum(tf.cast(counted, self.dtype), axis=0))
 
     def result(self):
-        """Returns the percentage of joints found within `alpha`."""
+        """Returns the percentage of all joints that was found within `alpha`."""
         return self.curve()[-1]
 
     def per_joint(self) -> tf.Tensor:
-        """`result` for each joint, `[J]`; NaN for a joint that never counted."""
+        """The percentage found of each joint, `[J]`; NaN for a joint that never counted."""
         return 100 * tf.convert_to_tensor(self.found)[-1] / tf.convert_to_tensor(self.counted)
 
     def curve(self) -> tf.Tensor:
-        """`result` for each of `thresholds`, `[T]`."""
+        """The percentage found of all joints for each of `thresholds`, `[T]`."""
         kept = tf.constant([j not in self.excluded for j in range(self.num_joints)], self.dtype)
         found = tf.linalg.matvec(tf.convert_to_tensor(self.found), kept)
         return 100 * found / tf.reduce_sum(tf.convert_to_tensor(self.counted) * kept)
 
     def auc(self) -> tf.Tensor:
-        """The area under the curve from 0 to `alpha`, divided by `alpha`."""
+        """The mean of `curve` from 0 to `alpha`, by the trapezoidal rule."""
         curve = self.curve()
         return tf.reduce_mean((curve[1:] + curve[:-1]) / 2)
 
@@ -160,7 +166,7 @@ class FoundJoints(keras.metrics.Metric):
 
 
 def _check_joints(name: str, indices: Sequence[int], num_joints: int) -> None:
-    """Refuses indices that are not joints."""
+    """Raises a `ValueError` if an index is not that of a joint."""
     if any(not 0 <= index < num_joints for index in indices):
         raise ValueError(
             f"`{name}` must hold indices of joints, 0 to {num_joints - 1}, got {tuple(indices)}."
@@ -169,16 +175,16 @@ def _check_joints(name: str, indices: Sequence[int], num_joints: int) -> None:
 
 @keras.saving.register_keras_serializable(package="pose")
 class PCK(FoundJoints):
-    """PCK over all joints since the last reset, from 0 to 100; NaN if no joint counted.
+    """PCK of all joints since the last reset, from 0 to 100; NaN if no joint counted.
 
-    `update_state` takes `y_true` `[N, J, 3]` (x and y in image pixels, and 1 if labelled, else 0)
-    and `y_pred`, heatmap logits `[N, H, W, J]`. `update_joints` takes joints.
+    `update_state` takes heatmaps: `y_true` `[N, J, 3]` (x and y in image pixels, and 1 if labelled,
+    else 0) and `y_pred`, logits `[N, H, W, J]`. `update_joints` takes joints.
 
     Args:
-        num_joints: J.
-        reference: The indices of the two joints whose distance sets the tolerance.
-        alpha: The tolerance as a fraction of that distance.
-        excluded: Indices of joints that are left out of the mean over joints.
+        num_joints: Number of joints, J.
+        reference: Indices of the two joints whose distance is the reference length.
+        alpha: The tolerance as a fraction of the reference length.
+        excluded: Indices of joints that appear in `per_joint` only.
     """
 
     def __init__(
@@ -197,12 +203,12 @@ class PCK(FoundJoints):
         self.reference = tuple(reference)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds a batch of targets and heatmap logits; `sample_weight` is ignored."""
+        """Adds a batch of targets and heatmap logits. `sample_weight` is ignored."""
         joints, _ = heatmaps.decode(y_pred)
         self.update_joints(joints, y_true[..., :2], y_true[..., 2] > 0)
 
     def update_joints(self, predicted, true, labelled) -> None:
-        """Adds people by their joints; the arguments are those of `found_joints`."""
+        """Adds people by their joints. The arguments are as in `found_joints`."""
         predicted, true, labelled = _joint_tensors(predicted, true, labelled)
         lengths = _reference_lengths(true, labelled, self.reference)
         errors = tf.norm(predicted - true, axis=-1)
@@ -215,16 +221,17 @@ class PCK(FoundJoints):
 
 @keras.saving.register_keras_serializable(package="pose")
 class PCKh(FoundJoints):
-    """PCKh, as in the official evaluation of MPII Human Pose: tolerances depend on the head size.
+    """PCKh as in the official evaluation of MPII Human Pose: PCK relative to the head size.
 
-    `update_state` takes as `y_true` a pair of targets `[N, J, 3]` and head sizes `[N]` (see
-    `head_sizes`), and as `y_pred` heatmap logits. An error equal to the tolerance counts as found.
+    `update_state` takes heatmaps: `y_true` is a pair of targets `[N, J, 3]` and head sizes `[N]`,
+    see `head_sizes`, and `y_pred` logits `[N, H, W, J]`. An error that equals the tolerance counts
+    as found.
 
     Args:
-        num_joints: J.
+        num_joints: Number of joints, J.
         alpha: The tolerance as a fraction of the head size.
-        excluded: Indices of joints that are left out of the mean over joints. The official mean of
-            MPII Human Pose leaves out pelvis and thorax.
+        excluded: Indices of joints that appear in `per_joint` only. The official mean leaves out
+            pelvis and thorax.
     """
 
     def __init__(
@@ -238,7 +245,7 @@ class PCKh(FoundJoints):
         super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds a batch of targets, head sizes and heatmap logits; `sample_weight` is ignored."""
+        """Adds a batch of targets, head sizes and heatmap logits. `sample_weight` is ignored."""
         targets, sizes = y_true
         joints, _ = heatmaps.decode(y_pred)
         self.update_joints(joints, targets[..., :2], targets[..., 2] > 0, sizes)
@@ -250,7 +257,7 @@ class PCKh(FoundJoints):
             predicted: `[N, J, 2]`, in the same pixels as `true`.
             true: `[N, J, 2]`.
             labelled: bool `[N, J]`.
-            sizes: `[N]`, head sizes in the same pixels; 0 or NaN if unknown.
+            sizes: Head sizes `[N]` in the same pixels; 0 or NaN if unknown.
         """
         predicted, true, labelled = _joint_tensors(predicted, true, labelled)
         sizes = tf.cast(sizes, tf.float32)
@@ -263,7 +270,7 @@ class PCKh(FoundJoints):
 
 
 def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:
-    """The results of a `PCK` or `PCKh` as JSON values; None if no joint counted."""
+    """The values of a `PCK` or `PCKh` as JSON values; None if no joint counted."""
 
     def number(value):
         return None if np.isnan(value) else round(float(value), 2)
@@ -285,17 +292,17 @@ def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:
 
 
 def heading(name: str) -> str:
-    """The name of a metric in tables and pictures."""
+    """The title of a metric in tables and pictures."""
     return {"pck": "PCK@0.2", "pckh": "PCKh@0.5"}[name]
 
 
 def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> None:
-    """Prints a `summary`; a joint's left and right sides share a line.
+    """Prints a `summary` as a table, with a joint's left and right sides on one line.
 
     Args:
-        result: A result of `summary`.
+        result: A dict with the entries of `summary`.
         title: The line above the table.
-        name: Name of the metric, "pck" or "pckh".
+        name: Name of the metric, `"pck"` or `"pckh"`.
     """
 
     def cell(value):
@@ -319,6 +326,6 @@ def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> Non
         table.add_row(part, cell(sides["left"]), cell(sides["right"]), cell(mean))
     table.add_section()
     table.add_row("all joints", "", "", cell(result[name]), style="bold")
-    if f"{name}_auc" in result:  # Runs of earlier versions lack it.
+    if f"{name}_auc" in result:  # Results of older versions lack it.
         table.add_row("area under the curve", "", "", cell(result[f"{name}_auc"]))
     rich.console.Console().print(table)

@@ -1,9 +1,9 @@
-"""Multiply-adds of the pose networks, counted layer by layer.
+"""Counts the multiply-adds of the pose networks, layer by layer.
 
-A convolution costs its kernel's size for every output; `DepthwiseBoxConv2D` costs
-`BOX_MULTIPLY_ADDS` for every output whatever the size of the box, much as a 3x3 kernel (9), which
-is also what it takes in time. As is usual, normalisation, activation, addition and resizing are not
-counted.
+A convolution needs as many multiply-adds per output as its kernel has elements.
+`DepthwiseBoxConv2D` needs `BOX_MULTIPLY_ADDS` per output whatever the size of the box. That is
+about the cost of a 3x3 depthwise kernel (9), in time as well. As usual, normalisation, activation,
+addition and resizing are not counted.
 """
 
 import math
@@ -13,20 +13,20 @@ from keras import layers
 
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
-# Per output: prefix sums down the columns and along the row (2), two interpolated prefix rows (4)
-# and, at the fractional left and right edges, two interpolated reads (2). Differences and the
-# division by the area join in as the addition of a multiply-add.
+# Per output: prefix sums down the columns and along the row (2), two interpolated prefix rows (4),
+# and two interpolated reads at the fractional left and right edges (2). Differences and the
+# division by the area are the additions and multiplications of these multiply-adds.
 BOX_MULTIPLY_ADDS = 8
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Counts the multiply-adds of one image through a functional model with fixed image size.
+    """Counts the multiply-adds of a model for one image.
 
     Args:
-        model: Made of the layers that `examples.pose.models` uses.
+        model: A functional model with a fixed image size and layers as in `examples.pose.models`.
 
     Raises:
-        TypeError: A layer with weights is of a type that this function does not know.
+        TypeError: The function does not know the type of a layer that has weights.
     """
     return sum(_layer_multiply_adds(layer) for layer in model.layers)
 

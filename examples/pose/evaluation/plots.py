@@ -1,4 +1,4 @@
-"""Plots of PCK: over its tolerance, by joint, and during training."""
+"""Plots of PCK: over the tolerance, by joint, and during training."""
 
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -14,11 +14,11 @@ _NEUTRAL_COLOR = "#555555"
 
 
 def draw_curve(result: Mapping[str, Any], name: str) -> matplotlib.figure.Figure:
-    """The metric over the tolerance, with the area under it.
+    """Plots a metric over the tolerance, with the area under the curve.
 
     Args:
-        result: What `metrics.summary` returned.
-        name: The metric's: `"pck"` or `"pckh"`.
+        result: The result of `metrics.summary`.
+        name: Name of the metric, `"pck"` or `"pckh"`.
     """
     curve = result[f"{name}_curve"]
     figure = matplotlib.figure.Figure(figsize=(5, 3.6), layout="constrained")
@@ -28,7 +28,7 @@ def draw_curve(result: Mapping[str, Any], name: str) -> matplotlib.figure.Figure
     axes.fill_between(curve["thresholds"], values, color=_NEUTRAL_COLOR, alpha=0.12)
     area, end = (_text(result[key]) for key in (f"{name}_auc", name))
     axes.set_title(f"{metrics.heading(name)} {end}, area under the curve {area}", fontsize=10)
-    axes.set_xlabel("tolerance, as a part of the person's length")
+    axes.set_xlabel("tolerance, as a fraction of the reference length")
     axes.set_ylabel("joints found, %")
     axes.set_xlim(0, curve["thresholds"][-1])
     axes.set_ylim(0, 100)
@@ -37,11 +37,11 @@ def draw_curve(result: Mapping[str, Any], name: str) -> matplotlib.figure.Figure
 
 
 def draw_joints(result: Mapping[str, Any], name: str) -> matplotlib.figure.Figure:
-    """A bar for each joint, in the colour of the person's side, and a line for all of them.
+    """Plots a bar for each joint, in the colour of the person's side, and a line for the mean.
 
     Args:
-        result: What `metrics.summary` returned.
-        name: The metric's: `"pck"` or `"pckh"`.
+        result: The result of `metrics.summary`.
+        name: Name of the metric, `"pck"` or `"pckh"`.
     """
     per_joint = result[f"{name}_per_joint"]
     figure = matplotlib.figure.Figure(
@@ -70,11 +70,11 @@ def draw_joints(result: Mapping[str, Any], name: str) -> matplotlib.figure.Figur
 def draw_progress(
     runs: Mapping[str, tuple[Sequence[int], Sequence[float]]], dashed: Collection[str] = ()
 ) -> matplotlib.figure.Figure:
-    """PCK of networks in training.
+    """Plots the PCK of networks during training.
 
     Args:
-        runs: Steps and PCK@0.2 in percent, by the network's name.
-        dashed: Names of those whose lines are dashed.
+        runs: By name of the network: steps, and PCK@0.2 in percent at these steps.
+        dashed: Names of networks to draw with dashed lines.
     """
     figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -88,7 +88,7 @@ def draw_progress(
 
 
 def write(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Writes a figure in the format of its file name, whole or not at all."""
+    """Writes a figure in the format of the path's suffix, whole or not at all."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip("."))
 

@@ -1,4 +1,4 @@
-"""The results of a study, as a table and a picture."""
+"""The results of a study's runs, as a table and a picture."""
 
 import dataclasses
 import math
@@ -14,14 +14,15 @@ from examples.pose.training.studies import STUDIES, Run, Setting
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """The results of all runs of one setting.
+    """The results of the runs of one setting.
 
     Attributes:
         pck: PCK@0.2 of each seed, in percent; NaN if no joint counted.
-        parameters: Parameters of the network.
+        parameters: Number of parameters of the network.
         multiply_adds: Multiply-adds of the network for one image.
-        steps: The last step of each epoch, for the epochs that all seeds have.
-        progress: Validation PCK@0.2 at these steps, without flip test, mean over the seeds.
+        steps: Step numbers at the ends of the epochs that all seeds have finished.
+        progress: PCK@0.2 at these steps, without flip test, on the photographs that training
+            evaluates on; mean over the seeds.
     """
 
     pck: tuple[float, ...]
@@ -48,11 +49,11 @@ def result_of(runs: Sequence[Run]) -> Result:
 
 
 def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
-    """One study as rows of text, the headings first."""
+    """The table of a study: rows of cells, the headings first."""
     rows = [[study, "PCK@0.2", "lowest to highest", "parameters", "multiply-adds"]]
     for setting in STUDIES[study]:
         found = results[setting]
-        # All seeds are measured on the same photographs, so PCK is NaN for all of them or none.
+        # All seeds are evaluated on the same photographs, so all are NaN or none.
         known = not math.isnan(found.pck[0])
         rows.append(
             [
@@ -67,13 +68,13 @@ def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text as a table in Markdown, numbers to the right."""
+    """Formats rows as a Markdown table with numbers aligned to the right."""
     ruler = ["---"] + ["---:"] * (len(rows[0]) - 1)
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], ruler, *rows[1:])) + "\n"
 
 
 def picture_of(study: str, results: dict[Setting, Result]) -> matplotlib.figure.Figure:
-    """PCK over the steps of training for each setting; dashed lines for networks without boxes."""
+    """Plots PCK over the training steps of each setting. Settings without boxes are dashed."""
     return plots.draw_progress(
         {s.name: (results[s].steps, results[s].progress) for s in STUDIES[study]},
         dashed=[s.name for s in STUDIES[study] if not s.has_boxes],

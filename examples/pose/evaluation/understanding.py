@@ -1,4 +1,4 @@
-"""Draws what a box network has learned: boxes, kernels, sizes, its effective receptive field."""
+"""Draws what a network with boxes has learned: boxes, kernels, sizes, effective receptive field."""
 
 import keras
 import matplotlib.figure
@@ -14,7 +14,7 @@ COLUMNS = 4
 
 
 def draw_all_boxes(box_layers: list[BaseBoxConv2D]) -> matplotlib.figure.Figure:
-    """One page with the boxes of every layer, darker where what mixes them weighs them more."""
+    """Draws the boxes of every layer on one page, darker the larger their mixing weights."""
     rows = -(-len(box_layers) // COLUMNS)
     figure = drawing.new_figure(3.0 * COLUMNS, 3.2 * rows)
     grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
@@ -33,15 +33,15 @@ def draw_all_boxes(box_layers: list[BaseBoxConv2D]) -> matplotlib.figure.Figure:
 
 
 def strongest_filter(mixing: np.ndarray) -> int:
-    """The filter that weighs boxes most."""
+    """Index of the filter with the largest norm of mixing weights `[boxes, filters]`."""
     return int(np.argmax(np.linalg.norm(mixing, axis=0)))
 
 
 def draw_strongest_kernel(layer: BaseBoxConv2D) -> matplotlib.figure.Figure:
-    """The kernel of the filter that weighs a layer's boxes most."""
+    """Draws the effective kernel of the filter with the largest mixing weights."""
     mixing = visualize.mixing_weights(layer)
     if mixing is None:
-        raise RunFolderError(f"Nothing mixes the boxes of layer {layer.name!r}.")
+        raise RunFolderError(f"No 1x1 convolution mixes the boxes of layer {layer.name!r}.")
     index = strongest_filter(mixing)
     figure = visualize.draw_kernel(visualize.effective_kernel(layer, index, mixing))
     figure.axes[0].set_title(f"{layer.name}, filter {index}", fontsize=9)
@@ -51,16 +51,16 @@ def draw_strongest_kernel(layer: BaseBoxConv2D) -> matplotlib.figure.Figure:
 def draw(
     model: keras.Model, images: np.ndarray, layer_name: str | None = None
 ) -> dict[str, matplotlib.figure.Figure]:
-    """Draws everything there is to see of a model.
+    """Draws all figures of a model.
 
     Args:
         model: A pose network with box layers.
-        images: `[n, S, S, 3]`, values 0 to 255, to measure the receptive field on.
-        layer_name: The layer to show the kernel and the histograms of; None takes the one whose
-            boxes are largest beside their plane.
+        images: `[n, S, S, 3]`, values 0 to 255, for the effective receptive field.
+        layer_name: The layer whose kernel and histograms to draw. None chooses the layer with the
+            largest boxes relative to its plane.
 
     Returns:
-        Figures by the names of their files.
+        Figures by name, one for each of `DRAWINGS`.
 
     Raises:
         RunFolderError: The model has no box layers, or none of this name.
@@ -80,7 +80,9 @@ def draw(
 
 
 def choose_layer(model: keras.Model, name: str | None) -> tuple[list[BaseBoxConv2D], BaseBoxConv2D]:
-    """All box layers, and the one of this name, or the one whose boxes are largest.
+    """Returns all box layers, and the one called `name`.
+
+    If `name` is None, that is the layer with the largest boxes relative to its plane.
 
     Raises:
         RunFolderError: The model has no box layers, or none of this name.

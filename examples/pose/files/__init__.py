@@ -1,1 +1,1 @@
-"""Files that stay whole: atomic writes, locks, and outputs that never replace an input."""
+"""Atomic writes, file locks, and checks that an output does not replace an input."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files whole or not at all."""
 
 import contextlib
 import errno
@@ -11,14 +11,14 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a temporary path beside `path`; renames it to `path` once the body has succeeded.
+    """Yields a temporary path beside `path`, and renames it to `path` if the `with` block succeeds.
 
     Raises:
-        OSError: The file cannot be written. `filename` is `path`, whose content is as it was.
+        OSError: The file cannot be written. Its `filename` is `path`. The old file is unchanged.
     """
     temporary = partial_path(path)
     try:
-        if path.exists() and not path.is_file():  # A device, which the rename would replace.
+        if path.exists() and not path.is_file():  # The rename would replace a device.
             raise FileExistsError(errno.EEXIST, "exists and is not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -34,7 +34,7 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def partial_path(path: pathlib.Path) -> pathlib.Path:
-    """Where `atomic_write` writes. Always the same name, so that leftovers do not accumulate."""
+    """The temporary path of `atomic_write`. Always the same, so that leftovers do not accumulate."""
     return path.with_name(f".partial-{path.name}")
 
 

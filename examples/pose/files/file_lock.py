@@ -1,25 +1,25 @@
-"""File locks between processes. A lock ends with its process, even if it is killed."""
+"""File locks between processes. A lock also ends when its process is killed."""
 
 import errno
 import fcntl
 import sys
 from typing import IO
 
-# Errors of file systems without locks: NFS without its lock daemon, some FUSE and cluster systems.
+# Errors of file systems without locks: NFS without its lock daemon, some FUSE and cluster ones.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def lock(file: IO, wait: bool) -> bool:
     """Locks an open file until it is closed.
 
-    If the file system has no locks, a note is printed to standard error.
+    If the file system has no locks, prints a note on standard error and returns False.
 
     Args:
         file: The file.
-        wait: Whether to wait until another process releases the lock.
+        wait: Whether to wait if another process holds the lock.
 
     Returns:
-        Whether the file is locked.
+        Whether the file is locked now.
 
     Raises:
         BlockingIOError: Another process holds the lock, and `wait` is false.
@@ -31,7 +31,7 @@ def lock(file: IO, wait: bool) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
         print(
-            f"note: {file.name} cannot be locked ({error.strerror}): see to it that no other "
+            f"note: {file.name} cannot be locked ({error.strerror}). Make sure that no other "
             "process writes there at the same time.",
             file=sys.stderr,
         )

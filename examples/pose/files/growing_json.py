@@ -1,4 +1,4 @@
-"""A JSON file whose list grows while the file stays valid."""
+"""Writes a JSON file that is valid after every item added to its list."""
 
 import json
 import os
@@ -10,15 +10,15 @@ from examples.pose.files.atomic_write import atomic_write
 
 
 class GrowingJson:
-    """A JSON object whose last value is a list that grows.
+    """A JSON file with an object whose last value is a list that grows.
 
-    The file is complete JSON after every `append`, also if the process is killed or the disk is
-    full. Each `append` writes only its own item. The file is made, or replaced, by the first one.
+    The file is complete JSON after every `append`, even if the process is killed or the disk is
+    full. An `append` writes only its own item. The first one creates or replaces the file.
 
     Args:
         path: The file.
-        head: The object's other values.
-        name: The list's name.
+        head: The object's other entries.
+        name: Name of the list in the object.
     """
 
     _TAIL = b"\n  ]\n}\n"
@@ -28,13 +28,13 @@ class GrowingJson:
         entries = "".join(f"\n  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items())
         self._head = f"{{{entries}\n  {json.dumps(name)}: ["
         self._file = None
-        self._end = 0  # Where the tail begins.
+        self._end = 0  # Position of the tail in the file.
 
     def append(self, item: Mapping[str, Any]) -> None:
         """Adds an item to the list.
 
         Raises:
-            OSError: It cannot be written. The file holds the items before it.
+            OSError: The item cannot be written. The file still holds the items before it.
         """
         text = json.dumps(item, allow_nan=False)
         if self._file is None:
@@ -48,13 +48,13 @@ class GrowingJson:
         try:
             self._write(content + self._TAIL)
         except OSError:
-            self._write(self._TAIL)  # Overwrites what is there already: needs no space.
+            self._write(self._TAIL)  # Overwrites existing bytes, so it needs no free space.
             os.ftruncate(self._file.fileno(), self._end + len(self._TAIL))
             raise
         self._end += len(content)
 
     def _write(self, content: bytes) -> None:
-        """Writes in one call, so that no signal comes between, unless the system writes less."""
+        """Writes in one system call, which no signal can split, unless the system writes less."""
         written = 0
         while written < len(content):
             rest = content[written:]
@@ -69,7 +69,7 @@ class GrowingJson:
 
 
 def holds_only(path, names: set[str]) -> bool:
-    """Whether a file is a JSON object with exactly these names."""
+    """Whether a file is a JSON object with exactly these keys."""
     try:
         content = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Checks that a command does not overwrite its own input, whatever the spelling of the paths."""
+"""Checks that a command does not overwrite its own input, however the paths are spelt."""
 
 import os
 import unicodedata
@@ -9,27 +9,27 @@ from examples.pose.cli.errors import UserError
 
 
 class OutputPathError(UserError):
-    """A command was asked to write over its input; the message names both."""
+    """A command was asked to overwrite its input; the message names both."""
 
 
 def same_file(a, b) -> bool:
-    """Whether two paths name one file, or would once they are written.
+    """Whether two paths name the same file, or would after being written.
 
-    Links, `..`, relative paths and hard links are followed. Names of files that do not exist yet
-    are compared without regard to case and Unicode normalization, as some file systems do.
+    Links, `..`, relative paths and hard links are resolved. Names of files that do not exist yet
+    are compared ignoring case and Unicode normalization, as on some file systems.
     """
     return identity(a) == identity(b)
 
 
 def check_outputs(outputs: Iterable[tuple[str, object]], inputs: Iterable) -> None:
-    """Checks that no output is an input or another output, a folder or a device.
+    """Checks that no output is an input, another output, a folder or a device.
 
     Args:
-        outputs: What messages call the output, such as `"--json"`, and its path.
+        outputs: Pairs of a name for messages, such as `"--json"`, and a path.
         inputs: Paths of the files that the command reads.
 
     Raises:
-        OutputPathError: One of the outputs is.
+        OutputPathError: An output is one of these.
     """
     read = {identity(path): path for path in inputs}
     written = {}
@@ -52,8 +52,8 @@ def check_not_inside(name: str, output, folder) -> None:
     """Checks that an output does not replace a file in a folder that the command reads from.
 
     Args:
-        name: What messages call the output.
-        output: Its path.
+        name: Name of the output for messages.
+        output: Path of the output.
         folder: The folder, or None.
 
     Raises:
@@ -69,7 +69,10 @@ def check_not_inside(name: str, output, folder) -> None:
 
 
 def identity(path) -> Hashable:
-    """A value that is equal for paths of the same file only, see `same_file`."""
+    """A value that is equal for two paths if and only if they are of the same file.
+
+    See `same_file`.
+    """
     path = os.path.realpath(path)
     try:
         status = os.stat(path)
@@ -82,5 +85,5 @@ def identity(path) -> Hashable:
 
 
 def comparable(name: str) -> str:
-    """A file's name without what some file systems ignore: case and Unicode normalization."""
+    """A file's name, case-folded and normalized, as some file systems compare names."""
     return unicodedata.normalize("NFC", name).casefold()

@@ -1,1 +1,1 @@
-"""Reading, drawing and resizing images."""
+"""Reading, decoding, letterboxing and drawing of images."""

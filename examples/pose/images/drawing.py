@@ -1,7 +1,7 @@
-"""Draws poses on pictures: limbs coloured by the person's side, captions, and grids.
+"""Draws poses on pictures, with limbs coloured by the person's side; also captions and grids.
 
-Everything here is plain NumPy in and out (uint8 RGB), drawn with Pillow. Joints are in pixels of
-the given image, (x, y), 0-based: (0, 0) is the centre of the top-left pixel.
+Images are NumPy arrays (uint8 RGB) and are drawn with Pillow. Joints are (x, y) in pixels of the
+image; (0, 0) is the centre of the top-left pixel.
 """
 
 import math
@@ -12,32 +12,33 @@ from PIL import Image, ImageDraw, ImageFont
 
 from examples.pose.datasets.skeletons import NOT_LABELLED, OCCLUDED, VISIBLE
 
-# Colour-blind safe, and bright enough for dark photographs; a dark rim shows them on light ones.
+# Safe for colour blindness, and bright enough for dark photos. A dark rim sets them off from light
+# ones.
 SIDE_COLORS = {"right": (255, 149, 28), "left": (64, 172, 255), "centre": (250, 246, 232)}
 _RIM_COLOR = (20, 20, 24)
 _PAPER_COLOR = (255, 255, 255)
 _INK_COLOR = (30, 30, 36)
 
-# Shapes are drawn this many times larger and then shrunk, which smooths their edges.
+# Shapes are drawn this many times larger and then shrunk, to smooth their edges.
 _SUPERSAMPLING = 4
-# ... but never on a canvas of more than this many pixels on its longer side.
+# Largest longer side of a canvas in pixels. Larger pictures get less supersampling.
 _MAX_CANVAS = 6144
 
 
 def draw_pose(image, joints, visibility, skeleton, *, min_size=None):
     """Draws one pose on a copy of an image.
 
-    Limbs and joints take the colour of the person's own side (`SIDE_COLORS`). A joint that is
-    occluded (or, in a prediction, uncertain: see `visibility_of_scores`) is a hollow circle and the
-    limbs that end in it are dashed. Joints that are not labelled are left out, with their limbs.
-    Line widths follow the size of the picture.
+    Limbs and joints have the colour of the person's own side (`SIDE_COLORS`). An occluded joint
+    (or, in a prediction, an uncertain one: see `visibility_of_scores`) is a hollow circle, and its
+    limbs are dashed. Joints that are not labelled are left out, with their limbs. Line widths are
+    proportional to the size of the picture.
 
     Args:
         image: uint8 array `[height, width, 3]`.
         joints: float array `[joints, 2]`, (x, y) in pixels of `image`. They may lie outside it.
         visibility: integer array `[joints]`: 0 not labelled, 1 occluded, 2 visible.
-        skeleton: the `Skeleton` that names the joints and lists the limbs. A joint's side is told
-            by the prefix `right_` or `left_` of its name.
+        skeleton: the `Skeleton` with the joints' names and the limbs. The prefix `right_` or
+            `left_` of a joint's name determines its side.
         min_size: a smaller picture is enlarged until its longer side has this many pixels, so that
             the drawing stays legible. `None` keeps the size.
 
@@ -49,7 +50,7 @@ def draw_pose(image, joints, visibility, skeleton, *, min_size=None):
     zoom = max(1.0, (min_size or 0) / max(photo.size))
     if zoom > 1.0:
         photo = photo.resize([max(1, round(side * zoom)) for side in photo.size], Image.BICUBIC)
-    # Enlarging rounds each side to whole pixels, so that the two axes may scale differently.
+    # Each side is rounded to whole pixels, so the two axes may have different scales.
     scale = np.array(photo.size) / image.shape[1::-1]
     overlay = _pose_overlay(photo.size, (joints + 0.5) * scale, visibility, skeleton)
     photo.paste(overlay, (0, 0), overlay)
@@ -57,11 +58,11 @@ def draw_pose(image, joints, visibility, skeleton, *, min_size=None):
 
 
 def visibility_of_scores(scores, min_score):
-    """Turns scores into the `visibility` of `draw_pose`: certain joints visible, others occluded.
+    """Converts scores of predicted joints to the visibility that `draw_pose` takes.
 
     Args:
         scores: float array `[joints]`, a prediction's scores.
-        min_score: joints that score less count as uncertain.
+        min_score: joints with a lower score count as uncertain.
 
     Returns:
         int32 array `[joints]`: `VISIBLE` (drawn solid) if certain, `OCCLUDED` (hollow) if not.
@@ -73,10 +74,10 @@ def draw_caption(image, text):
     """Returns an image with a line of text on a white strip above it."""
     width = image.shape[1]
     font_size = float(np.clip(width / 16, 11, 28))
-    # Letters are drawn large and shrunk as well, because small letters are spaced unevenly.
+    # Drawn large and shrunk, like the skeletons: Pillow spaces small letters unevenly.
     font = ImageFont.load_default(size=font_size * _SUPERSAMPLING)
     while text and font.getlength(text) > width * _SUPERSAMPLING:
-        text = text[:-1]  # Shorten the caption to the width of the image.
+        text = text[:-1]  # Cut the caption to the width of the picture.
     size = (width, round(1.7 * font_size))
     strip = Image.new("RGB", [side * _SUPERSAMPLING for side in size], _PAPER_COLOR)
     middle = (strip.width / 2, strip.height / 2)
@@ -105,7 +106,7 @@ def draw_comparison(
         prediction: float array `[joints, 2]`, the predicted joints, (x, y) in pixels.
         scores: float array `[joints]`, the prediction's scores.
         skeleton: as in `draw_pose`.
-        min_score: predicted joints that score less are drawn as uncertain.
+        min_score: predicted joints with a lower score are drawn as uncertain.
         min_size: as in `draw_pose`.
         captions: the two lines of text above the copies.
 
@@ -153,7 +154,7 @@ def draw_grid(images, columns, *, gap=8):
 
 
 def joint_side(name: str) -> str:
-    """The side in a joint's name: "right", "left" or "centre"."""
+    """The side of a joint by its name: "right", "left" or "centre"."""
     for side in ("right", "left"):
         if name.startswith(side + "_"):
             return side
@@ -161,13 +162,13 @@ def joint_side(name: str) -> str:
 
 
 def _limb_side(skeleton, limb: Sequence[int]) -> str:
-    """A limb belongs to a side if one of its ends does; the pelvis and shoulder line to neither."""
+    """The side of a limb: that of its ends, or "centre" if they are on different sides or none."""
     sides = {joint_side(skeleton.joint_names[joint]) for joint in limb} - {"centre"}
     return sides.pop() if len(sides) == 1 else "centre"
 
 
 def _checked(image, joints, visibility, skeleton):
-    """Converts the arguments of `draw_pose` to NumPy arrays; raises an error for invalid ones."""
+    """Converts the arguments of `draw_pose` to NumPy arrays and checks them."""
     image, joints, visibility = np.asarray(image), np.asarray(joints), np.asarray(visibility)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
         raise ValueError(
@@ -183,7 +184,7 @@ def _checked(image, joints, visibility, skeleton):
 
 
 def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.Image:
-    """Draws the pose on a transparent layer.
+    """The drawing on a transparent layer.
 
     Args:
         size: (width, height) of the layer in pixels.
@@ -197,7 +198,7 @@ def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.
     canvas = Image.new("RGBA", (size[0] * factor, size[1] * factor), (*_RIM_COLOR, 0))
     draw = ImageDraw.Draw(canvas)
     drawn = (visibility > NOT_LABELLED) & np.isfinite(points).all(axis=-1)
-    # Integers are pixel centres in Pillow. Distant coordinates would overflow its integers.
+    # In Pillow, integer coordinates are pixel centres. The limit keeps its integers from overflow.
     limit = 16.0 * max(canvas.size)
     points = np.clip(np.where(drawn[:, None], points, 0.0) * factor - 0.5, -limit, limit)
 
@@ -218,13 +219,13 @@ def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.
         color = SIDE_COLORS[joint_side(skeleton.joint_names[index])]
         _disc(draw, points[index], width + rim, _RIM_COLOR)
         _disc(draw, points[index], width, color)
-        if visibility[index] == OCCLUDED:  # The hole shows the photo.
+        if visibility[index] == OCCLUDED:  # A transparent hole.
             _disc(draw, points[index], 0.62 * width, _RIM_COLOR, alpha=0)
     return canvas.resize(size, Image.BOX) if factor > 1 else canvas
 
 
 def _stroke(draw, start, end, width: float, color) -> None:
-    """A straight line with round ends."""
+    """Draws a straight line with round ends."""
     draw.line(
         [round(side) for side in (*start, *end)], fill=(*color, 255), width=max(1, round(width))
     )
@@ -239,7 +240,7 @@ def _disc(draw, centre, radius: float, color, alpha: int = 255) -> None:
 
 
 def _dashes(start, end, period: float) -> list:
-    """Cuts a line into dashes that fill about half of it, with a dash at either end."""
+    """Divides a line into dashes that cover about half of it, with a dash at each end."""
     length = float(np.hypot(*(end - start)))
     count = min(max(1, round(length / period)), 64)
     marks = np.linspace(0.0, 1.0, 2 * count)

@@ -1,31 +1,34 @@
-"""Decodes picture files in TensorFlow operations, for exported models that are sent files.
+"""Decodes picture files in TensorFlow ops, for exported models whose input is an encoded picture.
 
-The pixels are those of `images.decode_image`. Files that TensorFlow would decode to other pixels
-are refused: GIF (transparency, frames smaller than the picture), WebP, CMYK, and BMP other than
-24-bit uncompressed (TensorFlow ignores palettes and compression).
+The pixels are the same as those of `image_files.decode_image`. Files that TensorFlow would decode
+differently raise an error: GIF (transparency, frames smaller than the picture), WebP, CMYK, and BMP
+other than 24-bit uncompressed (TensorFlow ignores palettes and compression).
 """
 
 import tensorflow as tf
 
-# A file of a few bytes can claim to be a picture that fills the server's memory.
+# A limit, because a picture of a few bytes could otherwise fill the server's memory.
 MAX_PIXELS = 2**26
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _HEADER_BYTES = 64
 _ORIENTATION_TAG = 0x0112
-# Sizes of the header of BMP files, from BITMAPINFOHEADER to BITMAPV5HEADER.
+# Sizes in bytes of BMP headers, from BITMAPINFOHEADER to BITMAPV5HEADER.
 _BMP_HEADERS = (40, 52, 56, 64, 108, 124)
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a JPEG, PNG or BMP file to uint8 RGB `[height, width, 3]`.
 
-    The EXIF orientation is applied, transparency is blended with white, and of 16-bit channels the
-    high byte is kept.
+    The EXIF orientation is applied, transparency is blended with white, and 16-bit channels are
+    reduced to their high byte.
 
     Args:
-        encoded: String scalar, the file's content. Anything that is not such a file is an
-            `InvalidArgumentError`, and so is a picture of more than `MAX_PIXELS`.
+        encoded: String scalar, the file's content.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When it runs, if `encoded` is not such a file, or is a
+            picture of more than `MAX_PIXELS`.
     """
     start = tf.strings.substr(encoded, 0, _HEADER_BYTES)
     header = tf.io.decode_raw(start + b"\0" * _HEADER_BYTES, tf.uint8)[:_HEADER_BYTES]
@@ -50,7 +53,7 @@ def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
     shape = tf.io.extract_jpeg_shape(encoded)
     is_rgb = _require(shape[2] < 4, "CMYK JPEG files are not supported: convert to RGB.")
     with tf.control_dependencies([is_rgb]):
-        # The accurate transform is what Pillow and browsers use.
+        # Pillow and browsers use the accurate transform too.
         image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     return _turn(_within_limit(image), _tiff_orientation(_jpeg_exif(encoded)))
 
@@ -60,8 +63,8 @@ def _decode_png(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
     one_transparent_colour = ((colour_type == 0) | (colour_type == 2)) & _has_transparency_chunk(
         encoded
     )
-    # With 0 the decoder ignores one transparent colour; with 4 it gets palettes without
-    # transparency wrong.
+    # With channels=0, TensorFlow ignores a single transparent colour. With channels=4, it decodes
+    # palettes without transparency wrongly.
     image = tf.cond(
         one_transparent_colour,
         lambda: tf.io.decode_png(encoded, channels=4),
@@ -94,7 +97,7 @@ def _within_limit(image: tf.Tensor) -> tf.Tensor:
 
 
 def _on_white(image: tf.Tensor) -> tf.Tensor:
-    """RGB of `[height, width, 1 to 4]`: grey, grey with alpha, RGB, or RGB with alpha."""
+    """Converts grey, grey with alpha, RGB or RGB with alpha to RGB on white."""
     channels = tf.shape(image)[2]
 
     def blend():
@@ -111,7 +114,7 @@ def _has_transparency_chunk(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turns a picture upright by its EXIF orientation, 1 to 8."""
+    """Rotates and mirrors a picture as its EXIF orientation, 1 to 8, demands."""
 
     def among(*orientations):
         return tf.reduce_any(orientation == orientations)
@@ -126,10 +129,10 @@ def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
-    """The TIFF structure in a JPEG's first EXIF segment; empty if none."""
+    """The TIFF structure in a JPEG's first EXIF segment; empty if there is none."""
     data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
     size = tf.size(data)
-    data = tf.pad(data, [[0, 16]])  # So that a look ahead never ends early.
+    data = tf.pad(data, [[0, 16]])  # Reading ahead at the end yields zeros.
     none = size
 
     def unfinished(position, found):
@@ -140,13 +143,13 @@ def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
         marker, name = data[position + 1], data[position + 4 : position + 10]
         is_exif = (marker == 0xE1) & tf.reduce_all(name == list(b"Exif\0\0"))
         length = 256 * data[position + 2] + data[position + 3]
-        # A marker may be preceded by any number of bytes 0xFF.
+        # Any number of bytes 0xFF may precede a marker.
         step = tf.where(marker == 0xFF, 1, 2 + length)
         found = tf.where(is_exif, tf.minimum(position + 10, size), found)
         return tf.minimum(position + step, size), found
 
     _, found = tf.while_loop(unfinished, next_segment, (tf.minimum(2, size), none))
-    # The segment's length, which counts its own two bytes and the name, stands before the name.
+    # The two bytes before the name hold the segment's length, including themselves and the name.
     length = 256 * data[found - 8] + data[found - 7] - 8
     return tf.where(
         found == none, b"", tf.strings.substr(encoded, found, tf.where(found == none, 0, length))
@@ -154,7 +157,7 @@ def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _tiff_orientation(block: tf.Tensor) -> tf.Tensor:
-    """The orientation, 1 to 8, in a TIFF structure: `images.exif_orientation` in operations."""
+    """The orientation, 1 to 8, in a TIFF structure: `image_files.exif_orientation` in ops."""
     data = tf.cast(tf.io.decode_raw(tf.strings.substr(block, 0, 2**16), tf.uint8), tf.int32)
     size = tf.size(data)
     is_big = _begins_with(tf.pad(data, [[0, 4]]), _TIFF_STARTS[1])
@@ -169,7 +172,7 @@ def _tiff_orientation(block: tf.Tensor) -> tf.Tensor:
     wanted = number(data[directory : directory + 2], 2)
     count = tf.clip_by_value(wanted, 0, tf.maximum(size - directory - 2, 0) // 12)
     entries = tf.reshape(data[directory + 2 : directory + 2 + 12 * count], (-1, 12))
-    # The value of a byte, a short or a long stands at the beginning of its four bytes.
+    # A value of one or two bytes is at the beginning of the four bytes of the field.
     kind = number(entries[:, 2:4], 2)
     value = tf.where(kind == 3, number(entries[:, 8:10], 2), number(entries[:, 8:12], 4))
     value = tf.where(kind == 1, entries[:, 8], value)
@@ -180,7 +183,7 @@ def _tiff_orientation(block: tf.Tensor) -> tf.Tensor:
 
 
 def _little(values: tf.Tensor, width: int) -> tf.Tensor:
-    """Little-endian numbers from their bytes, of which the last axis holds `width`."""
+    """Little-endian numbers of `width` bytes each, from bytes along the last axis."""
     return tf.reduce_sum(values * [256**i for i in range(width)], axis=-1)
 
 

@@ -1,16 +1,16 @@
-"""The letterbox, and affine maps between the pixels of an image and of its letterboxed square.
+"""The letterbox, and affine maps between pixels of an image and of its letterboxed square.
 
 Points are (x, y) in pixels; (0, 0) is the centre of the top left pixel. An affine is a matrix
-`[2, 3]` that maps `(x, y, 1)`.
+`[2, 3]`, multiplied by the column vector `(x, y, 1)`.
 """
 
 import tensorflow as tf
 
-GREY = 127.5  # Colour around a photograph; the network maps it to zero.
+GREY = 127.5  # Colour around a letterboxed photograph. The networks scale it to zero.
 
 
 def letterbox(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Fits an image of any size into the middle of a grey square, keeping its aspect ratio.
+    """Resizes an image to fit into the middle of a grey square, keeping its aspect ratio.
 
     Args:
         image: `[height, width, 3]`, values 0 to 255, any size from 1x1 up, any numeric type.
@@ -18,7 +18,7 @@ def letterbox(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
 
     Returns:
         image: float32 `[size, size, 3]`, values 0 to 255, resampled with antialiasing.
-        affine: float32 `[2, 3]`, maps pixels of the original to pixels of the square.
+        affine: float32 `[2, 3]`, from pixels of the original to pixels of the square.
     """
     image = tf.ensure_shape(tf.convert_to_tensor(image), (None, None, 3))
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
@@ -30,8 +30,8 @@ def letterbox(image: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     paddings = [[before[0], after[0]], [before[1], after[1]], [0, 0]]
     square = tf.pad(resized, paddings, constant_values=GREY)
 
-    # Rounding makes the scales of the two sides differ a little. A pixel's centre is half a pixel
-    # from its edge, before scaling and after.
+    # The two scales differ a little, because the sides are rounded. Half pixels are added before
+    # scaling and subtracted after it, because (0, 0) is the centre of a pixel, not its corner.
     scale_y, scale_x = tf.unstack(scaled / sides)
     shift_y, shift_x = tf.unstack(tf.cast(before, tf.float32))
     affine = tf.stack(

@@ -1,7 +1,7 @@
 """Reads image files of any format, mode and orientation as RGB, and writes images.
 
-`predict`, the data sets and the serving client read images with `decode_image`. Exported models
-decode JPEG, PNG and BMP with TensorFlow to the same pixels, see `encoded_images`.
+`predict`, the data sets and the serving client use `decode_image`. Exported models decode pictures
+in TensorFlow, to the same pixels: see `encoded_images`.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from examples.pose.cli import command_line
 from examples.pose.cli.errors import UserError
 from examples.pose.files.atomic_write import atomic_write
 
-_SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # Bytes, by TIFF's number for the type.
-# Files of iPhones, which Pillow cannot read by itself.
+_SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # In bytes, by TIFF's number of the type.
+# Photographs of iPhones, which Pillow cannot read without a plugin.
 _HEIC_STARTS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,20 +62,20 @@ def read_image(path) -> np.ndarray:
 def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
     """Decodes the content of a picture file to uint8 RGB `[height, width, 3]`, as viewers show it.
 
-    The EXIF orientation is applied. Transparency is blended with white. Of 16-bit channels the high
-    byte is kept. Palettes and CMYK become RGB. Of an animation the first frame is taken. Colour
-    profiles and gamma are ignored.
+    The EXIF orientation is applied and transparency is blended with white. Palettes and CMYK are
+    converted to RGB, 16-bit channels are reduced to their high byte, and an animation to its first
+    frame. Colour profiles and gamma are ignored.
 
     Args:
         data: The file's content.
         name: The file's name, for messages.
-        turn: Whether to apply the EXIF orientation. Without it the pixels lie as they are stored.
+        turn: Whether to apply the EXIF orientation. Otherwise pixels are returned as stored.
 
     Raises:
-        ImageError: It is not a picture, is damaged, or is of a kind that Pillow reads wrongly.
+        ImageError: The file is not a picture, is damaged, or is of a kind that Pillow misreads.
     """
     try:
-        # Pillow warns about large images and damaged EXIF data. Neither changes the pixels.
+        # Pillow warns of large pictures and damaged EXIF data. Neither changes the pixels.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
@@ -94,17 +94,17 @@ def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Whether a file is a JPEG in grey or RGB without an EXIF orientation."""
+    """Whether a file is a JPEG that any decoder reads alike: not CMYK, and not to be rotated."""
     with Image.open(io.BytesIO(data)) as image:
         plain = image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
         return plain and _orientation(image) == 1
 
 
 def write_image(path, image: np.ndarray) -> None:
-    """Writes a uint8 RGB image in the format of its file name, whole or not at all.
+    """Writes a uint8 RGB picture in the format of the path's suffix, whole or not at all.
 
     Raises:
-        ImageWriteError: The format is unknown, or the file cannot be written.
+        ImageWriteError: The suffix is of no known format, or the file cannot be written.
     """
     path = Path(path)
     if not is_image_name(path):
@@ -112,18 +112,18 @@ def write_image(path, image: np.ndarray) -> None:
     try:
         with atomic_write(path) as temporary:
             Image.fromarray(image).save(temporary, quality=92)
-    # Encoders raise ValueError for pictures that are too large for the format.
+    # Pillow's encoders raise ValueError for pictures that are too large for the format.
     except (OSError, ValueError) as error:
         raise ImageWriteError(f"{path}: cannot be written: {_reason(error)}.") from None
 
 
 def is_image_name(path) -> bool:
-    """Whether a file name ends in a format that `write_image` writes."""
+    """Whether the suffix of a path is that of a picture that `write_image` can write."""
     return Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
 
 
 def new_picture(text: str) -> Path:
-    """The type of an argument: an image file that can be written or replaced."""
+    """Argument type for the path of a picture to write, which may replace an existing file."""
     path = command_line.new_file(text)
     if not is_image_name(path):
         raise argparse.ArgumentTypeError(f"must end in .png, .jpg or .webp, got {text}")
@@ -133,8 +133,8 @@ def new_picture(text: str) -> Path:
 def exif_orientation(block: bytes) -> int:
     """The orientation, 1 to 8, in the first directory of a TIFF structure; 1 if there is none.
 
-    `encoded_images` does the same in TensorFlow operations. Pillow's own function also reads XMP,
-    which browsers do not.
+    `encoded_images` has the same in TensorFlow ops. Pillow's own function also reads XMP, unlike
+    browsers.
     """
     order = {b"II*\0": "little", b"MM\0*": "big"}.get(block[:4])
     if order is None:
@@ -174,16 +174,17 @@ def _hint(path: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The reason without the file's name, on one line."""
+    """The message of an error on one line, without the file's name."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")
 
 
 def _correct_transparency(image: Image.Image) -> None:
-    """Scales a PNG's transparent grey (tRNS) as Pillow scales the pixels.
+    """Scales a PNG's transparent grey value (tRNS) to 8 bits, as Pillow scales the pixels.
 
     Raises:
-        ValueError: The transparent colour has 16 bits, of which Pillow keeps 8 in the pixels.
+        ValueError: The transparent colour has 16 bits per channel. Pillow keeps only 8 in the
+            pixels, so they cannot be compared with it.
     """
     if image.format != "PNG" or "transparency" not in image.info or not image.tile:
         return
@@ -205,9 +206,9 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_bytes(image: Image.Image) -> np.ndarray:
-    """Greyscale of more than 8 bits as uint8, where Pillow would clip to 255."""
+    """Converts greyscale of more than 8 bits to uint8. Pillow would clip it to 255."""
     pixels = np.asarray(image)
-    if image.mode == "F":  # Carries no range of its own; 0..255 is assumed.
+    if image.mode == "F":  # Floats have no defined range; 0 to 255 is assumed.
         return np.clip(np.nan_to_num(pixels) + 0.5, 0, 255).astype(np.uint8)
     grey = (np.clip(pixels, 0, 65535) >> 8).astype(np.uint8)
     transparent = image.info.get("transparency")

@@ -2,9 +2,9 @@
 
 >>> model = build("u_net", context="box", width=32)
 
-Every network takes images `[N, image_size, image_size, 3]`, values 0 to 255, and puts out float32
-heatmap logits `[N, image_size/2, image_size/2, num_joints]`. Some put out several, the best last:
-all are trained, and `inference_model` keeps the last only.
+Every network maps images `[N, image_size, image_size, 3]`, values 0 to 255, to float32 heatmap
+logits `[N, image_size/2, image_size/2, num_joints]`. Some networks have several such outputs, the
+most refined last. All outputs are trained; `inference_model` keeps only the last.
 
 This file imports Keras inside functions only, because the commands list the names here before they
 import anything heavy (see `examples.pose.cli`).
@@ -40,7 +40,7 @@ def _network(name: str) -> Callable[..., keras.Model]:
 
 
 def arguments_of(name: str) -> dict[str, Any]:
-    """The arguments that `build` takes for one network, with their defaults.
+    """The arguments that `build` takes for network `name`, with their defaults.
 
     Raises:
         ValueError: There is no such network.
@@ -73,8 +73,8 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
         A model from images to heatmap logits, with one output or several.
 
     Raises:
-        ValueError: There is no such network, it does not take one of the arguments, or one is out
-            of its range.
+        ValueError: There is no such network, it does not take an argument, or the value of an
+            argument is out of range.
     """
     from examples.pose.models.blocks import Context
 
@@ -93,7 +93,7 @@ def build(name: str = DEFAULT, **arguments: Any) -> keras.Model:
 
 
 def inference_model(model: keras.Model) -> keras.Model:
-    """The same network, sharing its weights, with its last output only."""
+    """The same network with its last output only. The weights are shared with `model`."""
     import keras
 
     return keras.Model(model.inputs[0], model.outputs[-1], name=model.name)

@@ -1,16 +1,17 @@
-"""Building blocks of the pose networks: filters of five kinds, residual blocks, stem and heads.
+"""Building blocks of the pose networks: spatial filters, residual blocks, stem and head.
 
-A network has one *context*, the kind of filter that gathers the surroundings of a pixel:
+The *context* of a network is the kind of filter that gathers information around a pixel:
 
 * `"box"`: boxes, beside a 3x3 depthwise kernel for detail
-* `"pure_box"`: boxes, beside two small boxes for detail; upsampling is done by boxes as well.
-  Choose it under XLA on CPUs, which is slow at depthwise convolutions and bilinear interpolation
-* `"depthwise"`: a large depthwise kernel in place of the boxes
-* `"dilated"`: a 3x3 depthwise kernel, dilated to the size of the large kernel
-* `"dense"`: an ordinary convolution in place of both filters
+* `"pure_box"`: boxes, beside two small boxes instead of the 3x3 kernel; boxes also do the
+  upsampling. On CPUs, XLA (JAX, or `jit_compile=True`) is slow at depthwise convolutions and
+  bilinear interpolation. A network of this kind has neither
+* `"depthwise"`: a large depthwise kernel, beside the 3x3 kernel
+* `"dilated"`: a 3x3 depthwise kernel dilated to the size of the large one, beside the 3x3 kernel
+* `"dense"`: a plain convolution over all channels, alone
 
-Networks with different contexts are otherwise equal, so they can be compared. All layers are Keras
-layers and run on every backend.
+Two networks with different contexts are otherwise the same, so that they can be compared. All
+blocks are Keras layers and run on every backend.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from keras import layers
 from examples.pose.models import BOX_CONTEXTS, CONTEXTS
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
-# The small boxes of "pure_box": how many a channel, and their largest size in pixels.
+# The small boxes of "pure_box": their number per channel, and their `max_size` in pixels.
 NEAR_BOXES, NEAR_SIZE = 2, 5
 # Arguments of `DepthwiseBoxConv2D` that the network sets itself.
 RESERVED_BOX_OPTIONS = ("depth_multiplier", "name", "strides", "data_format")
@@ -33,18 +34,19 @@ RESERVED_BOX_OPTIONS = ("depth_multiplier", "name", "strides", "data_format")
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """The filters of a network's blocks.
+    """The spatial filters of a network's blocks.
 
     Attributes:
         kind: One of `CONTEXTS`.
-        boxes: Boxes per channel; ignored by the kinds without boxes.
-        kernel_size: Side of the wide kernels in pixels, odd; ignored by the kinds with boxes.
-        box_options: Further arguments of `DepthwiseBoxConv2D`, except `RESERVED_BOX_OPTIONS`;
-            ignored by the kinds without boxes.
+        boxes: Wide boxes per channel. Contexts without boxes ignore it.
+        kernel_size: Side of the wide kernels in pixels of the plane they filter; odd, at least 3.
+            Contexts with boxes ignore it.
+        box_options: Arguments of the `DepthwiseBoxConv2D` with the wide boxes, other than those in
+            `RESERVED_BOX_OPTIONS`. Contexts without boxes ignore them.
 
     Raises:
-        ValueError: An attribute is out of its range. `filter` raises it for values of `box_options`
-            that the layer refuses.
+        ValueError: An attribute is out of range. If the layer refuses `box_options`, `filter`
+            raises it.
     """
 
     kind: str = "box"
@@ -65,10 +67,10 @@ class Context:
             raise ValueError(f"`box_options` must not set {reserved[0]!r}; the network does.")
 
     def filter(self, x, name: str):
-        """Filters `x`, `[N, H, W, C]`, to `[N, H, W, F]`.
+        """Filters `x` of shape `[N, H, W, C]`. Returns `[N, H, W, F]`, with F at least C.
 
-        F is C for `"dense"`. Otherwise the channels of the small filter come first, then those of
-        the wide filter (C times the number of boxes, for boxes).
+        For `"dense"`, F is C. Other contexts concatenate the outputs of the near filters (C
+        channels, or 2*C for `"pure_box"`) and of the wide filters (C channels, or C times `boxes`).
         """
         if self.kind == "dense":
             return layers.Conv2D(
@@ -80,14 +82,14 @@ class Context:
         return layers.Concatenate(name=f"{name}_both")([near, far])
 
     def enlarge(self, x, times: int, name: str):
-        """Upsamples `x` bilinearly by an integer factor; 1 returns `x`."""
+        """Upsamples `x` bilinearly by the factor `times`. Returns `x` itself if that is 1."""
         if times == 1:
             return x
         method = "nearest" if self.kind == "pure_box" else "bilinear"
         x = layers.UpSampling2D(times, interpolation=method, dtype=x.dtype, name=name)(x)
         if self.kind != "pure_box":
             return x
-        # The mean over a box as large as one pixel of the input is bilinear interpolation.
+        # Averaging over a box as large as an enlarged pixel is exactly bilinear interpolation.
         half = times / 2
         boxes = keras.initializers.Constant([-half, -half, half, half])
         return DepthwiseBoxConv2D(
@@ -102,7 +104,7 @@ class Context:
     def _refused_box_options_named(self):
         try:
             yield
-        # Keras and NumPy raise all kinds of exceptions for wrong JSON values.
+        # Keras and NumPy raise many kinds of error for wrong JSON values.
         except Exception as error:
             if not self.box_options or isinstance(error, MemoryError):
                 raise
@@ -126,7 +128,7 @@ class Context:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, without the heading and colours of Keras's errors in `call`."""
+    """The first line of an error that says why, without Keras's heading and colour codes."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")]
@@ -134,7 +136,7 @@ def _reason(error: Exception) -> str:
 
 
 def require_positive(**arguments: int) -> None:
-    """Raises a `ValueError` for the first argument that is not a positive integer."""
+    """Raises a `ValueError` that names the first argument that is not a positive integer."""
     for name, value in arguments.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be a positive integer, got {value!r}.")
@@ -147,19 +149,19 @@ def require_multiple(image_size: int, of: int) -> None:
 
 
 def image_input(image_size: int) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input, values 0 to 255, and the input scaled to about -2 to 2."""
+    """Makes the input, with values 0 to 255, and a layer that scales it to about -2 to 2."""
     image = keras.Input((image_size, image_size, 3), name="image")
     return image, layers.Rescaling(1 / 64, offset=-127.5 / 64, name="normalise")(image)
 
 
 def norm(x, name: str):
     """Batch normalisation."""
-    # The default momentum averages over more steps than a short training has.
+    # The default momentum, 0.99, averages over too many steps for a short training.
     return layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
 
 
 def convolution(x, filters: int, name: str, kernel_size: int = 1, strides: int = 1):
-    """A convolution, normalised, with ReLU."""
+    """Convolution, batch normalisation, ReLU."""
     x = layers.Conv2D(
         filters, kernel_size, strides=strides, padding="same", use_bias=False, name=name
     )(x)
@@ -167,7 +169,7 @@ def convolution(x, filters: int, name: str, kernel_size: int = 1, strides: int =
 
 
 def mixing_block(x, context: Context, name: str):
-    """A residual block: filters on every channel, then a 1x1 convolution that mixes them."""
+    """A residual block: the context's filters, then a 1x1 convolution that mixes channels."""
     y = context.filter(x, name)
     y = layers.Conv2D(x.shape[-1], 1, use_bias=False, name=f"{name}_mix")(y)
     y = layers.Add(name=f"{name}_add")([x, norm(y, name)])
@@ -175,10 +177,11 @@ def mixing_block(x, context: Context, name: str):
 
 
 def bottleneck_block(x, context: Context, filters: int, name: str):
-    """A residual block whose filters work on half of its channels.
+    """A residual block whose spatial filters work on half as many channels as it returns.
 
-    A 1x1 convolution to `filters / 2` channels, the filters, and a 1x1 convolution to `filters`. If
-    `x` has another number of channels, a 1x1 convolution on the shortcut brings it to `filters`.
+    A 1x1 convolution to `filters / 2` channels, the context's filters, a 1x1 convolution to
+    `filters` channels. If `x` does not have `filters` channels, the shortcut has a 1x1 convolution
+    too.
     """
     y = convolution(x, max(filters // 2, 1), f"{name}_reduce")
     y = context.filter(y, name)
@@ -191,5 +194,5 @@ def bottleneck_block(x, context: Context, filters: int, name: str):
 
 
 def heatmaps(x, num_joints: int, name: str):
-    """Logits of one heatmap a joint, float32 under every policy."""
+    """The head: logits of one heatmap per joint, float32 under every dtype policy."""
     return layers.Conv2D(num_joints, 1, dtype="float32", name=name)(x)

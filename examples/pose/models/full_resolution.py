@@ -1,7 +1,8 @@
-"""No downsampling after the stem: only the filters give the network its context.
+"""A network without downsampling after the stem: all blocks work at the same resolution.
 
-Follows Zhang, Halber and Rusinkiewicz (arXiv 1906.11367), whose fully convolutional networks take
-their context from boxes. Of all networks here, this one depends most on its filters.
+It follows Zhang, Halber and Rusinkiewicz (arXiv 1906.11367), whose fully convolutional networks
+take their context from boxes. The filters alone decide how far such a network sees, so it is the
+best one for comparing filters.
 """
 
 import keras
@@ -18,15 +19,15 @@ def full_resolution(
     depth: int = 6,
     stride: int = 2,
 ) -> keras.Model:
-    """Builds a stack of blocks on one plane.
+    """Builds a stack of blocks at a single resolution.
 
     Args:
         context: The filters of the blocks.
         num_joints: Number of heatmaps.
         image_size: Side of the images in pixels, a multiple of `stride`.
-        width: Channels.
+        width: Number of channels.
         depth: Number of blocks.
-        stride: Image pixels per pixel of the plane after the stem, 2 or 4.
+        stride: Downsampling of the stem: image pixels per pixel in the blocks, 2 or 4.
 
     Returns:
         A model from images `[N, image_size, image_size, 3]` to float32 heatmap logits

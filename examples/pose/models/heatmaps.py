@@ -1,11 +1,11 @@
-"""Heatmaps, the output of a pose network: their loss, and how joints are read from them.
+"""Heatmaps, the output of a pose network: targets, loss, and decoding to joints.
 
-A network maps images `[N, S, S, 3]` to logits `[N, S/2, S/2, J]`. The softmax over the cells of one
-map is the probability that the joint is in each cell. Cell `(i, j)` is centred on image pixel
-`(x, y) = (2*j + 0.5, 2*i + 0.5)`; (0, 0) is the centre of the top left pixel.
+For images `[N, S, S, 3]` a network returns logits `[N, S/2, S/2, J]`. The softmax over the cells of
+one map is the probability that the joint is in each cell. Cell `(i, j)` is centred on the image
+point `(x, y) = (2*j + 0.5, 2*i + 0.5)`; (0, 0) is the centre of the top left pixel.
 
-The loss runs on every Keras backend. Everything else is TensorFlow operations, which also run in
-SavedModels; logits of other backends are passed as NumPy arrays.
+The loss runs on every Keras backend. Everything else uses portable TensorFlow ops and works in
+graphs and in SavedModels; logits of other backends are passed in as NumPy arrays.
 """
 
 import math
@@ -22,7 +22,7 @@ STRIDE = 2  # Image pixels per heatmap cell.
 SCORE_RADIUS = 4  # A joint's score is the probability within this many cells of its peak.
 SIGMA = 1.5  # Default standard deviation of the targets, in cells.
 DARK_SIGMA = SIGMA  # Standard deviation of the smoothing in the decoding "dark", in cells.
-DARK_BORDER = 2  # Within this many cells of the border, "dark" does not smooth.
+DARK_BORDER = 2  # "dark" does not smooth within this many cells of the border.
 
 
 def to_cells(pixels):
@@ -39,12 +39,12 @@ def gaussian(centres, length, sigma: float):
     """A sampled Gaussian along one axis that sums to one.
 
     Args:
-        centres: Places of the peak in cells, of any shape.
+        centres: Positions of the peaks in cells, a float tensor of any shape.
         length: Number of cells.
         sigma: Standard deviation in cells.
 
     Returns:
-        `centres.shape + [length]`.
+        Tensor of shape `centres.shape + [length]` and the dtype of `centres`.
     """
     cells = ops.cast(ops.arange(length, dtype="int32"), centres.dtype)
     return ops.softmax(-ops.square(cells - centres[..., None]) / (2 * sigma**2), axis=-1)
@@ -53,11 +53,11 @@ def gaussian(centres, length, sigma: float):
 def gaussian_heatmaps(
     joints: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, sigma: float = SIGMA
 ) -> tf.Tensor:
-    """The target heatmaps: one Gaussian for each joint.
+    """The target heatmaps of joints, as probabilities.
 
     Args:
         joints: `[N, J, 3]`: x and y in image pixels, and a weight that scales the map: 1 for a
-            labelled joint, 0 for a joint to ignore.
+            joint to learn, 0 for a joint to ignore.
         height: Rows of the maps.
         width: Columns of the maps.
         sigma: Standard deviation in cells.
@@ -74,8 +74,8 @@ def gaussian_heatmaps(
 class HeatmapCrossEntropy(keras.losses.Loss):
     """Cross-entropy between Gaussian heatmaps and the softmax over each map's cells.
 
-    The cells of a map compete, which the mean squared error lacks: there, all-zero maps are a
-    solution that delays training. The loss is the mean over the joints with weight 1.
+    The softmax makes the cells of a map compete. With a mean squared error, training can stay at
+    the all-zero solution for long. The loss is the mean over the joints of weight 1.
 
     Call arguments:
         y_true: `[N, J, 3]`: x and y in image pixels, and the joint's weight, 0 or 1.
@@ -96,7 +96,7 @@ class HeatmapCrossEntropy(keras.losses.Loss):
         weights = y_true[..., 2]
         x = gaussian(to_cells(y_true[..., 0]), width, self.sigma)
         y = gaussian(to_cells(y_true[..., 1]), height, self.sigma)
-        # The targets are separable, so their full maps are never computed.
+        # The target maps are separable, so they need not be materialised.
         rows = ops.einsum("njh,nhjw->njw", y, ops.transpose(y_pred, (0, 1, 3, 2)))
         expected = ops.sum(rows * x, axis=-1)
         losses = ops.logsumexp(y_pred, axis=(1, 2)) - expected
@@ -113,15 +113,15 @@ def decode(logits: tf.Tensor, decoding: str = "quarter") -> tuple[tf.Tensor, tf.
 
     Args:
         logits: `[N, H, W, J]`.
-        decoding: How the peak is refined within its cell. `"peak"`: not at all. `"quarter"`: a
-            quarter cell towards the larger neighbour, along each axis. `"dark"`: to the maximum of
-            a Gaussian fitted to the probabilities around the peak (Zhang et al., Distribution-Aware
-            Coordinate Representation for Human Pose Estimation, CVPR 2020).
+        decoding: How to refine the position of a peak to less than a cell. `"peak"`: no refinement.
+            `"quarter"`: a quarter cell towards the larger neighbour, along each axis. `"dark"`: the
+            top of a Gaussian fitted to the probabilities around the peak (Zhang et al.,
+            Distribution-Aware Coordinate Representation for Human Pose Estimation, CVPR 2020).
 
     Returns:
-        joints: `[N, J, 2]`, (x, y) of the peaks in pixels of the network's input image.
-        scores: `[N, J]`, the probability within `SCORE_RADIUS` cells of the peak, from 0 to 1. It
-            is exactly 0 only for maps with NaN or infinity, which define no probability.
+        joints: float32 `[N, J, 2]`, the peaks' (x, y) in pixels of the network's input image.
+        scores: float32 `[N, J]`, the probability within `SCORE_RADIUS` cells of the peak, from 0 to
+            1. It is 0 only for maps that contain NaN or infinity and so define no probability.
 
     Raises:
         ValueError: There is no such decoding.
@@ -155,7 +155,7 @@ def decode(logits: tf.Tensor, decoding: str = "quarter") -> tuple[tf.Tensor, tf.
 
 
 def _neighbour(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor, dy: int, dx: int) -> tf.Tensor:
-    """Values `[N, J]` of maps `[N, J, H, W]` at an offset from a cell, clamped to the border."""
+    """Values `[N, J]` of maps `[N, J, H, W]` at (row + dy, column + dx), clamped to the map."""
     shape = tf.shape(maps)
     height, width = shape[2], shape[3]
     i, j = tf.clip_by_value(row + dy, 0, height - 1), tf.clip_by_value(column + dx, 0, width - 1)
@@ -164,9 +164,9 @@ def _neighbour(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor, dy: int, dx: 
 
 
 def _quarter_offset(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """A quarter cell (x, y), `[N, J, 2]`, towards the larger neighbour along each axis.
+    """An offset (x, y), `[N, J, 2]`, of a quarter cell towards the larger neighbour on each axis.
 
-    Zero along an axis if the peak is at the border, where it has only one neighbour.
+    Zero along an axis on which the peak is at the border and has only one neighbour.
     """
 
     def sign(dy, dx):
@@ -191,11 +191,11 @@ def _has_both_neighbours(
 def _dark_offset(log_probability: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
     """One Newton step (x, y), `[N, J, 2]`, from the peak to the top of the smoothed log heatmap.
 
-    The logarithm of a Gaussian is a parabola, so one step finds its top exactly. Smoothing with a
-    Gaussian as wide as the targets keeps the map a Gaussian and removes small side peaks. Within
-    `DARK_BORDER` cells of the border the map is not smoothed, because the zeros beyond the border
-    would push the top inwards by up to a cell. The peak does not move along an axis where it is at
-    the border, or where the map is not concave.
+    The logarithm of a Gaussian is a paraboloid, so one step finds its top exactly. Smoothing by a
+    Gaussian as wide as the targets keeps a Gaussian heatmap Gaussian, and removes small spurious
+    peaks. Maps whose peak is within `DARK_BORDER` cells of the border are not smoothed: the zeros
+    beyond the border would push the top inwards, by up to a cell. The step is zero along an axis on
+    which the peak is at the border, and where the map is not concave.
     """
     smooth = tf.math.log(tf.maximum(_blur(tf.exp(log_probability), DARK_SIGMA), 1e-30))
     shape = tf.shape(log_probability)
@@ -204,30 +204,30 @@ def _dark_offset(log_probability: tf.Tensor, row: tf.Tensor, column: tf.Tensor) 
     )
 
     def value(dy, dx):
-        as_it_is, smoothed = (
+        raw, smoothed = (
             _neighbour(maps, row, column, dy, dx) for maps in (log_probability, smooth)
         )
-        return tf.where(to_border <= DARK_BORDER, as_it_is, smoothed)
+        return tf.where(to_border <= DARK_BORDER, raw, smoothed)
 
     has_x, has_y = _has_both_neighbours(log_probability, row, column)
     here = value(0, 0)
     dx = tf.where(has_x, (value(0, 1) - value(0, -1)) / 2, 0.0)
     dy = tf.where(has_y, (value(1, 0) - value(-1, 0)) / 2, 0.0)
-    # With -1 the step along the other axis is that of a parabola in one variable.
+    # A second derivative of -1 along one axis leaves the step of a parabola along the other.
     dxx = tf.where(has_x, value(0, 1) - 2 * here + value(0, -1), -1.0)
     dyy = tf.where(has_y, value(1, 0) - 2 * here + value(-1, 0), -1.0)
     dxy = (value(1, 1) - value(1, -1) - value(-1, 1) + value(-1, -1)) / 4
     dxy = tf.where(has_x & has_y, dxy, 0.0)
     determinant = dxx * dyy - dxy * dxy
-    hill = (dxx < 0) & (determinant > 0) & tf.math.is_finite(dx + dy + determinant)
-    determinant = tf.where(hill, determinant, 1.0)
+    concave = (dxx < 0) & (determinant > 0) & tf.math.is_finite(dx + dy + determinant)
+    determinant = tf.where(concave, determinant, 1.0)
     step = tf.stack((dxy * dy - dyy * dx, dxy * dx - dxx * dy), axis=-1) / determinant[..., None]
-    # On a flat hill the step is long, but the top is not beyond the cells that define it.
-    return tf.where(hill[..., None], tf.clip_by_value(step, -1.0, 1.0), 0.0)
+    # Near a flat top the step may be long, but the top lies within the cells used here.
+    return tf.where(concave[..., None], tf.clip_by_value(step, -1.0, 1.0), 0.0)
 
 
 def _blur(maps: tf.Tensor, sigma: float) -> tf.Tensor:
-    """Convolves maps `[N, J, H, W]` with a Gaussian; beyond the border they are zero."""
+    """Convolves maps `[N, J, H, W]` with a Gaussian. Maps are zero beyond their border."""
     radius = math.ceil(3 * sigma)
     kernel = gaussian(tf.constant(float(radius)), 2 * radius + 1, sigma)
     shape = tf.shape(maps)
@@ -238,11 +238,11 @@ def _blur(maps: tf.Tensor, sigma: float) -> tf.Tensor:
 
 
 def flip_heatmaps(logits: tf.Tensor, flip_order: Sequence[int]) -> tf.Tensor:
-    """Turns the heatmaps of a mirrored image into those of the image itself.
+    """Converts the heatmaps of a mirrored image to those of the original image.
 
     Args:
         logits: `[N, H, W, J]`.
-        flip_order: For each joint the one that a mirror makes of it, `Skeleton.flip_order`.
+        flip_order: `Skeleton.flip_order`, for each joint the index of its mirror image.
     """
     return tf.gather(logits[:, :, ::-1], flip_order, axis=-1)
 
@@ -250,12 +250,14 @@ def flip_heatmaps(logits: tf.Tensor, flip_order: Sequence[int]) -> tf.Tensor:
 def predict_heatmaps(
     predict: Callable, images: tf.Tensor, flip_order: Sequence[int] | None = None
 ) -> tf.Tensor:
-    """Runs a pose network, averaged over each image and its mirror image if `flip_order` is given.
+    """Runs a pose network, with a flip test if `flip_order` is given.
+
+    A flip test averages the heatmaps of each image and of its mirror image.
 
     Args:
         predict: Maps images to heatmap logits, see `examples.pose.inference`.
         images: `[N, S, S, 3]`, values 0 to 255.
-        flip_order: `Skeleton.flip_order`; None runs the images as they are only.
+        flip_order: `Skeleton.flip_order`, or None for no flip test.
 
     Returns:
         Heatmap logits `[N, S/2, S/2, J]`.

@@ -1,7 +1,7 @@
-"""Stacked hourglasses: down to the coarsest plane and up again, several times, a guess after each.
+"""Stacked hourglasses: each downsamples to a coarse plane, upsamples again and predicts heatmaps.
 
 After Newell, Yang and Deng, *Stacked Hourglass Networks for Human Pose Estimation* (ECCV 2016),
-with a choice of what the residual blocks filter with.
+with a choice of filters in the residual blocks.
 """
 
 import keras
@@ -24,11 +24,11 @@ def hourglass(
     """Builds a stack of hourglasses.
 
     Args:
-        context: What the residual blocks filter with.
+        context: The filters of the residual blocks.
         num_joints: Number of heatmaps.
         image_size: Side of the images in pixels, a multiple of `4 * 2**depth`.
-        width: Channels on every plane.
-        depth: How often an hourglass halves its plane.
+        width: Number of channels at every resolution.
+        depth: How often an hourglass halves the resolution.
         stacks: Number of hourglasses. Each sees the features and the heatmaps of the one before.
 
     Returns:
@@ -59,7 +59,7 @@ def hourglass(
 
 
 def _hourglass(x, context: Context, depth: int, name: str):
-    """One hourglass with `depth` levels below the plane of `x`; keeps the shape of `x`."""
+    """One hourglass with `depth` levels below the resolution of `x`. Keeps the shape of `x`."""
     width = x.shape[-1]
     name = f"{name}_level{depth}"
     beside = blocks.bottleneck_block(x, context, width, f"{name}_beside")

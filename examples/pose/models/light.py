@@ -1,9 +1,10 @@
-"""A small network for CPUs: all blocks work at a quarter of the image's resolution.
+"""A small network for CPUs that works at a quarter of the image's resolution.
 
-After two strided convolutions, each block filters every channel with a 3x3 kernel and with boxes,
-which may cover the whole plane from the first block on, and mixes the channels. With several
-`stages` the blocks form as many groups. Each group predicts the joints with a loss of its own, and
-the next group sees its prediction.
+Two strided convolutions downsample the image. Each block then filters near (3x3 kernel) and far
+(boxes, which can cover the whole plane from the first block on) and mixes the channels.
+
+With `stages` above one, the blocks form that many groups. Each group predicts heatmaps of its own,
+is trained on them, and passes them on to the next group.
 """
 
 import keras
@@ -12,7 +13,7 @@ from keras import layers
 from examples.pose.models import blocks
 from examples.pose.models.blocks import Context
 
-STRIDE = 4  # Image pixels per pixel of the blocks' plane.
+STRIDE = 4  # Image pixels per pixel in the blocks.
 STEM_WIDTH = 32
 
 
@@ -30,9 +31,9 @@ def light(
         context: The filters of the blocks.
         num_joints: Number of heatmaps.
         image_size: Side of the images in pixels, a multiple of 4.
-        width: Channels.
+        width: Number of channels.
         depth: Number of blocks, a multiple of `stages`.
-        stages: Number of predictions.
+        stages: Number of groups of blocks, each with heatmaps of its own.
 
     Returns:
         A model from images `[N, image_size, image_size, 3]` to float32 heatmap logits

@@ -1,8 +1,8 @@
-"""An encoder-decoder, which sees far by halving the plane several times.
+"""An encoder-decoder, which sees far by halving the resolution several times.
 
-The stem halves the resolution; each further level of the encoder halves it again, with more
-channels and several blocks. The decoder returns level by level, adding what the encoder had there,
-up to half the resolution of the image.
+Each level of the encoder halves the resolution and has more channels than the level before. The
+decoder upsamples level by level, adding the encoder's features of the same level, until it reaches
+half the resolution of the image.
 """
 
 import keras
@@ -11,7 +11,7 @@ from keras import layers
 from examples.pose.models import blocks
 from examples.pose.models.blocks import Context
 
-# Channels from the level at half the image's resolution down, in multiples of the width.
+# Channels of each level of the encoder, in multiples of the width.
 MULTIPLES = (1, 2, 4, 6, 8)
 
 
@@ -26,12 +26,13 @@ def u_net(
     """Builds an encoder-decoder.
 
     Args:
-        context: What the blocks filter with.
+        context: The filters of the blocks.
         num_joints: Number of heatmaps.
         image_size: Side of the images in pixels, a multiple of `2**levels`.
-        width: Channels at half the image's resolution; deeper levels have multiples of it.
-        depth: Blocks on each level of the encoder from the third down; the second has one less.
-        levels: How often the image is halved, 2 to 5.
+        width: Channels of the first level; deeper levels have multiples of it.
+        depth: Blocks on the third level of the encoder and on each deeper one. The second level
+            has one block less, the first has none.
+        levels: How often the encoder halves the resolution, 2 to 5.
 
     Returns:
         A model from images `[N, image_size, image_size, 3]` to float32 heatmap logits
@@ -53,7 +54,7 @@ def u_net(
         encoded.append(x)
     for level in reversed(range(levels - 1)):
         name = f"decoder{level}"
-        # Fewer channels first, then larger: the same result at a quarter of the cost.
+        # Reducing the channels before upsampling gives the same result at a quarter of the cost.
         x = layers.Conv2D(encoded[level].shape[-1], 1, use_bias=False, name=f"{name}_narrow")(x)
         x = context.enlarge(blocks.norm(x, name), 2, f"{name}_up")
         x = layers.Add(name=f"{name}_add")([x, encoded[level]])

@@ -1,6 +1,6 @@
-"""Random augmentation: rotation, scale, shift, mirroring and colours.
+"""Random augmentation: rotate, scale, shift and mirror images, and vary their colours.
 
-`images.geometry` defines points and affines.
+`images.geometry` defines the coordinates of points and the affines.
 """
 
 from collections.abc import Sequence
@@ -10,25 +10,27 @@ import tensorflow as tf
 
 from examples.pose.images.geometry import GREY, invert_affine, transform_points
 
-# Limits of the augmentation.
-ROTATION = 35.0  # Degrees, in either direction.
-SCALE = 1.35  # Largest factor, up or down.
-SHIFT = 0.08  # Fraction of the image's side, in either direction.
-GAIN = 0.3  # Contrast and tint: factors from 1 / 1.3 to 1.3.
-BRIGHTNESS = 25.0  # Of 255, in either direction.
+# Limits of the random variation. Each draw is symmetric about no change.
+ROTATION = 35.0  # Degrees.
+SCALE = 1.35  # Factor: images become up to 1.35 times larger or smaller.
+SHIFT = 0.08  # Fraction of the image's side.
+GAIN = 0.3  # Contrast of each colour channel is multiplied or divided by up to 1 + GAIN.
+BRIGHTNESS = 25.0  # Added to or subtracted from values of 0 to 255.
 
 
 def random_affines(count: int, seed: tf.Tensor, from_size: int, to_size: int) -> tf.Tensor:
-    """Draws affines that mirror, turn, scale and shift squares, and map them to another size.
+    """Draws affines that map square images to another size, with random variation.
+
+    Each affine mirrors with probability 1/2, rotates, scales and shifts.
 
     Args:
         count: Number of affines.
-        seed: `[2]`, determines the result.
-        from_size: Side of the source squares in pixels.
-        to_size: Side of the target squares in pixels.
+        seed: Integers `[2]`, the seed of `tf.random.stateless_uniform`.
+        from_size: Side of the images before mapping, in pixels.
+        to_size: Side of the images after mapping, in pixels.
 
     Returns:
-        float32 `[count, 2, 3]`. A negative determinant means that the affine mirrors.
+        float32 `[count, 2, 3]`. An affine that mirrors has a negative determinant.
     """
     draws = tf.random.stateless_uniform((5, count), seed, -1.0, 1.0)
     mirror = tf.where(draws[0] < 0, -1.0, 1.0)
@@ -46,17 +48,18 @@ def random_affines(count: int, seed: tf.Tensor, from_size: int, to_size: int) ->
 
 
 def warp_images(images: tf.Tensor, affines: tf.Tensor, size: int) -> tf.Tensor:
-    """Applies affines to images, interpolating bilinearly; what lies outside of them is grey.
+    """Applies affines to images by bilinear interpolation. Pixels outside an image are grey.
 
     Args:
         images: `[N, H, W, 3]`.
-        affines: `[N, 2, 3]`, map pixels of `images` to pixels of the result.
+        affines: `[N, 2, 3]`, from pixels of `images` to pixels of the result.
         size: Side of the result in pixels.
 
     Returns:
         float32 `[N, size, size, 3]`.
     """
-    inverse = tf.reshape(invert_affine(affines), (-1, 6))  # The operation asks where from.
+    # The operation wants affines from the result to the image.
+    inverse = tf.reshape(invert_affine(affines), (-1, 6))
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(images, tf.float32),
         transforms=tf.pad(inverse, [[0, 0], [0, 2]]),
@@ -70,13 +73,16 @@ def warp_images(images: tf.Tensor, affines: tf.Tensor, size: int) -> tf.Tensor:
 def warp_targets(
     targets: tf.Tensor, affines: tf.Tensor, size: int, flip_order: Sequence[int]
 ) -> tf.Tensor:
-    """Applies affines to joints, and gives those that leave the image the weight 0.
+    """Applies affines to joints. Joints that leave the image get weight 0.
 
     Args:
-        targets: `[N, J, 3]`: x, y, weight.
-        affines: `[N, 2, 3]`. Where one mirrors, left joints become right ones.
+        targets: float32 `[N, J, 3]`: x, y, weight.
+        affines: float32 `[N, 2, 3]`. An affine that mirrors also swaps left and right joints.
         size: Side of the resulting image in pixels.
         flip_order: `Skeleton.flip_order`.
+
+    Returns:
+        float32 `[N, J, 3]`, like `targets`.
     """
     mirrored = tf.linalg.det(affines[..., :2]) < 0
     targets = tf.where(mirrored[:, None, None], tf.gather(targets, flip_order, axis=1), targets)
@@ -87,16 +93,19 @@ def warp_targets(
 
 
 def colour_draws(count: int, seed: tf.Tensor) -> tf.Tensor:
-    """Draws how `jitter_colours` varies some images: float32 `[count, 2, 1, 1, 3]`, -1 to 1."""
+    """Draws `draws` of `jitter_colours` for some images: float32 `[count, 2, 1, 1, 3]`, -1 to 1."""
     return tf.random.stateless_uniform((count, 2, 1, 1, 3), seed, -1.0, 1.0)
 
 
 def jitter_colours(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Varies brightness, contrast and tint of images; values stay in 0 to 255.
+    """Varies brightness, contrast and tint of images.
 
     Args:
-        images: `[N, H, W, 3]`.
-        draws: What `colour_draws` returned for N images.
+        images: float32 `[N, H, W, 3]`, values 0 to 255.
+        draws: `[N, 2, 1, 1, 3]` from `colour_draws`.
+
+    Returns:
+        float32 `[N, H, W, 3]`, clipped to 0 to 255.
     """
     common, single = tf.unstack(draws, axis=1)
     gain = (1 + GAIN) ** (0.75 * common[..., :1] + 0.25 * single)

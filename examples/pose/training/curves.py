@@ -1,13 +1,13 @@
-"""The curves of a training, as TensorBoard reads them."""
+"""Writes the curves of a training run for TensorBoard."""
 
 import pathlib
 
 
 class CurveWriter:
-    """Writes the curves of a training for TensorBoard.
+    """Writes the curves of a training run for TensorBoard.
 
     Args:
-        folder: Where to. Nothing is made there before the first point.
+        folder: The folder to write to. It is created with the first point.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -15,7 +15,7 @@ class CurveWriter:
         self._writer = None
 
     def add(self, step: int, **values: float) -> None:
-        """Adds a point to each curve.
+        """Adds a point at `step` to each curve; `values` are the heights by name of the curve.
 
         Raises:
             OSError: The points cannot be written.

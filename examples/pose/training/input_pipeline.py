@@ -1,7 +1,7 @@
-"""Batches for training and for measuring.
+"""Batches for training and for evaluation.
 
-A training batch depends on the seed and the step number alone, so that a resumed run sees the same
-batches as an uninterrupted one.
+A training batch depends only on the seed and the step number. A resumed run therefore sees the
+same batches as an uninterrupted one.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from examples.pose.training.augmentation import (
     warp_targets,
 )
 
-# Photographs are held larger than the network's images by this factor, so that resampling in the
-# augmentation does not blur them.
+# Photographs in memory are larger than the network's input by this factor, because augmentation
+# resamples them and would blur them otherwise.
 CANVAS_SCALE = 1.25
 
 
@@ -47,24 +47,25 @@ def training_batches(
     parts: range = range(1),
     num_parts: int = 1,
 ) -> tf.data.Dataset:
-    """Augmented training batches, each determined by `seed` and its step number alone.
+    """Augmented training batches. Each depends only on `seed` and its step number.
 
-    The photographs come in a new random order in every pass over them.
+    Every pass over the photographs has a new random order.
 
     Args:
-        photographs: What to train on.
+        photographs: The photographs to train on.
         flip_order: `Skeleton.flip_order`.
-        image_size: Side of the images in the batches.
+        image_size: Side of the images in the batches, in pixels.
         batch_size: Images in a batch.
-        steps: The numbers of the steps to make batches for.
+        steps: Step numbers to make batches for.
         seed: Determines order and augmentation.
-        parts: Which parts of every batch to make, one after the other. All parts of a batch
-            together are the batch, whatever their number.
-        num_parts: The number of equal parts that a batch is divided into.
+        parts: Which parts of every batch to make, in this order. Concatenating all parts gives the
+            same batch for every `num_parts`.
+        num_parts: Number of equal parts that each batch is divided into.
 
     Returns:
-        For each step and each part (images float32 `[n, image_size, image_size, 3]`, targets
-        float32 `[n, J, 3]`: x, y, weight), with n = `batch_size / num_parts`.
+        A dataset with one element for each step and part: images, float32
+        `[n, image_size, image_size, 3]`, and targets, float32 `[n, J, 3]` (x, y, weight), with
+        `n = batch_size / num_parts`.
 
     Raises:
         ValueError: `batch_size` is no multiple of `num_parts`.
@@ -79,13 +80,14 @@ def training_batches(
         number = step * batch_size + mine
         passes = number // count
         order_seed = tf.stack([tf.fill(passes.shape, run_seed), passes, passes], axis=-1)
-        # tf.random.experimental.index_shuffle takes one seed only, and a batch may span two passes.
+        # A batch may span two passes, with a seed each. The public function,
+        # tf.random.experimental.index_shuffle, takes one seed only.
         index = tf.raw_ops.RandomIndexShuffle(
             index=number % count, seed=order_seed, max_index=count - 1, rounds=4
         )
         geometry_seed = tf.stack([run_seed, 2 * step])
         colour_seed = tf.stack([run_seed, 2 * step + 1])
-        # Drawn for the whole batch, so that the result does not depend on the number of parts.
+        # Drawn for the whole batch, so that they do not depend on how the batch is divided.
         affines = random_affines(batch_size, geometry_seed, photographs.size, image_size)
         affines = tf.gather(affines, mine)
         colours = tf.gather(colour_draws(batch_size, colour_seed), mine)
@@ -102,13 +104,13 @@ def training_batches(
 
 
 def _take(array: np.ndarray, index: tf.Tensor) -> tf.Tensor:
-    """Rows of a NumPy array. A `tf.constant` of it would copy the array."""
+    """Rows `index` of a NumPy array. As a constant, TensorFlow would copy the whole array."""
     rows = tf.numpy_function(lambda i: array[i], [index], array.dtype, stateful=False)
     return tf.ensure_shape(rows, (*index.shape, *array.shape[1:]))
 
 
 def plain_batches(photographs: Photographs, batch_size: int) -> tf.data.Dataset:
-    """The photographs in order and without augmentation, as batches like `training_batches`."""
+    """Batches like those of `training_batches`, but in order and without augmentation."""
     arrays = (photographs.images, photographs.targets)
     batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
     return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))

@@ -1,4 +1,4 @@
-"""Worker processes of a training on this machine, restarted if one dies."""
+"""Starts the worker processes of a training run on this machine, and restarts them on failure."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.2
 
 
 def free_ports(count: int) -> list[int]:
-    """Free ports of this machine."""
+    """Free TCP ports of this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -38,13 +38,18 @@ def start_workers(count: int, command: Sequence[str]) -> list[subprocess.Popen]:
 
 @contextlib.contextmanager
 def running(count: int, command: Sequence[str]) -> Iterator[list[subprocess.Popen]]:
-    """Starts workers, and stops them when the body ends for any reason."""
+    """Starts workers and stops them when the `with` block ends, also by an exception."""
     with child_processes.stopped_at_end():
         yield start_workers(count, command)
 
 
 def first_failure(workers: Sequence[subprocess.Popen]) -> tuple[int, int] | None:
-    """Waits until all workers have succeeded (None) or one has failed: its index and status."""
+    """Waits until all workers have succeeded or one has failed.
+
+    Returns:
+        None, or the index and the exit status of the worker that failed. A negative status -n means
+        that signal n ended it.
+    """
     while True:
         codes = [worker.poll() for worker in workers]
         for index, code in enumerate(codes):
@@ -56,16 +61,20 @@ def first_failure(workers: Sequence[subprocess.Popen]) -> tuple[int, int] | None
 
 
 def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: int) -> int:
-    """Runs a training in several processes until it is finished.
+    """Runs a training in several processes until it finishes or fails for good.
+
+    When a worker fails, all are restarted from the last checkpoint. `launch` gives up if the worker
+    exited with an error before any new checkpoint, because it would only fail again, or after
+    `max_restarts` restarts in a row without a new checkpoint.
 
     Args:
         run: The run folder.
         workers: Number of processes.
-        command: The command line of each process.
-        max_restarts: How many restarts in a row are made without a new checkpoint.
+        command: The command that each process runs.
+        max_restarts: Number of restarts in a row without a new checkpoint.
 
     Returns:
-        An exit status: 0, or that of the first worker to fail in the last attempt.
+        The exit status: 0, or the status of the failed worker (1 if a signal ended it).
     """
     restarts = 0
     while True:
@@ -82,7 +91,7 @@ def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: i
         progress = _checkpoint(run) != before
         restarts = 0 if progress else restarts + 1
         how = f"was ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
-        # A worker that fails without progress, for instance on its arguments, would fail again.
+        # For example a wrong argument: the worker would fail in the same way again.
         hopeless = code > 0 and not progress
         if hopeless or restarts > max_restarts:
             print(f"Worker {index} {how}; not started again.", file=sys.stderr)
@@ -91,5 +100,5 @@ def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: i
 
 
 def _checkpoint(run: RunFolder) -> int | None:
-    """A value that changes with each checkpoint; None before the first."""
+    """Modification time of the checkpoint, to tell whether a new one was written."""
     return run.state_path.stat().st_mtime_ns if run.state_path.exists() else None

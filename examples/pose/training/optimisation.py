@@ -1,4 +1,4 @@
-"""The optimizer of a training: its rate over time, decay, averaging and precision."""
+"""The optimizer of a training run: learning rate schedule, weight decay, averaging, precision."""
 
 import dataclasses
 import math
@@ -8,8 +8,8 @@ import keras
 from examples.pose.training import PRECISIONS
 
 WARMUP_STEPS = 100
-# Weights whose path contains one of these do not decay. Decay would shrink boxes to nothing, and
-# shifts and scales of channels gain nothing from it.
+# Weights whose name contains one of these do not decay. Decay would shrink a box to nothing, and
+# it does not regularize weights that only shift or scale a channel.
 UNDECAYED = ("boxes", "gamma", "beta", "bias")
 
 
@@ -18,16 +18,16 @@ class Optimisation:
     """How a network is trained.
 
     Attributes:
-        steps: The number of steps of the whole training.
-        learning_rate: The highest learning rate, reached after a short linear warm-up; a cosine
-            decay follows.
-        weight_decay: Decay of kernels as of `keras.optimizers.AdamW`. Boxes, biases and
-            normalisations do not decay.
-        clip_norm: Limit for the global norm of the gradient; 0 means none.
-        ema: Momentum of the running average of the weights, which is then evaluated and saved; 0
-            means no average.
-        precision: One of `PRECISIONS`, the Keras dtype policy. Weights, boxes, heatmaps and the
-            loss are float32 under each.
+        steps: Number of steps in the whole run.
+        learning_rate: The highest learning rate. The rate rises to it during a short warm-up, then
+            falls along a cosine.
+        weight_decay: As in `keras.optimizers.AdamW`: a step multiplies each kernel by
+            `1 - learning_rate * weight_decay`. Boxes, biases and normalisations do not decay.
+        clip_norm: Gradients are scaled down if their global norm exceeds it; 0 does not clip.
+        ema: Momentum of the exponential moving average of the weights. The averaged weights are
+            evaluated and saved; 0 uses the weights themselves.
+        precision: The Keras dtype policy, one of `PRECISIONS`. Weights, boxes, heatmaps and the
+            loss are float32 under each of them.
 
     Raises:
         ValueError: An attribute is out of its range.
@@ -58,7 +58,7 @@ class Optimisation:
 
     @property
     def schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
-        """The learning rate of each step."""
+        """The learning rate as a function of the step: a linear warm-up, then a cosine."""
         warmup = min(WARMUP_STEPS, self.steps // 10)
         return keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else self.learning_rate,
@@ -68,7 +68,10 @@ class Optimisation:
         )
 
     def optimizer(self, variables: list[keras.Variable]) -> keras.optimizers.Optimizer:
-        """An optimizer built on `variables`. It does not clip gradients: the training step does."""
+        """Makes an AdamW optimizer, built on `variables`.
+
+        It does not clip gradients; the training step does.
+        """
         optimizer = keras.optimizers.AdamW(
             self.schedule,
             weight_decay=self.weight_decay,

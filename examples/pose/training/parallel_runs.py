@@ -1,4 +1,4 @@
-"""Trains several runs at a time, each on its share of the processors."""
+"""Trains several runs in parallel, each on its own share of the CPU cores."""
 
 import concurrent.futures
 import os
@@ -14,26 +14,32 @@ from examples.pose.training.studies import Run
 
 
 def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
-    """Trains the runs, `jobs` at a time, each on its share of the processors.
+    """Trains `runs`, `jobs` at a time, each on its own share of the CPU cores.
+
+    Args:
+        runs: The runs. The output of each goes to `train.log` in its folder.
+        common: Arguments of `train` for all of them.
+        jobs: Number of runs at a time.
 
     Raises:
-        RunFolderError: Runs failed. The message names them and quotes the end of the first log.
+        RunFolderError: Runs failed; the message names them and quotes the end of the first one's
+            output.
     """
-    processors = sorted(os.sched_getaffinity(0))
+    cores = sorted(os.sched_getaffinity(0))
     shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
     for job in range(jobs):
-        shares.put(set(processors[job::jobs]) or set(processors))
+        shares.put(set(cores[job::jobs]) or set(cores))
 
-    ends = threading.Event()
+    stopping = threading.Event()
 
     def make(run: Run) -> str | None:
         share = shares.get()
         log = run.folder / "train.log"
         try:
-            if ends.is_set():
+            if stopping.is_set():
                 return None
             training = _start_run(run.command(common), log, share)
-            if ends.is_set():  # A signal arrived meanwhile.
+            if stopping.is_set():  # It was started while the others were being stopped.
                 training.kill()
             return None if training.wait() == 0 else log.read_text(encoding="utf-8")[-2000:]
         finally:
@@ -46,8 +52,8 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
             for run, failure in progress.track(made, "training, runs", total=len(runs)):
                 if failure is not None:
                     failures[str(run.folder)] = failure
-        except BaseException:  # A signal: stop the trainings too.
-            ends.set()
+        except BaseException:  # Also signals: no training outlives this command.
+            stopping.set()
             child_processes.stop_all()
             raise
     if failures:
@@ -57,11 +63,11 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
         )
 
 
-def _start_run(command: Sequence[str], log: Path, processors: set[int]) -> subprocess.Popen:
-    """Starts a training process that prints to a log file."""
+def _start_run(command: Sequence[str], log: Path, cores: set[int]) -> subprocess.Popen:
+    """Starts a training process that prints to the file `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
         process = child_processes.start(command, stdout=output, stderr=subprocess.STDOUT)
-    # TensorFlow counts its processors later, when it is imported.
-    os.sched_setaffinity(process.pid, processors)
+    # In time: TensorFlow counts the cores much later, when it starts its threads.
+    os.sched_setaffinity(process.pid, cores)
     return process

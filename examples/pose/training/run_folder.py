@@ -1,19 +1,19 @@
-"""The folder that one training run lives in, and how its files are written.
+"""The folder of one training run.
 
     runs/demo/
         config.json     every argument of the run, the skeleton and digests of its data set
         model.keras     the network as of the last finished epoch, ready for use
         state.npz       weights, optimiser and step as of the last finished epoch, for resuming
         logs/           TensorBoard curves
-        metrics.json    the result; it exists when the run is finished
-        boxes.gif       the boxes during training (`train --log_boxes`)
+        metrics.json    the result; the run is finished once this file exists
+        boxes.gif       animation of the boxes during training (`train --log_boxes`)
         understanding/  pictures of what was learned (`examples.pose.understand`)
-        evaluation-*    results and pictures of `examples.pose.evaluate`
+        evaluation-*.json    results of later `examples.pose.evaluate` commands; pictures, *.png
 
-Every file is written under a temporary name, `.partial-NAME`, and renamed when it is complete. A
-process that is killed leaves either the old file or the new one, never half of one. The files of an
-epoch are written in the order config.json, logs/, state.npz, model.keras. Until state.npz exists,
-no epoch is finished, and the next command may have other arguments.
+Every file is written under a temporary name, `.partial-NAME`, and renamed when complete. A process
+killed at any moment leaves either the old file or the new one, never part of one. An epoch writes
+config.json, logs/, state.npz and model.keras, in this order. Until state.npz exists, no epoch is
+finished, and a run with other arguments may use the folder.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ from examples.pose.cli.errors import UserError, describe
 from examples.pose.files.atomic_write import atomic_write, partial_path, write_json
 from examples.pose.files.file_lock import lock
 
-# Only `train`, which holds the folder's lock, writes these.
+# Only `train` writes these, while it holds the folder's lock.
 TRAINED_FILES = ("config.json", "model.keras", "state.npz", "metrics.json", "boxes.gif")
 
 
 class RunFolderError(UserError):
-    """The run folder is not what the command needs; the message says why and what to do."""
+    """A run folder cannot be used for the command; the message says why and what to do."""
 
 
 class RunFolder:
@@ -61,7 +61,7 @@ class RunFolder:
         """The run's arguments and skeleton, as `train` wrote them.
 
         Raises:
-            RunFolderError: There is no such file, or it is not one that `train` wrote.
+            RunFolderError: config.json does not exist, or `train` did not write it.
         """
         if not self.config_path.exists():
             raise RunFolderError(
@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def dataset(self) -> str:
-        """The data set that the run is measured on, which is the first that it was trained on.
+        """The data set to evaluate the run on: the first that it was trained on.
 
         Raises:
             RunFolderError: config.json does not name a data set.
@@ -101,18 +101,18 @@ class RunFolder:
         """
         if not self.metrics_path.exists():
             return None
-        return _read_json(self.metrics_path, "Delete it, and `train` measures the run again.")
+        return _read_json(self.metrics_path, "Delete it, and `train` evaluates the run again.")
 
     @property
     def has_finished_epoch(self) -> bool:
-        """Whether the folder holds results that another training must not replace."""
+        """Whether the folder holds results that a run with other arguments must not replace."""
         return any(p.exists() for p in (self.state_path, self.model_path, self.metrics_path))
 
     def curve(self, name: str) -> dict[int, float]:
-        """A curve that `train` wrote for TensorBoard, as values by step.
+        """Reads a curve that `train` wrote for TensorBoard, as a dict from step to value.
 
         Raises:
-            RunFolderError: There is no such curve.
+            RunFolderError: There is no curve of this name.
         """
         from tensorboard.backend.event_processing import event_accumulator
         from tensorboard.util import tensor_util
@@ -120,10 +120,10 @@ class RunFolder:
         events = event_accumulator.EventAccumulator(
             str(self.logs_path), size_guidance={event_accumulator.TENSORS: 0}
         )
-        there = self.logs_path.is_dir()
-        if there:
+        has_logs = self.logs_path.is_dir()
+        if has_logs:
             events.Reload()
-        if not there or name not in events.Tags()["tensors"]:
+        if not has_logs or name not in events.Tags()["tensors"]:
             raise RunFolderError(
                 f"{self.logs_path} has no curve {name!r}: it was removed, or was not written by "
                 "`python -m examples.pose.train`. Restore it, or give another --run."
@@ -146,14 +146,14 @@ class RunFolder:
             defaults: Values of entries that older versions did not write.
 
         Raises:
-            RunFolderError: The folder holds a run with another configuration, or a config.json
-                that `train` did not write.
+            RunFolderError: The folder holds a run with another configuration, or results without a
+                config.json.
         """
         if not self.has_finished_epoch and not self.config_path.exists():
             return
         if not self.config_path.exists():
             raise RunFolderError(
-                f"{self.path} has files of a run but no config.json, which says of which. Give "
+                f"{self.path} has files of a run but no config.json that describes it. Give "
                 "another --run, or move them away."
             )
         old = self.config
@@ -171,22 +171,22 @@ class RunFolder:
             )
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Writes config.json if it is missing or has changed."""
+        """Writes config.json, unless it already says the same."""
         if not self.config_path.exists() or self.config != json.loads(json.dumps(config)):
             write_json(self.config_path, config)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Locks the folder for this process. The lock ends with the process, even if it is killed.
+        """Locks the folder for this process. The lock also ends if the process is killed.
 
-        Half-written files of an interrupted training are removed before and after the body. If no
-        epoch was finished, the files of the body are removed as well, and folders that were made
-        for them.
+        Removes partial files of an interrupted training, both at the start and at the end. If no
+        epoch is finished by the end, also removes a config.json and logs written in the meantime,
+        and folders created for the run.
 
         Raises:
-            RunFolderError: Another process has locked the folder.
+            RunFolderError: Another process holds the lock.
         """
-        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        created = [path for path in (self.path, *self.path.parents) if not path.exists()]
         before = {self.config_path} & set(self.path.glob("*")) | set(self._event_files())
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -199,14 +199,14 @@ class RunFolder:
                     if not self.has_finished_epoch:
                         self._remove({self.config_path, *self._event_files()} - before)
         finally:
-            for path in made:
+            for path in created:
                 with contextlib.suppress(OSError):
-                    path.rmdir()  # Refused unless it is empty.
+                    path.rmdir()  # Fails unless it is empty.
 
     def _remove_partial_files(self) -> None:
         for name in TRAINED_FILES:
             partial_path(self.path / name).unlink(missing_ok=True)
-        for folder in self.path.glob(".boxes.gif-*"):  # Of `BoxLogger`.
+        for folder in self.path.glob(".boxes.gif-*"):  # Frames of `BoxLogger`.
             shutil.rmtree(folder, ignore_errors=True)
 
     def _event_files(self) -> Iterator[pathlib.Path]:
@@ -220,12 +220,12 @@ class RunFolder:
                 folder.rmdir()
 
     def save_model(self, model: keras.Model) -> None:
-        """Writes model.keras: the architecture and weights of a functional model, not compiled."""
+        """Writes the architecture and weights of an uncompiled functional model."""
         with atomic_write(self.model_path) as temporary:
             model.save(temporary)
 
     def load_model(self) -> keras.Model:
-        """Returns the model as of the last finished epoch, not compiled.
+        """Reads the model as of the last finished epoch, uncompiled.
 
         Raises:
             RunFolderError: There is no run, no epoch is finished yet, or the file is damaged.
@@ -239,10 +239,10 @@ class RunFolder:
             model = keras.models.load_model(self.model_path, compile=False)
         except MemoryError:
             raise
-        # Keras raises many kinds of exceptions for damaged files.
+        # Keras raises many kinds of error for damaged files.
         except Exception as error:
             raise RunFolderError(
-                f"{self.model_path} cannot be loaded, it is damaged or of another version: "
+                f"{self.model_path} cannot be loaded. It is damaged or of another version: "
                 f"{_first_line(error)}"
             ) from error
         if self.config_path.exists():
@@ -250,26 +250,27 @@ class RunFolder:
         return model
 
     def _check_fits(self, model: keras.Model) -> None:
-        """Raises a `RunFolderError` if config.json does not belong to the model."""
+        """Raises a `RunFolderError` if config.json does not describe the model."""
         size, joints = self.config["image_size"], len(self.config["skeleton"]["joint_names"])
-        taken, found = model.inputs[0].shape[1:3], model.outputs[-1].shape[-1]
-        if taken not in ((size, size), (None, None)) or found != joints:
+        input_size, outputs = model.inputs[0].shape[1:3], model.outputs[-1].shape[-1]
+        if input_size not in ((size, size), (None, None)) or outputs != joints:
             raise RunFolderError(
-                f"{self.config_path} is not that of {self.model_path}, which takes pictures of "
-                f"{taken[0]} x {taken[1]} pixels and finds {found} joints: it says {size} x {size} "
-                f"and {joints}. Restore both, or give another --run."
+                f"{self.config_path} does not belong to {self.model_path}. It says {size} x {size} "
+                f"pixels and {joints} joints; the model takes pictures of {input_size[0]} x "
+                f"{input_size[1]} pixels and finds {outputs} joints. Restore both, or give another "
+                "--run."
             )
 
     def save_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Writes state.npz: the arrays that a training resumes from."""
+        """Writes the arrays that a training resumes from, by name."""
         with atomic_write(self.state_path) as temporary, open(temporary, "wb") as file:
-            # `np.savez` takes names as keyword arguments; these contain slashes and blanks.
+            # Stored as JSON: names with slashes or blanks cannot be keyword arguments of savez.
             names = json.dumps(list(state))
             arrays = {f"array{i}": value for i, value in enumerate(state.values())}
             np.savez(file, names=names, **arrays)
 
     def load_state(self) -> dict[str, np.ndarray] | None:
-        """Reads the arrays of `save_state`; None if no epoch is finished.
+        """Reads what `save_state` wrote, or None if there is no state yet.
 
         Raises:
             RunFolderError: The file is damaged.
@@ -280,7 +281,7 @@ class RunFolder:
             with np.load(self.state_path) as file:
                 names = json.loads(str(file["names"]))
                 return {name: file[f"array{i}"] for i, name in enumerate(names)}
-        # NumPy and zipfile raise many kinds of exceptions for damaged files.
+        # NumPy and zipfile raise many kinds of error for damaged files.
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise RunFolderError(
                 f"{self.state_path} cannot be read: {_first_line(error)}. Restore it from a copy, "
@@ -290,7 +291,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def _exclusive_file(path: pathlib.Path) -> Iterator[None]:
-    """Makes a file, locks it for the body, and removes it."""
+    """Creates and locks a file; removes it at the end of the `with` block."""
     while True:
         with open(path, "w") as handle:
             try:
@@ -301,7 +302,7 @@ def _exclusive_file(path: pathlib.Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
                 error.filename = str(path)
                 raise
-            # The previous holder may have removed the file after this process opened it.
+            # The previous holder may have removed the file after we opened it. Then try again.
             if not path.exists() or not os.path.samestat(os.fstat(handle.fileno()), path.stat()):
                 continue
             try:

@@ -1,4 +1,8 @@
-"""The studies of `examples.pose.ablation`: settings of a network that differ in one thing each."""
+"""The studies that `examples.pose.ablation` runs.
+
+Each study is a tuple of settings. All but "blocks" compare `DEFAULT` with settings that change one
+thing about it.
+"""
 
 import dataclasses
 import json
@@ -14,19 +18,19 @@ TRAIN = (sys.executable, "-m", "examples.pose.train")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One row of a study: a name and the arguments of `train` that it adds."""
+    """One row of a study's table: its name and the arguments it adds to `train`."""
 
     name: str
     arguments: tuple[str, ...] = ()
 
     @property
     def folder_name(self) -> str:
-        """The name in a form for folder names."""
+        """The name in lower case, with `_` for everything but letters and digits."""
         return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
 
     @property
     def has_boxes(self) -> bool:
-        """Whether the network has boxes, which is the default."""
+        """Whether the network uses boxes. It does unless `--context` says otherwise."""
         given = dict(zip(self.arguments, self.arguments[1:], strict=False))
         return given.get("--context", BOX_CONTEXTS[0]) in BOX_CONTEXTS
 
@@ -43,12 +47,15 @@ def _random_boxes(**options) -> dict:
     return {"class_name": "tf_boxconv>RandomBoxes", "config": options}
 
 
-# Side of the planes of `light` on images of 128 pixels, for which some settings are designed.
+# Side of the planes of `light` on images of 128 pixels. Some settings assume this size.
 PLANE = 32
 
 
 def _boxes_in_units_of(pixels: int) -> tuple[str, ...]:
-    """Sets `max_size`, the unit of the stored weights; the initial boxes stay the same."""
+    """Stores coordinates in units of `pixels`, with initial boxes of the default sizes.
+
+    `max_size` is the unit of the stored weights.
+    """
     return _boxes_with(max_size=pixels, boxes_initializer=_random_boxes(max_size=PLANE))
 
 
@@ -56,7 +63,7 @@ def _blocks(depth: int, width: int, *arguments: str) -> tuple[str, ...]:
     return "--depth", str(depth), "--width", str(width), *arguments
 
 
-# The reference setting of each study except "blocks". All others differ from it in one thing.
+# First setting of every study but "blocks". The other settings change one thing about it.
 DEFAULT = Setting("boxes")
 STUDIES: dict[str, tuple[Setting, ...]] = {
     "context": (
@@ -64,12 +71,13 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("depthwise 3x3", _wide("depthwise", 3)),
         Setting("depthwise 7x7", _wide("depthwise", 7)),
         Setting("depthwise 15x15", _wide("depthwise", 15)),
-        Setting("3x3 spread over 7x7", _wide("dilated", 7)),
-        Setting("3x3 spread over 15x15", _wide("dilated", 15)),
+        Setting("dilated 3x3, rate 3", _wide("dilated", 7)),
+        Setting("dilated 3x3, rate 7", _wide("dilated", 15)),
         Setting("dense 3x3", _wide("dense", 3)),
-        Setting("boxes alone", ("--context", "pure_box")),
+        Setting("boxes only", ("--context", "pure_box")),
     ),
-    # Pairs of `light`. The kernels have at least as many parameters and multiply-adds as the boxes.
+    # Pairs of `light` networks: boxes against 7x7 kernels. In each pair the network with kernels
+    # has at least as many parameters and multiply-adds.
     "blocks": (
         Setting("2 blocks, boxes", _blocks(2, 160, "--context", "box", "--boxes", "2")),
         Setting("2 blocks, depthwise 7x7", _blocks(2, 184, "--context", "depthwise")),
@@ -82,25 +90,25 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
     ),
     "normalization": (
         DEFAULT,
-        Setting("mean over the part within the plane", _boxes_with(normalization="valid")),
+        Setting("valid", _boxes_with(normalization="valid")),
         Setting("sum", _boxes_with(normalization=None)),
     ),
     "initializer": (
         DEFAULT,
         Setting(
-            "boxes at first up to 12 pixels",
+            "initial boxes up to 12 pixels",
             _boxes_with(boxes_initializer=_random_boxes(max_size=12)),
         ),
         Setting(
-            "boxes at first from 4 pixels",
+            "initial boxes from 4 pixels",
             _boxes_with(boxes_initializer=_random_boxes(min_size=4)),
         ),
-        Setting("boxes never moved", _boxes_with(trainable=False)),
+        Setting("fixed boxes", _boxes_with(trainable=False)),
     ),
     "coordinate_scale": (
         DEFAULT,
-        Setting("coordinates in units of a quarter of the plane", _boxes_in_units_of(PLANE // 4)),
-        Setting("coordinates in units of 4 planes", _boxes_in_units_of(PLANE * 4)),
+        Setting("unit: a quarter of the plane", _boxes_in_units_of(PLANE // 4)),
+        Setting("unit: 4 planes", _boxes_in_units_of(PLANE * 4)),
     ),
     "constraint": (DEFAULT, Setting("unconstrained", _boxes_with(boxes_constraint=None))),
 }
@@ -108,20 +116,27 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training: a setting and a seed."""
+    """One training run: a setting, a seed, and the run folder it writes."""
 
     setting: Setting
     seed: int
     folder: Path
 
     def command(self, common: Sequence[str]) -> list[str]:
-        """The command line that trains it."""
+        """The command line that trains this run.
+
+        Args:
+            common: Arguments of `train` that all runs of the study share.
+        """
         own = ("--run", str(self.folder), "--seed", str(self.seed))
         return [*TRAIN, *common, *own, *self.setting.arguments]
 
 
 def runs_of(studies: Iterable[str], seeds: int, folder: Path) -> list[Run]:
-    """The runs of some studies without duplicates, ordered by seed."""
+    """The runs of several studies: all settings with seed 0, then all with seed 1, and so on.
+
+    A setting that several studies share is run once.
+    """
     settings = dict.fromkeys(setting for name in studies for setting in STUDIES[name])
     return [
         Run(setting, seed, folder / setting.folder_name / f"seed{seed}")

@@ -1,4 +1,4 @@
-"""Trains one run, from its last finished epoch or from the start, and measures the result."""
+"""Trains one run, from its last finished epoch or from the start, and evaluates it at the end."""
 
 import contextlib
 import sys
@@ -36,7 +36,17 @@ def read_training_photographs(
     prepared_dir: str | None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
-    """Reads the training splits of data sets, letterboxed, with the joints of the first.
+    """Reads the training splits of several data sets into memory, with the joints of the first one.
+
+    Args:
+        names: Names of data sets.
+        size: Side to which the photographs are letterboxed, in pixels.
+        data_dir: Folder of official data sets, or None for the default.
+        prepared_dir: Folder of prepared data sets, or None for the default.
+        skip_broken: Whether to leave out pictures that cannot be read.
+
+    Returns:
+        The photographs of all data sets, in order, and the skeleton of the first one.
 
     Raises:
         UserError: A data set is missing or broken, or has none of the joints of the first.
@@ -48,7 +58,7 @@ def read_training_photographs(
         target = target or skeleton
         with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
             dataset = joint_mapping.with_joints(dataset, skeleton, target)
-        # Other features of a person differ from one data set to the next.
+        # Other features of a person differ between data sets.
         dataset = dataset.map(lambda e: {key: e[key] for key in ("image", "joints", "visibility")})
         joined = dataset if joined is None else joined.concatenate(dataset)
     title = f"reading {'+'.join(names)} train"
@@ -56,7 +66,7 @@ def read_training_photographs(
 
 
 def make_trainer(config: dict[str, Any], num_joints: int, workers: Workers) -> Trainer:
-    """Returns a trainer of the network that a configuration describes, with initial weights."""
+    """Makes the trainer of a run, with the network's initial weights."""
     keras.utils.set_random_seed(config["seed"])
     return Trainer(
         lambda: configuration.build_model(config, num_joints),
@@ -79,12 +89,12 @@ def fit(
     Args:
         run: The run folder.
         config: The arguments of the run.
-        train_photographs: The photographs to train on.
-        test_photographs: The photographs to measure on after each epoch, letterboxed to the image
+        train_photographs: Photographs to train on.
+        test_photographs: Photographs to evaluate on after each epoch, letterboxed to the image
             size.
         skeleton: The joints.
-        workers: The devices to train on. Only the chief measures, writes and prints.
-        description: The content of config.json.
+        workers: Where to train. Only the chief evaluates, writes and prints.
+        description: Contents of config.json.
 
     Returns:
         The trained model, ready for use.
@@ -138,8 +148,8 @@ def fit(
             pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
             rate = trainer.learning_rate(trainer.done - 1)
             run.begin(description)
-            # Before the state: if the process is killed in between, the epoch is trained again and
-            # its points are written again.
+            # Before the state. If the process is killed in between, the epoch is trained and
+            # written again.
             curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
             run.save_state(state)
             run.save_model(trainer.inference)
@@ -151,7 +161,7 @@ def fit(
 
 
 def _progress_bar(steps: int, workers: Workers):
-    """Returns a function of the steps done and their loss that draws a bar on a terminal."""
+    """A function of (steps made, loss) that shows a progress bar on a terminal, else nothing."""
     if not (workers.is_chief and sys.stdout.isatty()):
         return lambda step, loss: None
     bar = keras.utils.Progbar(steps, stateful_metrics=["loss"])
@@ -162,19 +172,21 @@ def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
     remedy = "Try a lower --learning_rate, or --clip_norm 1"
     if not run.state_path.exists():
         return f"{error} There is no checkpoint yet. {remedy}."
-    saved = f"The last good checkpoint is that of step {saved_steps}, {run.state_path}."
+    saved = f"The last good checkpoint, {run.state_path}, is of step {saved_steps}."
     return f"{error} {saved} {remedy}, in another --run."
 
 
 def box_loggers(
     run: RunFolder, config: dict[str, Any], done: int
 ) -> list[keras.callbacks.Callback]:
-    """The callback that logs the boxes of a box network during training, if `log_boxes` is set.
+    """The `BoxLogger` of a run, in a list.
+
+    The list is empty without `--log_boxes`, for a network without boxes, and for a finished run.
 
     Args:
-        run: The run folder.
+        run: The run folder, for the output.
         config: The arguments of the run.
-        done: Steps that are done already. If all are, there is no callback.
+        done: Number of steps made in earlier sessions.
     """
     context = config["context"] or Context().kind
     finished = done == config["epochs"] * config["steps_per_epoch"]
@@ -185,7 +197,7 @@ def box_loggers(
 
 
 def train(config: dict[str, Any]) -> None:
-    """Trains and measures one run, from its last finished epoch to the end.
+    """Trains one run to its end, from wherever it stands, and evaluates it.
 
     Args:
         config: A value for each argument of the command line.
@@ -193,13 +205,13 @@ def train(config: dict[str, Any]) -> None:
     Raises:
         UserError: The arguments are invalid, a data set cannot be read, the run folder holds a run
             with other arguments or is in use, the training diverges, or memory or disk are full.
-            If no epoch was finished, the run folder is left as it was.
+            If no epoch was finished, the run folder is as it was before.
     """
     run = RunFolder(config["run"])
     names = training_arguments.dataset_names(config["dataset"])
     title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
     arguments = {key: value for key, value in config.items() if key != "run"}
-    # Check the arguments before waiting for other processes, reading or writing.
+    # Before waiting for workers, and before reading or writing anything.
     configuration.check(config)
     _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton", "digests"))
     with as_user_error(ValueError):
@@ -212,31 +224,33 @@ def train(config: dict[str, Any]) -> None:
         input_pipeline.part_size(config["batch_size"], workers.replicas)
     configuration.build_model(config)
     with (
-        interruption.explain_stop(lambda: _kept(run, config) if workers.is_chief else ""),
+        interruption.explain_stop(lambda: _kept_message(run, config) if workers.is_chief else ""),
         run.lock() if workers.is_chief else contextlib.nullcontext(),
     ):
-        places = config["data_dir"], config["prepared_dir"]
+        folders = config["data_dir"], config["prepared_dir"]
         skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
-        # The test split is needed last but read first: if it is missing, no training is wasted.
+        # Test photographs first: if they are missing, fail before the training, not after it.
         test_photographs, skeleton = accuracy.read_test_photographs(
-            names[0], image_size, *places, **skip
+            names[0], image_size, *folders, **skip
         )
         train_photographs, train_skeleton = read_training_photographs(
-            names, canvas, *places, **skip
+            names, canvas, *folders, **skip
         )
         digests = {"train": train_photographs.digest, "test": test_photographs.digest}
-        train_photographs = some_of(train_photographs, config["limit_train"])
-        shown = test_photographs[: config["validation_size"]]
+        train_photographs = evenly_spaced(train_photographs, config["limit_train"])
+        validation = test_photographs[: config["validation_size"]]
         description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
         _check_folder(run, description, free=(*FREE_ARGUMENTS, "digests"))
         _check_photographs(run, config["dataset"], digests)
         if workers.is_chief:
-            print(f"Training on {len(train_photographs)} photographs, testing on {len(shown)}")
+            print(f"Training on {len(train_photographs)} photographs, testing on {len(validation)}")
 
         with _full_memory_or_disk_explained(run, config):
-            model = fit(run, config, train_photographs, shown, train_skeleton, workers, description)
+            model = fit(
+                run, config, train_photographs, validation, train_skeleton, workers, description
+            )
             if workers.is_chief:
                 run.save_model(model)
                 result = accuracy.evaluate_joints(model, test_photographs, skeleton)
@@ -247,50 +261,50 @@ def train(config: dict[str, Any]) -> None:
 
 
 def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]) -> None:
-    """Refuses a folder that holds another run.
+    """Raises a `RunFolderError` if the folder holds a run with other arguments.
 
-    Arguments that did not exist when the run was written count as their defaults.
+    A run of an older version lacks newer arguments; they count as having their defaults.
     """
     defaults = vars(training_arguments.make_parser().parse_args(["--run", str(run.path)]))
     run.check(arguments, free, {key: defaults[key] for key in defaults if key != "run"})
 
 
 def _check_photographs(run: RunFolder, dataset: str, digests: Mapping[str, str]) -> None:
-    """Refuses to resume a run on photographs or labels that differ from those it began with."""
+    """Raises a `UserError` if the photographs or labels changed since the run began."""
     # Older versions did not write the digests.
     old = run.config.get("digests", digests) if run.has_finished_epoch else digests
     changed = [split for split, digest in digests.items() if old[split] != digest]
     if changed:
         raise UserError(
             f"The pictures or labels of {dataset} ({' and '.join(changed)}) are not those that "
-            f"{run.path} was trained with: they have changed, or others are left out as broken. "
-            "Restore them to resume it, or give another --run."
+            f"{run.path} was trained with. They have changed, or different pictures are skipped "
+            "as broken. Restore them to resume the run, or give another --run."
         )
 
 
 @contextlib.contextmanager
 def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) -> Iterator[None]:
-    """Turns a full memory or disk into an error that says which epochs are kept."""
+    """Turns errors of full memory or a full disk into a `UserError` that says what is kept."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"{describe(error)}. {_kept(run, config)}") from error
+        raise UserError(f"{describe(error)}. {_kept_message(run, config)}") from error
     except Exception as error:
         if not _is_out_of_memory(error):
             raise
         remedy = "Try a smaller --batch_size, --image_size or --width."
-        raise UserError(f"Out of memory. {_kept(run, config)} {remedy}") from error
+        raise UserError(f"Out of memory. {_kept_message(run, config)} {remedy}") from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # JAX's error is an XlaRuntimeError with this word in it.
+    # JAX has no error class of its own for this.
     return isinstance(error, MemoryError | tf.errors.ResourceExhaustedError) or (
         type(error).__name__ in ("XlaRuntimeError", "JaxRuntimeError")
         and "RESOURCE_EXHAUSTED" in str(error)
     )
 
 
-def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
+def _kept_message(run: RunFolder, config: Mapping[str, Any]) -> str:
     state = run.load_state()
     if state is None:
         return "No epoch was finished, so nothing is kept; the same command starts again."
@@ -301,10 +315,10 @@ def _kept(run: RunFolder, config: Mapping[str, Any]) -> str:
     )
 
 
-def some_of(photographs: Photographs, limit: int | None) -> Photographs:
-    """At most `limit` photographs, evenly spaced, so that every joined data set has its share.
+def evenly_spaced(photographs: Photographs, limit: int | None) -> Photographs:
+    """At most `limit` photographs, evenly spaced; all of them if `limit` is None.
 
-    None stands for all photographs.
+    Joined data sets follow one another, so the first `limit` would come from one data set only.
     """
     count = len(photographs)
     if limit is None or limit >= count:

@@ -1,9 +1,9 @@
 """The training loop: steps on one or many replicas, averaged weights, a state that resumes exactly.
 
-`keras.Model.fit` (Keras 3.15) cannot run under `MultiWorkerMirroredStrategy`: it takes a batch that
-is spread over workers for a tensor, and fails with "Attempt to convert a value (PerReplica...) with
-an unsupported type". Hence this loop, which is the same for one process and many, on TensorFlow and
-on JAX.
+`keras.Model.fit` (Keras 3.15) cannot run under `MultiWorkerMirroredStrategy`: it treats a batch
+that is distributed over workers as a tensor, and fails with "Attempt to convert a value
+(PerReplica...) with an unsupported type". This loop runs in one process or many, on TensorFlow and
+on JAX, and makes the same steps everywhere.
 """
 
 import math
@@ -23,28 +23,28 @@ from examples.pose.training.input_pipeline import plain_batches
 from examples.pose.training.optimisation import Optimisation
 from examples.pose.training.run_folder import RunFolderError
 
-CHECK_STEPS = 10  # Steps between two checks of the loss; a check waits for the device.
-# A uniform heatmap has a loss of log(cells), and a network that has learned anything has less. A
-# mean loss this many times larger means that the training diverges.
+CHECK_STEPS = 10  # Steps between two looks at the loss. Reading it waits for the device.
+# Uniform heatmaps have a loss of log(number of cells). A mean loss above EXPLOSION times that means
+# that the training diverges.
 EXPLOSION = 3.0
 
 
 class DivergedError(RunFolderError):
-    """The loss has become NaN, infinite or huge; the message says when, and what to do."""
+    """The loss became NaN, infinite or huge; the message says at which step and what to do."""
 
 
 class Trainer:
-    """A network, its optimizer, and the number of steps done.
+    """Trains a network.
 
     Attributes:
-        model: The network in training, on every replica, under the dtype policy of `settings`.
-        inference: The same network in float32 with its last output only, on this process only. It
-            holds the weights to evaluate and save, as of the last `update_inference`.
-        done: The number of steps done.
+        model: The trained network, on every replica, under the dtype policy of `settings`.
+        inference: A float32 copy of the network with its last output only, in this process. Its
+            weights, as of the last `update_inference`, are those to evaluate and to save.
+        done: The number of steps made.
 
     Args:
-        build: Builds the network. It is called twice, for `inference` and for `model`.
-        settings: How to train.
+        build: Makes the network. It is called twice, without resetting the random seed.
+        settings: Learning rate, precision and the like.
         workers: The devices to train on.
     """
 
@@ -78,10 +78,10 @@ class Trainer:
 
         Args:
             batches: Iterator over the batches of `workers.distribute`, from step `done` on.
-            steps: The number of steps.
-            report: Called every few steps with the number of steps done in this call, and the mean
-                loss of the last few.
-            after_step: Called after every step with the number of steps done in this call.
+            steps: Number of steps.
+            report: Called every `CHECK_STEPS` steps, and at the end, with the number of steps made
+                by this call and the mean loss since the last report.
+            after_step: Called after every step with the number of steps made by this call.
 
         Returns:
             The mean loss of the last output over all steps.
@@ -89,14 +89,14 @@ class Trainer:
         Raises:
             DivergedError: The loss is not finite or has exploded.
         """
-        losses, waiting = [], []
+        losses, pending = [], []
         for number in range(1, steps + 1):
-            waiting.append(self._step(*next(batches)))
+            pending.append(self._step(*next(batches)))
             self.done += 1
             after_step(number)
             if number % CHECK_STEPS == 0 or number == steps:
-                recent = [float(loss) for loss in waiting]
-                waiting.clear()
+                recent = [float(loss) for loss in pending]
+                pending.clear()
                 self._require_convergence(recent)
                 losses.extend(recent)
                 report(number, float(np.mean(recent)))
@@ -108,36 +108,38 @@ class Trainer:
             return
         bad = next((i for i, loss in enumerate(losses) if not np.isfinite(loss)), len(losses) - 1)
         step = self.done - len(losses) + bad
-        what = f"loss {losses[bad]:.4g}"
+        reason = f"loss {losses[bad]:.4g}"
         if np.isfinite(mean):
-            what = f"mean loss {mean:.4g} over {len(losses)} steps, more than any guess would have"
+            reason = (
+                f"mean loss {mean:.4g} over {len(losses)} steps, far above that of a uniform guess"
+            )
         raise DivergedError(
-            f"The training diverged at step {step + 1}: {what}, learning rate "
+            f"The training diverged at step {step + 1}: {reason}, learning rate "
             f"{self.learning_rate(step):.3g}."
         )
 
     def learning_rate(self, step: int | None = None) -> float:
-        """The learning rate of a step; None stands for the next step."""
+        """The learning rate of step `step`, counted from 0, or of the next step."""
         return float(self.settings.schedule(self.done if step is None else step))
 
     def update_inference(self) -> None:
-        """Copies the weights to `inference`, or their running averages if there are any."""
-        own = [variable.numpy() for variable in self.model.trainable_variables]
+        """Copies the weights, or their running averages, to `inference`."""
+        current = [variable.numpy() for variable in self.model.trainable_variables]
         if self.settings.ema:
             self._optimizer.finalize_variable_values(self.model.trainable_variables)
         averaged = {variable.path: variable.numpy() for variable in self.model.variables}
         if self.settings.ema:
-            for variable, value in zip(self.model.trainable_variables, own, strict=True):
+            for variable, value in zip(self.model.trainable_variables, current, strict=True):
                 variable.assign(value)
         for variable in self.inference.variables:
             value = averaged[variable.path]
-            # Keras averages weights before it applies constraints.
+            # Keras averages weights before their constraints are applied.
             if variable.constraint is not None:
                 value = variable.constraint(value)
             variable.assign(value)
 
     def measure(self, photographs: Photographs, skeleton: Skeleton, batch_size: int) -> float:
-        """PCK@0.2 of `inference`, in pixels of the letterboxed images, without flip test."""
+        """PCK@0.2 of `inference` in percent, on letterboxed images and without flip test."""
         pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
         for images, targets in plain_batches(photographs, batch_size):
             joints, _ = heatmaps.decode(self._predict(images))
@@ -145,10 +147,10 @@ class Trainer:
         return float(pck.result())
 
     def state(self) -> dict[str, np.ndarray]:
-        """All arrays that the next steps depend on besides the batches, by name.
+        """The state that the next steps depend on, apart from the batches, as arrays by name.
 
         Raises:
-            DivergedError: An array has a value that is not finite.
+            DivergedError: A weight or an optimizer variable is not finite.
         """
         state = {name: variable.numpy() for name, variable in self._variables().items()}
         for name, value in state.items():
@@ -160,12 +162,14 @@ class Trainer:
         return {"step": np.int64(self.done), **state}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restores the result of `state` of a training with the same arguments.
+        """Restores a state that `state` returned in a training with the same arguments.
+
+        Older versions did not save the `scale` of box layers. If it is missing, the one of `model`
+        stays; it follows from the arguments.
 
         Raises:
             RunFolderError: `state` belongs to another network or optimizer.
         """
-        # Earlier versions did not save the scale of box layers, which follows from the arguments.
         variables = {
             name: variable
             for name, variable in self._variables().items()
@@ -186,7 +190,7 @@ class Trainer:
 
     def _variables(self) -> dict[str, keras.Variable]:
         named = {f"weight {v.path}": v for v in self.model.variables}
-        # A path begins with the optimizer's name, which Keras numbers anew for each one.
+        # Leave out the optimizer's name, which begins the path: Keras numbers every optimizer.
         return named | {
             f"optimizer {i} {v.path.rpartition('/')[2]}": v
             for i, v in enumerate(self._optimizer.variables)

@@ -40,7 +40,7 @@ def test_settings_build_networks_that_differ_from_the_first(setting):
 def test_box_settings_are_known():
     without = {name for name, setting in SETTINGS.items() if not setting.has_boxes}
     assert {"depthwise_7x7", "dense_3x3", "3_blocks_depthwise_7x7"} <= without
-    assert not {"boxes", "boxes_alone", "3_blocks_boxes", "sum"} & without
+    assert not {"boxes", "boxes_only", "3_blocks_boxes", "sum"} & without
 
 
 def write_runs(path, values, pck):

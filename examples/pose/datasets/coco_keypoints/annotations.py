@@ -1,8 +1,8 @@
-"""Reads files in the format of COCO's `person_keypoints_*.json`, as labelling tools write them.
+"""Reads files in the format of COCO's `person_keypoints_*.json`, also those of labelling tools.
 
-A field that a tool leaves out or fills with a placeholder is taken from the rest of the record if
-that says what is meant: a box from the labelled joints, an area from the box, the number of
-labelled joints from their visibilities. Every other fault is told by file, record and field.
+Some tools omit a field or fill it with a placeholder. Such a field is derived from the rest of the
+record if possible: the box from the labelled joints, the area from the box, the number of labelled
+joints from their visibility. Every other fault is reported with the file, record and field.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from examples.pose.datasets.official_files import Root
 from examples.pose.datasets.preparation import Broken
 from examples.pose.datasets.skeletons import NOT_LABELLED, OCCLUDED, VISIBLE
 
-# A number in text.
+# A number stored as text.
 _NUMBER = re.compile(r"\s*\d{1,9}(\.\d*)?\s*")
 
 
@@ -40,11 +40,12 @@ def read_labels(
 
     Args:
         path: The file.
-        joint_names: The joints that are wanted.
-        broken: Collects the records that cannot be used. Without it, the first raises.
+        joint_names: Names of the joints to read.
+        broken: Collects records that cannot be used. Without it, they raise a `ValueError`.
 
     Returns:
-        The photographs by id, and the people with labelled joints, all with different ids.
+        The photographs by id, and the people with labelled joints. Each person has an id of its
+        own.
 
     Raises:
         ValueError: It is not such a file, or (without `broken`) a record cannot be used.
@@ -72,7 +73,7 @@ def read_labels(
 
 
 def fault(path: Root, record: Photograph | Person, error: FieldError) -> ValueError:
-    """The error for a record whose fault shows with its photograph at hand."""
+    """The error for a record whose fault was found only after its photograph was read."""
     kind = "image" if isinstance(record, Photograph) else "person"
     return ValueError(_message(path, kind, record.where, {"id": record.id}, error))
 
@@ -92,7 +93,7 @@ def _parse(path: Root) -> dict[str, Any]:
             raise ValueError(f"its top level is a {type(content).__name__}, not an object")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not COCO's JSON file of person keypoints: {error}.") from None
-    except Exception as error:  # Of a zip file, or of the disk.
+    except Exception as error:  # From a zip file or the disk.
         raise ValueError(f"{path} cannot be read: {error!r}.") from None
     return content
 
@@ -109,14 +110,14 @@ def _records(content: Mapping[str, Any], name: str, path: Root) -> list[Any]:
 def _read_photographs(
     path: Root, records: list[Any], broken: Broken
 ) -> tuple[dict[int, Photograph], set[Any]]:
-    """The photographs by id, and the ids of those that cannot be used."""
+    """Returns the photographs by id, and the ids of those that cannot be used."""
     photographs: dict[int, Photograph] = {}
     refused = set()
     by_name: dict[str, str] = {}
     for index, record in enumerate(records):
         try:
             found = _read_photograph(record, f"images[{index}]")
-            # Two paths elsewhere can end in the same name.
+            # `_relative` keeps only the last component of an absolute path, so names can collide.
             given = str(record.get("file_name"))
             if by_name.setdefault(found.name, given) != given:
                 raise FieldError(f"`file_name` {given} and {by_name[found.name]} have the same end")
@@ -146,7 +147,7 @@ def _read_photograph(record: Any, where: str) -> Photograph:
 
 
 def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
-    """(width, height), from numbers or text; None where the record does not say."""
+    """(width, height) from numbers or text; None if the record does not give them."""
     sides = [record.get("width"), record.get("height")]
     sides = [float(s) if isinstance(s, str) and _NUMBER.fullmatch(s) else s for s in sides]
     known = all(is_number(side) and side > 0 for side in sides)
@@ -154,7 +155,10 @@ def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _relative(name: str) -> str:
-    """A path below the folder of photographs; of a path or address elsewhere the file's name."""
+    """A path relative to the folder of photographs.
+
+    Of an absolute path, a URL or a path with `..`, only the file name is kept.
+    """
     if re.match(r"\w+://", name):
         name = urllib.parse.unquote(urllib.parse.urlsplit(name).path)
     name = name.replace("\\", "/")
@@ -202,7 +206,7 @@ def _check_record(record: Any) -> None:
 
 
 def _triples(keypoints: Any, count: int) -> Iterator[tuple[float, float, int]]:
-    """Place and visibility of each joint of a flat list, or of a list of lists."""
+    """Yields x, y and visibility of each joint, from a flat list or a list of lists."""
     if isinstance(keypoints, list) and all(isinstance(joint, list) for joint in keypoints):
         keypoints = [value for joint in keypoints for value in joint]
     if not isinstance(keypoints, list) or len(keypoints) != 3 * count:
@@ -219,12 +223,15 @@ def _triples(keypoints: Any, count: int) -> Iterator[tuple[float, float, int]]:
 
 
 def _visibility(x: Any, y: Any, flag: Any, index: int) -> int:
-    """The flag 0, 1 or 2, of any type of number. True stands for visible, False for not."""
+    """Converts a visibility flag to 0, 1 or 2.
+
+    Besides these numbers, True stands for visible and False for occluded. False and a missing flag
+    mean "not labelled" if the joint has no coordinates or is at (0, 0).
+    """
     if flag is True:
         return VISIBLE
     if flag is False or flag is None:
-        nowhere = not (is_number(x) and is_number(y)) or x == y == 0
-        if nowhere:
+        if not (is_number(x) and is_number(y)) or x == y == 0:
             return NOT_LABELLED
         if flag is False:
             return OCCLUDED
@@ -252,7 +259,7 @@ def _integer(record: Mapping[str, Any], field: str) -> int:
 
 
 def _with_ids(path: Root, people: list[Person], broken: Broken) -> Iterator[Person]:
-    """The people with the ids that are missing filled in, without those whose id is taken."""
+    """Fills in missing ids, and leaves out people whose id an earlier person has."""
     taken: dict[int, Person] = {}
     for person in people:
         if person.id is not None:

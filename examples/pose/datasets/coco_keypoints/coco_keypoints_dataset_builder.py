@@ -23,21 +23,21 @@ _SERVER = "http://images.cocodataset.org"
 _FOLDERS = ("coco", "coco2017", "")
 _PERSON = ("origin", "box", "area", "is_crowd", "image_id", "person_id")
 _OFFICIAL_NAMES = {"train": "train2017", "validation": "val2017"}
-# The part of a photograph that is kept is the person's box, so many times as wide and as high.
+# Photographs are cropped to the person's box, enlarged by this factor.
 _CROP_SIZE = 1.25
 
 
 class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
-    """COCO keypoints 2017: one example a person with at least one labelled joint."""
+    """COCO keypoints 2017: one example per person with at least one labelled joint."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    Nothing needs to be done where http://images.cocodataset.org can be reached. Else put into the
-    manual folder, itself or its folder `coco/`: `annotations/` with
-    `person_keypoints_train2017.json` and `person_keypoints_val2017.json` in it, `train2017/` and
-    `val2017/` with the photographs; or the official `annotations_trainval2017.zip`,
-    `train2017.zip` (18 GB) and `val2017.zip`. Each of the splits can be used without the other.
+    The files are downloaded if http://images.cocodataset.org can be reached. Otherwise put them
+    into the manual folder or its folder `coco/`: either `annotations/` (with
+    `person_keypoints_train2017.json` and `person_keypoints_val2017.json`), `train2017/` and
+    `val2017/` (with the photographs), or the official `annotations_trainval2017.zip`,
+    `train2017.zip` (18 GB) and `val2017.zip`. Each split can be used without the other.
     """
     all_splits = ("train", "validation")
 
@@ -76,7 +76,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         self, labels: Root, pictures: Root
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         photographs, people = read_labels(labels, broken=self.broken)
-        # A photograph is read once for all the people in it.
+        # Each photograph is read once, for all people in it.
         by_image: dict[int, list[Person]] = {}
         for person in people:
             by_image.setdefault(person.image_id, []).append(person)
@@ -117,14 +117,15 @@ def _parts(split: str) -> dict[str, Part]:
 def read_labels(
     path: Root, broken: Broken | None = None
 ) -> tuple[dict[int, Photograph], list[Person]]:
-    """Reads a file of COCO's labels; see `annotations.read_labels`."""
+    """Reads a file of COCO's labels with COCO's joints; see `annotations.read_labels`."""
     return annotations.read_labels(path, COCO_SKELETON.joint_names, broken)
 
 
 class _Finder:
-    """Finds the files of photographs: by name, by name without suffix, by name without folders.
+    """Finds the file of a photograph by its name.
 
-    The latter two only where no other photograph could be meant.
+    If there is no such file, names are compared without suffix, then also without folders, provided
+    that only one photograph has such a name.
     """
 
     def __init__(self, root: Root, photographs: Iterable[Photograph]):
@@ -134,7 +135,7 @@ class _Finder:
             self._count.update(dict.fromkeys(_stems(photograph.name), 1))
 
     def __call__(self, photograph: Photograph) -> Root:
-        """The file, or where it should be."""
+        """The path of the photograph's file, or the expected path if there is no file."""
         found = self._pictures.exact(photograph.name)
         for name, stem in zip(_spellings(photograph.name), _stems(photograph.name), strict=True):
             if found is None and self._count[stem] == 1:
@@ -145,10 +146,10 @@ class _Finder:
 def _read_labelled(
     path: Root, labels: Root, photograph: Photograph, people: Iterable[Person]
 ) -> np.ndarray:
-    """Reads the picture as it was labelled.
+    """Reads a picture in the orientation in which it was labelled.
 
-    Most tools label the picture as viewers show it, turned by its EXIF orientation; some label the
-    pixels as they are stored. The size in the record says which, where the two sizes differ.
+    Most tools apply the EXIF orientation before labelling, some do not. The size in the record
+    tells which, if the two orientations differ in size.
     """
     shown = official_files.read_rgb(path, labels)
     size, swapped = shown.shape[1::-1], shown.shape[:2]
@@ -166,7 +167,7 @@ def _spellings(name: str) -> tuple[str, str]:
 
 
 def _stems(name: str) -> list[tuple[bool, str]]:
-    """The keys by which a name is compared: with its folders, and without."""
+    """The keys to compare a name by: with its folders, and without."""
     return [
         (whole, official_files.folded(os.path.splitext(spelling)[0]))
         for whole, spelling in zip((True, False), _spellings(name), strict=True)

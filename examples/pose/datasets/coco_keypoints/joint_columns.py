@@ -1,4 +1,4 @@
-"""Which joints the triples of `keypoints` are, by the names that the category gives them."""
+"""Maps the triples of `keypoints` in a COCO-style file to joints, by the names in its category."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ _SIDES = {"l": "left", "r": "right"}
 
 
 class JointColumns:
-    """The joints of each category.
+    """For each category, the joint that each triple of `keypoints` belongs to.
 
     Args:
         content: The content of the file.
         path: The file, for messages.
-        joint_names: The joints that are wanted. Categories without names have these.
+        joint_names: Names of the joints to read. Categories without names have exactly these.
 
     Raises:
-        ValueError: No category has any of these joints, one has a joint twice, or two have one id.
+        ValueError: No category has any of these joints, one has a joint twice, or two categories
+            with different joints have the same id.
     """
 
     def __init__(self, content: Mapping[str, Any], path: Root, joint_names: Sequence[str]):
-        self._own = list(range(len(joint_names)))
-        # For each category with joints, the wanted joint of each of its own, or None.
+        self._all_joints = list(range(len(joint_names)))
+        # By category id: for each joint of the category its index in `joint_names`, or None.
         self._columns: dict[Any, list[int | None]] = {}
         categories = content.get("categories") or []
         if not isinstance(categories, list) or not all(isinstance(c, dict) for c in categories):
@@ -50,21 +51,23 @@ class JointColumns:
             )
 
     def of(self, category_id: Any) -> list[int | None] | None:
-        """The wanted joint of each triple; None for a category that is not of people.
+        """The index in `joint_names` of each triple, or None for triples to skip.
+
+        Returns None for a category that does not have these joints, such as one of animals.
 
         Raises:
             KeyError: There is no such category.
         """
         category_id = _hashable(category_id)
         if category_id is None and len(self._columns or self._known) == 1:
-            return next(iter(self._columns.values()), self._own)
+            return next(iter(self._columns.values()), self._all_joints)
         if self._known and category_id not in self._known:
             raise KeyError(category_id)
-        return self._columns.get(category_id) if self._columns else self._own
+        return self._columns.get(category_id) if self._columns else self._all_joints
 
 
 def _hashable(value: Any) -> Any:
-    """A category's id in a form that can be looked up; `"1"` is 1."""
+    """A category's id as a key of a dict. `"1"` becomes 1."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value):
         return int(value)
     return value if isinstance(value, int | float | str | None) else repr(value)

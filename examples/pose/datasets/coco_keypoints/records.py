@@ -1,4 +1,4 @@
-"""The records of a COCO-style file that are used: photographs, and people with labelled joints."""
+"""The records of a COCO-style file: photographs, and people with labelled joints."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 from examples.pose.datasets.skeletons import NOT_LABELLED
 
-# A box made from joints is so much larger than they need, on every side, as a part of the longer.
+# Margin on every side of a box around joints, as a fraction of the longer side.
 _BOX_MARGIN = 0.15
-# A box that is wider or higher than so many photographs is none.
+# A box more than this many times as wide or high as the photograph's longer side is ignored.
 _LARGEST_BOX = 4
 
 
 class FieldError(Exception):
-    """A field of a record has no meaning; the message begins with the field's name."""
+    """A field of a record is invalid; the message begins with the field's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Photograph:
     """A record of `images`.
 
     Attributes:
-        where: The record, for messages.
-        id: Its number.
-        name: Its path below the folder of photographs, with `/`.
-        size: (width, height), or None where the file does not say.
+        where: The position of the record in the file, for messages, such as `images[3]`.
+        id: The image id.
+        name: The path relative to the folder of photographs, with `/`.
+        size: (width, height) in pixels, or None if the file does not give them.
     """
 
     where: str
@@ -38,18 +38,18 @@ class Photograph:
     size: tuple[int, int] | None
 
     def check_size(self, width: int, height: int) -> None:
-        """Checks that labels and picture have the same pixels."""
+        """Checks that the picture has the size in the record."""
         if self.size not in (None, (width, height)):
             raise FieldError(
                 f"`width` and `height` are {self.size[0]} x {self.size[1]}, but {self.name} has "
-                f"{width} x {height} pixels: the labels are those of another version of it"
+                f"{width} x {height} pixels: the labels belong to another version of it"
             )
 
     def check_stored(self, people: Iterable[Person]) -> None:
-        """Checks that joints are not those of the picture turned, whose size is the other way."""
+        """Checks that the joints fit the stored picture, not only the one turned by its EXIF."""
         width, height = self.size
-        places = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
-        if (places <= (height, width)).all() and not (places <= (width, height)).all():
+        positions = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
+        if (positions <= (height, width)).all() and not (positions <= (width, height)).all():
             raise FieldError(
                 f"`width` and `height` are {width} x {height}, the size before the EXIF "
                 f"orientation is applied, but the joints fit only {height} x {width}, the size "
@@ -62,14 +62,14 @@ class Person:
     """A record of `annotations` with labelled joints.
 
     Attributes:
-        where: The record, for messages.
-        id: Its number; None where it has none.
-        image_id: The photograph's number.
-        joints: float64 `[J, 2]`; 0 where not labelled.
+        where: The position of the record in the file, for messages, such as `annotations[3]`.
+        id: The annotation id; None if the record has none.
+        image_id: The id of the photograph.
+        joints: float64 `[J, 2]`, (x, y) in pixels; 0 if not labelled.
         visibility: uint8 `[J]`.
-        bbox: `bbox` as it stands, whatever that is.
-        area: `area` if that is a positive number, else None.
-        is_crowd: Whether it stands for a group.
+        bbox: The unchecked value of `bbox`.
+        area: `area` in square pixels if it is a positive number, else None.
+        is_crowd: Whether the record stands for a group of people.
     """
 
     where: str
@@ -82,20 +82,21 @@ class Person:
     is_crowd: bool
 
     def inside(self, width: int, height: int) -> Person:
-        """The person with all that is labelled inside the photograph: joints beyond it are not.
+        """The person restricted to the photograph: joints outside it become unlabelled.
 
-        `bbox` becomes `[x, y, width, height]`, made from the joints where it is degenerate or
-        misses the photograph or the joints; `area` that of the box where it is missing, under one
-        pixel or over the whole photograph.
+        `bbox` becomes `[x, y, width, height]`. It is derived from the joints if it is degenerate or
+        misses the photograph or the joints. `area` becomes the area of the box if it is missing,
+        less than one pixel, or more than the whole photograph.
 
         Raises:
-            FieldError: No joint is inside, or there is nothing to make a box of.
+            FieldError: No joint is inside, or there is neither a usable box nor joints to derive
+                one from.
         """
         x, y = self.joints.T
         box = _usable_box(self.bbox, width, height)
-        seen = self.visibility != NOT_LABELLED
-        seen &= ~self._placeholders(box)
-        kept = seen & (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
+        labelled = self.visibility != NOT_LABELLED
+        labelled &= ~self._placeholders(box)
+        kept = labelled & (x >= -1) & (x <= width) & (y >= -1) & (y <= height)
         if not kept.any():
             raise FieldError(
                 f"`keypoints` are all outside the photograph of {width} x {height} pixels, or at "
@@ -106,9 +107,9 @@ class Person:
         if box is None:
             raise FieldError(
                 f"`bbox` is {short(self.bbox)}, and the labelled joints lie too close together to "
-                "say what is meant"
+                "derive a box from them"
             )
-        # Areas in other units, such as parts of the picture, would falsify COCO's evaluation.
+        # An area in other units, such as a fraction of the picture, would distort COCO's scores.
         area_is_in_pixels = self.area is not None and 1 <= self.area <= width * height
         return dataclasses.replace(
             self,
@@ -119,9 +120,9 @@ class Person:
         )
 
     def _placeholders(self, box: Sequence[float] | None) -> np.ndarray:
-        """Which joints are at (0, 0) because a tool had no place for them: bool `[J]`.
+        """Which joints are at (0, 0) as a placeholder for an unknown position: bool `[J]`.
 
-        One joint can be there, if the box holds it.
+        A single joint at (0, 0) is a real one if the box reaches there.
         """
         at_corner = (self.joints == 0).all(axis=1) & (self.visibility != NOT_LABELLED)
         possible = box is not None and max(box[:2]) <= 0.5
@@ -129,7 +130,7 @@ class Person:
 
 
 def _usable_box(bbox: Any, width: int, height: int) -> list[float] | None:
-    """The box if it overlaps the photograph, has a pixel's size, and is not out of all measure."""
+    """The box, if it overlaps the photograph and is neither below one pixel nor far too large."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
         return None
     x, y, w, h = map(float, bbox)
@@ -139,14 +140,14 @@ def _usable_box(bbox: Any, width: int, height: int) -> list[float] | None:
 
 
 def _holds_most(box: Sequence[float], joints: np.ndarray) -> bool:
-    """Whether at least half of the joints are in the box or close to it."""
+    """Whether at least half of the joints are in the box, or within half its size beside it."""
     low, sides = np.reshape(box, (2, 2))
     near = ((joints >= low - sides / 2) & (joints <= low + 1.5 * sides)).all(axis=1)
     return bool(near.mean() >= 0.5)
 
 
 def _box_around(joints: np.ndarray, width: int, height: int) -> list[float] | None:
-    """A box around joints with a margin, inside the photograph; None if they are in one place."""
+    """A box around joints with a margin, inside the photograph; None if the joints coincide."""
     low, high = joints.min(axis=0), joints.max(axis=0)
     longer = (high - low).max()
     if longer < 1:
@@ -157,7 +158,7 @@ def _box_around(joints: np.ndarray, width: int, height: int) -> list[float] | No
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that a float can hold."""
+    """Whether a JSON value is a finite number that fits a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -167,6 +168,6 @@ def is_number(value: Any) -> bool:
 
 
 def short(value: Any) -> str:
-    """A value as it is shown in messages."""
+    """A value for a message, shortened to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

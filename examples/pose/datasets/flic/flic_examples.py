@@ -1,4 +1,7 @@
-"""Turns the examples of `tfds`'s own data set `flic` into those of the other data sets here."""
+"""Converts the data set `flic` of `tfds` to the features of the other pose data sets.
+
+FLIC stands for Frames Labeled in Cinema.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ import tensorflow_datasets as tfds
 from examples.pose.datasets import FLIC_CONFIGS
 from examples.pose.datasets.skeletons import NOT_LABELLED, VISIBLE
 
-# The eleven labelled ones of the data set's 29 places for joints, and their places.
-_PLACES = {
+# FLIC's arrays have 29 joints, of which eleven are labelled. These are their indices.
+_JOINT_INDICES = {
     "left_shoulder": 0,
     "left_elbow": 1,
     "left_wrist": 2,
@@ -29,16 +32,16 @@ _PLACES = {
     "right_eye": 13,
     "nose": 16,
 }
-# The part of a frame that is kept is a square around the torso's box, so many times as large.
+# Frames are cropped to a square around the torso's box, this many times as large.
 _CROP_SIZE = 3.0
 
 
 def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
-    """The builder of `tfds`, whose preparation fails in one sentence and without long waiting.
+    """The builder of `tfds`, changed to fail quickly and with a one-sentence error.
 
     Args:
         name: One of `FLIC_CONFIGS`.
-        prepared_dir: Where the prepared records are.
+        prepared_dir: Folder of the prepared records.
     """
     made = tfds.builder(FLIC_CONFIGS[name], data_dir=prepared_dir)
     prepare = made.download_and_prepare
@@ -47,7 +50,7 @@ def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
         try:
             with _few_retries():
                 prepare(download_config=download_config)
-        except Exception as error:  # tfds, requests, zipfile, scipy and Pillow have their own.
+        except Exception as error:  # From tfds, requests, zipfile, scipy or Pillow.
             reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
             raise _explanation(name, made.builder_config, download_config, reason) from None
 
@@ -72,7 +75,7 @@ def _explanation(name, builder_config, download_config, reason: str) -> Exceptio
 
 @contextlib.contextmanager
 def _few_retries() -> Iterator[None]:
-    """Makes `requests` try twice: `tfds` tries for minutes to reach a server that is not there."""
+    """Limits `requests` to one retry. By default, `tfds` tries a missing server for minutes."""
     adapter = requests.adapters.HTTPAdapter
     send = adapter.send
 
@@ -90,15 +93,14 @@ def _few_retries() -> Iterator[None]:
 def convert(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Converts the examples of `tfds.load("flic")`, one by one.
 
-    Joints count from 0 instead of 1, and the frame is cut down to the part around the person whose
-    joints are labelled, as in the data sets here. Nothing in the data set says whether a joint is
-    hidden: labelled ones are visible.
+    Coordinates then count from 0 instead of 1, and frames are cropped to the labelled person. FLIC
+    does not record whether a joint is occluded, so labelled joints are marked as visible.
 
     Args:
         dataset: Examples with `image`, `xcoords`, `ycoords`, `torsobox`, `moviename`, `currframe`.
 
     Returns:
-        Examples of `pose_features(FLIC_SKELETON, ("origin", "box"))`; the box is the torso's.
+        Examples with `pose_features(FLIC_SKELETON, ("origin", "box"))`, where `box` is the torso's.
     """
     return dataset.map(_convert, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -116,8 +118,8 @@ def _convert(example: dict[str, Any]) -> dict[str, Any]:
     bottom, right = tf.unstack(tf.cast(high, tf.int32))
     origin = low[::-1]
 
-    places = tf.stack([example["xcoords"], example["ycoords"]], axis=-1)
-    joints = tf.cast(tf.gather(places, list(_PLACES.values())), tf.float32) - 1 - origin
+    points = tf.stack([example["xcoords"], example["ycoords"]], axis=-1)
+    joints = tf.cast(tf.gather(points, list(_JOINT_INDICES.values())), tf.float32) - 1 - origin
     labelled = tf.reduce_all(tf.math.is_finite(joints), axis=-1)
     frame = tf.strings.as_string(tf.cast(example["currframe"], tf.int64), width=8, fill="0")
     return {

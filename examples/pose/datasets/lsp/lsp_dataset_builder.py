@@ -23,13 +23,13 @@ class Builder(leeds_sports.LeedsSportsBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = official.instructions
 
     def _indices(self, count: int) -> dict[str, range]:
-        half = count // 2  # 1000 of 2000: the protocol that the data set comes with.
+        half = count // 2  # 1000 of 2000, the official protocol.
         return {"train": range(half), "test": range(half, count)}
 
-    def _places_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _coordinates_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         labels = labels.transpose(2, 1, 0)
         return labels[..., :2], labels[..., 2]
 
     def _visibility(self, flags: np.ndarray) -> np.ndarray:
-        # The flag is 1 where a joint is OCCLUDED. Its position is labelled all the same.
+        # The flag is 1 if a joint is OCCLUDED. Its position is labelled nevertheless.
         return np.where(flags, skeletons.OCCLUDED, skeletons.VISIBLE)

@@ -25,11 +25,11 @@ class Builder(leeds_sports.LeedsSportsBuilder):
     def _indices(self, count: int) -> dict[str, range]:
         return {"train": range(count)}
 
-    def _places_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _coordinates_and_flags(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         labels = labels.transpose(2, 0, 1)
         return labels[..., :2], labels[..., 2]
 
     def _visibility(self, flags: np.ndarray) -> np.ndarray:
-        # The flag is 1 where a joint is LABELLED: the opposite of the small data set's. Nothing
-        # says whether a labelled joint is hidden.
+        # The flag is 1 if a joint is LABELLED, unlike in LSP. Whether a labelled joint is occluded
+        # is not recorded.
         return np.where(flags, skeletons.VISIBLE, skeletons.NOT_LABELLED)

@@ -1,7 +1,8 @@
-"""Reads `mpii_human_pose_v1_u12_1.mat`, whose structs come in every shape MATLAB can write.
+"""Reads `mpii_human_pose_v1_u12_1.mat`, the labels of MPII Human Pose.
 
-A field of one element is that element, one of several an array, and an empty one an empty array;
-fields that nobody in an image has are missing. Numbers are numbers or, now and then, text.
+The same field has many forms in this file. With one element it is that element, with several an
+array, and without any an empty array. A field that no person in an image has is missing. Numbers
+are sometimes stored as text.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ NUM_JOINTS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """What the file says of one person. Places are (x, y), counted from 0; 0 where unknown.
+    """The labels of one person. Positions are (x, y) in pixels counted from 0; 0 if unknown.
 
     Attributes:
-        number: Which of the image's people, from 1, as `single_person` counts.
+        number: The person's number in the image, from 1, as used in `single_person`.
         joints: float64 `[16, 2]`.
         visibility: uint8 `[16]`, see `pose_features`.
         head_box: float64 `[4]`, the head's rectangle (x_min, y_min, x_max, y_max).
-        centre: float64 `[2]`, `objpos`.
-        scale: The person's height in units of 200 pixels; 0 if the file has no place for it.
-        is_single: Whether `single_person` lists it: well apart from the image's other people.
+        centre: float64 `[2]`, the field `objpos`.
+        scale: The person's height in units of 200 pixels; 0 if the file has no `objpos`.
+        is_single: Whether `single_person` lists the person as sufficiently separated from others.
     """
 
     number: int
@@ -49,14 +50,14 @@ class Person:
 
 @dataclasses.dataclass(frozen=True)
 class Photograph:
-    """What the file says of one image.
+    """The labels of one image.
 
     Attributes:
-        number: Its place in the file, from 1.
-        name: Its file name.
-        video: Number of the video it was taken from; 0 if the file does not say.
-        is_train: Whether its joints are published.
-        people: Everybody in it that the file mentions.
+        number: The image's number in the file, from 1.
+        name: The image's file name.
+        video: Number of the video that the image was taken from; 0 if unknown.
+        is_train: Whether the image belongs to the training set, whose joints are published.
+        people: All people in the image that the file mentions.
     """
 
     number: int
@@ -71,10 +72,10 @@ def read(path: Root, broken: Broken | None = None) -> list[Photograph]:
 
     Args:
         path: The official .mat file.
-        broken: Collects the images whose labels cannot be used. Without it, the first raises.
+        broken: Collects images whose labels cannot be used. Without it, they raise a `ValueError`.
 
     Raises:
-        ValueError: If it cannot be read, or is not the official file.
+        ValueError: The file cannot be read, or is not the official file.
     """
     expected = "the MATLAB file with the struct `RELEASE` of MPII Human Pose"
     release = official_files.read_matlab(
@@ -117,16 +118,16 @@ def _photograph(image: Any, number: int, is_train: bool, single: set[int]) -> Ph
         video=int(_number(image, "vidx")),
         is_train=is_train,
         people=[
-            _person(rectangle, place, place in single)
-            for place, rectangle in enumerate(_elements(_field(image, "annorect")), start=1)
+            _person(rectangle, person, person in single)
+            for person, rectangle in enumerate(_elements(_field(image, "annorect")), start=1)
         ],
     )
 
 
 def _single_people(release: Any, count: int) -> list[set[int]]:
-    """For each image the numbers of the people that are well apart from the others."""
+    """For each image the numbers of the people that are sufficiently separated from others."""
     lists = np.atleast_1d(release.single_person)
-    # A file of one image is squeezed to that image's own list.
+    # For a file with one image, `squeeze_me` reduces the array to the list of that image.
     lists = [release.single_person] if count == 1 else lists
     if len(lists) != count:
         raise ValueError(f"`single_person` has {len(lists)} entries for {count} images")
@@ -137,14 +138,14 @@ def _person(rectangle: Any, number: int, is_single: bool) -> Person:
     joints, visibility = np.zeros((NUM_JOINTS, 2)), np.zeros(NUM_JOINTS, np.uint8)
     for point in _elements(_field(_field(rectangle, "annopoints"), "point")):
         joint = int(_number(point, "id", missing=-1))
-        place = _place(point)
-        if 0 <= joint < NUM_JOINTS and place is not None:
-            joints[joint] = place
-            # The head's two joints carry no flag: they come from its rectangle.
-            seen = _number(point, "is_visible", missing=1.0)
-            visibility[joint] = VISIBLE if seen else OCCLUDED
+        position = _position(point)
+        if 0 <= joint < NUM_JOINTS and position is not None:
+            joints[joint] = position
+            # Head top and upper neck have no flag: they were derived from the head's rectangle.
+            is_visible = _number(point, "is_visible", missing=1.0)
+            visibility[joint] = VISIBLE if is_visible else OCCLUDED
     corners = np.array([_number(rectangle, n, missing=np.nan) for n in ("x1", "y1", "x2", "y2")])
-    centre = _place(_field(rectangle, "objpos"))
+    centre = _position(_field(rectangle, "objpos"))
     return Person(
         number=number,
         joints=joints,
@@ -161,13 +162,13 @@ def _scale(rectangle: Any) -> float:
     return scale if np.isfinite(scale) else 0.0
 
 
-def _place(struct: Any) -> np.ndarray | None:
-    """The fields `x` and `y`, which count from 1, as a place that counts from 0."""
+def _position(struct: Any) -> np.ndarray | None:
+    """The fields `x` and `y`, counted from 1, as a position counted from 0; None if missing."""
     x, y = (_number(struct, name, missing=np.nan) for name in ("x", "y"))
     if not np.isfinite([x, y]).all():
         return None
     if max(abs(x), abs(y)) > official_files.LARGEST_SIDE:
-        raise ValueError(f"`x` and `y` of a place are {x:g} and {y:g}, outside any picture")
+        raise ValueError(f"`x` and `y` of a point are {x:g} and {y:g}, outside any picture")
     return np.array([x - 1, y - 1])
 
 
@@ -178,7 +179,7 @@ def _field(struct: Any, name: str) -> Any:
 
 
 def _number(struct: Any, name: str, missing: float = 0.0) -> float:
-    """A field that holds one number, as a number or as text."""
+    """A field that holds one number, which may be stored as text."""
     value = _field(struct, name)
     try:
         return missing if value is None else float(np.ravel(value)[0])
@@ -187,5 +188,5 @@ def _number(struct: Any, name: str, missing: float = 0.0) -> float:
 
 
 def _elements(value: Any) -> list[Any]:
-    """The structs of a field that holds none, one or several."""
+    """The structs in a field, as a list, whether the field holds none, one or several."""
     return [] if value is None else list(np.ravel(np.array(value, dtype=object)))

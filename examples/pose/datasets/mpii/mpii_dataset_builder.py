@@ -30,24 +30,24 @@ _IMAGES = Part(
 )
 _FOLDERS = ("mpii", "mpii_human_pose_v1", "")
 _PERSON = ("origin", "head_box", "centre", "scale", "is_single", "image_id", "person_id")
-# The training images of every so many-th video are the split `validation`.
+# Training images of videos whose number is a multiple of this are the split `validation`.
 _VALIDATION_VIDEOS = 10
-# The part of a photograph that is kept is a square around the person, so many times the person's
-# height, with its middle so many pixels per scale below `objpos`, which sits high on the body.
+# Photographs are cropped to a square around the person. Its side is _CROP_SIZE times the person's
+# height, and its centre is _CROP_SHIFT * `scale` pixels below `objpos`, which is high on the body.
 _CROP_SIZE = 1.25
 _CROP_SHIFT = 15.0
 
 
 class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
-    """MPII Human Pose: one example a labelled person; the joints of `test` are not published."""
+    """MPII Human Pose: one example per person. The joints of `test` are not published."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Initial release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     Put the data set into the manual folder, as the folder `mpii/` with `images/` and
     `mpii_human_pose_v1_u12_1.mat` in it, or with the official `{_IMAGES.archive}` (12.9 GB) and
-    `{_LABELS.archive}`. The official addresses {_IMAGES.url} and {_LABELS.url} are tried when they
-    are not there. The data set may be used for research, not commercially.
+    `{_LABELS.archive}`. If these are not there, the official addresses {_IMAGES.url} and
+    {_LABELS.url} are tried. The data set may be used for research, not commercially.
     """
     all_splits = ("train", "validation", "test")
 
@@ -72,7 +72,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         splits: dict[str, list[annotations.Photograph]] = {split: [] for split in self.all_splits}
         for photograph in annotations.read(labels, self.broken):
             splits[_split_of(photograph)].append(photograph)
-        # A folder with the photographs of some splits only is used as far as it goes.
+        # A folder may have the photographs of some splits only.
         wanted = self.all_splits if self.wanted is None else self.wanted
         return {
             name: self._checked(name, self._generate_examples(images, labels, photographs))
@@ -99,7 +99,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
                 if not pose_features.overlaps(image, box):
                     self.broken.add(
                         f"{labels}: person {person.number} of image {photograph.number} "
-                        f"({photograph.name}) is outside of it, by `objpos` and `scale`."
+                        f"({photograph.name}) is outside the image, by `objpos` and `scale`."
                     )
                     continue
                 yield f"{name}_{person.number}", _example(image, name, photograph, person, box)
@@ -112,9 +112,9 @@ def _split_of(photograph: annotations.Photograph) -> str:
 
 
 def _people(photograph: annotations.Photograph) -> list[annotations.Person]:
-    """The people to make examples of: labelled ones, of whom it is known where they are."""
+    """The people to make examples of: those with a known position and, in `train`, with labels."""
     people = [p for p in photograph.people if p.labelled or not photograph.is_train]
-    # Without a place, nobody could be told from the others in the photograph.
+    # Without a position, the person cannot be told from others in the photograph.
     return [p for p in people if p.scale > 0]
 
 

@@ -1,6 +1,6 @@
-"""The body: its proportions, the angles its joints can take, and where that puts its parts.
+"""The body of a figure: proportions, joint angles, and the positions of its parts.
 
-Space is the camera's: x to the right, y down, z away from the camera, lengths in body heights. A
+Coordinates are the camera's: x to the right, y down, z away from the camera, in body heights. A
 frame is a 3x3 matrix whose columns are a body part's own directions left, up and forward.
 """
 
@@ -28,9 +28,9 @@ _LENGTHS = {
     "foot": 0.095,
 }
 
-# Ranges in degrees. Flexion moves an arm or thigh forward, a forearm up, a shin back, the spine
-# and head down; abduction moves a limb away from the body; rotation turns it about itself.
-# A range is the same for both sides, which draw from it independently.
+# Ranges of joint angles in degrees. Flexion moves an arm or thigh forward, a forearm up, a shin
+# back, the spine and head down; abduction moves a limb away from the body; rotation turns it about
+# its own axis. Both sides have the same range, and an angle is drawn for each.
 _Ranges = Mapping[str, tuple[float, float]]
 _STANDING: _Ranges = {
     "spine_flexion": (-5, 10),
@@ -87,7 +87,7 @@ _FREE: _Ranges = {
 }
 LIMITS = _FREE
 
-# Kinds of poses: how often each is drawn, and its ranges. Striding swings limbs in turn as well.
+# Kinds of poses: probability and ranges. "striding" also swings arms and legs (`_swing`).
 _KINDS = {
     "standing": (0.22, _STANDING),
     "striding": (0.33, _STANDING),
@@ -103,8 +103,8 @@ class Part:
     """A tapered capsule: the hull of a ball at `start` and a ball at `end`.
 
     Attributes:
-        name: Which part of the body, without its side: `"shin"`.
-        side: `"left"`, `"right"`, or empty for the middle of the body.
+        name: Name of the body part without its side, such as `"shin"`.
+        side: `"left"`, `"right"`, or empty for a part in the middle of the body.
         start: `[3]` centre of the first ball.
         end: `[3]` centre of the second ball.
         start_radius: Radius of the first ball.
@@ -130,11 +130,11 @@ class Body:
 
 
 def sample_angles(rng: np.random.Generator) -> dict[str, float]:
-    """Draws the angle of every joint, in degrees, from a kind of pose drawn first.
+    """Draws a kind of pose, then the angle of every joint from the ranges of that kind.
 
     Returns:
-        `{name: degrees}`; angles of limbs have `"left_"` or `"right_"` before their name. Every
-        angle is within `LIMITS`.
+        `{name: degrees}`. Names of limb angles begin with `"left_"` or `"right_"`. Every angle is
+        within `LIMITS`.
     """
     kind = rng.choice(list(_KINDS), p=[share for share, _ in _KINDS.values()])
     angles = {}
@@ -166,7 +166,7 @@ def _swing(angles: dict[str, float], rng: np.random.Generator) -> None:
 
 
 def sample_view(rng: np.random.Generator) -> np.ndarray:
-    """Draws the frame of the pelvis: facing anywhere, mostly upright, near eye height."""
+    """Draws the frame of the pelvis: any direction, mostly upright, camera near eye height."""
     towards = rng.choice(["camera", "away", "anywhere"], p=[0.5, 0.2, 0.3])
     yaw = rng.uniform(-180, 180) if towards == "anywhere" else rng.normal(0, 35)
     if towards == "away":
@@ -206,7 +206,7 @@ def _add_trunk(
     size: Mapping[str, float],
     girth: float,
 ) -> np.ndarray:
-    """Adds torso, neck and head, and the joints on them; returns the frame of the chest."""
+    """Adds torso, neck and head, and their joints. Returns the frame of the chest."""
     joints, parts = posed.joints, posed.parts
     bend = (
         _about_left(angles["spine_flexion"])
@@ -313,18 +313,18 @@ def _add_leg(
 
 
 def _about_left(degrees: float) -> np.ndarray:
-    """Rotation about a frame's left direction: up goes to forward."""
+    """Rotation about a frame's left direction. 90 degrees turn up into forward."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
 
 
 def _about_up(degrees: float) -> np.ndarray:
-    """Rotation about a frame's up direction: forward goes to left."""
+    """Rotation about a frame's up direction. 90 degrees turn forward into left."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
 
 def _about_forward(degrees: float) -> np.ndarray:
-    """Rotation about a frame's forward direction: left goes to up."""
+    """Rotation about a frame's forward direction. 90 degrees turn left into up."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])

@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Colour of a surface: gets `along` [n] (0 at the capsule's start, 1 at its end) and the surface's
-# outward normals [3, n] in the camera's frame, and returns [3, 1] or [3, n].
+# The colour of a surface: a function from `along` [n] (0 at the capsule's start, 1 at its end) and
+# outward normals [3, n] in the camera's frame to colours [3, 1] or [3, n].
 Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-_SAMPLES = 2  # Samples per pixel and direction: edges are smooth after averaging.
-_AMBIENT = 0.5
+_SAMPLES = 2  # Samples per pixel in each direction. Averaging them smooths edges.
+_AMBIENT = 0.5  # Fraction of the light that comes from everywhere.
 
 
 class Capsule(NamedTuple):
-    """The hull of two balls. Centres are points `[3]`, radii are in pixels."""
+    """The convex hull of two balls. Centres are points `[3]`, radii are in pixels."""
 
     start: np.ndarray
     end: np.ndarray
@@ -31,11 +31,11 @@ class Capsule(NamedTuple):
 
 
 class Canvas:
-    """Collects surfaces seen from the front; the nearest wins at every sample.
+    """Draws surfaces seen from the front. The nearest surface covers the others at every sample.
 
     Args:
         size: Height and width in pixels.
-        light: `[3]` direction in which the light is, from the figure.
+        light: `[3]` direction from the figure to the light.
     """
 
     def __init__(self, size: int, light: np.ndarray):
@@ -46,10 +46,10 @@ class Canvas:
         self._light = (light / np.linalg.norm(light)).astype(np.float32)
 
     def draw(self, capsules: Sequence[Capsule]) -> None:
-        """Draws capsules, lit from the light's direction.
+        """Draws shaded capsules.
 
-        All samples of all capsules are computed together: single capsules cover so few of them
-        that calling NumPy for each would take several times as long.
+        The samples of all capsules are computed together. One capsule covers few samples, so
+        calling NumPy for each capsule would take several times as long.
         """
         if not capsules:
             return
@@ -58,11 +58,13 @@ class Canvas:
         radius = np.array([(c.start_radius, c.end_radius) for c in capsules], np.float32).T
         axis, spread = end - start, radius[1] - radius[0]
         direction = axis[:2] / np.maximum((axis[:2] ** 2).sum(0), 1e-6)
-        owner, rows, place, x = self._samples_in(
+        owner, rows, index, x = self._samples_in(
             np.minimum(start[:2] - radius[0], end[:2] - radius[1]),
             np.maximum(start[:2] + radius[0], end[:2] + radius[1]),
         )
-        # What differs between capsules and rows only is computed per row, then repeated.
+        # For each sample: its nearest point on the capsule's axis (`along`, 0 at the start and 1 at
+        # the end), the vector (x, y) from there, and the height of the surface above the axis.
+        # Values that are constant along a row are computed per row, then repeated per sample.
         y = rows.y - start[1, owner]
         per_row = [start[0, owner], y, y * direction[1, owner], direction[0, owner]]
         per_row += [axis[0, owner], axis[1, owner], radius[0, owner], spread[owner]]
@@ -75,21 +77,22 @@ class Canvas:
         height2 = at_radius * at_radius - x * x - y * y
 
         covered = np.flatnonzero(height2 > 0)
-        place, along, owner = place[covered], along[covered], rows.repeat(owner)[covered]
+        index, along, owner = index[covered], along[covered], rows.repeat(owner)[covered]
         height = np.sqrt(height2[covered])
         depth = start[2][owner] + along * axis[2][owner] - height
-        np.minimum.at(self._depth, place, depth)
-        seen = np.flatnonzero(depth == self._depth[place])
-        place, along, owner, covered = place[seen], along[seen], owner[seen], covered[seen]
+        np.minimum.at(self._depth, index, depth)
+        nearest = np.flatnonzero(depth == self._depth[index])
+        index, along, owner = index[nearest], along[nearest], owner[nearest]
+        covered = covered[nearest]
 
-        normals = np.stack([x[covered], y[covered], -height[seen]]) / at_radius[covered]
+        normals = np.stack([x[covered], y[covered], -height[nearest]]) / at_radius[covered]
         color = np.empty_like(normals)
         borders = np.searchsorted(owner, np.arange(len(capsules) + 1))
         for capsule, first, last in zip(capsules, borders, borders[1:], strict=False):
             color[:, first:last] = capsule.paint(along[first:last], normals[:, first:last])
         lit = np.maximum(self._light @ normals, 0) * (1 - _AMBIENT) + _AMBIENT
-        lit *= 0.7 - 0.3 * normals[2]  # Surfaces seen at a grazing angle darken: an outline.
-        self._fill(place, color * lit)
+        lit *= 0.7 - 0.3 * normals[2]  # Darkens surfaces at a grazing angle, for an outline.
+        self._fill(index, color * lit)
 
     def draw_panel(
         self, center: np.ndarray, half_size: np.ndarray, degrees: float, colors: np.ndarray
@@ -97,28 +100,28 @@ class Canvas:
         """Draws a flat rectangle that faces the camera.
 
         Args:
-            center: Point in its middle.
-            half_size: `[2]` half its width and height, before it is turned.
-            degrees: How far it is turned.
-            colors: `[3, k]` colours of equal bands along its width.
+            center: `[3]` point in the middle of the rectangle.
+            half_size: `[2]` half the width and height, before rotation.
+            degrees: Angle of rotation.
+            colors: `[3, k]` colours of k equal bands along the width.
         """
         reach = np.hypot(*half_size)
-        _, rows, place, x = self._samples_in(center[:2, None] - reach, center[:2, None] + reach)
+        _, rows, index, x = self._samples_in(center[:2, None] - reach, center[:2, None] + reach)
         x, y = x - center[0], rows.repeat(rows.y) - center[1]
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         u, v = (cos * x + sin * y) / half_size[0], (cos * y - sin * x) / half_size[1]
-        seen = (abs(u) < 1) & (abs(v) < 1) & (center[2] < self._depth[place])
-        place, band = place[seen], (u[seen] * 0.5 + 0.5) * colors.shape[1]
-        self._depth[place] = center[2]
-        self._fill(place, colors[:, band.astype(int)])
+        seen = (abs(u) < 1) & (abs(v) < 1) & (center[2] < self._depth[index])
+        index, band = index[seen], (u[seen] * 0.5 + 0.5) * colors.shape[1]
+        self._depth[index] = center[2]
+        self._fill(index, colors[:, band.astype(int)])
 
     def depth_at(self, points: np.ndarray) -> np.ndarray:
-        """Depth of the nearest surface at points `[n, 2]` inside the image; inf where none is."""
+        """Depth of the nearest surface at points `[n, 2]` inside the image; inf without surface."""
         column, row = ((points.T + 0.5) * _SAMPLES).astype(int)
         return self._depth[row * self._samples + column]
 
     def over(self, background: np.ndarray) -> np.ndarray:
-        """Returns what was drawn over a background `[3, size, size]`, antialiased."""
+        """Composes the drawing over a background `[3, size, size]`, antialiased."""
         cover = self._average(np.isfinite(self._depth).astype(np.float32))
         return self._average(self._color) + (1 - cover) * background
 
@@ -128,24 +131,24 @@ class Canvas:
         rows = sum(samples[..., i::_SAMPLES, :] for i in range(_SAMPLES))
         return sum(rows[..., i::_SAMPLES] for i in range(_SAMPLES)) * np.float32(_SAMPLES**-2)
 
-    def _fill(self, place: np.ndarray, color: np.ndarray) -> None:
+    def _fill(self, index: np.ndarray, color: np.ndarray) -> None:
         for plane, values in zip(self._color, color, strict=True):
-            plane[place] = values
+            plane[index] = values
 
     def _samples_in(
         self, low: np.ndarray, high: np.ndarray
     ) -> tuple[np.ndarray, _Rows, np.ndarray, np.ndarray]:
-        """Lists the samples in boxes, row by row, one box after the other.
+        """Lists the samples in rectangles, row by row, one rectangle after the other.
 
         Args:
-            low: `[2, n]` corners `(x, y)` of the boxes, in pixels.
+            low: `[2, n]` corners `(x, y)` of the rectangles, in pixels.
             high: `[2, n]` opposite corners.
 
         Returns:
-            owner: Which box each row is in.
+            owner: Index of the rectangle of each row.
             rows: The rows.
-            place: Flat index of every sample.
-            x: Where every sample is, in pixels.
+            index: Flat index of every sample in the depth and colour buffers.
+            x: x of every sample, in pixels.
         """
         left, top = np.clip((low + 0.5) * _SAMPLES, 0, self._samples).astype(int)
         right, bottom = np.clip((high + 0.5) * _SAMPLES + 1, 0, self._samples).astype(int)
@@ -160,16 +163,16 @@ class Canvas:
 
 
 class _Rows(NamedTuple):
-    """Rows of samples: where they are, in pixels, and how many samples each has."""
+    """Rows of samples: `y` of each row in pixels, and `width`, its number of samples."""
 
     y: np.ndarray
     width: np.ndarray
 
     def repeat(self, values: np.ndarray) -> np.ndarray:
-        """Repeats values per row, `[..., rows]`, for every sample of their row."""
+        """Repeats values `[..., rows]` of each row for every sample in it: `[..., samples]`."""
         return np.repeat(values, self.width, axis=-1)
 
 
 def _center(number: np.ndarray) -> np.ndarray:
-    """Where the samples of a row or column are, in pixels."""
+    """Coordinate in pixels of sample number `number` in a row or column."""
     return (number.astype(np.float32) + np.float32(0.5)) / np.float32(_SAMPLES) - np.float32(0.5)

@@ -38,11 +38,11 @@ def plain(color: np.ndarray) -> Paint:
 
 @dataclasses.dataclass(frozen=True)
 class Outfit:
-    """What a figure wears. Colours are float32 `[3, 1]` in 0..1.
+    """The clothes of a figure. Colours are float32 `[3, 1]` in 0..1.
 
-    What is in front tells left from right: the face, a stripe of `mark` on the shirt, and pads of
-    `mark` on the knees. Both sides are dressed alike, so that the mirror image of a figure, with
-    left and right exchanged, is a figure too.
+    The front of a figure has a face, a stripe of colour `mark` on the shirt and pads of colour
+    `mark` on the knees; only the front tells left from right. Both sides are dressed alike, so that
+    a mirrored figure with left and right swapped is a valid figure too.
     """
 
     skin: np.ndarray
@@ -61,7 +61,7 @@ class Outfit:
     def sample(cls, rng: np.random.Generator) -> Outfit:
         """Draws an outfit."""
         shirt, trousers = random_color(rng), random_color(rng)
-        # The mark stands out from what it is worn on: light on dark, dark on light.
+        # The mark contrasts with the clothes: light on dark, dark on light.
         bright = 0.5 * shirt.mean() + 0.5 * trousers.mean() > 0.5
         mark = random_color(rng)
         mark = mark * 0.35 if bright else 0.35 * mark + 0.65

@@ -1,4 +1,4 @@
-"""Draws one example of the `stick_figures` data set: a figure, its joints, and what hides them."""
+"""Draws one example of the `stick_figures` data set: a figure with joints and occluders."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from examples.pose.datasets.stick_figures import body, scenery
 from examples.pose.datasets.stick_figures.canvas import Canvas, Capsule
 from examples.pose.datasets.stick_figures.clothing import Outfit
 
-_MARGIN = 2.0  # Pixels between a figure and the border, where the figure is not cut off.
-_CUT_OFF_RATE = 0.07
-_OCCLUDER_RATE = 0.3
-# A joint is inside the body: how far behind the visible surface it may be, in body heights, and
-# still count as visible.
+_MARGIN = 2.0  # Minimum distance from the border in pixels, for figures that are not cut off.
+_CUT_OFF_RATE = 0.07  # Fraction of figures that the border cuts off.
+_OCCLUDER_RATE = 0.3  # Fraction of images with an object in front of the figure.
+# Joints are inside the body. One counts as visible if it is at most this far behind the visible
+# surface, in body heights.
 _SKIN_DEPTH = 0.075
 
 
@@ -30,7 +30,7 @@ class Figure:
         image: uint8 `[size, size, 3]`.
         joints: float32 `[num_joints, 2]`, see `pose_features`.
         visibility: uint8 `[num_joints]`, see `pose_features`.
-        jpeg_quality: Quality to store the image with.
+        jpeg_quality: JPEG quality for storing the image, 1 to 95.
     """
 
     image: np.ndarray
@@ -47,9 +47,9 @@ class Figure:
 
 
 def draw_figure(seed: int, split: str, index: int, size: int = 128) -> Figure:
-    """Draws the example number `index` of a split.
+    """Draws example number `index` of a split.
 
-    The same arguments always give the same example, whatever was drawn before.
+    The result depends on the arguments alone, not on what was drawn before.
 
     Args:
         seed: Seed of the whole data set.
@@ -83,7 +83,11 @@ def draw_figure(seed: int, split: str, index: int, size: int = 128) -> Figure:
 
 
 def _place(rng: np.random.Generator, posed: body.Body, size: int) -> tuple[body.Body, float]:
-    """Scales and moves a body into the image; returns it in pixels, and pixels per body height."""
+    """Scales and moves a body into the image.
+
+    Returns:
+        The body in pixels, and the scale in pixels per body height.
+    """
     centers = np.array([(part.start, part.end) for part in posed.parts])
     radii = np.array([(part.start_radius, part.end_radius) for part in posed.parts])[..., None]
     low, high = (centers - radii).min((0, 1)), (centers + radii).max((0, 1))
@@ -91,8 +95,8 @@ def _place(rng: np.random.Generator, posed: body.Body, size: int) -> tuple[body.
     fill = rng.uniform(1.05, 1.3) if cut_off else rng.uniform(0.78, 0.98)
     room = size - 2 * _MARGIN
     scale = fill * room / max(high[:2] - low[:2])
-    # Where the low corner may be, in pixels: anywhere that leaves the figure inside (or, where it
-    # is larger than the image, leaves no side of the image empty).
+    # The figure may lie anywhere inside the image. A figure larger than the image has a negative
+    # `spare` and may lie anywhere that leaves no gap at a border.
     spare = room - scale * (high[:2] - low[:2])
     corner = _MARGIN - 0.5 + rng.uniform(size=2) * spare
     shift = np.append(corner - scale * low[:2], 0.0)
@@ -107,8 +111,8 @@ def _place(rng: np.random.Generator, posed: body.Body, size: int) -> tuple[body.
 
 
 def _visibility(canvas: Canvas, joints: np.ndarray, skin_depth: float) -> np.ndarray:
-    """Tells which joints are seen, hidden behind something, or outside the image."""
+    """The visibility of each joint; joints outside the image are not labelled."""
     inside = ((joints[:, :2] > -0.5) & (joints[:, :2] < canvas.size - 0.5)).all(1)
     depth = canvas.depth_at(np.where(inside[:, np.newaxis], joints[:, :2], 0))
-    seen = np.where(depth < joints[:, 2] - skin_depth, OCCLUDED, VISIBLE)
-    return np.where(inside, seen, NOT_LABELLED).astype(np.uint8)
+    visibility = np.where(depth < joints[:, 2] - skin_depth, OCCLUDED, VISIBLE)
+    return np.where(inside, visibility, NOT_LABELLED).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What is around a figure: the background, things behind and before it, and the camera."""
+"""Surroundings of a figure: background, objects behind and in front of it, effects of a camera."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from examples.pose.datasets.stick_figures.canvas import Canvas, Capsule
 from examples.pose.datasets.stick_figures.clothing import plain, random_color, random_skin
 
-_BEHIND = 1e4  # Depth in pixels of everything behind a figure; in front of it: minus this.
+_BEHIND = 1e4  # Depth in pixels of objects behind a figure. Objects in front have -_BEHIND.
 
 
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -40,7 +40,7 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _palette(rng: np.random.Generator) -> np.ndarray:
-    """Draws 256 colours from one to another, duller than clothes are: uint8 `[256, 3]`."""
+    """Draws a gradient of 256 colours, less saturated than clothes: uint8 `[256, 3]`."""
     ends = np.hstack([random_color(rng), random_color(rng)])
     ends += rng.uniform(0, 0.8) * (ends.mean(0) - ends)
     return np.linspace(*(255 * ends.T), 256).astype(np.uint8)
@@ -62,7 +62,7 @@ def _resize(plane: np.ndarray, size: int) -> np.ndarray:
 
 
 def _tiles(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Stripes or checks, -1 and 1."""
+    """A pattern of stripes or checks with values -1 and 1, float32 `[size, size]`."""
     angle, count = rng.uniform(0, math.pi), 2 * math.pi * rng.uniform(3, 12)
     cos, sin = count * math.cos(angle), count * math.sin(angle)
     pattern = np.sin(x * cos + y * sin) > 0
@@ -72,12 +72,12 @@ def _tiles(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray
 
 
 def _rgb(color: np.ndarray) -> tuple[int, ...]:
-    """The colour as Pillow takes it."""
+    """The colour as a tuple of integers 0 to 255, for Pillow."""
     return tuple(int(value * 255) for value in color.ravel())
 
 
 def _shapes(rng: np.random.Generator, image: Image.Image) -> None:
-    """Draws lines, discs and polygons, in place."""
+    """Draws random lines, ellipses and polygons into `image`."""
     draw, size = ImageDraw.Draw(image), image.width
     for _ in range(rng.integers(0, 7)):
         fill = _rgb(random_color(rng))
@@ -95,7 +95,7 @@ def _shapes(rng: np.random.Generator, image: Image.Image) -> None:
 
 
 def stray_limbs(rng: np.random.Generator, size: int) -> list[Capsule]:
-    """Makes up to three arms or legs of nobody, behind the figure."""
+    """Makes up to three stray arms or legs behind the figure, as distractors."""
     capsules = []
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.4, 0.3, 0.2, 0.1])):
         joint = np.array([*rng.uniform(0, size, 2), _BEHIND])
@@ -111,13 +111,13 @@ def stray_limbs(rng: np.random.Generator, size: int) -> list[Capsule]:
 
 
 def occluder(rng: np.random.Generator, canvas: Canvas, center: np.ndarray, extent: float) -> None:
-    """Draws one thing in front of everything: a ball, a bar, or a panel.
+    """Draws one object in front of everything: a ball, a bar, or a panel.
 
     Args:
-        rng: Draws its kind, size and colours.
-        canvas: Where it is drawn.
-        center: `(x, y)` of its middle, in pixels.
-        extent: Length of the figure in pixels, which the thing's size goes by.
+        rng: Draws the object's kind, size and colours.
+        canvas: The canvas to draw on.
+        center: `(x, y)` of the object's centre, in pixels.
+        extent: Height of the figure in pixels. The object's size is proportional to it.
     """
     center = np.array([*center[:2], -_BEHIND])
     color = random_color(rng)
@@ -137,10 +137,10 @@ def occluder(rng: np.random.Generator, canvas: Canvas, center: np.ndarray, exten
 
 
 def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Applies exposure, contrast, colour cast, blur and sensor noise.
+    """Simulates a camera: exposure, contrast, colour cast, blur and sensor noise.
 
     Args:
-        rng: Draws all of these.
+        rng: Draws the strength of each effect.
         image: float32 `[3, height, width]` in 0..1.
 
     Returns:

@@ -12,10 +12,10 @@ from examples.pose.datasets.stick_figures import figure
 
 @dataclasses.dataclass
 class StickFiguresConfig(tfds.core.BuilderConfig):
-    """What to draw, and how much of it.
+    """Number, size and seed of the images.
 
     Attributes:
-        seed: Every example follows from this, the name of its split and its number.
+        seed: Seed of the data set. With the split's name and the number it determines an example.
         train_examples: Number of examples in `train`.
         test_examples: Number of examples in `test`.
         image_size: Height and width of the images in pixels.
@@ -45,7 +45,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        del dl_manager  # Nothing is downloaded.
+        del dl_manager  # Unused: figures are drawn, not downloaded.
         return {
             "train": self._generate_examples("train", self.builder_config.train_examples),
             "test": self._generate_examples("test", self.builder_config.test_examples),

@@ -1,12 +1,14 @@
-"""The devices of a training: one device, several of one process, or several processes.
+"""Where a training runs: on one device, on several of one process, or in several processes.
 
     --strategy none         this process, on one device
-    --strategy mirrored     this process, on all its GPUs (or CPUs, where there is none)
-    --strategy multiworker  several processes that the environment variable TF_CONFIG describes, the
-                            same command in each; `examples.pose.launch` starts them on one machine
+    --strategy mirrored     this process, on all its GPUs (or CPUs if it has no GPU)
+    --strategy multiworker  several processes, listed in the environment variable TF_CONFIG, that
+                            run the same command; `examples.pose.launch` starts them on one machine
 
-All strategies make the same steps: a batch is divided into equal parts. Two Keras backends are
-supported, with a module each: TensorFlow by `tf.distribute`, JAX by `keras.distribution`.
+All strategies make the same steps: the batch of one device is divided into equal parts.
+
+Training runs on two Keras backends, and each has a module here. TensorFlow distributes by
+`tf.distribute`, JAX by `keras.distribution`.
 """
 
 import contextlib
@@ -25,11 +27,11 @@ BACKENDS = ("tensorflow", "jax")
 
 
 class Workers(Protocol):
-    """The devices of a training, in all processes.
+    """The devices that a training runs on, in all of its processes.
 
     Attributes:
-        replicas: The number of devices.
-        is_chief: Whether this process writes files and prints.
+        replicas: Number of devices in all processes together.
+        is_chief: Whether this process is the one that writes files and prints.
     """
 
     replicas: int
@@ -42,8 +44,8 @@ class Workers(Protocol):
         """The batches, each divided among the devices.
 
         Args:
-            make_batches: `make_batches(parts, count)` yields, for every batch, the parts with the
-                numbers `parts` out of `count` equal ones.
+            make_batches: `make_batches(parts, count)` divides every batch into `count` equal parts
+                and makes the parts numbered `parts`, in this order.
         """
 
     def compile_step(
@@ -53,33 +55,35 @@ class Workers(Protocol):
         loss: keras.losses.Loss,
         clip_norm: float,
     ) -> Callable:
-        """A training step on all devices.
+        """Makes a function that runs a training step on all devices.
 
         Args:
-            model: The model to train, by the sum of the losses of all its outputs.
-            optimizer: Built on the trainable weights.
-            loss: A mean over the labelled joints, those with `targets[..., 2]` = 1.
-            clip_norm: Limit for the global norm of the gradient; 0 means none.
+            model: The network. Its outputs are trained together, by the sum of their losses.
+            optimizer: An optimizer built on the trainable weights.
+            loss: A mean over the labelled joints, those with `targets[..., 2]` of 1.
+            clip_norm: Gradients are scaled down if their global norm exceeds it; 0 does not clip.
 
         Returns:
-            A function of the images and targets of a batch that returns the loss of the last
-            output.
+            A function of a batch's images and targets that returns the loss of the last output.
         """
 
     def wait(self) -> None:
-        """Waits for all processes: one that ends before the others counts as failed."""
+        """Waits until all processes have called this, so that none exits while others run.
+
+        A process that exits early looks to the others like one that failed.
+        """
 
 
 def make_workers(name: str = "none") -> Workers:
-    """The devices to train on, with the current Keras backend.
+    """The devices to train on, for the current Keras backend.
 
     Args:
-        name: One of `STRATEGIES`. `"multiworker"` waits for the other processes, and must be called
-            before any other operation of the backend.
+        name: One of `STRATEGIES`. `"multiworker"` waits for the other processes, and must come
+            before any other use of the backend.
 
     Raises:
-        ValueError: There is no such strategy, `TF_CONFIG` is missing, or the backend is not
-            supported.
+        ValueError: There is no such strategy, `TF_CONFIG` is missing, or the examples do not train
+            on this backend.
     """
     if name not in STRATEGIES:
         raise ValueError(f"`strategy` must be one of {STRATEGIES}, got {name!r}.")
@@ -94,15 +98,19 @@ def make_workers(name: str = "none") -> Workers:
 
 
 def cluster() -> tuple[list[str], int]:
-    """The addresses of all processes, the chief first if there is one, and this process's index.
+    """Reads `TF_CONFIG`.
+
+    Returns:
+        The addresses of all processes, the chief first if there is one, and the index of this
+        process among them.
 
     Raises:
         ValueError: `TF_CONFIG` is missing.
     """
     if "TF_CONFIG" not in os.environ:
         raise ValueError(
-            "--strategy multiworker needs the environment variable TF_CONFIG, which says "
-            "where the workers are and which of them this is; "
+            "--strategy multiworker needs the environment variable TF_CONFIG, which gives "
+            "the addresses of the workers and the index of this one. "
             "`python -m examples.pose.launch` sets it for workers on one machine."
         )
     configuration = json.loads(os.environ["TF_CONFIG"])

@@ -1,7 +1,8 @@
-"""Training on JAX: `keras.distribution`. Variables are on all devices, batches are cut among them.
+"""Training on JAX by `keras.distribution`.
 
-A step is written as for one device and the whole batch; XLA divides the work, adds up the gradients
-and lets batch normalisation see all of the batch.
+Variables are replicated on all devices and batches are sharded among them. A step is written as if
+for one device and the whole batch. XLA divides the work, sums the gradients, and normalises over
+the whole batch.
 """
 
 import contextlib
@@ -20,13 +21,13 @@ class Workers:
     """`distribution.Workers` on JAX; `name` is one of `training.STRATEGIES`."""
 
     def __init__(self, name: str):
-        # TensorFlow makes the batches, and would take all of the memory that JAX needs.
+        # TensorFlow only makes the batches. With a GPU it would reserve the memory that JAX needs.
         tf.config.set_visible_devices([], "GPU")
         if name == "multiworker":
             addresses, index = distribution.cluster()
             keras.distribution.initialize(",".join(addresses), len(addresses), index)
-            # Workers connect when they first add something up, and wait 30 s for each other then,
-            # no longer: now, before each reads its data in its own time.
+            # Workers connect at their first collective operation, and wait at most 30 s for each
+            # other. Connect now, because one worker may take longer than another to read its data.
             multihost_utils.sync_global_devices("all workers are there")
         devices = keras.distribution.list_devices()
         self._distribution = keras.distribution.DataParallel(
@@ -35,9 +36,9 @@ class Workers:
         self.replicas = self._distribution.device_mesh.devices.size
         self.is_chief = jax.process_index() == 0
         mesh = self._distribution.device_mesh.backend_mesh
-        cut = jax.sharding.PartitionSpec(self._distribution.batch_dim_name)
-        self._cut = jax.sharding.NamedSharding(mesh, cut)
-        self._everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        by_batch = jax.sharding.PartitionSpec(self._distribution.batch_dim_name)
+        self._sharded = jax.sharding.NamedSharding(mesh, by_batch)
+        self._replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
     def scope(self) -> contextlib.AbstractContextManager:
         """See `distribution.Workers`."""
@@ -51,7 +52,7 @@ class Workers:
 
         def join(part):
             part = part.reshape(-1, *part.shape[2:])
-            return jax.make_array_from_process_local_data(self._cut, part)
+            return jax.make_array_from_process_local_data(self._sharded, part)
 
         for batch in parts.batch(local).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             yield tuple(map(join, batch))
@@ -74,7 +75,7 @@ class Workers:
             losses = [loss(targets, output) for output in jax.tree.leaves(outputs)]
             return scaled(sum(losses), state), (others, losses[-1])
 
-        @jax.jit(out_shardings=self._everywhere)
+        @jax.jit(out_shardings=self._replicated)
         def step(trained, others, state, images, targets):
             gradients, (others, last) = jax.grad(scaled_loss, has_aux=True)(
                 trained, others, state, images, targets
@@ -86,9 +87,9 @@ class Workers:
 
         def assigning_step(images, targets):
             values = [[variable.value for variable in group] for group in variables]
-            # Where they are already, but for those that are new or were assigned since: without it
-            # JAX compiles the step anew for values that lie on no mesh.
-            values = jax.device_put(values, self._everywhere)
+            # Moves only new values and values assigned since the last step. Without it, JAX would
+            # compile the step again for values that are not on the mesh.
+            values = jax.device_put(values, self._replicated)
             changed, last = step(*values, images, targets)
             for group, new in zip(variables, changed, strict=True):
                 for variable, value in zip(group, new, strict=True):
@@ -103,7 +104,7 @@ class Workers:
 
 
 def _clip_by_global_norm(gradients, limit):
-    """Scales gradients down to a norm of `limit` where theirs is larger."""
+    """Scales gradients down to a global norm of `limit` if theirs is larger."""
     norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
     scale = limit / jnp.maximum(norm, limit)
     return [gradient * scale for gradient in gradients]

@@ -1,4 +1,4 @@
-"""Training on TensorFlow: `tf.distribute`."""
+"""Training on TensorFlow by `tf.distribute`."""
 
 import contextlib
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class Workers:
 
     def compile_step(self, model, optimizer, loss, clip_norm) -> Callable:
         """See `distribution.Workers`."""
-        # Batch normalisation sees the whole batch where replicas share one.
+        # With several replicas, batch normalisation averages over all of them.
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = self.replicas > 1
@@ -61,9 +61,14 @@ class Workers:
         return step
 
     def _replica_step(self, model, optimizer, loss, clip_norm, images, targets):
-        """One step on a replica's part of the batch; returns its part of the last output's loss."""
+        """One step on a replica's part of the batch.
+
+        Returns:
+            The part's contribution to the loss of the last output; the sum over replicas is that of
+            the whole batch.
+        """
         context = tf.distribute.get_replica_context()
-        # The loss is a mean over labelled joints, and each part of the batch has its own number.
+        # The loss is a mean over labelled joints, whose number differs between parts of the batch.
         labelled = tf.maximum(tf.reduce_sum(targets[..., 2]), 1.0)
         share = labelled / context.all_reduce(tf.distribute.ReduceOp.SUM, labelled)
         with tf.GradientTape() as tape:
@@ -72,13 +77,13 @@ class Workers:
             scaled = optimizer.scale_loss(tf.add_n(losses))
         variables = [variable.value for variable in model.trainable_variables]
         gradients = tape.gradient(scaled, variables)
-        # Keras clips, and looks for infinities, in each replica's own gradients before it adds
-        # them: replicas would disagree. Added here first, they are the same everywhere.
+        # Keras clips, and tests for infinities, before it sums the gradients of all replicas, so
+        # replicas could disagree. Summed here first, gradients are the same on all of them.
         if self.replicas > 1:
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, optimizer.scale_loss(clip_norm))
-        # Keras adds them up once more.
+        # `apply` sums over the replicas once more.
         gradients = [gradient / self.replicas for gradient in gradients]
         optimizer.apply(gradients, model.trainable_variables)
         return losses[-1]

@@ -1,4 +1,4 @@
-"""What tests of data sets share."""
+"""Fixtures of the tests of data sets."""
 
 import shutil
 
@@ -12,7 +12,7 @@ from tests.examples.pose.datasets.small_copies import BUILDERS
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Such tests may not reach for the network: they are the same with and without one."""
+    """Makes every request fail, so that a test does not depend on the network."""
 
     def refuse(*args, **kwargs):
         raise requests.ConnectionError("no network in tests")
@@ -36,7 +36,7 @@ def prepare(tmp_path_factory):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A function that copies the small data set of a name, and returns its own folder."""
+    """A function that copies a small data set to `tmp_path / "data"` and returns its folder."""
 
     def copy(name):
         source = BUILDERS / ("coco_keypoints" if name == "coco" else name) / "dummy_data"
@@ -48,7 +48,7 @@ def copy(tmp_path):
 
 @pytest.fixture
 def load(tmp_path):
-    """A function that loads from there."""
+    """A function that loads a data set from `tmp_path / "data"`, as a dict by id."""
 
     def load(name, split="train", data_dir=tmp_path / "data", **options):
         name = "coco_keypoints" if name == "coco" else name

@@ -1,11 +1,11 @@
-"""Helpers of tests that change a copy of the small data sets."""
+"""Helpers for tests that change a copy of the small data sets in `dummy_data`."""
 
 import pathlib
 import zipfile
 
 from examples.pose import datasets
 
-# Holds a folder `dummy_data` beside each builder that reads files.
+# Each builder of official files has a folder `dummy_data` beside it.
 BUILDERS = pathlib.Path(datasets.__file__).parent
 LABELS = {
     "lsp": "joints.mat",
@@ -16,23 +16,23 @@ LABELS = {
 
 
 def pictures_of(folder):
-    """The pictures of `train`, which for MPII are among all."""
+    """The folder of the pictures of `train`; MPII has the pictures of all splits in one folder."""
     return folder / ("train2017" if folder.name == "coco" else "images")
 
 
 def first_picture(folder):
-    """The first of them."""
+    """The first picture, by name."""
     return sorted(pictures_of(folder).iterdir())[0]
 
 
 def write_zip(source, archive, prefix=""):
-    """Writes what is in a folder as a zip file, with `prefix` before its names."""
+    """Writes the content of a folder as a zip file, with `prefix` before its names."""
     with zipfile.ZipFile(archive, "w") as writer:
         for file in sorted(source.rglob("*")):
             writer.write(file, prefix + str(file.relative_to(source)))
 
 
 def add_what_systems_leave(folder):
-    """What macOS and Windows put beside pictures."""
+    """Adds the hidden files that macOS and Windows write beside pictures."""
     for name in ("._im0001.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "._joints.mat"):
         (folder / name).write_bytes(b"\x00\x05\x16\x07")

@@ -1,4 +1,4 @@
-"""Tests of what all pose data sets share: `load`, the feature specification, the command."""
+"""Tests of what all pose data sets have in common: `load`, features, skeletons, the command."""
 
 import json
 import subprocess
@@ -40,13 +40,13 @@ def test_unknown_split_lists_the_splits(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["lsp+lspet", "lsp", "mpii+coco_keypoints", "flic/full+lspet"])
-def test_joined_names(text):
+def test_parse_joined_names(text):
     assert datasets.parse_names(text) == text.split("+")
 
 
-@pytest.mark.parametrize("text,said", [
-    ("lspet", "'lspet' has no split to measure on"),
-    ("lspet+lsp", "'lspet' has no split to measure on"),
+@pytest.mark.parametrize("text,message", [
+    ("lspet", "'lspet' has no split to evaluate on"),
+    ("lspet+lsp", "'lspet' has no split to evaluate on"),
     ("lsp,lspet", "joined by '\\+', got 'lsp,lspet'"),
     ("lsp lspet", "got 'lsp lspet'"),
     ("lsp+", "got 'lsp\\+'"),
@@ -55,8 +55,8 @@ def test_joined_names(text):
     ("lsp+lsp", "twice: 'lsp\\+lsp'"),
     ("flic+lsp+flic/small", "twice"),
 ])  # fmt: skip
-def test_joined_names_that_cannot_be_trained_on(tmp_path, text, said, capsys):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_joined_names_raise(tmp_path, text, message, capsys):
+    with pytest.raises(ValueError, match=message):
         datasets.parse_names(text)
     arguments = ["--dataset", text, "--run", str(tmp_path / "run")]
     assert command_line.run(lambda: train.main(arguments)) == 1
@@ -65,14 +65,14 @@ def test_joined_names_that_cannot_be_trained_on(tmp_path, text, said, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_lspet_has_no_split_to_measure_on(tmp_path):
+def test_lspet_has_no_split_to_evaluate_on(tmp_path):
     with pytest.raises(ValueError, match="`lsp\\+lspet`"):
         datasets.evaluation_split("lspet")
     with pytest.raises(ValueError, match=r"Unknown split 'test' of 'lspet'.*\['train'\]"):
         datasets.load("lspet", "test", _DUMMY_DATA, tmp_path)
 
 
-def test_processes_prepare_one_after_the_other(tmp_path):
+def test_two_processes_can_prepare_at_the_same_time(tmp_path):
     code = (
         "import sys; from examples.pose import datasets as d; d.load('lsp', 'train', *sys.argv[1:])"
     )
@@ -91,7 +91,7 @@ def test_load_prepares_once_and_keeps_the_order(tmp_path):
         "id": tf.TensorSpec((), tf.string),
     }
     ids = [example["id"] for example in first.as_numpy_iterator()]
-    # The records are there now: the folder is not looked at again.
+    # The records exist now, so `data_dir` is not read again.
     again, _ = datasets.load("lsp", "train", tmp_path / "gone", tmp_path)
     assert [example["id"] for example in again.as_numpy_iterator()] == ids
     sliced, _ = datasets.load("lsp", "train[:1]", None, tmp_path)
@@ -122,21 +122,21 @@ def test_all_builders_are_registered_and_share_the_features(tmp_path, name):
 def test_skeleton(skeleton):
     names = skeleton.joint_names
     assert skeleton.num_joints == len(set(names))
-    # PCK is measured along a diagonal of the torso.
+    # The reference length of PCK is a diagonal of the torso.
     sides = [names[i].split("_") for i in skeleton.pck_reference]
     assert {side for side, _ in sides} == {"left", "right"}
     assert [part for _, part in sides] == ["shoulder", "hip"]
     for left, right in skeleton.flip_pairs:
         assert {names[left].split("_")[0], names[right].split("_")[0]} == {"left", "right"}
         assert names[left].split("_")[1] == names[right].split("_")[1]
-    # Mirroring swaps all but the joints in the middle, and twice is no change.
+    # Mirroring swaps all joints except those in the middle. Mirroring twice changes nothing.
     order = skeleton.flip_order
     middle = {"neck", "head_top", "pelvis", "thorax", "nose"}
-    still = {name for i, name in enumerate(names) if order[i] == i}
-    assert still == middle & set(names)
+    unchanged = {name for i, name in enumerate(names) if order[i] == i}
+    assert unchanged == middle & set(names)
     assert [order[i] for i in order] == list(range(skeleton.num_joints))
-    # The limbs connect all joints (but FLIC's face is apart from its body), and their mirror images
-    # are the same limbs.
+    # The limbs connect all joints, except that FLIC's face is not connected to the body. The
+    # mirror image of a limb is a limb.
     limbs = {frozenset(limb) for limb in skeleton.limbs}
     assert {frozenset(order[i] for i in limb) for limb in limbs} == limbs
     reached, grown = set(), {names.index("right_hip")}
@@ -203,7 +203,8 @@ def test_command_draws_the_other_data_sets(tmp_path, name):
 
 def test_command_reports_errors_in_one_line(tmp_path):
     arguments = ["lsp", "--data_dir", str(_DUMMY_DATA), "--prepared_dir", str(tmp_path)]
-    command.main([*arguments, "--output", str(tmp_path / "a.png")])  # Prepares it, with progress.
+    # Prepare the data set first, so that its progress bar is not part of the message.
+    command.main([*arguments, "--output", str(tmp_path / "a.png")])
     (tmp_path / "a.png").unlink()
     message = refused(command.main, *arguments, "--split", "valid", "--output", tmp_path / "a.png")
     assert message.startswith("error: Unknown split")

@@ -1,4 +1,4 @@
-"""Tests of bringing one data set's joints to another's."""
+"""Tests of converting the joints of one data set to those of another."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def _map(examples, source, target):
 
 @pytest.mark.parametrize("source", _ALL)
 @pytest.mark.parametrize("target", _ALL)
-def test_joints_go_by_their_names(source, target):
+def test_joints_are_mapped_by_name(source, target):
     source, target = _ALL[source], _ALL[target]
     examples = _examples(source)
     mapped = _map(examples, source, target)
@@ -63,7 +63,7 @@ def test_midpoints(visible, expected):
     assert mapped["joints"][thorax].tolist() == ([20, 23] if expected else [0, 0])
 
 
-def test_what_reaches_what():
+def test_which_joints_stay_unlabelled():
     def unlabelled(source, target):
         source, target = _ALL[source], _ALL[target]
         pairs = zip(target.joint_names, joint_mapping.joint_sources(source, target), strict=True)
@@ -76,24 +76,24 @@ def test_what_reaches_what():
     assert len(unlabelled("flic", "mpii")) == 6  # Knees, ankles, neck and head top.
 
 
-def test_equal_joints_are_left_alone():
+def test_same_skeleton_returns_the_data_set_itself():
     dataset = tf.data.Dataset.from_tensor_slices(_examples(skeletons.LSP_SKELETON))
     again = joint_mapping.with_joints(dataset, skeletons.LSP_SKELETON, skeletons.LSP_SKELETON)
     assert again is dataset
 
 
-def test_nothing_in_common_is_an_error():
+def test_skeletons_without_common_joints_raise():
     hand = Skeleton(("thumb", "palm"), (), ((0, 1),), (0, 1))
-    with pytest.raises(ValueError, match=r"they have thumb, palm; wanted are right_ankle"):
+    with pytest.raises(ValueError, match=r"got thumb, palm; wanted right_ankle"):
         joint_mapping.joint_sources(hand, skeletons.LSP_SKELETON)
 
 
-def test_skeletons_name_joints_alike():
-    """A name that occurs in one skeleton only would be a joint that never maps."""
-    alone = {
+def test_skeletons_use_the_same_joint_names():
+    """A joint name that occurs in only one skeleton could not be mapped to another."""
+    unique = {
         name
         for skeleton in _ALL.values()
         for name in skeleton.joint_names
         if sum(name in other.joint_names for other in _ALL.values()) == 1
     }
-    assert alone == {"left_ear", "right_ear", "thorax", "pelvis"}
+    assert unique == {"left_ear", "right_ear", "thorax", "pelvis"}

@@ -1,4 +1,4 @@
-"""Tests of finding and reading the Leeds Sports Pose data sets, and of the errors if one cannot."""
+"""Tests of finding and reading the Leeds Sports Pose data sets, and of errors."""
 
 import shutil
 import zipfile
@@ -24,7 +24,7 @@ def name(request):
 
 @pytest.fixture
 def data_dir(tmp_path, name):
-    """A manual folder of our own, with the small data set as a folder in it."""
+    """A manual folder that holds a copy of the small data set."""
     shutil.copytree(BUILDERS / name / "dummy_data", tmp_path / "data")
     return tmp_path / "data"
 
@@ -49,13 +49,13 @@ def _assert_same(examples, others):
 
 
 @pytest.mark.parametrize("layout", ["zip", "zip with a folder", "folder itself", "other name"])
-def test_every_layout_gives_the_same_examples(tmp_path, name, data_dir, layout):
+def test_all_layouts_give_the_same_examples(tmp_path, name, data_dir, layout):
     expected = _examples(name, data_dir, tmp_path / "prepared_folder")
     if layout == "zip":
         _write_zip(data_dir / name, data_dir / f"{name}_dataset.zip")
         shutil.rmtree(data_dir / name)
     elif layout == "zip with a folder":
-        # The second folder of the official lsp zip holds images too, of which none may be read.
+        # The official lsp zip file has a second folder with images, which must not be read.
         (data_dir / name / "visualized").mkdir()
         (data_dir / name / "visualized" / "im0001.jpg").write_bytes(b"not an image")
         _write_zip(data_dir / name, data_dir / f"{name}_dataset.zip", f"{name}_dataset/")
@@ -67,7 +67,7 @@ def test_every_layout_gives_the_same_examples(tmp_path, name, data_dir, layout):
     _assert_same(_examples(name, data_dir, tmp_path / "prepared"), expected)
 
 
-def test_downloads_if_it_is_not_in_the_manual_folder(tmp_path, name, data_dir, monkeypatch):
+def test_downloads_if_not_in_the_manual_folder(tmp_path, name, data_dir, monkeypatch):
     expected = _examples(name, data_dir, tmp_path / "prepared_folder")
     archive = tmp_path / "downloaded.zip"
     _write_zip(data_dir / name, archive)
@@ -84,7 +84,7 @@ def test_downloads_if_it_is_not_in_the_manual_folder(tmp_path, name, data_dir, m
 
 
 @pytest.mark.parametrize("folder", ["missing", "empty", "something else"])
-def test_missing_data_set_is_one_clear_error(tmp_path, name, folder):
+def test_error_for_a_missing_data_set_says_what_to_do(tmp_path, name, folder):
     data_dir = tmp_path / "data"
     if folder != "missing":
         data_dir.mkdir()
@@ -103,7 +103,7 @@ def test_missing_data_set_is_one_clear_error(tmp_path, name, folder):
         assert part in message
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-    # Nothing half-done stays behind.
+    # No partial records remain.
     assert [p.name for p in (tmp_path / "prepared" / name).iterdir()] == [".preparing"]
 
 
@@ -131,7 +131,7 @@ def test_missing_image_is_named(tmp_path, name, data_dir):
         datasets.load(name, "train", data_dir, tmp_path / "prepared")
 
 
-def test_labels_of_the_other_data_set_are_refused(tmp_path, name, data_dir):
+def test_labels_of_the_other_data_set_raise(tmp_path, name, data_dir):
     other = "lspet" if name == "lsp" else "lsp"
     labels = BUILDERS / other / "dummy_data" / other / "joints.mat"
     shutil.copyfile(labels, data_dir / name / "joints.mat")
@@ -151,7 +151,7 @@ def test_broken_labels_are_named(tmp_path, name, data_dir, content):
 
 
 def _write_labels(data_dir, name, change):
-    """Writes labels after `change` has got them as `[joints, 3, images]`."""
+    """Changes the labels in place by `change`, a function of an array `[joints, 3, images]`."""
     path = data_dir / name / "joints.mat"
     labels = scipy.io.loadmat(path)["joints"].astype(np.float64)
     order = (1, 0, 2) if name == "lsp" else (0, 1, 2)
@@ -164,12 +164,12 @@ def _write_labels(data_dir, name, change):
     (np.nan, "third value of joint 3 of image 2 is nan, expected 0 or 1"),
     (2.0, "third value of joint 3 of image 2 is 2.0"),
     (-1.0, "third value of joint 3 of image 2 is -1.0"),
-    ((np.inf, 0), "place of joint 3 of image 2 is"),
-    ((0, -np.inf), "place of joint 3 of image 2 is"),
-    ((1e18, 5), "place of joint 3 of image 2 is"),
-    ((5, -1e300), "place of joint 3 of image 2 is"),
+    ((np.inf, 0), "position of joint 3 of image 2 is"),
+    ((0, -np.inf), "position of joint 3 of image 2 is"),
+    ((1e18, 5), "position of joint 3 of image 2 is"),
+    ((5, -1e300), "position of joint 3 of image 2 is"),
 ])  # fmt: skip
-def test_labels_without_meaning_are_named(tmp_path, name, data_dir, change, message):
+def test_invalid_labels_are_named(tmp_path, name, data_dir, change, message):
     def write(labels):
         if isinstance(change, tuple):
             labels[2, :2, 1] = change
@@ -187,7 +187,7 @@ def test_labels_without_meaning_are_named(tmp_path, name, data_dir, change, mess
 @pytest.mark.parametrize("axis,value", [
     (0, np.nan), (1, np.nan), (slice(None, 2), np.nan), (slice(None, 2), 0),
 ])  # fmt: skip
-def test_joints_without_a_place_are_not_labelled(tmp_path, name, data_dir, axis, value):
+def test_joints_without_coordinates_are_not_labelled(tmp_path, name, data_dir, axis, value):
     def write(labels):
         labels[2, axis, 1] = value
 
@@ -199,7 +199,7 @@ def test_joints_without_a_place_are_not_labelled(tmp_path, name, data_dir, axis,
 
 
 @pytest.mark.parametrize("kind", ["transposed", "flat", "text", "complex", "cells", "7.3"])
-def test_arrays_of_another_kind_are_named(tmp_path, name, data_dir, kind):
+def test_labels_of_another_type_or_shape_are_named(tmp_path, name, data_dir, kind):
     path = data_dir / name / "joints.mat"
     labels = scipy.io.loadmat(path)["joints"]
     cells = np.empty((2, 2), object)
@@ -212,7 +212,7 @@ def test_arrays_of_another_kind_are_named(tmp_path, name, data_dir, kind):
         "cells": cells,
     }
     if kind == "7.3":
-        # The header of an HDF5 file as MATLAB writes it.
+        # The header of an HDF5 file by MATLAB.
         header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
         path.write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n")
     else:
@@ -223,7 +223,7 @@ def test_arrays_of_another_kind_are_named(tmp_path, name, data_dir, kind):
     assert "joints.mat" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_more_pictures_than_labels_are_refused(tmp_path, name, data_dir):
+def test_more_pictures_than_labels_raise(tmp_path, name, data_dir):
     first = sorted((data_dir / name / "images").iterdir())[0]
     shutil.copy(first, first.with_name("im09999.jpg"))
     with pytest.raises(FileNotFoundError, match=r"holds \d \.jpg files, but .* labels \d"):
@@ -244,7 +244,7 @@ def test_broken_zip_is_named(tmp_path, name, data_dir, content):
         datasets.load(name, "train", data_dir, tmp_path / "prepared")
 
 
-# The photographs are not part of the project. Where a checkout has them beside it, they are read.
+# The photographs are not part of the project. These tests run if a checkout has them beside it.
 _PHOTOGRAPHS = DATA_DIR
 
 

@@ -1,4 +1,4 @@
-"""Tests of finding official files in every layout, and of the errors if they are not there."""
+"""Tests of finding official files in every layout, and of errors if they are missing."""
 
 import shutil
 import tarfile
@@ -36,7 +36,7 @@ def test_mpii_layouts(tmp_path, layout):
     expected = _ids("mpii", "train", BUILDERS / "mpii" / "dummy_data", tmp_path / "a")
     data = tmp_path / "data"
     shutil.copytree(BUILDERS / "mpii" / "dummy_data", data)
-    if layout == "beside lsp":  # Which has a folder of images too.
+    if layout == "beside lsp":  # lsp has a folder of images too.
         (data / "lsp" / "images").mkdir(parents=True)
     if layout != "folder itself":
         folder = data / "mpii" if layout == "archives" else data
@@ -74,13 +74,13 @@ def test_coco_layouts(tmp_path, layout):
     "name,archive",
     [("mpii", "mpii_human_pose_v1_u12_2.zip"), ("coco_keypoints", "annotations_trainval2017.zip")],
 )
-def test_a_missing_data_set_says_what_to_get(tmp_path, name, archive):
+def test_error_for_a_missing_data_set_names_the_archive(tmp_path, name, archive):
     with pytest.raises(FileNotFoundError, match=archive) as raised:
         datasets.load(name, "train", tmp_path / "empty", tmp_path / "prepared")
     assert "no network in tests" in str(raised.value) and "`data_dir`" in str(raised.value)
 
 
-def test_a_broken_archive_is_named(tmp_path):
+def test_broken_zip_file_is_named(tmp_path):
     (tmp_path / "data").mkdir()
     archive = tmp_path / "data" / "annotations_trainval2017.zip"
     archive.write_bytes(b"PK no zip file")
@@ -92,7 +92,7 @@ def test_a_broken_archive_is_named(tmp_path):
         datasets.load("coco_keypoints", "train", tmp_path / "data", tmp_path / "prepared")
 
 
-def test_a_broken_tar_file_is_named(tmp_path):
+def test_broken_tar_file_is_named(tmp_path):
     data = tmp_path / "data"
     shutil.copytree(BUILDERS / "mpii" / "dummy_data", data)
     shutil.rmtree(data / "mpii" / "images")
@@ -117,8 +117,7 @@ def test_read_rgb(tmp_path):
         official_files.read_rgb(epath.Path(tmp_path / "gone.png"), "labels")
 
 
-def test_downloads_are_the_last_resort(tmp_path, monkeypatch):
-    """Found in the manual folder, nothing is asked for."""
+def test_nothing_is_downloaded_if_files_are_in_the_manual_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(requests, "head", lambda *a, **k: pytest.fail("asked the network"))
     manual = BUILDERS / "coco_keypoints" / "dummy_data"
     builder = datasets.builder_class("coco_keypoints")(data_dir=tmp_path)

@@ -1,4 +1,4 @@
-"""Tests of preparing records: broken pictures, single splits, interruptions."""
+"""Tests of preparing records: broken pictures, unusual layouts, single splits, interruptions."""
 
 import errno
 import fcntl
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def _huge():
-    """A PNG file whose header promises 3.6 billion pixels."""
+    """A PNG file whose header claims 3.6 billion pixels."""
 
     def chunk(kind, data):
         body = kind + data
@@ -63,7 +63,7 @@ def test_all_broken_pictures_are_named_or_left_out(copy, load, name, kind, capsy
     shutil.rmtree(folder.parents[1] / "prepared")
     first, second = sorted(pictures_of(folder).iterdir())[:2]
     first.write_bytes(_BROKEN[kind](first.read_bytes()))
-    if name != "lsp":  # There is a second one for training.
+    if name != "lsp":  # The other data sets have a second training picture to remove.
         second.unlink()
     with pytest.raises(ValueError, match=f"{first.name} is not a complete") as caught:
         load(name)
@@ -78,7 +78,7 @@ def test_all_broken_pictures_are_named_or_left_out(copy, load, name, kind, capsy
     kept = load(name, skip_broken=True)
     assert set(kept) < set(whole) and first.stem not in kept
     assert "was prepared without" in capsys.readouterr().err
-    load(name)  # From the records, which are those.
+    load(name)  # Reads the records, and repeats the note.
     assert first.name in capsys.readouterr().err
 
 
@@ -104,12 +104,12 @@ def test_pictures_of_every_kind_are_read(copy, load, name, kind):
     save[kind]()
     example = next(e for e in load(name).values() if e["id"].decode() == path.stem)
     assert example["image"].shape[-1] == 3
-    if name == "lsp" and kind != "16 bits":  # Which the decoder scales.
+    if name == "lsp" and kind != "16 bits":
         found = example["image"].astype(float).mean(axis=-1)
         assert np.abs(found - expected).mean() < 20
 
 
-# Data sets as people have them
+# Unusual layouts
 
 
 @pytest.mark.parametrize("name", ["lsp", "lspet"])
@@ -144,7 +144,7 @@ def test_leeds_sports_with_other_suffixes_and_flat(copy, load, name, suffix, fla
     ("lspet", "hr-lspet.zip", "hr-lspet/"),
 ])  # fmt: skip
 @pytest.mark.parametrize("inside", [False, True])
-def test_archives_with_what_macos_adds(copy, load, name, archive, prefix, inside):
+def test_archives_with_files_added_by_macos(copy, load, name, archive, prefix, inside):
     folder = copy(name)
     expected = load(name)
     shutil.rmtree(folder.parents[1] / "prepared")
@@ -189,7 +189,7 @@ def test_hr_lspet_has_gaps_in_its_numbers(copy, load):
     ("mpii", "validation", [f"images/{n:09d}.jpg" for n in (1, 2, 3, 4, 6)]),
     ("mpii", "test", [f"images/{n:09d}.jpg" for n in (1, 2, 3, 4, 5)]),
 ])  # fmt: skip
-def test_a_split_needs_its_own_files_only(copy, load, name, split, others):
+def test_a_split_needs_only_its_own_files(copy, load, name, split, others):
     folder = copy(name)
     expected = load(name, split)
     shutil.rmtree(folder.parents[1] / "prepared")
@@ -201,9 +201,9 @@ def test_a_split_needs_its_own_files_only(copy, load, name, split, others):
     other_split = {"train": "validation" if name == "coco" else "test"}.get(split, "train")
     with pytest.raises(FileNotFoundError):
         load(name, other_split)
-    assert load(name, split).keys() == expected.keys()  # What was prepared is still there.
+    assert load(name, split).keys() == expected.keys()  # The old records are still there.
     if name == "coco":
-        # Once its files are there, the other split is prepared as well.
+        # Once the files of the other split are back, it is prepared too.
         for other in others:
             (away / other).rename(folder / other)
         assert load(name, other_split) and load(name, split).keys() == expected.keys()
@@ -217,7 +217,7 @@ def test_records_survive_a_split_that_cannot_be_prepared(copy, load, tmp_path):
     with pytest.raises(FileNotFoundError, match="`train2017` was not found"):
         load("coco", "train")
     assert load("coco", "validation", data_dir=None).keys() == expected.keys()
-    # As they do if the process that prepares them anew is killed.
+    # The records also survive if a process that prepares them again is killed.
     records = tmp_path / "prepared" / "coco_keypoints" / "1.0.0"
     records.rename(records.with_name(".replaced-1.0.0"))
     assert load("coco", "validation", data_dir=None).keys() == expected.keys()
@@ -229,13 +229,13 @@ def _cut(path):
 
 @pytest.mark.parametrize("damage", [_cut, pathlib.Path.unlink, lambda path: path.write_bytes(b"")])
 @pytest.mark.parametrize("name", ["lsp-train.tfrecord*", "dataset_info.json", "metadata.json"])
-def test_damaged_records_are_one_line(copy, load, tmp_path, damage, name):
+def test_damaged_records_give_a_one_line_error(copy, load, tmp_path, damage, name):
     copy("lsp")
     load("lsp")
     (file,) = (tmp_path / "prepared" / "lsp" / "1.0.0").glob(name)
     damage(file)
     try:
-        assert len(load("lsp")) == 2  # Prepared again.
+        assert len(load("lsp")) == 2  # They were prepared again.
     except ValueError as error:
         assert "are damaged" in str(error) and "\n" not in str(error)
         shutil.rmtree(str(error).partition("records in ")[2].partition(" are damaged")[0])
@@ -246,7 +246,7 @@ def test_damaged_records_are_one_line(copy, load, tmp_path, damage, name):
 
 
 @pytest.mark.parametrize("name", ["lsp", "coco_keypoints", "mpii", "stick_figures", "flic"])
-def test_a_file_as_data_dir_is_refused(tmp_path, name, capsys):
+def test_file_as_data_dir_raises(tmp_path, name, capsys):
     file = tmp_path / "lsp_dataset.zip"
     file.write_bytes(b"PK")
     with pytest.raises(ValueError, match="`data_dir` must be a folder, got the file") as caught:
@@ -258,7 +258,7 @@ def test_a_file_as_data_dir_is_refused(tmp_path, name, capsys):
     assert "must be a folder" in capsys.readouterr().err
 
 
-def test_an_unreadable_data_dir_is_one_line(tmp_path, monkeypatch):
+def test_unreadable_data_dir_raises(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
@@ -267,7 +267,7 @@ def test_an_unreadable_data_dir_is_one_line(tmp_path, monkeypatch):
         datasets.load("lsp", "train", tmp_path, tmp_path / "prepared")
 
 
-def test_a_file_as_prepared_dir_is_one_line(copy, tmp_path):
+def test_file_as_prepared_dir_gives_a_one_line_error(copy, tmp_path):
     copy("lsp")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"lsp could not be prepared in .*file") as caught:
@@ -276,8 +276,8 @@ def test_a_file_as_prepared_dir_is_one_line(copy, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["file", "/proc/nowhere"])
-def test_a_default_place_that_cannot_be_written_is_named(copy, tmp_path, monkeypatch, place):
-    """As where TFDS_DATA_DIR or HOME says so."""
+def test_error_names_an_unwritable_default_folder(copy, tmp_path, monkeypatch, place):
+    """The default folder comes from TFDS_DATA_DIR or HOME."""
     copy("lsp")
     (tmp_path / "file").write_text("")
     place = str(tmp_path / place)
@@ -288,7 +288,7 @@ def test_a_default_place_that_cannot_be_written_is_named(copy, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_file_systems_without_locks(copy, load, tmp_path, monkeypatch, number, capsys):
+def test_preparation_works_without_file_locks(copy, load, tmp_path, monkeypatch, number, capsys):
     def refuse(*args):
         raise OSError(number, os.strerror(number))
 
@@ -298,7 +298,7 @@ def test_file_systems_without_locks(copy, load, tmp_path, monkeypatch, number, c
     of_another.mkdir(parents=True)
     assert len(load("lsp")) == 2
     assert os.strerror(number) in capsys.readouterr().err
-    assert of_another.exists()  # It may still be running.
+    assert of_another.exists()  # Another process may still be writing it.
 
 
 # Interruptions
@@ -309,7 +309,7 @@ _LOAD = (
 )
 
 
-def test_a_killed_preparation_leaves_nothing(copy, load, tmp_path):
+def test_killed_preparation_is_cleaned_up(copy, load, tmp_path):
     copy("lsp")
     slow = (
         "import time; from examples.pose.datasets import leeds_sports as l; read = l.read_picture;"
@@ -328,7 +328,7 @@ def test_a_killed_preparation_leaves_nothing(copy, load, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [".preparing", "1.0.0"]
 
 
-def test_a_full_disk_is_one_line(copy, load, tmp_path):
+def test_full_disk_gives_a_one_line_error(copy, load, tmp_path):
     folder = copy("lsp")
     code = (
         f"import resource; limit = resource.setrlimit; resource.setrlimit({resource.RLIMIT_FSIZE}, "

@@ -1,4 +1,4 @@
-"""Tests of noticing that files have changed since they were prepared."""
+"""Tests of detecting that official files changed after they were prepared."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def _edit_labels(path):
 
 
 def _touch_content(path):
-    """Another picture of the same size in bytes."""
+    """Changes a picture but not its size in bytes."""
     path.write_bytes(path.read_bytes()[:-2] + b"\xff\xd9")
 
 
@@ -50,7 +50,7 @@ _CHANGES = {
 
 @pytest.mark.parametrize("name", ["lsp", "lspet", "mpii", "coco"])
 @pytest.mark.parametrize("change", _CHANGES)
-def test_changed_files_are_noticed(copy, load, name, change, tmp_path):
+def test_changed_files_raise(copy, load, name, change, tmp_path):
     folder = copy(name)
     before = load(name)
     assert load(name).keys() == before.keys()
@@ -59,7 +59,7 @@ def test_changed_files_are_noticed(copy, load, name, change, tmp_path):
         load(name)
     message = str(caught.value)
     assert "\n" not in message
-    # The remedy works.
+    # Deleting the folder, as the message says, helps.
     prepared = message.partition("Delete the folder ")[2].partition(" to prepare")[0]
     shutil.rmtree(prepared)
     if change == "labels removed":
@@ -70,13 +70,13 @@ def test_changed_files_are_noticed(copy, load, name, change, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["lsp", "mpii", "coco"])
-def test_what_changes_nothing_is_not_taken_for_a_change(copy, load, name, tmp_path):
+def test_irrelevant_changes_are_ignored(copy, load, name, tmp_path):
     folder = copy(name)
     before = load(name)
     add_what_systems_leave(pictures_of(folder))
     os.utime(folder / LABELS[name], (1, 1))
     assert load(name).keys() == before.keys()
-    # A copy elsewhere, with other times, as an archive.
+    # A copy elsewhere, with other times; for lsp also as an archive.
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder, moved / name, copy_function=shutil.copyfile)
     assert load(name, data_dir=moved).keys() == before.keys()
@@ -84,7 +84,7 @@ def test_what_changes_nothing_is_not_taken_for_a_change(copy, load, name, tmp_pa
         write_zip(moved / name, moved / "lsp_dataset.zip", "lsp_dataset/")
         shutil.rmtree(moved / name)
         assert load(name, data_dir=moved).keys() == before.keys()
-    # The files are not needed any more.
+    # The files are no longer needed.
     shutil.rmtree(folder)
     for data_dir in (tmp_path / "data", tmp_path / "gone", None):
         assert load(name, data_dir=data_dir).keys() == before.keys()

@@ -1,3 +1,5 @@
+"""Tests of `PCK`, `PCKh` and their tables, on three joints with errors chosen by hand."""
+
 import itertools
 import json
 
@@ -9,7 +11,8 @@ import tensorflow as tf
 from examples.pose.evaluation import metrics
 from examples.pose.models import heatmaps
 
-# Three joints; 0 and 1 are the reference, 10 pixels apart: the tolerance is 2 pixels.
+# Two people with three joints. Joints 0 and 1, the reference, are 10 pixels apart, so that the
+# tolerance is 2 pixels.
 TRUE = np.float32([[[0, 0], [10, 0], [5, 5]], [[0, 0], [0, 10], [5, 5]]])
 ALL = np.ones((2, 3), bool)
 
@@ -21,7 +24,7 @@ def pck(predicted, true=TRUE, labelled=ALL, **kwargs):
 
 
 def moved(*moves):
-    """TRUE with (person, joint, dx, dy) moved."""
+    """TRUE with joints moved: each of `moves` is (person, joint, dx, dy)."""
     joints = TRUE.copy()
     for person, joint, dx, dy in moves:
         joints[person, joint] += (dx, dy)
@@ -34,11 +37,11 @@ def test_counts_by_hand():
     np.testing.assert_allclose(metric.per_joint(), [100, 50, 50])
 
 
-def test_an_error_of_the_tolerance_itself_is_a_miss():
+def test_error_equal_to_the_tolerance_is_not_found():
     np.testing.assert_allclose(pck(moved((0, 0, 2, 0))).result(), 100 * 5 / 6, rtol=1e-6)
 
 
-def test_the_tolerance_grows_with_the_person():
+def test_tolerance_is_proportional_to_the_person():
     true = TRUE * np.float32([1, 2])[:, None, None]
     predicted = true + np.float32([3, 0])  # Over 2 pixels, under 4.
     np.testing.assert_allclose(pck(predicted, true).result(), 50)
@@ -53,7 +56,7 @@ def test_unlabelled_joints_do_not_count():
     np.testing.assert_allclose(metric.per_joint(), [100, 100, 0])
 
 
-def test_people_without_reference_do_not_count():
+def test_people_without_reference_joints_do_not_count():
     labelled = ALL.copy()
     labelled[0, 0] = False
     metric = pck(moved((0, 2, 50, 0)), labelled=labelled)
@@ -61,7 +64,7 @@ def test_people_without_reference_do_not_count():
     assert metric.counted.numpy().tolist() == [1, 1, 1]
 
 
-def test_the_mean_is_over_joints_not_over_batches():
+def test_mean_is_over_joints_not_over_batches():
     metric = pck(moved((0, 0, 9, 9)))
     labelled = np.bool_([[True, True, False]])
     metric.update_joints(tf.constant(TRUE[:1]), tf.constant(TRUE[:1]), tf.constant(labelled))
@@ -70,14 +73,14 @@ def test_the_mean_is_over_joints_not_over_batches():
     assert np.isnan(metric.result())
 
 
-def test_reads_heatmaps_like_decode():
+def test_update_state_decodes_heatmaps():
     true = np.random.default_rng(0).uniform(8, 50, (4, 14, 2)).astype(np.float32)
     targets = np.concatenate([true, np.ones((4, 14, 1), np.float32)], axis=-1)
     logits = tf.math.log(heatmaps.gaussian_heatmaps(tf.constant(targets), 32, 32) + 1e-9)
     metric = metrics.PCK(14, (9, 2))
     metric.update_state(targets, logits)
     assert metric.result() == 100
-    targets[:, :7, 2] = 0  # The right hip of the reference is among them.
+    targets[:, :7, 2] = 0  # Includes the right hip, a reference joint.
     metric.reset_state()
     metric.update_state(targets, logits)
     assert np.isnan(metric.result())
@@ -100,7 +103,7 @@ def test_summary_holds_json_values(result):
     curve = result.pop("pck_curve")
     assert json.loads(json.dumps(curve)) == curve
     assert curve["thresholds"] == pytest.approx([0.01 * k for k in range(21)])
-    # Three of the four that count are where they should be, but an error of 0 is not under 0.
+    # Three of the four joints that count are exact. At tolerance 0, an error of 0 is not below it.
     assert curve["pck"] == [0.0] + 20 * [75.0]
     assert result == {
         "pck": 75.0,
@@ -129,15 +132,15 @@ def test_table_shows_every_joint(result, capsys):
 
 
 def test_curve_and_area_by_hand():
-    # Errors of 0.05, 0.105 and 0.155 of the length of 10, and one beyond all tolerances.
+    # Errors of 0.05, 0.105 and 0.155 of the reference length 10, and one beyond all tolerances.
     errors = [(0, 0, 0.5, 0), (0, 1, 0, 1.05), (0, 2, -1.55, 0), (1, 0, 5, 0)]
     labelled = ALL.copy()
     labelled[1, 2] = False
-    metric = pck(moved(*errors), labelled=labelled)  # Joint 1 of the second is exact.
+    metric = pck(moved(*errors), labelled=labelled)  # Joint 1 of the second person is exact.
     curve = metric.curve().numpy()
-    # At each hundredth: how many of five have a smaller error.
+    # At each hundredth: how many of the five joints have a smaller error.
     expected = [0] + [1] * 5 + [2] * 5 + [3] * 5 + [4] * 5
-    # The errors are told in float32: that of 0.05 is not under the tolerance of 0.05.
+    # In float32, the error of 0.05 is not below the tolerance of 0.05.
     np.testing.assert_allclose(curve, 100 * np.array(expected) / 5, rtol=1e-6)
     trapezia = sum((a + b) / 2 for a, b in itertools.pairwise(expected)) / 20
     np.testing.assert_allclose(metric.auc(), 100 * trapezia / 5, rtol=1e-6)
@@ -152,7 +155,7 @@ def test_auc_bounds():
     assert len(perfect.thresholds) == 51 and perfect.thresholds[-1] == 0.5
 
 
-def test_excluded_joints_count_for_themselves_only():
+def test_excluded_joints_appear_in_per_joint_only():
     metric = pck(moved((0, 2, 50, 0), (1, 2, 50, 0)), excluded=(2,))
     assert metric.result() == 100 and metric.auc() > 95
     np.testing.assert_allclose(metric.per_joint(), [100, 100, 0])
@@ -169,7 +172,7 @@ def test_pckh_by_hand():
     metric = metrics.PCKh(3)
     predicted = moved((0, 0, 15, 0), (0, 1, 15.1, 0), (1, 0, 2.9, 0), (1, 2, 0, 3.1))
     metric.update_joints(tf.constant(predicted), tf.constant(TRUE), tf.constant(ALL), sizes)
-    # 15 pixels are found, for the official evaluation takes an error of the tolerance itself.
+    # The joint 15 pixels off is found: an error equal to the tolerance counts as found.
     np.testing.assert_allclose(metric.per_joint(), [100, 50, 50])
     np.testing.assert_allclose(metric.result(), 100 * 4 / 6, rtol=1e-6)
 
@@ -224,7 +227,7 @@ def pckh(predicted, true, labelled, sizes):
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("axis", [0, 1, slice(None)])
-def test_a_prediction_that_is_not_finite_is_not_found(name, lost, axis):
+def test_non_finite_prediction_is_not_found(name, lost, axis):
     predicted = TRUE.copy()
     predicted[0, 0, axis] = predicted[1, 2, axis] = lost
     metric = METRICS[name](predicted, TRUE, ALL)
@@ -237,7 +240,7 @@ def test_a_prediction_that_is_not_finite_is_not_found(name, lost, axis):
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_a_label_that_is_not_finite_is_refused_where_it_counts(name, broken):
+def test_non_finite_label_raises_if_labelled(name, broken):
     true, labelled = TRUE.copy(), ALL.copy()
     true[0, 2, 1] = broken
     with pytest.raises(ValueError, match="`true` must be finite where `labelled`"):
@@ -246,7 +249,7 @@ def test_a_label_that_is_not_finite_is_refused_where_it_counts(name, broken):
     assert METRICS[name](TRUE, true, labelled).result() == 100
 
 
-def test_a_broken_label_is_refused_in_a_graph_as_well():
+def test_non_finite_label_raises_in_a_graph():
     metric = metrics.PCK(3, (0, 1))
     update = tf.function(metric.update_joints)
     update(TRUE, TRUE, ALL)
@@ -272,7 +275,7 @@ def test_heads_of_unknown_size_do_not_count(size):
     assert metric.result() == 0 and metric.auc() == 0
 
 
-def test_shapes_that_would_broadcast_are_refused():
+def test_mismatched_shapes_raise():
     with pytest.raises(ValueError, match=r"`predicted` does not match.* \[1, 3\] and \[2, 3\]"):
         pck(TRUE[:1])
     with pytest.raises(ValueError, match="`labelled` does not match"):
@@ -293,6 +296,6 @@ def test_shapes_that_would_broadcast_are_refused():
         ({"reference": (-1, 0)}, "reference"),
     ],
 )
-def test_arguments_without_meaning_are_refused(arguments, name):
+def test_invalid_arguments_raise(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}` must"):
         metrics.PCK(**{"num_joints": 3, "reference": (0, 1), **arguments})

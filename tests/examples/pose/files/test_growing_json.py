@@ -1,3 +1,5 @@
+"""Tests of `GrowingJson`: valid after every item, also on a full disk."""
+
 import json
 import resource
 
@@ -6,7 +8,7 @@ import pytest
 from examples.pose.files.growing_json import GrowingJson, holds_only
 
 
-def test_is_valid_after_every_item(tmp_path):
+def test_file_is_valid_json_after_every_item(tmp_path):
     path = tmp_path / "new" / "out.json"
     with GrowingJson(path, {"names": ["é", "b"]}, "items") as file:
         assert not path.exists()
@@ -20,7 +22,7 @@ def test_is_valid_after_every_item(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["out.json"]
 
 
-def test_an_item_costs_the_same_however_many_there_are(tmp_path, monkeypatch):
+def test_append_writes_only_its_own_item(tmp_path, monkeypatch):
     written = []
     pwrite = GrowingJson._write
     monkeypatch.setattr(
@@ -52,7 +54,7 @@ def test_nothing_is_lost_when_the_disk_is_full(tmp_path):
     assert len(json.loads(path.read_text())["items"]) == done + 1
 
 
-def test_values_that_are_no_json_are_refused(tmp_path):
+def test_values_that_are_not_json_raise(tmp_path):
     with GrowingJson(tmp_path / "out.json", {}, "items") as file:
         file.append({"n": 1})
         with pytest.raises(ValueError, match="JSON"):
@@ -61,7 +63,7 @@ def test_values_that_are_no_json_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"{", b"\xff\xd8\xff", b'{"images": []}', None])
-def test_recognises_only_its_own(tmp_path, content):
+def test_holds_only_checks_the_keys(tmp_path, content):
     path = tmp_path / "a"
     path.write_bytes(content) if content is not None else path.mkdir()
     assert not holds_only(path, {"images", "names"})

@@ -1,3 +1,5 @@
+"""Tests that commands do not overwrite their input, however its path is spelt."""
+
 import argparse
 import os
 from pathlib import Path
@@ -30,7 +32,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def spellings(folder):
-    """Ways to write a.jpg."""
+    """Paths that all name a.jpg."""
     return [
         "a.jpg",
         "./a.jpg",
@@ -43,7 +45,7 @@ def spellings(folder):
     ]
 
 
-def test_every_spelling_is_the_same_file(folder):
+def test_all_spellings_of_a_path_are_the_same_file(folder):
     for spelling in spellings(folder):
         assert same_file("a.jpg", spelling), spelling
         with pytest.raises(OutputPathError, match=r"--output .* would overwrite the input") as e:
@@ -54,7 +56,7 @@ def test_every_spelling_is_the_same_file(folder):
     check_outputs([("--output", "b.jpg"), ("--json", "c.json")], ["a.jpg", "sub/b.jpg"])
 
 
-def test_files_that_do_not_exist_yet(folder):
+def test_same_file_for_files_that_do_not_exist_yet(folder):
     for a, b in [
         ("new.json", "./sub/../new.json"),
         ("new.json", "NEW.json"),  # The same on the file systems of macOS and Windows.
@@ -70,8 +72,8 @@ def test_files_that_do_not_exist_yet(folder):
 
 
 @pytest.mark.parametrize("name", ["pipe", "device"])
-def test_only_files_are_replaced(folder, name):
-    """A rename would replace /dev/null itself; reading an earlier JSON would wait for a pipe."""
+def test_pipes_and_devices_are_not_replaced(folder, name):
+    """A rename would replace /dev/null itself, and reading an old JSON would block on a pipe."""
     if name == "pipe":
         os.mkfifo(name)
     else:
@@ -87,7 +89,7 @@ def test_only_files_are_replaced(folder, name):
     )
 
 
-def test_files_in_a_folder_that_is_read(folder):
+def test_existing_files_in_an_input_folder_are_not_replaced(folder):
     (folder / "sub" / "x.png").touch()
     for output in ("sub/x.png", "linked/x.png", "sub/../sub/x.png"):
         for read in ("sub", "linked", ".", str(folder)):
@@ -98,14 +100,14 @@ def test_files_in_a_folder_that_is_read(folder):
     check_not_inside("--output", "sub/x.png", None)
 
 
-def test_a_page_of_a_data_set_does_not_replace_its_pictures(folder):
+def test_data_set_page_does_not_replace_a_picture(folder):
     (folder / "sub" / "im0001.jpg").write_bytes(b"photograph")
     arguments = ["lsp", "--data_dir", ".", "--output", "sub/im0001.jpg"]
     assert "which is read" in refused(datasets_command.main, *arguments)
     assert (folder / "sub" / "im0001.jpg").read_bytes() == b"photograph"
 
 
-def test_a_benchmark_does_not_replace_its_run(folder):
+def test_export_benchmark_does_not_replace_its_run(folder):
     (folder / "sub" / "config.json").write_text("{}")
     message = refused(benchmark.main, "--run", "sub", "--output", "./linked/config.json")
     assert "would overwrite the input" in message

@@ -1,3 +1,5 @@
+"""Tests of drawn poses, captions, grids and comparisons."""
+
 import numpy as np
 import pytest
 
@@ -24,12 +26,12 @@ def draw_arm(joints, visibility, **kwargs):
 def test_draws_the_limb_and_nothing_else():
     drawn = draw_arm([[40, 50], [160, 50]], [2, 2])
     assert drawn.shape == GREY.shape and drawn.dtype == np.uint8
-    # A stroke of the right side's colour runs between the joints.
+    # A stroke in the right side's colour connects the joints.
     np.testing.assert_array_equal(drawn[50, 60:140], [drawing.SIDE_COLORS["right"]] * 80)
     rows, columns = np.nonzero(changed(drawn))
     assert 35 <= columns.min() < 40 and 160 < columns.max() <= 165
     assert 44 <= rows.min() < 50 < rows.max() <= 56
-    # Pixel coordinates are pixel centres: the drawing is balanced about (100, 50).
+    # Pixel coordinates are pixel centres, so the drawing is symmetric about (100, 50).
     assert (columns.min() + columns.max()) / 2 == pytest.approx(100, abs=0.5)
     weights = np.abs(drawn.astype(float) - GREY).sum(axis=-1)
     assert np.average(np.arange(200), weights=weights.sum(axis=0)) == pytest.approx(100, abs=0.2)
@@ -53,7 +55,7 @@ def test_occluded_joints_are_hollow_and_their_limbs_dashed():
 
 
 @pytest.mark.parametrize("joint", [[np.nan, 50], [np.inf, 50]])
-def test_a_joint_that_is_nowhere_is_left_out(joint):
+def test_non_finite_joint_is_not_drawn(joint):
     drawn = draw_arm([[40, 50], joint], [2, 2])
     expected = draw_arm([[40, 50], [160, 50]], [2, 0])
     np.testing.assert_array_equal(drawn, expected)
@@ -73,7 +75,7 @@ def test_min_size_enlarges_and_keeps_places():
     drawn = draw_arm([[40, 50], [160, 50]], [2, 2], min_size=800)
     assert drawn.shape == (400, 800, 3)
     rows, columns = np.nonzero(changed(drawn, 128))
-    # The centre of pixel (40, 50) of the small picture is (162, 202) in the large one's corners.
+    # Enlarged 4 times, pixel centres are measured from the corner: 4 * (x + 0.5).
     assert (columns.min() + columns.max() + 1) / 2 == pytest.approx(4 * 100.5, abs=1)
     assert (rows.min() + rows.max() + 1) / 2 == pytest.approx(4 * 50.5, abs=1)
     assert draw_arm([[40, 50], [160, 50]], [2, 2], min_size=50).shape == GREY.shape

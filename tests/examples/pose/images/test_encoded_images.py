@@ -1,4 +1,4 @@
-"""The same file gives the same pixels to `predict`, to the data sets and to exported models."""
+"""Tests that `predict`, the data sets and exported models get the same pixels from a file."""
 
 import io
 from pathlib import Path
@@ -15,7 +15,7 @@ from examples.pose.images import encoded_images
 from examples.pose.images.image_files import ImageError, decode_image, read_image
 from tests.examples.pose.picture_kinds import EXPECTED, HEIGHT, KINDS, WIDTH, save
 
-# What exported models refuse, with a word of the message; `predict` reads these.
+# Kinds that exported models reject but `predict` reads, with a part of the message.
 REFUSED_BY_SERVING = {
     "jpeg_cmyk": "CMYK",
     "bmp_palette": "24-bit",
@@ -32,8 +32,8 @@ REFUSED_BY_SERVING = {
     "tiff": "Send JPEG, PNG",
 }
 REFUSED_BY_PREDICT = {"png_16_transparent": "16-bit PNG files with one transparent colour"}
-# Pictures that are not stored as they are, are stored as JPEG of quality 95, which two encoders
-# make a little differently.
+# Pictures that are not plain JPEG files are stored as JPEG of quality 95. Two encoders differ a
+# little.
 STORED_TOLERANCE = 8
 
 
@@ -54,7 +54,7 @@ def decoded(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predict_and_serving_read_alike(serving, kind):
+def test_predict_and_serving_decode_the_same_pixels(serving, kind):
     if kind in REFUSED_BY_SERVING:
         with pytest.raises(tf.errors.InvalidArgumentError, match=REFUSED_BY_SERVING[kind]):
             serving(tf.constant(KINDS[kind]))
@@ -69,7 +69,7 @@ def test_pixels_are_what_a_viewer_shows(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_data_sets_read_as_predict_does(tmp_path, kind):
+def test_data_sets_and_predict_read_the_same_pixels(tmp_path, kind):
     path = tmp_path / "images" / "im01.jpg"
     path.parent.mkdir()
     path.write_bytes(KINDS[kind])
@@ -79,7 +79,7 @@ def test_data_sets_read_as_predict_does(tmp_path, kind):
         return
     image = decoded(kind)
     np.testing.assert_array_equal(official_files.read_rgb(path, "labels"), image)
-    # What is written into records, and read from them again.
+    # Write the picture into a record and read it again.
     pictures = official_files.PictureFolder(path.parent)
     stored = leeds_sports.read_picture(tmp_path, pictures, path.stem, 1)
     feature = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
@@ -100,8 +100,8 @@ def _decode(encoded, feature):
 
 
 @pytest.mark.parametrize("start", ["jpeg", "png", "bmp", "jpeg_orientation_6"])
-def test_damaged_files_are_refused_or_read_alike(serving, start):
-    """Cut anywhere, and with bytes changed in the header: never other pixels than `predict`."""
+def test_damaged_files_are_rejected_or_decoded_alike(serving, start):
+    """Truncated files, and files with changed header bytes."""
     data = KINDS[start]
     random = np.random.default_rng(0)
     broken = [data[:n] for n in (0, 1, 2, 3, 20, 30, 54, 60, len(data) // 2, len(data) - 30)]
@@ -121,7 +121,7 @@ def test_damaged_files_are_refused_or_read_alike(serving, start):
     assert refused >= 10
 
 
-def test_large_pictures_are_refused(monkeypatch):
+def test_large_pictures_are_rejected(monkeypatch):
     monkeypatch.setattr(encoded_images, "MAX_PIXELS", HEIGHT * WIDTH - 1)
     for kind in ("jpeg", "png", "bmp", "png_palette"):
         with pytest.raises(tf.errors.InvalidArgumentError, match="Pictures may have at most"):
@@ -139,13 +139,13 @@ def test_large_pictures_are_refused(monkeypatch):
         ("a\0b", "cannot be read"),
     ],
 )
-def test_what_is_no_file_is_explained(name, hint):
+def test_error_for_a_path_that_is_not_a_file_has_a_hint(name, hint):
     with pytest.raises(ImageError, match=hint) as raised:
         read_image(name)
     assert "\n" not in str(raised.value)
 
 
-def test_prepared_records_are_decoded_as_predict_reads(tmp_path):
+def test_prepared_records_have_the_pixels_of_predict(tmp_path):
     folder = Path(datasets.__file__).parent / "lsp" / "dummy_data"
     examples, _ = datasets.load("lsp", "test", str(folder), str(tmp_path))
     for example in examples.as_numpy_iterator():

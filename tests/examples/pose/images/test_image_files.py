@@ -1,3 +1,5 @@
+"""Tests of reading and writing picture files."""
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,7 +31,7 @@ def test_scales_16_bit_greyscale(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png")[..., 0], RAMP)
 
 
-def test_lays_transparency_on_white(tmp_path):
+def test_blends_transparency_with_white(tmp_path):
     alpha = np.where(np.arange(9) < 4, 255, 0).astype(np.uint8) + np.zeros_like(RAMP)
     Image.fromarray(np.dstack([COLOR, alpha])).save(tmp_path / "a.png")
     image = read_image(tmp_path / "a.png")
@@ -64,21 +66,21 @@ def bad_files(folder):
     return ["truncated.jpg", "empty.jpg", "text.png", "folder.png", "missing.png"]
 
 
-def test_one_line_for_a_file_that_is_no_picture(tmp_path):
+def test_error_for_a_bad_picture_is_one_line(tmp_path):
     for name in bad_files(tmp_path):
         with pytest.raises(ImageError, match=name) as raised:
             read_image(tmp_path / name)
         assert "\n" not in str(raised.value)
 
 
-def test_writes_and_makes_folders(tmp_path):
+def test_write_image_creates_folders(tmp_path):
     path = tmp_path / "new" / "a.png"
     write_image(path, COLOR)
     np.testing.assert_array_equal(read_image(path), COLOR)
     assert [entry.name for entry in path.parent.iterdir()] == ["a.png"]
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     write_image(path, COLOR)
 
@@ -94,7 +96,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_names(tmp_path):
+def test_image_names(tmp_path):
     assert is_image_name("a.PNG") and is_image_name("b/c.jpeg")
     assert not is_image_name("folder") and not is_image_name("a.txt")
     with pytest.raises(ImageError, match=r"a\.txt"):

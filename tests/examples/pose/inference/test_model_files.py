@@ -99,12 +99,18 @@ def test_a_damaged_run_is_one_line(folder, damage):
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        ({"image_size": 64}, "takes pictures of 32 x 32 pixels and finds 14 joints: it says 64"),
+        (
+            {"image_size": 64},
+            "says 64 x 64 pixels and 14 joints; the model takes pictures of 32 x 32",
+        ),
         ({"image_size": 0}, "`image_size` is missing or wrong"),
         ({"image_size": True}, "`image_size` is missing or wrong"),
         ({"image_size": "32"}, "`image_size` is missing or wrong"),
         ({"skeleton": LSP_SKELETON.to_metadata() | {"joint_names": ["neck"]}}, "`skeleton` is"),
-        ({"skeleton": Skeleton(("neck",), (), (), (0, 0)).to_metadata()}, "says 32 x 32 and 1."),
+        (
+            {"skeleton": Skeleton(("neck",), (), (), (0, 0)).to_metadata()},
+            "says 32 x 32 pixels and 1 joints;",
+        ),
         ({"dataset": None}, "`dataset` is missing or wrong"),
         ({"dataset": ["lsp"]}, "`dataset` is missing or wrong"),
     ],

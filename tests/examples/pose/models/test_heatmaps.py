@@ -1,3 +1,5 @@
+"""Tests of heatmaps: targets, loss, decoding and the flip test."""
+
 import keras
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def perfect_logits(joints, height=48, width=48):
     return tf.math.log(maps + 1e-12)
 
 
-def test_cells_are_centred_in_their_pixels():
+def test_cells_are_centred_between_their_two_pixels():
     assert heatmaps.to_pixels(0) == 0.5  # Between pixels 0 and 1.
     assert heatmaps.to_cells(heatmaps.to_pixels(3.25)) == 3.25
 
@@ -40,7 +42,7 @@ def test_decode_finds_joints_within_a_quarter_cell():
     assert scores.numpy().min() > 0.95 and scores.numpy().max() <= 1
 
 
-def test_decode_tells_height_from_width():
+def test_decode_does_not_swap_height_and_width():
     joints = np.float32([[[9.5, 60.5]]])
     decoded, _ = heatmaps.decode(perfect_logits(joints, height=40, width=16))
     np.testing.assert_allclose(decoded, joints, atol=0.5)
@@ -83,7 +85,7 @@ def test_masked_joints_have_no_loss_and_no_gradient():
     targets = with_weights(random_joints(2, 32))
     targets[:, 3, 2] = 0
     elsewhere = targets.copy()
-    elsewhere[:, 3, :2] = [-500, 1e6]  # An unlabelled joint may stand anywhere.
+    elsewhere[:, 3, :2] = [-500, 1e6]  # The position of an unlabelled joint is arbitrary.
     logits = tf.random.stateless_normal((2, 16, 16, 14), (0, 1))
     loss = heatmaps.HeatmapCrossEntropy()
     with tf.GradientTape() as tape:
@@ -125,7 +127,7 @@ def test_flip_heatmaps_mirrors_and_swaps_sides():
 
 def test_flip_test_is_the_mean_over_both_images():
     class LeftHalf(keras.Model):
-        """Answers with the image's red channel as every joint's map, whatever the side."""
+        """Returns the image's red channel as every joint's heatmap."""
 
         def call(self, images, training=None):
             return tf.repeat(images[:, ::2, ::2, :1], 14, axis=-1)
@@ -134,7 +136,7 @@ def test_flip_test_is_the_mean_over_both_images():
     image[:, :, :2] = 1
     plain = heatmaps.predict_heatmaps(LeftHalf(), image)
     merged = heatmaps.predict_heatmaps(LeftHalf(), image, ORDER)
-    # Mirrored twice the map is the same, up to the half pixel that subsampling is off by.
+    # A map mirrored twice is the same, up to half a pixel because of the subsampling.
     assert plain[0, 0, 0, 0] == 1 and merged[0, 0, 0, 0] == 1
     assert plain.shape == merged.shape == (1, 4, 4, 14)
     one_sided = tf.one_hot([[0]], 14)[:, None] * tf.ones((1, 4, 4, 1))
@@ -143,8 +145,8 @@ def test_flip_test_is_the_mean_over_both_images():
 
 
 def gaussian_logits(joints, size=48, sigma=1.5):
-    """Log heatmaps in float64, written out anew, of joints `[N, J, 2]` in pixels."""
-    cells = np.arange(size) * 2 + 0.5  # Where the cells' centres are, in pixels.
+    """An independent float64 formula for log heatmaps of joints `[N, J, 2]` in pixels."""
+    cells = np.arange(size) * 2 + 0.5  # Centres of cells in pixels.
     squares = [(cells - joints[..., axis, None].astype(float)) ** 2 / 4 for axis in (0, 1)]
     logits = -(squares[1][..., :, None] + squares[0][..., None, :]) / (2 * sigma**2)
     return np.moveaxis(logits, 1, -1).astype(np.float32)
@@ -157,7 +159,7 @@ def test_dark_finds_the_top_of_a_gaussian(sigma):
     np.testing.assert_allclose(decoded, joints, atol=0.02)
 
 
-def test_decodings_differ_as_they_should():
+def test_accuracy_of_each_decoding():
     joints = np.random.default_rng(1).uniform(16, 78, (40, 14, 2)).astype(np.float32)
     logits = gaussian_logits(joints)
     errors = {}
@@ -165,15 +167,15 @@ def test_decodings_differ_as_they_should():
         decoded, scores = heatmaps.decode(logits, decoding)
         errors[decoding] = np.abs(decoded - joints)
         np.testing.assert_allclose(scores, heatmaps.decode(logits)[1], rtol=1e-6)
-    # A cell is two pixels wide. A uniform place in it is half a pixel from its middle in the mean,
-    # a quarter of a pixel from the middle of its half.
+    # A cell is two pixels wide. A uniformly random position is on average half a pixel from the
+    # middle of its cell ("peak"), and a quarter pixel from the middle of its half cell ("quarter").
     assert errors["peak"].max() <= 1 + 1e-3 and errors["quarter"].max() <= 0.5 + 1e-3
     np.testing.assert_allclose(errors["peak"].mean(), 0.5, atol=0.05)
     np.testing.assert_allclose(errors["quarter"].mean(), 0.25, atol=0.03)
     assert errors["dark"].mean() < 0.01
 
 
-def test_dark_sees_through_noise_that_moves_the_peak():
+def test_dark_is_robust_to_noise():
     joints = np.random.default_rng(2).uniform(16, 78, (40, 14, 2)).astype(np.float32)
     logits = gaussian_logits(joints, sigma=2.5)
     noisy = logits + np.random.default_rng(3).normal(0, 0.1, logits.shape).astype(np.float32)
@@ -184,8 +186,8 @@ def test_dark_sees_through_noise_that_moves_the_peak():
     assert errors["dark"] < 0.6 * errors["quarter"] and errors["dark"] < 0.6 * errors["peak"]
 
 
-def test_dark_by_hand():
-    """One Newton step on the logarithm of the blurred probabilities, in float64."""
+def test_dark_matches_newton_step_in_float64():
+    """The reference is a Newton step on the logarithm of the blurred probabilities."""
     logits = np.random.default_rng(4).normal(size=(1, 12, 15, 1))
     logits += (
         8
@@ -211,29 +213,29 @@ def test_dark_by_hand():
         [dxy, f[y + 1, x] - 2 * f[y, x] + f[y - 1, x]],
     ]
     expected = [x, y] - np.linalg.solve(hessian, gradient)
-    assert np.abs(expected - [x, y]).max() < 1  # Else the step would have been cut short.
+    assert np.abs(expected - [x, y]).max() < 1  # Otherwise the step would be clipped.
     decoded, _ = heatmaps.decode(logits, "dark")
     np.testing.assert_allclose(decoded[0, 0], expected * 2 + 0.5, atol=1e-3)
 
 
 def quarter_reference(logits):
-    """The decoding written out anew for one map, in loops: joint (x, y) in pixels."""
+    """An independent "quarter" decoding of one map, in loops. Returns (x, y) in pixels."""
     height, width = logits.shape
     best = max((logits[i, j], -i, -j) for i in range(height) for j in range(width))
-    place = {"y": -best[1], "x": -best[2]}
-    moved = {}
+    peak = {"y": -best[1], "x": -best[2]}
+    refined = {}
     for axis, size in (("y", height), ("x", width)):
-        moved[axis] = float(place[axis])
-        if 0 < place[axis] < size - 1:
-            before, after = ({**place, axis: place[axis] + step} for step in (-1, 1))
+        refined[axis] = float(peak[axis])
+        if 0 < peak[axis] < size - 1:
+            before, after = ({**peak, axis: peak[axis] + step} for step in (-1, 1))
             before, after = (logits[cell["y"], cell["x"]] for cell in (before, after))
-            moved[axis] += 0.25 * (int(after > before) - int(before > after))
+            refined[axis] += 0.25 * (int(after > before) - int(before > after))
     # A cell is two pixels wide, and the first pixel's centre is at 0.
-    return [2 * (moved[axis] + 0.5) - 0.5 for axis in ("x", "y")]
+    return [2 * (refined[axis] + 0.5) - 0.5 for axis in ("x", "y")]
 
 
 @pytest.mark.parametrize("shape", [(6, 9), (2, 2), (1, 8), (8, 1), (1, 1), (3, 2)])
-def test_quarter_by_hand_wherever_the_peak_is(shape):
+def test_quarter_matches_reference_for_peaks_anywhere(shape):
     random = np.random.default_rng(5)
     cells = np.arange(shape[0] * shape[1]).reshape(shape)
     maps = [np.where(cells == i, 5.0, -5) for i in range(cells.size)]
@@ -249,7 +251,7 @@ def test_quarter_by_hand_wherever_the_peak_is(shape):
 @pytest.mark.parametrize("sigma", [1.5, 2.5])
 @pytest.mark.parametrize(("decoding", "inner"), [("peak", 1.0), ("quarter", 0.5), ("dark", 0.3)])
 def test_errors_at_and_near_the_border(decoding, inner, sigma):
-    """Peaks anywhere in the picture: none is moved outwards, nor farther than its cell."""
+    """Peaks at and near the border are not moved outwards, and not beyond their cell."""
     size = 20
     steps = np.concatenate([np.linspace(-0.5, 9, 40), np.linspace(30.5, 39.5, 40)])
     joints = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 1, 2).astype(np.float32)
@@ -258,7 +260,7 @@ def test_errors_at_and_near_the_border(decoding, inner, sigma):
     at_border = (joints < 1.5) | (joints > 2 * size - 2.5)
     assert errors[at_border].max() <= 1 + 1e-3
     assert errors[~at_border].max() <= inner + 1e-3
-    # Truth in the middle of a border cell, in pixels 0 and 1, is found exactly.
+    # A joint in the middle of a border cell (pixels 0 and 1) is found exactly.
     corners = np.array([[[0.5, 0.5]], [[0.5, 38.5]], [[38.5, 38.5]], [[38.5, 20.5]]], np.float32)
     decoded, _ = heatmaps.decode(gaussian_logits(corners, size, sigma), decoding)
     np.testing.assert_allclose(decoded, corners, atol=1e-4)
@@ -276,8 +278,8 @@ def test_dark_along_the_border_is_a_parabola_in_one_variable():
 
 @pytest.mark.parametrize("decoding", models.DECODINGS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_maps_that_are_no_numbers(decoding, bad):
-    """Finite joints of score 0, and the other maps as if they were alone."""
+def test_non_finite_maps_have_score_zero(decoding, bad):
+    """Their joints are finite. Other maps in the batch are not affected."""
     random = np.random.default_rng(6)
     good = random.normal(size=(1, 9, 9, 1)).astype(np.float32)
     for spoilt in (np.full_like(good, bad), np.where(random.random(good.shape) < 0.2, bad, good)):
@@ -291,14 +293,14 @@ def test_maps_that_are_no_numbers(decoding, bad):
 
 
 @pytest.mark.parametrize("cell", [(0, 0), (0, 47), (47, 20), (20, 0)])
-def test_dark_leaves_a_peak_at_the_border(cell):
+def test_dark_does_not_move_a_peak_at_the_border(cell):
     logits = np.full((1, 48, 48, 1), -5.0, np.float32)
     logits[(0, *cell, 0)] = 5
     joints, _ = heatmaps.decode(logits, "dark")
     np.testing.assert_array_equal(joints[0, 0], heatmaps.to_pixels(np.array(cell[::-1])))
 
 
-def test_dark_leaves_what_is_no_hill():
+def test_dark_does_not_move_a_peak_of_a_map_that_is_not_concave():
     ridge = np.zeros((1, 9, 9, 1), np.float32)
     for logits in (ridge, np.full_like(ridge, -np.inf)):
         joints, _ = heatmaps.decode(logits, "dark")
@@ -306,6 +308,6 @@ def test_dark_leaves_what_is_no_hill():
     assert heatmaps.decode(tf.zeros((0, 48, 48, 14)), "dark")[0].shape == (0, 14, 2)
 
 
-def test_unknown_decoding():
+def test_unknown_decoding_raises():
     with pytest.raises(ValueError, match=r"`decoding` must be one of .*'dark'.*, got 'soft'"):
         heatmaps.decode(np.zeros((1, 4, 4, 1)), "soft")

@@ -1,3 +1,5 @@
+"""Tests of the pose networks and of counting their multiply-adds."""
+
 import keras
 import numpy as np
 import pytest
@@ -7,19 +9,21 @@ from examples.pose.evaluation import multiply_adds
 from tests.layers.cases import trainable_parameters
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
-# Small networks of each kind, and how many wide filters they have.
+# Arguments of a small network of each kind.
 SMALL = {
     "light": {"width": 6, "depth": 2, "stages": 2},
     "u_net": {"width": 4, "depth": 2, "levels": 3},
     "full_resolution": {"width": 6, "depth": 2, "stride": 4},
     "hourglass": {"width": 6, "depth": 2, "stacks": 2},
 }
-OUTPUTS = {"light": 2, "hourglass": 2}
+OUTPUTS = {"light": 2, "hourglass": 2}  # Number of outputs, 1 if not listed.
+# Number of wide filters in each small network.
 WIDE_FILTERS = {
     "light": 2,
     "u_net": 1 + 2 + 2,  # encoder levels 1 and 2, two decoder levels
     "full_resolution": 2,
-    "hourglass": 1 + 2 * ((3 + 3 + 1) + 1),  # stem; a level: beside, down, up; bottom; end
+    # One in the stem; in each stack three on each of two levels, one at the bottom, one at the end.
+    "hourglass": 1 + 2 * ((3 + 3 + 1) + 1),
 }
 
 
@@ -42,7 +46,7 @@ def outputs(model):
 
 @pytest.mark.parametrize("context", models.CONTEXTS)
 @pytest.mark.parametrize("name", models.NAMES)
-def test_contract(name, context):
+def test_every_network_returns_heatmap_logits(name, context):
     model = small(name, context=context)
     made = outputs(model)
     assert len(made) == OUTPUTS.get(name, 1)
@@ -56,7 +60,7 @@ def test_contract(name, context):
 
 
 @pytest.mark.parametrize("name", models.NAMES)
-def test_twins_differ_in_the_wide_layers_only(name):
+def test_box_and_depthwise_networks_differ_in_wide_filters_only(name):
     box, depthwise = small(name), small(name, context="depthwise")
     assert [layer.name for layer in box.layers] == [layer.name for layer in depthwise.layers]
     boxes, kernels = wide_layers(box), wide_layers(depthwise)
@@ -79,17 +83,17 @@ def test_filter_arguments_reach_every_block(name):
     for context in ("depthwise", "dense"):
         kernels = wide_layers(small(name, context=context, kernel_size=5))
         assert {layer.kernel_size for layer in kernels} == {(5, 5)}
-    spread = wide_layers(small(name, context="dilated", kernel_size=9))
-    assert {(layer.kernel_size, layer.dilation_rate) for layer in spread} == {((3, 3), (4, 4))}
+    dilated = wide_layers(small(name, context="dilated", kernel_size=9))
+    assert {(layer.kernel_size, layer.dilation_rate) for layer in dilated} == {((3, 3), (4, 4))}
     boxes = wide_layers(small(name, boxes=3))
     assert {layer.depth_multiplier for layer in boxes} == {3}
 
 
 @pytest.mark.parametrize("name", models.NAMES)
-def test_size_arguments_change_the_network(name):
+def test_size_arguments_enlarge_the_network(name):
     sizes = {None: small(name).count_params()}
     for argument, value in SMALL[name].items():
-        if argument != "stride":  # The stem alone knows it.
+        if argument != "stride":  # Only 2 and 4 are valid.
             larger = {**SMALL[name], argument: 2 * value if argument == "depth" else value + 1}
             if argument == "stages":
                 larger |= {"depth": 3, "stages": 3}
@@ -97,7 +101,7 @@ def test_size_arguments_change_the_network(name):
     assert all(size > sizes[None] for argument, size in sizes.items() if argument), sizes
 
 
-def test_full_resolution_keeps_its_plane():
+def test_full_resolution_keeps_its_resolution():
     for stride, side in ((2, 16), (4, 8)):
         model = models.build("full_resolution", image_size=32, width=4, depth=2, stride=stride)
         planes = {layer.output.shape[1:3] for layer in wide_layers(model)}
@@ -105,7 +109,7 @@ def test_full_resolution_keeps_its_plane():
 
 
 @pytest.mark.parametrize("name,head", [("hourglass", "stack0"), ("light", "stage0")])
-def test_each_guess_sees_the_one_before(name, head):
+def test_each_output_depends_on_the_one_before(name, head):
     model = small(name)
     first, second = (np.asarray(output) for output in outputs(model))
     kernel = model.get_layer(f"{head}_heatmaps").kernel
@@ -116,8 +120,8 @@ def test_each_guess_sees_the_one_before(name, head):
 
 
 @pytest.mark.parametrize("name", models.NAMES)
-def test_all_weights_learn(name):
-    """No part of the network is cut off from the loss."""
+def test_training_changes_all_weights(name):
+    """Every part of the network is connected to the loss."""
     model = small(name)
     before = [weight.numpy() for weight in model.trainable_weights]
     model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs))
@@ -138,7 +142,7 @@ def test_multiply_adds():
     assert multiply_adds.multiply_adds(model) == expected
 
 
-def test_multiply_adds_refuses_layers_it_does_not_know():
+def test_multiply_adds_rejects_unknown_layers():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(TypeError, match="Dense"):
         multiply_adds.multiply_adds(model)

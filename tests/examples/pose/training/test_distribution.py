@@ -1,4 +1,4 @@
-"""Trainings in two worker processes, and one that loses a worker, against one process alone."""
+"""Tests of training on several devices and in several processes, compared with one process."""
 
 import importlib.util
 import json
@@ -38,7 +38,7 @@ BACKENDS = ["tensorflow", pytest.param("jax", marks=needs_jax)]
 
 @pytest.fixture(scope="module", params=BACKENDS)
 def backend(request):
-    """The Keras backend of the trainings."""
+    """The Keras backend to train on."""
     return request.param
 
 
@@ -51,13 +51,13 @@ def in_the_repository(monkeypatch):
 
 @pytest.fixture
 def on_backend(backend, monkeypatch):
-    """Lets the processes that a test starts run on the backend."""
+    """Sets the backend for processes that a test starts."""
     monkeypatch.setenv("KERAS_BACKEND", backend)
 
 
 @pytest.fixture(scope="module")
 def alone(backend, tmp_path_factory):
-    """The state of a training in one process."""
+    """The final state of a training in one process."""
     run = tmp_path_factory.mktemp("runs") / "alone"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": backend}
     subprocess.run(command(run), cwd=ROOT, env=environment, check=True)
@@ -70,8 +70,8 @@ def assert_same_training(run, alone):
     moved = 0
     for name, value in state.items():
         if "heatmaps" in name and "bias" in name:
-            continue  # the softmax does not feel it: its gradient is rounding errors
-        # Adam divides small gradients by themselves, and with them their rounding errors.
+            continue  # Its gradient is zero up to rounding: the softmax ignores the bias.
+        # Adam divides small gradients by their own size, which magnifies rounding errors.
         np.testing.assert_allclose(value, alone[name], rtol=2e-3, atol=2e-4, err_msg=name)
         moved += name.startswith("optimizer") and np.any(value != 0)
     assert moved > 10
@@ -80,7 +80,7 @@ def assert_same_training(run, alone):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_two_workers_train_as_one_does(alone, on_backend, tmp_path):
+def test_two_workers_match_one_process(alone, on_backend, tmp_path):
     run = RunFolder(tmp_path)
     arguments = command(tmp_path, "--strategy", "multiworker")
     assert launcher.launch(run, 2, arguments, max_restarts=0) == 0
@@ -89,7 +89,7 @@ def test_two_workers_train_as_one_does(alone, on_backend, tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_two_devices_train_as_one_does(alone, on_backend, tmp_path, monkeypatch):
+def test_two_devices_match_one_device(alone, on_backend, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_BOXCONV_TEST_DEVICES", "2")
     subprocess.run(command(tmp_path, "--strategy", "mirrored"), check=True)
     assert_same_training(tmp_path, alone)
@@ -97,7 +97,7 @@ def test_two_devices_train_as_one_does(alone, on_backend, tmp_path, monkeypatch)
 
 @pytest.mark.long
 @pytest.mark.timeout(1500)
-def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
+def test_training_resumes_from_checkpoint_after_a_worker_is_killed(
     alone, on_backend, tmp_path, monkeypatch, capfd
 ):
     run = RunFolder(tmp_path)
@@ -130,8 +130,8 @@ def test_a_killed_worker_costs_the_steps_since_the_last_checkpoint_only(
 @pytest.mark.long
 @pytest.mark.timeout(1500)
 @needs_jax
-def test_jax_goes_on_where_tensorflow_stopped(tmp_path, monkeypatch):
-    """A run's files are those of both, and so are the steps they make."""
+def test_jax_resumes_a_tensorflow_run(tmp_path, monkeypatch):
+    """Both backends use the same files and make the same steps."""
     runs = {name: tmp_path / name for name in ("tensorflow", "jax")}
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     first = RunFolder(runs["tensorflow"])
@@ -149,7 +149,7 @@ def test_jax_goes_on_where_tensorflow_stopped(tmp_path, monkeypatch):
 
 
 def quick(tmp_path, code):
-    """A command whose workers run `code`, which sees its index and the run folder."""
+    """A command that runs `code` in each worker, with the variables `index` and `run` defined."""
     prelude = "import json, os, pathlib, signal, sys, time\n"
     prelude += "index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
     prelude += f"run = pathlib.Path({str(tmp_path)!r})\n"
@@ -160,26 +160,26 @@ def starts(capfd):
     return capfd.readouterr().out.count("Workers: 0 is process")
 
 
-def test_workers_that_succeed_are_started_once(tmp_path, capfd):
+def test_successful_workers_are_not_restarted(tmp_path, capfd):
     code = "assert len(json.loads(os.environ['TF_CONFIG'])['cluster']['worker']) == 3"
     assert launcher.launch(RunFolder(tmp_path), 3, quick(tmp_path, code), 2) == 0
     assert starts(capfd) == 1
 
 
-def test_a_worker_that_refuses_is_not_started_again(tmp_path, capfd):
+def test_workers_are_not_restarted_after_an_error_without_progress(tmp_path, capfd):
     code = "sys.exit(7) if index else time.sleep(60)"
     assert launcher.launch(RunFolder(tmp_path), 2, quick(tmp_path, code), 2) == 7
     assert starts(capfd) == 1
 
 
-def test_workers_that_die_without_progress_are_given_up(tmp_path, capfd):
+def test_restarts_without_progress_are_limited(tmp_path, capfd):
     code = "os.kill(os.getpid(), signal.SIGKILL) if index else time.sleep(60)"
     assert launcher.launch(RunFolder(tmp_path), 2, quick(tmp_path, code), 2) == 1
     assert starts(capfd) == 3
 
 
-def test_workers_end_with_the_launcher(tmp_path):
-    """Ended by a signal, it leaves nobody behind who would keep the run folder."""
+def test_workers_stop_when_the_launcher_is_terminated(tmp_path):
+    """No worker keeps running and holding the run folder's lock."""
     code = "(run / f'pid{index}').write_text(str(os.getpid())); time.sleep(60)"
     program = f"""
 import sys
@@ -192,7 +192,7 @@ sys.exit(command_line.run(main))
     children.assert_end_with(program, [tmp_path / "pid0", tmp_path / "pid1"])
 
 
-def test_progress_renews_patience(tmp_path, capfd):
+def test_progress_resets_the_restart_limit(tmp_path, capfd):
     code = """
 count = len(list(run.glob('start*')))
 if index == 0:
@@ -204,7 +204,7 @@ if index == 0:
     assert starts(capfd) == 5
 
 
-def test_unknown_strategies_and_missing_configuration_are_refused():
+def test_unknown_strategy_and_missing_tf_config_raise():
     with pytest.raises(ValueError, match=r"`strategy`.*'multiworker'.*'horovod'"):
         make_workers("horovod")
     with pytest.raises(ValueError, match="TF_CONFIG"):
@@ -214,14 +214,14 @@ def test_unknown_strategies_and_missing_configuration_are_refused():
 @pytest.mark.parametrize(
     ("kind", "index", "expected"), [("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)]
 )
-def test_a_chief_comes_before_the_workers(monkeypatch, kind, index, expected):
+def test_chief_comes_before_workers(monkeypatch, kind, index, expected):
     jobs = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
     task = {"type": kind, "index": index}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": jobs, "task": task}))
     assert cluster() == (["a:1", "b:1", "c:1"], expected)
 
 
-def test_other_backends_are_refused(monkeypatch):
+def test_unsupported_backend_raises(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "torch")
     with pytest.raises(ValueError, match="tensorflow and jax; KERAS_BACKEND is 'torch'"):
         make_workers("none")

@@ -1,3 +1,5 @@
+"""Tests of letterboxing, augmentation, training batches, and reading data sets into memory."""
+
 import itertools
 
 import numpy as np
@@ -24,14 +26,14 @@ def photographs(count=7, size=40, seed=0):
 
 
 def dot_image(height, width, x, y, radius=2.0):
-    """Black, with a soft white disc at (x, y)."""
+    """A black image with a white disc with soft edges at (x, y)."""
     rows, columns = np.mgrid[:height, :width]
     distance = np.hypot(columns - x, rows - y)
     return np.repeat(np.clip(radius + 0.5 - distance, 0, 1)[..., None] * 255, 3, axis=-1)
 
 
 def find_dot(image, dark=0.0):
-    """The centre (x, y) of what is brighter than half way to white."""
+    """The weighted centre (x, y) of pixels brighter than half way from `dark` to white."""
     weight = np.maximum(np.asarray(image)[..., 0] - (dark + 255) / 2, 0)
     rows, columns = np.mgrid[: weight.shape[0], : weight.shape[1]]
     return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
@@ -52,7 +54,7 @@ def test_letterbox_takes_any_size(height, width, dtype):
     assert max(rows, columns) == 96
     for side, other in ((rows, height), (columns, width)):
         assert side == max(1, round(other * 96 / max(height, width)))
-    # The outer edges of the corner pixels go to the outer edges of the photograph in the square.
+    # The outer edges of corner pixels map to the outer edges of the photograph in the square.
     corners = np.float32([[-0.5, -0.5], [width - 0.5, height - 0.5]])
     mapped = geometry.transform_points(affine, corners).numpy()
     first = np.argwhere(inside).min(axis=0)[::-1]
@@ -60,7 +62,7 @@ def test_letterbox_takes_any_size(height, width, dtype):
 
 
 @pytest.mark.parametrize("height,width", [(60, 40), (41, 83), (300, 200), (30, 150)])
-def test_letterbox_maps_image_and_points_alike(height, width):
+def test_letterbox_maps_image_and_points_consistently(height, width):
     point = np.float32([width * 0.3, height * 0.6])
     radius = 0.04 * max(height, width)
     image, affine = geometry.letterbox(dot_image(height, width, *point, radius), 96)
@@ -77,12 +79,12 @@ def test_letterbox_works_in_a_graph_of_unknown_size():
             np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
-def test_letterbox_refuses_what_is_no_colour_image():
+def test_letterbox_rejects_images_without_three_channels():
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="4,4,1"):
         geometry.letterbox(np.zeros((4, 4, 1), np.uint8), 8)
 
 
-def test_invert_affine_undoes():
+def test_invert_affine_is_the_inverse():
     affines = augmentation.random_affines(9, (1, 2), 40, 32)
     points = np.random.default_rng(0).uniform(0, 40, (9, 5, 2)).astype(np.float32)
     there = geometry.transform_points(affines, points)
@@ -111,7 +113,7 @@ def test_random_affines_stay_within_their_ranges():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_warp_moves_image_and_joints_alike(seed):
+def test_warp_moves_image_and_joints_consistently(seed):
     affines = augmentation.random_affines(1, (seed, 0), 120, 96)
     joint = np.float32([70.3, 52.8])
     targets = np.zeros((1, 14, 3), np.float32)
@@ -124,7 +126,7 @@ def test_warp_moves_image_and_joints_alike(seed):
     np.testing.assert_allclose(find_dot(image[0], geometry.GREY), warped[0, labelled, :2], atol=0.2)
 
 
-def test_seeds_of_the_warp_test_cover_both_sides():
+def test_seeds_of_the_warp_test_include_a_mirrored_image():
     signs = [
         np.linalg.det(augmentation.random_affines(1, (s, 0), 9, 9)[0, :, :2]) for s in range(6)
     ]
@@ -155,7 +157,7 @@ def test_joints_that_leave_the_image_are_masked():
     np.testing.assert_array_equal(warped[0, :, 2] > 0, targets[0, :, 0] + 50 < 95.5)
 
 
-def test_colours_stay_colours():
+def test_jittered_colours_stay_in_range():
     image = np.float32(np.random.default_rng(0).uniform(0, 255, (64, 4, 4, 3)))
     jittered = augmentation.jitter_colours(image, augmentation.colour_draws(64, (0, 1))).numpy()
     assert jittered.min() >= 0 and jittered.max() <= 255
@@ -185,14 +187,14 @@ def test_batches_depend_on_seed_and_step_only():
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_parts_together_are_the_batch(count):
+def test_concatenated_parts_equal_the_batch(count):
     whole = batches(range(3, 6))
     for part in range(count):
         parts = batches(range(3, 6), parts=range(part, part + 1), num_parts=count)
         share = slice(part * 4 // count, (part + 1) * 4 // count)
         for (images, targets), (all_images, all_targets) in zip(parts, whole, strict=True):
             np.testing.assert_allclose(targets, all_targets[share], atol=1e-4)
-            # Of other lengths, vectors round the colours' powers otherwise in the last bit.
+            # SIMD code for `pow` rounds differently for other vector lengths.
             np.testing.assert_allclose(images, all_images[share], atol=1e-4)
     several = batches(range(3, 6), parts=range(2), num_parts=count)
     assert len(several) == 6
@@ -200,31 +202,33 @@ def test_parts_together_are_the_batch(count):
     np.testing.assert_allclose(made, whole[1][0][: 8 // count], atol=1e-4)
 
 
-def test_a_batch_is_cut_into_equal_parts_only():
+def test_batch_size_must_divide_into_equal_parts():
     with pytest.raises(ValueError, match=r"`batch_size`.*replicas, 3, got 4"):
         batches(range(1), num_parts=3)
 
 
-def test_every_pass_shows_every_photograph_once_in_a_new_order():
-    # Plain photographs whose colour tells which is which, whatever the augmentation does.
+def test_each_pass_has_every_photograph_once_in_a_new_order():
+    # Photographs are told apart by which two joints are labelled, up to mirroring.
     count = 21
     data = photographs(count)
     data.labelled[:] = False
     data.labelled[np.arange(count), np.arange(count) % 7] = True
     data.labelled[np.arange(count), 7 + np.arange(count) // 7] = True
     data.joints[:] = 20
-    merged = {}
-    for i in range(count):
-        key = {
+    label_sets = {
+        i: {
             tuple(order[j] for j in np.flatnonzero(data.labelled[i]))
             for order in (range(14), ORDER)
         }
-        merged[i] = key
+        for i in range(count)
+    }
     seen = []
     for _, targets in batches(range(12), data=data, batch_size=7):
         for weights in targets[..., 2]:
             labels = frozenset(np.flatnonzero(weights))
-            seen.append([i for i in merged if any(labels == frozenset(k) for k in merged[i])])
+            seen.append(
+                [i for i in label_sets if any(labels == frozenset(k) for k in label_sets[i])]
+            )
     passes = [seen[i : i + count] for i in range(0, len(seen), count)]
     assert len(passes) == 4
     counts = [sorted(map(tuple, order)) for order in passes]
@@ -267,6 +271,6 @@ def test_read_photographs():
     np.testing.assert_allclose(data.joints[0], data.affines[0][:, 2] + np.c_[:14, :14])
 
 
-def test_an_empty_data_set_is_an_error():
+def test_empty_data_set_raises():
     with pytest.raises(ValueError, match=r"empty \(reading nothing\)"):
         in_memory.read_photographs(examples([]), 20, "reading nothing")

@@ -1,4 +1,4 @@
-"""Training on several data sets at once, on their small stand-ins."""
+"""Tests of training on several data sets at once, with their small dummy data."""
 
 import json
 import shutil
@@ -21,8 +21,8 @@ TRAINING_PEOPLE = {"mpii": 4, "lsp": 2, "coco_keypoints": 3, "flic": 2}
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory):
-    """`data_dir` with all of them in it, and `prepared_dir`."""
+def folders(tmp_path_factory):
+    """`data_dir` with the dummy data of all data sets, and `prepared_dir`."""
     root = tmp_path_factory.mktemp("data")
     for name in ("mpii", "lsp", "coco_keypoints"):
         shutil.copytree(_BUILDERS / name / "dummy_data", root / "official", dirs_exist_ok=True)
@@ -34,37 +34,39 @@ def places(tmp_path_factory):
 
 
 @pytest.mark.parametrize("first", ALL)
-def test_the_first_decides_about_the_joints(places, first):
+def test_first_data_set_determines_the_joints(folders, first):
     names = [first, *(name for name in ALL if name != first)]
-    photographs, skeleton = train_run.read_training_photographs(names, 40, *places)
-    assert skeleton.joint_names == datasets.load(first, "train", *places)[1].joint_names
+    photographs, skeleton = train_run.read_training_photographs(names, 40, *folders)
+    assert skeleton.joint_names == datasets.load(first, "train", *folders)[1].joint_names
     assert photographs.labelled.shape == (11, skeleton.num_joints)
     start = 0
     for name in names:
-        own = datasets.load(name, "train", *places)[1].joint_names
+        own = datasets.load(name, "train", *folders)[1].joint_names
         part = photographs.labelled[start : start + TRAINING_PEOPLE[name]]
         start += TRAINING_PEOPLE[name]
         missing = [
             joint not in own and joint not in ("thorax", "pelvis") for joint in skeleton.joint_names
         ]
         assert not part[:, missing].any()
-        # Everybody has a labelled joint; but one of MPII's has nothing but an ankle.
+        # All people have a labelled joint. One of MPII's has only an ankle, which FLIC lacks.
         assert np.count_nonzero(~part.any(axis=1)) == (first == "flic" and name == "mpii")
         if "right_shoulder" in own and name != "mpii":
             assert part[:, skeleton.joint_names.index("right_shoulder")].all()
 
 
-def test_lsps_joints_reach_mpiis_by_name(places):
-    photographs, mpii = train_run.read_training_photographs(["mpii", "lsp"], 40, *places)
-    alone, lsp = train_run.read_training_photographs(["lsp"], 40, *places)
+def test_lsp_joints_map_to_mpii_by_name(folders):
+    photographs, mpii = train_run.read_training_photographs(["mpii", "lsp"], 40, *folders)
+    lsp_photographs, lsp = train_run.read_training_photographs(["lsp"], 40, *folders)
     for j, name in enumerate(lsp.joint_names):
-        there = mpii.joint_names.index(name)
-        np.testing.assert_array_equal(photographs.joints[4:, there], alone.joints[:, j])
-        np.testing.assert_array_equal(photographs.labelled[4:, there], alone.labelled[:, j])
+        index = mpii.joint_names.index(name)
+        np.testing.assert_array_equal(photographs.joints[4:, index], lsp_photographs.joints[:, j])
+        np.testing.assert_array_equal(
+            photographs.labelled[4:, index], lsp_photographs.labelled[:, j]
+        )
 
 
-def test_a_mixed_run_from_start_to_end(places, tmp_path):
-    data_dir, prepared_dir = places
+def test_training_on_several_data_sets(folders, tmp_path):
+    data_dir, prepared_dir = folders
     arguments = ["--dataset", "+".join(ALL), "--run", str(tmp_path / "run")]
     arguments += ["--data_dir", data_dir, "--prepared_dir", prepared_dir, "--epochs", "1"]
     arguments += ["--steps_per_epoch", "2", "--image_size", "32", "--width", "8"]
@@ -75,18 +77,18 @@ def test_a_mixed_run_from_start_to_end(places, tmp_path):
     assert result["pckh_joints_counted"] == 16  # MPII's validation split: one person.
 
 
-def test_some_of_all(places):
-    photographs, _ = train_run.read_training_photographs(["mpii", "lsp"], 40, *places)
-    few = train_run.some_of(photographs, 4)
-    places_in_all = [
+def test_evenly_spaced_covers_all_data_sets(folders):
+    photographs, _ = train_run.read_training_photographs(["mpii", "lsp"], 40, *folders)
+    few = train_run.evenly_spaced(photographs, 4)
+    indices = [
         next(i for i, image in enumerate(photographs.images) if np.array_equal(image, one))
         for one in few.images
     ]
-    assert places_in_all[0] < TRAINING_PEOPLE["mpii"] <= places_in_all[-1]
-    assert train_run.some_of(photographs, None) is photographs
+    assert indices[0] < TRAINING_PEOPLE["mpii"] <= indices[-1]
+    assert train_run.evenly_spaced(photographs, None) is photographs
 
 
-def test_nothing_in_common_is_named(places, monkeypatch):
+def test_data_sets_without_common_joints_raise(folders, monkeypatch):
     hand = Skeleton(("thumb", "palm"), (), ((0, 1),), (0, 1))
     load = datasets.load
 
@@ -95,5 +97,7 @@ def test_nothing_in_common_is_named(places, monkeypatch):
         return dataset, hand if name == "coco_keypoints" else skeleton
 
     monkeypatch.setattr(datasets, "load", with_a_hand)
-    with pytest.raises(UserError, match=r"--dataset joins lsp and coco_keypoints\. No joint"):
-        train_run.read_training_photographs(["lsp", "coco_keypoints"], 40, *places)
+    with pytest.raises(
+        UserError, match=r"--dataset joins lsp and coco_keypoints\. The skeletons have no joint"
+    ):
+        train_run.read_training_photographs(["lsp", "coco_keypoints"], 40, *folders)

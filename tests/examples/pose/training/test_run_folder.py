@@ -1,4 +1,4 @@
-"""The run folder: whole files, full disks, locks, leftovers, damaged and foreign files."""
+"""Tests of the run folder: full disks, locks, leftovers, damaged and foreign files."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ STATE = {"step": np.int64(3), "weight a/b": np.arange(60_000.0)}
 
 @pytest.fixture
 def full_disk():
-    """No file may grow beyond some bytes."""
+    """Limits the size of files, so that larger writes fail as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     yield
@@ -47,18 +47,18 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_full_disk_leaves_the_old_file(name, full_disk, tmp_path):
+def test_full_disk_keeps_the_old_file(name, full_disk, tmp_path):
     run, path = RunFolder(tmp_path), tmp_path / name
     path.write_text('{"image_size": 1, "skeleton": {}}')
     with pytest.raises(OSError) as error:
-        # A run's own config.json is read before it is replaced.
+        # `begin` reads config.json before replacing it, so use `write_json` directly.
         write_json(path, {"x": "y" * 9999}) if name == "config.json" else WRITES[name](run)
     assert error.value.errno == errno.EFBIG and error.value.filename == str(path)
     assert path.read_text() == '{"image_size": 1, "skeleton": {}}'
     assert os.listdir(tmp_path) == [name]
 
 
-def test_curves_on_a_full_disk_are_an_error_of_the_file_system(full_disk, tmp_path):
+def test_curves_on_a_full_disk_raise_oserror(full_disk, tmp_path):
     curves = CurveWriter(tmp_path / "logs")
     with pytest.raises(OSError, match="too large") as error:
         for step in range(200):
@@ -66,13 +66,13 @@ def test_curves_on_a_full_disk_are_an_error_of_the_file_system(full_disk, tmp_pa
     assert error.value.filename == str(tmp_path / "logs")
 
 
-def test_curves_make_nothing_before_the_first_point(tmp_path):
+def test_no_curve_files_before_the_first_point(tmp_path):
     CurveWriter(tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
 
 
-def test_one_training_at_a_time(tmp_path):
-    """A lock belongs to the open file, so that it holds within one process as well."""
+def test_lock_allows_one_training_at_a_time(tmp_path):
+    """The lock belongs to the open file, so it also works within one process."""
     with RunFolder(tmp_path).lock():
         with (
             pytest.raises(RunFolderError, match="Another process is training"),
@@ -86,7 +86,7 @@ def test_one_training_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_used_without(number, tmp_path, monkeypatch, capsys):
+def test_run_folder_works_without_file_locks(number, tmp_path, monkeypatch, capsys):
     def refuse(*args):
         raise OSError(number, os.strerror(number))
 
@@ -97,7 +97,7 @@ def test_a_file_system_without_locks_is_used_without(number, tmp_path, monkeypat
     assert capsys.readouterr().err.startswith(f"note: {tmp_path}/run/.lock cannot be locked")
 
 
-def test_a_lock_that_fails_leaves_nothing(tmp_path, monkeypatch):
+def test_failed_lock_leaves_no_files(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -109,7 +109,7 @@ def test_a_lock_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_lock_leaves_nothing_where_no_epoch_was_finished(fails, tmp_path):
+def test_lock_removes_new_files_if_no_epoch_finished(fails, tmp_path):
     run = RunFolder(tmp_path / "new" / "run")
     with pytest.raises(ZeroDivisionError) if fails else pytest.MonkeyPatch.context(), run.lock():
         (run.logs_path / "boxes").mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_a_lock_leaves_nothing_where_no_epoch_was_finished(fails, tmp_path):
     assert not os.listdir(tmp_path)
 
 
-def test_a_lock_keeps_what_was_there_before(tmp_path):
+def test_lock_keeps_files_that_existed_before(tmp_path):
     run = RunFolder(tmp_path)
     run.logs_path.mkdir()
     for name in ("events.out.tfevents.1", "notes.txt"):
@@ -130,7 +130,7 @@ def test_a_lock_keeps_what_was_there_before(tmp_path):
     assert sorted(os.listdir(run.logs_path)) == ["events.out.tfevents.1", "notes.txt"]
 
 
-def test_half_written_files_of_a_killed_training_are_removed(tmp_path):
+def test_partial_files_of_a_killed_training_are_removed(tmp_path):
     run = RunFolder(write_tiny_run(tmp_path))
     left = [f".partial-{name}" for name in run_folder.TRAINED_FILES]
     for name in left:
@@ -148,7 +148,7 @@ def test_half_written_files_of_a_killed_training_are_removed(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 1, 100, -100, -1])
 @pytest.mark.parametrize("name", ["config.json", "state.npz", "model.keras", "metrics.json"])
-def test_truncated_files_are_one_line_that_names_them(name, size, tmp_path):
+def test_truncated_file_gives_a_one_line_error_with_its_path(name, size, tmp_path):
     run = RunFolder(write_tiny_run(tmp_path))
     run.save_state(STATE)
     write_json(run.metrics_path, {"pck": 50.0, "names": ["a"] * 40})
@@ -167,7 +167,7 @@ def test_truncated_files_are_one_line_that_names_them(name, size, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[1]", "3", "{}", '{"image_size": "x"}', '{"name": "other"}'])
-def test_the_config_of_another_program_is_refused_and_kept(text, tmp_path):
+def test_foreign_config_is_rejected_and_kept(text, tmp_path):
     run = RunFolder(tmp_path)
     run.config_path.write_text(text)
     with pytest.raises(RunFolderError, match=r"config\.json"):
@@ -176,7 +176,7 @@ def test_the_config_of_another_program_is_refused_and_kept(text, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.keras", "state.npz", "metrics.json"])
-def test_files_without_a_config_are_not_replaced(name, tmp_path):
+def test_results_without_a_config_are_not_replaced(name, tmp_path):
     (tmp_path / name).write_text("mine")
     with pytest.raises(RunFolderError, match=r"no config\.json"):
         RunFolder(tmp_path).check({"image_size": 8})
@@ -192,7 +192,7 @@ def test_arguments_may_change_until_an_epoch_is_finished(tmp_path):
         run.check({"image_size": 96, "skeleton": skeleton})
 
 
-def test_arguments_that_an_older_version_did_not_know_have_their_defaults(tmp_path):
+def test_arguments_missing_from_an_older_config_have_their_defaults(tmp_path):
     run = RunFolder(shutil.copytree(run_folder_of_pretrained(), tmp_path / "run"))
     newer = {**run.config, "new": False}
     run.check(newer, defaults={"new": False})

@@ -1,4 +1,4 @@
-"""`Trainer` in this process: what a step does, what is averaged, saved and refused."""
+"""Tests of `Trainer` in one process: steps, averaged weights, saved states and errors."""
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ def test_learning_rate_rises_and_falls():
     assert rates[2] > rates[3] > rates[4] > 0
 
 
-def test_a_step_follows_the_gradient_of_the_loss():
+def test_step_follows_the_gradient_of_the_loss():
     """One step of Adam moves each weight by the learning rate against its gradient's sign."""
     trainer = make_trainer(steps=5, learning_rate=1e-3)  # too short for a warm-up
     model, (images, targets) = trainer.model, next(batches())
@@ -64,9 +64,9 @@ def test_a_step_follows_the_gradient_of_the_loss():
     assert trainer.run(iter([(images, targets)]), 1) == pytest.approx(float(loss), rel=1e-5)
     assert trainer.done == 1
     for variable, old, gradient in zip(model.trainable_variables, before, gradients, strict=True):
-        clear = np.abs(gradient) > 0.05 * np.abs(gradient).max()  # where rounding does not matter
+        clear = np.abs(gradient) > 0.05 * np.abs(gradient).max()  # Far above rounding errors.
         if "boxes" in variable.path or variable.path == "heatmaps/bias":
-            continue  # the constraint has its say; the softmax does not feel the bias
+            continue  # A constraint also moves boxes; the softmax ignores the bias.
         moved = (variable.numpy() - old)[clear]
         np.testing.assert_allclose(moved, -1e-3 * np.sign(gradient)[clear], rtol=1e-2)
 
@@ -89,7 +89,7 @@ def test_clipping_bounds_the_gradient(monkeypatch):
     assert float(seen[0]) == pytest.approx(1e-3, rel=1e-4)
 
 
-def test_every_output_of_a_network_is_trained():
+def test_all_outputs_are_trained():
     def make():
         return models.build("hourglass", num_joints=3, image_size=SIZE, width=4, depth=1, stacks=2)
 
@@ -99,7 +99,7 @@ def test_every_output_of_a_network_is_trained():
     loss = heatmaps.HeatmapCrossEntropy()(targets, trainer.model(images, training=True)[-1])
     assert trainer.run(iter([(images, targets)] * 2), 1) == pytest.approx(float(loss), rel=1e-5)
     trainer.run(iter([(images, targets)] * 2), 2)
-    # The heatmaps of the first hourglass are trained even where the second does not heed them.
+    # The heatmaps of the first hourglass are trained even if the second does not use them.
     assert np.any(
         weights(trainer.model)["stack0_heatmaps/kernel"] != before["stack0_heatmaps/kernel"]
     )
@@ -107,7 +107,7 @@ def test_every_output_of_a_network_is_trained():
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.8])
-def test_inference_has_the_averaged_weights_and_training_its_own(ema):
+def test_inference_model_has_averaged_weights(ema):
     trainer = make_trainer(ema=ema)
     average = {}
     for batch in batches(count=4):
@@ -120,20 +120,20 @@ def test_inference_has_the_averaged_weights_and_training_its_own(ema):
     trainable = {variable.path for variable in trainer.model.trainable_variables}
     for name, value in weights(trainer.inference).items():
         expected = average[name] if name in trainable else now[name]
-        # Keras averages boxes before their constraint acts: a little off where it did.
+        # Keras averages boxes before applying their constraint, so they may differ a little.
         tolerance = 2e-2 if "boxes" in name else 1e-6
         np.testing.assert_allclose(value, expected, atol=tolerance, err_msg=name)
     if ema:
         assert np.abs(now["heatmaps/kernel"] - average["heatmaps/kernel"]).max() > 1e-5
 
 
-def test_weight_decay_spares_boxes_biases_and_norms():
+def test_boxes_biases_and_norms_do_not_decay():
     trainer = make_trainer(steps=5, weight_decay=100.0, learning_rate=1e-3)
     before = weights(trainer.model)
     trainer.run(batches(), 1)
     for name, value in weights(trainer.model).items():
         if name.endswith("kernel"):
-            # Decayed by lr * decay = a tenth, and moved by lr at most.
+            # Decays by learning rate * weight decay = 0.1, and moves by at most the rate.
             np.testing.assert_allclose(value, 0.9 * before[name], atol=1.1e-3, err_msg=name)
         elif "moving" not in name and "boxes" not in name:
             np.testing.assert_allclose(value, before[name], atol=1.1e-3, err_msg=name)
@@ -143,7 +143,7 @@ def test_weight_decay_spares_boxes_biases_and_norms():
 
 
 @pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "weight_decay": 0.1, "clip_norm": 1.0}])
-def test_restoring_goes_on_bit_for_bit(settings, tmp_path):
+def test_restored_training_continues_bit_for_bit(settings, tmp_path):
     run = RunFolder(tmp_path)
     whole = make_trainer(**settings)
     all_batches = list(batches(count=6))
@@ -161,8 +161,8 @@ def test_restoring_goes_on_bit_for_bit(settings, tmp_path):
     assert_same(weights(resumed.inference), weights(whole.inference))
 
 
-def test_the_state_of_an_earlier_version_is_restored():
-    """When the scale of boxes was no weight."""
+def test_state_of_an_earlier_version_is_restored():
+    """Earlier versions did not store the `scale` of box layers as a weight."""
     trainer = make_trainer()
     trainer.run(batches(), 2)
     state = trainer.state()
@@ -173,7 +173,7 @@ def test_the_state_of_an_earlier_version_is_restored():
     assert_same(restored.state(), state)
 
 
-def test_the_state_of_another_network_is_refused():
+def test_state_of_another_network_raises():
     state = make_trainer().state()
     with pytest.raises(RunFolderError, match=r"another training: .*stem_down.* \(3, 3, 32, 6\)"):
         make_trainer(lambda: build(width=8)).restore(state)
@@ -184,7 +184,7 @@ def test_the_state_of_another_network_is_refused():
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision_trains_in_half_and_ends_in_float32(precision):
+def test_mixed_precision_computes_in_half_and_saves_float32(precision):
     trainer = make_trainer(precision=precision, ema=0.5, clip_norm=1.0, learning_rate=1e-2)
     assert keras.config.dtype_policy().name == "float32"
     half = precision.removeprefix("mixed_")
@@ -204,7 +204,7 @@ def test_mixed_precision_trains_in_half_and_ends_in_float32(precision):
     assert_same(restored.state(), trainer.state())
 
 
-def test_a_loss_that_is_not_finite_is_reported_with_its_step():
+def test_non_finite_loss_raises_with_its_step():
     trainer = make_trainer(learning_rate=1e-3)
     good = list(batches(count=13))
     images, targets = good[12]
@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_is_reported_with_its_step():
         trainer.run(iter([good[12], bad, good[0]]), 3)
 
 
-def test_a_loss_that_explodes_is_reported():
+def test_exploding_loss_raises():
     trainer = make_trainer(learning_rate=1e-3)
     logits = trainer.model.get_layer("heatmaps")
     logits.kernel.assign(1e4 * logits.kernel)
@@ -225,7 +225,7 @@ def test_a_loss_that_explodes_is_reported():
     assert trainer.done == 10
 
 
-def test_a_state_that_is_not_finite_is_not_saved():
+def test_non_finite_state_raises():
     trainer = make_trainer()
     kernel = trainer.model.get_layer("block0_mix").kernel
     kernel.assign(kernel * np.float32(np.inf))

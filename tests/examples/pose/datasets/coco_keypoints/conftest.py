@@ -1,4 +1,4 @@
-"""Helpers for the tests of the format."""
+"""Fixtures of the tests of COCO-style files."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.examples.pose.datasets.coco_keypoints import small_labels
 
 @pytest.fixture
 def data_dir(tmp_path):
-    """A folder with the validation half of the data set only."""
+    """A manual folder with one picture of the split `validation`."""
     (tmp_path / "data" / "annotations").mkdir(parents=True)
     (tmp_path / "data" / "val2017").mkdir()
     small_labels.write_picture(tmp_path / "data" / "val2017" / "a.jpg")

@@ -1,4 +1,4 @@
-"""Tests of COCO-style files as labelling tools write them: read as meant, or told in one line."""
+"""Tests of COCO-style files by labelling tools: fields that are derived, and one-line errors."""
 
 import json
 import re
@@ -14,17 +14,17 @@ from tests.examples.pose.datasets.coco_keypoints import small_labels as small
     {}, [None] * 4, ["30", "20", "24", "20"], [small.NAN, 20, 24, 20], [200, 20, 24, 20],
     [-90, 20, 24, 20], [0.3, 0.25, 0.24, 0.25], [70, 50, 10, 10], [30, 20, 1, 1], [1e400, 0, 1, 1],
 ], ids=str)  # fmt: skip
-def test_a_degenerate_box_comes_from_the_joints(data_dir, box):
+def test_degenerate_box_is_derived_from_joints(data_dir, box):
     (example,) = small.load(data_dir, small.content(bbox=box))
     low, high = example["person"]["box"].reshape(2, 2) + example["person"]["origin"]
-    # The joints span 24 x 20 pixels, which gives a margin of 3.6.
+    # The joints span 24 x 20 pixels, so the margin is 0.15 * 24 = 3.6.
     np.testing.assert_allclose([low, high], [[26.4, 16.4], [57.6, 43.6]], atol=1e-3)
     assert example["image"].shape[0] > 27 and example["image"].shape[1] > 31
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
 
 
 @pytest.mark.parametrize("box", [[-5, 15, 70, 50], [25, 15, 200, 200], [25.5, 15.5, 30, 30]])
-def test_a_box_that_overlaps_the_picture_stays(data_dir, box):
+def test_box_that_overlaps_the_picture_is_kept(data_dir, box):
     (example,) = small.load(data_dir, small.content(bbox=box))
     found = example["person"]["box"] + np.tile(example["person"]["origin"], 2)
     np.testing.assert_allclose(found, [*box[:2], box[0] + box[2], box[1] + box[3]], atol=1e-3)
@@ -33,14 +33,14 @@ def test_a_box_that_overlaps_the_picture_stays(data_dir, box):
 @pytest.mark.parametrize("area", [
     small.MISSING, None, 0, -3, small.NAN, float("inf"), "12", [], True, 0.125, 8001, 1e12,
 ], ids=str)  # fmt: skip
-def test_a_missing_area_comes_from_the_box(data_dir, area):
+def test_missing_area_is_derived_from_the_box(data_dir, area):
     (example,) = small.load(data_dir, small.content(area=area))
     assert example["person"]["area"] == 40 * 50
 
 
 @pytest.mark.parametrize("field", ["num_keypoints", "iscrowd", "id", "segmentation"])
 @pytest.mark.parametrize("value", [small.MISSING, None])
-def test_fields_that_can_be_filled_in(data_dir, field, value):
+def test_missing_fields_are_filled_in(data_dir, field, value):
     (example,) = small.load(data_dir, small.content(**{field: value}))
     assert (example["visibility"] == 2).sum() == 14
     assert not example["person"]["is_crowd"]
@@ -48,18 +48,18 @@ def test_fields_that_can_be_filled_in(data_dir, field, value):
     assert example["person"]["area"] == 1000.5
 
 
-def test_the_least_that_a_record_can_hold(data_dir):
+def test_minimal_record(data_dir):
     content = small.content()
     content["annotations"] = [{"image_id": 1, "keypoints": small.KEYPOINTS}]
     content["images"] = [{"id": 1, "file_name": "a.jpg"}]
     del content["categories"]
     (example,) = small.load(data_dir, content)
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
 
 
 @pytest.mark.parametrize("category_id", [small.MISSING, None, 1, "1", 1.0])
 @pytest.mark.parametrize("named", [True, False])
-def test_the_only_category_is_meant(data_dir, category_id, named):
+def test_missing_category_id_means_the_only_category(data_dir, category_id, named):
     content = small.content(category_id=category_id)
     if not named:
         del content["categories"][0]["keypoints"]
@@ -70,9 +70,7 @@ def test_the_only_category_is_meant(data_dir, category_id, named):
     ([25, 15, 40, 50], False), ([0, 0, 0, 0], False), ([0, 0, 60, 70], True), (None, False),
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("flag", [1, 2])
-def test_a_joint_at_the_origin_is_a_placeholder_unless_the_box_holds_it(
-    data_dir, box, visible, flag
-):
+def test_joint_at_the_origin_is_a_placeholder_unless_inside_the_box(data_dir, box, visible, flag):
     (example,) = small.load(data_dir, small.content(keypoints=small.joint(3, 0, 0, flag), bbox=box))
     assert example["visibility"][3] == (flag if visible else 0)
     assert (example["visibility"] > 0).sum() == 13 + visible
@@ -85,7 +83,7 @@ def test_a_joint_at_the_origin_is_a_placeholder_unless_the_box_holds_it(
 @pytest.mark.parametrize("box", [
     [-1e300, -1e300, 2e300, 2e300], [0, 0, 1e300, 1e300], [1e308] * 4, [-500, -500, 1000, 1000],
 ], ids=str)  # fmt: skip
-def test_a_box_out_of_all_measure_comes_from_the_joints(data_dir, box):
+def test_far_too_large_box_is_derived_from_joints(data_dir, box):
     (example,) = small.load(data_dir, small.content(bbox=box, area=None))
     assert np.isfinite(example["person"]["box"]).all()
     assert example["person"]["area"] == pytest.approx(31.2 * 27.2)
@@ -102,7 +100,7 @@ def test_run_length_masks_and_crowds(data_dir):
         small.forget(data_dir)
 
 
-def test_missing_ids_are_numbered_around_those_that_are_there(data_dir):
+def test_missing_ids_are_filled_in_with_free_numbers(data_dir):
     content = small.content()
     for number in (None, 1, 0, -7, "12", 3.0):
         content["annotations"].append({**small.PERSON, "id": number})
@@ -116,11 +114,11 @@ def test_missing_ids_are_numbered_around_those_that_are_there(data_dir):
 def test_visibility_of_any_type(data_dir, flag, expected):
     (example,) = small.load(
         data_dir,
-        small.content(keypoints=small.joint(3, *small.PLACES[3], flag)),
+        small.content(keypoints=small.joint(3, *small.POSITIONS[3], flag)),
     )
     assert example["visibility"][3] == expected
     np.testing.assert_allclose(
-        small.places_of(example)[3] if expected else [48, 20], small.PLACES[3]
+        small.positions_of(example)[3] if expected else [48, 20], small.POSITIONS[3]
     )
 
 
@@ -128,7 +126,7 @@ def test_visibility_of_any_type(data_dir, flag, expected):
     (None, None, 0), (small.NAN, small.NAN, 0), (None, None, None), (0, 0, None), (0, 0, False),
     ("", "", 0),
 ], ids=str)  # fmt: skip
-def test_joints_without_a_place_are_unlabelled(data_dir, values):
+def test_joints_without_coordinates_are_unlabelled(data_dir, values):
     (example,) = small.load(data_dir, small.content(keypoints=small.joint(3, *values)))
     assert example["visibility"].tolist() == [2, 2, 2, 0] + [2] * 10 + [0] * 3
     assert not example["joints"][3].any()
@@ -137,7 +135,7 @@ def test_joints_without_a_place_are_unlabelled(data_dir, values):
 def test_nested_keypoints(data_dir):
     nested = np.reshape(small.KEYPOINTS, (17, 3)).tolist()
     (example,) = small.load(data_dir, small.content(keypoints=nested))
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
 
 
 def test_joints_outside_the_picture_are_unlabelled(data_dir):
@@ -179,7 +177,7 @@ def test_joints_outside_the_picture_are_unlabelled(data_dir):
     ({"iscrowd": "0"}, "`iscrowd` must be 0 or 1"),
     ({"category_id": 7}, "`category_id` is 7, which no category has"),
 ], ids=str)  # fmt: skip
-def test_what_has_no_meaning_is_told_by_file_record_and_field(data_dir, changes, field):
+def test_invalid_field_is_reported_with_file_record_and_field(data_dir, changes, field):
     message = small.refusal(data_dir, small.content(**changes))
     assert "annotations[0]" in message
     assert "(id " in message
@@ -198,7 +196,7 @@ def test_what_has_no_meaning_is_told_by_file_record_and_field(data_dir, changes,
     ({"id": 1, "file_name": "/"}, "`file_name` must be a name"),
     ("a.jpg", "must be an object"),
 ], ids=str)  # fmt: skip
-def test_images_without_meaning_are_told(data_dir, image, field):
+def test_invalid_image_record_is_reported(data_dir, image, field):
     content = {**small.content(), "images": [image]}
     with pytest.raises(ValueError, match="images") as caught:
         small.load(data_dir, content)
@@ -206,7 +204,7 @@ def test_images_without_meaning_are_told(data_dir, image, field):
     assert "images[0]" in str(caught.value)
 
 
-def test_ids_that_are_there_twice_are_told(data_dir):
+def test_duplicate_ids_are_reported(data_dir):
     content = small.content()
     content["annotations"] += [{**small.PERSON, "id": 6}, small.PERSON]
     assert "annotations[2] (id 5): `id` 5 is also that of annotations[0]" in small.refusal(
@@ -217,7 +215,7 @@ def test_ids_that_are_there_twice_are_told(data_dir):
     assert "images[1] (id 1): `id` 1 is also that of images[0]" in small.refusal(data_dir, content)
     content["images"][1] = {**content["images"][0], "width": 50}
     assert "images[1] (id 1): `width` and `height` differ" in small.refusal(data_dir, content)
-    # The same record twice says the same.
+    # Two equal records are no conflict.
     content["images"][1] = content["images"][0]
     assert len(small.load(data_dir, content)) == 1
 
@@ -227,11 +225,11 @@ def test_ids_that_are_there_twice_are_told(data_dir):
     json.dumps(small.content()).encode()[:-40], '{"images": "\xe9"}'.encode("latin-1"),
     b"[" * 100000, b"\x89PNG\r\n\x1a\n\x00",
 ], ids=lambda c: repr(c[:30]))  # fmt: skip
-def test_what_is_no_such_file_is_refused(data_dir, content):
+def test_files_of_another_format_raise(data_dir, content):
     assert "is not COCO's JSON file of person keypoints" in small.refusal(data_dir, content)
 
 
-def test_joints_go_by_the_names_of_the_category(data_dir, capsys):
+def test_joints_are_matched_by_the_names_in_the_category(data_dir, capsys):
     order = np.random.default_rng(0).permutation(17)
     spelt = [small.NAMES[i].title().replace("_", " ") for i in order]
     spelt[0] = f"{spelt[0].split()[-1]}_{spelt[0].split()[0]}" if " " in spelt[0] else spelt[0]
@@ -239,33 +237,33 @@ def test_joints_go_by_the_names_of_the_category(data_dir, capsys):
     content = small.content(keypoints=keypoints.ravel().tolist())
     content["categories"][0] = {"id": 1, "name": "athlete", "keypoints": spelt}
     (example,) = small.load(data_dir, content)
-    np.testing.assert_allclose(small.places_of(example)[:14], small.PLACES, atol=1e-3)
+    np.testing.assert_allclose(small.positions_of(example)[:14], small.POSITIONS, atol=1e-3)
     assert "note" not in capsys.readouterr().err
 
 
-def test_joints_that_are_not_cocos_are_left_out_and_named(data_dir, capsys):
+def test_unknown_joints_are_left_out_with_a_note(data_dir, capsys):
     content = small.content(keypoints=[1, 2, 2, *small.KEYPOINTS[:9]])
     content["categories"][0]["keypoints"] = ["neck", "nose", "leftEye", "r_eye"]
     (example,) = small.load(data_dir, content)
     assert example["visibility"].tolist() == [2] * 3 + [0] * 14
-    np.testing.assert_allclose(small.places_of(example)[:3], small.PLACES[:3], atol=1e-3)
-    said = capsys.readouterr().err
-    assert "neck, which are left out" in said and "lacks left_ear" in said
+    np.testing.assert_allclose(small.positions_of(example)[:3], small.POSITIONS[:3], atol=1e-3)
+    note = capsys.readouterr().err
+    assert "neck, which are left out" in note and "lacks left_ear" in note
 
 
-@pytest.mark.parametrize("keypoints,said", [
+@pytest.mark.parametrize("keypoints,message", [
     (["thumb", "palm"], "'person' has thumb, palm"),
     (["nose", "Nose"], "'person' has a joint twice"),
     ("nose", "must be a list of names"),
     ([1, 2], "must be a list of names"),
 ])  # fmt: skip
-def test_other_joints_are_refused(data_dir, keypoints, said):
+def test_invalid_joint_names_raise(data_dir, keypoints, message):
     content = small.content()
     content["categories"][0]["keypoints"] = keypoints
-    assert said in small.refusal(data_dir, content)
+    assert message in small.refusal(data_dir, content)
 
 
-def test_two_categories_of_one_id_are_refused(data_dir):
+def test_categories_with_the_same_id_raise(data_dir):
     content = small.content()
     content["categories"].append({"id": "1", "name": "p", "keypoints": small.NAMES[::-1]})
     assert "two categories have the `id` 1 and different `keypoints`" in small.refusal(
@@ -275,7 +273,7 @@ def test_two_categories_of_one_id_are_refused(data_dir):
     assert len(small.load(data_dir, content)) == 1
 
 
-def test_other_things_than_people_are_left_out(data_dir):
+def test_annotations_of_other_categories_are_left_out(data_dir):
     content = small.content()
     content["categories"].append({"id": 2, "name": "ball"})
     content["annotations"] += [
@@ -287,7 +285,7 @@ def test_other_things_than_people_are_left_out(data_dir):
     assert [e["person"]["person_id"] for e in small.load(data_dir, content)] == [5]
 
 
-def test_a_file_without_people_is_refused(data_dir):
+def test_file_without_people_raises(data_dir):
     for content in (
         {**small.content(), "annotations": []},
         small.content(keypoints=[0] * 51),
@@ -296,7 +294,7 @@ def test_a_file_without_people_is_refused(data_dir):
             small.load(data_dir, content)
 
 
-def test_all_faults_are_named_at_once_and_can_be_left_out(data_dir, capsys):
+def test_all_faults_are_reported_at_once_and_can_be_skipped(data_dir, capsys):
     content = small.content(iscrowd=7)
     content["images"] += [{"id": 2, "file_name": "gone.jpg"}, {"id": 3, "file_name": "cut.jpg"}]
     (data_dir / "val2017" / "cut.jpg").write_bytes(b"<html>")

@@ -36,8 +36,8 @@ def test_examples_follow_the_json(builder, split, name):
         keypoints = np.array(annotation["keypoints"]).reshape(17, 3)
         np.testing.assert_array_equal(example["visibility"], keypoints[:, 2])
         labelled = keypoints[:, 2] > 0
-        places = example["joints"][labelled] + person["origin"]
-        np.testing.assert_array_equal(places, keypoints[labelled, :2])
+        positions = example["joints"][labelled] + person["origin"]
+        np.testing.assert_array_equal(positions, keypoints[labelled, :2])
         assert not example["joints"][~labelled].any()
         x, y, width, height = annotation["bbox"]
         box = person["box"] + np.tile(person["origin"], 2)
@@ -45,7 +45,7 @@ def test_examples_follow_the_json(builder, split, name):
         assert person["area"] == annotation["area"]
         assert person["image_id"] == annotation["image_id"] == int(example["id"])
         assert not person["is_crowd"]
-        # The part around the box that is kept holds it, and what is kept is what is there.
+        # The crop contains the box, and has the pixels of the photograph.
         assert (person["box"] >= -0.5).all()
         image = tfds.core.lazy_imports.PIL_Image.open(
             _DUMMY_DATA / "coco" / name / f"{annotation['image_id']:012d}.jpg"
@@ -55,17 +55,17 @@ def test_examples_follow_the_json(builder, split, name):
         part = np.asarray(image)[top : top + height, left : left + width].astype(float)
         assert part.shape == example["image"].shape
         assert np.abs(part - example["image"]).mean() < 6
-    # The crowd, without labelled joints, is left out.
+    # The crowd has no labelled joints and is left out.
     assert seen == {n for n, a in annotations.items() if a["num_keypoints"]}
     assert len(annotations) == len(seen) + 1
 
 
-def test_hidden_and_unlabelled_joints_are_among_them(builder):
+def test_examples_include_occluded_and_unlabelled_joints(builder):
     examples = tfds.as_numpy(builder.as_dataset(split="train+validation"))
     assert set(np.unique([e["visibility"] for e in examples])) == {0, 1, 2}
 
 
-def test_joints_are_those_of_cocos_own_evaluation(builder):
+def test_joints_match_pycocotools(builder):
     assert Skeleton.from_metadata(builder.info.metadata) == COCO_SKELETON
     assert COCO_SKELETON.num_joints == len(cocoeval.Params("keypoints").kpt_oks_sigmas)
 
@@ -78,7 +78,7 @@ def test_joints_are_those_of_cocos_own_evaluation(builder):
         '{"images": [], "annotations": [{"num_keypoints": 1, "image_id": 1, "keypoints": []}]}',
     ],
 )
-def test_another_file_is_refused(tmp_path, content):
+def test_file_of_another_format_raises(tmp_path, content):
     path = epath.Path(tmp_path / "person_keypoints.json")
     path.write_text(content)
     with pytest.raises(ValueError, match=r"person_keypoints\.json (is not|has a person)"):

@@ -11,7 +11,8 @@ from tests.examples.pose.datasets.coco_keypoints import small_labels as small
 def test_encodings_and_names_in_other_scripts(data_dir, encoding):
     content = small.content()
     content["images"][0]["file_name"] = "прыжок é.jpg"
-    small.write_picture(data_dir / "val2017" / "прыжок é.jpg")  # As macOS writes accents.
+    # A decomposed accent, as on macOS.
+    small.write_picture(data_dir / "val2017" / "прыжок é.jpg")
     text = json.dumps(content, ensure_ascii=False)
     (example,) = small.load(data_dir, text.encode(encoding))
     assert example["id"].decode() == "прыжок é"
@@ -33,7 +34,7 @@ def test_encodings_and_names_in_other_scripts(data_dir, encoding):
     ("Sub/Set/a1.jpg", "sub/set/a1.jpg"),
     ("\u00e9/a1.jpg", "e\u0301/a1.jpg"),
 ], ids=str)  # fmt: skip
-def test_names_as_tools_write_them(data_dir, name, place):
+def test_file_names_as_labelling_tools_write_them(data_dir, name, place):
     content = small.content()
     content["images"][0]["file_name"] = name
     (data_dir / "val2017" / "a.jpg").unlink()
@@ -41,8 +42,8 @@ def test_names_as_tools_write_them(data_dir, name, place):
     assert len(small.load(data_dir, content)) == 1
 
 
-def test_no_picture_stands_for_another(data_dir):
-    """Names that are alike but for case, suffix, folder or accents; one file is missing."""
+def test_similar_names_are_not_confused(data_dir):
+    """Names that differ only in case, suffix, folder or Unicode form. One file is missing."""
     composed, decomposed = "\u00e9.jpg", "e\u0301.jpg"
     small.write_picture(data_dir / "val2017" / composed)
     for first, second in (
@@ -62,7 +63,7 @@ def test_no_picture_stands_for_another(data_dir):
     assert "`file_name` /y/a.jpg and /x/a.jpg" in small.refusal(data_dir, content)
 
 
-def test_the_address_stands_in_for_a_missing_name(data_dir):
+def test_coco_url_replaces_a_missing_file_name(data_dir):
     content = small.content()
     content["images"] = [{"id": 1, "coco_url": "http://images.cocodataset.org/val2017/a.jpg"}]
     assert len(small.load(data_dir, content)) == 1

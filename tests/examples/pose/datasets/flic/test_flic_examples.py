@@ -1,4 +1,4 @@
-"""Tests of `flic`: tfds's own builder on drawn frames, and the adapter of its examples."""
+"""Tests of `flic`: the builder of `tfds` on drawn frames, and the conversion of its examples."""
 
 import io
 import time
@@ -16,7 +16,7 @@ from examples.pose.datasets.flic import flic_examples
 from examples.pose.datasets.pose_features import pose_features
 from examples.pose.datasets.skeletons import FLIC_SKELETON
 
-# What the file's places stand for; the other 18 of the 29 are NaN.
+# Indices of the labelled joints in the file. The other 18 of 29 joints are NaN.
 _NAMES = {
     0: "left_shoulder",
     1: "left_elbow",
@@ -33,15 +33,15 @@ _NAMES = {
 
 
 def _frame(seed):
-    """A frame of 480 x 720 with a white dot at each joint, and its places, from 1."""
+    """A frame of 480 x 720 pixels with a white dot at each joint, and the joints from 1."""
     rng = np.random.default_rng(seed)
-    places = np.full((2, 29), np.nan)
+    joints = np.full((2, 29), np.nan)
     image = np.zeros((480, 720, 3), np.uint8)
     for index in _NAMES:
         x, y = rng.integers(300, 420), rng.integers(180, 300)
         image[y - 1 : y + 2, x - 1 : x + 2] = 255
-        places[:, index] = x + 1, y + 1
-    return image, places
+        joints[:, index] = x + 1, y + 1
+    return image, joints
 
 
 def write_official(root):
@@ -50,16 +50,16 @@ def write_official(root):
     fields += ["torsobox", "istrain", "istest"]
     examples = np.empty((1, 3), dtype=[(field, object) for field in fields])
     for i in range(3):
-        image, places = _frame(i)
+        image, joints = _frame(i)
         if i == 1:
-            places[:, 2] = np.nan  # A left wrist that is not labelled.
+            joints[:, 2] = np.nan  # A left wrist that is not labelled.
         name = f"a-film-{i + 40:08d}.jpg"
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=95)
         (root / "FLIC" / "images").mkdir(parents=True, exist_ok=True)
         (root / "FLIC" / "images" / name).write_bytes(file.getvalue())
         box = np.array([[300.0, 180.0, 420.0, 300.0]])
-        values = [np.array([[1.0, 2.0]]), "a-film", places, name, np.array([[480.0, 720.0]])]
+        values = [np.array([[1.0, 2.0]]), "a-film", joints, name, np.array([[480.0, 720.0]])]
         values += [float(i + 40), box, float(i < 2), float(i == 2)]
         for field, value in zip(fields, values, strict=True):
             examples[0, i][field] = value
@@ -91,7 +91,7 @@ def test_examples_follow_the_file(load):
     examples = {e["id"].decode(): e for e in dataset.as_numpy_iterator()}
     assert set(examples) == {"a-film-00000040", "a-film-00000041"}
     for i, example in enumerate(examples[name] for name in sorted(examples)):
-        _, places = _frame(i)
+        _, joints = _frame(i)
         for index, name in _NAMES.items():
             joint = skeleton.joint_names.index(name)
             if i == 1 and name == "left_wrist":
@@ -99,29 +99,29 @@ def test_examples_follow_the_file(load):
                 continue
             assert example["visibility"][joint] == 2
             found = example["joints"][joint] + example["person"]["origin"]
-            np.testing.assert_allclose(found, places[:, index] - 1, atol=1e-3)
-            # The dot is where the joint is said to be.
+            np.testing.assert_allclose(found, joints[:, index] - 1, atol=1e-3)
+            # The crop shows the white dot at the joint.
             x, y = example["joints"][joint].astype(int)
             assert example["image"][y, x].min() > 180
 
 
-def test_the_part_around_the_torso_is_kept(load):
+def test_frames_are_cropped_around_the_torso(load):
     dataset, _ = load("flic", "test")
     (example,) = dataset.as_numpy_iterator()
-    # Three times the box of 120, around its middle (360, 240).
+    # Three times the torso's box of 120 x 120 pixels, around its centre (360, 240).
     assert example["image"].shape == (360, 360, 3)
     np.testing.assert_array_equal(example["person"]["origin"], [180, 60])
     np.testing.assert_allclose(example["person"]["box"], [120, 120, 240, 240], atol=1e-3)
 
 
-def test_names(load):
+def test_image_names(load):
     for name in ("flic/small", "flic"):
         assert len(list(load(name, "train")[0])) == 2
     assert {"flic", "flic/small", "flic/full"} <= set(datasets.NAMES)
 
 
 @pytest.mark.usefixtures("no_network")
-def test_no_network_is_one_line(tmp_path):
+def test_missing_network_gives_a_one_line_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"'flic' was not found.*FLIC\.zip") as caught:
         datasets.load("flic", "train", None, tmp_path)
     assert "no network in tests" in str(caught.value) and "\n" not in str(caught.value)
@@ -129,20 +129,20 @@ def test_no_network_is_one_line(tmp_path):
 
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("content", [b"", b"<html>Too many downloads</html>", b"PK\3\4 cut off"])
-def test_a_broken_archive_is_one_line(tmp_path, content):
+def test_broken_archive_gives_a_one_line_error(tmp_path, content):
     (tmp_path / "FLIC.zip").write_bytes(content)
     with pytest.raises(ValueError, match=r"FLIC\.zip is not the complete official") as caught:
         datasets.load("flic", "train", tmp_path, tmp_path / "prepared")
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_tried_twice():
-    """And not for minutes."""
+def test_missing_server_is_tried_twice():
+    """By default, tfds retries for minutes."""
     start = time.monotonic()
     with flic_examples._few_retries(), pytest.raises(requests.ConnectionError):
         requests.get("http://localhost:9/", timeout=1)
     assert time.monotonic() - start < 10
-    # Afterwards, whoever asks for more tries has them.
+    # Afterwards, sessions have their own number of retries again.
     session = requests.Session()
     session.mount("http://", requests.adapters.HTTPAdapter(max_retries=2))
     with pytest.raises(requests.ConnectionError):

@@ -27,13 +27,13 @@ def _prepare(tmp_path):
 def test_examples_follow_joints_mat(tmp_path):
     builder = _prepare(tmp_path)
     labels = scipy.io.loadmat(_DUMMY_DATA / "lsp" / "joints.mat")["joints"]
-    assert 0 < labels[2].sum() < labels[2].size  # Occluded joints, and others.
+    assert 0 < labels[2].sum() < labels[2].size  # Some joints are occluded, some are not.
     seen = {}
     for split in ("train", "test"):
         for example in tfds.as_numpy(builder.as_dataset(split=split)):
             seen[example["id"].decode()] = split
             column = int(example["id"].decode().removeprefix("im")) - 1
-            # 1-based in the file, 0-based here.
+            # The file counts from 1, examples from 0.
             np.testing.assert_allclose(example["joints"], labels[:2, :, column].T - 1, rtol=1e-6)
             # The third row is 1 where a joint is occluded.
             np.testing.assert_array_equal(
@@ -43,7 +43,7 @@ def test_examples_follow_joints_mat(tmp_path):
     assert seen == {"im0001": "train", "im0002": "train", "im0003": "test", "im0004": "test"}
 
 
-def test_metadata_is_the_skeleton_also_after_reloading(tmp_path):
+def test_metadata_holds_the_skeleton_after_reloading(tmp_path):
     assert Skeleton.from_metadata(_prepare(tmp_path).info.metadata) == LSP_SKELETON
     reloaded = tfds.builder_from_directory(str(_prepare(tmp_path).data_dir))
     assert Skeleton.from_metadata(reloaded.info.metadata) == LSP_SKELETON

@@ -33,7 +33,7 @@ def _examples(builder, split):
 
 
 def _rectangle(image, person):
-    """An `annorect` read without squeezing anything, as plainly as can be."""
+    """An `annorect`, read without `squeeze_me`, independently of `annotations`."""
     release = scipy.io.loadmat(_LABELS)["RELEASE"][0, 0]
     return release["annolist"][0, image - 1]["annorect"][0, person - 1]
 
@@ -52,11 +52,11 @@ def test_labels_follow_the_file(builder, key):
     for point in rectangle["annopoints"][0, 0]["point"][0]:
         joint = int(point["id"][0, 0])
         labelled[joint] = True
-        place = [point["x"][0, 0] - 1, point["y"][0, 0] - 1]  # 1-based in the file.
-        np.testing.assert_allclose(example["joints"][joint] + origin, place, atol=1e-4)
+        position = [point["x"][0, 0] - 1, point["y"][0, 0] - 1]  # 1-based in the file.
+        np.testing.assert_allclose(example["joints"][joint] + origin, position, atol=1e-4)
         flag = point["is_visible"] if "is_visible" in point.dtype.names else np.zeros(0)
-        seen = bool(int(np.ravel(flag)[0])) if flag.size else True
-        assert example["visibility"][joint] == (2 if seen else 1)
+        visible = bool(int(np.ravel(flag)[0])) if flag.size else True
+        assert example["visibility"][joint] == (2 if visible else 1)
     np.testing.assert_array_equal(example["visibility"] > 0, labelled)
     assert not example["joints"][~labelled].any()
     head = [rectangle[name][0, 0] - 1 for name in ("x1", "y1", "x2", "y2")]
@@ -67,8 +67,8 @@ def test_labels_follow_the_file(builder, key):
     assert example["person"]["scale"] == np.float32(rectangle["scale"][0, 0])
 
 
-def test_the_file_has_flags_of_every_kind():
-    """Else the test above could not tell whether each is understood."""
+def test_dummy_data_has_flags_of_every_kind():
+    """The test above relies on it."""
     points = _rectangle(2, 1)["annopoints"][0, 0]["point"][0]
     kinds = {np.ravel(p["is_visible"]).dtype.kind for p in points if p["is_visible"].size}
     assert kinds == {"U", "i"}
@@ -84,7 +84,7 @@ def test_single_people(builder):
     assert single == {(1, 1), (2, 2), (6, 1), (6, 2)}
 
 
-def test_images_are_parts_of_the_frames(builder):
+def test_images_are_crops_of_the_photographs(builder):
     examples = _examples(builder, "train") | _examples(builder, "test")
     for (number, _), example in examples.items():
         assert example["id"].decode() == f"{number:09d}"
@@ -95,12 +95,12 @@ def test_images_are_parts_of_the_frames(builder):
         height, width = example["image"].shape[:2]
         part = np.asarray(frame)[y : y + height, x : x + width].astype(float)
         assert part.shape == example["image"].shape
-        assert np.abs(part - example["image"]).mean() < 6  # Compressed once more.
-        # The figure's square of 64 pixels is the person's height, and 1.25 times that are kept.
+        assert np.abs(part - example["image"]).mean() < 6  # It was compressed once more.
+        # The person is 64 pixels high, and the crop is 1.25 times as large.
         assert min(64, frame.height) <= height and width <= 80 + 1
 
 
-def test_test_people_have_no_joints_and_no_head(builder):
+def test_people_of_the_test_split_have_no_labels(builder):
     for example in _examples(builder, "test").values():
         assert not example["visibility"].any() and not example["joints"].any()
         assert not example["person"]["head_box"].any()
@@ -116,8 +116,8 @@ def _write(path, release):
     return epath.Path(path)
 
 
-def test_a_file_of_one_image_with_one_person(tmp_path):
-    """Squeezing takes every axis away."""
+def test_file_with_one_image_and_one_person(tmp_path):
+    """`squeeze_me` removes every axis of such a file."""
     release = {
         "annolist": {
             "image": {"name": "a.jpg"},
@@ -138,7 +138,7 @@ def test_a_file_of_one_image_with_one_person(tmp_path):
     assert person.visibility.sum() == 1 and not person.head_box.any()
 
 
-def test_another_file_is_refused(tmp_path):
+def test_file_of_another_format_raises(tmp_path):
     (tmp_path / "text.mat").write_text("no MATLAB file")
     with pytest.raises(ValueError, match=r"text\.mat is not the MATLAB file"):
         annotations.read(epath.Path(tmp_path / "text.mat"))
@@ -169,7 +169,7 @@ def _release(*people, name="a.jpg"):
     }
 
 
-@pytest.mark.parametrize("release,said", [
+@pytest.mark.parametrize("release,message", [
     (_release(_person(scale="tall")), r"image 1 \(a\.jpg\).*`scale` must be a number, got 'tall'"),
     (_release(_person(x1="left")), r"image 1 \(a\.jpg\).*`x1` must be a number"),
     (_release(_person(annopoints={"point": {"x": 1.0, "y": "?", "id": 1.0}})), "`y` must be"),
@@ -178,8 +178,8 @@ def _release(*people, name="a.jpg"):
     (_release(_person(), _person()), r"image 2 \(a\.jpg\).*it is also image 1"),
     (_release(_person(), name=3.0), r"image 1 \(3\.0\)"),
 ])  # fmt: skip
-def test_labels_without_meaning_are_named(tmp_path, release, said):
-    with pytest.raises(ValueError, match=said) as caught:
+def test_invalid_labels_are_named(tmp_path, release, message):
+    with pytest.raises(ValueError, match=message) as caught:
         annotations.read(_write(tmp_path / "labels.mat", release))
     assert "labels.mat" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -197,7 +197,7 @@ def test_numbers_that_are_not_finite_are_missing(tmp_path, value):
     assert found.scale == 0
 
 
-def test_people_outside_their_image_are_named(tmp_path):
+def test_people_outside_the_image_are_named(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg")
     (tmp_path / "images").mkdir()
     (tmp_path / "a.jpg").rename(tmp_path / "images" / "a.jpg")
@@ -211,7 +211,7 @@ def test_people_outside_their_image_are_named(tmp_path):
         )
 
 
-def test_a_missing_image_is_named(tmp_path):
+def test_missing_image_is_named(tmp_path):
     shutil.copytree(_DUMMY_DATA, tmp_path / "data")
     (tmp_path / "data" / "mpii" / "images" / "000000002.jpg").unlink()
     builder = mpii_dataset_builder.Builder(data_dir=tmp_path / "prepared")

@@ -1,4 +1,4 @@
-"""Tests of the drawn figures: bodies that could be, and labels that fit what is drawn."""
+"""Tests of the drawn figures: possible poses, and labels that match the drawing."""
 
 import io
 
@@ -13,7 +13,7 @@ from examples.pose.datasets.stick_figures.clothing import Outfit, plain
 
 _RED = np.array([[1], [0], [0]], np.float32)
 _BLUE = np.array([[0], [0], [1]], np.float32)
-# Every angle zero: standing straight, arms hanging down.
+# All angles are zero: a body that stands straight with hanging arms.
 _PAIRED = ("shoulder", "elbow", "hip", "knee", "ankle")
 _AT_REST = {name: 0.0 for name in body.LIMITS if not name.startswith(_PAIRED)} | {
     f"{side}_{name}": 0.0 for name in body.LIMITS if name.startswith(_PAIRED) for side in body.SIDES
@@ -22,12 +22,12 @@ _FACING = np.diag([1.0, -1.0, -1.0])  # Left to the right, up to the top, forwar
 
 
 def _pose(**angles):
-    """A body that faces the camera and stands upright, but for these angles."""
+    """Joints of a body that faces the camera and stands upright, except for these angles."""
     assert set(angles) <= set(_AT_REST)
     return body.pose_body(np.random.default_rng(0), _AT_REST | angles, _FACING).joints
 
 
-def test_example_follows_from_seed_split_and_index():
+def test_example_depends_on_seed_split_and_index_only():
     one = figure.draw_figure(1, "train", 7, 64)
     figure.draw_figure(1, "train", 8, 64)
     again = figure.draw_figure(1, "train", 7, 64)
@@ -54,14 +54,14 @@ def test_features(size):
             assert (jpeg.format, jpeg.size) == ("JPEG", (size, size))
 
 
-def test_visibility_of_all_kinds_is_there_and_seen_prevails():
+def test_most_joints_are_visible_and_some_are_not():
     visibility = np.stack([figure.draw_figure(0, "train", i, 48).visibility for i in range(150)])
     share = [(visibility == kind).mean() for kind in (NOT_LABELLED, OCCLUDED, VISIBLE)]
     assert 0.001 < share[0] < 0.05
     assert 0.05 < share[1] < 0.3
     assert share[2] > 0.6
-    assert (visibility == OCCLUDED).any(0).all()  # Every joint is hidden at times.
-    # The figure is in the picture: only extremities are ever cut off.
+    assert (visibility == OCCLUDED).any(0).all()  # Every joint is sometimes occluded.
+    # Only extremities are cut off, never most of a figure.
     assert (visibility != NOT_LABELLED).sum(1).min() >= 6
 
 
@@ -76,7 +76,7 @@ def test_angles_stay_within_human_limits():
 
 
 def test_bones_keep_their_length_in_every_pose():
-    """Joints only turn: with the same proportions, every pose has the same bones."""
+    """Bodies with the same proportions have the same bones in every pose."""
     rng = np.random.default_rng(0)
     bones = [
         (f"{side}_{a}", f"{side}_{b}")
@@ -100,14 +100,14 @@ def test_upright_body_facing_the_camera():
     assert set(joints) == set(LSP_SKELETON.joint_names)
     for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"):
         left, right = joints[f"left_{name}"], joints[f"right_{name}"]
-        assert left[0] > 0 > right[0]  # Who faces us has the left hand on our right.
+        assert left[0] > 0 > right[0]  # The left side of a facing body is on our right.
         np.testing.assert_allclose(left[1:], right[1:], atol=1e-12)
     heights = [joints[n][1] for n in ("head_top", "neck", "left_hip", "left_knee", "left_ankle")]
     assert heights == sorted(heights)
 
 
 @pytest.mark.parametrize("side", body.SIDES)
-def test_joints_bend_the_human_way(side):
+def test_joints_bend_in_anatomical_directions(side):
     outward = 1 if side == "left" else -1
     at_rest = _pose()
 
@@ -125,7 +125,7 @@ def test_joints_bend_the_human_way(side):
     assert _pose(spine_flexion=40)["head_top"][2] < at_rest["head_top"][2] - 0.05
 
 
-def test_nearer_surface_wins_whatever_the_order():
+def test_nearer_surface_covers_farther_one_in_any_order():
     near = Capsule(np.array([8.0, 8, -9]), np.array([8.0, 8, -9]), 4, 4, plain(_RED))
     far = Capsule(np.array([8.0, 8, 9]), np.array([8.0, 8, 9]), 6, 6, plain(_BLUE))
     for together in (True, False):
@@ -142,19 +142,19 @@ def test_nearer_surface_wins_whatever_the_order():
             )
 
 
-def test_capsule_covers_its_outline_to_the_sample():
+def test_capsule_covers_exactly_the_samples_inside():
     start, end, radii = np.array([5.0, 4, 0]), np.array([12.0, 15, 0]), (2.0, 3.5)
     canvas = Canvas(20, np.array([0.0, 0, -1]))
     canvas.draw([Capsule(start, end, *radii, plain(_RED))])
     covered = np.isfinite(canvas.depth_at(np.argwhere(np.ones((20, 20)))[:, ::-1].astype(float)))
-    y, x = np.mgrid[:20, :20] + 0.25  # The sample that stands for a pixel's centre.
+    y, x = np.mgrid[:20, :20] + 0.25  # The sample that `depth_at` reads for a pixel's centre.
     along = ((x - 5) * 7 + (y - 4) * 11) / (7**2 + 11**2)
     along = np.clip(along, 0, 1)
     distance = np.hypot(x - 5 - along * 7, y - 4 - along * 11)
     np.testing.assert_array_equal(covered.reshape(20, 20), distance < 2 + along * 1.5)
 
 
-def test_surfaces_outside_the_canvas_are_left_out():
+def test_surfaces_outside_the_canvas_are_clipped():
     canvas = Canvas(16, np.array([0.0, 0, -1]))
     canvas.draw([])
     for center in ([-50.0, 8, 0], [8, 300, 0], [-1, -1, 0], [1e6, 1e6, 0]):
@@ -175,7 +175,7 @@ def test_joint_behind_an_object_is_occluded():
 
 
 def test_both_sides_are_dressed_alike():
-    """Mirroring an image must give an image that could have been drawn: augmentation does it."""
+    """Augmentation mirrors images, so a mirrored figure must be one that could be drawn."""
     along = np.linspace(0, 1, 50)
     normals = np.random.default_rng(0).normal(size=(3, 50))
     normals /= np.linalg.norm(normals, axis=0)

@@ -16,7 +16,7 @@ class StickFiguresTest(tfds.testing.DatasetBuilderTestCase):
     DATASET_CLASS = stick_figures_dataset_builder.Builder
     BUILDER_CONFIG_NAMES_TO_TEST = [_TINY]
     SPLITS = {"train": 5, "test": 3}
-    EXAMPLE_DIR = pathlib.Path(__file__).parent  # Nothing is read.
+    EXAMPLE_DIR = pathlib.Path(__file__).parent  # Required by tfds, but nothing is read.
 
 
 def test_examples_are_the_drawn_figures(tmp_path):
@@ -29,7 +29,7 @@ def test_examples_are_the_drawn_figures(tmp_path):
         drawn = figure.draw_figure(3, "test", index, 48)
         np.testing.assert_array_equal(example["joints"], drawn.joints)
         np.testing.assert_array_equal(example["visibility"], drawn.visibility)
-        # The image went through JPEG.
+        # The image was compressed as JPEG.
         assert abs(example["image"].astype(float) - drawn.image).mean() < 12
 
 
