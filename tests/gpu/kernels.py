@@ -14,10 +14,8 @@ from benchmarks.gpu.device import find_device
 from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem, build
 from tests import reference
 from tests.boxes import random_box
+from tests.tolerances import OPERATOR, UNDERFLOW
 
-# As in tests/ops: relative to the sum of magnitudes.
-TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 1.5e-3, "bfloat16": 1.2e-2}
-SMALLEST = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
 
 NOT_ALL_RUN = 2  # the exit status if nothing was wrong, and something was not checked
 
@@ -80,7 +78,7 @@ class Kernels:
 
 
 def assert_close(what, actual, expected, magnitude, dtype):
-    bound = TOLERANCE[dtype] * magnitude + SMALLEST[dtype]
+    bound = OPERATOR[dtype] * magnitude + UNDERFLOW[dtype]
     bad = ~(np.abs(actual - expected) <= bound)  # NaN is bad
     if bad.any():
         i = np.unravel_index(np.argmax(bad), bad.shape)
