@@ -16,7 +16,6 @@ from tests import reference
 from tests.boxes import random_box
 from tests.tolerances import OPERATOR, UNDERFLOW
 
-
 NOT_ALL_RUN = 2  # the exit status if nothing was wrong, and something was not checked
 
 
