@@ -11,8 +11,8 @@ from tf_boxconv.exporting import FORMATS
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 POLICIES = ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64"]
-# SavedModels keep each policy's types. All other formats convert the model to float32 by the same
-# code, so each format takes two policies, and each policy is in two formats or more.
+# SavedModels keep the types of the policy. All other formats convert the model to float32 by the
+# same code, so two policies or more for each format, and two formats for each policy, are enough.
 FLOAT32_FORMATS = {
     "onnx": ["mixed_bfloat16", "float64"],
     "openvino": ["mixed_float16", "bfloat16"],
