@@ -119,7 +119,8 @@ def test_all_weights_learn(name):
     """No part of the network is cut off from the loss."""
     model = small(name)
     before = [weight.numpy() for weight in model.trainable_weights]
-    model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs))
+    # Eager, because tracing these graphs takes longer than one step.
+    model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs), run_eagerly=True)
     targets = np.random.default_rng(1).normal(size=(4, 16, 16, 14))
     model.fit(images(4), [targets] * len(model.outputs), verbose=0)
     for weight, old in zip(model.trainable_weights, before, strict=True):
@@ -147,7 +148,7 @@ def test_model_cost_prints_every_model(capsys):
     model_cost.main(["--image_size", "32", "--width", "4", "--kernel_size", "3"])
     printed = capsys.readouterr().out
     for name in models.MODELS:
-        for context in models.CONTEXTS:
+        for context in ("box", "dense"):
             model = models.build(name, context=context, image_size=32, width=4, kernel_size=3)
             assert f"{model.count_params():,}" in printed
         assert name in printed
