@@ -24,8 +24,8 @@ def axis_matrices(low, high, size, stride, normalization, magnitudes=False):
     if normalization is None:
         return raw, (-d_low if magnitudes else d_low), d_high
     if normalization == "area":
-        extent = np.full_to_format(centers, high - low)
-        d_extent_low, d_extent_high = -np.ones_to_format(centers), np.ones_to_format(centers)
+        extent = np.full_like(centers, high - low)
+        d_extent_low, d_extent_high = -np.ones_like(centers), np.ones_like(centers)
     else:
         extent = raw.sum(1, keepdims=True)
         d_extent_low, d_extent_high = d_low.sum(1, keepdims=True), d_high.sum(1, keepdims=True)
@@ -89,7 +89,7 @@ def box_conv2d_gradients(
     strides = (strides, strides) if isinstance(strides, int) else strides
     c, h, w = x.shape[1:]
     m = boxes.shape[1]
-    input_grad, boxes_grad = np.zeros_to_format(x), np.zeros_to_format(boxes)
+    input_grad, boxes_grad = np.zeros_like(x), np.zeros_like(boxes)
     for i in range(c):
         for j in range(m):
             box = boxes[i, j]

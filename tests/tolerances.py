@@ -40,12 +40,14 @@ DERIVATIVES = {
     "bfloat16": _relative_and_absolute(1e-1),
 }
 
+# Gradients against central differences with steps of 1e-5, whose rounding error is 1e-11 times the
+# function's value, in float64.
+CENTRAL_DIFFERENCES = _relative_and_absolute(1e-6)
+
 # Edges of boxes, converted from pixels to a layer's units and back: a few roundoffs, relative.
 EDGES = {"float64": {"rtol": 1e-15}, "float32": {"rtol": 1e-6}}
 # Constrained boxes, in pixels: float32 edges up to 1000 have a roundoff of 6e-5.
 BOX_BOUNDS = 1e-4
 
-# Exported models against Keras, relative to the largest output. The formats compute in float32
-# except the SavedModels, which compute in the model's own type.
-EXPORT = 1e-5
-HALF_EXPORT = {"bfloat16": 3e-2, "float16": 4e-3, "float64": 1e-6}
+# Exported models against Keras, by the type in which they compute, relative to the largest output.
+EXPORT = {"float64": 1e-6, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}

@@ -1,4 +1,4 @@
-"""What JAX's transformations make of the operators: jit, grad, vmap, sharding over two devices."""
+"""The operators under JAX's transformations: jit, grad, vmap, and sharding over two devices."""
 
 import concurrent.futures
 import functools
@@ -10,11 +10,14 @@ import pytest
 import tf_boxconv
 from tests import reference
 from tests.backend import BACKEND, to_float64
+from tests.boxes import boxes_around_pixel
+from tests.images import DATA_FORMATS, images
 from tests.ops.problems import DTYPES, random_problem
+from tests.tolerances import VALUES
 from tf_boxconv import box_conv2d, integral_image
 
 if BACKEND != "jax":
-    pytest.skip(f"of JAX alone; Keras's backend is {BACKEND}", allow_module_level=True)
+    pytest.skip(f"needs JAX; Keras's backend is {BACKEND}", allow_module_level=True)
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +27,8 @@ from jax.sharding import PartitionSpec as P
 from tests.backends.jax_reference import box_conv2d_reference
 from tf_boxconv.backends.jax import calls
 
-X = np.random.default_rng(0).normal(size=(4, 7, 9, 6))
-BOXES = np.random.default_rng(1).uniform(0.6, 4, (6, 2, 4)) * [-1, -1, 1, 1]
+X = images((4, 7, 9, 6), dtype=np.float64)
+BOXES = boxes_around_pixel(6, 2, reach=4, seed=1)
 OPTIONS = {"strides": (2, 1), "normalization": "valid"}
 
 
@@ -50,7 +53,7 @@ def gradients_of(function):
     return jax.value_and_grad(function, (0, 1))
 
 
-# A call of XLA's to a handler, as compiled programs have it.
+# How a compiled program names a call to a handler.
 CALL = 'custom_call_target="tf_boxconv_'
 
 
@@ -59,6 +62,7 @@ def compiled_text(function, *arguments):
 
 
 def assert_equal_trees(actual, expected, tolerance=1e-10):
+    """Compares all arrays, each to `tolerance` times its largest element."""
     actual, expected = jax.tree.leaves(actual), jax.tree.leaves(expected)
     for a, e in zip(actual, expected, strict=True):
         assert a.shape == e.shape and a.dtype == e.dtype
@@ -92,20 +96,20 @@ def by_tensorflow(problem):
         return ops.box_conv_box_conv2d(**arguments, **attributes), *gradients
 
 
+@pytest.mark.parametrize("seed", range(5000, 5015))
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_same_bits_as_the_tensorflow_op(dtype):
+def test_same_bits_as_the_tensorflow_op(dtype, seed):
     tensorflow_ops()
-    for seed in range(5000, 5015):
-        problem = random_problem(seed, dtype)
-        operator = functools.partial(box_conv2d, **problem.options)
-        out, gradients = jax.vjp(operator, problem.x, jnp.asarray(problem.boxes))
-        found = (out, *gradients(problem.output_grad))
-        for a, e in zip(found, by_tensorflow(problem), strict=True):
-            assert a.dtype == e.dtype.as_numpy_dtype
-            assert np.asarray(a).tobytes() == e.numpy().tobytes()
+    problem = random_problem(seed, dtype)
+    operator = functools.partial(box_conv2d, **problem.options)
+    out, gradients = jax.vjp(operator, problem.x, jnp.asarray(problem.boxes))
+    found = (out, *gradients(problem.output_grad))
+    for a, e in zip(found, by_tensorflow(problem), strict=True):
+        assert a.dtype == e.dtype.as_numpy_dtype
+        assert np.asarray(a).tobytes() == e.numpy().tobytes()
 
 
-def test_gradients():
+def test_gradients_with_and_without_jit_checkpoint_and_donation():
     expected = jax.jit(gradients_of(expected_loss))(X, BOXES)
     for function in (loss, jax.checkpoint(loss), jax.jit(loss)):
         assert_equal_trees(gradients_of(function)(X, BOXES), expected)
@@ -120,7 +124,7 @@ def test_second_order():
 
 
 def test_third_order_of_the_input():
-    """Gradients of a gradient penalty's gradients, by native calls alone."""
+    """By native calls alone."""
 
     def third(loss):
         def norm(x):
@@ -160,7 +164,7 @@ def test_vmap_of_vmap():
 
 
 def test_gradient_of_vmap_and_per_example_gradients_are_native():
-    """vmap must not fall back to a loop of XLA's over single calls."""
+    """vmap must not become a loop over single calls."""
     per_example = jax.vmap(jax.grad(lambda b, x: loss(x[None], b)), (None, 0))
     text = compiled_text(per_example, BOXES, X)
     assert text.count(CALL + "backward") == 1
@@ -194,9 +198,9 @@ def test_there_are_two_devices():
     assert jax.device_count() == 2
 
 
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
 def test_data_parallel(data_format):
-    """Images stay where they are; boxes' gradients are summed over devices, once."""
+    """Images stay on their devices. The gradients of boxes are summed over devices once."""
 
     def value_and_gradients(x, boxes):
         return gradients_of(
@@ -242,12 +246,12 @@ def test_channels_may_be_sharded():
     expected = gradients_of(loss)(X, BOXES)
     arguments = sharded(X, None, None, None, "data"), sharded(BOXES, "data")
     assert_equal_trees(jax.jit(gradients_of(loss))(*arguments), expected)
-    # The loss alone is a sum over devices.
+    # Only the loss itself needs a sum over devices.
     assert not collectives(jax.grad(loss, (0, 1)), *arguments)
 
 
 @pytest.mark.parametrize("spec", [P("data"), P(None, None, None, "data"), P()])
-def test_a_mesh_whose_axes_are_part_of_types(spec):
+def test_meshes_with_explicit_axes(spec):
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
     expected = jax.grad(loss, (0, 1))(X, BOXES), jax.grad(penalty_of(loss), (0, 1))(X, BOXES)
     with jax.set_mesh(mesh):
@@ -263,14 +267,14 @@ def test_a_mesh_whose_axes_are_part_of_types(spec):
         assert jax.typeof(table).sharding.spec == jax.typeof(x).sharding.spec
 
 
-def test_sharded_planes_are_gathered():
-    """Not fast, but right."""
+def test_planes_that_are_sharded_themselves_are_gathered():
+    """This is slow but correct."""
     x = np.concatenate([X, X], 1)[:, :8]
     arguments = sharded(x, None, "data"), sharded(BOXES)
     assert_equal_trees(jax.jit(gradients_of(loss))(*arguments), gradients_of(loss)(x, BOXES))
 
 
-def test_sharding_of_what_does_not_divide():
+def test_batches_that_the_devices_do_not_divide():
     x, boxes = X[:3, ..., :5], BOXES[:5]
 
     @jax.jit
@@ -289,19 +293,19 @@ def test_vmap_over_a_sharded_axis():
     assert not collectives(function, *arguments)
 
 
-def test_sharded_integral_image():
+def test_the_integral_image_of_a_sharded_batch():
     table = jax.jit(integral_image)(sharded(X, "data"))
     assert table.sharding.spec[0] == "data"
-    np.testing.assert_allclose(table, reference.integral_image(X), atol=1e-12)
+    np.testing.assert_allclose(table, reference.integral_image(X), **VALUES["float64"])
     assert not collectives(integral_image, sharded(X, "data"))
 
 
-# The rest.
+# Integral images, platforms, threads, bad input.
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("table_dtype", ["float32", "float64"])
-@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
 def test_integral_image(dtype, table_dtype, data_format):
     x = jnp.asarray(X, dtype)
     expected = reference.integral_image(to_float64(x), data_format)
@@ -323,8 +327,8 @@ def test_integral_image_gradients():
     assert_equal_trees(of(integral_image)(X), of(in_jax)(X))
 
 
-def test_platforms_without_a_handler(monkeypatch):
-    """The path that TPUs take, run here."""
+def test_platforms_without_a_handler_run_the_portable_path(monkeypatch):
+    """TPUs take this path. Here the CPU is made to take it."""
     monkeypatch.setattr(calls, "NATIVE_PLATFORMS", [])
     cached = (calls.forward, calls.backward, calls.table)
     for function in cached:
@@ -334,16 +338,18 @@ def test_platforms_without_a_handler(monkeypatch):
     assert CALL not in compiled_text(function, x, BOXES)
     expected = jax.jit(jax.vmap(gradients_of(expected_loss), (0, None)))(x, BOXES)
     assert_equal_trees(function(x, BOXES), expected)
-    for data_format in ("channels_last", "channels_first"):
+    for data_format in DATA_FORMATS:
         table = integral_image(X, data_format)
-        np.testing.assert_allclose(table, reference.integral_image(X, data_format), atol=1e-12)
+        np.testing.assert_allclose(
+            table, reference.integral_image(X, data_format), **VALUES["float64"]
+        )
     for function in cached:
         function.cache_clear()
 
 
-def test_calls_from_many_threads_end():
-    """All of XLA's threads may be inside handlers, each of which asks for threads."""
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 96, 96, 32)), "float32")
+def test_calls_from_many_threads_do_not_deadlock():
+    """All of XLA's threads may be inside handlers that wait for threads."""
+    x = jnp.asarray(images((2, 96, 96, 32)))
     boxes = jnp.tile(jnp.asarray([-9.5, -9.5, 9.5, 9.5], "float32"), (32, 1, 1))
     function = jax.jit(jax.grad(lambda x, b: jnp.sum(box_conv2d(x, b) ** 2), (0, 1)))
     expected = function(x, boxes)
@@ -378,8 +384,8 @@ def test_sizes_of_zero(shape, per_channel):
         ({"data_format": "HWC"}, "`data_format` must be NHWC or NCHW, got HWC"),
     ],
 )
-def test_handlers_check_what_they_are_given(change, message):
-    """Whoever calls them: memory is safe, and the error names the argument."""
+def test_handlers_refuse_bad_arguments(change, message):
+    """Called directly, without the package's own checks."""
     arguments = {"x": X, "boxes": BOXES, "out": (4, 7, 9, 12), "strides": np.array([1, 1])}
     arguments |= {"normalization": "area", "data_format": "NHWC"} | change
     x, boxes, out = (arguments.pop(name) for name in ("x", "boxes", "out"))
@@ -388,7 +394,7 @@ def test_handlers_check_what_they_are_given(change, message):
         jax.block_until_ready(call(x, boxes, **arguments))
 
 
-def test_float64_needs_64_bit_types():
+def test_float64_tables_need_jax_enable_x64():
     with jax.enable_x64(False):
         assert integral_image(X.astype("float32")).dtype == "float32"
         with pytest.raises(ValueError, match="jax_enable_x64"):

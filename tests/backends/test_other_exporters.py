@@ -1,10 +1,12 @@
-"""Exporters other than this package's: they get portable box convolutions, on every backend."""
+"""Exporters of Keras and the frameworks, which must find portable box convolutions."""
 
 import keras
 import numpy as np
 import pytest
 
 import tf_boxconv
+from tests.images import images
+from tests.tolerances import VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D
 
 BACKEND = keras.config.backend()
@@ -22,7 +24,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def x():
-    return np.random.default_rng(0).normal(size=(1, 8, 9, 3)).astype(np.float32)
+    return images((1, 8, 9, 3))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def run_litert(path, x):
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="Keras's exports from JAX to these lack a package")
+@pytest.mark.skipif(BACKEND == "jax", reason="Keras needs another package to export from JAX")
 @pytest.mark.parametrize(
     ("format", "name", "run", "needs"),
     [
@@ -60,25 +62,27 @@ def run_litert(path, x):
         pytest.param("litert", "model.tflite", run_litert, "ai_edge_litert", marks=on_tensorflow),
     ],
 )
-def test_keras_exports(model, x, expected, tmp_path, format, name, run, needs):
+def test_keras_exports_equal_the_model(model, x, expected, tmp_path, format, name, run, needs):
     pytest.importorskip(needs)
     if not hasattr(keras.src.export, f"export_{format}"):
         pytest.skip(f"this Keras does not export to {format}")
     model.export(str(tmp_path / name), format=format, verbose=False)
-    np.testing.assert_allclose(run(tmp_path / name, x), expected, atol=1e-5)
+    np.testing.assert_allclose(run(tmp_path / name, x), expected, **VALUES["float32"])
 
 
 @on_tensorflow
-def test_converter_of_tensorflow_lite(model, x, expected, tmp_path):
+def test_the_tensorflow_lite_converter_equals_the_model(model, x, expected, tmp_path):
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     (tmp_path / "model.tflite").write_bytes(converter.convert())
-    np.testing.assert_allclose(run_litert(tmp_path / "model.tflite", x), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        run_litert(tmp_path / "model.tflite", x), expected, **VALUES["float32"]
+    )
 
 
 @on_tensorflow
-def test_saved_models_keep_the_compiled_operator(model, tmp_path):
+def test_keras_saved_models_keep_the_compiled_operator(model, tmp_path):
     from tf_boxconv.exporting import saved_model_graph
 
     model.export(str(tmp_path / "model"), verbose=False)
@@ -92,7 +96,7 @@ def test_saved_models_keep_the_compiled_operator(model, tmp_path):
 
 @on_jax
 @pytest.mark.parametrize("batch", ["1", "batch"])
-def test_jax_export(model, x, expected, batch):
+def test_jax_export_equals_the_model(model, x, expected, batch):
     import jax
     from jax import export
 
@@ -100,31 +104,31 @@ def test_jax_export(model, x, expected, batch):
     exported = export.export(jax.jit(lambda x: model(x)))(jax.ShapeDtypeStruct(shape, x.dtype))
     loaded = export.deserialize(exported.serialize())
     assert "custom_call @tf_boxconv" not in exported.mlir_module()
-    np.testing.assert_allclose(loaded.call(x), expected, atol=1e-5)
+    np.testing.assert_allclose(loaded.call(x), expected, **VALUES["float32"])
 
 
 @on_jax
-def test_keras_exports_a_saved_model_from_jax(model, x, expected, tmp_path):
+def test_a_saved_model_exported_from_jax_equals_the_model(model, x, expected, tmp_path):
     tf = pytest.importorskip("tensorflow")
     model.export(str(tmp_path / "model"), verbose=False)
     loaded = tf.saved_model.load(str(tmp_path / "model"))
-    np.testing.assert_allclose(loaded.serve(x), expected, atol=1e-5)
+    np.testing.assert_allclose(loaded.serve(x), expected, **VALUES["float32"])
 
 
 @on_torch
 @pytest.mark.parametrize("strict", [False, True])
-def test_torch_export(model, x, expected, strict):
+def test_torch_export_equals_the_model(model, x, expected, strict):
     import torch
 
     exported = torch.export.export(model, (torch.tensor(x),), strict=strict)
     targets = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
     assert targets and not any(target.startswith("tf_boxconv") for target in targets)
     answer = exported.module()(torch.tensor(x)).detach().numpy()
-    np.testing.assert_allclose(answer, expected, atol=1e-5)
+    np.testing.assert_allclose(answer, expected, **VALUES["float32"])
 
 
 @on_torch
-def test_compiling_keeps_the_compiled_operator():
+def test_torch_compile_keeps_the_compiled_operator():
     import torch
 
     boxes = torch.tensor([[[-1.0, -1.0, 1.0, 1.0]]])

@@ -14,10 +14,7 @@ from benchmarks.gpu.device import find_device
 from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem, build
 from tests import reference
 from tests.boxes import random_box
-
-# Relative to the sum of magnitudes, as in tests/ops.
-TOLERANCE = {"float64": 1e-9, "float32": 1e-5, "float16": 1.5e-3, "bfloat16": 1.2e-2}
-SMALLEST = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
+from tests.tolerances import OPERATOR, UNDERFLOW
 
 NOT_ALL_RUN = 2  # exit status if no check failed but some could not run
 
@@ -80,7 +77,7 @@ class Kernels:
 
 
 def assert_close(what, actual, expected, magnitude, dtype):
-    bound = TOLERANCE[dtype] * magnitude + SMALLEST[dtype]
+    bound = OPERATOR[dtype] * magnitude + UNDERFLOW[dtype]
     bad = ~(np.abs(actual - expected) <= bound)  # NaN is bad
     if bad.any():
         i = np.unravel_index(np.argmax(bad), bad.shape)

@@ -2,7 +2,6 @@
 
 import math
 
-from tests.images import DATA_FORMATS, image_shape, images  # noqa: F401
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 # All layers take 8 channels, and each has all arguments that it requires.

@@ -16,9 +16,9 @@ from tf_boxconv.layers import DepthwiseBoxConv2D
 SIZE = (8, 10)
 OPTIMIZERS = {
     "plain": {},
-    "averages": {"use_ema": True, "ema_momentum": 0.9},
-    "averages overwrite": {"use_ema": True, "ema_overwrite_frequency": 3},
-    "averages and accumulation": {"use_ema": True, "gradient_accumulation_steps": 2},
+    "moving averages": {"use_ema": True, "ema_momentum": 0.9},
+    "moving averages overwrite weights": {"use_ema": True, "ema_overwrite_frequency": 3},
+    "moving averages and accumulation": {"use_ema": True, "gradient_accumulation_steps": 2},
     "loss scale": {"use_ema": True, "loss_scale_factor": 128.0},
     "weight decay": {"use_ema": True, "weight_decay": 0.5},
     "clipping": {"use_ema": True, "global_clipnorm": 0.5},
@@ -57,7 +57,7 @@ def test_without_a_constraint_the_same_training_makes_boxes_invalid():
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_averages_in_every_layer(name):
+def test_moving_averages_are_valid_in_every_layer(name):
     layer = make(name)
     fit(model_of(layer), keras.optimizers.SGD(300.0, momentum=0.9, use_ema=True))
     # The other weights diverge, and the boxes with them, in some layers.
@@ -65,7 +65,7 @@ def test_averages_in_every_layer(name):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_averages_in_compiled_steps(jit_compile):
+def test_moving_averages_are_valid_in_compiled_steps(jit_compile):
     if jit_compile and BACKEND == "torch":
         pytest.skip("torch.compile needs a compiler and minutes")
     layer = DepthwiseBoxConv2D(4, implementation="portable")
@@ -73,14 +73,14 @@ def test_averages_in_compiled_steps(jit_compile):
     assert valid(layer.boxes)
 
 
-def test_averages_under_a_loss_scale_optimizer():
+def test_moving_averages_are_valid_under_a_loss_scale_optimizer():
     layer = DepthwiseBoxConv2D(4, dtype="mixed_float16")
     inner = keras.optimizers.Adam(1.0, use_ema=True, ema_momentum=0.9)
     fit(model_of(layer), keras.optimizers.LossScaleOptimizer(inner, initial_scale=64.0))
     assert valid(layer.boxes)
 
 
-def test_averages_that_a_callback_swaps_in_are_valid():
+def test_moving_averages_that_a_callback_swaps_in_are_valid():
     """`SwapEMAWeights` puts the averages into the model at the end of an epoch."""
     layer = DepthwiseBoxConv2D(4)
     model = model_of(layer)
@@ -97,8 +97,8 @@ def test_averages_that_a_callback_swaps_in_are_valid():
 # called while defining a new graph".
 @tensorflow_only
 @pytest.mark.parametrize("replicas", [1, 2])
-@pytest.mark.parametrize("arguments", ["plain", "averages"])
-def test_under_a_mirrored_strategy(replicas, arguments):
+@pytest.mark.parametrize("arguments", ["plain", "moving averages"])
+def test_boxes_are_valid_under_a_mirrored_strategy(replicas, arguments):
     """In a new process, because TensorFlow fixes the number of devices when it is first used."""
     code = f"from tests.layers import {__name__.split('.')[-1]} as t; t.fit_mirrored"
     done = subprocess.run(
@@ -126,7 +126,7 @@ def fit_mirrored(replicas, arguments):
     assert valid(layer.boxes)
 
 
-def test_averages_of_other_weights_do_not_change():
+def test_moving_averages_of_other_weights_are_those_of_keras():
     """Other constraints do not act on the averages, as in Keras."""
     DepthwiseBoxConv2D(1).build((1, *SIZE, 1))
     update = keras.optimizers.Optimizer._update_model_variables_moving_average

@@ -7,8 +7,10 @@ from keras import ops
 
 import tf_boxconv
 from tests.backend import layer_gradients, to_float64
-from tests.layers.cases import DATA_FORMATS, LAYERS, image_shape, images, make
+from tests.images import DATA_FORMATS, image_shape, images
+from tests.layers.cases import LAYERS, make
 from tests.ops.problems import random_problem
+from tests.tolerances import DERIVATIVES, MODELS, VALUES
 from tf_boxconv import backends
 
 everywhere = pytest.mark.parametrize("name", LAYERS)
@@ -16,7 +18,7 @@ everywhere = pytest.mark.parametrize("name", LAYERS)
 
 @pytest.fixture
 def native_calls(monkeypatch):
-    """The calls of the backend's compiled operator, as they are made."""
+    """A list that grows with each call of the compiled operator."""
     calls, operator = [], backends.native.box_conv2d
 
     def counted(*arguments):
@@ -28,7 +30,7 @@ def native_calls(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_operator(seed):
+def test_the_portable_operator_equals_the_native_one(seed):
     problem = random_problem(seed, "float64")
     native, portable = (
         tf_boxconv.box_conv2d(
@@ -37,10 +39,10 @@ def test_operator(seed):
         for implementation in ("native", "portable")
     )
     assert native.shape == portable.shape and native.dtype == portable.dtype
-    np.testing.assert_allclose(to_float64(portable), to_float64(native), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(to_float64(portable), to_float64(native), **DERIVATIVES["float64"])
 
 
-def test_operator_runs_what_it_is_told_to(native_calls):
+def test_the_operator_runs_the_chosen_implementation(native_calls):
     boxes = [[[-1.0, -1.0, 1.0, 1.0]] * 2] * 3
     for implementation, calls in (("portable", 0), ("native", 1)):
         tf_boxconv.box_conv2d(np.ones((1, 4, 5, 3)), boxes, implementation=implementation)
@@ -48,7 +50,7 @@ def test_operator_runs_what_it_is_told_to(native_calls):
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 6, 3), (2, 0, 6, 3), (2, 5, 6, 0), (2, 1, 1, 3)])
-def test_operator_on_sizes_of_zero(shape):
+def test_the_portable_operator_accepts_sizes_of_zero(shape):
     boxes = np.zeros((shape[-1], 2, 4), np.float32) + [-1, -1, 1, 1]
     x = np.ones(shape, np.float32)
     native, portable = (
@@ -56,12 +58,12 @@ def test_operator_on_sizes_of_zero(shape):
         for implementation in ("native", "portable")
     )
     assert portable.shape == native.shape
-    np.testing.assert_allclose(to_float64(portable), to_float64(native), atol=1e-6)
+    np.testing.assert_allclose(to_float64(portable), to_float64(native), **VALUES["float32"])
 
 
 @everywhere
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
-def test_layers_equal_the_native_ones(name, data_format, native_calls):
+def test_portable_layers_equal_native_ones(name, data_format, native_calls):
     x = images(image_shape(data_format))
     native = make(name, data_format=data_format)
     native.build(x.shape)
@@ -70,12 +72,12 @@ def test_layers_equal_the_native_ones(name, data_format, native_calls):
     portable.set_weights(native.get_weights())
     got = to_float64(portable(x))
     assert not native_calls
-    np.testing.assert_allclose(got, to_float64(native(x)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got, to_float64(native(x)), **VALUES["float32"])
     assert native_calls
 
 
 @everywhere
-def test_gradients_equal_the_native_ones(name):
+def test_gradients_of_portable_layers_equal_those_of_native_ones(name):
     x = images(image_shape("channels_last"))
     gradients = []
     for implementation in ("native", "portable"):
@@ -85,28 +87,30 @@ def test_gradients_equal_the_native_ones(name):
         gradients.append(layer_gradients(lambda y: ops.sum(ops.sin(y)), layer, x))
     for native, portable in zip(*gradients, strict=True):
         assert np.any(to_float64(native) != 0)
-        np.testing.assert_allclose(to_float64(portable), to_float64(native), rtol=1e-3, atol=1e-4)
+        actual, expected = to_float64(portable), to_float64(native)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(actual / scale, expected / scale, **MODELS["float32"])
 
 
 @everywhere
-def test_configuration(name):
+def test_configurations_keep_the_implementation(name):
     layer = make(name, implementation="portable")
     again = type(layer).from_config(layer.get_config())
     assert again.get_config()["implementation"] == "portable"
     config = layer.get_config()
-    del config["implementation"]  # As files have it that were written before there was a choice.
+    del config["implementation"]  # files of earlier versions lack it
     assert type(layer).from_config(config).get_config()["implementation"] == "native"
 
 
 @everywhere
 @pytest.mark.parametrize("compiles", [True, False])
-def test_layers_may_be_compiled_where_their_operator_can(name, compiles, monkeypatch):
+def test_layers_support_jit_if_their_operator_does(name, compiles, monkeypatch):
     monkeypatch.setattr(backends.native, "SUPPORTS_JIT", compiles)
     assert make(name).supports_jit is compiles
     assert make(name, implementation="portable").supports_jit is True
 
 
-def test_bad_value():
+def test_other_implementations_are_refused():
     message = r'`implementation` must be "native".*Received: implementation=\'fast\''
     with pytest.raises(ValueError, match=message):
         tf_boxconv.layers.BoxBottleneck(implementation="fast")

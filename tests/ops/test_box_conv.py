@@ -24,7 +24,7 @@ from tests.ops.problems import (
     make_problem,
     random_problem,
 )
-from tests.tolerances import OPERATOR, UNDERFLOW, VALUES
+from tests.tolerances import CENTRAL_DIFFERENCES, OPERATOR, UNDERFLOW, VALUES
 
 # JAX compiles each problem anew, which takes a few tenths of a second.
 PROBLEMS = 40 if BACKEND == "jax" else 160
@@ -184,7 +184,7 @@ def test_gradients_equal_central_differences(normalization):
 
     _, analytic = value_and_gradients(loss, [tensor(a) for a in arguments])
     for found, finite in zip(analytic, central_differences(loss, arguments), strict=True):
-        np.testing.assert_allclose(to_float64(found), finite, atol=2e-8)
+        np.testing.assert_allclose(to_float64(found), finite, **CENTRAL_DIFFERENCES)
 
 
 @pytest.mark.parametrize("edge", range(4))

@@ -17,7 +17,7 @@ from tests.backend import (
 from tests.boxes import boxes_around_pixel
 from tests.images import images
 from tests.ops.problems import random_problem, second_order_gradients
-from tests.tolerances import DERIVATIVES
+from tests.tolerances import CENTRAL_DIFFERENCES, DERIVATIVES
 
 
 @pytest.mark.parametrize("seed", range(2000, 2004 if BACKEND == "jax" else 2012))
@@ -44,7 +44,7 @@ def test_second_order_to_the_input_equals_central_differences():
     x = images((1, 4, 5, 1), dtype=np.float64)
     _, (analytic,) = value_and_gradients(penalty, [tensor(x)])
     (finite,) = central_differences(penalty, [x])
-    np.testing.assert_allclose(to_float64(analytic), finite, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(to_float64(analytic), finite, **CENTRAL_DIFFERENCES)
 
 
 def test_training_minimizes_a_gradient_penalty():

@@ -15,7 +15,7 @@ from tests.backend import (
 )
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.ops.problems import DTYPES
-from tests.tolerances import OPERATOR
+from tests.tolerances import OPERATOR, VALUES
 
 
 def reversed_cumulative_sums(planes):
@@ -75,4 +75,6 @@ def test_four_entries_of_the_table_give_the_sum_of_a_rectangle():
     x = images((1, 9, 8, 1), seed=1)
     table = to_float64(tf_boxconv.integral_image(x, dtype="float64"))[0, :, :, 0]
     rectangle = table[7, 6] - table[7, 1] - table[2, 6] + table[2, 1]
-    np.testing.assert_allclose(rectangle, x[0, 2:7, 1:6, 0].astype(np.float64).sum(), rtol=1e-12)
+    np.testing.assert_allclose(
+        rectangle, x[0, 2:7, 1:6, 0].astype(np.float64).sum(), **VALUES["float64"]
+    )

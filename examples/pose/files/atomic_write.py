@@ -34,7 +34,7 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def partial_path(path: pathlib.Path) -> pathlib.Path:
-    """The temporary path of `atomic_write`. Always the same, so that leftovers do not accumulate."""
+    """The temporary path of `atomic_write`, always the same, so leftovers do not accumulate."""
     return path.with_name(f".partial-{path.name}")
 
 

@@ -20,7 +20,7 @@ from tests.examples.pose import children
 
 COMMON = [
     *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
-    *("--model", "light", "--image_size", "32", "--width", "8", "--depth", "2"),
+    *("--model", "light", "--image_size", "16", "--width", "4", "--depth", "2"),
 ]
 SETTINGS = {setting.folder_name: setting for study in studies.STUDIES.values() for setting in study}
 

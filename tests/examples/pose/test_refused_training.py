@@ -32,6 +32,14 @@ def drawn(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def eager():
+    """Tracing the graphs would take longer than these trainings of four steps."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(autouse=True)
 def handlers():
     """A command that was stopped leaves the default handlers."""
     numbers = (signal.SIGINT, signal.SIGTERM)

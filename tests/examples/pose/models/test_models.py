@@ -124,7 +124,8 @@ def test_training_changes_all_weights(name):
     """Every part of the network is connected to the loss."""
     model = small(name)
     before = [weight.numpy() for weight in model.trainable_weights]
-    model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs))
+    # Eager, because tracing these graphs takes longer than one step.
+    model.compile(keras.optimizers.Adam(1e-2), ["mse"] * len(model.outputs), run_eagerly=True)
     targets = np.random.default_rng(1).normal(size=(4, 16, 16, 14))
     model.fit(images(4), [targets] * len(model.outputs), verbose=0)
     for weight, old in zip(model.trainable_weights, before, strict=True):
@@ -152,7 +153,7 @@ def test_model_cost_prints_every_model(capsys):
     model_cost.main(["--image_size", "32", "--width", "4", "--kernel_size", "3"])
     printed = capsys.readouterr().out
     for name in models.NAMES:
-        for context in models.CONTEXTS:
+        for context in ("box", "dense"):
             model = models.build(name, context=context, image_size=32, width=4, kernel_size=3)
             assert f"{model.count_params():,}" in printed
         assert name in printed
