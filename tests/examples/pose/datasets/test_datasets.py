@@ -106,8 +106,9 @@ def test_relative_data_dir(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(datasets.EVALUATION_SPLITS))
 def test_all_builders_are_registered_and_share_the_features(tmp_path, name):
+    builder_class = datasets.builder_class(name)  # Importing it registers it.
     builder = tfds.builder(name, data_dir=tmp_path)
-    assert isinstance(builder, datasets.builder_class(name))
+    assert isinstance(builder, builder_class)
     skeleton = Skeleton.from_metadata(builder.info.metadata)
     expected = {"mpii": skeletons.MPII_SKELETON, "coco_keypoints": skeletons.COCO_SKELETON}
     assert skeleton == expected.get(name, LSP_SKELETON)
