@@ -29,10 +29,10 @@ MODEL_ARGUMENTS = (
 
 
 def optimisation(config: Mapping[str, Any]) -> Optimisation:
-    """How a run's arguments say to train.
+    """The optimizer settings in a run's arguments.
 
     Raises:
-        UserError: One of them is out of its range.
+        UserError: An argument is out of its range.
     """
     with as_user_error(ValueError):
         return Optimisation(
@@ -49,7 +49,7 @@ def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
     """The network that a run's arguments describe.
 
     Raises:
-        UserError: One of them is out of its range, or not one of this network's.
+        UserError: An argument is out of its range, or this network does not have it.
     """
     arguments = {key: config[key] for key in MODEL_ARGUMENTS}
     with as_user_error(ValueError):
@@ -60,7 +60,7 @@ def check(config: Mapping[str, Any]) -> None:
     """Checks what can be checked without TensorFlow's devices, which workers must set up first.
 
     Raises:
-        UserError: The arguments make no training.
+        UserError: An argument is out of its range, or two arguments contradict each other.
     """
     training_arguments.dataset_names(config["dataset"])
     optimisation(config)
@@ -73,7 +73,7 @@ def check_all(arguments: list[str]) -> dict[str, Any]:
         A value for each argument.
 
     Raises:
-        UserError: The arguments make no training.
+        UserError: An argument is out of its range, or two arguments contradict each other.
     """
     config = vars(training_arguments.make_parser().parse_args(arguments))
     check(config)
