@@ -8,11 +8,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
-_VERSION_FILE = Path(__file__).parents[1] / "tf_boxconv" / "version.py"
+_ROOT = Path(__file__).parents[1]
 
 project = "tf_boxconv"
 author = "The tf_boxconv authors"
-release = re.search(r'"(.+)"', _VERSION_FILE.read_text())[1]
+release = re.search(r'"(.+)"', (_ROOT / "tf_boxconv" / "version.py").read_text())[1]
 
 extensions = [
     "myst_parser",
@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "markdown_docstrings",
+    "repository_links",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["extensions"]

@@ -1,18 +1,11 @@
 """The conversion of Markdown in docstrings to reStructuredText, for Sphinx."""
 
-import importlib.util
-
 import pytest
 
 import tf_boxconv
-from tests.docs.pages import DOCS
+from tests.docs.extensions import load
 
-_spec = importlib.util.spec_from_file_location(
-    "markdown_docstrings", DOCS / "extensions" / "markdown_docstrings.py"
-)
-markdown_docstrings = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(markdown_docstrings)
-
+markdown_docstrings = load("markdown_docstrings")
 NAMES = {"BoxConv2D": "tf_boxconv.layers.BoxConv2D"}
 
 
