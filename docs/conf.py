@@ -43,6 +43,7 @@ napoleon_custom_sections = [
 ]
 python_maximum_signature_line_length = 88
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 # Every reference to this package must resolve. Other packages' references would need a network.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!tf_boxconv).*")]

@@ -19,6 +19,8 @@ DOCS = ROOT / "docs"
         ("docs/notes/a.md", "notes/a.md", "../../x/y.h", "path:../../x/y.h"),
         ("CHANGELOG.md", "changelog.md", "docs/b.md", "b.md"),
         ("CHANGELOG.md", "changelog.md", "LICENSE", "path:../LICENSE"),
+        ("CONTRIBUTING.md", "contributing.md", "CHANGELOG.md#010", "changelog.md#010"),
+        ("docs/a.md", "a.md", "../examples/x.md#part", "path:../examples/x.md"),
         ("docs/a.md", "a.md", "https://example.org/b.md", "https://example.org/b.md"),
         ("docs/a.md", "a.md", "#part", "#part"),
     ],
@@ -26,3 +28,15 @@ DOCS = ROOT / "docs"
 def test_links_for_site(file, page, link, expected):
     convert = load("repository_links").links_for_site
     assert convert(f"See [it]({link}).", ROOT / file, DOCS / page, DOCS) == f"See [it]({expected})."
+
+
+def test_a_picture_outside_docs_stays_a_picture():
+    convert = load("repository_links").links_for_site
+    text = convert("![It](b.png)", ROOT / "examples/README.md", DOCS / "pose.md", DOCS)
+    assert text == "![It](../examples/b.png)"
+
+
+def test_code_keeps_its_brackets():
+    convert = load("repository_links").links_for_site
+    text = "`boxes[0](1)`"
+    assert convert(text, DOCS / "a.md", DOCS / "a.md", DOCS) == text
