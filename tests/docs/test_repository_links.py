@@ -34,9 +34,3 @@ def test_a_picture_outside_docs_stays_a_picture():
     convert = load("repository_links").links_for_site
     text = convert("![It](b.png)", ROOT / "examples/README.md", DOCS / "pose.md", DOCS)
     assert text == "![It](../examples/b.png)"
-
-
-def test_code_keeps_its_brackets():
-    convert = load("repository_links").links_for_site
-    text = "`boxes[0](1)`"
-    assert convert(text, DOCS / "a.md", DOCS / "a.md", DOCS) == text
