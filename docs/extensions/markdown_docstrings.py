@@ -35,11 +35,14 @@ def to_restructured_text(docstring: str, names: dict[str, str]) -> str:
 
 
 def _mark_code(lines: list[str]) -> Iterator[tuple[bool, str]]:
-    """Yields `(is_code, line)`, with code blocks marked up as reStructuredText expects them."""
-    section = fence = block = False
+    """Yields `(is_code, line)`, with blocks marked up as reStructuredText expects them."""
+    section = fence = False  # within a section, within a fenced block
+    block = None  # within an indented code block, or text of a section that is not indented
     previous = ""
     for line in lines:
         fence_line = _FENCE.match(line)
+        if not line.strip() and block != "code":
+            block = None
         if fence_line:
             fence = not fence
             if fence:
@@ -49,25 +52,28 @@ def _mark_code(lines: list[str]) -> Iterator[tuple[bool, str]]:
             yield False, ""
         elif fence:
             yield True, f"    {line}"
-        elif section and (line.startswith(">>>") or (block and line.strip())):
-            # An example directly below its heading.
-            block = True
-            yield True, f"    {line}"
+        elif block == "text" or (section and _starts_text(line, previous)):
+            block = "text"
+            yield _is_doctest(line), f"    {line}"
         elif not section and line.startswith("    ") and (block or not previous.strip()):
             if not block:
-                yield False, "::"
-                yield False, ""
-            block = True
+                yield from ((False, "::"), (False, ""))
+            block = "code"
             yield True, line
         else:
             if line.strip():
-                block = False
+                block = None
                 if not line.startswith(" "):
                     section = bool(_SECTION.match(line))
-            elif section:
-                block = False
-            yield block or _is_doctest(line), line
+            yield block == "code" or _is_doctest(line), line
         previous = line
+
+
+def _starts_text(line: str, previous: str) -> bool:
+    """Whether an unindented line is text of a section: an example, or text below the heading."""
+    if line.startswith(">>>"):
+        return True
+    return bool(line.strip()) and not line.startswith(" ") and bool(_SECTION.match(previous))
 
 
 def _is_doctest(line: str) -> bool:

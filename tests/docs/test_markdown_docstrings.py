@@ -48,6 +48,11 @@ def test_an_example_below_its_heading_is_indented():
     )
 
 
+def test_a_list_below_its_heading_is_indented():
+    text = "Reference:\n- Luo et al.,\n  `f`\n\nMore."
+    assert convert(text) == "Reference:\n    - Luo et al.,\n      ``f``\n\nMore."
+
+
 def test_an_indented_block_is_code():
     text = "It computes\n\n    y = f(`x`)\n    z = g(y)\n\nand returns it."
     assert convert(text) == "It computes\n\n::\n\n    y = f(`x`)\n    z = g(y)\n\nand returns it."
