@@ -16,7 +16,9 @@ def _documented() -> set[str]:
     found = set()
     for page in (DOCS / "api").glob("*.md"):
         module = ""
-        for directive, name in re.findall(r"^\.\. (\w+):: (\S+)$", page.read_text(), re.MULTILINE):
+        for directive, name in re.findall(
+            r"^\.\. ([\w:]+):: (\S+)$", page.read_text(), re.MULTILINE
+        ):
             if directive == "currentmodule":
                 module = name
             else:
@@ -26,7 +28,6 @@ def _documented() -> set[str]:
 
 def _public() -> list[str]:
     names = [f"tf_boxconv.{name}" for name in tf_boxconv.__all__ if name not in MODULES]
-    names.remove("tf_boxconv.__version__")
     for module in (tf_boxconv.layers, tf_boxconv.visualize):
         names += [f"{module.__name__}.{name}" for name in module.__all__]
     kinds = (keras.initializers.Initializer, keras.constraints.Constraint)
