@@ -28,7 +28,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz install lint format gpu-check clean
+.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz install lint format docs gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -128,7 +128,7 @@ $(VENV)/.installed: pyproject.toml
 	on Debian and Ubuntu run 'apt install python3-venv'" && false)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
 	$(BIN)/pip install --quiet --disable-pip-version-check \
-		-e ".[benchmarks,examples,export,runtimes,test,lint]"
+		-e ".[benchmarks,docs,examples,export,runtimes,test,lint]"
 	# --no-deps: it depends on `tensorflow`, which pip would install over tensorflow-cpu.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 		"tensorflow-serving-api>=2.21,<2.22"
@@ -149,6 +149,10 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
+
+# Builds the documentation site in build/docs. Warnings, such as links to nowhere, are errors.
+docs: install
+	$(BIN)/sphinx-build -W --keep-going --quiet docs build/docs
 
 # Checks the CUDA kernels' results on a GPU, runs compute-sanitizer, and prints a table of bandwidths. Needs
 # nvcc, and a PYTHON with NumPy and PyTorch or CuPy. Needs neither TensorFlow nor a network.

@@ -71,8 +71,10 @@ def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None
     if own is None:
         return [keras.InputSpec(shape=shape, dtype=model.input_dtype)]
     spec = keras.InputSpec(shape=shape, dtype=inputs[0].dtype, name=inputs[0].name)
-    # A functional model may take its one input in a list or a dict.
-    return [keras.tree.map_structure(lambda _: spec, model.input)]
+    # A functional model may take its one input in a list or a dict. A sequential model does not,
+    # and has no `input` unless it was called on a symbolic tensor.
+    structure = inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return [keras.tree.map_structure(lambda _: spec, structure)]
 
 
 def _checked_shape(shape) -> tuple[int | None, ...]:
