@@ -28,7 +28,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz install lint format docs gpu-check clean
+.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz install lint lint-metadata format docs gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -140,10 +140,21 @@ $(LIBRARY): $(OP_SOURCES) | $(VENV)/.installed
 
 CXX_FILES = $(shell git ls-files '*.h' '*.cc' '*.cuh' '*.cu')
 
-lint: install
+lint: install lint-metadata
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+
+# Checks the files that GitHub reads: workflows, issue forms, CITATION.cff and others.
+CHECK_SCHEMA = $(BIN)/check-jsonschema --quiet --builtin-schema
+lint-metadata: install
+	$(CHECK_SCHEMA) vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	$(CHECK_SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(CHECK_SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(CHECK_SCHEMA) vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(CHECK_SCHEMA) vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --quiet .github
 
 format: install
 	$(BIN)/ruff check --fix .
