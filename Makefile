@@ -28,7 +28,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz install lint lint-metadata format docs gpu-check clean
+.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz readme-test install lint lint-metadata format docs gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -119,6 +119,11 @@ fuzz:
 	cmake -S custom_ops -B build/fuzz -DBOXCONV_CORE_TESTS=ON >/dev/null
 	cmake --build build/fuzz --target fuzz --parallel 2
 	build/fuzz/fuzz $(FUZZ_FLAGS)
+
+# Runs the commands of README.md in an empty clone.
+readme-test:
+	rm -rf build/readme && mkdir -p build
+	$(PYTHON) .ci/run_readme.py build/readme
 
 install: $(VENV)/.installed $(LIBRARY)
 
