@@ -67,8 +67,8 @@ for name, trained in {"Conv2D": twin, "dilated Conv2D": dilated, "BoxConv2D": mo
 
 tf_boxconv.visualize.draw_boxes(model.layers[1]).savefig(f"{folder}/after.png")
 plt.imshow(np.hstack([plt.imread(f"{folder}/{name}.png") for name in ("before", "after")]))
-plt.axis("off")
-plt.savefig(f"{folder}/boxes.png", dpi=200)
+plt.gca().set(title="Boxes before training (left) and after (right)", xticks=[], yticks=[])
+plt.savefig(f"{folder}/boxes.png", dpi=200, bbox_inches="tight")
 
 outputs = model.predict(test_images, verbose=0)
 model.save(f"{folder}/model.keras")
