@@ -1,0 +1,1 @@
+"""Quickstart: a Keras model with box convolutions, from data to export."""
