@@ -28,10 +28,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz readme-test install lint lint-metadata format docs gpu-check clean
+.PHONY: demo quickstart test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz readme-test install lint lint-metadata format docs gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
+
+quickstart: install
+	$(BIN)/python -m examples.quickstart.quickstart
+	$(BIN)/jupyter nbconvert --execute --to markdown --stdout examples/quickstart/quickstart.ipynb
 
 test: install
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
@@ -162,6 +166,11 @@ lint-metadata: install
 	$(BIN)/zizmor --offline --quiet .github
 
 format: install
+	# quickstart.py is the code of the notebook.
+	mkdir -p build
+	$(BIN)/jupyter nbconvert --to python --stdout --TemplateExporter.exclude_markdown=True \
+		--TemplateExporter.exclude_input_prompt=True examples/quickstart/quickstart.ipynb \
+		| tail -n +4 | cat -s > build/quickstart.py && mv build/quickstart.py examples/quickstart/quickstart.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)

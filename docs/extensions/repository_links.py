@@ -16,6 +16,7 @@ OUTSIDE_PAGES = {
     "changelog": "CHANGELOG.md",
     "contributing": "CONTRIBUTING.md",
     "pose": "examples/pose/README.md",
+    "quickstart": "examples/quickstart/README.md",
 }
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s#]+)(#[^)\s]*)?")
 
