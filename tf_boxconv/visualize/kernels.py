@@ -47,10 +47,12 @@ def box_offsets(layer: BaseBoxConv2D) -> np.ndarray:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
 
     Returns:
-        float64 array with shape `[channels, depth_multiplier, 2]`: `(y, x)` in pixels.
+        float64 array with shape `[channels, depth_multiplier, 2]`: `(y, x)` in pixels. NaN along an
+        axis where both edges are infinite.
     """
     boxes = boxes_array(layer)
-    return (boxes[..., 2:] + boxes[..., :2]) / 2
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return (boxes[..., 2:] + boxes[..., :2]) / 2
 
 
 def effective_kernels(layer: BaseBoxConv2D) -> np.ndarray:
