@@ -107,8 +107,9 @@ def draw_histograms(layer: BaseBoxConv2D) -> matplotlib.figure.Figure:
         values = values.reshape(-1, 2).T
         axes.hist([line[np.isfinite(line)] for line in values], bins=20, label=names)
         axes.set_xlabel(label)
-        axes.locator_params(axis="x", nbins=5)  # More labels of large numbers would overlap.
+        axes.locator_params(axis="x", nbins=4)  # More labels of large numbers would overlap.
         axes.set_ylabel("number of boxes")
+        axes.yaxis.get_major_locator().set_params(integer=True)
         # Above the axes, where it hides no bar.
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     figure.suptitle(layer.name, fontsize=10)

@@ -48,6 +48,13 @@ def effective_receptive_field(
     Reference:
     - Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
       Networks" (NeurIPS 2016)
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((48, 48, 3)), tf_boxconv.layers.BoxConv2D(8)])
+    >>> images = np.random.uniform(size=(4, 48, 48, 3))
+    >>> field = tf_boxconv.visualize.effective_receptive_field(model, images)
+    >>> field.shape
+    (48, 48)
     """
     data_format = standardize_data_format(data_format)
     inputs = np.asarray(inputs, np.float32)
@@ -134,6 +141,10 @@ def draw_receptive_field(field: np.ndarray) -> matplotlib.figure.Figure:
 
     Raises:
         ValueError: If `field` is not 2D.
+
+    Example:
+    >>> field = np.random.uniform(size=(48, 48))  # Or from `effective_receptive_field`.
+    >>> figure = tf_boxconv.visualize.draw_receptive_field(field)
     """
     field = np.asarray(field, np.float64)
     if field.ndim != 2:
