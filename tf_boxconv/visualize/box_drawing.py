@@ -35,8 +35,9 @@ def draw_boxes(
 ) -> matplotlib.figure.Figure:
     """Draws the boxes of a layer or of a whole model around the output pixel.
 
-    Each box layer has a panel with its name as the title. A cross marks the output pixel. A dashed
-    frame, centred on it, has the size of the images that the boxes are meant for (`max_size`).
+    Each box layer has a panel with its name as the title. The axes are in pixels of the layer's
+    input, relative to the output pixel, which a cross marks. A dashed frame, centred on it, has
+    the size of the inputs that the boxes are meant for (`max_size`).
     Boxes with larger weights are darker; weights are relative to the largest one of their layer.
     Empty boxes are not drawn. If boxes are left out, the title says how many are drawn.
 
