@@ -16,9 +16,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 # Pages with complete examples. On other pages code blocks are excerpts.
-PAGES = [ROOT / "README.md"] + [
-    DOCS / f"{n}.md" for n in ("index", "guide", "export", "understanding")
-]
+# tests/visualize/test_understanding_page.py runs docs/understanding.md.
+PAGES = [ROOT / "README.md"] + [DOCS / f"{n}.md" for n in ("index", "guide", "export")]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

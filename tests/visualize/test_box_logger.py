@@ -77,6 +77,22 @@ def test_the_animation_has_one_frame_per_epoch_by_default(tmp_path):
         assert animation.n_frames == 4
 
 
+def test_initial_boxes_are_those_before_training():
+    model = _model()
+    expected = visualize.boxes_by_layer(model)
+    logger = visualize.BoxLogger(layers=["second"])
+    _fit(model, logger)
+    assert list(logger.initial_boxes) == ["first", "second"]
+    for name, boxes in expected.items():
+        np.testing.assert_array_equal(logger.initial_boxes[name], boxes)
+    assert any(
+        np.abs(boxes - expected[name]).max() > 0.01
+        for name, boxes in visualize.boxes_by_layer(model).items()
+    )
+    figure = visualize.draw_boxes(model, initial_boxes=logger.initial_boxes)
+    assert figure.axes[0].get_title() == "first\ninitial boxes"
+
+
 def test_layers_are_chosen_by_name(tmp_path):
     _fit(_model(), visualize.BoxLogger(tmp_path, layers=["second"]), epochs=1)
     assert {tag.split("/")[1] for tag, _ in _events(tmp_path)} == {"second"}

@@ -9,11 +9,10 @@ import keras
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.patches import Rectangle
 
-from tests.tolerances import EDGES
+from tests.visualize.figures import assert_nothing_is_covered_or_cut_off, color_bar
 from tf_boxconv import visualize
-from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
+from tf_boxconv.layers import DepthwiseBoxConv2D
 from tf_boxconv.visualize import drawing
 
 BOXES = np.array(
@@ -29,65 +28,6 @@ def layer():
     return layer
 
 
-def _rectangles(figure):
-    (axes,) = figure.axes
-    rectangles = [p for p in axes.patches if isinstance(p, Rectangle)]
-    boxes = [r for r in rectangles if r.get_linestyle() in ("-", "solid")]
-    (frame,) = (r for r in rectangles if r.get_linestyle() in ("--", "dashed"))
-    return boxes, frame
-
-
-def _edges(rectangle):
-    x, y = rectangle.get_xy()
-    return [y, x, y + rectangle.get_height(), x + rectangle.get_width()]
-
-
-def test_boxes_and_frame_are_drawn_in_pixels(layer):
-    boxes, frame = _rectangles(visualize.draw_boxes(layer, weights=None))
-    edges = sorted(_edges(box) for box in boxes)
-    expected = sorted(BOXES.reshape(4, 4).tolist())
-    np.testing.assert_allclose(edges, expected, **EDGES["float32"])
-    np.testing.assert_allclose(_edges(frame), [-6, -8, 6, 8])
-
-
-def test_the_axes_hold_all_boxes_and_y_points_down(layer):
-    (axes,) = visualize.draw_boxes(layer).axes
-    assert axes.get_xlim()[1] > 8 and axes.get_ylim()[0] > 9 > -9 > axes.get_ylim()[1]
-
-
-def test_boxes_of_larger_weight_are_darker_and_on_top(layer):
-    weights = np.array([[0.1, 1.0], [-0.5, 0.0]])
-    boxes, _ = _rectangles(visualize.draw_boxes(layer, weights))
-    opacity = {tuple(np.round(_edges(box), 3)): box.get_alpha() for box in boxes}
-    by_strength = [opacity[tuple(box)] for box in BOXES.reshape(4, 4)[[1, 2, 0, 3]]]
-    assert by_strength == sorted(by_strength, reverse=True)
-    np.testing.assert_allclose(_edges(boxes[-1]), BOXES[0, 1], **EDGES["float32"])
-    strongest, _ = _rectangles(visualize.draw_boxes(layer, weights, limit=1))
-    np.testing.assert_allclose(
-        [_edges(box) for box in strongest], [BOXES[0, 1]], **EDGES["float32"]
-    )
-
-
-def test_the_weights_default_to_those_that_mix_the_boxes():
-    layer = BoxConv2D(3, depth_multiplier=2, max_size=(12, 16), data_format="channels_last")
-    layer.build((None, 12, 16, 2))
-    layer.set_boxes(BOXES)
-    kernel = np.zeros((4, 3))
-    kernel[2] = [3, 4, 0]  # the first box of the second channel, whose weights have norm 5
-    kernel[1] = [0, 0, 1]
-    layer.kernel.assign(kernel)
-    np.testing.assert_allclose(drawing.box_weights(layer), [[0, 1], [5, 0]])
-    boxes, _ = _rectangles(visualize.draw_boxes(layer))
-    np.testing.assert_allclose(_edges(boxes[-1]), BOXES[1, 0], **EDGES["float32"])
-
-
-def test_bad_weights_are_refused(layer):
-    with pytest.raises(ValueError, match=r"`weights` must have .* 4 boxes.* 3 values"):
-        visualize.draw_boxes(layer, np.ones(3))
-    with pytest.raises(ValueError, match='`weights` must be "mixing"'):
-        visualize.draw_boxes(layer, "norm")
-
-
 def test_a_kernel_is_drawn_as_the_sum_of_its_channels():
     kernel = np.zeros((3, 5, 2))
     kernel[0, 4] = [1.0, 1.0]
@@ -97,23 +37,49 @@ def test_a_kernel_is_drawn_as_the_sum_of_its_channels():
     np.testing.assert_array_equal(picture.get_array(), kernel.sum(-1))
     assert picture.get_extent() == [-2.5, 2.5, 1.5, -1.5]
     assert picture.get_clim() == (-2, 2)  # symmetric, so that zero is white
+    assert axes.get_xlabel() == "x in pixels from the output pixel"
+    assert axes.get_ylabel() == "y in pixels from the output pixel"
     visualize.draw_kernel(np.zeros((1, 1)))
     with pytest.raises(ValueError, match=r"`kernel` must have .*shape=\(3,\)"):
         visualize.draw_kernel(np.zeros(3))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (30, 30), (30, 34), (34, 30), (8, 60), (60, 8)])
+def test_pictures_of_any_size_have_a_labelled_colour_bar_and_nothing_is_cut_off(size):
+    for figure, label in (
+        (visualize.draw_kernel(np.ones(size)), "weight of the pixel"),
+        (visualize.draw_kernel(np.ones((*size, 2))), "weight of the pixel (sum over channels)"),
+        (visualize.draw_receptive_field(np.ones(size)), "effect on the central output pixel"),
+    ):
+        assert color_bar(figure).get_ylabel().startswith(label)
+        assert_nothing_is_covered_or_cut_off(figure)
+
+
 def test_histograms_count_every_box(layer):
     figure = visualize.draw_histograms(layer)
+    sizes, centres = figure.axes
     for axes in figure.axes:
         counts = sum(bar.get_height() for bar in axes.patches)
         assert counts == 2 * 4  # two values for each box
+        assert axes.get_ylabel() == "number of boxes"
+    assert sizes.get_xlabel() == "size of the box in pixels"
+    assert centres.get_xlabel() == "centre of the box in pixels from the output pixel"
+    assert figure.get_suptitle() == layer.name
+    assert_nothing_is_covered_or_cut_off(figure)
+
+
+def test_histograms_leave_out_infinite_values(layer):
+    layer.set_boxes([[[-1, -np.inf, 1, np.inf], [0, 0, 2, 2]], [[-1, -1, 1, 1], [np.nan] * 4]])
+    figure = visualize.draw_histograms(layer)
+    for axes in figure.axes:
+        assert sum(bar.get_height() for bar in axes.patches) == 3 + 2
 
 
 def test_to_pixels_returns_an_rgb_array(layer):
     pixels = drawing.to_pixels(visualize.draw_boxes(layer, None), dpi=50)
-    assert pixels.shape == (220, 210, 3) and pixels.dtype == np.uint8
+    assert pixels.shape == (240, 210, 3) and pixels.dtype == np.uint8
     blue = np.array(to_rgb("#1f6fb4")) * 255
-    near = np.abs(pixels - (255 * 0.63 + blue * 0.37)).max(axis=-1) < 25
+    near = np.abs(pixels - (255 * 0.6 + blue * 0.4)).max(axis=-1) < 25
     assert near.sum() > 50
 
 
@@ -121,6 +87,8 @@ def test_a_receptive_field_is_drawn_as_the_root_of_its_share_of_the_largest_valu
     field = np.array([[0.0, 1.0], [4.0, 0.25]])
     axes = visualize.draw_receptive_field(field).axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0.5], [1, 0.25]])
+    assert axes.get_xlabel() == "x in pixels of the input"
+    assert axes.get_ylabel() == "y in pixels of the input"
     with pytest.raises(ValueError, match="`field` must have shape"):
         visualize.draw_receptive_field(np.zeros(3))
 

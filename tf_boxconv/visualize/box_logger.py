@@ -10,11 +10,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tf_boxconv.description import box_layers, layer_path
+from tf_boxconv.description import box_layers
 from tf_boxconv.exporting import output
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
-from tf_boxconv.visualize import drawing
+from tf_boxconv.visualize import box_drawing, drawing
 from tf_boxconv.visualize.kernels import box_offsets, box_sizes, boxes_array
+from tf_boxconv.visualize.layer_names import boxes_by_layer, named_box_layers
 
 _FRAME_MILLISECONDS = 200
 _LAST_FRAME_MILLISECONDS = 2000
@@ -24,7 +25,10 @@ class BoxLogger(keras.callbacks.Callback):
     """Callback to log a model's boxes to TensorBoard and to write an animation of them.
 
     At the end of each epoch, TensorBoard receives a picture of the boxes of each layer (see
-    `draw_boxes`), and histograms of their heights, widths and centres.
+    `draw_boxes`), and histograms of their heights, widths and centres, in pixels.
+
+    After `fit`, the attribute `initial_boxes` has the boxes of all layers as they were when `fit`
+    began, in the form that `draw_boxes` takes. It needs none of the arguments.
 
     Args:
         log_dir: Folder for the logs of TensorBoard. `None` disables them. Needs TensorFlow, on
@@ -48,6 +52,9 @@ class BoxLogger(keras.callbacks.Callback):
     Example:
     >>> logger = tf_boxconv.visualize.BoxLogger(log_dir="logs", animation="boxes.gif", every=100)
     >>> model.fit(dataset, epochs=10, callbacks=[logger])  # doctest: +SKIP
+    >>> figure = tf_boxconv.visualize.draw_boxes(
+    ...     model, initial_boxes=logger.initial_boxes
+    ... )  # doctest: +SKIP
     """
 
     def __init__(
@@ -74,17 +81,21 @@ class BoxLogger(keras.callbacks.Callback):
         self.columns, self.rows = columns, rows
         self._writer = None
         self.first_batch = first_batch
+        self.initial_boxes: dict[str, np.ndarray] = {}
         self._snapshots: list[tuple[str, list[np.ndarray], list[np.ndarray | None]]] = []
         self._batches, self._last_batch = first_batch, -1
 
     def on_train_begin(self, logs=None):
-        """Finds the layers and adds the first frame."""
+        """Finds the layers, stores their initial boxes and adds the first frame."""
         self._layers = self._chosen_layers()
+        self._update_weights()
+        self.initial_boxes = boxes_by_layer(self.model)
         self._shown = self._layers
         if self.layer_names is None:
             count = min(len(self._layers), self.columns * self.rows)
             indices = np.linspace(0, len(self._layers) - 1, count).round().astype(int)
-            self._shown = [self._layers[index] for index in indices]
+            names = list(self._layers)
+            self._shown = {names[index]: self._layers[names[index]] for index in indices}
         self._snapshots = []
         self._batches, self._last_batch = self.first_batch, -1
         if self.log_dir is not None:
@@ -111,17 +122,17 @@ class BoxLogger(keras.callbacks.Callback):
         import tensorflow as tf
 
         with self._writer.as_default(step=epoch):
-            for layer in self._layers:
+            for name, layer in self._layers.items():
                 sizes, offsets = box_sizes(layer), box_offsets(layer)
-                for name, values in (
+                for quantity, values in (
                     ("height", sizes[..., 0]),
                     ("width", sizes[..., 1]),
                     ("centre_y", offsets[..., 0]),
                     ("centre_x", offsets[..., 1]),
                 ):
-                    tf.summary.histogram(f"boxes/{self._name(layer)}/{name}", values)
-                picture = drawing.to_pixels(drawing.draw_boxes(layer), dpi=80)
-                tf.summary.image(f"boxes/{self._name(layer)}", picture[None])
+                    tf.summary.histogram(f"boxes/{name}/{quantity}", values)
+                picture = drawing.to_pixels(box_drawing.draw_boxes(layer), dpi=80)
+                tf.summary.image(f"boxes/{name}", picture[None])
         self._writer.flush()
 
     def on_train_end(self, logs=None):
@@ -132,30 +143,31 @@ class BoxLogger(keras.callbacks.Callback):
         if self.animation is not None:
             self._write_animation()
 
-    def _name(self, layer: BaseBoxConv2D) -> str:
-        """Returns the path of a layer without the name of the model, like `"block/box_conv"`."""
-        return layer_path(layer).removeprefix(f"{self.model.name}/")
-
-    def _chosen_layers(self) -> list[BaseBoxConv2D]:
-        found = list(box_layers(self.model))
-        if not found:
+    def _chosen_layers(self) -> dict[str, BaseBoxConv2D]:
+        """Returns the layers to show by their names in the model."""
+        if not any(box_layers(self.model)):
             raise ValueError(f"`model` must have box layers. Received: model '{self.model.name}'")
+        by_path = named_box_layers(self.model)
         if self.layer_names is None:
-            return found
-        by_path = {self._name(layer): layer for layer in found}
-        counts = collections.Counter(layer.name for layer in found)
-        by_name = {layer.name: layer for layer in found if counts[layer.name] == 1} | by_path
-        unknown = [name for name in self.layer_names if name not in by_name]
+            return by_path
+        counts = collections.Counter(layer.name for layer in by_path.values())
+        paths = {layer.name: path for path, layer in by_path.items() if counts[layer.name] == 1}
+        paths |= {path: path for path in by_path}
+        unknown = [name for name in self.layer_names if name not in paths]
         if unknown:
             raise ValueError(f"`layers` must be among {list(by_path)}. Received: layers={unknown}")
-        return [by_name[name] for name in self.layer_names]
+        return {paths[name]: by_path[paths[name]] for name in self.layer_names}
+
+    def _update_weights(self) -> None:
+        """On JAX, `fit` keeps the weights outside the layers: copies them into the layers."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
 
     def _add_frame(self) -> None:
         if self.animation is not None:
-            if hasattr(self.model, "jax_state_sync"):
-                self.model.jax_state_sync()  # On JAX, updates the weights of the layers.
-            boxes = [boxes_array(layer) for layer in self._shown]
-            weights = [drawing.box_weights(layer) for layer in self._shown]
+            self._update_weights()
+            boxes = [boxes_array(layer) for layer in self._shown.values()]
+            weights = [box_drawing.box_weights(layer) for layer in self._shown.values()]
             self._snapshots.append((f"{self._batches} steps", boxes, weights))
 
     def _write_animation(self) -> None:
@@ -176,24 +188,12 @@ class BoxLogger(keras.callbacks.Callback):
             )
 
     def _draw_frame(self, title, boxes, weights) -> np.ndarray:
-        columns = min(self.columns, len(self._shown))
-        rows = -(-len(self._shown) // columns)
-        figure = drawing.new_figure(2.6 * columns, 2.8 * rows + 0.3)
-        grid = figure.subplots(rows, columns, squeeze=False)
-        for axes in grid.ravel()[len(self._shown) :]:
-            axes.set_axis_off()
-        # The axes of a layer have the same limits in all frames, large enough for all its boxes.
-        history = [[snapshot[1][i] for snapshot in self._snapshots] for i in range(len(boxes))]
-        for axes, layer, layer_boxes, layer_weights, all_boxes in zip(
-            grid.ravel(), self._shown, boxes, weights, history, strict=False
-        ):
-            size = drawing.plane_size(layer)
-            drawing.draw_boxes_into(axes, layer_boxes, size, layer_weights)
-            edges = np.abs(all_boxes)
-            reach = 1.05 * max(max(size) / 2, edges[np.isfinite(edges)].max(initial=0.0))
-            axes.set_xlim(-reach, reach)
-            axes.set_ylim(reach, -reach)
-            axes.set_title(self._name(layer), fontsize=8)
-            axes.set_xlabel("")
-        figure.suptitle(title, fontsize=10)
+        panels = []
+        for index, (name, layer) in enumerate(self._shown.items()):
+            size = box_drawing.plane_size(layer)
+            # The axes have the same limits in all frames and hold the boxes of every frame.
+            history = [snapshot[1][index] for snapshot in self._snapshots]
+            reach = box_drawing.reach(size, *history)
+            panels.append(box_drawing.Panel(name, boxes[index], weights[index], size, reach))
+        figure = box_drawing.draw_panels(panels, min(self.columns, len(panels)), heading=title)
         return drawing.to_pixels(figure, dpi=70)

@@ -47,10 +47,19 @@ def box_offsets(layer: BaseBoxConv2D) -> np.ndarray:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
 
     Returns:
-        float64 array with shape `[channels, depth_multiplier, 2]`: `(y, x)` in pixels.
+        float64 array with shape `[channels, depth_multiplier, 2]`: `(y, x)` in pixels. NaN along an
+        axis where both edges are infinite.
+
+    Example:
+    >>> layer = tf_boxconv.layers.DepthwiseBoxConv2D(max_size=48)
+    >>> layer.build((None, 48, 48, 1))
+    >>> layer.set_boxes([[[-2.5, -1.0, 3.5, 9.0]]])
+    >>> tf_boxconv.visualize.box_offsets(layer).round(3).tolist()
+    [[[0.5, 4.0]]]
     """
     boxes = boxes_array(layer)
-    return (boxes[..., 2:] + boxes[..., :2]) / 2
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return (boxes[..., 2:] + boxes[..., :2]) / 2
 
 
 def effective_kernels(layer: BaseBoxConv2D) -> np.ndarray:
@@ -69,6 +78,13 @@ def effective_kernels(layer: BaseBoxConv2D) -> np.ndarray:
 
     Raises:
         ValueError: If a box that is not empty has an infinite edge.
+
+    Example:
+    >>> layer = tf_boxconv.layers.DepthwiseBoxConv2D(max_size=48)
+    >>> layer.build((None, 48, 48, 1))
+    >>> layer.set_boxes([[[-0.5, -1.0, 0.5, 1.0]]])  # One row, two pixels wide.
+    >>> tf_boxconv.visualize.effective_kernels(layer)[..., 0, 0].round(3).tolist()
+    [[0.25, 0.5, 0.25]]
     """
     boxes = boxes_array(layer)
     low, high = boxes[..., :2], boxes[..., 2:]
@@ -125,6 +141,13 @@ def effective_kernel(
 
     Raises:
         ValueError: If `mixing` is missing or has a wrong shape, or if `index` is out of range.
+
+    Example:
+    >>> layer = tf_boxconv.layers.BoxConv2D(8)
+    >>> layer.build((None, 48, 48, 3))
+    >>> kernel = tf_boxconv.visualize.effective_kernel(layer, 0)
+    >>> kernel.shape[-1]
+    3
     """
     kernels = effective_kernels(layer)
     channels, boxes = kernels.shape[2:]

@@ -38,6 +38,14 @@ def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
     Returns:
         float64 array with shape `[channels * depth_multiplier, filters]`, or `None` if there is no
         such convolution.
+
+    Example:
+    >>> boxes = tf_boxconv.layers.DepthwiseBoxConv2D(2)
+    >>> model = keras.Sequential(
+    ...     [keras.Input((48, 48, 3)), boxes, keras.layers.ReLU(), keras.layers.Conv2D(8, 1)]
+    ... )
+    >>> tf_boxconv.visualize.mixing_weights(boxes).shape
+    (6, 8)
     """
     own = own_mixing_weights(layer)
     if own is not None:

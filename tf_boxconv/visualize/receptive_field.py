@@ -48,6 +48,13 @@ def effective_receptive_field(
     Reference:
     - Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
       Networks" (NeurIPS 2016)
+
+    Example:
+    >>> model = keras.Sequential([keras.Input((48, 48, 3)), tf_boxconv.layers.BoxConv2D(8)])
+    >>> images = np.random.uniform(size=(4, 48, 48, 3))
+    >>> field = tf_boxconv.visualize.effective_receptive_field(model, images)
+    >>> field.shape
+    (48, 48)
     """
     data_format = standardize_data_format(data_format)
     inputs = np.asarray(inputs, np.float32)
@@ -122,7 +129,9 @@ _GRADIENTS = {
 
 
 def draw_receptive_field(field: np.ndarray) -> matplotlib.figure.Figure:
-    """Draws a receptive field as `sqrt(field / field.max())`; the root makes small values visible.
+    """Draws an effective receptive field over the input image.
+
+    The colour is `sqrt(field / field.max())`. The square root makes small values visible.
 
     Args:
         field: Array with shape `[height, width]`, from `effective_receptive_field`.
@@ -132,16 +141,22 @@ def draw_receptive_field(field: np.ndarray) -> matplotlib.figure.Figure:
 
     Raises:
         ValueError: If `field` is not 2D.
+
+    Example:
+    >>> field = np.random.uniform(size=(48, 48))  # Or from `effective_receptive_field`.
+    >>> figure = tf_boxconv.visualize.draw_receptive_field(field)
     """
     field = np.asarray(field, np.float64)
     if field.ndim != 2:
         raise ValueError(
             f"`field` must have shape [height, width]. Received: field.shape={field.shape}"
         )
-    figure = new_figure(4.6, 4.0)
+    figure = new_figure(5.0, 4.0)
     axes = figure.subplots()
     relative = np.sqrt(field / (field.max(initial=0.0) or 1.0))
     picture = axes.imshow(relative, cmap="magma", vmin=0.0, vmax=1.0)
-    axes.set_xlabel("input pixels")
-    figure.colorbar(picture, ax=axes, shrink=0.85, label="square root of field / maximum")
+    axes.set_xlabel("x in pixels of the input")
+    axes.set_ylabel("y in pixels of the input")
+    label = "effect on the central output pixel\n(square root, relative to the largest)"
+    figure.colorbar(picture, ax=axes, shrink=0.85, label=label)
     return figure

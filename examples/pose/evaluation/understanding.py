@@ -7,29 +7,9 @@ import numpy as np
 from examples.pose.training.run_folder import RunFolderError
 from tf_boxconv import description, visualize
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
-from tf_boxconv.visualize import drawing
+from tf_boxconv.visualize.box_drawing import plane_size
 
-INPUTS = 64  # Photographs that the receptive field is averaged over.
-COLUMNS = 4
-
-
-def draw_all_boxes(box_layers: list[BaseBoxConv2D]) -> matplotlib.figure.Figure:
-    """Draws the boxes of every layer on one page, darker the larger their mixing weights."""
-    rows = -(-len(box_layers) // COLUMNS)
-    figure = drawing.new_figure(3.0 * COLUMNS, 3.2 * rows)
-    grid = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes, layer in zip(grid, box_layers, strict=False):
-        drawing.draw_boxes_into(
-            axes,
-            drawing.boxes_array(layer),
-            drawing.plane_size(layer),
-            drawing.box_weights(layer),
-        )
-        axes.set_title(layer.name, fontsize=9)
-        axes.set_xlabel("")
-    for axes in grid[len(box_layers) :]:
-        axes.set_axis_off()
-    return figure
+INPUTS = 64  # Number of photographs over which the receptive field is averaged.
 
 
 def strongest_filter(mixing: np.ndarray) -> int:
@@ -65,24 +45,22 @@ def draw(
     Raises:
         RunFolderError: The model has no box layers, or none of this name.
     """
-    box_layers, layer = choose_layer(model, layer_name)
-    histograms = visualize.draw_histograms(layer)
-    histograms.suptitle(layer.name, fontsize=10)
+    layer = choose_layer(model, layer_name)
     field = visualize.effective_receptive_field(
         model, images.astype(np.float32), data_format="channels_last"
     )
     return {
-        "boxes": draw_all_boxes(box_layers),
+        "boxes": visualize.draw_boxes(model),
         "kernel": draw_strongest_kernel(layer),
-        "histograms": histograms,
+        "histograms": visualize.draw_histograms(layer),
         "receptive_field": visualize.draw_receptive_field(field),
     }
 
 
-def choose_layer(model: keras.Model, name: str | None) -> tuple[list[BaseBoxConv2D], BaseBoxConv2D]:
-    """Returns all box layers, and the one called `name`.
+def choose_layer(model: keras.Model, name: str | None) -> BaseBoxConv2D:
+    """Returns the box layer called `name`.
 
-    If `name` is None, that is the layer with the largest boxes relative to its plane.
+    If `name` is None, returns the layer with the largest boxes relative to its plane.
 
     Raises:
         RunFolderError: The model has no box layers, or none of this name.
@@ -92,11 +70,11 @@ def choose_layer(model: keras.Model, name: str | None) -> tuple[list[BaseBoxConv
     if not box_layers:
         raise RunFolderError(f"The model {model.name!r} has no box layers.")
     if name is None:
-        return box_layers, max(box_layers, key=_relative_size)
+        return max(box_layers, key=_relative_size)
     if name not in names:
         raise RunFolderError(f"--layer must be one of {', '.join(names)}, got {name}.")
-    return box_layers, box_layers[names.index(name)]
+    return box_layers[names.index(name)]
 
 
 def _relative_size(layer: BaseBoxConv2D) -> float:
-    return float(np.mean(visualize.box_sizes(layer) / drawing.plane_size(layer)))
+    return float(np.mean(visualize.box_sizes(layer) / plane_size(layer)))
