@@ -18,7 +18,8 @@ using xla::ffi::ThreadPool;
 
 Error to_ffi(Status status) {
   if (status == Status::kOk) return Error::Success();
-  return Error(xla::ffi::ErrorCode::kResourceExhausted, "not enough memory for scratch planes");
+  return Error(xla::ffi::ErrorCode::kResourceExhausted,
+               "not enough memory for the operator's temporary arrays");
 }
 
 // Rough cost of one problem in nanoseconds.
@@ -50,7 +51,7 @@ Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     return for_each_problem(
         all.count, problem_cost(all.each, kForwardCost), parallel_for, [&](Index i) {
           return box_conv_forward<T, TBox>(all.each, all.input<T>(input, i),
@@ -71,7 +72,7 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     return for_each_problem(all.count, problem_cost(all.each, kBackwardCost), parallel_for,
                             [&](Index i) {
                               return box_conv_backward<T, TBox>(
@@ -89,7 +90,7 @@ Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view 
   advise_huge_pages(table->untyped_data(), table->size_bytes());
   return with_table_types(input, *table, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TTable = typename decltype(types)::Other;
+    using TTable = typename decltype(types)::Table;
     return to_ffi(boxconv::integral_image(problem, static_cast<const T*>(input.untyped_data()),
                                           static_cast<TTable*>(table->untyped_data()),
                                           pool_parallel_for(&pool)));

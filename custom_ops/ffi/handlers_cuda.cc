@@ -22,7 +22,7 @@ Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
   if (output->element_count() == 0) return Error::Success();
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     void* workspace = nullptr;
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_forward_workspace<T, TBox>,
                                                all.each, &workspace));
@@ -45,7 +45,7 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
   if (all.count == 0) return Error::Success();
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     void* workspace = nullptr;
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_backward_workspace<T, TBox>,
                                                all.each, &workspace));
@@ -65,7 +65,7 @@ Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view 
   BOXCONV_RETURN_IF_ERROR(read_integral_image(input, *table, data_format, &problem));
   return with_table_types(input, *table, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TTable = typename decltype(types)::Other;
+    using TTable = typename decltype(types)::Table;
     void* workspace = nullptr;
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::integral_image_workspace<T, TTable>,
                                                problem, &workspace));

@@ -43,7 +43,8 @@ class CpuDevice {
  private:
   static absl::Status to_tensorflow(Status status) {
     if (status == Status::kOk) return absl::OkStatus();
-    return tensorflow::errors::ResourceExhausted("not enough memory for scratch planes");
+    return tensorflow::errors::ResourceExhausted(
+        "not enough memory for the operator's temporary arrays");
   }
 
   static ParallelFor parallel_for(tensorflow::OpKernelContext* context) {

@@ -299,10 +299,10 @@ void add_valid_extent_gradients(const BoxConvProblem& p, const ForwardKernel<T, 
             axis_factor(p.normalization, box.left, box.right, box.width, x, p.width);
         const double product = static_cast<double>(widen(grads[column * out.pixel_stride()])) *
                                kernel.response(i, row, column);
-        gradient[0] += product * of_row.min_term;
-        gradient[1] += product * of_column.min_term;
-        gradient[2] -= product * of_row.max_term;
-        gradient[3] -= product * of_column.max_term;
+        gradient[0] += product * of_row.min_growth;
+        gradient[1] += product * of_column.min_growth;
+        gradient[2] -= product * of_row.max_growth;
+        gradient[3] -= product * of_column.max_growth;
       }
     }
   }

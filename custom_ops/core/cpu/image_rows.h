@@ -17,16 +17,14 @@ struct ImageShape {
   Index height, width, channels;
   Layout layout;
 
-  BOXCONV_HOST_DEVICE Index size() const { return height * width * channels; }
-  BOXCONV_HOST_DEVICE Index offset(Index y, Index x, Index c) const {
+  BOXCONV_INLINE Index size() const { return height * width * channels; }
+  BOXCONV_INLINE Index offset(Index y, Index x, Index c) const {
     return y * row_stride() + x * pixel_stride() + c * channel_stride();
   }
-  BOXCONV_HOST_DEVICE bool channels_last() const { return layout == Layout::kChannelsLast; }
-  BOXCONV_HOST_DEVICE Index row_stride() const {
-    return channels_last() ? width * channels : width;
-  }
-  BOXCONV_HOST_DEVICE Index pixel_stride() const { return channels_last() ? channels : 1; }
-  BOXCONV_HOST_DEVICE Index channel_stride() const { return channels_last() ? 1 : height * width; }
+  BOXCONV_INLINE bool channels_last() const { return layout == Layout::kChannelsLast; }
+  BOXCONV_INLINE Index row_stride() const { return channels_last() ? width * channels : width; }
+  BOXCONV_INLINE Index pixel_stride() const { return channels_last() ? channels : 1; }
+  BOXCONV_INLINE Index channel_stride() const { return channels_last() ? 1 : height * width; }
 };
 
 inline ImageShape input_shape(const BoxConvProblem& p) {

@@ -21,14 +21,14 @@ constexpr Index kGroupRows = 2 * kLanes<V>;
 
 // The number of lines of the group that starts at `row` of `rows`.
 template <typename V>
-BOXCONV_HOST_DEVICE Index group_lines(Index row, Index rows) {
+BOXCONV_INLINE Index group_lines(Index row, Index rows) {
   return rows - row > kLanes<V> ? kGroupRows<V> : Index{kLanes<V>};
 }
 
 // Rows of a plane in scratch memory are padded to whole vectors.
-BOXCONV_HOST_DEVICE Index padded_width(Index width) { return round_up(width, 8); }
+BOXCONV_INLINE Index padded_width(Index width) { return round_up(width, 8); }
 // A stride that is not a power of two. Rows 2^k bytes apart would all map to the same cache sets.
-BOXCONV_HOST_DEVICE Index padded_stride(Index values) { return values + 16; }
+BOXCONV_INLINE Index padded_stride(Index values) { return values + 16; }
 
 template <typename V>
 class PlaneWindows {

@@ -20,7 +20,7 @@ class Prefetcher {
         last_(address_ + (cache_lines - 1) * stride_bytes),
         stride_(stride_bytes) {}
 
-  BOXCONV_HOST_DEVICE void next() {
+  BOXCONV_INLINE void next() {
     __builtin_prefetch(address_);
     address_ += address_ < last_ ? stride_ : 0;
   }

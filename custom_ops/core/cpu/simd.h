@@ -46,19 +46,19 @@ template <typename V, int kCount = kLanes<V>>
 using Vector = typename VectorOf<V, kCount>::type;
 
 template <typename V, int kCount = kLanes<V>>
-BOXCONV_HOST_DEVICE Vector<V, kCount> load_vector(const V* values) {
+BOXCONV_INLINE Vector<V, kCount> load_vector(const V* values) {
   Vector<V, kCount> v;
   std::memcpy(&v, values, sizeof(v));
   return v;
 }
 
 template <typename V, int kCount = kLanes<V>>
-BOXCONV_HOST_DEVICE void store_vector(Vector<V, kCount> v, V* values) {
+BOXCONV_INLINE void store_vector(Vector<V, kCount> v, V* values) {
   std::memcpy(values, &v, sizeof(v));
 }
 
 template <typename V>
-BOXCONV_HOST_DEVICE void clear(V* values, Index count) {
+BOXCONV_INLINE void clear(V* values, Index count) {
   for (Index i = 0; i < count; ++i) values[i] = 0;
 }
 

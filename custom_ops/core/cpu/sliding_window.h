@@ -73,28 +73,28 @@ class WindowSlider {
     static constexpr int kVectors = kLines / kWidth;
     Vector<V, kWidth> v[kVectors] = {};
 
-    BOXCONV_HOST_DEVICE static Lines load(const V* values) {
+    BOXCONV_INLINE static Lines load(const V* values) {
       Lines lines;
       for (int i = 0; i < kVectors; ++i) lines.v[i] = load_vector<V, kWidth>(values + i * kWidth);
       return lines;
     }
-    BOXCONV_HOST_DEVICE void store(V* values) const {
+    BOXCONV_INLINE void store(V* values) const {
       for (int i = 0; i < kVectors; ++i) store_vector<V, kWidth>(v[i], values + i * kWidth);
     }
-    BOXCONV_HOST_DEVICE Lines& operator+=(const Lines& other) {
+    BOXCONV_INLINE Lines& operator+=(const Lines& other) {
       for (int i = 0; i < kVectors; ++i) v[i] += other.v[i];
       return *this;
     }
-    BOXCONV_HOST_DEVICE Lines& operator*=(V factor) {
+    BOXCONV_INLINE Lines& operator*=(V factor) {
       for (int i = 0; i < kVectors; ++i) v[i] *= factor;
       return *this;
     }
-    BOXCONV_HOST_DEVICE Lines& add_product(V factor, const Lines& other) {
+    BOXCONV_INLINE Lines& add_product(V factor, const Lines& other) {
       for (int i = 0; i < kVectors; ++i) v[i] += factor * other.v[i];
       return *this;
     }
-    BOXCONV_HOST_DEVICE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
-    BOXCONV_HOST_DEVICE friend Lines operator*(V factor, Lines a) { return a *= factor; }
+    BOXCONV_INLINE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
+    BOXCONV_INLINE friend Lines operator*(V factor, Lines a) { return a *= factor; }
   };
 
   static void zero(const Call& call, Index begin, Index end) {

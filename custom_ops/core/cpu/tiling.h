@@ -28,7 +28,7 @@ struct Tile {
 };
 
 // The output channels that belong to a tile.
-BOXCONV_HOST_DEVICE Span out_channels(const BoxConvProblem& p, const Tile& tile) {
+BOXCONV_INLINE Span out_channels(const BoxConvProblem& p, const Tile& tile) {
   return {tile.channels.first * p.boxes_per_channel, tile.channels.count * p.boxes_per_channel};
 }
 

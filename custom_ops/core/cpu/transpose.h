@@ -22,7 +22,7 @@ namespace BOXCONV_ISA {
 #ifdef BOXCONV_HAS_SHUFFLE
 #define BOXCONV_SHUFFLE __builtin_shufflevector
 
-BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 4> (&r)[4]) {
+BOXCONV_INLINE void transpose_registers(Vector<float, 4> (&r)[4]) {
   const auto low01 = BOXCONV_SHUFFLE(r[0], r[1], 0, 4, 1, 5);
   const auto high01 = BOXCONV_SHUFFLE(r[0], r[1], 2, 6, 3, 7);
   const auto low23 = BOXCONV_SHUFFLE(r[2], r[3], 0, 4, 1, 5);
@@ -34,7 +34,7 @@ BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 4> (&r)[4]) {
 }
 
 #if defined(__AVX__)
-BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 8> (&r)[8]) {
+BOXCONV_INLINE void transpose_registers(Vector<float, 8> (&r)[8]) {
   Vector<float, 8> pairs[8], quads[8];
   for (int i = 0; i < 8; i += 2) {
     pairs[i] = BOXCONV_SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -55,7 +55,7 @@ BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 8> (&r)[8]) {
 #endif
 
 #if defined(__AVX512F__)
-BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 16> (&r)[16]) {
+BOXCONV_INLINE void transpose_registers(Vector<float, 16> (&r)[16]) {
   Vector<float, 16> pairs[16], quads[16];
   for (int i = 0; i < 16; i += 2) {
     pairs[i] =
@@ -106,7 +106,7 @@ inline constexpr int kMaxPatch<float> = kMaxLanes<float>;
 // Returns row + stride. The empty asm hides the address from the compiler, which would otherwise
 // compute the addresses of all rows ahead of the loop and run out of registers.
 template <typename V>
-BOXCONV_HOST_DEVICE V* next_row(V* row, Index stride) {
+BOXCONV_INLINE V* next_row(V* row, Index stride) {
   row += stride;
   asm("" : "+r"(row));
   return row;
@@ -114,7 +114,7 @@ BOXCONV_HOST_DEVICE V* next_row(V* row, Index stride) {
 
 // out[j * out_stride + i] = in[i * in_stride + j] for i and j below n.
 template <int n, typename V>
-BOXCONV_HOST_DEVICE void transpose_patch(const V* in, Index in_stride, V* out, Index out_stride) {
+BOXCONV_INLINE void transpose_patch(const V* in, Index in_stride, V* out, Index out_stride) {
 #ifdef BOXCONV_HAS_SHUFFLE
   if constexpr (std::is_same<V, float>::value) {
     Vector<float, n> rows[n];
@@ -138,8 +138,7 @@ BOXCONV_HOST_DEVICE void transpose_patch(const V* in, Index in_stride, V* out, I
 // The same with conversion between an image and its planes. The conversion runs row by row, which
 // compilers vectorise.
 template <int n, typename From, typename To>
-BOXCONV_HOST_DEVICE void transpose_patch(const From* in, Index in_stride, To* out,
-                                         Index out_stride) {
+BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
   if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
     To patch[n * n];
     for (int i = 0; i < n; ++i) {

@@ -72,10 +72,10 @@ struct ValidExtentSink {
         axis_factor(p.normalization, box.top, box.bottom, box.height, y, p.height);
     const AxisFactor by_column =
         axis_factor(p.normalization, box.left, box.right, box.width, x, p.width);
-    gradients.edge[0] += loss * by_row.min_term;
-    gradients.edge[1] += loss * by_column.min_term;
-    gradients.edge[2] -= loss * by_row.max_term;
-    gradients.edge[3] -= loss * by_column.max_term;
+    gradients.edge[0] += loss * by_row.min_growth;
+    gradients.edge[1] += loss * by_column.min_growth;
+    gradients.edge[2] -= loss * by_row.max_growth;
+    gradients.edge[3] -= loss * by_column.max_growth;
   }
   BOXCONV_DEVICE void fold() const {}
 };
