@@ -9,7 +9,7 @@
 // it would run on machines without AVX2.
 #define BOXCONV_INLINE inline __attribute__((always_inline))
 
-// The same for functions that CUDA kernels call too.
+// Marks functions that CUDA kernels call too. On the host they are inlined for the same reason.
 #if defined(__CUDACC__)
 #define BOXCONV_HOST_DEVICE __host__ __device__ __forceinline__
 #else

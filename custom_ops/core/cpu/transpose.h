@@ -1,7 +1,7 @@
 // Matrix transposition: between channels-last pixels and planes, and between rows and row groups.
 //
 // Square patches are transposed in registers, by shuffles that compilers do not find themselves.
-// The remainder at the borders is transposed value by value.
+// The remainder at the borders is transposed in smaller patches, then value by value.
 #ifndef BOXCONV_CORE_CPU_TRANSPOSE_H_
 #define BOXCONV_CORE_CPU_TRANSPOSE_H_
 
@@ -93,7 +93,7 @@ BOXCONV_INLINE void transpose_registers(Vector<float, 16> (&r)[16]) {
 #undef BOXCONV_SHUFFLE
 #endif
 
-// Sides of the patches: the largest, and the smallest that is not transposed value by value.
+// Side of the smallest and of the largest patches. Anything smaller is transposed value by value.
 template <typename V>
 constexpr int kMinPatch = kLanes<V>;
 template <typename V>
@@ -135,8 +135,8 @@ BOXCONV_INLINE void transpose_patch(const V* in, Index in_stride, V* out, Index 
   }
 }
 
-// The same with conversion between an image and its planes. The conversion runs row by row, which
-// compilers vectorise.
+// The same, with conversion between the type of an image and that of its planes. The conversion
+// runs row by row, which compilers vectorise.
 template <int n, typename From, typename To>
 BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
   if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
@@ -161,15 +161,16 @@ void transpose_patches(const From* in, Index in_stride, Index rows, Index column
                        Index out_stride) {
   if constexpr (kSide >= kMinPatch<typename PlaneType<From>::type>) {
     constexpr int n = kSide;
-    const Index whole = columns / n * n;
+    const Index patch_columns = columns / n * n;  // the columns that patches of side n cover
     Index i = 0;
     for (; i + n <= rows; i += n) {
-      for (Index j = 0; j < whole; j += n) {
+      for (Index j = 0; j < patch_columns; j += n) {
         transpose_patch<n>(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
       }
-      if (whole < columns) {
-        transpose_patches<n / 2>(in + i * in_stride + whole, in_stride, n, columns - whole,
-                                 out + whole * out_stride + i, out_stride);
+      if (patch_columns < columns) {
+        transpose_patches<n / 2>(in + i * in_stride + patch_columns, in_stride, n,
+                                 columns - patch_columns, out + patch_columns * out_stride + i,
+                                 out_stride);
       }
     }
     if (i < rows) {
@@ -185,8 +186,8 @@ void transpose_patches(const From* in, Index in_stride, Index rows, Index column
   }
 }
 
-// out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns, converted if an
-// image and its planes differ in type.
+// out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns. Values are
+// converted if From and To differ: one is the type of an image, the other the type of its planes.
 template <typename From, typename To>
 void transpose(const From* in, Index in_stride, Index rows, Index columns, To* out,
                Index out_stride) {

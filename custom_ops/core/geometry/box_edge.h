@@ -108,8 +108,8 @@ BOXCONV_HOST_DEVICE BoxEdges mirrored(const BoxEdges& box) {
 }
 
 // The mirrored box of the backward pass. A min edge on a pixel border is written as the end of the
-// pixel before the border (fraction 1). The offset is then that of the pixel that the edge enters
-// when the box grows, which is the pixel that the derivative needs.
+// pixel before the border (fraction 1). The edge gradients then multiply each output gradient with
+// the pixel that the edge enters when the box grows.
 BOXCONV_HOST_DEVICE BoxEdges backward_box(const BoxEdges& box) {
   BoxEdges mirror = mirrored(box);
   if (!(mirror.top.fraction > 0)) mirror.top = {mirror.top.offset - 1, 1.0};

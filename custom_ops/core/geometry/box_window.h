@@ -13,8 +13,8 @@ namespace boxconv {
 //         + weight * (pixel[i + first + 1] + ... + pixel[i + last - 1])       `middle` pixels
 //         + last_weight * pixel[i + last]
 //
-// If both edges lie in the same pixel, it is pixel i + first. Then `middle` is -1, last = first +
-// 1, and pixel i + last must not be read: its weight is zero, but 0 * NaN would be NaN.
+// If both edges lie in the same pixel, it is pixel i + first. Then `middle` is -1, `last` is
+// `first` + 1, and pixel i + last must not be read: its weight is zero, but 0 * NaN would be NaN.
 template <typename V>
 struct SlidingWindow {
   Index first, last, middle;
