@@ -1,8 +1,8 @@
 // Lowers BoxConv>BoxConv2D, BoxConv>BoxConv2DGrad and BoxConv>IntegralImage to XLA.
 //
 // On the CPU, and on GPUs in builds with CUDA, the ops become calls of the handlers in ffi/. On
-// other devices (TPUs), and on all devices if the environment variable TF_BOXCONV_XLA is "portable"
-// when the first op is compiled, they become XLA's own operations.
+// other devices (TPUs) they become XLA's own operations. If the environment variable TF_BOXCONV_XLA
+// is "portable" when the first op is compiled, they do so on all devices.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -65,8 +65,8 @@ bool has_handler(XlaOpKernelContext* context) {
 }
 
 // An input of an op. The batch size may be dynamic: known only at run time, as after
-// tf.boolean_mask. XLA then allocates the largest possible batch; `size_` is the true batch size,
-// and the images beyond it are undefined.
+// tf.boolean_mask. XLA then allocates the largest possible batch; `batch_size_` is the true batch
+// size, and the images beyond it are undefined.
 class Array {
  public:
   // Fails if any axis other than the batch is dynamic.
@@ -84,7 +84,7 @@ class Array {
             name, "` of shape ", shape.ToString(),
             ". Give the axis a fixed size, or do not compile this function with XLA.");
       }
-      array->size_ = xla::GetDimensionSize(array->op_, axis);
+      array->batch_size_ = xla::GetDimensionSize(array->op_, axis);
       array->op_ = xla::RemoveDynamicDimension(array->op_, axis);
     }
     return absl::OkStatus();
@@ -96,19 +96,19 @@ class Array {
 
   // The array with zeros beyond the true batch size.
   xla::XlaOp masked() const {
-    if (!size_.valid()) return op_;
+    if (!batch_size_.valid()) return op_;
     const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, shape_.dim_sizes());
-    return xla::Select(xla::Lt(xla::Iota(op_.builder(), indices, 0), size_), op_,
+    return xla::Select(xla::Lt(xla::Iota(op_.builder(), indices, 0), batch_size_), op_,
                        xla::ZerosLike(op_));
   }
 
-  // Gives `result` the true batch size.
-  xla::XlaOp with_size(xla::XlaOp result) const {
-    return size_.valid() ? xla::SetDimensionSize(result, size_, 0) : result;
+  // Returns `result` with the true batch size of this array.
+  xla::XlaOp with_batch_size(xla::XlaOp result) const {
+    return batch_size_.valid() ? xla::SetDimensionSize(result, batch_size_, 0) : result;
   }
 
  private:
-  xla::XlaOp op_, size_;
+  xla::XlaOp op_, batch_size_;
   xla::PrimitiveType type_;
   TensorShape shape_;
 };
@@ -123,7 +123,7 @@ std::string data_format_text(Layout layout) {
   return layout == Layout::kChannelsFirst ? "data_format = \"NCHW\"" : "data_format = \"NHWC\"";
 }
 
-// The attributes as MLIR text.
+// The attributes of a handler call as MLIR text.
 std::string attributes_text(const BoxConvProblem& p) {
   const char* normalization = p.normalization == Normalization::kNone   ? "none"
                               : p.normalization == Normalization::kArea ? "area"
@@ -162,7 +162,7 @@ class BoxConv2DXlaOp : public tensorflow::XlaOpKernel {
                            row_major(input.type(), output_shape_of(problem)),
                            attributes_text(problem))
             : PortableBoxConv(problem, boxes.type(), boxes.op()).forward(input.op(), input.type());
-    context->SetOutput(0, input.with_size(output));
+    context->SetOutput(0, input.with_batch_size(output));
   }
 
  private:
@@ -200,7 +200,7 @@ class BoxConv2DGradXlaOp : public tensorflow::XlaOpKernel {
       std::tie(input_grad, boxes_grad) =
           PortableBoxConv(problem, boxes.type(), boxes.op()).backward(x, grad, input.type());
     }
-    context->SetOutput(0, input.with_size(input_grad));
+    context->SetOutput(0, input.with_batch_size(input_grad));
     context->SetOutput(1, boxes_grad);
   }
 
@@ -229,7 +229,7 @@ class IntegralImageXlaOp : public tensorflow::XlaOpKernel {
                            absl::StrCat("{", data_format_text(layout_), "}"))
             : portable_integral_image({dims.batch, dims.height, dims.width, dims.channels, layout_},
                                       input.op(), type);
-    context->SetOutput(0, input.with_size(table));
+    context->SetOutput(0, input.with_batch_size(table));
   }
 
  private:

@@ -11,7 +11,8 @@
 
 namespace boxconv {
 
-// The Device of the OpKernel templates. CudaDevice has the same members.
+// An argument for the parameter Device of the OpKernel templates. CudaDevice is the other one, with
+// the same functions.
 class CpuDevice {
  public:
   template <typename T, typename TBox>
