@@ -1,5 +1,6 @@
-// Shared by the one-thread-per-line kernels, which handle lines that are too long for a warp.
-// Windows slide down the columns, from the input to the workspace, then along the rows in place.
+// Shared by the one-thread-per-line kernels, which handle lines that are too long for a warp. A
+// window slides down each column of the input and writes its sums to the workspace. Then a window
+// slides along each row of these sums, in place.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_CUH_
 

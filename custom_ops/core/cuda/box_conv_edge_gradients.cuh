@@ -1,5 +1,5 @@
-// Sums the edge gradients over threads, then over blocks, always in the same order: the result has
-// the same bits each time.
+// Sums the edge gradients over threads, then over blocks, always in the same order, so that
+// repeated calls give bit-identical results.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_EDGE_GRADIENTS_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_EDGE_GRADIENTS_CUH_
 
