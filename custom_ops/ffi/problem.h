@@ -123,14 +123,14 @@ Error read_image_dims(const AnyBuffer& input, Layout layout, Problem* problem, D
         "[..., N, C, H, W], got shape " +
         text(dims));
   }
-  const auto image = dims.end() - 4;
-  *leading = Dims(dims.begin(), image);
+  const auto image_dims = dims.end() - 4;
+  *leading = Dims(dims.begin(), image_dims);
   const bool channels_first = layout == Layout::kChannelsFirst;
   problem->layout = layout;
-  problem->batch = image[0];
-  problem->height = image[channels_first ? 2 : 1];
-  problem->width = image[channels_first ? 3 : 2];
-  problem->channels = image[channels_first ? 1 : 3];
+  problem->batch = image_dims[0];
+  problem->height = image_dims[channels_first ? 2 : 1];
+  problem->width = image_dims[channels_first ? 3 : 2];
+  problem->channels = image_dims[channels_first ? 1 : 3];
   return Error::Success();
 }
 
@@ -140,6 +140,7 @@ inline Index product(const Dims& dims) {
   return product;
 }
 
+// Reads the shapes and the attributes. The element types are checked by check_types().
 inline Error read_problems(const AnyBuffer& input, const AnyBuffer& boxes,
                            Span<const std::int64_t> strides, std::string_view normalization,
                            std::string_view data_format, BoxConvProblems* problems) {
@@ -154,16 +155,16 @@ inline Error read_problems(const AnyBuffer& input, const AnyBuffer& boxes,
   if (dims.size() < 3 || dims.back() != 4) {
     return Error::InvalidArgument("`boxes` must have shape [..., C, M, 4], got " + text(dims));
   }
-  const auto box = dims.end() - 3;
-  if (Dims(dims.begin(), box) != problems->leading) {
+  const auto box_dims = dims.end() - 3;
+  if (Dims(dims.begin(), box_dims) != problems->leading) {
     return Error::InvalidArgument("`boxes` must have the leading axes of `input`, got boxes " +
                                   text(dims) + " and input " + text(dims_of(input)));
   }
-  if (box[0] != problem.channels) {
+  if (box_dims[0] != problem.channels) {
     return Error::InvalidArgument("`boxes` must have one row per channel of `input`, got boxes " +
                                   text(dims) + " and input " + text(dims_of(input)));
   }
-  problem.boxes_per_channel = box[1];
+  problem.boxes_per_channel = box_dims[1];
   return Error::Success();
 }
 

@@ -67,15 +67,16 @@ bool has_handler(XlaOpKernelContext* context) {
 // An input of an op. The batch size may be dynamic: known only at run time, as after
 // tf.boolean_mask. XLA then allocates the largest possible batch; `batch_size_` is the true batch
 // size, and the images beyond it are undefined.
-class Array {
+class OpInput {
  public:
   // Fails if any axis other than the batch is dynamic.
-  static absl::Status read(XlaOpKernelContext* context, int input, const char* name, Array* array) {
+  static absl::Status read(XlaOpKernelContext* context, int input, const char* name,
+                           OpInput* op_input) {
     TF_ASSIGN_OR_RETURN(const xla::Shape shape, context->InputXlaShape(input));
-    array->op_ = context->Input(input);
-    array->type_ = shape.element_type();
+    op_input->op_ = context->Input(input);
+    op_input->type_ = shape.element_type();
     for (int axis = 0; axis < static_cast<int>(shape.dimensions().size()); ++axis) {
-      array->shape_.AddDim(shape.dimensions(axis));
+      op_input->shape_.AddDim(shape.dimensions(axis));
       if (!shape.is_dynamic_dimension(axis)) continue;
       if (axis != 0 || shape.dimensions().size() != 4) {
         return Unimplemented(
@@ -84,8 +85,8 @@ class Array {
             name, "` of shape ", shape.ToString(),
             ". Give the axis a fixed size, or do not compile this function with XLA.");
       }
-      array->batch_size_ = xla::GetDimensionSize(array->op_, axis);
-      array->op_ = xla::RemoveDynamicDimension(array->op_, axis);
+      op_input->batch_size_ = xla::GetDimensionSize(op_input->op_, axis);
+      op_input->op_ = xla::RemoveDynamicDimension(op_input->op_, axis);
     }
     return absl::OkStatus();
   }
@@ -94,7 +95,7 @@ class Array {
   xla::PrimitiveType type() const { return type_; }
   const TensorShape& shape() const { return shape_; }
 
-  // The array with zeros beyond the true batch size.
+  // The input with zeros beyond the true batch size.
   xla::XlaOp masked() const {
     if (!batch_size_.valid()) return op_;
     const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, shape_.dim_sizes());
@@ -102,7 +103,7 @@ class Array {
                        xla::ZerosLike(op_));
   }
 
-  // Returns `result` with the true batch size of this array.
+  // Returns `result` with the true batch size of this input.
   xla::XlaOp with_batch_size(xla::XlaOp result) const {
     return batch_size_.valid() ? xla::SetDimensionSize(result, batch_size_, 0) : result;
   }
@@ -117,7 +118,9 @@ xla::Shape row_major(xla::PrimitiveType type, const TensorShape& shape) {
   return xla::ShapeUtil::MakeShapeWithDescendingLayout(type, shape.dim_sizes());
 }
 
-xla::Shape row_major(const Array& array) { return row_major(array.type(), array.shape()); }
+xla::Shape row_major(const OpInput& op_input) {
+  return row_major(op_input.type(), op_input.shape());
+}
 
 std::string data_format_text(Layout layout) {
   return layout == Layout::kChannelsFirst ? "data_format = \"NCHW\"" : "data_format = \"NHWC\"";
@@ -151,9 +154,9 @@ class BoxConv2DXlaOp : public tensorflow::XlaOpKernel {
   }
 
   void Compile(XlaOpKernelContext* context) override {
-    Array input, boxes;
-    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
-    OP_REQUIRES_OK(context, Array::read(context, 1, "boxes", &boxes));
+    OpInput input, boxes;
+    OP_REQUIRES_OK(context, OpInput::read(context, 0, "input", &input));
+    OP_REQUIRES_OK(context, OpInput::read(context, 1, "boxes", &boxes));
     BoxConvProblem problem;
     OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
     const xla::XlaOp output =
@@ -177,10 +180,10 @@ class BoxConv2DGradXlaOp : public tensorflow::XlaOpKernel {
   }
 
   void Compile(XlaOpKernelContext* context) override {
-    Array input, boxes, output_grad;
-    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
-    OP_REQUIRES_OK(context, Array::read(context, 1, "boxes", &boxes));
-    OP_REQUIRES_OK(context, Array::read(context, 2, "output_grad", &output_grad));
+    OpInput input, boxes, output_grad;
+    OP_REQUIRES_OK(context, OpInput::read(context, 0, "input", &input));
+    OP_REQUIRES_OK(context, OpInput::read(context, 1, "boxes", &boxes));
+    OP_REQUIRES_OK(context, OpInput::read(context, 2, "output_grad", &output_grad));
     BoxConvProblem problem;
     OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
     OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
@@ -216,8 +219,8 @@ class IntegralImageXlaOp : public tensorflow::XlaOpKernel {
   }
 
   void Compile(XlaOpKernelContext* context) override {
-    Array input;
-    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
+    OpInput input;
+    OP_REQUIRES_OK(context, OpInput::read(context, 0, "input", &input));
     ImageDims dims;
     OP_REQUIRES_OK(context, read_image_dims(input.shape(), layout_, &dims));
     const xla::PrimitiveType type = context->output_xla_type(0);

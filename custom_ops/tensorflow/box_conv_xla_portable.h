@@ -57,11 +57,11 @@ class PortableBoxConv {
  public:
   PortableBoxConv(const BoxConvProblem& problem, xla::PrimitiveType type, xla::XlaOp boxes)
       : p_(problem), type_(type), builder_(boxes.builder()) {
-    // Boxes that are empty, inverted or contain a NaN respond with zero.
-    const xla::XlaOp valid =
+    // The response of a box that is empty or inverted, or contains a NaN, is zero.
+    const xla::XlaOp not_empty =
         xla::And(xla::Gt(edge(boxes, 2), edge(boxes, 0)), xla::Gt(edge(boxes, 3), edge(boxes, 1)));
-    rows_ = matrices(edge(boxes, 0), edge(boxes, 2), valid, p_.height, p_.stride_y);
-    columns_ = matrices(edge(boxes, 1), edge(boxes, 3), valid, p_.width, p_.stride_x);
+    rows_ = matrices(edge(boxes, 0), edge(boxes, 2), not_empty, p_.height, p_.stride_y);
+    columns_ = matrices(edge(boxes, 1), edge(boxes, 3), not_empty, p_.width, p_.stride_x);
   }
 
   xla::XlaOp forward(xla::XlaOp input, xla::PrimitiveType output_type) const {
@@ -128,11 +128,13 @@ class PortableBoxConv {
                         {p_.channels, p_.boxes_per_channel});
   }
 
-  xla::XlaOp number(double value) const {
+  xla::XlaOp constant(double value) const {
     return xla::ConvertElementType(xla::ConstantR0<double>(builder_, value), type_);
   }
 
-  OverlapMatrices matrices(xla::XlaOp min, xla::XlaOp max, xla::XlaOp valid, Index size,
+  // The matrices for the min and max edges of all boxes, along an axis of `size` pixels. They are
+  // zero unless the box is `not_empty`.
+  OverlapMatrices matrices(xla::XlaOp min, xla::XlaOp max, xla::XlaOp not_empty, Index size,
                            Index stride) const {
     const Index outputs = (size + stride - 1) / stride;
     const Axes full = {p_.channels, p_.boxes_per_channel, outputs, size};
@@ -142,7 +144,7 @@ class PortableBoxConv {
     const auto broadcast_per_output = [&](xla::XlaOp values) {
       return xla::BroadcastInDim(values, full, {0, 1, 2});
     };
-    const auto where = [&](xla::XlaOp condition, xla::XlaOp values) {
+    const auto select_or_zero = [&](xla::XlaOp condition, xla::XlaOp values) {
       return xla::Select(condition, values, xla::ZerosLike(values));
     };
     // Offset of each pixel from the centre pixel of each output. It is subtracted in integers,
@@ -156,16 +158,17 @@ class PortableBoxConv {
                 output_index * xla::ConstantR0<std::int32_t>(builder_, static_cast<int>(stride)),
             type_),
         full, {2, 3});
-    const xla::XlaOp begin = offset - number(0.5), end = offset + number(0.5);
+    const xla::XlaOp begin = offset - constant(0.5), end = offset + constant(0.5);
     const xla::XlaOp min_edge = broadcast_per_box(min), max_edge = broadcast_per_box(max);
-    xla::XlaOp overlap =
-        xla::Clamp(number(0.0), xla::Min(end, max_edge) - xla::Max(begin, min_edge), number(1.0));
-    const xla::XlaOp one = xla::Broadcast(number(1.0), full);
+    xla::XlaOp overlap = xla::Clamp(
+        constant(0.0), xla::Min(end, max_edge) - xla::Max(begin, min_edge), constant(1.0));
+    const xla::XlaOp one = xla::Broadcast(constant(1.0), full);
     // An edge on a pixel border has two one-sided derivatives. This takes the one for moving the
     // edge outward: it is nonzero at the pixel that the edge would enter.
     xla::XlaOp d_min =
-        xla::Neg(where(xla::And(xla::Lt(begin, min_edge), xla::Le(min_edge, end)), one));
-    xla::XlaOp d_max = where(xla::And(xla::Le(begin, max_edge), xla::Lt(max_edge, end)), one);
+        xla::Neg(select_or_zero(xla::And(xla::Lt(begin, min_edge), xla::Le(min_edge, end)), one));
+    xla::XlaOp d_max =
+        select_or_zero(xla::And(xla::Le(begin, max_edge), xla::Lt(max_edge, end)), one);
     if (p_.normalization == Normalization::kArea) {
       const xla::XlaOp inverse = broadcast_per_box(inverse_of(max - min));
       overlap = overlap * inverse;
@@ -177,16 +180,17 @@ class PortableBoxConv {
       d_min = (d_min - overlap * broadcast_per_output(sum_over(d_min, type_, {3}))) * inverse;
       d_max = (d_max - overlap * broadcast_per_output(sum_over(d_max, type_, {3}))) * inverse;
     }
-    const xla::XlaOp kept = broadcast_per_box(valid);
-    return {where(kept, overlap), where(kept, d_min), where(kept, d_max)};
+    const xla::XlaOp keep = broadcast_per_box(not_empty);
+    return {select_or_zero(keep, overlap), select_or_zero(keep, d_min),
+            select_or_zero(keep, d_max)};
   }
 
-  // 1 / extent, or 0 where extent is not positive. The result is always finite, because 0 *
-  // infinity would be NaN.
+  // 1 / extent, or 0 where extent is not positive. Very large results are limited to a finite
+  // value, because zero times infinity would be NaN.
   xla::XlaOp inverse_of(xla::XlaOp extent) const {
     const double max_inverse = type_ == xla::F64 ? 1e300 : 1e30;
-    const xla::XlaOp inverse = xla::Min(number(1.0) / extent, number(max_inverse));
-    return xla::Select(xla::Gt(extent, number(0.0)), inverse, xla::ZerosLike(inverse));
+    const xla::XlaOp inverse = xla::Min(constant(1.0) / extent, constant(max_inverse));
+    return xla::Select(xla::Gt(extent, constant(0.0)), inverse, xla::ZerosLike(inverse));
   }
 
   const BoxConvProblem p_;

@@ -178,7 +178,7 @@ template <typename T, typename TTable>
 Status integral_image(const IntegralImageProblem& p, const T* input, TTable* table,
                       const ParallelFor& parallel_for) {
   const Index channels = p.layout == Layout::kChannelsFirst ? 1 : kIntegralImageChannels;
-  const Index cost = 2 * (p.height + 1) * (p.width + 1) * channels;
+  const Index cost = 2 * (p.height + 1) * (p.width + 1) * channels;  // 2 nanoseconds an entry
   return run_in_parallel(
       p.batch * integral_image_groups(p), cost, parallel_for, [&](Index begin, Index end) {
         return BOXCONV_RUN_KERNEL(integral_image_planes(p, input, table, begin, end));

@@ -116,8 +116,9 @@ class BackwardKernel {
   void load_output_grads(const Tile& tile, const T* image_output_grad) const {
     const Span channels = out_channels(p_, tile);
     const Span& x = tile.source_columns;
-    const Index first = (x.first + p_.stride_x - 1) / p_.stride_x;
-    const Index end = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
+    const Index first_output = (x.first + p_.stride_x - 1) / p_.stride_x;
+    const Index end_output = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
+    const Span outputs{first_output, end_output - first_output};
     const Index width = padded_width(x.count);
     for (Index row = 0; row < tile.source_rows.count; ++row) {
       V* rows = output_grads_ + row * row_stride_;
@@ -126,12 +127,13 @@ class BackwardKernel {
         for (Index i = 0; i < channels.count; ++i) clear(rows + i * source_stride_, width);
         continue;
       }
-      load_row(output_shape(p_), image_output_grad, y / p_.stride_y, {first, end - first}, channels,
-               rows, source_stride_);
+      load_row(output_shape(p_), image_output_grad, y / p_.stride_y, outputs, channels, rows,
+               source_stride_);
       for (Index i = 0; i < channels.count; ++i) {
         V* values = rows + i * source_stride_;
         if (p_.stride_x > 1) {
-          spread(values, end - first, first * p_.stride_x - x.first, p_.stride_x, x.count);
+          spread(values, outputs.count, outputs.first * p_.stride_x - x.first, p_.stride_x,
+                 x.count);
         }
         clear(values + x.count, width - x.count);
       }
@@ -145,7 +147,7 @@ class BackwardKernel {
     const BoxEdges mirror = backward_box(box);
     const double factor = common_factor<V>(p_, box);
     if (p_.normalization == Normalization::kValid) {
-      // The planes have the resolution of the input already, hence strides of 1.
+      // The planes already have the resolution of the input, so the strides are 1.
       apply_valid_factors(p_, box, tile.source_rows, tile.source_columns, 1, 1, factors_,
                           output_grad, row_stride_);
     }
@@ -153,12 +155,13 @@ class BackwardKernel {
 
     const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     const Index y = tile.rows.first - tile.source_rows.first;
-    const auto down = sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
-                                        max_index(tile.source_rows.count, tile.rows.count));
-    windows.down(down, output_grad, row_stride_, tile.source_rows.count,
+    const auto column_window =
+        sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
+                          max_index(tile.source_rows.count, tile.rows.count));
+    windows.down(column_window, output_grad, row_stride_, tile.source_rows.count,
                  padded_width(tile.source_columns.count), column_sums_, tile.rows.count);
     V* result = is_first_box ? input_grad(c) : box_input_grad_;
-    windows.down(down, row_sums_, row_stride_, tile.source_rows.count,
+    windows.down(column_window, row_sums_, row_stride_, tile.source_rows.count,
                  padded_width(tile.columns.count), result, tile.rows.count);
     add_edge_gradients(tile, box, mirror, factor, inputs_ + c * plane_stride_, result, boxes_grad);
     if (!is_first_box) add_plane(result, tile.rows.count * row_stride_, input_grad(c));
@@ -170,13 +173,15 @@ class BackwardKernel {
     const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     const Index rows = tile.source_rows.count, columns = tile.columns.count;
     const Index x = tile.columns.first - tile.source_columns.first;
-    const auto along = sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor,
-                                         max_index(tile.source_columns.count, columns));
+    const auto row_window =
+        sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor,
+                          max_index(tile.source_columns.count, columns));
     for (Index row = 0; row < rows; row += kGroupRows<V>) {
       const Index lines = group_lines<V>(row, rows);
       rows_to_group(output_grad + row * row_stride_, row_stride_, rows - row,
                     padded_width(tile.source_columns.count), row_group_, lines);
-      windows.along(along, row_group_, lines, tile.source_columns.count, row_group_sums_, columns);
+      windows.along(row_window, row_group_, lines, tile.source_columns.count, row_group_sums_,
+                    columns);
       clear(row_group_sums_ + columns * lines, (padded_width(columns) - columns) * lines);
       group_to_rows(row_group_sums_, lines, padded_width(columns), row_sums_ + row * row_stride_,
                     row_stride_, lines);

@@ -3,9 +3,9 @@
 // They use the vector extension of GCC and Clang, not intrinsics: the same source compiles to SSE2,
 // AVX2, AVX-512 and NEON.
 //
-// The kernels are compiled once per instruction set, each time in a namespace of that name
-// (BOXCONV_ISA: baseline, avx2 or avx512). The linker therefore never runs AVX2 code on a machine
-// without AVX2.
+// The kernels are compiled once per instruction set, each time in a namespace that is named after
+// it (BOXCONV_ISA: baseline, avx2 or avx512). Kernels of different instruction sets are thus
+// different functions to the linker, and AVX2 code never runs on a machine without AVX2.
 #ifndef BOXCONV_CORE_CPU_SIMD_H_
 #define BOXCONV_CORE_CPU_SIMD_H_
 

@@ -1,12 +1,12 @@
 // Sums of a sliding window, in about three additions per pixel whatever the window's width.
 //
-// Split the line into intervals of n pixels, n being the width of the window's middle. Every window
-// then spans at most two intervals, so
+// A window is a middle of n pixels, and one pixel with its own weight at each end (box_window.h).
+// Split the line into intervals of n pixels. The middle then spans at most two intervals, so
 //
-//     window sum = suffix sum of the left interval + prefix sum of the right interval
+//     sum of the middle = suffix sum of the left interval + prefix sum of the right interval
 //
 //     |... interval k ...|... interval k+1 ...|
-//              [----- window -----]
+//              [----- middle -----]
 //              ^ suffix of k      ^ prefix of k+1
 //
 // (van Herk 1992; Gil and Werman 1993, for maxima). Nothing is ever subtracted. Rounding errors,
@@ -61,6 +61,7 @@ class WindowSlider {
   }
 
  private:
+  // The arguments of slide().
   struct Call {
     const SlidingWindow<V> w;
     const V* const in;
@@ -165,8 +166,8 @@ class WindowSlider {
   // Computes the contributions of the left interval [begin, end) to windows whose middle begins at
   // pixel p, for begin <= p <= end:
   //
-  //     suffix[p - begin] = first_weight * pixel[p - 1] + weight * (pixel[p] + ... + pixel[end -
-  //     1])
+  //     suffix[p - begin] = first_weight * pixel[p - 1]
+  //                         + weight * (pixel[p] + ... + pixel[end - 1])
   static void make_suffix(const Call call, V* suffix, Index begin, Index end) {
     Lines total, pixel;
     if (end > 0) pixel = Lines::load(call.in + (end - 1) * call.in_stride);
@@ -189,11 +190,11 @@ class WindowSlider {
       const Index stop = max_index(p - kChain, first);
       // Two pixels at a time, which halves the chain of dependent additions.
       for (; p - 1 > stop; p -= 2) {
-        const Lines one = pixel;
+        const Lines last_pixel = pixel;
         pixel = load_next();
-        store_next(chain + one);
-        const Lines both = one + pixel;
-        chain += both;
+        store_next(chain + last_pixel);
+        const Lines pair = last_pixel + pixel;
+        chain += pair;
         pixel = load_next();
         store_next(chain);
       }
@@ -244,15 +245,15 @@ class WindowSlider {
       Lines chain;
       const Index stop = min_index(h + kChain, end);
       for (; h + 1 < stop; h += 2) {
-        const Lines one = load_next(), other = load_next();
-        store_next(chain, one);
-        store_next(chain + one, other);
-        chain += one + other;
+        const Lines pixel0 = load_next(), pixel1 = load_next();
+        store_next(chain, pixel0);
+        store_next(chain + pixel0, pixel1);
+        chain += pixel0 + pixel1;
       }
       if (h < stop) {
-        const Lines one = load_next();
-        store_next(chain, one);
-        chain += one;
+        const Lines pixel0 = load_next();
+        store_next(chain, pixel0);
+        chain += pixel0;
         ++h;
       }
       prefix += chain;

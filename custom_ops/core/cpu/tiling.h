@@ -12,6 +12,7 @@
 
 namespace boxconv {
 
+// The range [first, first + count).
 struct Span {
   Index first, count;
 };
@@ -41,7 +42,7 @@ class AxisTiling {
   Index length() const;         // largest number of outputs in an interval
   Index source_length() const;  // largest number of pixels that an interval depends on
   Span outputs(Index interval) const;
-  Span source(Index interval) const;
+  Span source(Index interval) const;  // pixels that the outputs depend on
 
  private:
   Index outputs_, stride_, reach_min_, reach_max_, size_, length_, count_;
