@@ -59,7 +59,7 @@ struct Results {
   std::vector<double> output, input_grad, boxes_grad;
 };
 
-// The CPU kernels.
+// The results of the CPU kernels.
 template <typename T, typename TBox>
 Results on_cpu(const BoxConvProblem& p, const std::vector<T>& input, const std::vector<TBox>& boxes,
                const std::vector<T>& output_grad) {
@@ -72,7 +72,7 @@ Results on_cpu(const BoxConvProblem& p, const std::vector<T>& input, const std::
   return {to_double(output), to_double(input_grad), to_double(boxes_grad)};
 }
 
-// The emulated CUDA kernels.
+// The results of the emulated CUDA kernels.
 template <typename T, typename TBox>
 Results on_gpu(const BoxConvProblem& p, const GpuLimits& limits, const std::vector<T>& input,
                const std::vector<TBox>& boxes, const std::vector<T>& output_grad) {

@@ -28,10 +28,10 @@ struct Axis {
   Index pixels = 0;
   std::vector<TouchedPixels> outputs;
   std::vector<double> weights;  // overlap of each touched pixel, in [0, 1]
-  // The weights plus the error of core's weights, divided by `rounding`. Sums with these weights,
-  // times `rounding`, bound the rounding errors of sums with `weights`.
+  // Weights for error bounds, which are multiples of `rounding` times sums with these weights. To a
+  // fractional weight they add the error of core's weight, divided by `rounding`.
   std::vector<double> bounds;
-  double min_extent = 1;  // smallest extent of all outputs, if less than 1
+  double min_extent = 1;  // the smallest positive extent of all outputs, if it is less than 1
 };
 
 // `rounding` is the relative rounding error of the type in which core sums.

@@ -12,9 +12,9 @@ namespace fuzz {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// The number of rounding errors of a result, each relative to the sum of the terms' magnitudes.
-// Core adds chains of up to 64 values along each axis, and all additions may round in the same
-// direction. In float32 this is 7.6e-6, below the documented 1e-5.
+// The largest number of rounding errors in a result. Each is relative to the sum of the magnitudes
+// of the terms. Core adds chains of up to 64 values along each axis, and all additions may round in
+// the same direction. In float32, 128 rounding errors are 7.6e-6, below the documented 1e-5.
 constexpr double kRoundings = 2 * 64;
 // Edge gradients are dot products of such sums, again in chains of up to 64 values.
 constexpr double kEdgeRoundings = 3 * 64;

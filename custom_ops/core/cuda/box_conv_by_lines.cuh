@@ -49,7 +49,7 @@ template <typename T, typename V>
 BOXCONV_DEVICE GradientPlane<T, V> gradient_plane(const BoxConvProblem& p, const T* output_grad,
                                                   const ValidFactors<V>& factors, Index image,
                                                   Index box) {
-  // Strides beyond the longest plane are equivalent.
+  // All strides beyond the longest plane have the same effect.
   const Index longest = kLongestAxis;
   return {output_plane(p, output_grad, image, box), factors.rows(p, box), factors.columns(p, box),
           static_cast<int>(min_index(p.stride_y, longest)),

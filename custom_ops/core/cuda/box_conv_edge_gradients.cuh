@@ -8,7 +8,7 @@
 namespace boxconv {
 namespace cuda {
 
-// The offset of an edge, in 32 bits. Offsets beyond the longest axis are equivalent.
+// The offset of an edge, in 32 bits. All offsets beyond the longest axis have the same effect.
 BOXCONV_DEVICE int shift_within(EdgeShift edge) {
   return static_cast<int>(clamp_index(edge.offset, -kLongestAxis, kLongestAxis));
 }

@@ -97,7 +97,7 @@ class LineScan {
   }
 
  private:
-  // What a chunk needs from the other chunks.
+  // Values that a chunk needs from the other chunks of its line.
   struct Sums {
     // Weighted sum of the whole line.
     V line = 0;
@@ -130,7 +130,7 @@ class LineScan {
     if (kAnyShort) sum_short(pixels, &sums);
     if (!kAnyShort || warp_any(!is_short())) sum_long(pixels, &sums);
     const V pixel_before = at_.from(pixels[kPixels - 1], at_.chunk - 1);
-    // All lanes have read the line; it may be overwritten.
+    // All lanes have read the line, so it may now be overwritten.
     __syncwarp();
     store_outside(own, sums);
     store_left<kAnyShort>(pixels, pixel_before, sums);
