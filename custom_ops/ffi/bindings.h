@@ -1,5 +1,5 @@
-// Arguments, results and attributes of each handler. They are the same on every platform; a handler
-// binds its platform's context (thread pool or stream) in addition.
+// The arguments, results and attributes of each handler, which are the same on every platform. The
+// handlers also bind the context of their platform: a thread pool or a stream.
 #ifndef BOXCONV_FFI_BINDINGS_H_
 #define BOXCONV_FFI_BINDINGS_H_
 
@@ -20,7 +20,7 @@ auto with_box_conv_attributes(Binding&& binding) {
       .template Attr<std::string_view>("data_format");
 }
 
-// (input, boxes), (output).
+// Arguments: input, boxes. Results: output.
 inline auto forward_binding() {
   return with_box_conv_attributes(xla::ffi::Ffi::Bind()
                                       .Arg<xla::ffi::AnyBuffer>()
@@ -28,7 +28,7 @@ inline auto forward_binding() {
                                       .Ret<xla::ffi::AnyBuffer>());
 }
 
-// (input, boxes, output_grad), (input_grad, boxes_grad).
+// Arguments: input, boxes, output_grad. Results: input_grad, boxes_grad.
 inline auto backward_binding() {
   return with_box_conv_attributes(xla::ffi::Ffi::Bind()
                                       .Arg<xla::ffi::AnyBuffer>()
@@ -38,7 +38,7 @@ inline auto backward_binding() {
                                       .Ret<xla::ffi::AnyBuffer>());
 }
 
-// (input), (table).
+// Arguments: input. Results: table.
 inline auto integral_image_binding() {
   return xla::ffi::Ffi::Bind()
       .Arg<xla::ffi::AnyBuffer>()

@@ -1,4 +1,4 @@
-// The stream and the workspace of the CUDA handlers.
+// The stream, the workspace and the errors of the CUDA handlers.
 #ifndef BOXCONV_FFI_CUDA_WORKSPACE_H_
 #define BOXCONV_FFI_CUDA_WORKSPACE_H_
 
@@ -20,16 +20,16 @@ inline Error to_ffi(const cuda::Status& status) {
   return Error::Internal(std::string("box convolution on the GPU: ") + status.error());
 }
 
-// Allocates a workspace of the size that size_of(problem, &bytes) gives. XLA frees it with
-// `scratch`, but reuses it only for work that is queued later.
+// Allocates a workspace of the size that workspace_size(problem, &bytes) sets. XLA frees it when
+// `scratch` is destroyed, but reuses the memory only for work that is queued later.
 template <typename Problem>
 Error allocate_workspace(xla::ffi::ScratchAllocator* scratch,
-                         cuda::Status (*size_of)(const Problem&, std::size_t*),
+                         cuda::Status (*workspace_size)(const Problem&, std::size_t*),
                          const Problem& problem, void** workspace) {
   constexpr std::size_t kAlignment = 256;  // XLA guarantees less
   *workspace = nullptr;
   std::size_t bytes = 0;
-  BOXCONV_RETURN_IF_ERROR(to_ffi(size_of(problem, &bytes)));
+  BOXCONV_RETURN_IF_ERROR(to_ffi(workspace_size(problem, &bytes)));
   if (bytes == 0) return Error::Success();
   const auto memory = scratch->Allocate(bytes + kAlignment);
   if (!memory.has_value()) {

@@ -1,4 +1,5 @@
-// The XLA handlers by name. TensorFlow's XLA registers them directly, JAX by jax.ffi.pycapsule.
+// Declares the handlers that XLA calls. TensorFlow's XLA registers them directly; JAX registers
+// them through jax.ffi.pycapsule.
 #ifndef BOXCONV_FFI_HANDLERS_H_
 #define BOXCONV_FFI_HANDLERS_H_
 
@@ -9,9 +10,10 @@
 // integral_image:  (input) -> (table)
 //
 // Attributes: strides (two 64-bit integers), normalization ("none", "area" or "valid") and
-// data_format ("NHWC" or "NCHW"); integral images have data_format only. All arrays may have
-// additional leading axes, the same for each. They are a batch of problems, each with boxes of its
-// own.
+// data_format ("NHWC" or "NCHW"); integral images have data_format only.
+//
+// All arrays may have the same additional leading axes. Each index of these axes is a problem with
+// its own boxes.
 #define BOXCONV_DECLARE_HANDLER(name)                                                 \
   extern "C" __attribute__((visibility("default"))) XLA_FFI_Error* tf_boxconv_##name( \
       XLA_FFI_CallFrame* call_frame)

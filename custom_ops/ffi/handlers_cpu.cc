@@ -1,4 +1,4 @@
-// The handlers on the CPU. They run core on XLA's thread pool.
+// The handlers on the CPU. They run the CPU kernels of core/ on XLA's thread pool.
 #include <atomic>
 
 #include "core/cpu/box_conv.h"
@@ -18,23 +18,25 @@ using xla::ffi::ThreadPool;
 
 Error to_ffi(Status status) {
   if (status == Status::kOk) return Error::Success();
-  return Error(xla::ffi::ErrorCode::kResourceExhausted, "not enough memory for scratch planes");
+  return Error(xla::ffi::ErrorCode::kResourceExhausted,
+               "not enough memory for the operator's temporary arrays");
 }
 
 // Rough cost of one problem in nanoseconds.
 Index problem_cost(const BoxConvProblem& p, PixelCost cost) {
-  return cost.of(static_cast<double>(p.input_size()), p.boxes_per_channel);
+  return cost.nanoseconds(static_cast<double>(p.input_size()), p.boxes_per_channel);
 }
 
-// Runs one(i) for each of `count` problems in parallel, since each may be too small for two
-// threads.
-template <typename One>
-Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for, const One& one) {
+// Runs run_problem(i) for problems 0 to count - 1 in parallel, because a single problem may be too
+// small to occupy two threads.
+template <typename RunProblem>
+Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for,
+                       const RunProblem& run_problem) {
   if (count == 0) return Error::Success();
   std::atomic<bool> ok{true};
   parallel_for(count, cost, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
-      if (one(i) != Status::kOk) ok = false;
+      if (run_problem(i) != Status::kOk) ok = false;
     }
   });
   return to_ffi(ok ? Status::kOk : Status::kOutOfMemory);
@@ -43,19 +45,19 @@ Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for,
 Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
               Span<const std::int64_t> strides, std::string_view normalization,
               std::string_view data_format, ThreadPool pool) {
-  BoxConvProblems all;
+  BoxConvProblems problems;
   BOXCONV_RETURN_IF_ERROR(
-      read_forward(input, boxes, *output, strides, normalization, data_format, &all));
+      read_forward(input, boxes, *output, strides, normalization, data_format, &problems));
   advise_huge_pages(output->untyped_data(), output->size_bytes());
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     return for_each_problem(
-        all.count, problem_cost(all.each, kForwardCost), parallel_for, [&](Index i) {
-          return box_conv_forward<T, TBox>(all.each, all.input<T>(input, i),
-                                           all.boxes<TBox>(boxes, i), all.output<T>(*output, i),
-                                           parallel_for);
+        problems.count, problem_cost(problems.problem, kForwardCost), parallel_for, [&](Index i) {
+          return box_conv_forward<T, TBox>(problems.problem, problems.input<T>(input, i),
+                                           problems.boxes<TBox>(boxes, i),
+                                           problems.output<T>(*output, i), parallel_for);
         });
   });
 }
@@ -64,21 +66,21 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
                Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
                Span<const std::int64_t> strides, std::string_view normalization,
                std::string_view data_format, ThreadPool pool) {
-  BoxConvProblems all;
+  BoxConvProblems problems;
   BOXCONV_RETURN_IF_ERROR(read_backward(input, boxes, output_grad, *input_grad, *boxes_grad,
-                                        strides, normalization, data_format, &all));
+                                        strides, normalization, data_format, &problems));
   advise_huge_pages(input_grad->untyped_data(), input_grad->size_bytes());
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
-    return for_each_problem(all.count, problem_cost(all.each, kBackwardCost), parallel_for,
-                            [&](Index i) {
-                              return box_conv_backward<T, TBox>(
-                                  all.each, all.input<T>(input, i), all.boxes<TBox>(boxes, i),
-                                  all.output<T>(output_grad, i), all.input<T>(*input_grad, i),
-                                  all.boxes<TBox>(*boxes_grad, i), parallel_for);
-                            });
+    using TBox = typename decltype(types)::Box;
+    return for_each_problem(
+        problems.count, problem_cost(problems.problem, kBackwardCost), parallel_for, [&](Index i) {
+          return box_conv_backward<T, TBox>(
+              problems.problem, problems.input<T>(input, i), problems.boxes<TBox>(boxes, i),
+              problems.output<T>(output_grad, i), problems.input<T>(*input_grad, i),
+              problems.boxes<TBox>(*boxes_grad, i), parallel_for);
+        });
   });
 }
 
@@ -89,7 +91,7 @@ Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view 
   advise_huge_pages(table->untyped_data(), table->size_bytes());
   return with_table_types(input, *table, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TTable = typename decltype(types)::Other;
+    using TTable = typename decltype(types)::Table;
     return to_ffi(boxconv::integral_image(problem, static_cast<const T*>(input.untyped_data()),
                                           static_cast<TTable*>(table->untyped_data()),
                                           pool_parallel_for(&pool)));

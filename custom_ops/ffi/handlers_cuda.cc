@@ -16,20 +16,20 @@ using xla::ffi::ScratchAllocator;
 Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
               Span<const std::int64_t> strides, std::string_view normalization,
               std::string_view data_format, void* stream, ScratchAllocator scratch) {
-  BoxConvProblems all;
+  BoxConvProblems problems;
   BOXCONV_RETURN_IF_ERROR(
-      read_forward(input, boxes, *output, strides, normalization, data_format, &all));
+      read_forward(input, boxes, *output, strides, normalization, data_format, &problems));
   if (output->element_count() == 0) return Error::Success();
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     void* workspace = nullptr;
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_forward_workspace<T, TBox>,
-                                               all.each, &workspace));
-    for (Index i = 0; i < all.count; ++i) {
+                                               problems.problem, &workspace));
+    for (Index i = 0; i < problems.count; ++i) {
       BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_forward<T, TBox>(
-          all.each, all.input<T>(input, i), all.boxes<TBox>(boxes, i), all.output<T>(*output, i),
-          workspace, stream)));
+          problems.problem, problems.input<T>(input, i), problems.boxes<TBox>(boxes, i),
+          problems.output<T>(*output, i), workspace, stream)));
     }
     return Error::Success();
   });
@@ -39,21 +39,21 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
                Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
                Span<const std::int64_t> strides, std::string_view normalization,
                std::string_view data_format, void* stream, ScratchAllocator scratch) {
-  BoxConvProblems all;
+  BoxConvProblems problems;
   BOXCONV_RETURN_IF_ERROR(read_backward(input, boxes, output_grad, *input_grad, *boxes_grad,
-                                        strides, normalization, data_format, &all));
-  if (all.count == 0) return Error::Success();
+                                        strides, normalization, data_format, &problems));
+  if (problems.count == 0) return Error::Success();
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     void* workspace = nullptr;
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_backward_workspace<T, TBox>,
-                                               all.each, &workspace));
-    for (Index i = 0; i < all.count; ++i) {
+                                               problems.problem, &workspace));
+    for (Index i = 0; i < problems.count; ++i) {
       BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_backward<T, TBox>(
-          all.each, all.input<T>(input, i), all.boxes<TBox>(boxes, i),
-          all.output<T>(output_grad, i), all.input<T>(*input_grad, i),
-          all.boxes<TBox>(*boxes_grad, i), workspace, stream)));
+          problems.problem, problems.input<T>(input, i), problems.boxes<TBox>(boxes, i),
+          problems.output<T>(output_grad, i), problems.input<T>(*input_grad, i),
+          problems.boxes<TBox>(*boxes_grad, i), workspace, stream)));
     }
     return Error::Success();
   });
@@ -65,7 +65,7 @@ Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view 
   BOXCONV_RETURN_IF_ERROR(read_integral_image(input, *table, data_format, &problem));
   return with_table_types(input, *table, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TTable = typename decltype(types)::Other;
+    using TTable = typename decltype(types)::Table;
     void* workspace = nullptr;
     BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::integral_image_workspace<T, TTable>,
                                                problem, &workspace));

@@ -1,5 +1,5 @@
-// A ParallelFor on a thread pool. It also works if all threads of the pool are busy, for example
-// with other calls of it.
+// A ParallelFor that runs on a thread pool. It returns even if all threads of the pool are busy,
+// for example inside other calls of the same ParallelFor.
 #ifndef BOXCONV_FFI_POOL_PARALLEL_FOR_H_
 #define BOXCONV_FFI_POOL_PARALLEL_FOR_H_
 
@@ -16,9 +16,9 @@
 
 namespace boxconv {
 
-// The ranges of one call. The caller and the pool's idle threads take the next range until none is
-// left. The call therefore ends even if no other thread ever starts, and a thread that starts late
-// finds nothing to do.
+// The ranges of one call. The caller and the idle threads of the pool each take the next range
+// until none is left. The call therefore returns even if no other thread starts, and a thread that
+// starts late finds no range.
 class SharedRanges {
  public:
   SharedRanges(Index total, Index length, const std::function<void(Index, Index)>& body)
@@ -51,8 +51,8 @@ class SharedRanges {
   std::condition_variable done_;
 };
 
-// Pool has num_threads() and Schedule(task). It must outlive the call. Tasks that it runs after the
-// call do nothing.
+// Pool is a class with num_threads() and Schedule(task). The pool must outlive each call. Tasks
+// that the pool runs after the call has returned do nothing.
 template <typename Pool>
 ParallelFor pool_parallel_for(Pool* pool) {
   return [pool](Index total, Index cost, const std::function<void(Index, Index)>& body) {

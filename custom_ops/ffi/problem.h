@@ -54,36 +54,36 @@ inline std::string text(DataType type) {
   }
 }
 
-// `count` problems of the same shape, each with boxes of its own.
+// `count` problems of the same shape, each with its own boxes.
 struct BoxConvProblems {
-  BoxConvProblem each;
-  Index count = 1;  // the product of `leading`
-  Dims leading;     // the additional leading axes of all arrays
+  BoxConvProblem problem;  // the shape and the options of each problem
+  Dims leading;            // the sizes of the additional leading axes, the same for all arrays
+  Index count = 1;         // their product
 
   Dims output_dims() const {
-    const bool first = each.layout == Layout::kChannelsFirst;
+    const bool channels_first = problem.layout == Layout::kChannelsFirst;
     Dims dims = leading;
-    dims.push_back(each.batch);
-    if (first) dims.push_back(each.out_channels());
-    dims.push_back(each.out_height());
-    dims.push_back(each.out_width());
-    if (!first) dims.push_back(each.out_channels());
+    dims.push_back(problem.batch);
+    if (channels_first) dims.push_back(problem.out_channels());
+    dims.push_back(problem.out_height());
+    dims.push_back(problem.out_width());
+    if (!channels_first) dims.push_back(problem.out_channels());
     return dims;
   }
 
-  // The part of problem i in a buffer of all inputs (or input gradients), boxes (or their
-  // gradients), or outputs (or output gradients).
+  // The array of problem i in a buffer of all problems. Gradients have the shapes of their arrays,
+  // so input() also serves for input gradients, and so on.
   template <typename T>
   T* input(const AnyBuffer& buffer, Index i) const {
-    return static_cast<T*>(buffer.untyped_data()) + i * each.input_size();
+    return static_cast<T*>(buffer.untyped_data()) + i * problem.input_size();
   }
   template <typename TBox>
   TBox* boxes(const AnyBuffer& buffer, Index i) const {
-    return static_cast<TBox*>(buffer.untyped_data()) + i * each.boxes_size();
+    return static_cast<TBox*>(buffer.untyped_data()) + i * problem.boxes_size();
   }
   template <typename T>
   T* output(const AnyBuffer& buffer, Index i) const {
-    return static_cast<T*>(buffer.untyped_data()) + i * each.output_size();
+    return static_cast<T*>(buffer.untyped_data()) + i * problem.output_size();
   }
 };
 
@@ -112,7 +112,8 @@ inline Error read_strides(Span<const std::int64_t> strides, BoxConvProblem* prob
   return Error::Success();
 }
 
-// Reads the sizes of the images. The axes before them go to `leading`.
+// Sets the layout and the sizes of the images in `problem`, and `leading` to the sizes of the axes
+// before them.
 template <typename Problem>
 Error read_image_dims(const AnyBuffer& input, Layout layout, Problem* problem, Dims* leading) {
   const Dims dims = dims_of(input);
@@ -122,14 +123,14 @@ Error read_image_dims(const AnyBuffer& input, Layout layout, Problem* problem, D
         "[..., N, C, H, W], got shape " +
         text(dims));
   }
-  const auto image = dims.end() - 4;
-  *leading = Dims(dims.begin(), image);
-  const bool first = layout == Layout::kChannelsFirst;
+  const auto image_dims = dims.end() - 4;
+  *leading = Dims(dims.begin(), image_dims);
+  const bool channels_first = layout == Layout::kChannelsFirst;
   problem->layout = layout;
-  problem->batch = image[0];
-  problem->height = image[first ? 2 : 1];
-  problem->width = image[first ? 3 : 2];
-  problem->channels = image[first ? 1 : 3];
+  problem->batch = image_dims[0];
+  problem->height = image_dims[channels_first ? 2 : 1];
+  problem->width = image_dims[channels_first ? 3 : 2];
+  problem->channels = image_dims[channels_first ? 1 : 3];
   return Error::Success();
 }
 
@@ -139,34 +140,36 @@ inline Index product(const Dims& dims) {
   return product;
 }
 
+// Reads the shapes and the attributes. The element types are checked by check_types().
 inline Error read_problems(const AnyBuffer& input, const AnyBuffer& boxes,
                            Span<const std::int64_t> strides, std::string_view normalization,
                            std::string_view data_format, BoxConvProblems* problems) {
-  BoxConvProblem& each = problems->each;
+  BoxConvProblem& problem = problems->problem;
   Layout layout = Layout::kChannelsLast;
   BOXCONV_RETURN_IF_ERROR(read_layout(data_format, &layout));
-  BOXCONV_RETURN_IF_ERROR(read_normalization(normalization, &each.normalization));
-  BOXCONV_RETURN_IF_ERROR(read_strides(strides, &each));
-  BOXCONV_RETURN_IF_ERROR(read_image_dims(input, layout, &each, &problems->leading));
+  BOXCONV_RETURN_IF_ERROR(read_normalization(normalization, &problem.normalization));
+  BOXCONV_RETURN_IF_ERROR(read_strides(strides, &problem));
+  BOXCONV_RETURN_IF_ERROR(read_image_dims(input, layout, &problem, &problems->leading));
   problems->count = product(problems->leading);
   const Dims dims = dims_of(boxes);
   if (dims.size() < 3 || dims.back() != 4) {
     return Error::InvalidArgument("`boxes` must have shape [..., C, M, 4], got " + text(dims));
   }
-  const auto box = dims.end() - 3;
-  if (Dims(dims.begin(), box) != problems->leading) {
+  const auto box_dims = dims.end() - 3;
+  if (Dims(dims.begin(), box_dims) != problems->leading) {
     return Error::InvalidArgument("`boxes` must have the leading axes of `input`, got boxes " +
                                   text(dims) + " and input " + text(dims_of(input)));
   }
-  if (box[0] != each.channels) {
+  if (box_dims[0] != problem.channels) {
     return Error::InvalidArgument("`boxes` must have one row per channel of `input`, got boxes " +
                                   text(dims) + " and input " + text(dims_of(input)));
   }
-  each.boxes_per_channel = box[1];
+  problem.boxes_per_channel = box_dims[1];
   return Error::Success();
 }
 
-inline Error check(const char* name, const AnyBuffer& buffer, DataType type, const Dims& dims) {
+inline Error check_buffer(const char* name, const AnyBuffer& buffer, DataType type,
+                          const Dims& dims) {
   if (buffer.element_type() != type) {
     return Error::InvalidArgument("`" + std::string(name) + "` must be " + text(type) + ", got " +
                                   text(buffer.element_type()));
@@ -199,7 +202,7 @@ inline Error read_image_type(const AnyBuffer& input, boxconv::DataType* type) {
   }
 }
 
-// Returns call(TypePair<T, TBox>()) for the type of the images.
+// Returns call(BoxTypes<T, TBox>()) for the type of the images.
 template <typename Call>
 Error with_box_types(const AnyBuffer& input, const Call& call) {
   boxconv::DataType type;
@@ -207,7 +210,7 @@ Error with_box_types(const AnyBuffer& input, const Call& call) {
   return boxconv::with_box_types(type, call);
 }
 
-// Returns call(TypePair<T, TTable>()) for the types of the images and of the table.
+// Returns call(TableTypes<T, TTable>()) for the types of the images and of the table.
 template <typename Call>
 Error with_table_types(const AnyBuffer& input, const AnyBuffer& table, const Call& call) {
   const bool double_table = table.element_type() == DataType::F64;
@@ -224,7 +227,7 @@ inline Error check_types(const AnyBuffer& input, const AnyBuffer& boxes) {
   boxconv::DataType type;
   BOXCONV_RETURN_IF_ERROR(read_image_type(input, &type));
   const bool double_boxes = type == boxconv::DataType::kFloat64;
-  return check("boxes", boxes, double_boxes ? DataType::F64 : DataType::F32, dims_of(boxes));
+  return check_buffer("boxes", boxes, double_boxes ? DataType::F64 : DataType::F32, dims_of(boxes));
 }
 
 // Reads and checks all arguments of a forward call.
@@ -234,7 +237,7 @@ inline Error read_forward(const AnyBuffer& input, const AnyBuffer& boxes, const 
   BOXCONV_RETURN_IF_ERROR(
       read_problems(input, boxes, strides, normalization, data_format, problems));
   BOXCONV_RETURN_IF_ERROR(check_types(input, boxes));
-  return check("output", output, input.element_type(), problems->output_dims());
+  return check_buffer("output", output, input.element_type(), problems->output_dims());
 }
 
 // Reads and checks all arguments of a backward call.
@@ -247,9 +250,9 @@ inline Error read_backward(const AnyBuffer& input, const AnyBuffer& boxes,
       read_problems(input, boxes, strides, normalization, data_format, problems));
   BOXCONV_RETURN_IF_ERROR(check_types(input, boxes));
   const DataType type = input.element_type();
-  BOXCONV_RETURN_IF_ERROR(check("output_grad", output_grad, type, problems->output_dims()));
-  BOXCONV_RETURN_IF_ERROR(check("input_grad", input_grad, type, dims_of(input)));
-  return check("boxes_grad", boxes_grad, boxes.element_type(), dims_of(boxes));
+  BOXCONV_RETURN_IF_ERROR(check_buffer("output_grad", output_grad, type, problems->output_dims()));
+  BOXCONV_RETURN_IF_ERROR(check_buffer("input_grad", input_grad, type, dims_of(input)));
+  return check_buffer("boxes_grad", boxes_grad, boxes.element_type(), dims_of(boxes));
 }
 
 // Reads and checks all arguments of an integral image. Leading axes become part of the batch.
@@ -264,7 +267,7 @@ inline Error read_integral_image(const AnyBuffer& input, const AnyBuffer& table,
   const std::size_t height = dims.size() - (layout == Layout::kChannelsFirst ? 2 : 3);
   ++dims[height];
   ++dims[height + 1];
-  return check("table", table, table.element_type(), dims);
+  return check_buffer("table", table, table.element_type(), dims);
 }
 
 }  // namespace ffi

@@ -1,5 +1,5 @@
-// Reads the attributes of BoxConv>BoxConv2D and its gradient, and makes a BoxConvProblem of them
-// and the shapes of a call.
+// Reads the attributes of BoxConv>BoxConv2D and BoxConv>BoxConv2DGrad, and combines them with the
+// shapes of a call to a BoxConvProblem.
 #ifndef BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
 #define BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
 

@@ -30,8 +30,8 @@ absl::Status check_strides(InferenceContext* c, std::vector<tensorflow::int32>* 
   return absl::OkStatus();
 }
 
-// Checks the ranks and channels of `input` and `boxes`. If only one of them has a known number of
-// channels, the other gets it too.
+// Checks the ranks and channels of `input` and `boxes`. If the number of channels is known for only
+// one of them, it is set for the other too.
 absl::Status check_input_and_boxes(InferenceContext* c, const Axes& axes, ShapeHandle* input,
                                    ShapeHandle* boxes) {
   if (!c->WithRank(c->input(0), 4, input).ok()) {
@@ -49,7 +49,9 @@ absl::Status check_input_and_boxes(InferenceContext* c, const Axes& axes, ShapeH
   return c->ReplaceDim(*boxes, 0, channels, boxes);
 }
 
-absl::Status strided(InferenceContext* c, DimensionHandle size, int stride, DimensionHandle* out) {
+// Sets `out` to ceil(size / stride).
+absl::Status strided_size(InferenceContext* c, DimensionHandle size, int stride,
+                          DimensionHandle* out) {
   DimensionHandle padded;
   TF_RETURN_IF_ERROR(c->Add(size, stride - 1, &padded));
   return c->Divide(padded, stride, /*evenly_divisible=*/false, out);
@@ -63,8 +65,8 @@ absl::Status output_shape(InferenceContext* c, ShapeHandle* input, ShapeHandle* 
   TF_RETURN_IF_ERROR(check_strides(c, &strides));
   TF_RETURN_IF_ERROR(check_input_and_boxes(c, axes, input, boxes));
   DimensionHandle height, width, channels;
-  TF_RETURN_IF_ERROR(strided(c, c->Dim(*input, axes.height), strides[0], &height));
-  TF_RETURN_IF_ERROR(strided(c, c->Dim(*input, axes.width), strides[1], &width));
+  TF_RETURN_IF_ERROR(strided_size(c, c->Dim(*input, axes.height), strides[0], &height));
+  TF_RETURN_IF_ERROR(strided_size(c, c->Dim(*input, axes.width), strides[1], &width));
   TF_RETURN_IF_ERROR(c->Multiply(c->Dim(*boxes, 0), c->Dim(*boxes, 1), &channels));
   const DimensionHandle batch = c->Dim(*input, 0);
   *output = axes.channels == 1 ? c->MakeShape({batch, channels, height, width})
@@ -106,9 +108,10 @@ REGISTER_OP("BoxConv>BoxConv2D")
     .Doc(R"doc(
 Convolves each channel with boxes of any size, at a cost that does not depend on the size.
 
-input: Images. Each pixel is a unit square of constant value; outside, the image is zero.
-boxes: `[C, M, 4]`, (y_min, x_min, y_max, x_max) in pixels relative to the centre of the output
-  pixel. double for double images, otherwise float.
+input: Images with C channels. Each pixel is a unit square of constant value. Outside the image,
+  values are zero.
+boxes: M boxes per channel, `[C, M, 4]`, as (y_min, x_min, y_max, x_max) in pixels relative to the
+  centre of the output pixel. double for double images, otherwise float.
 output: Channel `c * M + m` is channel `c` of the input, convolved with its box `m`.
 strides: (stride_y, stride_x).
 normalization: The divisor of the sum over the box. "none": 1. "area": the area of the box. "valid":
@@ -130,5 +133,6 @@ REGISTER_OP("BoxConv>BoxConv2DGrad")
     .Doc(R"doc(
 Gradients of BoxConv2D with respect to its input and its boxes.
 
-Where an edge lies exactly on a pixel border, the derivative is that of the growing box.
+If an edge lies exactly on a pixel border, the derivative is the one-sided derivative for moving the
+edge outward.
 )doc");

@@ -1,8 +1,8 @@
 // Lowers BoxConv>BoxConv2D, BoxConv>BoxConv2DGrad and BoxConv>IntegralImage to XLA.
 //
 // On the CPU, and on GPUs in builds with CUDA, the ops become calls of the handlers in ffi/. On
-// other devices (TPUs), and on all devices if the environment variable TF_BOXCONV_XLA is "portable"
-// when the first op is compiled, they become XLA's own operations.
+// other devices (TPUs) they become XLA's own operations. If the environment variable TF_BOXCONV_XLA
+// is "portable" when the first op is compiled, they do so on all devices.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -65,17 +65,18 @@ bool has_handler(XlaOpKernelContext* context) {
 }
 
 // An input of an op. The batch size may be dynamic: known only at run time, as after
-// tf.boolean_mask. XLA then allocates the largest possible batch; `size_` is the true batch size,
-// and the images beyond it are undefined.
-class Array {
+// tf.boolean_mask. XLA then allocates the largest possible batch; `batch_size_` is the true batch
+// size, and the images beyond it are undefined.
+class OpInput {
  public:
   // Fails if any axis other than the batch is dynamic.
-  static absl::Status read(XlaOpKernelContext* context, int input, const char* name, Array* array) {
+  static absl::Status read(XlaOpKernelContext* context, int input, const char* name,
+                           OpInput* op_input) {
     TF_ASSIGN_OR_RETURN(const xla::Shape shape, context->InputXlaShape(input));
-    array->op_ = context->Input(input);
-    array->type_ = shape.element_type();
+    op_input->op_ = context->Input(input);
+    op_input->type_ = shape.element_type();
     for (int axis = 0; axis < static_cast<int>(shape.dimensions().size()); ++axis) {
-      array->shape_.AddDim(shape.dimensions(axis));
+      op_input->shape_.AddDim(shape.dimensions(axis));
       if (!shape.is_dynamic_dimension(axis)) continue;
       if (axis != 0 || shape.dimensions().size() != 4) {
         return Unimplemented(
@@ -84,8 +85,8 @@ class Array {
             name, "` of shape ", shape.ToString(),
             ". Give the axis a fixed size, or do not compile this function with XLA.");
       }
-      array->size_ = xla::GetDimensionSize(array->op_, axis);
-      array->op_ = xla::RemoveDynamicDimension(array->op_, axis);
+      op_input->batch_size_ = xla::GetDimensionSize(op_input->op_, axis);
+      op_input->op_ = xla::RemoveDynamicDimension(op_input->op_, axis);
     }
     return absl::OkStatus();
   }
@@ -94,21 +95,21 @@ class Array {
   xla::PrimitiveType type() const { return type_; }
   const TensorShape& shape() const { return shape_; }
 
-  // The array with zeros beyond the true batch size.
+  // The input with zeros beyond the true batch size.
   xla::XlaOp masked() const {
-    if (!size_.valid()) return op_;
+    if (!batch_size_.valid()) return op_;
     const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, shape_.dim_sizes());
-    return xla::Select(xla::Lt(xla::Iota(op_.builder(), indices, 0), size_), op_,
+    return xla::Select(xla::Lt(xla::Iota(op_.builder(), indices, 0), batch_size_), op_,
                        xla::ZerosLike(op_));
   }
 
-  // Gives `result` the true batch size.
-  xla::XlaOp with_size(xla::XlaOp result) const {
-    return size_.valid() ? xla::SetDimensionSize(result, size_, 0) : result;
+  // Returns `result` with the true batch size of this input.
+  xla::XlaOp with_batch_size(xla::XlaOp result) const {
+    return batch_size_.valid() ? xla::SetDimensionSize(result, batch_size_, 0) : result;
   }
 
  private:
-  xla::XlaOp op_, size_;
+  xla::XlaOp op_, batch_size_;
   xla::PrimitiveType type_;
   TensorShape shape_;
 };
@@ -117,13 +118,15 @@ xla::Shape row_major(xla::PrimitiveType type, const TensorShape& shape) {
   return xla::ShapeUtil::MakeShapeWithDescendingLayout(type, shape.dim_sizes());
 }
 
-xla::Shape row_major(const Array& array) { return row_major(array.type(), array.shape()); }
+xla::Shape row_major(const OpInput& op_input) {
+  return row_major(op_input.type(), op_input.shape());
+}
 
 std::string data_format_text(Layout layout) {
   return layout == Layout::kChannelsFirst ? "data_format = \"NCHW\"" : "data_format = \"NHWC\"";
 }
 
-// The attributes as MLIR text.
+// The attributes of a handler call as MLIR text.
 std::string attributes_text(const BoxConvProblem& p) {
   const char* normalization = p.normalization == Normalization::kNone   ? "none"
                               : p.normalization == Normalization::kArea ? "area"
@@ -151,9 +154,9 @@ class BoxConv2DXlaOp : public tensorflow::XlaOpKernel {
   }
 
   void Compile(XlaOpKernelContext* context) override {
-    Array input, boxes;
-    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
-    OP_REQUIRES_OK(context, Array::read(context, 1, "boxes", &boxes));
+    OpInput input, boxes;
+    OP_REQUIRES_OK(context, OpInput::read(context, 0, "input", &input));
+    OP_REQUIRES_OK(context, OpInput::read(context, 1, "boxes", &boxes));
     BoxConvProblem problem;
     OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
     const xla::XlaOp output =
@@ -162,7 +165,7 @@ class BoxConv2DXlaOp : public tensorflow::XlaOpKernel {
                            row_major(input.type(), output_shape_of(problem)),
                            attributes_text(problem))
             : PortableBoxConv(problem, boxes.type(), boxes.op()).forward(input.op(), input.type());
-    context->SetOutput(0, input.with_size(output));
+    context->SetOutput(0, input.with_batch_size(output));
   }
 
  private:
@@ -177,10 +180,10 @@ class BoxConv2DGradXlaOp : public tensorflow::XlaOpKernel {
   }
 
   void Compile(XlaOpKernelContext* context) override {
-    Array input, boxes, output_grad;
-    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
-    OP_REQUIRES_OK(context, Array::read(context, 1, "boxes", &boxes));
-    OP_REQUIRES_OK(context, Array::read(context, 2, "output_grad", &output_grad));
+    OpInput input, boxes, output_grad;
+    OP_REQUIRES_OK(context, OpInput::read(context, 0, "input", &input));
+    OP_REQUIRES_OK(context, OpInput::read(context, 1, "boxes", &boxes));
+    OP_REQUIRES_OK(context, OpInput::read(context, 2, "output_grad", &output_grad));
     BoxConvProblem problem;
     OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
     OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
@@ -200,7 +203,7 @@ class BoxConv2DGradXlaOp : public tensorflow::XlaOpKernel {
       std::tie(input_grad, boxes_grad) =
           PortableBoxConv(problem, boxes.type(), boxes.op()).backward(x, grad, input.type());
     }
-    context->SetOutput(0, input.with_size(input_grad));
+    context->SetOutput(0, input.with_batch_size(input_grad));
     context->SetOutput(1, boxes_grad);
   }
 
@@ -216,8 +219,8 @@ class IntegralImageXlaOp : public tensorflow::XlaOpKernel {
   }
 
   void Compile(XlaOpKernelContext* context) override {
-    Array input;
-    OP_REQUIRES_OK(context, Array::read(context, 0, "input", &input));
+    OpInput input;
+    OP_REQUIRES_OK(context, OpInput::read(context, 0, "input", &input));
     ImageDims dims;
     OP_REQUIRES_OK(context, read_image_dims(input.shape(), layout_, &dims));
     const xla::PrimitiveType type = context->output_xla_type(0);
@@ -229,7 +232,7 @@ class IntegralImageXlaOp : public tensorflow::XlaOpKernel {
                            absl::StrCat("{", data_format_text(layout_), "}"))
             : portable_integral_image({dims.batch, dims.height, dims.width, dims.channels, layout_},
                                       input.op(), type);
-    context->SetOutput(0, input.with_size(table));
+    context->SetOutput(0, input.with_batch_size(table));
   }
 
  private:

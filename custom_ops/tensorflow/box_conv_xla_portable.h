@@ -2,8 +2,11 @@
 // compiled kernel.
 //
 // The response of one channel X to one box is Ay X Ax^T. Ay[i, j] is the part of pixel row j that
-// the box covers at output row i, and Ax likewise for columns. This restates the geometry of
-// core/geometry/ (box_edge.h, box_extent.h); tests compare the two.
+// the box covers at output row i, and Ax likewise for columns. The code below repeats the geometry
+// of core/geometry/ (box_edge.h, box_extent.h) in XLA operations. Tests compare its results with a
+// float64 reference.
+//
+// Shapes: N images, C channels, M boxes per channel, H x W input, H' x W' output.
 #ifndef BOXCONV_TENSORFLOW_BOX_CONV_XLA_PORTABLE_H_
 #define BOXCONV_TENSORFLOW_BOX_CONV_XLA_PORTABLE_H_
 
@@ -27,8 +30,8 @@ inline xla::XlaOp sum_over(xla::XlaOp values, xla::PrimitiveType type, const Axe
                      xla::CreateScalarAddComputation(type, builder), axes);
 }
 
-// The dot product over the `contracted` axes, for each index of the `batch` axes. The result has
-// the batch axes, then the remaining axes of `a`, then those of `b`.
+// The dot product of `a` and `b` over the contracted axes, for each index of the batch axes. The
+// result has the batch axes, then the remaining axes of `a`, then the remaining axes of `b`.
 inline xla::XlaOp dot(xla::XlaOp a, const Axes& batch_a, const Axes& contracted_a, xla::XlaOp b,
                       const Axes& batch_b, const Axes& contracted_b) {
   xla::DotDimensionNumbers numbers;
@@ -36,15 +39,15 @@ inline xla::XlaOp dot(xla::XlaOp a, const Axes& batch_a, const Axes& contracted_
   for (const auto axis : batch_b) numbers.add_rhs_batch_dimensions(axis);
   for (const auto axis : contracted_a) numbers.add_lhs_contracting_dimensions(axis);
   for (const auto axis : contracted_b) numbers.add_rhs_contracting_dimensions(axis);
-  // By default, accelerators multiply in bfloat16.
+  // By default, accelerators multiply float32 values in bfloat16.
   xla::PrecisionConfig precision;
   precision.add_operand_precision(xla::PrecisionConfig::HIGHEST);
   precision.add_operand_precision(xla::PrecisionConfig::HIGHEST);
   return xla::DotGeneral(a, b, numbers, &precision);
 }
 
-// The normalised overlaps along one axis and their derivatives with respect to the min and the max
-// edge, each [C, M, outputs, size].
+// The matrices Ay or Ax, divided by the extent of the normalization, and their derivatives with
+// respect to the min and the max edge. For rows, each has the shape [C, M, H', H].
 struct OverlapMatrices {
   xla::XlaOp overlap, d_min, d_max;
 };
@@ -54,17 +57,17 @@ class PortableBoxConv {
  public:
   PortableBoxConv(const BoxConvProblem& problem, xla::PrimitiveType type, xla::XlaOp boxes)
       : p_(problem), type_(type), builder_(boxes.builder()) {
-    // Boxes that are empty, inverted or contain a NaN respond with zero.
-    const xla::XlaOp valid =
+    // The response of a box that is empty or inverted, or contains a NaN, is zero.
+    const xla::XlaOp not_empty =
         xla::And(xla::Gt(edge(boxes, 2), edge(boxes, 0)), xla::Gt(edge(boxes, 3), edge(boxes, 1)));
-    rows_ = matrices(edge(boxes, 0), edge(boxes, 2), valid, p_.height, p_.stride_y);
-    columns_ = matrices(edge(boxes, 1), edge(boxes, 3), valid, p_.width, p_.stride_x);
+    rows_ = matrices(edge(boxes, 0), edge(boxes, 2), not_empty, p_.height, p_.stride_y);
+    columns_ = matrices(edge(boxes, 1), edge(boxes, 3), not_empty, p_.width, p_.stride_x);
   }
 
   xla::XlaOp forward(xla::XlaOp input, xla::PrimitiveType output_type) const {
-    // [C, N, W, M, H'], then [C, M, N, H', W'].
-    const xla::XlaOp responses = dot(planes(input), {0}, {2}, rows_.overlap, {0}, {3});
-    const xla::XlaOp output = dot(responses, {0, 3}, {2}, columns_.overlap, {0, 1}, {3});
+    // Sums over the rows, [C, N, W, M, H'], then over the columns, [C, M, N, H', W'].
+    const xla::XlaOp row_sums = dot(planes(input), {0}, {2}, rows_.overlap, {0}, {3});
+    const xla::XlaOp output = dot(row_sums, {0, 3}, {2}, columns_.overlap, {0, 1}, {3});
     return xla::ConvertElementType(to_output_layout(output), output_type);
   }
 
@@ -73,24 +76,24 @@ class PortableBoxConv {
                                              xla::PrimitiveType input_type) const {
     const xla::XlaOp x = planes(input);
     const xla::XlaOp grad = from_output_layout(output_grad);
-    // The output gradient summed along the rows, [C, M, N, H', W], and along the columns,
-    // [C, M, N, W', H].
+    // The output gradient multiplied by the overlaps: of the columns, summed over W',
+    // [C, M, N, H', W]; and of the rows, summed over H', [C, M, N, W', H].
     const xla::XlaOp along_rows = dot(grad, {0, 1}, {4}, columns_.overlap, {0, 1}, {2});
     const xla::XlaOp along_columns = dot(grad, {0, 1}, {3}, rows_.overlap, {0, 1}, {2});
-    // [C, N, W, H]
-    const xla::XlaOp input_grad = dot(along_rows, {0}, {1, 3}, rows_.overlap, {0}, {1, 2});
-    // Gradients with respect to the matrices: [C, M, H', H] and [C, M, W', W].
-    const xla::XlaOp of_rows = dot(along_rows, {0}, {2, 4}, x, {0}, {1, 3});
-    const xla::XlaOp of_columns = dot(along_columns, {0}, {2, 4}, x, {0}, {1, 2});
-    const auto edge_grad = [&](xla::XlaOp derivative, xla::XlaOp weights) {
-      return xla::Reshape(sum_over(derivative * weights, type_, {2, 3}),
+    const xla::XlaOp input_grad =  // [C, N, W, H]
+        dot(along_rows, {0}, {1, 3}, rows_.overlap, {0}, {1, 2});
+    // Gradients with respect to the matrices of overlaps: [C, M, H', H] and [C, M, W', W].
+    const xla::XlaOp rows_grad = dot(along_rows, {0}, {2, 4}, x, {0}, {1, 3});
+    const xla::XlaOp columns_grad = dot(along_columns, {0}, {2, 4}, x, {0}, {1, 2});
+    const auto edge_grad = [&](xla::XlaOp derivative, xla::XlaOp overlap_grad) {
+      return xla::Reshape(sum_over(derivative * overlap_grad, type_, {2, 3}),
                           {p_.channels, p_.boxes_per_channel, 1});
     };
-    const xla::XlaOp boxes_grad =
-        xla::ConcatInDim(builder_,
-                         {edge_grad(rows_.d_min, of_rows), edge_grad(columns_.d_min, of_columns),
-                          edge_grad(rows_.d_max, of_rows), edge_grad(columns_.d_max, of_columns)},
-                         2);
+    const xla::XlaOp boxes_grad = xla::ConcatInDim(
+        builder_,
+        {edge_grad(rows_.d_min, rows_grad), edge_grad(columns_.d_min, columns_grad),
+         edge_grad(rows_.d_max, rows_grad), edge_grad(columns_.d_max, columns_grad)},
+        2);
     const Axes to_input = channels_first() ? Axes{1, 0, 3, 2} : Axes{1, 3, 2, 0};
     return {xla::ConvertElementType(xla::Transpose(input_grad, to_input), input_type), boxes_grad};
   }
@@ -125,62 +128,69 @@ class PortableBoxConv {
                         {p_.channels, p_.boxes_per_channel});
   }
 
-  xla::XlaOp number(double value) const {
+  xla::XlaOp constant(double value) const {
     return xla::ConvertElementType(xla::ConstantR0<double>(builder_, value), type_);
   }
 
-  OverlapMatrices matrices(xla::XlaOp min, xla::XlaOp max, xla::XlaOp valid, Index size,
+  // The matrices for the min and max edges of all boxes, along an axis of `size` pixels. They are
+  // zero unless the box is `not_empty`.
+  OverlapMatrices matrices(xla::XlaOp min, xla::XlaOp max, xla::XlaOp not_empty, Index size,
                            Index stride) const {
     const Index outputs = (size + stride - 1) / stride;
     const Axes full = {p_.channels, p_.boxes_per_channel, outputs, size};
-    const auto of_boxes = [&](xla::XlaOp values) {
+    const auto broadcast_per_box = [&](xla::XlaOp values) {
       return xla::BroadcastInDim(values, full, {0, 1});
     };
-    const auto of_outputs = [&](xla::XlaOp values) {
+    const auto broadcast_per_output = [&](xla::XlaOp values) {
       return xla::BroadcastInDim(values, full, {0, 1, 2});
     };
-    const auto where = [&](xla::XlaOp condition, xla::XlaOp values) {
+    const auto select_or_zero = [&](xla::XlaOp condition, xla::XlaOp values) {
       return xla::Select(condition, values, xla::ZerosLike(values));
     };
-    // The differences are computed in integers, so coordinates stay exact on planes of any size.
+    // Offset of each pixel from the centre pixel of each output. It is subtracted in integers,
+    // because `type_` may not hold the indices of a large plane exactly.
     const xla::Shape indices = xla::ShapeUtil::MakeShape(xla::S32, {outputs, size});
-    const xla::XlaOp first = xla::Iota(builder_, indices, 0),
-                     second = xla::Iota(builder_, indices, 1);
+    const xla::XlaOp output_index = xla::Iota(builder_, indices, 0);
+    const xla::XlaOp pixel_index = xla::Iota(builder_, indices, 1);
     const xla::XlaOp offset = xla::BroadcastInDim(
         xla::ConvertElementType(
-            second - first * xla::ConstantR0<std::int32_t>(builder_, static_cast<int>(stride)),
+            pixel_index -
+                output_index * xla::ConstantR0<std::int32_t>(builder_, static_cast<int>(stride)),
             type_),
         full, {2, 3});
-    const xla::XlaOp begin = offset - number(0.5), end = offset + number(0.5);
-    const xla::XlaOp min_edge = of_boxes(min), max_edge = of_boxes(max);
-    xla::XlaOp overlap =
-        xla::Clamp(number(0.0), xla::Min(end, max_edge) - xla::Max(begin, min_edge), number(1.0));
-    const xla::XlaOp one = xla::Broadcast(number(1.0), full);
-    // The derivative is that of the growing box: nonzero at the pixel that the edge enters.
+    const xla::XlaOp begin = offset - constant(0.5), end = offset + constant(0.5);
+    const xla::XlaOp min_edge = broadcast_per_box(min), max_edge = broadcast_per_box(max);
+    xla::XlaOp overlap = xla::Clamp(
+        constant(0.0), xla::Min(end, max_edge) - xla::Max(begin, min_edge), constant(1.0));
+    const xla::XlaOp one = xla::Broadcast(constant(1.0), full);
+    // An edge on a pixel border has two one-sided derivatives. This takes the one for moving the
+    // edge outward: it is nonzero at the pixel that the edge would enter.
     xla::XlaOp d_min =
-        xla::Neg(where(xla::And(xla::Lt(begin, min_edge), xla::Le(min_edge, end)), one));
-    xla::XlaOp d_max = where(xla::And(xla::Le(begin, max_edge), xla::Lt(max_edge, end)), one);
+        xla::Neg(select_or_zero(xla::And(xla::Lt(begin, min_edge), xla::Le(min_edge, end)), one));
+    xla::XlaOp d_max =
+        select_or_zero(xla::And(xla::Le(begin, max_edge), xla::Lt(max_edge, end)), one);
     if (p_.normalization == Normalization::kArea) {
-      const xla::XlaOp inverse = of_boxes(inverse_of(max - min));
+      const xla::XlaOp inverse = broadcast_per_box(inverse_of(max - min));
       overlap = overlap * inverse;
       d_min = d_min * inverse + overlap * inverse;
       d_max = d_max * inverse - overlap * inverse;
     } else if (p_.normalization == Normalization::kValid) {
-      const xla::XlaOp inverse = of_outputs(inverse_of(sum_over(overlap, type_, {3})));
+      const xla::XlaOp inverse = broadcast_per_output(inverse_of(sum_over(overlap, type_, {3})));
       overlap = overlap * inverse;
-      d_min = (d_min - overlap * of_outputs(sum_over(d_min, type_, {3}))) * inverse;
-      d_max = (d_max - overlap * of_outputs(sum_over(d_max, type_, {3}))) * inverse;
+      d_min = (d_min - overlap * broadcast_per_output(sum_over(d_min, type_, {3}))) * inverse;
+      d_max = (d_max - overlap * broadcast_per_output(sum_over(d_max, type_, {3}))) * inverse;
     }
-    const xla::XlaOp kept = of_boxes(valid);
-    return {where(kept, overlap), where(kept, d_min), where(kept, d_max)};
+    const xla::XlaOp keep = broadcast_per_box(not_empty);
+    return {select_or_zero(keep, overlap), select_or_zero(keep, d_min),
+            select_or_zero(keep, d_max)};
   }
 
-  // 1 / extent, or 0 where extent is 0. It is bounded because a box that thin has sums of zero, and
-  // 0 * infinity would be NaN.
+  // 1 / extent, or 0 where extent is not positive. Very large results are limited to a finite
+  // value, because zero times infinity would be NaN.
   xla::XlaOp inverse_of(xla::XlaOp extent) const {
     const double max_inverse = type_ == xla::F64 ? 1e300 : 1e30;
-    const xla::XlaOp inverse = xla::Min(number(1.0) / extent, number(max_inverse));
-    return xla::Select(xla::Gt(extent, number(0.0)), inverse, xla::ZerosLike(inverse));
+    const xla::XlaOp inverse = xla::Min(constant(1.0) / extent, constant(max_inverse));
+    return xla::Select(xla::Gt(extent, constant(0.0)), inverse, xla::ZerosLike(inverse));
   }
 
   const BoxConvProblem p_;
@@ -196,21 +206,23 @@ inline xla::XlaOp portable_integral_image(const IntegralImageProblem& problem, x
   const xla::XlaOp zero = xla::Zero(builder, xla::F64);
   const xla::XlaComputation add = xla::CreateScalarAddComputation(xla::F64, builder);
   xla::XlaOp table = xla::ConvertElementType(input, xla::F64);
-  const int first = problem.layout == Layout::kChannelsFirst ? 2 : 1;
+  const int first_axis = problem.layout == Layout::kChannelsFirst ? 2 : 1;
   const std::int64_t sizes[] = {problem.height, problem.width};
   for (int i = 0; i < 2; ++i) {
-    // Entry i of a line is the sum of all pixels before i: a window that ends there, padded with
-    // zeros at the beginning.
-    xla::PaddingConfig padding = xla::MakeNoPaddingConfig(4);
-    padding.mutable_dimensions(first + i)->set_edge_padding_low(1);
-    table = xla::Pad(table, zero, padding);
+    // Along this axis, entry i of the table is the sum of all pixels before i. First a zero is put
+    // before the line. Then entry i is the sum over a window that ends at i and is as long as the
+    // line. Where the window begins before the line, it reads zeros.
+    const int axis = first_axis + i;
+    xla::PaddingConfig leading_zero = xla::MakeNoPaddingConfig(4);
+    leading_zero.mutable_dimensions(axis)->set_edge_padding_low(1);
+    table = xla::Pad(table, zero, leading_zero);
     const std::int64_t length = sizes[i] + 1;
     Axes window(4, 1), ones(4, 1);
-    window[first + i] = length;
-    std::vector<std::pair<std::int64_t, std::int64_t>> outside(4, {0, 0});
-    outside[first + i] = {length - 1, 0};
-    table =
-        xla::ReduceWindowWithGeneralPadding(table, zero, add, window, ones, ones, ones, outside);
+    window[axis] = length;
+    std::vector<std::pair<std::int64_t, std::int64_t>> window_padding(4, {0, 0});
+    window_padding[axis] = {length - 1, 0};
+    table = xla::ReduceWindowWithGeneralPadding(table, zero, add, window, ones, ones, ones,
+                                                window_padding);
   }
   return xla::ConvertElementType(table, table_type);
 }

@@ -11,7 +11,8 @@
 
 namespace boxconv {
 
-// The Device of the OpKernel templates. CudaDevice has the same members.
+// An argument for the parameter Device of the OpKernel templates. CudaDevice is the other one, with
+// the same functions.
 class CpuDevice {
  public:
   template <typename T, typename TBox>
@@ -43,7 +44,8 @@ class CpuDevice {
  private:
   static absl::Status to_tensorflow(Status status) {
     if (status == Status::kOk) return absl::OkStatus();
-    return tensorflow::errors::ResourceExhausted("not enough memory for scratch planes");
+    return tensorflow::errors::ResourceExhausted(
+        "not enough memory for the operator's temporary arrays");
   }
 
   static ParallelFor parallel_for(tensorflow::OpKernelContext* context) {

@@ -1,4 +1,5 @@
-// Runs core's CUDA kernels on TensorFlow's stream. Boxes stay in device memory.
+// Runs core's CUDA kernels on TensorFlow's stream. All arrays, boxes included, are in device
+// memory.
 #ifndef BOXCONV_TENSORFLOW_CUDA_DEVICE_H_
 #define BOXCONV_TENSORFLOW_CUDA_DEVICE_H_
 
@@ -10,7 +11,8 @@
 
 namespace boxconv {
 
-// The Device of the OpKernel templates. CpuDevice has the same members.
+// An argument for the parameter Device of the OpKernel templates. CpuDevice is the other one, with
+// the same functions.
 class CudaDevice {
  public:
   template <typename T, typename TBox>
@@ -50,8 +52,8 @@ class CudaDevice {
   }
 
  private:
-  // Temporary device memory. After it is destroyed, TensorFlow reuses it only for work queued
-  // later.
+  // Temporary device memory. The kernels may still be running when it is destroyed, but TensorFlow
+  // reuses the memory only for work that is queued later.
   class Workspace {
    public:
     absl::Status allocate(tensorflow::OpKernelContext* context, std::size_t bytes) {

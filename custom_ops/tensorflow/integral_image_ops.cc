@@ -16,8 +16,8 @@ absl::Status integral_image_shape(InferenceContext* c) {
   }
   std::string data_format;
   TF_RETURN_IF_ERROR(c->GetAttr("data_format", &data_format));
-  const int first = data_format == "NCHW" ? 2 : 1;
-  for (int axis = first; axis < first + 2; ++axis) {
+  const int height_axis = data_format == "NCHW" ? 2 : 1, width_axis = height_axis + 1;
+  for (const int axis : {height_axis, width_axis}) {
     DimensionHandle size;
     TF_RETURN_IF_ERROR(c->Add(c->Dim(shape, axis), 1, &size));
     TF_RETURN_IF_ERROR(c->ReplaceDim(shape, axis, size, &shape));

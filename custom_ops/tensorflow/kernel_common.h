@@ -11,7 +11,7 @@
 
 namespace boxconv {
 
-// TensorFlow's element type for core's. Both have the same bits.
+// The TensorFlow type that corresponds to core's element type T. Both have the same bits.
 template <typename T>
 struct TensorFlowType {
   using type = T;
@@ -57,9 +57,9 @@ inline absl::Status read_image_dims(const tensorflow::TensorShape& input, Layout
     return tensorflow::errors::InvalidArgument("`input` must have rank 4, got shape ",
                                                input.DebugString());
   }
-  const bool first = layout == Layout::kChannelsFirst;
-  *dims = {input.dim_size(0), input.dim_size(first ? 2 : 1), input.dim_size(first ? 3 : 2),
-           input.dim_size(first ? 1 : 3)};
+  const bool channels_first = layout == Layout::kChannelsFirst;
+  *dims = {input.dim_size(0), input.dim_size(channels_first ? 2 : 1),
+           input.dim_size(channels_first ? 3 : 2), input.dim_size(channels_first ? 1 : 3)};
   return absl::OkStatus();
 }
 

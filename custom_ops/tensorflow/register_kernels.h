@@ -1,4 +1,5 @@
-// Registers all OpKernels for one device.
+// Registers all OpKernels for one device. Before including this file, define BOXCONV_DEVICE
+// (CpuDevice or CudaDevice) and BOXCONV_DEVICE_NAME (the device's name in TensorFlow).
 #ifndef BOXCONV_TENSORFLOW_REGISTER_KERNELS_H_
 #define BOXCONV_TENSORFLOW_REGISTER_KERNELS_H_
 
@@ -8,22 +9,21 @@
 #include "tensorflow/integral_image_kernel.h"
 #include "tensorflow/kernel_common.h"
 
-// Before including this file, define BOXCONV_DEVICE (CpuDevice or CudaDevice) and
-// BOXCONV_DEVICE_NAME (TensorFlow's name of it).
 namespace boxconv {
 namespace {
 
-#define REGISTER(NAME, OP_KERNEL, OTHER, T, TOther)                                 \
-  REGISTER_KERNEL_BUILDER(Name(NAME)                                                \
-                              .Device(BOXCONV_DEVICE_NAME)                          \
-                              .TypeConstraint<TensorFlowType<T>::type>("T")         \
-                              .TypeConstraint<TensorFlowType<TOther>::type>(OTHER), \
-                          OP_KERNEL<BOXCONV_DEVICE, T, TOther>);
+// SECOND_TYPE is the value of the op's second type attribute, SECOND_NAME.
+#define REGISTER(OP, OP_KERNEL, T, SECOND_NAME, SECOND_TYPE)                                   \
+  REGISTER_KERNEL_BUILDER(Name(OP)                                                             \
+                              .Device(BOXCONV_DEVICE_NAME)                                     \
+                              .TypeConstraint<TensorFlowType<T>::type>("T")                    \
+                              .TypeConstraint<TensorFlowType<SECOND_TYPE>::type>(SECOND_NAME), \
+                          OP_KERNEL<BOXCONV_DEVICE, T, SECOND_TYPE>);
 #define REGISTER_BOX_CONV(T, TBox)                            \
-  REGISTER("BoxConv>BoxConv2D", BoxConv2DOp, "TBox", T, TBox) \
-  REGISTER("BoxConv>BoxConv2DGrad", BoxConv2DGradOp, "TBox", T, TBox)
+  REGISTER("BoxConv>BoxConv2D", BoxConv2DOp, T, "TBox", TBox) \
+  REGISTER("BoxConv>BoxConv2DGrad", BoxConv2DGradOp, T, "TBox", TBox)
 #define REGISTER_INTEGRAL_IMAGE(T, TTable) \
-  REGISTER("BoxConv>IntegralImage", IntegralImageOp, "TTable", T, TTable)
+  REGISTER("BoxConv>IntegralImage", IntegralImageOp, T, "TTable", TTable)
 
 BOXCONV_FOR_EACH_BOX_TYPE(REGISTER_BOX_CONV)
 BOXCONV_FOR_EACH_TABLE_TYPE(REGISTER_INTEGRAL_IMAGE)

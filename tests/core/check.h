@@ -36,7 +36,7 @@ inline std::atomic<int>& failures() {
   return count;
 }
 
-// The innermost Trace of this thread.
+// The text of the innermost Trace of this thread.
 inline std::string& current_trace() {
   thread_local std::string trace;
   return trace;
@@ -77,7 +77,7 @@ void check_equal(const char* file, int line, const char* expression, const Got& 
   fail(file, line, std::string(expression) + " is " + text_of(got) + ", expected " + text_of(want));
 }
 
-// NaN is near nothing.
+// Fails if the difference is more than `tolerance`, or if a value is NaN.
 inline void check_near(const char* file, int line, const char* expression, double got, double want,
                        double tolerance) {
   if (std::abs(got - want) <= tolerance) return;

@@ -1,5 +1,5 @@
-// The CUDA kernels of box convolution without a GPU: thread by thread, under sanitizers, against
-// the CPU kernels in double.
+// Compares the CUDA kernels of box convolution, emulated without a GPU, with the CPU kernels in
+// double.
 #include <cmath>
 #include <limits>
 #include <random>
@@ -17,8 +17,9 @@ namespace boxconv {
 namespace cuda {
 namespace {
 
-// How many calls took each path.
-struct Paths {
+// The number of calls with each kind of plan (see box_conv_plan.h). Plans by lines sum the rows in
+// shared memory or in the workspace.
+struct PlanCounts {
   int fused = 0, tiled = 0, rows_in_shared = 0, rows_in_workspace = 0;
 
   void count(const BoxConvPlan& plan) {
@@ -28,11 +29,11 @@ struct Paths {
                              : rows_in_workspace);
   }
 };
-Paths paths;
+PlanCounts plan_counts;
 
-// Relative error of a stored result, and of sums, relative to the sum of the magnitudes.
 struct Tolerance {
-  double stored, sums;
+  double stored;  // of rounding a result to its type, relative to the result
+  double sums;    // of a sum, relative to the sum of the magnitudes of its terms
 };
 template <typename T>
 constexpr Tolerance kTolerance{0, 2e-6};
@@ -58,7 +59,7 @@ struct Results {
   std::vector<double> output, input_grad, boxes_grad;
 };
 
-// The CPU kernels.
+// The results of the CPU kernels.
 template <typename T, typename TBox>
 Results on_cpu(const BoxConvProblem& p, const std::vector<T>& input, const std::vector<TBox>& boxes,
                const std::vector<T>& output_grad) {
@@ -71,7 +72,7 @@ Results on_cpu(const BoxConvProblem& p, const std::vector<T>& input, const std::
   return {to_double(output), to_double(input_grad), to_double(boxes_grad)};
 }
 
-// The emulated CUDA kernels.
+// The results of the emulated CUDA kernels.
 template <typename T, typename TBox>
 Results on_gpu(const BoxConvProblem& p, const GpuLimits& limits, const std::vector<T>& input,
                const std::vector<TBox>& boxes, const std::vector<T>& output_grad) {
@@ -90,7 +91,7 @@ Results on_gpu(const BoxConvProblem& p, const GpuLimits& limits, const std::vect
     } else {
       launcher.forward(device, input.data(), boxes.data(), output.data());
     }
-    paths.count(launcher.plan());
+    plan_counts.count(launcher.plan());
   }
   return {to_double(output), to_double(input_grad), to_double(boxes_grad)};
 }
@@ -126,7 +127,8 @@ void check_results(std::mt19937& random, const BoxConvProblem& p, const GpuLimit
   const Results got = on_gpu(p, limits, a.input, a.boxes, a.output_grad);
   check_close(got.output, want.output, sums.output, kTolerance<T>);
   check_close(got.input_grad, want.input_grad, sums.input_grad, kTolerance<T>);
-  // Edge gradients are not rounded to T. With "valid", factors reach 8 along each axis.
+  // Edge gradients are not rounded to T. With "valid", the factor may be 8 along each axis, because
+  // the part of a box inside the image may be as thin as 1/8 pixel.
   const double factor = p.normalization == Normalization::kValid ? 64 : 1;
   check_close(got.boxes_grad, want.boxes_grad, edge_magnitudes(boxes, sums),
               {0, kTolerance<T>.sums * factor});
@@ -263,12 +265,12 @@ TEST(empty_problems_have_zero_gradients) {
   }
 }
 
-// Keep this case last: it counts the calls of all others.
-TEST(the_problems_above_take_every_path) {
-  CHECK(paths.fused > 20);
-  CHECK(paths.tiled > 20);
-  CHECK(paths.rows_in_shared > 20);
-  CHECK(paths.rows_in_workspace > 20);
+// Keep this case last: it checks the calls of all other cases.
+TEST(the_problems_above_have_every_kind_of_plan) {
+  CHECK(plan_counts.fused > 20);
+  CHECK(plan_counts.tiled > 20);
+  CHECK(plan_counts.rows_in_shared > 20);
+  CHECK(plan_counts.rows_in_workspace > 20);
 }
 
 }  // namespace

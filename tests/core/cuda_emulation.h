@@ -1,10 +1,11 @@
 // CUDA keywords and intrinsics for a machine without a GPU. Each thread of a block is a fibre (a
 // stack of its own in one operating system thread), and blocks run one after another.
 //
-// The emulation makes mistakes visible. Fibres run in ascending and descending order by turns, each
-// until it waits at a barrier, so a missing barrier changes the results of one order. Shared memory
-// has exactly the requested size, so the address sanitizer notices accesses outside. It is filled
-// with NaNs, so values that were never written show in the results.
+// The emulation makes mistakes visible. Each fibre runs until it waits at a barrier. Fibres take
+// turns in ascending order in one block and in descending order in the next, so a missing barrier
+// changes the results of one of them. Shared memory has exactly the requested size, so the address
+// sanitizer notices accesses outside. It is filled with NaNs, so values that were never written
+// show in the results.
 #ifndef BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
 #define BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
 
@@ -38,7 +39,7 @@ class Block {
     return block;
   }
 
-  // Runs body() once in each fibre. The stacks are reused by the next block.
+  // Runs body() once in each fibre. The next call uses the same stacks.
   void run(int threads, std::size_t shared_bytes, bool backwards,
            const std::function<void()>& body) {
     shared_.reset(static_cast<char*>(std::malloc(shared_bytes + 1)));
@@ -131,8 +132,8 @@ class Block {
     return progress;
   }
 
-  // Releases each barrier at which all threads wait that have not finished. Returns whether there
-  // was one.
+  // Releases each barrier at which all unfinished threads of a warp, or of the block, wait. Returns
+  // false if there is none.
   bool release(int threads) {
     bool progress = false;
     for (int warp = 0; warp < threads; warp += kWarp) {
@@ -179,9 +180,9 @@ void launch(Kernel kernel, int blocks, int threads, std::size_t shared_bytes,
   gridDim = {static_cast<unsigned>(blocks), 1, 1};
   blockDim = {static_cast<unsigned>(threads), 1, 1};
   for (int i = 0; i < blocks; ++i) {
-    // An order that kernels cannot rely on: from both ends to the middle.
-    const int turn = i % 2 == 0 ? i / 2 : blocks - 1 - i / 2;
-    blockIdx.x = static_cast<unsigned>(turn);
+    // Blocks run in an order that kernels cannot rely on: from both ends to the middle.
+    const int block_index = i % 2 == 0 ? i / 2 : blocks - 1 - i / 2;
+    blockIdx.x = static_cast<unsigned>(block_index);
     block.run(threads, shared_bytes, i % 2 == 1, [&] { kernel(arguments...); });
   }
 }

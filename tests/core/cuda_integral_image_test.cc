@@ -1,4 +1,4 @@
-// The CUDA kernels of integral images without a GPU, against the CPU kernels.
+// Compares the CUDA kernels of integral images, emulated without a GPU, with the CPU kernels.
 #include <random>
 #include <string>
 #include <vector>

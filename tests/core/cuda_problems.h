@@ -1,5 +1,5 @@
-// Random problems for the emulated CUDA kernels, and devices with so little shared memory and so
-// few threads that small problems take every path.
+// Random problems for the emulated CUDA kernels, and limits of devices with so little shared memory
+// and so few threads that small problems have every kind of plan.
 #ifndef BOXCONV_TESTS_CORE_CUDA_PROBLEMS_H_
 #define BOXCONV_TESTS_CORE_CUDA_PROBLEMS_H_
 
@@ -76,7 +76,7 @@ inline GpuLimits random_limits(std::mt19937& random) {
   limits.max_blocks = 1 + random() % 40;
   limits.chunk_bytes = 1 + random() % 20000;
   limits.parts = 1 + random() % 5;
-  if (random() % 3 == 0) limits.longest_line = 1 + random() % 12;  // the rest is summed by lines
+  if (random() % 3 == 0) limits.longest_line = 1 + random() % 12;  // longer lines: plan by lines
   return limits;
 }
 
@@ -97,7 +97,8 @@ inline BoxConvProblem random_strip_problem(std::mt19937& random) {
   return p;
 }
 
-// Lines of about `chunks` chunks of a warp's lanes.
+// A problem whose lines have about `chunks` chunks of `chunk` pixels. Each lane of a warp holds one
+// chunk.
 inline BoxConvProblem random_chunk_problem(std::mt19937& random, Index chunk, Index chunks) {
   BoxConvProblem p;
   const Index length = std::max<Index>(1, chunk * chunks - 2 + random() % 4);
@@ -135,7 +136,8 @@ std::vector<TBox> random_boxes(std::mt19937& random, const BoxConvProblem& p) {
   return boxes;
 }
 
-// Boxes where about half of the coordinates are infinite, NaN, huge or tiny.
+// Boxes whose coordinates are replaced, about half of them, by infinite, NaN, huge, tiny and usual
+// values.
 template <typename TBox>
 std::vector<TBox> hostile_boxes(std::mt19937& random, const BoxConvProblem& p) {
   const double infinity = std::numeric_limits<double>::infinity();

@@ -41,7 +41,7 @@ def build_and_run(folder, *options):
 
 
 def run_under_thread_sanitizer(program):
-    """Runs a program. If memory is in the sanitizer's way, tries without address randomisation.
+    """Runs a program. If memory is in the sanitizer's way, retries without address randomisation.
 
     On systems with `vm.mmap_rnd_bits` above 28, memory may lie where the sanitizer keeps its own.
     """

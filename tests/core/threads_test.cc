@@ -1,6 +1,6 @@
-// The threads that the project starts or borrows, for the thread sanitizer: an XLA-like pool with
-// several callers at once, as in a server, and core's own threads behind the C interface. Results
-// must have the same bits as on one thread.
+// Runs core on several threads, for the thread sanitizer: on a pool like XLA's that several callers
+// use at once, as in a server, and on the threads that core itself starts behind the C interface.
+// Results must have the same bits as on one thread.
 #include "core/cpu/threads.h"
 
 #include <atomic>
@@ -120,8 +120,8 @@ std::vector<Case> make_cases() {
   return cases;
 }
 
-// Runs body() in several threads that start together, so that all of them make the first call of
-// core at the same time.
+// Runs body() in several threads at the same time. In the first test, the threads thus make the
+// first calls of core together.
 void run_together(int callers, const std::function<void()>& body) {
   std::atomic<int> waiting{callers};
   std::vector<std::thread> threads;

@@ -1,5 +1,5 @@
-// The CUDA handlers, on emulated kernels, against the CPU handlers of the installed library. A
-// stand-in for XLA calls both.
+// Compares the CUDA handlers, which run emulated kernels here, with the CPU handlers of the
+// installed library. A stand-in for XLA calls both.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -109,7 +109,7 @@ class Array {
 struct Attributes {
   std::int64_t stride_y = 1, stride_x = 1;
   std::string normalization = "area", data_format = "NHWC";
-  bool box_conv = true;  // integral images have only a data format
+  bool box_conv = true;  // false for integral images, which have only a data format
 };
 
 // Calls a handler. Returns the message of its error, or an empty string.
@@ -181,15 +181,15 @@ void compare_handlers(XLA_FFI_Handler* cuda, XLA_FFI_Handler* cpu, const Attribu
   for (std::size_t i = 0; i < got.size(); ++i) check_close(got[i], want[i]);
 }
 
-// Two problems at once, each with boxes of its own.
+// Compares the handlers on two problems at once, each with its own boxes.
 void check_results(const Attributes& attributes) {
-  const bool first = attributes.data_format == "NCHW";
+  const bool channels_first = attributes.data_format == "NCHW";
   const std::int64_t n = 2, h = 9, w = 7, c = 3, m = 2;
   const std::int64_t out_h = (h + attributes.stride_y - 1) / attributes.stride_y;
   const std::int64_t out_w = (w + attributes.stride_x - 1) / attributes.stride_x;
-  const Dims input_dims = first ? Dims{2, n, c, h, w} : Dims{2, n, h, w, c};
+  const Dims input_dims = channels_first ? Dims{2, n, c, h, w} : Dims{2, n, h, w, c};
   const Dims output_dims =
-      first ? Dims{2, n, c * m, out_h, out_w} : Dims{2, n, out_h, out_w, c * m};
+      channels_first ? Dims{2, n, c * m, out_h, out_w} : Dims{2, n, out_h, out_w, c * m};
   const Dims boxes_dims = {2, c, m, 4};
   std::mt19937 random(5);
   std::uniform_real_distribution<float> uniform(-1, 1), half_size(0.3f, 6);
@@ -203,10 +203,11 @@ void check_results(const Attributes& attributes) {
                    {output_dims});
   compare_handlers(tf_boxconv_backward_cuda, tf_boxconv_backward_cpu, attributes,
                    {&input, &boxes, &grad}, {input_dims, boxes_dims});
-  Attributes of_table = attributes;
-  of_table.box_conv = false;
-  const Dims table_dims = first ? Dims{2, n, c, h + 1, w + 1} : Dims{2, n, h + 1, w + 1, c};
-  compare_handlers(tf_boxconv_integral_image_cuda, tf_boxconv_integral_image_cpu, of_table,
+  Attributes table_attributes = attributes;
+  table_attributes.box_conv = false;
+  const Dims table_dims =
+      channels_first ? Dims{2, n, c, h + 1, w + 1} : Dims{2, n, h + 1, w + 1, c};
+  compare_handlers(tf_boxconv_integral_image_cuda, tf_boxconv_integral_image_cpu, table_attributes,
                    {&input}, {table_dims});
 }
 

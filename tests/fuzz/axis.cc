@@ -13,9 +13,9 @@ Index pixel_at(double position, Index pixels) {
   return static_cast<Index>(std::clamp(position, -1.0, static_cast<double>(pixels)));
 }
 
-Touched touched_at(double min, double max, Index center, Index pixels) {
+TouchedPixels touched_at(double min, double max, Index center, Index pixels) {
   const double c = static_cast<double>(center), size = static_cast<double>(pixels);
-  Touched t{};
+  TouchedPixels t{};
   t.first = pixel_at(std::max(std::ceil(min) - 1 + c, 0.0), pixels);
   t.end = std::max(t.first, pixel_at(std::floor(max) + 1 + c, pixels));
   const double min_pixel = std::ceil(min) - 1 + c, max_pixel = std::floor(max) + c;
@@ -25,7 +25,7 @@ Touched touched_at(double min, double max, Index center, Index pixels) {
 }
 
 void set_extent(double min, double max, double length, Index center, Index pixels,
-                Normalization normalization, Touched* t) {
+                Normalization normalization, TouchedPixels* t) {
   t->extent = 1;
   t->min_grows = t->max_grows = normalization == Normalization::kArea;
   if (normalization == Normalization::kArea) t->extent = length;
@@ -48,8 +48,8 @@ Axis make_axis(double min, double max, Index pixels, Index stride, Normalization
   Axis axis;
   axis.pixels = pixels;
   for (Index center = 0; center < pixels; center += stride) {
-    Touched t = touched_at(min, max, center, pixels);
-    t.weights = axis.weights.size();
+    TouchedPixels t = touched_at(min, max, center, pixels);
+    t.first_weight = axis.weights.size();
     set_extent(min, max, length, center, pixels, normalization, &t);
     if (t.extent > 0) axis.min_extent = std::min(axis.min_extent, t.extent);
     for (Index pixel = t.first; pixel < t.end; ++pixel) {

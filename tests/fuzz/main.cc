@@ -15,13 +15,13 @@ using boxconv::fuzz::Progress;
 
 constexpr char kUsage[] =
     "usage: fuzz [--minutes N] [--processes N] [--first_seed N]\n"
-    "       fuzz --seed N     checks the one problem of this seed, and prints it\n";
+    "       fuzz --seed N     checks only the problem of this seed, and prints it\n";
 
 struct Options {
   double minutes = 1;
   int processes = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::uint64_t first_seed = 0;
-  bool one = false;  // only the problem of first_seed
+  bool single_problem = false;  // only the problem of first_seed
 };
 
 [[noreturn]] void exit_with_usage(const char* argument) {
@@ -47,7 +47,7 @@ Options parse(int count, char** arguments) {
       options.processes = static_cast<int>(std::strtol(value, &rest, 10));
     } else if (std::strcmp(name, "--first_seed") == 0 || std::strcmp(name, "--seed") == 0) {
       options.first_seed = std::strtoull(value, &rest, 0);
-      options.one = options.one || std::strcmp(name, "--seed") == 0;
+      options.single_problem = options.single_problem || std::strcmp(name, "--seed") == 0;
     } else {
       exit_with_usage(name);
     }
@@ -88,7 +88,7 @@ int main(int count, char** arguments) {
   const Options options = parse(count, arguments);
   const std::vector<std::string> sets = boxconv::fuzz::instruction_sets();
   Progress* progress = boxconv::fuzz::share_progress();
-  if (options.one) {
+  if (options.single_problem) {
     boxconv::fuzz::check_one(options.first_seed, sets, progress);
     progress->next_seed = options.first_seed + 1;
   } else {

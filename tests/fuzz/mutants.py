@@ -55,7 +55,7 @@ MUTANTS = [
     Mutant(
         "input gradient not cleared where all boxes of a channel are empty",
         "cpu/box_conv_backward.h",
-        "      if (first) clear(input_grad(c), tile.rows.count * row_stride_);\n",
+        "      if (boxes_added == 0) clear(input_grad(c), tile.rows.count * row_stride_);\n",
         "",
     ),
     Mutant(
@@ -67,8 +67,8 @@ MUTANTS = [
     Mutant(
         "all images add to the same edge gradients: depends on the split",
         "cpu/box_conv_backward.h",
-        "const Index part = tile.image * tiling.places_per_image() + tile.place;",
-        "const Index part = tile.place;",
+        "const Index part = tile.image * tiling.rectangles_per_image() + tile.rectangle;",
+        "const Index part = tile.rectangle;",
     ),
     Mutant(
         "one pixel read beyond the image",

@@ -1,5 +1,5 @@
-// Conversions between the four number types and double, which share no code with core, and the
-// limits of the types.
+// The four number types: their conversions from and to double, which share no code with core, and
+// their limits.
 #ifndef BOXCONV_TESTS_FUZZ_NUMBER_TYPES_H_
 #define BOXCONV_TESTS_FUZZ_NUMBER_TYPES_H_
 
@@ -13,8 +13,8 @@
 namespace boxconv {
 namespace fuzz {
 
-// A 16-bit format with `mantissa_bits` bits after the leading one. Normal numbers begin at
-// 2^min_exponent.
+// A 16-bit floating-point format with `mantissa_bits` bits after the leading one. The smallest
+// normal number is 2^min_exponent.
 struct Format16 {
   int mantissa_bits, min_exponent;
 

@@ -33,17 +33,17 @@ inline double sum(const Plane& plane) {
   return total;
 }
 inline double largest(const Plane& plane) {
-  double most = 0;
-  for (double value : plane.values) most = std::max(most, value);
-  return most;
+  double max = 0;
+  for (double value : plane.values) max = std::max(max, value);
+  return max;
 }
 
 // Row i of the result is the weighted sum of the rows that output i touches.
 inline Plane sum_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
   Plane result(static_cast<Index>(axis.outputs.size()), plane.columns);
   for (Index i = 0; i < result.rows; ++i) {
-    const Touched& t = axis.outputs[static_cast<std::size_t>(i)];
-    const double* weight = weights.data() + t.weights;
+    const TouchedPixels& t = axis.outputs[static_cast<std::size_t>(i)];
+    const double* weight = weights.data() + t.first_weight;
     for (Index y = t.first; y < t.end; ++y, ++weight) {
       for (Index x = 0; x < plane.columns; ++x) result.row(i)[x] += *weight * plane.row(y)[x];
     }
@@ -51,12 +51,13 @@ inline Plane sum_rows(const Axis& axis, const std::vector<double>& weights, cons
   return result;
 }
 
-// The adjoint of sum_rows: adds row i, weighted, to the rows that output i touches.
+// The adjoint of sum_rows: adds row i of `plane`, times the weights, to the rows that output i
+// touches.
 inline Plane spread_rows(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
   Plane result(axis.pixels, plane.columns);
   for (Index i = 0; i < plane.rows; ++i) {
-    const Touched& t = axis.outputs[static_cast<std::size_t>(i)];
-    const double* weight = weights.data() + t.weights;
+    const TouchedPixels& t = axis.outputs[static_cast<std::size_t>(i)];
+    const double* weight = weights.data() + t.first_weight;
     for (Index y = t.first; y < t.end; ++y, ++weight) {
       for (Index x = 0; x < plane.columns; ++x) result.row(y)[x] += *weight * plane.row(i)[x];
     }
@@ -64,13 +65,13 @@ inline Plane spread_rows(const Axis& axis, const std::vector<double>& weights, c
   return result;
 }
 
-// The same for columns.
+// sum_rows for columns.
 inline Plane sum_columns(const Axis& axis, const std::vector<double>& weights, const Plane& plane) {
   Plane result(plane.rows, static_cast<Index>(axis.outputs.size()));
   for (Index y = 0; y < plane.rows; ++y) {
     for (Index j = 0; j < result.columns; ++j) {
-      const Touched& t = axis.outputs[static_cast<std::size_t>(j)];
-      const double* weight = weights.data() + t.weights;
+      const TouchedPixels& t = axis.outputs[static_cast<std::size_t>(j)];
+      const double* weight = weights.data() + t.first_weight;
       double sum = 0;
       for (Index x = t.first; x < t.end; ++x, ++weight) sum += *weight * plane.row(y)[x];
       result.row(y)[j] = sum;
@@ -78,13 +79,14 @@ inline Plane sum_columns(const Axis& axis, const std::vector<double>& weights, c
   }
   return result;
 }
+// spread_rows for columns.
 inline Plane spread_columns(const Axis& axis, const std::vector<double>& weights,
                             const Plane& plane) {
   Plane result(plane.rows, axis.pixels);
   for (Index y = 0; y < plane.rows; ++y) {
     for (Index j = 0; j < plane.columns; ++j) {
-      const Touched& t = axis.outputs[static_cast<std::size_t>(j)];
-      const double* weight = weights.data() + t.weights;
+      const TouchedPixels& t = axis.outputs[static_cast<std::size_t>(j)];
+      const double* weight = weights.data() + t.first_weight;
       const double value = plane.row(y)[j];
       for (Index x = t.first; x < t.end; ++x, ++weight) result.row(y)[x] += *weight * value;
     }
@@ -93,8 +95,8 @@ inline Plane spread_columns(const Axis& axis, const std::vector<double>& weights
 }
 
 // Row i of the result is the row that an edge of output i enters when the box grows. `edge` is
-// &Touched::min_pixel or &Touched::max_pixel. Outside the plane, the row is zero.
-inline Plane edge_rows(const Axis& axis, Index Touched::* edge, const Plane& plane) {
+// &TouchedPixels::min_pixel or &TouchedPixels::max_pixel. Outside the plane, the row is zero.
+inline Plane edge_rows(const Axis& axis, Index TouchedPixels::* edge, const Plane& plane) {
   Plane result(static_cast<Index>(axis.outputs.size()), plane.columns);
   for (Index i = 0; i < result.rows; ++i) {
     const Index y = axis.outputs[static_cast<std::size_t>(i)].*edge;
@@ -102,8 +104,8 @@ inline Plane edge_rows(const Axis& axis, Index Touched::* edge, const Plane& pla
   }
   return result;
 }
-// The same for columns.
-inline Plane edge_columns(const Axis& axis, Index Touched::* edge, const Plane& plane) {
+// edge_rows for columns.
+inline Plane edge_columns(const Axis& axis, Index TouchedPixels::* edge, const Plane& plane) {
   Plane result(plane.rows, static_cast<Index>(axis.outputs.size()));
   for (Index j = 0; j < result.columns; ++j) {
     const Index x = axis.outputs[static_cast<std::size_t>(j)].*edge;

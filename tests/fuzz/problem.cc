@@ -1,4 +1,4 @@
-// Makes the problem of a seed.
+// Makes the random problem of a seed: its shape, boxes and values.
 #include "problem.h"
 
 #include <algorithm>
@@ -16,11 +16,12 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Sizes around the lengths of vectors and of groups of rows, and the channels of a tile.
+// Sizes near a multiple of the number of lanes in a vector, which is also near the number of rows
+// in a group and of channels in a tile.
 Index size_near_vectors(Random& random) {
   return random.pick<Index>({7, 8, 9, 15, 16, 17, 31, 32, 33});
 }
-// Sizes around multiples of the size of a tile.
+// Sizes near those at which an axis is split into one more tile.
 Index size_near_tiles(Random& random) {
   return random.pick<Index>({127, 128, 129, 175, 190, 192, 193, 207, 225, 257, 288, 300});
 }
@@ -69,7 +70,7 @@ void shape_line(Random& random, BoxConvProblem* p) {
   (random.chance(0.5) ? p->height : p->width) = length;
 }
 
-// Several tiles along one axis, more rarely along both.
+// Planes of several tiles along one axis, or, less often, along both axes.
 void shape_tiles(Random& random, BoxConvProblem* p) {
   p->batch = 1;
   p->channels = random.between(1, 2);
@@ -148,34 +149,34 @@ double hostile_edge(Random& random) {
                               -1e6});
 }
 
-// The position of the two edges of a box along one axis.
-enum class Edges { kAnywhere, kOnBorders, kThin, kWholePlane, kOutside, kEmpty, kHostile };
+// How the two edges of a box are chosen along one axis.
+enum class EdgeKind { kAnywhere, kOnBorders, kThin, kWholePlane, kOutside, kEmpty, kHostile };
 
-void make_edges(Random& random, Edges kind, Index size, double* low, double* high) {
+void make_edges(Random& random, EdgeKind kind, Index size, double* low, double* high) {
   const double reach = static_cast<double>(size) + 2;
   *low = random.uniform(-reach, reach);
   *high = *low + random.uniform(0, random.chance(0.5) ? 4 : reach);
   switch (kind) {
-    case Edges::kOnBorders:  // multiples of 1/2: on borders of pixels and through their centres
+    case EdgeKind::kOnBorders:  // multiples of 1/2: on borders of pixels and through their centres
       *low = std::floor(*low) + random.pick({0.0, 0.5});
       *high = *low + std::floor(*high - *low) + random.pick({0.0, 0.5, 1.0});
       break;
-    case Edges::kThin:
+    case EdgeKind::kThin:
       if (random.chance(0.5)) *low = std::floor(*low) + 0.5;
       *high = *low + std::pow(10.0, random.uniform(-20, -1));
       break;
-    case Edges::kWholePlane:
+    case EdgeKind::kWholePlane:
       *low = -reach - random.uniform(0, 3);
       *high = reach + random.uniform(0, 3);
       break;
-    case Edges::kOutside:
+    case EdgeKind::kOutside:
       *low += random.pick({-4 * reach, 4 * reach});
       *high = *low + random.uniform(0, reach);
       break;
-    case Edges::kEmpty:
+    case EdgeKind::kEmpty:
       *high = *low - (random.chance(0.5) ? 0 : random.uniform(0, reach));
       break;
-    case Edges::kHostile:
+    case EdgeKind::kHostile:
       if (random.chance(0.6)) *low = hostile_edge(random);
       if (random.chance(0.6)) *high = hostile_edge(random);
       break;
@@ -184,16 +185,17 @@ void make_edges(Random& random, Edges kind, Index size, double* low, double* hig
   }
 }
 
-Edges edges_kind(Random& random, double hostility) {
+EdgeKind pick_edge_kind(Random& random, double hostility) {
   if (random.chance(hostility)) {
-    return random.pick({Edges::kThin, Edges::kThin, Edges::kWholePlane, Edges::kOutside,
-                        Edges::kEmpty, Edges::kHostile, Edges::kHostile, Edges::kHostile});
+    return random.pick({EdgeKind::kThin, EdgeKind::kThin, EdgeKind::kWholePlane, EdgeKind::kOutside,
+                        EdgeKind::kEmpty, EdgeKind::kHostile, EdgeKind::kHostile,
+                        EdgeKind::kHostile});
   }
-  return random.chance(0.3) ? Edges::kOnBorders : Edges::kAnywhere;
+  return random.chance(0.3) ? EdgeKind::kOnBorders : EdgeKind::kAnywhere;
 }
 
-// Boxes are at most as large as the plane. Most are small, because planes with large boxes are not
-// divided into tiles.
+// Edges are chosen for an axis as long as the plane, or, more often, at most 9 pixels long. Planes
+// with large boxes are not divided into tiles.
 void make_boxes(Random& random, Problem* problem) {
   const BoxConvProblem& p = problem->shape;
   const double hostility = random.pick({0.0, 0.02, 0.2, 0.6});
@@ -203,12 +205,13 @@ void make_boxes(Random& random, Problem* problem) {
   problem->boxes.resize(static_cast<std::size_t>(p.boxes_size()));
   for (std::size_t i = 0; i < problem->boxes.size(); i += 4) {
     double* box = &problem->boxes[i];
-    make_edges(random, edges_kind(random, hostility), rows, &box[0], &box[2]);
-    make_edges(random, edges_kind(random, hostility), columns, &box[1], &box[3]);
+    make_edges(random, pick_edge_kind(random, hostility), rows, &box[0], &box[2]);
+    make_edges(random, pick_edge_kind(random, hostility), columns, &box[1], &box[3]);
   }
 }
 
-enum class Values {
+// How the values of an array are chosen.
+enum class ValueKind {
   kUniform,
   kIntegers,
   kConstant,
@@ -221,11 +224,12 @@ enum class Values {
   kAnyBits
 };
 
-Values values_kind(Random& random) {
-  if (random.chance(0.6)) return Values::kUniform;
-  return random.pick({Values::kIntegers, Values::kConstant, Values::kBright, Values::kSpikes,
-                      Values::kHuge, Values::kSubnormal, Values::kManyMagnitudes,
-                      Values::kNonFinite, Values::kNonFinite, Values::kAnyBits});
+ValueKind pick_value_kind(Random& random) {
+  if (random.chance(0.6)) return ValueKind::kUniform;
+  return random.pick({ValueKind::kIntegers, ValueKind::kConstant, ValueKind::kBright,
+                      ValueKind::kSpikes, ValueKind::kHuge, ValueKind::kSubnormal,
+                      ValueKind::kManyMagnitudes, ValueKind::kNonFinite, ValueKind::kNonFinite,
+                      ValueKind::kAnyBits});
 }
 
 double any_bits(Random& random, Half) {
@@ -242,26 +246,26 @@ double any_bits(Random& random, double) {
 }
 
 template <typename T>
-double make_value(Random& random, Values kind) {
+double make_value(Random& random, ValueKind kind) {
   const double uniform = random.uniform(-1, 1);
   switch (kind) {
-    case Values::kIntegers:
+    case ValueKind::kIntegers:
       return static_cast<double>(random.between(-9, 9));
-    case Values::kConstant:
+    case ValueKind::kConstant:
       return 1;
-    case Values::kBright:
+    case ValueKind::kBright:
       return 1000 + uniform;
-    case Values::kSpikes:
+    case ValueKind::kSpikes:
       return random.chance(0.03) ? 3e4 * uniform : uniform;
-    case Values::kHuge:
+    case ValueKind::kHuge:
       return limits<T>().largest * uniform;
-    case Values::kSubnormal:
+    case ValueKind::kSubnormal:
       return limits<T>().smallest * std::floor(8 * uniform);
-    case Values::kManyMagnitudes:
+    case ValueKind::kManyMagnitudes:
       return uniform * std::pow(2.0, random.uniform(-20, 12));
-    case Values::kNonFinite:
+    case ValueKind::kNonFinite:
       return random.chance(0.02) ? random.pick({kInfinity, -kInfinity, std::nan("")}) : uniform;
-    case Values::kAnyBits:
+    case ValueKind::kAnyBits:
       return any_bits(random, T());
     default:
       return uniform;
@@ -270,7 +274,7 @@ double make_value(Random& random, Values kind) {
 
 template <typename T>
 void make_values(Random& random, Index count, std::vector<double>* values) {
-  const Values kind = values_kind(random);
+  const ValueKind kind = pick_value_kind(random);
   values->resize(static_cast<std::size_t>(count));
   for (double& value : *values) value = decode(encode<T>(make_value<T>(random, kind)));
 }

@@ -13,7 +13,8 @@ namespace fuzz {
 
 enum class NumberType { kFloat16, kBFloat16, kFloat32, kFloat64 };
 
-// Values are doubles that the number type represents exactly.
+// All numbers are stored as doubles. `type` represents the input and the output gradient exactly.
+// The boxes are exact in float64 if `type` is float64, otherwise in float32.
 struct Problem {
   std::uint64_t seed = 0;
   NumberType type = NumberType::kFloat32;
@@ -24,14 +25,15 @@ struct Problem {
 
 Problem make_problem(std::uint64_t seed);
 
-// One line: seed, type and shape. With `boxes`, every box on a line of its own besides.
+// Returns one line with seed, type and shape. If `boxes` is true, another line follows for each
+// box.
 std::string describe(const Problem& problem, bool boxes = false);
 
-// Positions in the arrays of `shape`, in its layout.
+// The index of a pixel in the input or the output array of `shape`.
 Index input_index(const BoxConvProblem& shape, Index n, Index y, Index x, Index c);
 Index output_index(const BoxConvProblem& shape, Index n, Index y, Index x, Index c);
 
-// Calls call(T()) with the C++ type that `type` names.
+// Returns call(T()), where T is the C++ type of `type`.
 template <typename Call>
 auto with_type(NumberType type, const Call& call) {
   switch (type) {

@@ -14,21 +14,21 @@ namespace boxconv {
 namespace fuzz {
 namespace {
 
-// Failures reported for one problem, at most.
+// The largest number of failures that are reported for one problem.
 constexpr std::size_t kMaxFailures = 5;
 
 // The type in which core sums: double for float64, otherwise float.
 template <typename T>
 using SumType = typename BoxType<T>::type;
 
-// The largest error of rounding a value to T.
+// A bound of the error of rounding a value to T.
 template <typename T>
 double store_rounding(double value) {
   return std::fabs(value) * limits<T>().rounding * 1.001 + limits<T>().smallest;
 }
 
-// Whether `got` may be a value within `tolerance` of `want`, rounded to T. Values beyond the
-// largest finite one round to infinity.
+// Whether `got` can be the result of rounding a value within `tolerance` of `want` to T. Values
+// beyond the largest finite one round to infinity.
 template <typename T>
 bool is_near(double got, double want, double tolerance) {
   const double allowed = tolerance + store_rounding<T>(want);
@@ -51,8 +51,8 @@ class Checker {
   Report run() {
     const Arguments<T> before(problem_);
     const Results<T> results(problem_, arguments_, on_threads(1));
-    expect(results.ok, "status, or memory before a result written");
-    expect(arguments_.same_bits(before), "an argument was written");
+    expect(results.ok, "core returned an error, or wrote to the memory before a result");
+    expect(arguments_.same_bits(before), "core wrote to an argument");
     compare("output", results.output, reference_.output);
     compare("input gradient", results.input_grad, reference_.input_grad);
     compare("edge gradient", results.boxes_grad, reference_.boxes_grad);
@@ -107,7 +107,7 @@ class Checker {
     };
     add(results.output, reference_.output, problem_.output_grad, &forward);
     add(results.input_grad, reference_.input_grad, problem_.input, &backward);
-    // The tolerance is infinite or NaN if a value is.
+    // The tolerance is infinite or NaN if one of the values is.
     if (!(tolerance < std::numeric_limits<double>::infinity())) return;
     if (!(std::fabs(forward - backward) <= tolerance)) {
       fail("<B x, g> against <x, B^T g>", 0, forward, backward, tolerance);
@@ -118,7 +118,7 @@ class Checker {
     // Use several threads only sometimes, because starting them takes long.
     const Index threads = random_.chance(0.04) ? random_.pick<Index>({2, 3, 7}) : 1;
     const Results<T> split(problem_, arguments_, RandomSplit(random_.bits(), threads));
-    expect(split.ok, "status of split work");
+    expect(split.ok, "core returned an error when the work was split");
     expect(split.output.same_bits(results.output), "output depends on the split of the work");
     expect(split.input_grad.same_bits(results.input_grad),
            "input gradient depends on the split of the work");
@@ -149,7 +149,7 @@ class Checker {
       input_grads = input_grads && same(turned.input_grad, input_at(other.shape, n, y, x, c),
                                         results.input_grad, input_at(problem_.shape, n, y, x, c));
     });
-    expect(turned.ok, "status in the other layout");
+    expect(turned.ok, "core returned an error in the other layout");
     expect(outputs, "output depends on the layout");
     expect(input_grads, "input gradient depends on the layout");
     compare("edge gradient in the other layout", turned.boxes_grad, reference_.boxes_grad);
@@ -197,11 +197,11 @@ class Checker {
     Buffer<TTable> table(size, problem_.misaligned), split(size, problem_.misaligned);
     const T* input = arguments_.input.data();
     expect(integral_image(shape, input, table.data(), on_threads(1)) == Status::kOk,
-           "status of integral image");
+           "core returned an error for the integral image");
     expect(
         integral_image(shape, input, split.data(), RandomSplit(random_.bits(), 1)) == Status::kOk,
-        "status of integral image");
-    expect(table.prefix_untouched(), "memory before the integral image written");
+        "core returned an error for the integral image when the work was split");
+    expect(table.prefix_untouched(), "core wrote to the memory before the integral image");
     expect(table.same_bits(split), "integral image depends on the split of the work");
     compare("integral image", table, integral_image_reference(problem_));
   }

@@ -16,12 +16,13 @@ struct Report {
 };
 
 // Runs core on a problem several times, and checks that
-//   - results agree with the reference, and NaNs and infinities stay inside the boxes that contain
-//   or
-//     touch them,
+//
+//   - results agree with the reference,
+//   - NaNs and infinities reach only the results of boxes that contain or touch them,
 //   - forward and backward pass are adjoint: <B x, g> = <x, B^T g>,
-//   - results have the same bits for any split of the work and in either layout,
-//   - arguments, and the memory before the results, are not written.
+//   - output and input gradient have the same bits in either layout,
+//   - all results have the same bits for any split of the work,
+//   - core does not write to its arguments or to the memory before the results.
 Report check(const Problem& problem);
 
 }  // namespace fuzz

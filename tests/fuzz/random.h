@@ -8,7 +8,7 @@
 namespace boxconv {
 namespace fuzz {
 
-// SplitMix64 (Steele, Lea and Flood 2014). Any 64-bit seed is good.
+// SplitMix64 (Steele, Lea and Flood 2014). All 64-bit seeds are equally good.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : state_(seed) {}

@@ -12,20 +12,22 @@ namespace fuzz {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// The number of rounding errors of a result, each relative to the sum of the terms' magnitudes.
-// Core adds chains of up to 64 values along each axis, and all additions may round in the same
-// direction. In float32 this is 7.6e-6, below the documented 1e-5.
+// The largest number of rounding errors in a result. Each is relative to the sum of the magnitudes
+// of the terms. Core adds chains of up to 64 values along each axis, and all additions may round in
+// the same direction. In float32, 128 rounding errors are 7.6e-6, below the documented 1e-5.
 constexpr double kRoundings = 2 * 64;
 // Edge gradients are dot products of such sums, again in chains of up to 64 values.
 constexpr double kEdgeRoundings = 3 * 64;
-// A pixel with less weight than this may, due to rounding, count as touched only by a border.
+// If a pixel has less weight than this, core may round the weight to zero. Then the box only
+// touches the pixel.
 constexpr double kCertainWeight = 1e-6;
 
 double magnitude(double value) { return std::fabs(value); }
 double finite_or_zero(double value) { return std::isfinite(value) ? value : 0; }
 double non_finite(double value) { return std::isfinite(value) ? 0 : 1; }
 
-// A plane of the input or output gradient, split into finite values and marks (1) of the others.
+// A plane of the input or output gradient. Values that are not finite are 0 in `finite` and
+// `magnitudes`, and 1 in `non_finite`; all others are 0 in `non_finite`.
 struct Values {
   Plane finite, magnitudes, non_finite;
   bool all_finite;
@@ -54,8 +56,10 @@ class Box {
 
   const Axis& rows() const { return rows_; }
   const Axis& columns() const { return columns_; }
-  const Touched& row(Index i) const { return rows_.outputs[static_cast<std::size_t>(i)]; }
-  const Touched& column(Index j) const { return columns_.outputs[static_cast<std::size_t>(j)]; }
+  const TouchedPixels& row(Index i) const { return rows_.outputs[static_cast<std::size_t>(i)]; }
+  const TouchedPixels& column(Index j) const {
+    return columns_.outputs[static_cast<std::size_t>(j)];
+  }
   // The factor of each output: 1 / divisor of the normalization.
   const Plane& factors() const { return factors_; }
   double max_factor() const { return std::max(1.0, largest(factors_)); }
@@ -82,11 +86,11 @@ class Box {
   }
 
   // Sums over the row or column that an edge enters when the box grows.
-  Plane row_edge(Index Touched::* edge, const Plane& plane, bool bounds) const {
+  Plane row_edge(Index TouchedPixels::* edge, const Plane& plane, bool bounds) const {
     return sum_columns(columns_, bounds ? columns_.bounds : columns_.weights,
                        edge_rows(rows_, edge, plane));
   }
-  Plane column_edge(Index Touched::* edge, const Plane& plane, bool bounds) const {
+  Plane column_edge(Index TouchedPixels::* edge, const Plane& plane, bool bounds) const {
     const Plane down = sum_rows(rows_, bounds ? rows_.bounds : rows_.weights, plane);
     return edge_columns(columns_, edge, down);
   }
@@ -111,7 +115,7 @@ class ReferenceMaker {
       : problem_(problem),
         p_(problem.shape),
         sums_(sums),
-        // Core bounds its factors. Boxes that thin are not checked.
+        // Core limits its factors. Boxes so thin that their factor is larger are not checked.
         max_checked_factor_(sums.largest > 1e300 ? 1e299 : 1e29),
         reference_{Expected(p_.output_size()), Expected(p_.input_size()),
                    Expected(p_.boxes_size())} {}
@@ -211,8 +215,8 @@ class ReferenceMaker {
          [&](Index y, Index x) { return input_index(p_, n, y, x, c); });
   }
 
-  // Results whose box contains a NaN or infinity must not be finite. Those whose box only touches
-  // one are not checked.
+  // If a box contains a NaN or infinity, the result must not be finite. If it only touches one, the
+  // result is not checked.
   template <typename IndexOf>
   static void mark(const Plane& touched, const Plane& weight, Expected* expected,
                    const IndexOf& index_of) {
@@ -233,7 +237,7 @@ class ReferenceMaker {
     const double lost = lost_by_edges(box, image, grad);
     for (int edge = 0; edge < 4; ++edge) {
       const bool of_rows = edge % 2 == 0, high = edge >= 2;
-      const auto pixel = high ? &Touched::max_pixel : &Touched::min_pixel;
+      const auto pixel = high ? &TouchedPixels::max_pixel : &TouchedPixels::min_pixel;
       const auto sum_of = [&](const Plane& plane, bool bounds) {
         return of_rows ? box.row_edge(pixel, plane, bounds) : box.column_edge(pixel, plane, bounds);
       };
@@ -241,7 +245,7 @@ class ReferenceMaker {
       double value = 0, bound = 0;
       for (Index y = 0; y < grads.rows; ++y) {
         for (Index x = 0; x < grads.columns; ++x) {
-          const Touched& t = of_rows ? box.row(y) : box.column(x);
+          const TouchedPixels& t = of_rows ? box.row(y) : box.column(x);
           const bool grows = high ? t.max_grows : t.min_grows;
           const double loss = grows && t.extent > 0 ? 1 / t.extent : 0;
           value += grads.row(y)[x] * (gains.row(y)[x] - loss * sums.row(y)[x]);
@@ -261,14 +265,14 @@ class ReferenceMaker {
   bool edges_unchecked(const Box& box, const Values& image, const Values& grad) const {
     if (!image.all_finite || !grad.all_finite) return true;
     const double scale = box.max_factor();
-    const double most =
+    const double bound =
         largest(image.magnitudes) * (1 + sum(grad.magnitudes)) * scale * (1 + per_extent(box));
-    return scale > max_checked_factor_ || may_overflow(most) ||
+    return scale > max_checked_factor_ || may_overflow(bound) ||
            may_overflow(sum(grad.magnitudes) * scale);
   }
   double lost_by_edges(const Box& box, const Values& image, const Values& grad) const {
-    const double places = static_cast<double>(p_.height * p_.width);
-    return (places + sum(image.magnitudes)) * (places + sum(grad.magnitudes)) * box.max_factor() *
+    const double pixels = static_cast<double>(p_.height * p_.width);
+    return (pixels + sum(image.magnitudes)) * (pixels + sum(grad.magnitudes)) * box.max_factor() *
            (1 + per_extent(box));
   }
   static double per_extent(const Box& box) {

@@ -10,12 +10,12 @@
 namespace boxconv {
 namespace fuzz {
 
-// An array that core returns.
+// The expected values of an array that core computes.
 struct Expected {
   std::vector<double> values;
-  // Without the rounding of the result to its own type. Infinite tolerances mean that a value is
-  // not checked: the box touches a NaN or infinity with its border, or its sum may overflow
-  // although its mean does not.
+  // The largest errors before results are rounded to the type of the array. If a tolerance is
+  // infinite, the value is not checked: the border of the box touches a NaN or infinity, or the sum
+  // over the box may overflow although the mean does not.
   std::vector<double> tolerances;
   // Whether the result must be NaN or infinite, because the box contains such a pixel.
   std::vector<char> non_finite;
@@ -33,8 +33,8 @@ struct Reference {
 // `sums` are the limits of the type in which core sums: double for float64, otherwise float.
 Reference make_reference(const Problem& problem, const Limits& sums);
 
-// The summed-area tables of the problem's input, in the order of input_index() for planes with one
-// more row and column.
+// The integral images of the problem's input. Their values are in the order of input_index() for
+// planes with one more row and column.
 Expected integral_image_reference(const Problem& problem);
 
 }  // namespace fuzz

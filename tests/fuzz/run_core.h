@@ -1,4 +1,4 @@
-// Calls core on a problem: buffers of exact size, and different splits of the work.
+// Runs core on a problem, with buffers of exact size and random splits of the work.
 #ifndef BOXCONV_TESTS_FUZZ_RUN_CORE_H_
 #define BOXCONV_TESTS_FUZZ_RUN_CORE_H_
 
@@ -18,7 +18,7 @@ namespace boxconv {
 namespace fuzz {
 
 // An array that ends where its memory ends, so that the address sanitizer notices accesses beyond
-// the last element. It is filled with 0xff, which are NaNs in all types.
+// the last element. Initially all bytes are 0xff, which is a NaN in each number type.
 template <typename T>
 class Buffer {
  public:
@@ -78,9 +78,9 @@ class RandomSplit {
 
  private:
   std::vector<std::pair<Index, Index>> cut(Index total) {
-    const Index most = threads_ > 1 ? threads_ : total;
+    const Index max_ranges = threads_ > 1 ? threads_ : total;
     std::vector<Index> cuts{0, total};
-    for (Index i = 1; i < most; ++i) cuts.push_back(random_.between(0, total));
+    for (Index i = 1; i < max_ranges; ++i) cuts.push_back(random_.between(0, total));
     std::sort(cuts.begin(), cuts.end());
     std::vector<std::pair<Index, Index>> ranges;
     for (std::size_t i = 1; i < cuts.size(); ++i) {

@@ -13,7 +13,8 @@ def test_mutants_apply_to_core_as_it_is(mutant):
     assert path.read_text().count(mutant.old) == 1
 
 
-# Mistakes that show in a sanitizer, in wrong values, and when the work is split differently.
+# Three mistakes: one is found by a sanitizer, one by wrong values, one by splitting the work
+# differently.
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")

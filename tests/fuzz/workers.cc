@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::int64_t kMaxFailures = 10;
 constexpr unsigned kMaxSeconds = 300;  // a problem that takes longer has failed
-constexpr char kVariable[] = "TF_BOXCONV_ISA";
+constexpr char kInstructionSetVariable[] = "TF_BOXCONV_ISA";
 
 double now() {
   using Seconds = std::chrono::duration<double>;
@@ -41,7 +41,7 @@ T* share_memory() {
   return new (memory) T();
 }
 
-// Runs body() in a process of its own, with the given instruction set.
+// Runs body() in a new process, with the given instruction set.
 template <typename Body>
 pid_t start_process(const std::string& set, const Body& body) {
   std::fflush(nullptr);
@@ -52,7 +52,7 @@ pid_t start_process(const std::string& set, const Body& body) {
   }
   if (pid > 0) return pid;
   prctl(PR_SET_PDEATHSIG, SIGKILL);  // end with the parent process
-  setenv(kVariable, set.c_str(), 1);
+  setenv(kInstructionSetVariable, set.c_str(), 1);
   body();
   std::exit(0);  // not _exit: the leak sanitizer checks at exit
 }
@@ -117,15 +117,15 @@ std::int64_t Progress::all_problems() const {
 Progress* share_progress() { return share_memory<Progress>(); }
 
 std::vector<std::string> instruction_sets() {
-  if (const char* chosen = std::getenv(kVariable)) return {chosen};
+  if (const char* chosen = std::getenv(kInstructionSetVariable)) return {chosen};
   struct Name {
     char text[32];
   };
   Name* name = share_memory<Name>();
   std::vector<std::string> sets;
-  for (const char* most : {"avx512", "avx2", "baseline"}) {
+  for (const char* widest : {"avx512", "avx2", "baseline"}) {
     const pid_t pid = start_process(
-        most, [&] { std::snprintf(name->text, sizeof(name->text), "%s", instruction_set()); });
+        widest, [&] { std::snprintf(name->text, sizeof(name->text), "%s", instruction_set()); });
     waitpid(pid, nullptr, 0);
     if (std::find(sets.begin(), sets.end(), name->text) == sets.end()) sets.push_back(name->text);
   }

@@ -1,4 +1,5 @@
-// Processes that check problems. Each uses one instruction set, because core chooses it only once.
+// Processes that check problems. Each process uses one instruction set, because core chooses its
+// instruction set only once.
 #ifndef BOXCONV_TESTS_FUZZ_WORKERS_H_
 #define BOXCONV_TESTS_FUZZ_WORKERS_H_
 
@@ -14,7 +15,7 @@ namespace fuzz {
 
 constexpr int kMaxProcesses = 256, kMaxInstructionSets = 8;
 
-// Shared by all processes.
+// Counters in memory that all processes share.
 struct Progress {
   std::atomic<std::uint64_t> next_seed;
   std::atomic<std::int64_t> values, failures;
@@ -30,8 +31,8 @@ Progress* share_progress();
 // names.
 std::vector<std::string> instruction_sets();
 
-// Checks problems of consecutive seeds, starting at `progress->next_seed`, in `processes`
-// processes. Stops after `seconds`, or after some failures. Prints its progress.
+// Checks the problems of consecutive seeds from `progress->next_seed` on, in `processes` processes,
+// and prints the progress. Stops after `seconds`, or after 10 failures.
 void check_for(double seconds, int processes, const std::vector<std::string>& sets,
                Progress* progress);
 

@@ -1,4 +1,4 @@
-"""The CUDA library without a GPU: the same sources on an emulation, with NumPy arrays as memory."""
+"""The CUDA library without a GPU: its sources, emulated on the CPU, with NumPy arrays as memory."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def assert_close(what, actual, expected, magnitude, dtype):
 
 
 def random_problem(rng: np.random.Generator, dtype: str, brief: bool) -> Problem:
-    """Mostly small planes, sometimes planes that do not fit in shared memory."""
+    """Returns a problem, mostly with small planes; a few planes do not fit in shared memory."""
     kind = rng.random()
     max_size = 30 if brief or kind < 0.6 else (130 if kind < 0.9 else 700)
     max_channels = 20 if max_size < 700 else 3
@@ -171,7 +171,7 @@ def check_large_problems(kernels: Kernels, dtypes=DTYPES) -> None:
 
 
 def check_many_tables(kernels: Kernels, images: int = 1000) -> None:
-    """Integral images of many planes, each of several tiles."""
+    """Checks integral images of many planes, each of several tiles."""
     rng = np.random.default_rng(3)
     for layout, width in (("channels_last", 70), ("channels_first", 150)):
         problem = Problem(images, 9, width, 9, data_format=layout)
@@ -181,7 +181,7 @@ def check_many_tables(kernels: Kernels, images: int = 1000) -> None:
 
 
 def check_many_chunks(kernels: Kernels) -> None:
-    """So many large planes that their column sums need the workspace several times."""
+    """Checks so many large planes that the workspace holds only some column sums at a time."""
     for layout in ("channels_last", "channels_first"):
         problem = Problem(11, 510, 515, 4, data_format=layout)
         check_problem(kernels, np.random.default_rng(1), problem)
@@ -189,9 +189,9 @@ def check_many_chunks(kernels: Kernels) -> None:
 
 
 def check_wide_rows(kernels: Kernels, width: int = 70000) -> None:
-    """Compares rows that do not fit in shared memory with the transposed planes.
+    """Compares planes whose rows do not fit in shared memory with their transposed planes.
 
-    Other kernels sum the columns, and other tests check them.
+    Other kernels sum long columns, and other tests check those kernels.
     """
     rng = np.random.default_rng(2)
     for layout, channels in (("channels_last", 9), ("channels_first", 2)):
@@ -212,7 +212,7 @@ def check_wide_rows(kernels: Kernels, width: int = 70000) -> None:
 
 
 def check_huge_plane(kernels: Kernels, side: int = 8192) -> None:
-    """A plane of ones, for which the results are known."""
+    """Checks a plane of ones, for which the results are known."""
     problem = Problem(1, side, side, 1)
     ones = np.ones(problem.input_shape, np.float32)
     box = np.float64([-50.25, -3000.5, 50.5, 20.75])
@@ -256,7 +256,7 @@ def check_many_elements(kernels: Kernels, images: int = 8200) -> None:
 
 
 def check_precision(kernels: Kernels) -> None:
-    """Precision of small and large boxes on a large bright plane with a spike."""
+    """Checks the precision of small and large boxes on a large bright plane with a spike."""
     rng = np.random.default_rng(0)
     problem = Problem(1, 2048, 2048, 1, boxes_per_channel=3)
     x = rng.normal(1000, 1, problem.input_shape).astype(np.float32)
@@ -268,7 +268,7 @@ def check_precision(kernels: Kernels) -> None:
 
 
 def check_extremes(kernels: Kernels, images: int = 70000) -> None:
-    """Very many tiny planes, and boxes with infinite, huge and NaN edges."""
+    """Checks very many tiny planes, and boxes with infinite, huge and NaN edges."""
     huge = [[[-np.inf, -1e30, np.inf, 1e30]], [[np.nan, 0, 1, 1]], [[-1e308, -2, 9, 3]]]
     for layout in ("channels_last", "channels_first"):
         problem = Problem(images, 1, 1, 3, data_format=layout)
@@ -296,12 +296,13 @@ def check_random_problems(kernels: Kernels, problems: int, brief: bool) -> None:
 
 
 def run(problems: int, brief: bool = False) -> None:
-    """Checks random problems of each type, and special ones.
+    """Checks random problems of each type, and special problems.
 
     Args:
         problems: Number of random problems of each type.
-        brief: Checks only small problems and few special ones, with a separate allocation for each
-            array. For compute-sanitizer, which is about a thousand times slower.
+        brief: Check only small problems and a few of the special problems, with a separate
+            allocation for each array. For compute-sanitizer, which is about a thousand times
+            slower.
     """
     device = find_device(pooled=not brief)
     print(f"GPU: {device.name}", flush=True)

@@ -1,4 +1,4 @@
-"""How `make gpu-check` reports the results of compute-sanitizer, with a stand-in for it."""
+"""How `make gpu-check` reports the results of compute-sanitizer, here replaced by a script."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels on a GPU if there is one, otherwise emulated, and the message without a GPU."""
+"""The CUDA kernels on a GPU (if there is one) and emulated, and `make gpu-check` without a GPU."""
 
 import shutil
 import subprocess

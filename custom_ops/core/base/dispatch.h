@@ -1,5 +1,6 @@
-// Element types, layouts and normalizations: their lists, their names, and calls by run-time value.
-// TensorFlow's kernels, XLA's handlers and the C API all dispatch here.
+// The lists of element types, calls of templates by a type that is known only at run time, and the
+// names of layouts and normalizations. Shared by TensorFlow's kernels, the XLA handlers and the C
+// API.
 #ifndef BOXCONV_CORE_BASE_DISPATCH_H_
 #define BOXCONV_CORE_BASE_DISPATCH_H_
 
@@ -10,14 +11,15 @@
 
 namespace boxconv {
 
-// X(T, TBox) for each element type of images and the element type of its boxes.
+// Expands to X(T, TBox) for each element type T of images. TBox is the element type of their boxes.
 #define BOXCONV_FOR_EACH_BOX_TYPE(X) \
   X(Half, float)                     \
   X(BFloat16, float)                 \
   X(float, float)                    \
   X(double, double)
 
-// X(T, TTable) for each element type of images and of integral images.
+// Expands to X(T, TTable) for each element type T of images and each element type TTable of
+// integral images.
 #define BOXCONV_FOR_EACH_TABLE_TYPE(X) \
   X(Half, float)                       \
   X(Half, double)                      \
@@ -30,34 +32,48 @@ namespace boxconv {
 
 enum class DataType { kFloat16, kBFloat16, kFloat32, kFloat64 };
 
-// Two element types as a value: call(TypePair<float, double>()).
-template <typename T, typename TOther>
-struct TypePair {
+// The element types of a box convolution, passed to a generic lambda as a value:
+//
+//   with_box_types(DataType::kFloat16, [&](auto types) {
+//     using T = typename decltype(types)::Image;   // Half
+//     using TBox = typename decltype(types)::Box;  // float
+//     ...
+//   });
+template <typename T, typename TBox>
+struct BoxTypes {
   using Image = T;
-  using Other = TOther;
+  using Box = TBox;
 };
 
-// Returns call(TypePair<T, TBox>()) for images of type `image`.
+// The element types of an integral image.
+template <typename T, typename TTable>
+struct TableTypes {
+  using Image = T;
+  using Table = TTable;
+};
+
+// Returns call(BoxTypes<T, TBox>()) for images of type `image`.
 template <typename Call>
 auto with_box_types(DataType image, const Call& call) {
   switch (image) {
     case DataType::kFloat16:
-      return call(TypePair<Half, float>());
+      return call(BoxTypes<Half, float>());
     case DataType::kBFloat16:
-      return call(TypePair<BFloat16, float>());
+      return call(BoxTypes<BFloat16, float>());
     case DataType::kFloat32:
-      return call(TypePair<float, float>());
+      return call(BoxTypes<float, float>());
     default:
-      return call(TypePair<double, double>());
+      return call(BoxTypes<double, double>());
   }
 }
 
-// Returns call(TypePair<T, TTable>()) for images of type `image` and tables of double or float.
+// Returns call(TableTypes<T, TTable>()) for images of type `image`. TTable is double if
+// `double_table`, otherwise float.
 template <typename Call>
 auto with_table_types(DataType image, bool double_table, const Call& call) {
   return with_box_types(image, [&](auto types) {
     using T = typename decltype(types)::Image;
-    return double_table ? call(TypePair<T, double>()) : call(TypePair<T, float>());
+    return double_table ? call(TableTypes<T, double>()) : call(TableTypes<T, float>());
   });
 }
 

@@ -1,8 +1,8 @@
 // Storage types for IEEE binary16 and bfloat16, and their conversions.
 //
-// The types are bit-compatible with Eigen::half, Eigen::bfloat16 and the CUDA types. On the CPU
-// compilers vectorise the conversions; on a GPU they are single instructions. Both round to nearest
-// even. NaNs stay NaN.
+// The types have the same bits as Eigen::half, Eigen::bfloat16 and the CUDA types. On the CPU,
+// compilers vectorise the conversions; on a GPU they are single instructions. Both round to the
+// nearest value, ties to even. NaNs stay NaN.
 #ifndef BOXCONV_CORE_BASE_HALF_H_
 #define BOXCONV_CORE_BASE_HALF_H_
 
@@ -30,7 +30,7 @@ BOXCONV_HOST_DEVICE To bit_cast(From from) {
   return to;
 }
 
-// The type in which a plane of T is summed.
+// The type in which pixels of type T are summed.
 template <typename T>
 struct PlaneType {
   using type = float;
@@ -52,11 +52,12 @@ BOXCONV_HOST_DEVICE float half_to_float(Half value) {
 #else
   const std::uint32_t sign = static_cast<std::uint32_t>(value.bits & 0x8000u) << 16;
   const std::uint32_t magnitude = value.bits & 0x7fffu;
-  // Rebias the exponent from 15 to 127; infinity and NaN have the largest one in either format.
+  // Rebias the exponent from 15 to 127. Infinity and NaN have the largest exponent of each format.
   const std::uint32_t normal = (magnitude << 13) + (112u << 23);
   const std::uint32_t special = (magnitude << 13) | 0x7f800000u;
-  // A subnormal is a multiple of 2^-24, the last place of a float just above 0.5. The sum and the
-  // difference below are never subnormal floats: TensorFlow's threads flush those to zero.
+  // A subnormal half is magnitude * 2^-24, and floats between 0.5 and 1 are 2^-24 apart. Adding
+  // `magnitude` to the bits of 0.5 therefore gives 0.5 plus the value. No operand or result is a
+  // subnormal float, which TensorFlow's threads would flush to zero.
   const std::uint32_t subnormal =
       bit_cast<std::uint32_t>(bit_cast<float>(bit_cast<std::uint32_t>(0.5f) + magnitude) - 0.5f);
   std::uint32_t result = magnitude >= 0x7c00u ? special : normal;
@@ -87,8 +88,8 @@ BOXCONV_HOST_DEVICE Half float_to_half(float value) {
   const std::uint32_t bits = bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16) & 0x8000u;
   const std::uint32_t magnitude = bits & 0x7fffffffu;
-  // Normal results: rebias and round to nearest even. Subnormal ones: adding 0.5 makes the
-  // floating-point unit round at binary16's last place (2^-24).
+  // Normal results: rebias and round to nearest even. Subnormal results: floats between 0.5 and 1
+  // are 2^-24 apart, as subnormal halves are, so adding 0.5 rounds to the right place.
   const std::uint32_t normal = (magnitude - (112u << 23) + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
   const std::uint32_t subnormal =
       bit_cast<std::uint32_t>(bit_cast<float>(magnitude) + 0.5f) - bit_cast<std::uint32_t>(0.5f);
@@ -116,7 +117,7 @@ BOXCONV_HOST_DEVICE To convert(From value) {
   }
 }
 
-// Converts a value of an image to the type in which its plane is summed.
+// Converts a pixel to the type in which pixels are summed.
 template <typename T>
 BOXCONV_HOST_DEVICE typename PlaneType<T>::type widen(T value) {
   return convert<typename PlaneType<T>::type>(value);

@@ -1,16 +1,19 @@
-// Index type, inlining macro and integer helpers shared by all of core, on the host and on GPUs.
-//
-// Functions in headers that several instruction sets compile are always inlined. Otherwise the
-// linker could keep the copy compiled for AVX2 and run it on a machine without AVX2.
+// Index type, inlining macros and integer helpers shared by all of core, on the host and on GPUs.
 #ifndef BOXCONV_CORE_BASE_PLATFORM_H_
 #define BOXCONV_CORE_BASE_PLATFORM_H_
 
 #include <cstdint>
 
+// Marks functions in headers of the CPU kernels. These headers are compiled once per instruction
+// set. If a function were not inlined, the linker could keep only the copy compiled for AVX2, and
+// it would run on machines without AVX2.
+#define BOXCONV_INLINE inline __attribute__((always_inline))
+
+// Marks functions that CUDA kernels call too. On the host they are inlined for the same reason.
 #if defined(__CUDACC__)
 #define BOXCONV_HOST_DEVICE __host__ __device__ __forceinline__
 #else
-#define BOXCONV_HOST_DEVICE inline __attribute__((always_inline))
+#define BOXCONV_HOST_DEVICE BOXCONV_INLINE
 #endif
 
 namespace boxconv {

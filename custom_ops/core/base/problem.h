@@ -1,4 +1,4 @@
-// The arguments of box convolution and of integral images, other than the arrays.
+// Shapes and options of a box convolution or an integral image: all arguments except the arrays.
 #ifndef BOXCONV_CORE_BASE_PROBLEM_H_
 #define BOXCONV_CORE_BASE_PROBLEM_H_
 
@@ -8,8 +8,8 @@ namespace boxconv {
 
 enum class Layout { kChannelsLast, kChannelsFirst };
 
-// The divisor of the sum over a box: 1, the area of the box, or the area of the part of the box
-// that lies inside the image.
+// The sum over a box is divided by 1 (none), by the area of the box (area), or by the area of the
+// part of the box that lies inside the image (valid).
 enum class Normalization { kNone, kArea, kValid };
 
 enum class Status { kOk, kOutOfMemory };
@@ -17,7 +17,9 @@ enum class Status { kOk, kOutOfMemory };
 // Input [batch, height, width, channels] or [batch, channels, height, width].
 // Boxes [channels, boxes_per_channel, 4] as (y_min, x_min, y_max, x_max), in pixels relative to the
 // centre of the output pixel.
-// Output channel c * boxes_per_channel + m is channel c under its box m, at every stride-th pixel.
+// Output [batch, out_height, out_width, out_channels] or [batch, out_channels, out_height,
+// out_width]. Its channel c * boxes_per_channel + m is input channel c convolved with its box m.
+// Its pixel (i, j) is the response at pixel (i * stride_y, j * stride_x) of the input.
 struct BoxConvProblem {
   Index batch = 0, height = 0, width = 0, channels = 0, boxes_per_channel = 0;
   Index stride_y = 1, stride_x = 1;

@@ -10,14 +10,14 @@ namespace boxconv {
 namespace {
 
 const char* message(Status status) {
-  return status == Status::kOk ? nullptr : "not enough memory for scratch planes";
+  return status == Status::kOk ? nullptr : "not enough memory for the operator's temporary arrays";
 }
 
 const char* forward(const boxconv_problem& p, const void* input, const void* boxes, void* output,
                     Index threads) {
-  return checked_with_box_types(p, [&](auto types) {
+  return check_and_dispatch_box_types(p, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     const BoxConvProblem problem = problem_of(p);
     advise_huge_pages(output, problem.output_size() * sizeof(T));
     return message(box_conv_forward(problem, static_cast<const T*>(input),
@@ -28,9 +28,9 @@ const char* forward(const boxconv_problem& p, const void* input, const void* box
 
 const char* backward(const boxconv_problem& p, const void* input, const void* boxes,
                      const void* output_grad, void* input_grad, void* boxes_grad, Index threads) {
-  return checked_with_box_types(p, [&](auto types) {
+  return check_and_dispatch_box_types(p, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     const BoxConvProblem problem = problem_of(p);
     advise_huge_pages(input_grad, problem.input_size() * sizeof(T));
     return message(
@@ -40,11 +40,11 @@ const char* backward(const boxconv_problem& p, const void* input, const void* bo
   });
 }
 
-const char* table(const boxconv_problem& p, bool float32_table, const void* input, void* table,
-                  Index threads) {
-  return checked_with_table_types(p, float32_table, [&](auto types) {
+const char* compute_table(const boxconv_problem& p, bool float32_table, const void* input,
+                          void* table, Index threads) {
+  return check_and_dispatch_table_types(p, float32_table, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TTable = typename decltype(types)::Other;
+    using TTable = typename decltype(types)::Table;
     return message(integral_image(integral_image_problem_of(p), static_cast<const T*>(input),
                                   static_cast<TTable*>(table), on_threads(threads)));
   });
@@ -68,7 +68,7 @@ const char* boxconv_cpu_backward(const boxconv_problem* problem, const void* inp
 
 const char* boxconv_cpu_integral_image(const boxconv_problem* problem, int32_t float32_table,
                                        const void* input, void* table, int32_t threads) {
-  return boxconv::table(*problem, float32_table != 0, input, table, threads);
+  return boxconv::compute_table(*problem, float32_table != 0, input, table, threads);
 }
 
 }  // extern "C"

@@ -12,9 +12,9 @@ const char* message(Status status) { return status.ok() ? nullptr : status.error
 
 const char* forward(const boxconv_problem& p, const void* input, const void* boxes, void* output,
                     void* workspace, void* stream) {
-  return checked_with_box_types(p, [&](auto types) {
+  return check_and_dispatch_box_types(p, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     return message(box_conv_forward(problem_of(p), static_cast<const T*>(input),
                                     static_cast<const TBox*>(boxes), static_cast<T*>(output),
                                     workspace, stream));
@@ -24,9 +24,9 @@ const char* forward(const boxconv_problem& p, const void* input, const void* box
 const char* backward(const boxconv_problem& p, const void* input, const void* boxes,
                      const void* output_grad, void* input_grad, void* boxes_grad, void* workspace,
                      void* stream) {
-  return checked_with_box_types(p, [&](auto types) {
+  return check_and_dispatch_box_types(p, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TBox = typename decltype(types)::Other;
+    using TBox = typename decltype(types)::Box;
     return message(box_conv_backward(
         problem_of(p), static_cast<const T*>(input), static_cast<const TBox*>(boxes),
         static_cast<const T*>(output_grad), static_cast<T*>(input_grad),
@@ -34,11 +34,11 @@ const char* backward(const boxconv_problem& p, const void* input, const void* bo
   });
 }
 
-const char* table(const boxconv_problem& p, bool float32_table, const void* input, void* table,
-                  void* workspace, void* stream) {
-  return checked_with_table_types(p, float32_table, [&](auto types) {
+const char* compute_table(const boxconv_problem& p, bool float32_table, const void* input,
+                          void* table, void* workspace, void* stream) {
+  return check_and_dispatch_table_types(p, float32_table, [&](auto types) {
     using T = typename decltype(types)::Image;
-    using TTable = typename decltype(types)::Other;
+    using TTable = typename decltype(types)::Table;
     return message(integral_image(integral_image_problem_of(p), static_cast<const T*>(input),
                                   static_cast<TTable*>(table), workspace, stream));
   });
@@ -51,10 +51,10 @@ const char* table(const boxconv_problem& p, bool float32_table, const void* inpu
 extern "C" {
 
 const char* boxconv_cuda_forward_workspace(const boxconv_problem* problem, size_t* bytes) {
-  return boxconv::checked_with_box_types(*problem, [&](auto types) {
+  return boxconv::check_and_dispatch_box_types(*problem, [&](auto types) {
     return boxconv::cuda::message(
         boxconv::cuda::box_conv_forward_workspace<typename decltype(types)::Image,
-                                                  typename decltype(types)::Other>(
+                                                  typename decltype(types)::Box>(
             boxconv::problem_of(*problem), bytes));
   });
 }
@@ -65,10 +65,10 @@ const char* boxconv_cuda_forward(const boxconv_problem* problem, const void* inp
 }
 
 const char* boxconv_cuda_backward_workspace(const boxconv_problem* problem, size_t* bytes) {
-  return boxconv::checked_with_box_types(*problem, [&](auto types) {
+  return boxconv::check_and_dispatch_box_types(*problem, [&](auto types) {
     return boxconv::cuda::message(
         boxconv::cuda::box_conv_backward_workspace<typename decltype(types)::Image,
-                                                   typename decltype(types)::Other>(
+                                                   typename decltype(types)::Box>(
             boxconv::problem_of(*problem), bytes));
   });
 }
@@ -82,10 +82,10 @@ const char* boxconv_cuda_backward(const boxconv_problem* problem, const void* in
 
 const char* boxconv_cuda_integral_image_workspace(const boxconv_problem* problem,
                                                   int32_t float32_table, size_t* bytes) {
-  return boxconv::checked_with_table_types(*problem, float32_table != 0, [&](auto types) {
+  return boxconv::check_and_dispatch_table_types(*problem, float32_table != 0, [&](auto types) {
     return boxconv::cuda::message(
         boxconv::cuda::integral_image_workspace<typename decltype(types)::Image,
-                                                typename decltype(types)::Other>(
+                                                typename decltype(types)::Table>(
             boxconv::integral_image_problem_of(*problem), bytes));
   });
 }
@@ -93,7 +93,8 @@ const char* boxconv_cuda_integral_image_workspace(const boxconv_problem* problem
 const char* boxconv_cuda_integral_image(const boxconv_problem* problem, int32_t float32_table,
                                         const void* input, void* table, void* workspace,
                                         void* stream) {
-  return boxconv::cuda::table(*problem, float32_table != 0, input, table, workspace, stream);
+  return boxconv::cuda::compute_table(*problem, float32_table != 0, input, table, workspace,
+                                      stream);
 }
 
 }  // extern "C"

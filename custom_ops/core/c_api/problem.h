@@ -60,19 +60,22 @@ inline DataType dtype_of(const boxconv_problem& p) {
   }
 }
 
-// Checks the problem, then returns call(TypePair<T, TBox>()): an error message or NULL.
+// Returns the error of check(p) if there is one. Otherwise returns call(BoxTypes<T, TBox>()), which
+// is an error message or NULL.
 template <typename Call>
-const char* checked_with_box_types(const boxconv_problem& p, const Call& call) {
+const char* check_and_dispatch_box_types(const boxconv_problem& p, const Call& call) {
   const char* error = check(p);
   return error != nullptr ? error : with_box_types(dtype_of(p), call);
 }
 
-// The same with the type of the table: call(TypePair<T, TTable>()).
+// The same for integral images: call(TableTypes<T, TTable>()), where TTable is float if
+// `float32_table`, and double otherwise.
 template <typename Call>
-const char* checked_with_table_types(const boxconv_problem& p, bool float32_table,
-                                     const Call& call) {
+const char* check_and_dispatch_table_types(const boxconv_problem& p, bool float32_table,
+                                           const Call& call) {
   const char* error = check(p);
-  return error != nullptr ? error : with_table_types(dtype_of(p), !float32_table, call);
+  if (error != nullptr) return error;
+  return with_table_types(dtype_of(p), /*double_table=*/!float32_table, call);
 }
 
 }  // namespace boxconv

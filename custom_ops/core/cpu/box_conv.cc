@@ -17,7 +17,7 @@ namespace {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
-// The widest that the processor has, unless TF_BOXCONV_ISA names a narrower one.
+// The widest instruction set that the processor has, unless TF_BOXCONV_ISA names a narrower one.
 InstructionSet detect_instruction_set() {
 #ifdef BOXCONV_HAS_X86
   const char* requested = std::getenv("TF_BOXCONV_ISA");
@@ -40,7 +40,7 @@ InstructionSet chosen_instruction_set() {
   return chosen;
 }
 
-// Calls a kernel of kernels.h of the chosen instruction set.
+// Calls a kernel of kernels.h, compiled for the chosen instruction set.
 #ifdef BOXCONV_HAS_X86
 #define BOXCONV_RUN_KERNEL(call)                                      \
   (chosen_instruction_set() == InstructionSet::kAvx512 ? avx512::call \
@@ -50,24 +50,25 @@ InstructionSet chosen_instruction_set() {
 #define BOXCONV_RUN_KERNEL(call) (baseline::call)
 #endif
 
-// Channels of a tile, at most. Half a cache line of floats: a whole line would waste less of the
-// memory bandwidth, but its planes do not fit into a second-level cache of 512 KiB. Processors with
-// AVX-512 have larger caches, and vectors of whole cache lines.
+// The largest number of channels in a tile. Without AVX-512, 8 channels are half a cache line of
+// floats. Whole cache lines would waste less memory bandwidth, but the planes of 16 channels do not
+// fit into a second-level cache of 512 KiB. Processors with AVX-512 have larger caches, and vectors
+// of whole cache lines.
 template <typename T>
-Index max_channels() {
+Index max_channels_per_tile() {
   using V = typename PlaneType<T>::type;
   const bool whole_cache_lines = chosen_instruction_set() == InstructionSet::kAvx512;
   return whole_cache_lines ? kCacheLineBytes / static_cast<Index>(sizeof(V)) : 8;
 }
 
-// Cost per pixel of valid_extent_tiles.
+// Cost of the kernel valid_extent_tiles.
 constexpr PixelCost kValidExtentCost{0.3, 5.0};
 
 // Rough cost of a tile in nanoseconds.
 Index tile_cost(const BoxConvProblem& p, const Tiling& tiling, PixelCost cost) {
   const double pixels = static_cast<double>(tiling.rows().length() * tiling.columns().length()) *
                         static_cast<double>(tiling.channels_per_tile());
-  return cost.of(pixels, p.boxes_per_channel);
+  return cost.nanoseconds(pixels, p.boxes_per_channel);
 }
 
 // Runs kernel(begin, end) over [0, total) in parallel. The kernel returns false if there is not
@@ -83,8 +84,8 @@ Status run_in_parallel(Index total, Index cost, const ParallelFor& parallel_for,
   return ok ? Status::kOk : Status::kOutOfMemory;
 }
 
-// Edge gradients of each image and each tile position. They are summed in a fixed order, so the
-// result does not depend on the threads.
+// Separate edge gradients for each rectangle of each image (see Tile). add_to() sums them in a
+// fixed order, so the result does not depend on the number of threads.
 class PartialEdgeGradients {
  public:
   PartialEdgeGradients(Index parts, Index edges)
@@ -111,8 +112,8 @@ Status add_valid_extent_gradients(const BoxConvProblem& p, const T* input, const
                                   const T* output_grad, TBox* boxes_grad,
                                   const ParallelFor& parallel_for) {
   const Tiling tiling =
-      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels<T>());
-  PartialEdgeGradients partial(p.batch * tiling.places_per_image(), p.boxes_size());
+      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
+  PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), p.boxes_size());
   if (!partial.ok()) return Status::kOutOfMemory;
   const Status status =
       run_in_parallel(tiling.count(), tile_cost(p, tiling, kValidExtentCost), parallel_for,
@@ -142,7 +143,7 @@ Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* box
                         const ParallelFor& parallel_for) {
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
   const Tiling tiling =
-      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels<T>());
+      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
   return run_in_parallel(
       tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
       [&](Index begin, Index end) {
@@ -158,8 +159,8 @@ Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* bo
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;
   const Tiling tiling =
-      backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels<T>());
-  PartialEdgeGradients partial(p.batch * tiling.places_per_image(), edges);
+      backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels_per_tile<T>());
+  PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
   if (!partial.ok()) return Status::kOutOfMemory;
   const Status status = run_in_parallel(
       tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
@@ -177,7 +178,7 @@ template <typename T, typename TTable>
 Status integral_image(const IntegralImageProblem& p, const T* input, TTable* table,
                       const ParallelFor& parallel_for) {
   const Index channels = p.layout == Layout::kChannelsFirst ? 1 : kIntegralImageChannels;
-  const Index cost = 2 * (p.height + 1) * (p.width + 1) * channels;
+  const Index cost = 2 * (p.height + 1) * (p.width + 1) * channels;  // 2 nanoseconds an entry
   return run_in_parallel(
       p.batch * integral_image_groups(p), cost, parallel_for, [&](Index begin, Index end) {
         return BOXCONV_RUN_KERNEL(integral_image_planes(p, input, table, begin, end));

@@ -14,29 +14,30 @@ namespace boxconv {
 using ParallelFor =
     std::function<void(Index total, Index cost, const std::function<void(Index, Index)>& body)>;
 
-// Rough cost in nanoseconds of a pixel of one channel: to read it, and for each box. Measured on
-// one core of an x86-64 server with AVX2.
+// Rough cost of one pixel of one channel: `read` nanoseconds to read it, and `box` nanoseconds for
+// each box. Measured on one core of an x86-64 server with AVX2.
 struct PixelCost {
-  double input, box;
-  Index of(double pixels, Index boxes_per_channel) const {
-    return static_cast<Index>(pixels * (input + box * static_cast<double>(boxes_per_channel))) + 1;
+  double read, box;
+  Index nanoseconds(double pixels, Index boxes_per_channel) const {
+    return static_cast<Index>(pixels * (read + box * static_cast<double>(boxes_per_channel))) + 1;
   }
 };
 constexpr PixelCost kForwardCost{0.3, 0.6}, kBackwardCost{0.6, 1.5};
 
-// The types are those of BOXCONV_FOR_EACH_BOX_TYPE. Results do not depend on how ParallelFor splits
-// the work.
+// Box convolution. Instantiated for the pairs (T, TBox) of BOXCONV_FOR_EACH_BOX_TYPE in
+// core/base/dispatch.h. Results do not depend on how ParallelFor splits the work.
 template <typename T, typename TBox>
 Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBox* boxes, T* output,
                         const ParallelFor& parallel_for);
 
-// Gradients with respect to the input and to the boxes.
+// Its gradients with respect to the input and to the boxes, given the gradient of the output.
 template <typename T, typename TBox>
 Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TBox* boxes,
                          const T* output_grad, T* input_grad, TBox* boxes_grad,
                          const ParallelFor& parallel_for);
 
-// The types are those of BOXCONV_FOR_EACH_TABLE_TYPE. Sums are accumulated in double.
+// Integral images. Instantiated for the pairs (T, TTable) of BOXCONV_FOR_EACH_TABLE_TYPE. Sums are
+// accumulated in double.
 template <typename T, typename TTable>
 Status integral_image(const IntegralImageProblem& problem, const T* input, TTable* table,
                       const ParallelFor& parallel_for);

@@ -1,16 +1,19 @@
 // The backward pass: the input gradient and the four edge gradients of each box.
 //
-// With x the input, g the output gradient and m the mirrored box, all planes:
+// Let x be the plane of the input, g the plane of the output gradient and m the mirrored box. Then
 //
 //   row_sums     = g summed along the rows of m
 //   column_sums  = g summed down the columns of m
 //   input_grad   = row_sums summed down the columns of m
 //
-//   d loss / d y_min, y_max = -/+ sum of x * row_sums    at the rows of the box's top/bottom edge
-//   d loss / d x_min, x_max = -/+ sum of x * column_sums at the columns of its left/right edge
+//   d loss / d y_min = - sum of x * row_sums     at the rows of the box's top edge
+//   d loss / d y_max = + sum of x * row_sums     at the rows of its bottom edge
+//   d loss / d x_min = - sum of x * column_sums  at the columns of its left edge
+//   d loss / d x_max = + sum of x * column_sums  at the columns of its right edge
 //
-// The derivative of the normalization adds -/+ sum(x * input_grad) / side, since
-// sum(x * input_grad) = sum(out * g).
+// With normalization "area", the growing area also reduces the response. This adds
+// + sum(x * input_grad) / side for the min edges and - sum(x * input_grad) / side for the max
+// edges, since sum(x * input_grad) = sum(out * g).
 #ifndef BOXCONV_CORE_CPU_BOX_CONV_BACKWARD_H_
 #define BOXCONV_CORE_CPU_BOX_CONV_BACKWARD_H_
 
@@ -31,8 +34,8 @@ void add_plane(const V* addend, Index count, V* sum) {
   for (Index i = 0; i < count; ++i) sum[i] += addend[i];
 }
 
-// Spreads `count` values in place to the positions offset + i * stride and clears the rest of
-// [0, width).
+// Moves values[i], i < count, to values[offset + i * stride], and sets the rest of the `width`
+// values to zero.
 template <typename V>
 void spread(V* values, Index count, Index offset, Index stride, Index width) {
   for (Index i = count; i-- > 0;) {
@@ -66,9 +69,9 @@ class BackwardKernel {
       output_grads_ = scratch_.array<V>(channels * p.boxes_per_channel * source_stride_);
       row_sums_ = scratch_.array<V>(source_stride_);
       column_sums_ = scratch_.array<V>(plane_stride_);
-      group_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
-      group_sums_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
-      suffix_ =
+      row_group_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
+      row_group_sums_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
+      suffix_sums_ =
           scratch_.array<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
       factors_ = scratch_.array<V>(source_columns);
     });
@@ -86,15 +89,16 @@ class BackwardKernel {
     load_output_grads(tile, image_output_grad);
     for (Index c = 0; c < tile.channels.count; ++c) {
       prefetchers.start(c, tile.channels.count, &prefetcher_);
-      bool first = true;
+      Index boxes_added = 0;
       for (Index m = 0; m < p_.boxes_per_channel; ++m) {
         const Index i = c * p_.boxes_per_channel + m;
         const BoxEdges box = box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
         if (box.empty) continue;
-        add_box(tile, box, c, output_grads_ + i * source_stride_, first, boxes_grad + i * 4);
-        first = false;
+        add_box(tile, box, c, output_grads_ + i * source_stride_, boxes_added == 0,
+                boxes_grad + i * 4);
+        ++boxes_added;
       }
-      if (first) clear(input_grad(c), tile.rows.count * row_stride_);
+      if (boxes_added == 0) clear(input_grad(c), tile.rows.count * row_stride_);
     }
     for (Index y = 0; y < tile.rows.count; ++y) {
       store_row(input_shape(p_), input_grad(0) + y * row_stride_, input_grad(1) - input_grad(0),
@@ -103,7 +107,7 @@ class BackwardKernel {
   }
 
  private:
-  // The input gradient of a channel replaces the output gradient of the channel's first box.
+  // The input gradient of a channel overwrites the output gradient of its first box.
   V* input_grad(Index channel) const {
     return output_grads_ + channel * p_.boxes_per_channel * source_stride_;
   }
@@ -112,8 +116,9 @@ class BackwardKernel {
   void load_output_grads(const Tile& tile, const T* image_output_grad) const {
     const Span channels = out_channels(p_, tile);
     const Span& x = tile.source_columns;
-    const Index first = (x.first + p_.stride_x - 1) / p_.stride_x;
-    const Index end = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
+    const Index first_output = (x.first + p_.stride_x - 1) / p_.stride_x;
+    const Index end_output = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
+    const Span outputs{first_output, end_output - first_output};
     const Index width = padded_width(x.count);
     for (Index row = 0; row < tile.source_rows.count; ++row) {
       V* rows = output_grads_ + row * row_stride_;
@@ -122,65 +127,70 @@ class BackwardKernel {
         for (Index i = 0; i < channels.count; ++i) clear(rows + i * source_stride_, width);
         continue;
       }
-      load_row(output_shape(p_), image_output_grad, y / p_.stride_y, {first, end - first}, channels,
-               rows, source_stride_);
+      load_row(output_shape(p_), image_output_grad, y / p_.stride_y, outputs, channels, rows,
+               source_stride_);
       for (Index i = 0; i < channels.count; ++i) {
         V* values = rows + i * source_stride_;
         if (p_.stride_x > 1) {
-          spread(values, end - first, first * p_.stride_x - x.first, p_.stride_x, x.count);
+          spread(values, outputs.count, outputs.first * p_.stride_x - x.first, p_.stride_x,
+                 x.count);
         }
         clear(values + x.count, width - x.count);
       }
     }
   }
 
-  // Adds the contribution of one box of channel c to the input gradient and to the box's gradient.
-  // The first box of a channel sets the input gradient instead.
-  void add_box(const Tile& tile, const BoxEdges& box, Index c, V* output_grad, bool first,
+  // Adds the contribution of one box of channel c to the input gradient and to the edge gradients.
+  // The first box of a channel overwrites the input gradient instead.
+  void add_box(const Tile& tile, const BoxEdges& box, Index c, V* output_grad, bool is_first_box,
                double* boxes_grad) const {
     const BoxEdges mirror = backward_box(box);
     const double factor = common_factor<V>(p_, box);
     if (p_.normalization == Normalization::kValid) {
-      // The planes have the resolution of the input already, hence strides of 1.
+      // The planes already have the resolution of the input, so the strides are 1.
       apply_valid_factors(p_, box, tile.source_rows, tile.source_columns, 1, 1, factors_,
                           output_grad, row_stride_);
     }
     sum_along_rows(tile, mirror, factor, output_grad);
 
-    const PlaneWindows<V> windows(suffix_, &prefetcher_);
+    const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     const Index y = tile.rows.first - tile.source_rows.first;
-    const auto down = sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
-                                        max_index(tile.source_rows.count, tile.rows.count));
-    windows.down(down, output_grad, row_stride_, tile.source_rows.count,
+    const auto column_window =
+        sliding_window<V>(shifted(mirror.top, y), shifted(mirror.bottom, y), 1.0,
+                          max_index(tile.source_rows.count, tile.rows.count));
+    windows.down(column_window, output_grad, row_stride_, tile.source_rows.count,
                  padded_width(tile.source_columns.count), column_sums_, tile.rows.count);
-    V* result = first ? input_grad(c) : box_input_grad_;
-    windows.down(down, row_sums_, row_stride_, tile.source_rows.count,
+    V* result = is_first_box ? input_grad(c) : box_input_grad_;
+    windows.down(column_window, row_sums_, row_stride_, tile.source_rows.count,
                  padded_width(tile.columns.count), result, tile.rows.count);
     add_edge_gradients(tile, box, mirror, factor, inputs_ + c * plane_stride_, result, boxes_grad);
-    if (!first) add_plane(result, tile.rows.count * row_stride_, input_grad(c));
+    if (!is_first_box) add_plane(result, tile.rows.count * row_stride_, input_grad(c));
   }
 
   // Sets row_sums_ to the sums of the output gradient along the rows, times `factor`.
   void sum_along_rows(const Tile& tile, const BoxEdges& mirror, double factor,
                       const V* output_grad) const {
-    const PlaneWindows<V> windows(suffix_, &prefetcher_);
+    const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     const Index rows = tile.source_rows.count, columns = tile.columns.count;
     const Index x = tile.columns.first - tile.source_columns.first;
-    const auto along = sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor,
-                                         max_index(tile.source_columns.count, columns));
+    const auto row_window =
+        sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor,
+                          max_index(tile.source_columns.count, columns));
     for (Index row = 0; row < rows; row += kGroupRows<V>) {
       const Index lines = group_lines<V>(row, rows);
       rows_to_group(output_grad + row * row_stride_, row_stride_, rows - row,
-                    padded_width(tile.source_columns.count), group_, lines);
-      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, columns);
-      clear(group_sums_ + columns * lines, (padded_width(columns) - columns) * lines);
-      group_to_rows(group_sums_, lines, padded_width(columns), row_sums_ + row * row_stride_,
+                    padded_width(tile.source_columns.count), row_group_, lines);
+      windows.along(row_window, row_group_, lines, tile.source_columns.count, row_group_sums_,
+                    columns);
+      clear(row_group_sums_ + columns * lines, (padded_width(columns) - columns) * lines);
+      group_to_rows(row_group_sums_, lines, padded_width(columns), row_sums_ + row * row_stride_,
                     row_stride_, lines);
     }
   }
 
-  // `input_grad` is the box's own contribution to the input gradient. The sums take a few rows at a
-  // time, so that those rows of the input stay in the first-level cache.
+  // Adds to the gradients of the box's four edges. `input_grad` is the contribution of this box
+  // alone to the input gradient. The dot products take a few rows at a time, so that these rows of
+  // the input stay in the first-level cache.
   void add_edge_gradients(const Tile& tile, const BoxEdges& box, const BoxEdges& mirror,
                           double factor, const V* input, const V* input_grad,
                           double* boxes_grad) const {
@@ -190,7 +200,7 @@ class BackwardKernel {
       const Span rows{row, min_index(max_rows, tile.rows.count - row)};
       responses += dot_product(input_grad + row * row_stride_, input + row * row_stride_,
                                row_stride_, rows.count, tile.columns.count);
-      // The bottom edge of the mirrored box is the top edge of the box, and so on.
+      // The bottom edge of the mirrored box corresponds to the top edge of the box, and so on.
       y_min += row_edge_sum(tile, rows, mirror.bottom, input);
       y_max += row_edge_sum(tile, rows, mirror.top, input);
       x_min += column_edge_sum(tile, rows, mirror.right, input);
@@ -205,7 +215,7 @@ class BackwardKernel {
     boxes_grad[3] += x_max * factor - by_width;
   }
 
-  // Sum over some rows of the tile of input[y] * row_sums[y + edge.offset].
+  // The sum of input[y] * row_sums[y + edge.offset] over the given rows y of the tile.
   double row_edge_sum(const Tile& tile, Span rows, EdgeShift edge, const V* input) const {
     const Index shift = tile.rows.first + edge.offset;  // for the first row of the tile
     const Index begin = clamp_index(-shift, rows.first, rows.first + rows.count);
@@ -215,7 +225,7 @@ class BackwardKernel {
                        input + begin * row_stride_, row_stride_, end - begin, tile.columns.count);
   }
 
-  // Sum over some rows of the tile of input[y][x] * column_sums[y][x + edge.offset].
+  // The sum of input[y][x] * column_sums[y][x + edge.offset] over the given rows y of the tile.
   double column_edge_sum(const Tile& tile, Span rows, EdgeShift edge, const V* input) const {
     const Index shift = tile.columns.first + edge.offset;  // for the first column of the tile
     const Index begin = clamp_index(-shift, 0, tile.columns.count);
@@ -229,18 +239,19 @@ class BackwardKernel {
   const BoxConvProblem& p_;
   const TBox* boxes_;
   const Index row_stride_;
-  Index plane_stride_, source_stride_;  // of planes of tile.rows and of tile.source_rows
+  Index plane_stride_;   // between planes with the rows `tile.rows`
+  Index source_stride_;  // between planes with the rows `tile.source_rows`
   Scratch scratch_;
   bool ok_;
   mutable Prefetcher prefetcher_;
   V *inputs_, *output_grads_, *row_sums_, *column_sums_, *box_input_grad_;
-  V *group_, *group_sums_, *suffix_, *factors_;
+  V *row_group_, *row_group_sums_, *suffix_sums_, *factors_;
 };
 
-// Where a tile adds its contribution to the edge gradients.
+// The part of `partial_boxes_grad` to which a tile adds its edge gradients.
 inline double* partial_of(const BoxConvProblem& p, const Tiling& tiling, const Tile& tile,
                           double* partial_boxes_grad) {
-  const Index part = tile.image * tiling.places_per_image() + tile.place;
+  const Index part = tile.image * tiling.rectangles_per_image() + tile.rectangle;
   return partial_boxes_grad + (part * p.channels + tile.channels.first) * p.boxes_per_channel * 4;
 }
 
@@ -254,7 +265,7 @@ bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* inpu
   for (Index i = begin; i < end; ++i) {
     const Tile tile = tiling.at(i), next = tiling.at(min_index(i + 1, end - 1));
     T* result = input_grad + tile.image * in.size();
-    // As in the forward pass, but the next tile reads two tensors.
+    // Prefetches as the forward pass does, but the next tile reads two tensors.
     PrefetchQueue prefetchers;
     if (begins_cache_line<T>(tile.channels)) {
       prefetchers.add(pixel_prefetcher(in, result, tile.rows, tile.columns, tile.channels));
@@ -273,12 +284,12 @@ bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* inpu
   return true;
 }
 
-// With "valid", the derivative of the normalization differs from output to output, so it needs the
-// responses themselves. Adds
+// Adds the derivative of the normalization "valid" to the edge gradients of a tile's boxes:
 //
-//     -/+ sum over the outputs of response * output_grad * d log(extent) / d edge
+//     - sum over the outputs of response * output_grad * d log(extent) / d edge
 //
-// to the gradients of the boxes of a tile of the forward pass.
+// The extent differs from output to output, so this needs the responses themselves. `tile` is a
+// tile of the forward pass.
 template <typename T, typename TBox>
 void add_valid_extent_gradients(const BoxConvProblem& p, const ForwardKernel<T, TBox>& kernel,
                                 const Tile& tile, const T* image_output_grad, double* boxes_grad) {
@@ -299,10 +310,10 @@ void add_valid_extent_gradients(const BoxConvProblem& p, const ForwardKernel<T, 
             axis_factor(p.normalization, box.left, box.right, box.width, x, p.width);
         const double product = static_cast<double>(widen(grads[column * out.pixel_stride()])) *
                                kernel.response(i, row, column);
-        gradient[0] += product * of_row.min_term;
-        gradient[1] += product * of_column.min_term;
-        gradient[2] -= product * of_row.max_term;
-        gradient[3] -= product * of_column.max_term;
+        gradient[0] += product * of_row.min_growth;
+        gradient[1] += product * of_column.min_growth;
+        gradient[2] -= product * of_row.max_growth;
+        gradient[3] -= product * of_column.max_growth;
       }
     }
   }

@@ -17,9 +17,9 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// Multiplies values[y * row_stride + x] by the "valid" factor of the response at row rows.first + y
-// and column columns.first + x, which lies at pixel (row * stride_y, column * stride_x) of the
-// input. `factors` has room for columns.count values.
+// Multiplies outputs by their factors of normalization "valid": values[y * row_stride + x] is the
+// output at row rows.first + y and column columns.first + x. Output (i, j) lies at row i * stride_y
+// and column j * stride_x of the input. `factors` is scratch memory for columns.count values.
 template <typename V>
 void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, Span rows, Span columns,
                          Index stride_y, Index stride_x, V* factors, V* values, Index row_stride) {
@@ -49,18 +49,18 @@ class ForwardKernel {
     const Index columns = tiling.columns().length();
     const Index group_rows = round_up(tiling.rows().length(), kGroupRows<V>);
     plane_stride_ = padded_stride(max_index(source_rows, group_rows) * row_stride_);
-    // The responses of a single box replace the plane they are computed from.
+    // If a channel has one box, its responses overwrite the plane of the input.
     const bool in_place = p.boxes_per_channel == 1;
-    const Index responses = tiling.channels_per_tile() * p.boxes_per_channel;
+    const Index response_planes = tiling.channels_per_tile() * p.boxes_per_channel;
     const Index group_sum_columns = max_index(row_stride_, padded_width(columns) * p.stride_x);
     ok_ = scratch_.allocate([&] {
       planes_ = scratch_.array<V>(tiling.channels_per_tile() * plane_stride_);
-      responses_ = in_place ? planes_ : scratch_.array<V>(responses * plane_stride_);
+      responses_ = in_place ? planes_ : scratch_.array<V>(response_planes * plane_stride_);
       column_sums_ = scratch_.array<V>(sum_rows * row_stride_);
-      group_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
-      suffix_ =
+      row_group_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
+      suffix_sums_ =
           scratch_.array<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
-      group_sums_ = scratch_.array<V>(kGroupRows<V> * group_sum_columns);
+      row_group_sums_ = scratch_.array<V>(kGroupRows<V> * group_sum_columns);
       factors_ = scratch_.array<V>(columns);
     });
   }
@@ -88,7 +88,7 @@ class ForwardKernel {
     }
   }
 
-  // Box i of a tile.
+  // Box i of a tile, counted over all its channels.
   BoxEdges box(const Tile& tile, Index i) const {
     return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
   }
@@ -104,25 +104,28 @@ class ForwardKernel {
       clear(responses, tile.rows.count * row_stride_);
       return;
     }
-    // With strides, sums are computed at every pixel between the first and the last output.
+    // Even with strides above 1, sums are computed at every pixel from the first to the last
+    // output.
     const Index sum_rows = (tile.rows.count - 1) * p_.stride_y + 1;
     const Index sum_columns = (tile.columns.count - 1) * p_.stride_x + 1;
-    const PlaneWindows<V> windows(suffix_, &prefetcher_);
+    const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     const Index width = padded_width(tile.source_columns.count);
     const Index y = tile.rows.first * p_.stride_y - tile.source_rows.first;
     const Index x = tile.columns.first * p_.stride_x - tile.source_columns.first;
-    const auto down = sliding_window<V>(shifted(box.top, y), shifted(box.bottom, y), 1.0,
-                                        max_index(tile.source_rows.count, sum_rows));
-    const auto along =
+    const auto column_window = sliding_window<V>(shifted(box.top, y), shifted(box.bottom, y), 1.0,
+                                                 max_index(tile.source_rows.count, sum_rows));
+    const auto row_window =
         sliding_window<V>(shifted(box.left, x), shifted(box.right, x), common_factor<V>(p_, box),
                           max_index(tile.source_columns.count, sum_columns));
-    windows.down(down, plane, row_stride_, tile.source_rows.count, width, column_sums_, sum_rows);
+    windows.down(column_window, plane, row_stride_, tile.source_rows.count, width, column_sums_,
+                 sum_rows);
     for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
       const Index lines = group_lines<V>(row, tile.rows.count);
       rows_to_group(column_sums_ + row * p_.stride_y * row_stride_, p_.stride_y * row_stride_,
-                    tile.rows.count - row, width, group_, lines);
-      windows.along(along, group_, lines, tile.source_columns.count, group_sums_, sum_columns);
-      group_to_rows(group_sums_, lines * p_.stride_x, padded_width(tile.columns.count),
+                    tile.rows.count - row, width, row_group_, lines);
+      windows.along(row_window, row_group_, lines, tile.source_columns.count, row_group_sums_,
+                    sum_columns);
+      group_to_rows(row_group_sums_, lines * p_.stride_x, padded_width(tile.columns.count),
                     responses + row * row_stride_, row_stride_, lines);
     }
     if (p_.normalization == Normalization::kValid) {
@@ -138,7 +141,7 @@ class ForwardKernel {
   Scratch scratch_;
   bool ok_;
   mutable Prefetcher prefetcher_;
-  V *planes_, *responses_, *column_sums_, *group_, *group_sums_, *suffix_, *factors_;
+  V *planes_, *responses_, *column_sums_, *row_group_, *row_group_sums_, *suffix_sums_, *factors_;
 };
 
 template <typename T, typename TBox>
@@ -151,8 +154,8 @@ bool forward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input
     const Tile tile = tiling.at(i), next = tiling.at(min_index(i + 1, end - 1));
     const T* image = input + tile.image * in.size();
     T* result = output + tile.image * out.size();
-    // Tiles of neighbouring channels may share cache lines. The first of them prefetches those of
-    // the output, the last one those of the next tile's input.
+    // Tiles of neighbouring channels may share cache lines. The first tile of a cache line
+    // prefetches the output; the last tile prefetches the input of the next tile.
     PrefetchQueue prefetchers;
     if (begins_cache_line<T>(out_channels(p, tile))) {
       prefetchers.add(

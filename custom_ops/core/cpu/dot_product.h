@@ -8,8 +8,8 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// The number of rows of `width` values for which no chain of additions in dot_product is longer
-// than kChain.
+// The number of rows that dot_product may take at once. No accumulator then adds more than about
+// kChain values, which bounds the rounding error.
 template <typename V>
 Index dot_product_rows(Index width) {
   return max_index(1, kChain / (width / (4 * kLanes<V>)+1));

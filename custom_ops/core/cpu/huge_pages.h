@@ -11,13 +11,13 @@
 
 namespace boxconv {
 
-// Advises the kernel to back a large array by huge pages. The frameworks' allocators request such
-// arrays anew from the system each time, and page faults of 4 KiB pages would take longer than the
-// computation. It is only advice: if the kernel ignores it, nothing else changes.
+// Advises the operating system to back a large array by huge pages. The frameworks' allocators
+// request large arrays anew from the system each time. With pages of 4 KiB, the page faults would
+// take longer than the computation. If the system ignores the advice, nothing else changes.
 inline void advise_huge_pages(const void* memory, std::size_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
-  // glibc's malloc reuses smaller arrays.
+  // The pages of smaller arrays are already mapped, because glibc's malloc reuses them.
   if (bytes < (std::size_t{32} << 20)) return;
   const auto data = reinterpret_cast<std::uintptr_t>(memory);
   const std::uintptr_t begin = (data + kHugePage - 1) / kHugePage * kHugePage;

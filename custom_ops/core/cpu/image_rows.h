@@ -17,16 +17,14 @@ struct ImageShape {
   Index height, width, channels;
   Layout layout;
 
-  BOXCONV_HOST_DEVICE Index size() const { return height * width * channels; }
-  BOXCONV_HOST_DEVICE Index offset(Index y, Index x, Index c) const {
+  BOXCONV_INLINE Index size() const { return height * width * channels; }
+  BOXCONV_INLINE Index offset(Index y, Index x, Index c) const {
     return y * row_stride() + x * pixel_stride() + c * channel_stride();
   }
-  BOXCONV_HOST_DEVICE bool channels_last() const { return layout == Layout::kChannelsLast; }
-  BOXCONV_HOST_DEVICE Index row_stride() const {
-    return channels_last() ? width * channels : width;
-  }
-  BOXCONV_HOST_DEVICE Index pixel_stride() const { return channels_last() ? channels : 1; }
-  BOXCONV_HOST_DEVICE Index channel_stride() const { return channels_last() ? 1 : height * width; }
+  BOXCONV_INLINE bool channels_last() const { return layout == Layout::kChannelsLast; }
+  BOXCONV_INLINE Index row_stride() const { return channels_last() ? width * channels : width; }
+  BOXCONV_INLINE Index pixel_stride() const { return channels_last() ? channels : 1; }
+  BOXCONV_INLINE Index channel_stride() const { return channels_last() ? 1 : height * width; }
 };
 
 inline ImageShape input_shape(const BoxConvProblem& p) {
@@ -36,8 +34,9 @@ inline ImageShape output_shape(const BoxConvProblem& p) {
   return {p.out_height(), p.out_width(), p.out_channels(), p.layout};
 }
 
-// Prefetches the first cache line of the given channels of each pixel. Only whole rows of
-// channels-last images whose pixels span several cache lines need it.
+// Returns a prefetcher for the first cache line of the given channels of each pixel. It does
+// nothing unless the image is channels-last, its rows are read whole, and a pixel spans at least
+// two cache lines.
 template <typename T>
 Prefetcher pixel_prefetcher(const ImageShape& shape, const T* image, Span rows, Span columns,
                             Span channels) {
@@ -55,11 +54,12 @@ template <typename T>
 bool begins_cache_line(Span channels) {
   return channels.first * static_cast<Index>(sizeof(T)) % kCacheLineBytes == 0;
 }
-// Whether it ends at the end of a cache line, or is the last group.
+// Whether a group of channels ends at the end of a cache line, or is the last of the image's
+// `channel_count` channels.
 template <typename T>
-bool ends_cache_line(Span channels, Index all_channels) {
+bool ends_cache_line(Span channels, Index channel_count) {
   const Index end = channels.first + channels.count;
-  return end == all_channels || end * static_cast<Index>(sizeof(T)) % kCacheLineBytes == 0;
+  return end == channel_count || end * static_cast<Index>(sizeof(T)) % kCacheLineBytes == 0;
 }
 
 // Sets planes[c * stride + x] to pixel columns.first + x of row `y`, channel channels.first + c.
@@ -78,8 +78,8 @@ void load_row(const ImageShape& shape, const T* image, Index y, Span columns, Sp
   transpose(row, shape.channels, columns.count, channels.count, planes, stride);
 }
 
-// Loads rows, columns and channels into planes[c * plane_stride + y * row_stride + x]. The padding
-// of each row is cleared.
+// Loads the given rows, columns and channels into planes[c * plane_stride + y * row_stride + x].
+// Each row is filled with zeros from columns.count to padded_width(columns.count).
 template <typename T, typename V>
 void load_planes(const ImageShape& shape, const T* image, Span rows, Span columns, Span channels,
                  V* planes, Index row_stride, Index plane_stride) {
@@ -92,7 +92,8 @@ void load_planes(const ImageShape& shape, const T* image, Span rows, Span column
   }
 }
 
-// Stores row `y` of the given columns and channels, the inverse of load_row.
+// The inverse of load_row: stores planes[c * stride + x] in pixel columns.first + x of row `y`,
+// channel channels.first + c.
 template <typename V, typename T>
 void store_row(const ImageShape& shape, const V* planes, Index stride, Index y, Span columns,
                Span channels, T* image) {

@@ -10,8 +10,9 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// Integral images of `count` interleaved planes. Their pixels are `stride` values apart in `input`
-// and in `table`. `column_sums` has room for (width + 1) * count values.
+// Computes the integral images of `count` interleaved planes: pixel i of plane c is
+// input[i * stride + c], and likewise in `table`. `column_sums` is scratch memory for
+// (width + 1) * count values.
 template <typename T, typename TTable>
 void interleaved_integral_images(Index height, Index width, Index count, Index stride,
                                  const T* input, double* column_sums, TTable* table) {
@@ -39,8 +40,8 @@ void interleaved_integral_images(Index height, Index width, Index count, Index s
   }
 }
 
-// Computes the channel groups [begin, end), counted over all images. Returns false if there is not
-// enough memory.
+// Computes the integral images of the channel groups [begin, end), counted over all images. Returns
+// false if there is not enough memory.
 template <typename T, typename TTable>
 bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table,
                            Index begin, Index end) {

@@ -1,5 +1,5 @@
-// The kernels of one instruction set. This file is compiled once for each, with BOXCONV_ISA set to
-// its name.
+// The kernels for one instruction set. This file is compiled once per instruction set, with
+// BOXCONV_ISA set to its name.
 #include "core/base/dispatch.h"
 #include "core/cpu/box_conv_backward.h"
 #include "core/cpu/box_conv_forward.h"

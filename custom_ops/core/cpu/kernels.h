@@ -1,5 +1,6 @@
 // Declares the kernels of each instruction set, for box_conv.cc. A kernel computes the tiles
-// [begin, end) and returns false if there is not enough memory.
+// [begin, end) of `tiling` (for integral images, the channel groups [begin, end)) and returns false
+// if there is not enough memory.
 #ifndef BOXCONV_CORE_CPU_KERNELS_H_
 #define BOXCONV_CORE_CPU_KERNELS_H_
 
@@ -10,7 +11,7 @@ namespace boxconv {
 
 // backward_tiles adds each tile's contribution to the edge gradients, and valid_extent_tiles the
 // contribution of normalization "valid", to partial_boxes_grad
-// [batch * tiling.places_per_image(), channels, boxes_per_channel, 4].
+// [batch * tiling.rectangles_per_image(), channels, boxes_per_channel, 4].
 #define BOXCONV_DECLARE_KERNELS(ISA)                                                           \
   namespace ISA {                                                                              \
   template <typename T, typename TBox>                                                         \

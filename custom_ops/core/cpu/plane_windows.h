@@ -5,7 +5,8 @@
 //
 //     group[x * lines + i] = pixel x of row i of the group
 //
-// A group has two vectors of rows, or one if no more rows are left.
+// A group has as many rows (`lines`) as two vectors have lanes, or one vector if no more rows are
+// left.
 #ifndef BOXCONV_CORE_CPU_PLANE_WINDOWS_H_
 #define BOXCONV_CORE_CPU_PLANE_WINDOWS_H_
 
@@ -19,30 +20,31 @@ namespace BOXCONV_ISA {
 template <typename V>
 constexpr Index kGroupRows = 2 * kLanes<V>;
 
-// The number of lines of the group that starts at `row` of `rows`.
+// The number of lines of the group that starts at `row`, in a plane of `rows` rows.
 template <typename V>
-BOXCONV_HOST_DEVICE Index group_lines(Index row, Index rows) {
+BOXCONV_INLINE Index group_lines(Index row, Index rows) {
   return rows - row > kLanes<V> ? kGroupRows<V> : Index{kLanes<V>};
 }
 
 // Rows of a plane in scratch memory are padded to whole vectors.
-BOXCONV_HOST_DEVICE Index padded_width(Index width) { return round_up(width, 8); }
+BOXCONV_INLINE Index padded_width(Index width) { return round_up(width, 8); }
 // A stride that is not a power of two. Rows 2^k bytes apart would all map to the same cache sets.
-BOXCONV_HOST_DEVICE Index padded_stride(Index values) { return values + 16; }
+BOXCONV_INLINE Index padded_stride(Index values) { return values + 16; }
 
 template <typename V>
 class PlaneWindows {
  public:
-  // Values that the suffix sums of a line of this length take.
+  // The number of values in `suffix`, for lines of at most this length.
   static Index suffix_size(Index length) {
     return WindowSlider<V, kGroupRows<V>>::suffix_size(length);
   }
-  // As for WindowSlider.
+  // `suffix` is scratch memory for suffix_size(length) values. Each output calls
+  // prefetcher->next().
   PlaneWindows(V* suffix, Prefetcher* prefetcher)
       : pair_(suffix, prefetcher), single_(suffix, prefetcher) {}
 
-  // Sets row i < count of `out` to the window's sums at output i, down the columns of a plane of
-  // `length` rows. Rows are row_stride values apart in both planes.
+  // Slides the window down the columns of a plane of `length` rows: sets row i of `out` to the sums
+  // at output i, for i < count. Both planes have the stride `row_stride`.
   void down(const SlidingWindow<V>& w, const V* plane, Index row_stride, Index length, Index width,
             V* out, Index count) const {
     Index x = 0;
@@ -54,7 +56,8 @@ class PlaneWindows {
     }
   }
 
-  // Computes the window's sums at outputs i < count along the rows of a group of `length` pixels.
+  // Slides the window along the rows of a group, each of `length` pixels: sets pixel i of the group
+  // `out` to the sums at output i, for i < count.
   void along(const SlidingWindow<V>& w, const V* group, Index lines, Index length, V* out,
              Index count) const {
     if (lines == kGroupRows<V>) {
@@ -69,8 +72,8 @@ class PlaneWindows {
   WindowSlider<V, kLanes<V>> single_;
 };
 
-// Transposes rows, `stride` values apart, into a group of `lines` lines. If fewer than `lines` rows
-// exist (`count`), the last one is repeated. `width` is a multiple of the vector length.
+// Transposes `count` rows, `stride` values apart, into a group of `lines` lines. If there are fewer
+// rows than lines, the last row is repeated. `width` is a multiple of the vector length.
 template <typename V>
 void rows_to_group(const V* rows, Index stride, Index count, Index width, V* group, Index lines) {
   if (count >= lines) {
@@ -90,8 +93,8 @@ void rows_to_group(const V* rows, Index stride, Index count, Index width, V* gro
   }
 }
 
-// Transposes a group back into `lines` rows of `width` pixels. Pixels of the group are pixel_stride
-// values apart.
+// Transposes a group back into `lines` rows of `width` pixels. Pixels of the group are
+// `pixel_stride` values apart.
 template <typename V>
 void group_to_rows(const V* group, Index pixel_stride, Index width, V* rows, Index stride,
                    Index lines) {

@@ -20,7 +20,7 @@ class Prefetcher {
         last_(address_ + (cache_lines - 1) * stride_bytes),
         stride_(stride_bytes) {}
 
-  BOXCONV_HOST_DEVICE void next() {
+  BOXCONV_INLINE void next() {
     __builtin_prefetch(address_);
     address_ += address_ < last_ ? stride_ : 0;
   }
@@ -32,13 +32,14 @@ class Prefetcher {
   Index stride_ = 0;
 };
 
-// Up to three prefetchers that follow each other. Each runs for an equal share of a tile's
-// channels.
+// Up to three prefetchers that take turns while a tile is computed. Each is in use for an equal
+// share of the tile's channels.
 class PrefetchQueue {
  public:
   void add(const Prefetcher& prefetcher) { prefetchers_[count_++] = prefetcher; }
 
-  // Sets `current` to the prefetcher that starts at `channel` of `channels`, if one does.
+  // Call it before each channel. If the turn of a prefetcher begins at `channel`, copies that
+  // prefetcher to `current`.
   void start(Index channel, Index channels, Prefetcher* current) const {
     for (int i = count_; i-- > 0;) {
       if (channel == i * channels / count_) *current = prefetchers_[i];

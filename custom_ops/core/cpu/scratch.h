@@ -1,4 +1,4 @@
-// Scratch memory of a kernel. Each thread keeps its memory from call to call.
+// Scratch memory of a kernel. Each thread keeps its scratch memory from call to call.
 #ifndef BOXCONV_CORE_CPU_SCRATCH_H_
 #define BOXCONV_CORE_CPU_SCRATCH_H_
 
@@ -9,8 +9,8 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// The memory of one thread. Fresh memory costs a page fault every 4 KiB, which takes longer than
-// the arithmetic of a small problem, so up to 8 MiB stay allocated between calls.
+// The scratch memory of one thread. Up to 8 MiB stay allocated between calls: new memory costs a
+// page fault every 4 KiB, which takes longer than the arithmetic of a small problem.
 class ThreadMemory {
  public:
   ~ThreadMemory() { std::free(data_); }
@@ -56,8 +56,8 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  // Calls set_arrays() twice: to add up the sizes of the arrays, and again when there is memory.
-  // Returns false if there is not enough memory.
+  // Calls set_arrays() twice: first to add up the sizes of the arrays, then to set their addresses
+  // in the allocated memory. Returns false if there is not enough memory.
   template <typename SetArrays>
   bool allocate(const SetArrays& set_arrays) {
     set_arrays();
@@ -70,7 +70,7 @@ class Scratch {
     return true;
   }
 
-  // The next array. Call it in set_arrays() only.
+  // Returns the next array. Call it only in set_arrays().
   template <typename T>
   T* array(Index count) {
     T* const values = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + size_);

@@ -1,11 +1,11 @@
-// Vectors of one instruction set.
+// SIMD vectors of the instruction set for which a file is compiled.
 //
-// They are GCC's and Clang's vector extension, not intrinsics: the same source compiles to SSE2,
-// AVX2, AVX-512 and NEON. A vector is as wide as a register.
+// They use the vector extension of GCC and Clang, not intrinsics: the same source compiles to SSE2,
+// AVX2, AVX-512 and NEON.
 //
-// The kernels are compiled once per instruction set, each time in a namespace of that name
-// (BOXCONV_ISA: baseline, avx2 or avx512). The linker therefore never runs AVX2 code on a machine
-// without AVX2.
+// The kernels are compiled once per instruction set, each time in a namespace that is named after
+// it (BOXCONV_ISA: baseline, avx2 or avx512). Kernels of different instruction sets are thus
+// different functions to the linker, and AVX2 code never runs on a machine without AVX2.
 #ifndef BOXCONV_CORE_CPU_SIMD_H_
 #define BOXCONV_CORE_CPU_SIMD_H_
 
@@ -29,12 +29,12 @@ constexpr int kVectorBytes = 32;
 constexpr int kVectorBytes = 16;
 #endif
 
-// Values in a register.
+// The number of values in a register.
 template <typename V>
 constexpr int kMaxLanes = kVectorBytes / sizeof(V);
 
-// Rows of a plane that are summed together, one in each lane. At most 8: small planes would leave
-// more lanes empty.
+// The number of lanes of a vector, which sums one row or column of a plane in each lane. At most 8,
+// because small planes would leave more lanes unused.
 template <typename V>
 constexpr int kLanes = kMaxLanes<V> < 8 ? kMaxLanes<V> : 8;
 
@@ -46,19 +46,19 @@ template <typename V, int kCount = kLanes<V>>
 using Vector = typename VectorOf<V, kCount>::type;
 
 template <typename V, int kCount = kLanes<V>>
-BOXCONV_HOST_DEVICE Vector<V, kCount> load_vector(const V* values) {
+BOXCONV_INLINE Vector<V, kCount> load_vector(const V* values) {
   Vector<V, kCount> v;
   std::memcpy(&v, values, sizeof(v));
   return v;
 }
 
 template <typename V, int kCount = kLanes<V>>
-BOXCONV_HOST_DEVICE void store_vector(Vector<V, kCount> v, V* values) {
+BOXCONV_INLINE void store_vector(Vector<V, kCount> v, V* values) {
   std::memcpy(values, &v, sizeof(v));
 }
 
 template <typename V>
-BOXCONV_HOST_DEVICE void clear(V* values, Index count) {
+BOXCONV_INLINE void clear(V* values, Index count) {
   for (Index i = 0; i < count; ++i) values[i] = 0;
 }
 

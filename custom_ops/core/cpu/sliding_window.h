@@ -1,12 +1,12 @@
 // Sums of a sliding window, in about three additions per pixel whatever the window's width.
 //
-// Split the line into intervals of n pixels, n being the width of the window's middle. Every window
-// then spans at most two intervals, so
+// A window is a middle of n pixels, and one pixel with its own weight at each end (box_window.h).
+// Split the line into intervals of n pixels. The middle then spans at most two intervals, so
 //
-//     window sum = suffix sum of the left interval + prefix sum of the right interval
+//     sum of the middle = suffix sum of the left interval + prefix sum of the right interval
 //
 //     |... interval k ...|... interval k+1 ...|
-//              [----- window -----]
+//              [----- middle -----]
 //              ^ suffix of k      ^ prefix of k+1
 //
 // (van Herk 1992; Gil and Werman 1993, for maxima). Nothing is ever subtracted. Rounding errors,
@@ -26,27 +26,29 @@ namespace BOXCONV_ISA {
 
 // Windows with at most this many pixels in the middle are summed pixel by pixel.
 constexpr int kMaxDirectMiddle = 6;
-// Length of a chain of float additions. It keeps the rounding error far below the documented 1e-5.
+// The largest number of values that are added one after another to the same accumulator. It keeps
+// the rounding error far below the documented 1e-5.
 constexpr Index kChain = 64;
 
 // Slides a window along kLines neighbouring lines at once, one in each lane. With two vectors of
-// lines, the additions of one hide the latency of the other's.
+// lines, the additions of one vector hide the latency of those of the other.
 template <typename V, int kLines>
 class WindowSlider {
  public:
-  // Values that the suffix sums of a line of this length take.
+  // The number of values in `suffix`, for lines of at most this length.
   static Index suffix_size(Index length) { return (length + 1) * kLines; }
 
-  // `suffix` has room for suffix_size(length) values. Each output prefetches one cache line.
+  // `suffix` is scratch memory for suffix_size(length) values. Each output calls
+  // prefetcher->next().
   WindowSlider(V* suffix, Prefetcher* prefetcher) : suffix_(suffix), prefetcher_(prefetcher) {}
 
   // Sets out[i * out_stride + line] to the window's sum at output i < count. Pixel p < length of a
   // line is in[p * in_stride + line].
   void slide(const SlidingWindow<V>& w, const V* in, Index in_stride, Index length, V* out,
              Index out_stride, Index count) const {
-    // A local copy, so that the compiler keeps its members in registers.
+    // The callees copy it, so that the compiler keeps its members in registers.
     const Call call{w, in, in_stride, length, out, out_stride};
-    // Outside [begin, end) the whole window lies outside the line.
+    // At outputs outside [begin, end), the whole window lies outside the line.
     const Index begin = clamp_index(-w.last, 0, count);
     const Index end = clamp_index(length - w.first, begin, count);
     zero(call, 0, begin);
@@ -59,6 +61,7 @@ class WindowSlider {
   }
 
  private:
+  // The arguments of slide().
   struct Call {
     const SlidingWindow<V> w;
     const V* const in;
@@ -73,62 +76,66 @@ class WindowSlider {
     static constexpr int kVectors = kLines / kWidth;
     Vector<V, kWidth> v[kVectors] = {};
 
-    BOXCONV_HOST_DEVICE static Lines load(const V* values) {
+    BOXCONV_INLINE static Lines load(const V* values) {
       Lines lines;
       for (int i = 0; i < kVectors; ++i) lines.v[i] = load_vector<V, kWidth>(values + i * kWidth);
       return lines;
     }
-    BOXCONV_HOST_DEVICE void store(V* values) const {
+    BOXCONV_INLINE void store(V* values) const {
       for (int i = 0; i < kVectors; ++i) store_vector<V, kWidth>(v[i], values + i * kWidth);
     }
-    BOXCONV_HOST_DEVICE Lines& operator+=(const Lines& other) {
+    BOXCONV_INLINE Lines& operator+=(const Lines& other) {
       for (int i = 0; i < kVectors; ++i) v[i] += other.v[i];
       return *this;
     }
-    BOXCONV_HOST_DEVICE Lines& operator*=(V factor) {
+    BOXCONV_INLINE Lines& operator*=(V factor) {
       for (int i = 0; i < kVectors; ++i) v[i] *= factor;
       return *this;
     }
-    BOXCONV_HOST_DEVICE Lines& add_product(V factor, const Lines& other) {
+    BOXCONV_INLINE Lines& add_product(V factor, const Lines& other) {
       for (int i = 0; i < kVectors; ++i) v[i] += factor * other.v[i];
       return *this;
     }
-    BOXCONV_HOST_DEVICE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
-    BOXCONV_HOST_DEVICE friend Lines operator*(V factor, Lines a) { return a *= factor; }
+    BOXCONV_INLINE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
+    BOXCONV_INLINE friend Lines operator*(V factor, Lines a) { return a *= factor; }
   };
 
   static void zero(const Call& call, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) Lines().store(call.out + i * call.out_stride);
   }
 
-  // Calls direct<w.middle>, so that the compiler unrolls the loop over the middle. kNext is every
-  // possible middle plus one.
-  template <int... kNext>
+  // Calls direct<w.middle>, so that the compiler unrolls the loop over the middle. The middle may
+  // be -1, so kMiddlePlusOne runs from 0 to kMaxDirectMiddle + 1.
+  template <int... kMiddlePlusOne>
   void slide_direct(const Call& call, Index begin, Index end,
-                    std::integer_sequence<int, kNext...>) const {
-    (void)((call.w.middle == kNext - 1 ? (direct<kNext - 1>(call, begin, end), true) : false) ||
+                    std::integer_sequence<int, kMiddlePlusOne...>) const {
+    (void)((call.w.middle == kMiddlePlusOne - 1
+                ? (direct<kMiddlePlusOne - 1>(call, begin, end), true)
+                : false) ||
            ...);
   }
 
-  // If kMiddle is -1 (a window inside one pixel), the last pixel is the first one again.
+  // Sums each window pixel by pixel. If kMiddle is -1 (both edges in one pixel), that pixel is read
+  // a second time as the last pixel, with weight zero.
   template <int kMiddle>
   void direct(const Call& call, Index begin, Index end) const {
-    const Index inside = clamp_index(-call.w.first, begin, end);
-    const Index beyond = clamp_index(call.length - call.w.last, inside, end);
-    direct_range<kMiddle, true>(call, begin, inside);
-    direct_range<kMiddle, false>(call, inside, beyond);
-    direct_range<kMiddle, true>(call, beyond, end);
+    // At outputs in [inside_begin, inside_end), the whole window lies inside the line.
+    const Index inside_begin = clamp_index(-call.w.first, begin, end);
+    const Index inside_end = clamp_index(call.length - call.w.last, inside_begin, end);
+    direct_range<kMiddle, true>(call, begin, inside_begin);
+    direct_range<kMiddle, false>(call, inside_begin, inside_end);
+    direct_range<kMiddle, true>(call, inside_end, end);
   }
 
-  // kChecked: the window may extend beyond the line.
-  template <int kMiddle, bool kChecked>
+  // kMayLeaveLine: windows may extend beyond the line, so each pixel's position is checked.
+  template <int kMiddle, bool kMayLeaveLine>
   void direct_range(const Call call, Index begin, Index end) const {
 #pragma GCC unroll 2
     for (Index i = begin; i < end; ++i) {
       const Index first = i + call.w.first;
       const auto pixel = [&](Index p) {
-        return kChecked && !inside(p, call.length) ? Lines()
-                                                   : Lines::load(call.in + p * call.in_stride);
+        return kMayLeaveLine && !inside(p, call.length) ? Lines()
+                                                        : Lines::load(call.in + p * call.in_stride);
       };
       Lines sum;
       for (int p = 1; p <= kMiddle; ++p) sum += pixel(first + p);
@@ -140,29 +147,34 @@ class WindowSlider {
     }
   }
 
-  // h = i + w.last is the pixel that enters the middle after output i. The first interval begins at
-  // the first h, so that every suffix sum is used.
+  // Let h = i + w.last, the last pixel of the window at output i; it enters the middle after output
+  // i. Intervals are ranges of h. The first interval begins at the first h, so that every suffix
+  // sum is used.
   void slide_intervals(const Call& call, Index begin, Index end) const {
     const Index n = call.w.middle, last = end + call.w.last;
     for (Index interval = begin + call.w.last; interval < last; interval += n) {
       const Index stop = min_index(interval + n, last), left = max_index(interval - n, 0);
       make_suffix(call, suffix_, left, min_index(interval, call.length));
-      // All windows that begin at or before the line's first pixel have that pixel's suffix sum.
+      // Windows that begin at or before the line's first pixel all use the suffix sum of that
+      // pixel.
       const Index inner = clamp_index(n, interval, stop);
       const Lines prefix = run_range(call, suffix_, 0, interval, inner, Lines());
       run_range(call, suffix_ + (inner - n - left) * kLines, kLines, inner, stop, prefix);
     }
   }
 
-  // For begin <= p <= end: suffix[p - begin] = weight * (pixels [p, end)) + first_weight * pixel
-  // p - 1, which is the contribution of the left interval to a window whose middle begins at p.
+  // Computes the contributions of the left interval [begin, end) to windows whose middle begins at
+  // pixel p, for begin <= p <= end:
+  //
+  //     suffix[p - begin] = first_weight * pixel[p - 1]
+  //                         + weight * (pixel[p] + ... + pixel[end - 1])
   static void make_suffix(const Call call, V* suffix, Index begin, Index end) {
     Lines total, pixel;
     if (end > 0) pixel = Lines::load(call.in + (end - 1) * call.in_stride);
     (call.w.first_weight * pixel).store(suffix + (end - begin) * kLines);
     const V* in = call.in + (end - 2) * call.in_stride;
     V* out = suffix + (end - begin - 1) * kLines;
-    // Nothing lies before the line's first pixel.
+    // Pixel 0 has no pixel before it; its suffix sum is stored at the end.
     const Index first = max_index(begin, 1);
     const auto store_next = [&](const Lines& sum) {
       (call.w.weight * (total + sum)).add_product(call.w.first_weight, pixel).store(out);
@@ -178,11 +190,11 @@ class WindowSlider {
       const Index stop = max_index(p - kChain, first);
       // Two pixels at a time, which halves the chain of dependent additions.
       for (; p - 1 > stop; p -= 2) {
-        const Lines one = pixel;
+        const Lines last_pixel = pixel;
         pixel = load_next();
-        store_next(chain + one);
-        const Lines both = one + pixel;
-        chain += both;
+        store_next(chain + last_pixel);
+        const Lines pair = last_pixel + pixel;
+        chain += pair;
         pixel = load_next();
         store_next(chain);
       }
@@ -197,9 +209,9 @@ class WindowSlider {
     if (begin < first && end > 0) (call.w.weight * (total + pixel)).store(out);
   }
 
-  // Computes the outputs with h in [begin, end), all in one interval. `prefix` is the interval's
-  // prefix sum up to `begin`; returns the prefix sum up to `end`. `suffix` is the suffix sum for
-  // the first output, and that of the next output lies suffix_stride values further.
+  // Computes the outputs with h in [begin, end), which lie in one interval. `prefix` is the prefix
+  // sum of the interval up to pixel `begin`; the result is the prefix sum up to `end`. `suffix` is
+  // the suffix sum of the first output, and suffix + suffix_stride that of the second.
   Lines run_range(const Call& call, const V* suffix, Index suffix_stride, Index begin, Index end,
                   Lines prefix) const {
     const Index inside = clamp_index(call.length, begin, end);
@@ -208,21 +220,22 @@ class WindowSlider {
     return run<false>(call, suffix, suffix_stride, inside, end, prefix);
   }
 
-  // kEntering: pixel h lies inside the line, for every h of the range.
-  template <bool kEntering>
+  // kInside: pixel h lies inside the line for every h in [begin, end). Otherwise it lies beyond the
+  // line, and counts as zero, for every h.
+  template <bool kInside>
   Lines run(const Call call, const V* suffix, Index suffix_stride, Index begin, Index end,
             Lines prefix) const {
-    const V* entering = call.in + begin * call.in_stride;
+    const V* in = call.in + begin * call.in_stride;
     V* out = call.out + (begin - call.w.last) * call.out_stride;
     const auto load_next = [&] {
       Lines pixel;
-      if (kEntering) pixel = Lines::load(entering);
-      entering += call.in_stride;
+      if (kInside) pixel = Lines::load(in);
+      in += call.in_stride;
       return pixel;
     };
     const auto store_next = [&](const Lines& sum, const Lines& pixel) {
       Lines total = Lines::load(suffix).add_product(call.w.weight, prefix + sum);
-      if (kEntering) total.add_product(call.w.last_weight, pixel);
+      if (kInside) total.add_product(call.w.last_weight, pixel);
       total.store(out);
       prefetcher_->next();
       suffix += suffix_stride;
@@ -232,15 +245,15 @@ class WindowSlider {
       Lines chain;
       const Index stop = min_index(h + kChain, end);
       for (; h + 1 < stop; h += 2) {
-        const Lines one = load_next(), other = load_next();
-        store_next(chain, one);
-        store_next(chain + one, other);
-        chain += one + other;
+        const Lines pixel0 = load_next(), pixel1 = load_next();
+        store_next(chain, pixel0);
+        store_next(chain + pixel0, pixel1);
+        chain += pixel0 + pixel1;
       }
       if (h < stop) {
-        const Lines one = load_next();
-        store_next(chain, one);
-        chain += one;
+        const Lines pixel0 = load_next();
+        store_next(chain, pixel0);
+        chain += pixel0;
         ++h;
       }
       prefix += chain;

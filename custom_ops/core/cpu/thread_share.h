@@ -8,10 +8,11 @@
 
 namespace boxconv {
 
-// Neighbouring tiles share cache lines and prefetch for each other, so each thread takes one
-// contiguous range of them. Ranges too short to be worth waking a thread are made longer.
+// Each thread takes one contiguous range of the `total` tiles, because neighbouring tiles share
+// cache lines and prefetch for each other. A range is at least long enough to be worth waking a
+// thread. `cost` is that of one tile in nanoseconds.
 inline Index tiles_per_thread(Index total, Index cost, Index threads) {
-  constexpr Index kMinNanoseconds = 20000;  // about what waking a thread takes
+  constexpr Index kMinNanoseconds = 20000;  // about the time to wake a thread
   const Index share = (total + threads - 1) / threads;
   return std::max(share, kMinNanoseconds / cost + 1);
 }

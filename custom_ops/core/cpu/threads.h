@@ -11,15 +11,16 @@
 
 namespace boxconv {
 
-// Runs the work on at most `threads` threads, including the caller's. The others live for one call
-// only: no thread survives a fork or keeps a library from being unloaded. A thread is started only
-// for work that takes much longer than the start itself.
+// A ParallelFor that runs on at most `threads` threads, including the caller's. The other threads
+// are started for each call and end with it, so none is lost in a fork or keeps the library from
+// being unloaded. A thread is started only for work that takes much longer than the start itself.
 inline ParallelFor on_threads(Index threads) {
   return [threads](Index total, Index cost, const std::function<void(Index, Index)>& body) {
-    constexpr double kMinNanoseconds = 1e5;  // starting a thread takes some 20,000
-    const double useful = static_cast<double>(total) * static_cast<double>(cost) / kMinNanoseconds;
+    constexpr double kMinNanoseconds = 1e5;  // work for a thread; starting it takes some 20,000
+    const double worthwhile =
+        static_cast<double>(total) * static_cast<double>(cost) / kMinNanoseconds;
     const Index wanted =
-        useful < static_cast<double>(threads) ? static_cast<Index>(useful) : threads;
+        worthwhile < static_cast<double>(threads) ? static_cast<Index>(worthwhile) : threads;
     const Index count = std::max<Index>(1, std::min(wanted, total));
     const Index share = (total + count - 1) / count;
     std::vector<std::thread> others;

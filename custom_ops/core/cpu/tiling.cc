@@ -5,9 +5,10 @@ namespace boxconv {
 
 namespace {
 
-// A tile of this many rows and columns stays in or near the second-level cache.
+// An axis is split into intervals of at least this many pixels. A tile of this many rows and
+// columns stays in or near the second-level cache.
 constexpr Index kMinLength = 128;
-// Values in the planes of a tile, at most.
+// The largest number of values in the planes of a tile with several channels.
 constexpr Index kMaxScratchValues = Index{3} << 20;
 
 Index channels_per_tile_of(const BoxConvProblem& p, const AxisTiling& rows,
@@ -27,8 +28,8 @@ AxisTiling::AxisTiling(Index outputs, Index stride, Index reach_min, Index reach
       reach_min_(reach_min),
       reach_max_(reach_max),
       size_(size) {
-  // Neighbouring intervals read the pixels within reach of both twice, so an interval is at least
-  // as long as the reach. An axis that is not much longer is not split.
+  // Pixels within reach of two neighbouring intervals are read twice, so an interval is at least as
+  // long as the reach. An axis that is not much longer than one interval is not split.
   length_ = round_up(max_index(kMinLength, reach_max - reach_min + 1) / stride + 1, 16);
   if (outputs * 2 <= length_ * 3) length_ = max_index(outputs, 1);
   count_ = (outputs + length_ - 1) / length_;
@@ -59,21 +60,21 @@ Tiling::Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling
   channels_per_tile_ = channels_per_tile_of(p, rows, columns, max_channels);
   channel_groups_ =
       channels_per_tile_ > 0 ? (channels_ + channels_per_tile_ - 1) / channels_per_tile_ : 0;
-  count_ = p.batch * places_per_image() * channel_groups_;
+  count_ = p.batch * rectangles_per_image() * channel_groups_;
 }
 
 Index Tiling::count() const { return count_; }
 
-Index Tiling::places_per_image() const { return rows_.count() * columns_.count(); }
+Index Tiling::rectangles_per_image() const { return rows_.count() * columns_.count(); }
 
 Index Tiling::channels_per_tile() const { return channels_per_tile_; }
 
 Tile Tiling::at(Index index) const {
   const Index first = index % channel_groups_ * channels_per_tile_;
-  const Index place = index / channel_groups_ % places_per_image();
-  const Index row = place / columns_.count(), column = place % columns_.count();
-  return {index / channel_groups_ / places_per_image(),
-          place,
+  const Index rectangle = index / channel_groups_ % rectangles_per_image();
+  const Index row = rectangle / columns_.count(), column = rectangle % columns_.count();
+  return {index / channel_groups_ / rectangles_per_image(),
+          rectangle,
           {first, min_index(channels_per_tile_, channels_ - first)},
           rows_.outputs(row),
           columns_.outputs(column),

@@ -1,8 +1,8 @@
 // Splits a problem into tiles. A tile is a rectangle of rows and columns of one image, for a group
 // of neighbouring channels; it is the unit of work that a thread takes.
 //
-// The tiling depends on the problem and the instruction set only, never on the number of threads,
-// so the results do not depend on it either. It is planned once a call and shared by all threads.
+// The tiling depends only on the problem and the instruction set. The results therefore do not
+// depend on the number of threads. A tiling is planned once per call and shared by all threads.
 #ifndef BOXCONV_CORE_CPU_TILING_H_
 #define BOXCONV_CORE_CPU_TILING_H_
 
@@ -12,23 +12,23 @@
 
 namespace boxconv {
 
+// The range [first, first + count).
 struct Span {
   Index first, count;
 };
 
-// `rows` and `columns` are those of the result: the output, or the input gradient. `source_rows`
-// and `source_columns` are those that the result depends on: of the input, or of the output
-// gradient at the resolution of the input.
+// The forward pass computes the output from the input. The backward pass computes the input
+// gradient from the output gradient, spread to the resolution of the input.
 struct Tile {
   Index image;
-  Index place;  // number of the rectangle in its image
+  Index rectangle;  // index in the image, the same for all its channel groups
   Span channels;
-  Span rows, columns;
-  Span source_rows, source_columns;
+  Span rows, columns;                // of the result
+  Span source_rows, source_columns;  // that the result depends on
 };
 
 // The output channels that belong to a tile.
-BOXCONV_HOST_DEVICE Span out_channels(const BoxConvProblem& p, const Tile& tile) {
+BOXCONV_INLINE Span out_channels(const BoxConvProblem& p, const Tile& tile) {
   return {tile.channels.first * p.boxes_per_channel, tile.channels.count * p.boxes_per_channel};
 }
 
@@ -38,11 +38,11 @@ class AxisTiling {
  public:
   AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size);
 
-  Index count() const;          // intervals
-  Index length() const;         // outputs of an interval, at most
-  Index source_length() const;  // pixels that an interval depends on, at most
+  Index count() const;          // number of intervals
+  Index length() const;         // largest number of outputs in an interval
+  Index source_length() const;  // largest number of pixels that an interval depends on
   Span outputs(Index interval) const;
-  Span source(Index interval) const;
+  Span source(Index interval) const;  // pixels that the outputs depend on
 
  private:
   Index outputs_, stride_, reach_min_, reach_max_, size_, length_, count_;
@@ -50,13 +50,13 @@ class AxisTiling {
 
 class Tiling {
  public:
-  // A tile has at most `max_channels` channels, fewer where boxes reach so far that its planes
-  // would take too much memory.
+  // A tile has at most `max_channels` channels, or fewer if its planes would take too much memory
+  // because the boxes reach far.
   Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
          Index max_channels);
 
-  Index count() const;             // tiles of the problem
-  Index places_per_image() const;  // rectangles of an image
+  Index count() const;  // number of tiles
+  Index rectangles_per_image() const;
   Index channels_per_tile() const;
   const AxisTiling& rows() const { return rows_; }
   const AxisTiling& columns() const { return columns_; }
@@ -76,7 +76,8 @@ Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max
 // Integral images are computed for groups of this many neighbouring channels (channels last), or
 // one channel at a time (channels first).
 constexpr Index kIntegralImageChannels = 32;
-Index integral_image_groups(const IntegralImageProblem& p);  // of an image
+// The number of these groups in an image.
+Index integral_image_groups(const IntegralImageProblem& p);
 
 }  // namespace boxconv
 

@@ -1,7 +1,7 @@
 // Matrix transposition: between channels-last pixels and planes, and between rows and row groups.
 //
 // Square patches are transposed in registers, by shuffles that compilers do not find themselves.
-// The remainder at the borders is transposed value by value.
+// The remainder at the borders is transposed in smaller patches, then value by value.
 #ifndef BOXCONV_CORE_CPU_TRANSPOSE_H_
 #define BOXCONV_CORE_CPU_TRANSPOSE_H_
 
@@ -22,7 +22,7 @@ namespace BOXCONV_ISA {
 #ifdef BOXCONV_HAS_SHUFFLE
 #define BOXCONV_SHUFFLE __builtin_shufflevector
 
-BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 4> (&r)[4]) {
+BOXCONV_INLINE void transpose_registers(Vector<float, 4> (&r)[4]) {
   const auto low01 = BOXCONV_SHUFFLE(r[0], r[1], 0, 4, 1, 5);
   const auto high01 = BOXCONV_SHUFFLE(r[0], r[1], 2, 6, 3, 7);
   const auto low23 = BOXCONV_SHUFFLE(r[2], r[3], 0, 4, 1, 5);
@@ -34,7 +34,7 @@ BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 4> (&r)[4]) {
 }
 
 #if defined(__AVX__)
-BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 8> (&r)[8]) {
+BOXCONV_INLINE void transpose_registers(Vector<float, 8> (&r)[8]) {
   Vector<float, 8> pairs[8], quads[8];
   for (int i = 0; i < 8; i += 2) {
     pairs[i] = BOXCONV_SHUFFLE(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
@@ -55,7 +55,7 @@ BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 8> (&r)[8]) {
 #endif
 
 #if defined(__AVX512F__)
-BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 16> (&r)[16]) {
+BOXCONV_INLINE void transpose_registers(Vector<float, 16> (&r)[16]) {
   Vector<float, 16> pairs[16], quads[16];
   for (int i = 0; i < 16; i += 2) {
     pairs[i] =
@@ -93,7 +93,7 @@ BOXCONV_HOST_DEVICE void transpose_registers(Vector<float, 16> (&r)[16]) {
 #undef BOXCONV_SHUFFLE
 #endif
 
-// Sides of the patches: the largest, and the smallest that is not transposed value by value.
+// Side of the smallest and of the largest patches. Anything smaller is transposed value by value.
 template <typename V>
 constexpr int kMinPatch = kLanes<V>;
 template <typename V>
@@ -106,7 +106,7 @@ inline constexpr int kMaxPatch<float> = kMaxLanes<float>;
 // Returns row + stride. The empty asm hides the address from the compiler, which would otherwise
 // compute the addresses of all rows ahead of the loop and run out of registers.
 template <typename V>
-BOXCONV_HOST_DEVICE V* next_row(V* row, Index stride) {
+BOXCONV_INLINE V* next_row(V* row, Index stride) {
   row += stride;
   asm("" : "+r"(row));
   return row;
@@ -114,7 +114,7 @@ BOXCONV_HOST_DEVICE V* next_row(V* row, Index stride) {
 
 // out[j * out_stride + i] = in[i * in_stride + j] for i and j below n.
 template <int n, typename V>
-BOXCONV_HOST_DEVICE void transpose_patch(const V* in, Index in_stride, V* out, Index out_stride) {
+BOXCONV_INLINE void transpose_patch(const V* in, Index in_stride, V* out, Index out_stride) {
 #ifdef BOXCONV_HAS_SHUFFLE
   if constexpr (std::is_same<V, float>::value) {
     Vector<float, n> rows[n];
@@ -135,11 +135,10 @@ BOXCONV_HOST_DEVICE void transpose_patch(const V* in, Index in_stride, V* out, I
   }
 }
 
-// The same with conversion between an image and its planes. The conversion runs row by row, which
-// compilers vectorise.
+// The same, with conversion between the type of an image and that of its planes. The conversion
+// runs row by row, which compilers vectorise.
 template <int n, typename From, typename To>
-BOXCONV_HOST_DEVICE void transpose_patch(const From* in, Index in_stride, To* out,
-                                         Index out_stride) {
+BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
   if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
     To patch[n * n];
     for (int i = 0; i < n; ++i) {
@@ -162,15 +161,16 @@ void transpose_patches(const From* in, Index in_stride, Index rows, Index column
                        Index out_stride) {
   if constexpr (kSide >= kMinPatch<typename PlaneType<From>::type>) {
     constexpr int n = kSide;
-    const Index whole = columns / n * n;
+    const Index patch_columns = columns / n * n;  // the columns that patches of side n cover
     Index i = 0;
     for (; i + n <= rows; i += n) {
-      for (Index j = 0; j < whole; j += n) {
+      for (Index j = 0; j < patch_columns; j += n) {
         transpose_patch<n>(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
       }
-      if (whole < columns) {
-        transpose_patches<n / 2>(in + i * in_stride + whole, in_stride, n, columns - whole,
-                                 out + whole * out_stride + i, out_stride);
+      if (patch_columns < columns) {
+        transpose_patches<n / 2>(in + i * in_stride + patch_columns, in_stride, n,
+                                 columns - patch_columns, out + patch_columns * out_stride + i,
+                                 out_stride);
       }
     }
     if (i < rows) {
@@ -186,8 +186,8 @@ void transpose_patches(const From* in, Index in_stride, Index rows, Index column
   }
 }
 
-// out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns, converted if an
-// image and its planes differ in type.
+// out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns. Values are
+// converted if From and To differ: one is the type of an image, the other the type of its planes.
 template <typename From, typename To>
 void transpose(const From* in, Index in_stride, Index rows, Index columns, To* out,
                Index out_stride) {

@@ -1,5 +1,5 @@
-// Box convolution on a CUDA device, for one element type. CMake compiles this file once for each
-// type, with BOXCONV_CUDA_TYPE set, so that the types compile in parallel.
+// Box convolution on a CUDA device, for one element type. This file is compiled once per type, with
+// BOXCONV_CUDA_TYPE and BOXCONV_CUDA_BOX_TYPE set, so that the types compile in parallel.
 #include "core/cuda/box_conv.h"
 #include "core/cuda/box_conv_launch.cuh"
 #include "core/cuda/device.cuh"
@@ -12,7 +12,7 @@ namespace {
 template <typename T, typename TBox>
 using Launcher = BoxConvLauncher<T, TBox, Device>;
 
-// Whether 32-bit positions are enough for the planes.
+// Returns an error unless 32-bit positions are enough for the planes.
 Status check(const BoxConvProblem& p) {
   const bool fits = planes_fit(p.height, p.width, p.out_channels());
   return fits ? Status() : Status(kPlanesTooLarge);

@@ -1,10 +1,11 @@
 // Box convolution, its gradient and integral images on a CUDA device.
 //
-// All pointers are to device memory, boxes included. The work is queued on the caller's stream, a
-// cudaStream_t; nothing waits, allocates or copies to the host. The current device must be that of
-// the stream. The caller provides a workspace of the size that the *_workspace function gives,
-// aligned to 256 bytes; work queued on the same stream later may reuse it. Results are the same
-// bits each time on one kind of device.
+// All arrays are in device memory, boxes included. The work is queued on the caller's stream, a
+// cudaStream_t; no function waits for the device, allocates memory or copies to the host. The
+// current device must be that of the stream. The *_workspace functions set `bytes` to the size of
+// the workspace, which the caller provides, aligned to 256 bytes. Work that is queued later on the
+// same stream may reuse the workspace. Repeated calls on GPUs of the same model give bit-identical
+// results.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_H_
 #define BOXCONV_CORE_CUDA_BOX_CONV_H_
 
@@ -27,7 +28,7 @@ class Status {
   const char* error_ = nullptr;
 };
 
-// The types are those of BOXCONV_FOR_EACH_BOX_TYPE.
+// Instantiated for the pairs (T, TBox) of BOXCONV_FOR_EACH_BOX_TYPE in core/base/dispatch.h.
 template <typename T, typename TBox>
 Status box_conv_forward_workspace(const BoxConvProblem& problem, std::size_t* bytes);
 template <typename T, typename TBox>
@@ -41,7 +42,8 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
                          const T* output_grad, T* input_grad, TBox* boxes_grad, void* workspace,
                          void* stream);
 
-// The types are those of BOXCONV_FOR_EACH_TABLE_TYPE. Sums are accumulated in double.
+// Instantiated for the pairs (T, TTable) of BOXCONV_FOR_EACH_TABLE_TYPE in core/base/dispatch.h.
+// Sums are accumulated in double.
 template <typename T, typename TTable>
 Status integral_image_workspace(const IntegralImageProblem& problem, std::size_t* bytes);
 template <typename T, typename TTable>

@@ -1,5 +1,6 @@
-// Shared by the one-thread-per-line kernels, which handle lines that are too long for a warp.
-// Windows slide down the columns, from the input to the workspace, then along the rows in place.
+// Shared by the one-thread-per-line kernels, which handle lines that are too long for a warp. A
+// window slides down each column of the input and writes its sums to the workspace. Then a window
+// slides along each row of these sums, in place.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_CUH_
 
@@ -48,7 +49,7 @@ template <typename T, typename V>
 BOXCONV_DEVICE GradientPlane<T, V> gradient_plane(const BoxConvProblem& p, const T* output_grad,
                                                   const ValidFactors<V>& factors, Index image,
                                                   Index box) {
-  // Strides beyond the longest plane are equivalent.
+  // All strides beyond the longest plane have the same effect.
   const Index longest = kLongestAxis;
   return {output_plane(p, output_grad, image, box), factors.rows(p, box), factors.columns(p, box),
           static_cast<int>(min_index(p.stride_y, longest)),

@@ -1,9 +1,10 @@
-// The backward kernels with one thread per line. They restate core/cpu/box_conv_backward.h, which
-// has the formulas. With g the output gradient and x the input, for each box:
-//   gradient_rows        sums g along the rows; the products with x are the gradients of y_min,
-//   y_max gradient_columns     sums g down the columns; the products with x are those of x_min,
-//   x_max input_gradient_rows  sums the column sums along the rows: the input gradient
-//   valid_extent_rows    adds the derivative of the normalization "valid"
+// The backward kernels with one thread per line. core/cpu/box_conv_backward.h has the formulas. Let
+// g be the output gradient and x the input. For each box,
+//
+//   gradient_rows        sums g along the rows; products with x give the gradients of y_min, y_max,
+//   gradient_columns     sums g down the columns; products with x give those of x_min, x_max,
+//   input_gradient_rows  sums the column sums along the rows, which gives the input gradient,
+//   valid_extent_rows    adds the derivative of the normalization "valid".
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_BACKWARD_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_BY_LINES_BACKWARD_CUH_
 

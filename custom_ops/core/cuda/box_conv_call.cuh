@@ -32,7 +32,7 @@ struct BackwardCall {
 // The channel of an image and the box that a thread handles.
 struct Target {
   Index image, channel, out_channel;
-  bool exists;  // false for the channels that the last group has too many
+  bool exists;  // false if the last group has more threads than channels are left
   BoxEdges edges = {};
 
   template <typename TBox>

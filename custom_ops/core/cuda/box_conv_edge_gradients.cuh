@@ -1,5 +1,5 @@
-// Sums the edge gradients over threads, then over blocks, always in the same order: the result has
-// the same bits each time.
+// Sums the edge gradients over threads, then over blocks, always in the same order, so that
+// repeated calls give bit-identical results.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_EDGE_GRADIENTS_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_EDGE_GRADIENTS_CUH_
 
@@ -8,7 +8,7 @@
 namespace boxconv {
 namespace cuda {
 
-// The offset of an edge, in 32 bits. Offsets beyond the longest axis are equivalent.
+// The offset of an edge, in 32 bits. All offsets beyond the longest axis have the same effect.
 BOXCONV_DEVICE int shift_within(EdgeShift edge) {
   return static_cast<int>(clamp_index(edge.offset, -kLongestAxis, kLongestAxis));
 }
@@ -72,10 +72,10 @@ struct ValidExtentSink {
         axis_factor(p.normalization, box.top, box.bottom, box.height, y, p.height);
     const AxisFactor by_column =
         axis_factor(p.normalization, box.left, box.right, box.width, x, p.width);
-    gradients.edge[0] += loss * by_row.min_term;
-    gradients.edge[1] += loss * by_column.min_term;
-    gradients.edge[2] -= loss * by_row.max_term;
-    gradients.edge[3] -= loss * by_column.max_term;
+    gradients.edge[0] += loss * by_row.min_growth;
+    gradients.edge[1] += loss * by_column.min_growth;
+    gradients.edge[2] -= loss * by_row.max_growth;
+    gradients.edge[3] -= loss * by_column.max_growth;
   }
   BOXCONV_DEVICE void fold() const {}
 };

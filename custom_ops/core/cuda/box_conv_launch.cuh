@@ -1,5 +1,6 @@
-// Launches the kernels of box convolution, in order, with their workspace. Device is a GPU
-// (device.cuh) or the tests' emulation of one. It has
+// Launches the kernels of box convolution in order, and divides the workspace between them. The
+// template parameter Device is a GPU (device.cuh) or the tests' emulation of a GPU. It has the
+// functions
 //   device.launch(kernel, blocks, threads, shared_bytes, arguments...),
 //   device.zero(data, bytes).
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_LAUNCH_CUH_

@@ -4,14 +4,16 @@
 // ones.
 //
 // The window at output i is cut at a border between its first and its last pixel. The sum is
-// left(i + first + 1) + right(i + last), where
-//   left(p)  = first_weight * pixel[p - 1] + weight * (middle pixels from p up to the border),
-//   right(q) = weight * (middle pixels from the border up to q - 1) + last_weight * pixel[q].
+// left(i + first + 1) + right(i + last), with
+//
+//   left(p)  = first_weight * pixel[p - 1] + weight * (pixels from p up to the border),
+//   right(q) = weight * (pixels from the border up to q - 1) + last_weight * pixel[q].
+//
 // The lane that holds pixel p computes left(p) and stores it at its output; the lane that holds q
 // adds right(q). A window inside one pixel (`middle` is -1) has no last pixel.
 //
 // All lanes execute the same instructions, although the boxes may differ from line to line. Only
-// middles shorter than a chunk take another path, at about the same cost.
+// windows whose middle is shorter than a chunk take another path, at about the same cost.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_LINES_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_LINES_CUH_
 
@@ -95,7 +97,7 @@ class LineScan {
   }
 
  private:
-  // What a chunk needs from the other chunks.
+  // Values that a chunk needs from the other chunks of its line.
   struct Sums {
     // Weighted sum of the whole line.
     V line = 0;
@@ -128,7 +130,7 @@ class LineScan {
     if (kAnyShort) sum_short(pixels, &sums);
     if (!kAnyShort || warp_any(!is_short())) sum_long(pixels, &sums);
     const V pixel_before = at_.from(pixels[kPixels - 1], at_.chunk - 1);
-    // All lanes have read the line; it may be overwritten.
+    // All lanes have read the line, so it may now be overwritten.
     __syncwarp();
     store_outside(own, sums);
     store_left<kAnyShort>(pixels, pixel_before, sums);
@@ -275,8 +277,9 @@ BOXCONV_DEVICE void scan_lines(const Lines<V>& lines, const LineWindow<V>* windo
   const ChunkPlace place{lane, lane % chunks, chunks};
   const int warps = static_cast<int>(blockDim.x) / kWarp;
   for (int i = static_cast<int>(threadIdx.x) / kWarp; i < bunches * spacing; i += warps) {
-    const int bunch = by_spacing.quotient(i);
-    const int line = (bunch * at_once + lane / chunks) * spacing + (i - bunch * spacing);
+    const int units_at_once = by_spacing.quotient(i);
+    const int line =
+        (units_at_once * at_once + lane / chunks) * spacing + (i - units_at_once * spacing);
     const bool exists = lane < at_once * chunks && line < lines.count;
     const int channel = exists ? by_channel.quotient(line) : 0;
     const int of_channel = exists ? line - channel * lines.of_channel : 0;

@@ -1,5 +1,5 @@
-// Chooses the kernels, blocks and workspace for a problem on a GPU. Plain host code. The plan
-// depends on shapes only, because the boxes are in device memory.
+// Chooses the kernels, blocks and workspace for a problem on a GPU, in plain host code. The plan
+// depends only on shapes, because the boxes are in device memory.
 //
 // There are three kinds of plans:
 //
@@ -7,12 +7,12 @@
 // is read once and the output written once.
 //
 // Tiled: for planes that do not fit in shared memory. One kernel sums strips of whole columns and
-// writes the sums to the workspace; a second one sums strips of whole rows of them. This is done
-// for a chunk of planes at a time, so small that the workspace stays in the second-level cache.
+// writes the sums to the workspace; a second kernel sums these along strips of whole rows. Both run
+// for a few planes (a chunk) at a time, so that the workspace stays in the second-level cache.
 // Device memory is then still read once and written once.
 //
 // By lines: for lines that are too long for the registers of a warp. The same two steps, but each
-// thread sums a line of its own. This reads the input twice, and writes and reads suffix sums.
+// thread sums its own line. This reads the input twice, and writes and reads suffix sums.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_PLAN_H_
 #define BOXCONV_CORE_CUDA_BOX_CONV_PLAN_H_
 
@@ -123,9 +123,10 @@ struct BoxConvPlan {
 
 namespace plan_detail {
 
-inline int power_of_two_from(Index value, int most) {
+// The smallest power of two that is at least `value`, but at most `max`, itself a power of two.
+inline int power_of_two_at_least(Index value, int max) {
   int power = 1;
-  while (power < value && power < most) power *= 2;
+  while (power < value && power < max) power *= 2;
   return power;
 }
 
@@ -213,7 +214,7 @@ class Planner {
     const BoxConvProblem& p = plan_.problem;
     // Channels last, a group has at least a whole packet. Small planes share a block.
     const int packet = plan_.channels_last() ? kPacketBytes / static_cast<int>(sizeof(T)) : 1;
-    const int most = power_of_two_from(p.channels, plan_.channels_last() ? kSectorChannels : 8);
+    const int most = power_of_two_at_least(p.channels, plan_.channels_last() ? kSectorChannels : 8);
     const int least = most < packet ? most : packet;
     const bool adds = backward_ && p.boxes_per_channel > 1;
     for (int group = most; group >= least; group /= 2) {
@@ -233,7 +234,7 @@ class Planner {
   // The tile with the most lines, a power of two, that leaves room for a second block.
   template <typename Make>
   TilePlan largest_tile(Index lines, const Make& make) const {
-    for (int count = power_of_two_from(lines, 64); count >= 1; count /= 2) {
+    for (int count = power_of_two_at_least(lines, 64); count >= 1; count /= 2) {
       const TilePlan made = make(count);
       if (made.end > 0 && (made.end <= limits_.half_of_shared_bytes() || count == 1)) return made;
     }
@@ -242,7 +243,7 @@ class Planner {
 
   bool plan_tiled() {
     const BoxConvProblem& p = plan_.problem;
-    const int most = power_of_two_from(p.channels, plan_.channels_last() ? kSectorChannels : 1);
+    const int most = power_of_two_at_least(p.channels, plan_.channels_last() ? kSectorChannels : 1);
     const int threads = limits_.max_threads < 256 ? limits_.max_threads : 256;
     for (int group = most < threads ? most : threads; group >= 1; group /= 2) {
       const TilePlan columns = largest_tile(
@@ -264,7 +265,7 @@ class Planner {
     const BoxConvProblem& p = plan_.problem;
     plan_.sum_in_workspace = backward_ && sizeof(T) < sizeof(V) && p.boxes_per_channel > 1;
     const int most = plan_.channels_last() ? kSectorChannels : 1;
-    plan_.group = power_of_two_from(p.channels, most);
+    plan_.group = power_of_two_at_least(p.channels, most);
     plan_.lanes = (plan_.channels_last() ? 256 : 128) / plan_.group;
     while (plan_.threads() > limits_.max_threads && plan_.lanes > 1) plan_.lanes /= 2;
     // One row for each lane if that leaves room for a second block, otherwise fewer.

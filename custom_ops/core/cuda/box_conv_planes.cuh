@@ -1,5 +1,5 @@
-// Shared by the box convolution kernels: the channel of each thread, the position of pixels in
-// tensors, and accurate long sums.
+// Shared by all box convolution kernels: the channel that a thread handles, the positions of pixels
+// in tensors, and accurate sums of many values.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_PLANES_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_PLANES_CUH_
 

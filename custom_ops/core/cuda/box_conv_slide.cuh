@@ -1,11 +1,11 @@
-// One thread slides a window along one line. This is the GPU's counterpart of
-// core/cpu/sliding_window.h, which explains the algorithm: suffix sum of one interval of pixels
-// plus prefix sum of the next. Nothing is subtracted, so NaNs stay inside the windows that contain
-// them.
+// One thread slides a window along one line. This is the counterpart for GPUs of
+// core/cpu/sliding_window.h, which explains the algorithm: a window's sum is the suffix sum of one
+// interval of pixels plus the prefix sum of the next interval. Nothing is subtracted, so NaNs stay
+// inside the windows that contain them.
 //
-// For each interval, the suffix sums are computed first, from its end, and stored. The prefix sums
-// are computed while the outputs are. Each pixel is read twice, and its suffix sum written and read
-// once, whatever the width of the window.
+// For each interval, the suffix sums are computed first, backwards from its end, and stored. The
+// prefix sums are computed together with the outputs. Whatever the width of the window, each pixel
+// is read twice, and each suffix sum is written and read once.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 

@@ -1,5 +1,5 @@
-// Planes in a block's shared memory, and copies from and to tensors of either layout. Copies move
-// 16 bytes at a time if the tensor's shape allows it.
+// Planes in the shared memory of a block, and copies between them and tensors of either layout.
+// Copies move 16 bytes at a time if the tensor's shape allows it.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 

@@ -1,6 +1,6 @@
-// The steps of the tile kernels. A tile is a rectangle of the planes of a few channels of an image,
-// in shared memory: the whole planes if they fit, otherwise strips of whole columns or of whole
-// rows.
+// The steps of the tile kernels. A tile is a rectangle of the planes of a few channels of one
+// image. It is kept in shared memory. It covers the whole planes if they fit, otherwise a strip of
+// whole columns or of whole rows.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_BLOCK_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_BLOCK_CUH_
 

@@ -1,12 +1,12 @@
 // The kernels for tiles in shared memory. core/cpu/box_conv_backward.h has the formulas of the
 // backward pass.
 //
-// Fused kernels handle planes that fit in shared memory. Tiled kernels handle larger planes: strips
-// of whole columns, then strips of whole rows, with the sums of a chunk of units in the workspace
-// between them.
+// Fused kernels handle planes that fit in shared memory. Tiled kernels handle larger planes. One of
+// them sums strips of whole columns and writes the sums to the workspace; the next one sums strips
+// of whole rows of these sums.
 //
 // Each block stores its edge gradients separately. add_partials then sums them in a fixed order,
-// without atomics, so that the result has the same bits each time.
+// without atomics, so that repeated calls give bit-identical results.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_KERNELS_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_KERNELS_CUH_
 

@@ -1,5 +1,5 @@
-// The current CUDA device: its limits, and launches on a stream. The first error is kept; after it,
-// nothing else is launched.
+// The current CUDA device: its limits, and kernel launches on a stream. The first error is kept,
+// and after an error nothing else is launched.
 #ifndef BOXCONV_CORE_CUDA_DEVICE_CUH_
 #define BOXCONV_CORE_CUDA_DEVICE_CUH_
 
@@ -23,7 +23,8 @@ class Device {
     read(&cache_bytes, cudaDevAttrL2CacheSize, device);
     read(&limits_.reserved_bytes, cudaDevAttrReservedSharedMemoryPerBlock, device);
     if (!ok()) return;
-    // About four blocks run on a multiprocessor. Four times as many leave little idle at the end.
+    // About four blocks run on a multiprocessor at a time. With four times as many, only a small
+    // part of the device is idle at the end.
     limits_.parts = Index{16} * processors;
     // A third of the cache: the input and the column sums share it.
     if (cache_bytes / 3 > (4 << 20)) limits_.chunk_bytes = cache_bytes / 3;

@@ -2,11 +2,11 @@
 //
 // Within a tile, each thread first sums down one column, then along one row.
 //
-// With enough planes to fill the device, a block takes the whole planes of a few channels, tile by
-// tile. Sums along rows that span several tiles wait in the workspace. The input is read once and
-// the table written once.
+// If there are enough planes to fill the device, a block computes the whole planes of a few
+// channels, tile by tile. Rows may span several tiles; their sums up to the present tile are in the
+// workspace. The input is read once and the table written once.
 //
-// With few planes, a block takes single tiles:
+// Otherwise a block computes single tiles, in three steps:
 //   1. sum each tile's columns and rows, which reads the input,
 //   2. scan these sums over the tiles, which gives the sums above and to the left of each tile,
 //   3. write the tables, which reads the input again.
@@ -19,9 +19,10 @@
 namespace boxconv {
 namespace cuda {
 
-// What the tiles of some units need to know about the pixels outside: for each column, the sum of
-// the rows above the tile, and for each row, the table's value at the tile's left border. Before
-// the scans, the same arrays hold the sums of the tile's own columns and rows.
+// For each tile of some units, the sums of the pixels outside the tile that its table needs: for
+// each column, the sum of the rows above the tile; for each row, the table's value at the left
+// border of the tile. Before the scans, the same arrays hold the sums of the tile's own columns and
+// rows.
 struct TileBorders {
   double* above;  // [unit, tile down, channel, x]
   double* left;   // [unit, tile across, channel, y]

@@ -1,4 +1,4 @@
-// Launches the kernels of integral images, in order, with their workspace.
+// Launches the kernels of integral images in order, and divides the workspace between them.
 #ifndef BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_LAUNCH_CUH_
 #define BOXCONV_CORE_CUDA_INTEGRAL_IMAGE_LAUNCH_CUH_
 
@@ -18,7 +18,7 @@ class IntegralImageLauncher {
       : limits_(limits), plan_(integral_image_plan<T>(problem, limits)) {
     Workspace arrays(workspace);
     if (plan_.by_tiles) {
-      const Index planes = plan_.bunch * plan_.group;
+      const Index planes = plan_.units_at_once * plan_.group;
       above_ = arrays.claim<double>(planes * plan_.tiles_down() * problem.width);
       left_ = arrays.claim<double>(planes * plan_.tiles_across() * problem.height);
     } else {
@@ -40,16 +40,16 @@ class IntegralImageLauncher {
                     plan_.shared_bytes(), plan_, input, row_sums_, table);
       return;
     }
-    for (Index first = 0; first < plan_.units(); first += plan_.bunch) {
-      run_bunch(device, input, table,
-                {above_, left_, first, min_index(plan_.bunch, plan_.units() - first)});
+    for (Index first = 0; first < plan_.units(); first += plan_.units_at_once) {
+      run_units(device, input, table,
+                {above_, left_, first, min_index(plan_.units_at_once, plan_.units() - first)});
     }
   }
 
  private:
   static constexpr int kScanThreads = 128;
 
-  void run_bunch(Device& device, const T* input, TTable* table, const TileBorders& borders) const {
+  void run_units(Device& device, const T* input, TTable* table, const TileBorders& borders) const {
     const IntegralImageProblem& p = plan_.problem;
     const Index units = borders.unit_count, lines = units * plan_.group;
     const int tiles = blocks(units * plan_.tiles_of_unit());

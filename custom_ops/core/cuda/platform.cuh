@@ -1,5 +1,5 @@
-// CUDA keywords and intrinsics. Without nvcc, an emulation in the tests defines them, so that the
-// kernels also run thread by thread on a machine without a GPU.
+// CUDA keywords and intrinsics. If nvcc is not the compiler, an emulation in tests/core defines
+// them, so that the kernels also run on a machine without a GPU, one thread after another.
 #ifndef BOXCONV_CORE_CUDA_PLATFORM_CUH_
 #define BOXCONV_CORE_CUDA_PLATFORM_CUH_
 
@@ -31,11 +31,12 @@ BOXCONV_DEVICE V warp_value(V value, int lane) {
 }
 BOXCONV_DEVICE bool warp_any(bool condition) { return __any_sync(0xffffffffu, condition) != 0; }
 
-// The bits in reverse order. Testing a bit here and in the original looks like two tests to the
-// compiler. Otherwise it would keep the result of the first, which takes more instructions.
+// The bits in reverse order. To the compiler, a test of a reversed bit and a test of the original
+// bit are two different tests. If it knew that they are the same, it would keep the result of the
+// first for the second, which takes more instructions.
 BOXCONV_DEVICE std::uint64_t reversed_bits(std::uint64_t bits) { return __brevll(bits); }
 
-// Divides by multiplying with 2^32 / by, rounded up. Exact for 16-bit numbers and divisors.
+// Divides by multiplying with 2^32 / by, rounded up. Exact if both numbers have at most 16 bits.
 struct Divisor {
   unsigned inverse;  // 0 for a division by one
   BOXCONV_DEVICE explicit Divisor(int by) : inverse(0xffffffffu / static_cast<unsigned>(by) + 1) {}

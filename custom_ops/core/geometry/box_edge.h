@@ -1,16 +1,17 @@
 // The position of a box edge in a line of pixels. All kernels use these functions: CPU and CUDA,
 // forward and backward, rows and columns.
 //
-// A line of `size` pixels has `size + 1` borders; border i lies before pixel i. An edge at `edge`
-// pixels from the centre of the output pixel lies, for the output at pixel `center`, at
+// A line of `size` pixels has `size + 1` borders; border i lies before pixel i. A coordinate `edge`
+// of a box is relative to the centre of the output pixel. For the output at pixel `center`, the
+// edge lies at
 //
 //     position = center + edge + 1/2        measured in borders
 //
 //     border   0     1     2     3     4
 //              |  0  |  1  |  2  |  3  |     pixels
-//                    |     ^  edge = 0.5 of the output at pixel 1: border 2
+//                          ^ position of the edge at 0.5, for the output at pixel 1
 //
-// Centres are integers, so the fractional part is the same for all outputs of a box.
+// Centres are integers, so the fractional part of the position is the same for all outputs.
 #ifndef BOXCONV_CORE_GEOMETRY_BOX_EDGE_H_
 #define BOXCONV_CORE_GEOMETRY_BOX_EDGE_H_
 
@@ -18,16 +19,18 @@
 
 namespace boxconv {
 
-// Larger than any plane, and small enough to add to any centre in 64 bits.
-constexpr double kFarEdge = 4503599627370496.0;  // 2^52: doubles hold every integer up to here
+// Positions are clamped to [-kFarEdge, kFarEdge]. This lies beyond any plane, but can be added to
+// any centre without overflow in 64 bits. Doubles hold every integer up to here.
+constexpr double kFarEdge = 4503599627370496.0;  // 2^52
 
-// An edge relative to the centre of an output: `offset` whole pixels, then a fraction in [0, 1).
+// The position of an edge relative to the output pixel, `edge + 1/2`: an integer plus a fraction in
+// [0, 1).
 struct EdgeShift {
   Index offset;
   double fraction;
 };
 
-// Clamps in floating point before converting, so the result is defined for every float. NaN is
+// Clamps in floating point before converting, so the result is defined for every coordinate. NaN is
 // treated like -infinity.
 BOXCONV_HOST_DEVICE EdgeShift edge_shift(double edge) {
   double position = edge + 0.5;
@@ -66,8 +69,8 @@ BOXCONV_HOST_DEVICE Index outward_offset_of_min(EdgeShift shift) {
 
 BOXCONV_HOST_DEVICE bool inside(Index pixel, Index size) { return pixel >= 0 && pixel < size; }
 
-// The edges of a box. `empty` boxes respond with zero everywhere: boxes that are empty or inverted,
-// contain a NaN, or are so thin that 1 / area overflows.
+// The edges of a box. If `empty` is true, the response is zero everywhere: the box is empty or
+// inverted, contains a NaN, or is so thin that 1 / area could overflow.
 struct BoxEdges {
   EdgeShift top, left, bottom, right;
   double height, width;
@@ -91,7 +94,8 @@ BOXCONV_HOST_DEVICE BoxEdges box_edges(const TBox* box) {
   return edges;
 }
 
-// The edge at `-edge`: its position is one minus the position of `edge`.
+// The edge at the coordinate `-edge`. Relative to the output pixel, its position -edge + 1/2 is one
+// minus the position of `edge`.
 BOXCONV_HOST_DEVICE EdgeShift negated(EdgeShift shift) {
   return shift.fraction > 0 ? EdgeShift{-shift.offset, 1.0 - shift.fraction}
                             : EdgeShift{1 - shift.offset, 0.0};
@@ -103,8 +107,9 @@ BOXCONV_HOST_DEVICE BoxEdges mirrored(const BoxEdges& box) {
           box.height,          box.width,          box.empty};
 }
 
-// The mirrored box of the backward pass. Its min edges that lie on a pixel border count as the far
-// end of the pixel before, because the derivative on a border is that of the growing box.
+// The mirrored box of the backward pass. A min edge on a pixel border is written as the end of the
+// pixel before the border (fraction 1). The edge gradients then multiply each output gradient with
+// the pixel that the edge enters when the box grows.
 BOXCONV_HOST_DEVICE BoxEdges backward_box(const BoxEdges& box) {
   BoxEdges mirror = mirrored(box);
   if (!(mirror.top.fraction > 0)) mirror.top = {mirror.top.offset - 1, 1.0};

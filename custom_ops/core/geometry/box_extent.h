@@ -1,8 +1,8 @@
 // Normalization: the factors that multiply the sum over a box, and their derivatives.
 //
-// Every normalization is a product of a factor of the row and a factor of the column. Along one
-// axis, factor = 1 / extent, where extent is 1, the side of the box, or the part of the side that
-// lies inside the image.
+// The factor of an output is the product of a factor for its row and one for its column. Along each
+// axis, factor = 1 / extent. The extent is 1 (none), the side of the box (area), or the length of
+// the part of the side that lies inside the image (valid).
 #ifndef BOXCONV_CORE_GEOMETRY_BOX_EXTENT_H_
 #define BOXCONV_CORE_GEOMETRY_BOX_EXTENT_H_
 
@@ -11,18 +11,19 @@
 
 namespace boxconv {
 
-// Converts a factor to the type of a plane without overflow: the sum over a box that thin is zero,
-// and 0 * infinity would be NaN.
+// Converts a factor to V, the type of the sums. The result is always finite, because the sum over a
+// very thin box may be zero, and 0 * infinity would be NaN.
 template <typename V>
 BOXCONV_HOST_DEVICE V bounded_factor(double factor) {
   constexpr double kMaxFactor = sizeof(V) > sizeof(float) ? 1e300 : 1e30;
   return static_cast<V>(factor < kMaxFactor ? factor : kMaxFactor);
 }
 
-// For one output and one axis. min_term and max_term are d log(extent) / d edge as the min or the
-// max edge moves outward: moving an edge outward reduces the response by term * response.
+// The factor of one output along one axis, and the relative growth of the extent per pixel that the
+// min or the max edge moves outward: d log(extent) / d edge. If the min edge moves outward by d,
+// the normalization changes the response by -min_growth * d * response.
 struct AxisFactor {
-  double factor, min_term, max_term;
+  double factor, min_growth, max_growth;
 };
 
 BOXCONV_HOST_DEVICE AxisFactor axis_factor(Normalization normalization, EdgeShift min,
@@ -38,14 +39,15 @@ BOXCONV_HOST_DEVICE AxisFactor axis_factor(Normalization normalization, EdgeShif
           inside(center + outward_offset_of_max(max), size) ? factor : 0.0};
 }
 
-// The factor shared by all outputs of a box that is not empty: 1 / area for "area", otherwise 1.
+// The factor that all outputs of a box share: 1 / area for "area", otherwise 1. The box must not be
+// empty.
 template <typename V>
 BOXCONV_HOST_DEVICE double common_factor(const BoxConvProblem& p, const BoxEdges& box) {
   return p.normalization == Normalization::kArea ? bounded_factor<V>(1.0 / (box.height * box.width))
                                                  : 1.0;
 }
 
-// The remaining factors for "valid": of the outputs on row `y` and in column `x` of the input.
+// For "valid", the factors of the outputs at row `y` and at column `x` of the input.
 template <typename V>
 BOXCONV_HOST_DEVICE V row_factor(const BoxConvProblem& p, const BoxEdges& box, Index y) {
   return bounded_factor<V>(

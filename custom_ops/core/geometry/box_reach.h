@@ -13,10 +13,10 @@ struct BoxReach {
   Index top, left, bottom, right;
 };
 
-// The reach of all boxes of a problem, forward or backward.
+// The reach of all boxes of a problem. The backward pass uses the mirrored boxes.
 template <typename TBox>
 BOXCONV_HOST_DEVICE BoxReach reach_of(const BoxConvProblem& p, const TBox* boxes, bool backward) {
-  // Offsets beyond the size of the plane are equivalent. Clamping them avoids overflow.
+  // All offsets beyond the size of the plane have the same effect. Clamping them avoids overflow.
   BoxReach reach{p.height, p.width, -p.height, -p.width};
   for (Index i = 0; i < p.out_channels(); ++i) {
     const BoxEdges edges = box_edges(boxes + i * 4);

@@ -7,22 +7,22 @@
 
 namespace boxconv {
 
-// The sum at output i, with pixels outside the line counting as zero:
+// Describes the sum at each output i of a line. Pixels outside the line count as zero.
 //
 //     first_weight * pixel[i + first]
 //         + weight * (pixel[i + first + 1] + ... + pixel[i + last - 1])       `middle` pixels
 //         + last_weight * pixel[i + last]
 //
-// If both edges lie in one pixel, that is pixel i + first, `middle` is -1 and last = first + 1.
-// Pixel i + last must not be read then: its weight is zero, but 0 * NaN would be NaN.
+// If both edges lie in the same pixel, it is pixel i + first. Then `middle` is -1, `last` is
+// `first` + 1, and pixel i + last must not be read: its weight is zero, but 0 * NaN would be NaN.
 template <typename V>
 struct SlidingWindow {
   Index first, last, middle;
   V first_weight, weight, last_weight;
 };
 
-// The window between two edges, multiplied by `factor`. Offsets beyond `reach` pixels are
-// equivalent; clamping them avoids overflow.
+// The window between the edges `min` and `max`, with all weights multiplied by `factor`. All
+// offsets beyond `reach` pixels must have the same effect; they are clamped to avoid overflow.
 template <typename V>
 BOXCONV_HOST_DEVICE SlidingWindow<V> sliding_window(EdgeShift min, EdgeShift max, double factor,
                                                     Index reach) {

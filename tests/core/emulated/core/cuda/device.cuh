@@ -1,5 +1,5 @@
-// Replaces core/cuda/device.cuh where the CUDA sources are compiled without nvcc. Kernels run in
-// the emulation (cuda_emulation.h), and device memory is host memory.
+// Replaces core/cuda/device.cuh if the CUDA sources are compiled without nvcc. Kernels run in the
+// emulation (cuda_emulation.h), and device memory is host memory.
 #ifndef BOXCONV_TESTS_CORE_EMULATED_CORE_CUDA_DEVICE_CUH_
 #define BOXCONV_TESTS_CORE_EMULATED_CORE_CUDA_DEVICE_CUH_
 
