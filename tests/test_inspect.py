@@ -70,7 +70,7 @@ def test_text_says_what_the_model_needs(folder, capsys):
 
 def test_a_saved_model_written_by_keras(folder, capsys):
     text = printed(capsys, folder / "by_keras")
-    assert "box convolutions" in text and "not written by tf_boxconv.export" in text
+    assert "custom ops" in text and "not written by tf_boxconv.export" in text
     assert tf_boxconv.library_path() in text
 
 

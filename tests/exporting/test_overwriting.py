@@ -241,7 +241,7 @@ def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monke
     (path / "own").write_text("old")
 
     def write():
-        with output.whole(path, lambda: output.checked(path, kind, True)) as written:
+        with output.atomic(path, lambda: output.resolved_destination(path, kind, True)) as written:
             written.mkdir()
             (written / "own").write_text("new")
             return written
@@ -250,7 +250,7 @@ def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monke
     assert contents(tmp_path) == {".": None, "thing": None, "thing/own": b"new"}
     with (
         pytest.raises(FileExistsError, match="would be lost: 'mine'"),
-        output.whole(path, lambda: output.checked(path, kind, True)) as written,
+        output.atomic(path, lambda: output.resolved_destination(path, kind, True)) as written,
     ):
         written.mkdir()
         (path / "mine").touch()
@@ -270,7 +270,7 @@ def test_the_old_output_is_restored_if_the_new_one_cannot_be_renamed(tmp_path, m
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(KeyboardInterrupt), output.whole(path) as written:
+    with pytest.raises(KeyboardInterrupt), output.atomic(path) as written:
         written.mkdir()
         (written / "new").touch()
     assert contents(tmp_path) == {".": None, "thing": None, "thing/own": b""}

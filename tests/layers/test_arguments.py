@@ -158,7 +158,7 @@ def test_one_error_names_all_arguments_that_do_not_apply():
         (
             BoxConv2D,
             (32, 3),
-            "boxes learn their size.*depth_multiplier=4 for.*Received after `filters`: 3",
+            "sizes of boxes are learned.*depth_multiplier=4 for.*Received after `filters`: 3",
         ),
         (BoxConv2D, (32, (3, 3), 2), r"`filters`: \(3, 3\), 2"),
         (DepthwiseBoxConv2D, (2, 2), "pass all others by name.*after `depth_multiplier`: 2"),

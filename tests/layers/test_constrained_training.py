@@ -130,7 +130,7 @@ def test_moving_averages_of_other_weights_are_those_of_keras():
     """Other constraints do not act on the averages, as in Keras."""
     DepthwiseBoxConv2D(1).build((1, *SIZE, 1))
     update = keras.optimizers.Optimizer._update_model_variables_moving_average
-    assert update.of_constrained_boxes
+    assert update.constrains_boxes
 
     def averages(update):
         variables = [keras.Variable([-2.0, 3.0]), keras.Variable([1.0])]
@@ -148,6 +148,6 @@ def test_importing_the_package_changes_no_optimizer():
     program = (
         "import keras, tf_boxconv\n"
         "name = '_update_model_variables_moving_average'\n"
-        "assert not hasattr(getattr(keras.optimizers.Optimizer, name), 'of_constrained_boxes')"
+        "assert not hasattr(getattr(keras.optimizers.Optimizer, name), 'constrains_boxes')"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

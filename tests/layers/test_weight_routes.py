@@ -349,7 +349,7 @@ def test_set_weights_without_the_scale_is_refused_with_a_remedy(name):
     before = layer.get_weights()
     scale = next(i for i, weight in enumerate(layer.weights) if weight.name == "scale")
     old = before[:scale] + before[scale + 1 :]
-    with pytest.raises(ValueError, match=r"must hold .*scale.*Insert that of the layer"):
+    with pytest.raises(ValueError, match="must hold .*scale.*insert the `scale` weight"):
         layer.set_weights(old)
     old.insert(scale, before[scale])
     layer.set_weights(old)

@@ -41,11 +41,13 @@ def write(saved_model: Path, folder: Path) -> None:
         "generatedBy": f"TensorFlow {tf.__version__}",
         "convertedBy": f"{description.MARK} {__version__}",
         "signature": {
-            "inputs": _tensors(frozen.inputs),
-            "outputs": _tensors(frozen.outputs),
+            "inputs": _signature_entries(frozen.inputs),
+            "outputs": _signature_entries(frozen.outputs),
         },
         "modelTopology": json_format.MessageToDict(graph),
-        "weightsManifest": [{"paths": [], "weights": [_entry(*item) for item in weights.items()]}],
+        "weightsManifest": [
+            {"paths": [], "weights": [_weight_entry(*item) for item in weights.items()]}
+        ],
     }
     folder.mkdir()
     content["weightsManifest"][0]["paths"] = _write_shards(folder, weights)
@@ -85,7 +87,7 @@ def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:
 
 
 def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
-    """Removes the values of constants from the graph and returns them by the name of the node."""
+    """Removes the values of constants from the graph. Returns them by the name of the node."""
     weights = {}
     for node in graph.node:
         if node.op == "Const":
@@ -105,21 +107,21 @@ def _supported(name: str, value: np.ndarray) -> np.ndarray:
             f"{name!r} of type {value.dtype.name}"
         )
     if value.dtype == np.int64:
-        # Larger integers are ends of slices that mean "to the end": any large number will do.
+        # Integers beyond int32 are ends of slices that mean "to the end": any large number will do.
         limits = np.iinfo(np.int32)
         value = np.clip(value, limits.min, limits.max)
     return value.astype(dtype)
 
 
-def _entry(name: str, value: np.ndarray) -> dict[str, Any]:
+def _weight_entry(name: str, value: np.ndarray) -> dict[str, Any]:
     return {"name": name, "shape": list(value.shape), "dtype": value.dtype.name}
 
 
-def _tensors(tensors: dict[str, tf.Tensor]) -> dict[str, Any]:
-    return {name: _tensor_info(tensor) for name, tensor in tensors.items()}
+def _signature_entries(tensors: dict[str, tf.Tensor]) -> dict[str, Any]:
+    return {name: _signature_entry(tensor) for name, tensor in tensors.items()}
 
 
-def _tensor_info(tensor: tf.Tensor) -> dict[str, Any]:
+def _signature_entry(tensor: tf.Tensor) -> dict[str, Any]:
     return {
         "name": tensor.name,
         "dtype": f"DT_{tensor.dtype.name.upper()}".replace("FLOAT32", "FLOAT"),
