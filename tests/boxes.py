@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.tolerances import BOX_BOUNDS
+from tests import tolerances
 
 
 def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -59,5 +59,5 @@ def boxes_anywhere(channels: int, per_channel: int, reach: float, seed: int = 0)
 def are_valid(boxes: np.ndarray, max_size: tuple[int, int]) -> bool:
     """Whether boxes are as `BoxConstraint(max_size)` leaves them."""
     size = boxes[..., 2:] - boxes[..., :2]
-    within = np.abs(boxes) <= np.tile(max_size, 2) + BOX_BOUNDS
-    return bool(np.all(size >= 1 - BOX_BOUNDS) and np.all(within))
+    within = np.abs(boxes) <= np.tile(max_size, 2) + tolerances.BOX_BOUNDS
+    return bool(np.all(size >= 1 - tolerances.BOX_BOUNDS) and np.all(within))

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from tests import tolerances
 from tests.backend import dtype_name, to_float64
 from tests.boxes import are_valid
-from tests.tolerances import BOX_BOUNDS, VALUES
 from tf_boxconv import initializers
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
@@ -25,7 +25,7 @@ def test_boxes_are_valid_and_within_half_the_plane(max_size):
     assert are_valid(boxes, half)
     # The default constraint leaves them as they are.
     projected = keras.ops.convert_to_numpy(BoxConstraint(max_size=max_size)(boxes))
-    np.testing.assert_allclose(projected, boxes, **VALUES["float32"])
+    np.testing.assert_allclose(projected, boxes, **tolerances.VALUES["float32"])
 
 
 def test_heights_and_widths_are_log_uniform_and_independent():
@@ -43,7 +43,7 @@ def test_positions_spread_around_the_output_pixel():
     boxes = draw((4000, 4, 4), max_size=64, seed=1)
     centre = ((boxes[..., 2:] + boxes[..., :2]) / 2).reshape(-1, 2)
     np.testing.assert_allclose(centre.mean(0), 0, atol=0.2)
-    assert np.all(np.abs(centre) <= 16 + BOX_BOUNDS)
+    assert np.all(np.abs(centre) <= 16 + tolerances.BOX_BOUNDS)
     assert np.all(np.abs(centre).max(0) > 15.5)
     assert abs(np.corrcoef(centre.T)[0, 1]) < 0.03
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.exporting.models import model
-from tests.tolerances import BOX_BOUNDS
 from tf_boxconv import inspect
 
 
@@ -53,7 +53,7 @@ def test_json_lists_layers_boxes_and_whether_the_library_is_needed(
     ]
     layers = [built.layers[2], built.layers[3], built.layers[4].box_conv, built.layers[5]]
     for layer, entry in zip(layers, found["layers"], strict=True):
-        np.testing.assert_allclose(entry["boxes"], layer.boxes, atol=BOX_BOUNDS)
+        np.testing.assert_allclose(entry["boxes"], layer.boxes, atol=tolerances.BOX_BOUNDS)
     assert found["layers"][0]["max_size"] == [20, 26]
     assert found["layers"][2]["name"].endswith("block/box_conv")
     assert found["bytes"] > 1000 and found["parameters"] == built.count_params()

@@ -12,11 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backends.xla import compiled, hlo_of
 from tests.images import DATA_FORMATS, images
 from tests.ops.problems import DTYPES, check_against_reference, random_problem
-from tests.tolerances import VALUES
 
 NAN = float("nan")
 
@@ -46,7 +45,7 @@ def check_edges_on_borders_and_empty_boxes(normalization: str | None):
     expected = reference.box_conv2d(x, boxes, normalization=normalization)
     gradients = reference.box_conv2d_gradients(x, boxes, expected, normalization=normalization)
     for a, e in zip((out, to_x, to_boxes), (expected, *gradients), strict=True):
-        np.testing.assert_allclose(a, e, **VALUES["float64"])
+        np.testing.assert_allclose(a, e, **tolerances.VALUES["float64"])
     assert not np.any(out[..., 1:]) and not np.any(to_boxes[1:])
 
 
@@ -54,7 +53,7 @@ def check_integral_image(data_format: str, shape: tuple[int, ...]):
     x = images(shape, dtype=np.float64)
     table = compiled(tf_boxconv.integral_image)(tf.constant(x), data_format)
     expected = reference.integral_image(x, data_format)
-    np.testing.assert_allclose(table, expected, **VALUES["float64"])
+    np.testing.assert_allclose(table, expected, **tolerances.VALUES["float64"])
 
 
 def _checks() -> dict:

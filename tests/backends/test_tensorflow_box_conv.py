@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.images import DATA_FORMATS, image_shape
 from tests.ops.problems import output_and_gradients, random_problem, second_order_gradients
-from tests.tolerances import VALUES
 
 tf = pytest.importorskip("tensorflow")
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def test_second_order_in_a_graph(seed):
         return second_order_gradients(tf_boxconv.box_conv2d, problem, ("input", "boxes"))
 
     for a, b in zip(gradients(), tf.function(gradients)(), strict=True):
-        np.testing.assert_allclose(a, b, **VALUES["float64"])
+        np.testing.assert_allclose(a, b, **tolerances.VALUES["float64"])
 
 
 @pytest.mark.parametrize("data_format", DATA_FORMATS)

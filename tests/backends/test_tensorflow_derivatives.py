@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import box_conv2d_portable, tensorflow_only
 from tests.boxes import boxes_around_pixel
 from tests.images import images
-from tests.tolerances import DERIVATIVES
 from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 tf = pytest.importorskip("tensorflow")
@@ -158,4 +158,4 @@ def test_mode_equals_the_portable_path(mode, pair):
     eager_mode, transform = MODES[mode]
     actual = tf.nest.flatten(transform(native)(X, BOXES))
     for a, e in zip(actual, portable_results(eager_mode, pair), strict=True):
-        np.testing.assert_allclose(a, e, **DERIVATIVES["float64"])
+        np.testing.assert_allclose(a, e, **tolerances.DERIVATIVES["float64"])

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, make
-from tests.tolerances import MODELS, VALUES
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
@@ -62,7 +62,7 @@ def test_gradients_of_gradients_are_the_same_in_a_graph(name):
     found = gradients()
     assert all(np.any(gradient != 0) for gradient in found)
     for gradient, traced in zip(found, tf.function(gradients)(), strict=True):
-        np.testing.assert_allclose(traced, gradient, **MODELS["float32"])
+        np.testing.assert_allclose(traced, gradient, **tolerances.MODELS["float32"])
 
 
 @everywhere
@@ -94,7 +94,7 @@ def test_portable_layers_compile_with_xla(name):
     expected = layer(x)
     assert layer.supports_jit
     got = tf.function(layer, jit_compile=True)(tf.constant(x))
-    np.testing.assert_allclose(got, expected, **MODELS["float32"])
+    np.testing.assert_allclose(got, expected, **tolerances.MODELS["float32"])
 
 
 def test_fit_moves_boxes_alike_with_a_dataset_and_with_arrays():
@@ -127,4 +127,4 @@ def test_keras_export_to_a_saved_model(tmp_path):
     served = tf.saved_model.load(tmp_path / "exported")
     for shape in ((2, 9, 11, 8), (1, 20, 3, 8)):
         x = images(shape)
-        np.testing.assert_allclose(served.serve(x), model(x), **VALUES["float32"])
+        np.testing.assert_allclose(served.serve(x), model(x), **tolerances.VALUES["float32"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.boxes import boxes_around_pixel
 from tests.images import DATA_FORMATS, images
@@ -20,7 +21,6 @@ from tests.ops.problems import (
     random_problem,
     second_order_gradients,
 )
-from tests.tolerances import DERIVATIVES, MODELS
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
@@ -122,7 +122,7 @@ def test_second_order(through, seed):
     actual = under_xla(second_order_gradients, tf_boxconv.box_conv2d, problem, through)
     for a, e in zip(actual, expected, strict=True):
         scale = 1 + np.max(np.abs(e), initial=0)
-        np.testing.assert_allclose(a / scale, e / scale, **DERIVATIVES["float64"])
+        np.testing.assert_allclose(a / scale, e / scale, **tolerances.DERIVATIVES["float64"])
 
 
 def test_another_batch_size_is_compiled_anew():
@@ -236,4 +236,4 @@ def test_training_with_xla_gives_the_same_losses(layer):
         history = model.fit(x, np.tanh(x), batch_size=4, epochs=3, shuffle=False, verbose=0)
         losses.append(history.history["loss"])
     assert losses[0][-1] < losses[0][0]
-    np.testing.assert_allclose(*losses, **MODELS["float32"])
+    np.testing.assert_allclose(*losses, **tolerances.MODELS["float32"])

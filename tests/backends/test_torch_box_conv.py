@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import BACKEND, to_float64
 from tests.boxes import boxes_anywhere, boxes_around_pixel
 from tests.images import DATA_FORMATS, images
 from tests.layers.cases import LAYERS, make
 from tests.ops.problems import DTYPES
-from tests.tolerances import DERIVATIVES, MODELS, VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 if BACKEND != "torch":
@@ -113,7 +112,7 @@ def test_the_operator_compiles_to_one_graph(options):
         actual = value_and_gradients(compiled, batch, boxes)
         expected = value_and_gradients(function, batch, boxes)
         for a, e in zip(actual, expected, strict=True):
-            torch.testing.assert_close(a, e, **DERIVATIVES["float64"])
+            torch.testing.assert_close(a, e, **tolerances.DERIVATIVES["float64"])
 
 
 @compiles
@@ -137,7 +136,7 @@ def test_a_model_compiles_to_one_graph():
 
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     for actual, expected in zip(results(compiled), results(model), strict=True):
-        torch.testing.assert_close(actual, expected, **MODELS["float32"])
+        torch.testing.assert_close(actual, expected, **tolerances.MODELS["float32"])
 
 
 @compiles
@@ -158,7 +157,7 @@ def test_jit_compile_gives_the_same_training():
         assert (traced["unique_graphs"] > 0) is jit_compile
     for first, eager, compiled in zip(before, *boxes, strict=True):
         assert np.any(eager != first)
-        np.testing.assert_allclose(compiled, eager, **MODELS["float32"])
+        np.testing.assert_allclose(compiled, eager, **tolerances.MODELS["float32"])
 
 
 # Memory formats.
@@ -203,7 +202,7 @@ def test_tensors_stored_in_the_other_format_are_not_copied(options):
     expected = value_and_gradients(function, x, boxes)
     for a, e in zip(value_and_gradients(function, other, boxes), expected, strict=True):
         assert a.shape == e.shape
-        torch.testing.assert_close(a, e, **VALUES["float64"])
+        torch.testing.assert_close(a, e, **tolerances.VALUES["float64"])
 
 
 @options_of_all_kinds
@@ -285,7 +284,7 @@ def test_the_operator_works_beside_torch_functions_without_keras():
     wanted = np.maximum(
         reference.box_conv2d(np.moveaxis(X, -1, 1), BOXES, data_format="channels_first"), 0
     )
-    np.testing.assert_allclose(out.detach(), wanted, **VALUES["float64"])
+    np.testing.assert_allclose(out.detach(), wanted, **tolerances.VALUES["float64"])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -295,4 +294,4 @@ def test_a_layer_without_a_model_compiles_to_one_graph(name):
     expected = layer(x)
     torch._dynamo.reset()
     actual = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
-    torch.testing.assert_close(actual, expected, **MODELS["float32"])
+    torch.testing.assert_close(actual, expected, **tolerances.MODELS["float32"])

@@ -20,9 +20,9 @@ from benchmarks.cases import (
 )
 from benchmarks.rivals import RIVALS, Inputs
 from benchmarks.suites import STANDARD, SUITES
+from tests import tolerances
 from tests.benchmarks.small_cases import TINY, shrunk
 from tests.images import DATA_FORMATS
-from tests.tolerances import MODELS, VALUES
 
 
 def box_means(case, x, size):
@@ -46,10 +46,10 @@ def test_cumsum_gather_computes_box_means_and_their_gradient(size, data_format):
         tape.watch(inputs.x)
         expected = box_means(case, inputs.x, size)
     expected_gradient = tape.gradient(expected, inputs.x, output_gradients=inputs.output_grad)
-    np.testing.assert_allclose(out, expected, **VALUES["float32"])
-    np.testing.assert_allclose(gradient, expected_gradient, **VALUES["float32"])
+    np.testing.assert_allclose(out, expected, **tolerances.VALUES["float32"])
+    np.testing.assert_allclose(gradient, expected_gradient, **tolerances.VALUES["float32"])
     np.testing.assert_allclose(
-        called("cumsum+gather", case, size, inputs), expected, **VALUES["float32"]
+        called("cumsum+gather", case, size, inputs), expected, **tolerances.VALUES["float32"]
     )
 
 
@@ -59,7 +59,7 @@ def test_average_pool_computes_box_means_away_from_the_border():
     np.testing.assert_allclose(
         called("average pool", TINY, 5, inputs)[inside],
         box_means(TINY, inputs.x, 5)[inside],
-        **VALUES["float32"],
+        **tolerances.VALUES["float32"],
     )
 
 
@@ -70,7 +70,7 @@ def test_opencv_computes_box_means(size, channels):
     case = dataclasses.replace(TINY, channels=channels)
     inputs = Inputs(case)
     out = opencv.images_of(called("OpenCV boxFilter", case, size, inputs), case.batch)
-    np.testing.assert_allclose(out, box_means(case, inputs.x, size), **VALUES["float32"])
+    np.testing.assert_allclose(out, box_means(case, inputs.x, size), **tolerances.VALUES["float32"])
 
 
 def test_opencv_computes_the_integral_image():
@@ -91,7 +91,7 @@ def test_portable_path_equals_box(pass_name):
         strict=True,
     )
     for ours, portable in pairs:
-        np.testing.assert_allclose(ours, portable, **MODELS["float32"])
+        np.testing.assert_allclose(ours, portable, **tolerances.MODELS["float32"])
 
 
 @pytest.mark.parametrize("dtype", rivals.FLOAT_TYPES)

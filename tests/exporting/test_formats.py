@@ -6,10 +6,10 @@ import pytest
 
 import tf_boxconv
 from benchmarks.export_runtimes import RUNTIMES, LiteRT
+from tests import tolerances
 from tests.exporting.models import images, model, relative_error
 from tests.exporting.runtimes import exported
 from tests.images import images as random_images
-from tests.tolerances import EXPORT, VALUES
 from tf_boxconv.exporting import FORMATS
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
@@ -26,7 +26,7 @@ def test_equals_keras_at_any_batch_size(format, tmp_path):
     run = exported(built, tmp_path, format)
     for batch in (1, 3):
         x = images(batch)
-        assert relative_error(run(x), built(x)) < EXPORT["float32"]
+        assert relative_error(run(x), built(x)) < tolerances.EXPORT["float32"]
 
 
 @every_format
@@ -35,7 +35,7 @@ def test_dynamic_size(format, tmp_path):
     run = exported(built, tmp_path, format)
     for size in ((20, 26), (9, 33)):
         x = images(2, size)
-        assert relative_error(run(x), built(x)) < EXPORT["float32"]
+        assert relative_error(run(x), built(x)) < tolerances.EXPORT["float32"]
 
 
 @every_format
@@ -57,7 +57,7 @@ def test_awkward_boxes(format, tmp_path):
     x = random_images((2, 7, 9, 2))
     found = np.split(exported(built, tmp_path, format)(x), len(layers), axis=-1)
     for actual, layer in zip(found, layers, strict=True):
-        assert relative_error(actual, layer(x)) < EXPORT["float32"]
+        assert relative_error(actual, layer(x)) < tolerances.EXPORT["float32"]
 
 
 @pytest.mark.parametrize("quantize", ["int8", "uint8"])
@@ -103,4 +103,4 @@ def test_integral_images_can_be_exported(tmp_path):
     built = keras.Model(inputs, Table()(inputs))
     run = exported(built, tmp_path, "saved_model_portable")
     x = random_images((3, 6, 7, 2))
-    np.testing.assert_allclose(run(x), built(x), **VALUES["float32"])
+    np.testing.assert_allclose(run(x), built(x), **tolerances.VALUES["float32"])

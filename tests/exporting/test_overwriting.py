@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.exporting.runtimes import skip_unless_installed
-from tests.tolerances import VALUES
 from tf_boxconv.exporting import FORMATS, output, saved_model
 
 every_format = pytest.mark.parametrize("format", FORMATS)
@@ -291,4 +291,4 @@ def test_the_replaced_export_gives_the_values_of_the_new_model(tmp_path):
         tf_boxconv.export(model(filters), path, "saved_model_portable", overwrite=True)
     keras_layer = keras.layers.TFSMLayer(path, call_endpoint="serve")
     x = np.ones((1, 6, 6, 2), np.float32)
-    np.testing.assert_allclose(keras_layer(x), model(3)(x), **VALUES["float32"])
+    np.testing.assert_allclose(keras_layer(x), model(3)(x), **tolerances.VALUES["float32"])

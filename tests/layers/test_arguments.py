@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensor, to_float64
 from tests.images import images
 from tests.layers.cases import LAYERS, make
-from tests.tolerances import VALUES
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
@@ -82,7 +82,7 @@ def test_the_operator_accepts_strides_of_every_type(strides):
     wanted = to_float64(tf_boxconv.box_conv2d(x, boxes, strides=2))
     for implementation in ("native", "portable"):
         got = tf_boxconv.box_conv2d(x, boxes, strides=strides, implementation=implementation)
-        np.testing.assert_allclose(to_float64(got), wanted, **VALUES["float32"])
+        np.testing.assert_allclose(to_float64(got), wanted, **tolerances.VALUES["float32"])
 
 
 @pytest.mark.parametrize("value", [True, 2.0, np.float32(2)])

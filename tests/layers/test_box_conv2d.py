@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from keras.src import testing
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import dtype_name, to_float64
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import trainable_parameters
-from tests.tolerances import MODELS
 from tf_boxconv.layers import BoxConv2D
 
 
@@ -82,7 +81,7 @@ def test_against_the_reference(data_format, strides, normalization, dtype):
     out = layer(x)
     assert dtype_name(out) == dtype
     got = np.moveaxis(to_float64(out), channel, -1)
-    np.testing.assert_allclose(got, mixed, **MODELS[dtype])
+    np.testing.assert_allclose(got, mixed, **tolerances.MODELS[dtype])
 
 
 def test_a_conv2d_whose_kernel_is_constant_in_space_equals_one_box_per_channel():
@@ -96,7 +95,7 @@ def test_a_conv2d_whose_kernel_is_constant_in_space_equals_one_box_per_channel()
     plain.build(x.shape)
     plain.kernel.assign(np.tile(weights, (3, 5, 1, 1)))
     got, expected = to_float64(layer(x)), to_float64(plain(x))
-    np.testing.assert_allclose(got, expected, **MODELS["float32"])
+    np.testing.assert_allclose(got, expected, **tolerances.MODELS["float32"])
 
 
 @pytest.mark.parametrize("strides", [1, 2, (3, 2)])

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tests import tolerances
 from tests.backend import BACKEND, dtype_name, tensor, to_float64, value_and_gradients
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import EDGES, MODELS, VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 everywhere = pytest.mark.parametrize("name", LAYERS)
@@ -36,7 +36,7 @@ def test_unknown_sizes_in_a_functional_model(name, data_format):
         x = images(image_shape(data_format, height, width, 8, batch))
         got = model.predict(x, verbose=0)
         assert got.shape == layer.compute_output_shape(x.shape)
-        np.testing.assert_allclose(got, to_float64(layer(x)), **VALUES["float32"])
+        np.testing.assert_allclose(got, to_float64(layer(x)), **tolerances.VALUES["float32"])
 
 
 @everywhere
@@ -64,7 +64,9 @@ def test_functional_sequential_and_subclassed_models_agree(name):
     sequential = keras.Sequential([keras.Input(x.shape[1:]), layer])
     wanted = to_float64(layer(x))
     for model in (functional, sequential, Subclassed()):
-        np.testing.assert_allclose(model.predict(x, verbose=0), wanted, **VALUES["float32"])
+        np.testing.assert_allclose(
+            model.predict(x, verbose=0), wanted, **tolerances.VALUES["float32"]
+        )
         assert model.count_params() == layer.count_params()
 
 
@@ -113,7 +115,7 @@ def test_dtype_policies(name, data_format, policy):
     plain.set_weights([np.asarray(w, np.float32) for w in layer.get_weights()])
     got, wanted = to_float64(got), to_float64(plain(x))
     # The float64 layer is compared with a float32 one.
-    tolerance = MODELS["float32" if output == "float64" else output]
+    tolerance = tolerances.MODELS["float32" if output == "float64" else output]
     np.testing.assert_allclose(got, wanted, **tolerance)
 
 
@@ -126,7 +128,7 @@ def test_a_global_mixed_policy_does_not_round_boxes(policy):
         layer.build((None, None, None, 1))
         layer.set_boxes([[[-300.3, -0.5, 300.4, 0.5]]])
         box = to_float64(layer.boxes)[0, 0]
-        np.testing.assert_allclose(box, [-300.3, -0.5, 300.4, 0.5], **EDGES["float32"])
+        np.testing.assert_allclose(box, [-300.3, -0.5, 300.4, 0.5], **tolerances.EDGES["float32"])
         inputs = keras.Input((9, 9, 1))
         model = keras.Model(inputs, layer(inputs))
         assert dtype_name(model.output) == policy.removeprefix("mixed_")
@@ -273,4 +275,4 @@ def test_a_dtype_policy_may_be_set_after_the_layer_is_built(name, built_with, po
     layer.dtype_policy = policy
     got = layer(x)
     assert dtype_name(got) == policy.removeprefix("mixed_")
-    np.testing.assert_allclose(to_float64(got), wanted, **MODELS["bfloat16"])
+    np.testing.assert_allclose(to_float64(got), wanted, **tolerances.MODELS["bfloat16"])

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests import tolerances
 from tests.backend import to_float64
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import BOX_BOUNDS, EDGES, MODELS
 from tf_boxconv import layers
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
@@ -39,7 +39,9 @@ def test_keras_file_round_trip(name, data_format, max_size, tmp_path):
     for either in (model, loaded):
         either.fit(x, np.zeros((len(x), *model.output_shape[1:])), verbose=0, shuffle=False)
     np.testing.assert_allclose(
-        to_float64(loaded.layers[1].boxes), to_float64(model.layers[1].boxes), atol=BOX_BOUNDS
+        to_float64(loaded.layers[1].boxes),
+        to_float64(model.layers[1].boxes),
+        atol=tolerances.BOX_BOUNDS,
     )
 
 
@@ -90,11 +92,11 @@ def test_weight_files_keep_boxes_in_pixels(name, tmp_path):
     models[1].load_weights(tmp_path / "model.weights.h5")
     assert inner_box_layer(first).scale == inner_box_layer(second).scale
     np.testing.assert_allclose(
-        to_float64(second.boxes), to_float64(first.boxes), **EDGES["float32"]
+        to_float64(second.boxes), to_float64(first.boxes), **tolerances.EDGES["float32"]
     )
     x = images((2, 9, 11, 8))
     got, expected = to_float64(second(x)), to_float64(first(x))
-    np.testing.assert_allclose(got, expected, **MODELS["float32"])
+    np.testing.assert_allclose(got, expected, **tolerances.MODELS["float32"])
 
 
 def test_saved_boxes_keep_their_scale(tmp_path):

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import layer_gradients, to_float64
 from tests.boxes import are_valid, boxes_anywhere
 from tests.images import images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import MODELS
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 
@@ -64,7 +63,9 @@ def test_gradients_to_stored_boxes_are_those_to_pixels_times_the_scale(normaliza
     wanted = wanted * np.tile(layer.scale, 2)
     for found, expected in ((got, wanted), (to_x, wanted_to_x)):
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(to_float64(found) / scale, expected / scale, **MODELS["float32"])
+        np.testing.assert_allclose(
+            to_float64(found) / scale, expected / scale, **tolerances.MODELS["float32"]
+        )
 
 
 def test_training_recovers_a_box_from_its_outputs():

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format as legacy
 
+from tests import tolerances
 from tests.backend import BACKEND, to_float64
 from tests.images import images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import BOX_BOUNDS, EDGES
 from tf_boxconv import description
 from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
@@ -159,7 +159,7 @@ def test_boxes_keep_their_size_in_pixels(route, name, tmp_path):
     source, target = model_for((40, 66), name, **kwargs), model_for((9, 11), name, **kwargs)
     wanted = pixels(source)
     got = pixels(route(source, target, tmp_path) or target)
-    np.testing.assert_allclose(got, wanted, **EDGES["float32"])
+    np.testing.assert_allclose(got, wanted, **tolerances.EDGES["float32"])
     assert np.abs(wanted).max() > 11
 
 
@@ -170,7 +170,7 @@ def test_boxes_of_frozen_and_mixed_precision_layers_keep_their_size_in_pixels(
 ):
     source, target = model_for((40, 66), "full", **kwargs), model_for((9, 11), "full", **kwargs)
     got = route(source, target, tmp_path) or target
-    np.testing.assert_allclose(pixels(got), pixels(source), **EDGES["float32"])
+    np.testing.assert_allclose(pixels(got), pixels(source), **tolerances.EDGES["float32"])
     for box_layer in (source.layers[1], got.layers[1]):
         assert {str(w.dtype) for w in box_layer.weights[:1] + box_layer.weights[-1:]} == {"float32"}
 
@@ -209,7 +209,7 @@ def test_skip_mismatch_loads_boxes_in_pixels_or_leaves_them(mismatch, file, tmp_
         target.load_weights(path, skip_mismatch=True, **kwargs)
     got = pixels(target)
     if got.shape == others.shape and not np.array_equal(got, own):
-        np.testing.assert_allclose(got, others, **EDGES["float32"])
+        np.testing.assert_allclose(got, others, **tolerances.EDGES["float32"])
     else:
         np.testing.assert_array_equal(got, own)
 
@@ -230,9 +230,9 @@ def test_files_of_earlier_versions_can_be_loaded(name, route, trainable, tmp_pat
     target = model_for((9, 11), name, trainable=trainable)
     monkeypatch.setattr(BaseBoxConv2D, "save_own_variables", save_without_scale_weight)
     got = route(source, target, tmp_path) or target
-    np.testing.assert_allclose(pixels(got), pixels(source), **EDGES["float32"])
+    np.testing.assert_allclose(pixels(got), pixels(source), **tolerances.EDGES["float32"])
     for ours, theirs in zip(got.get_weights(), source.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, **EDGES["float32"])
+        np.testing.assert_allclose(ours, theirs, **tolerances.EDGES["float32"])
 
 
 def test_the_shipped_network_has_the_boxes_of_its_file():
@@ -255,7 +255,7 @@ def test_the_shipped_network_has_the_boxes_of_its_file():
     found = [to_float64(layer.boxes) for layer in description.box_layers(model)]
     for boxes in found:
         compared += any(
-            boxes.shape == one.shape and np.allclose(boxes, one, **EDGES["float32"])
+            boxes.shape == one.shape and np.allclose(boxes, one, **tolerances.EDGES["float32"])
             for one in wanted
         )
     assert compared == len(found) > 0
@@ -289,9 +289,11 @@ def test_training_continues_after_weights_of_another_scale_are_set():
         model.fit(x, y, verbose=0)
         got = to_float64(layer.boxes)
         np.testing.assert_allclose(
-            got[:4], np.tile([-0.5, -0.5, 0.5, 0.5], (4, 1, 1)), atol=BOX_BOUNDS
+            got[:4], np.tile([-0.5, -0.5, 0.5, 0.5], (4, 1, 1)), atol=tolerances.BOX_BOUNDS
         )
-        np.testing.assert_allclose(got[4:], np.tile([-24, -24, 24, 24], (4, 1, 1)), rtol=BOX_BOUNDS)
+        np.testing.assert_allclose(
+            got[4:], np.tile([-24, -24, 24, 24], (4, 1, 1)), rtol=tolerances.BOX_BOUNDS
+        )
 
 
 def test_the_constraint_keeps_its_bounds_when_larger_boxes_are_set():
@@ -301,7 +303,7 @@ def test_the_constraint_keeps_its_bounds_when_larger_boxes_are_set():
     assert np.abs(pixels(target)).max() > 16
     target.compile("sgd", "mse")
     target.fit(np.zeros((1, 16, 16, 8)), np.zeros((1, 16, 16, 16)), verbose=0)
-    assert np.abs(pixels(target)).max() <= 16 + BOX_BOUNDS
+    assert np.abs(pixels(target)).max() <= 16 + tolerances.BOX_BOUNDS
 
 
 def test_a_file_that_does_not_fit_changes_nothing(tmp_path):
@@ -339,7 +341,7 @@ def test_files_of_earlier_versions_of_a_subclass_with_weights_of_its_own():
     store = {}
     save(source.layers[1], store)
     target.layers[1].load_own_variables(store)
-    np.testing.assert_allclose(pixels(target), pixels(source), **EDGES["float32"])
+    np.testing.assert_allclose(pixels(target), pixels(source), **tolerances.EDGES["float32"])
     assert float(target.layers[1].steps.numpy()) == 3 and target.layers[1].scale == (40, 60)
 
 
@@ -349,7 +351,7 @@ def test_set_weights_without_the_scale_is_refused_with_a_remedy(name):
     before = layer.get_weights()
     scale = next(i for i, weight in enumerate(layer.weights) if weight.name == "scale")
     old = before[:scale] + before[scale + 1 :]
-    with pytest.raises(ValueError, match="must hold .*scale.*insert the `scale` weight"):
+    with pytest.raises(ValueError, match=r"must hold .*scale.*insert the `scale` weight"):
         layer.set_weights(old)
     old.insert(scale, before[scale])
     layer.set_weights(old)

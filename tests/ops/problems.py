@@ -10,10 +10,9 @@ import dataclasses
 import numpy as np
 from keras import ops
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import dtype_name, tensor, to_float64, value_and_gradients
 from tests.boxes import random_box
-from tests.tolerances import OPERATOR, UNDERFLOW
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
@@ -102,14 +101,14 @@ def second_order_gradients(operator, problem: Problem, through: tuple[str, ...])
 
 
 def assert_within_magnitude(actual, expected, magnitude, dtype: str) -> None:
-    """Checks that `|actual - expected| <= OPERATOR[dtype] * magnitude`, element by element.
+    """Checks that errors are at most `tolerances.OPERATOR * magnitude + tolerances.UNDERFLOW`.
 
     `magnitude` is the sum of the magnitudes of the terms that add up to each result.
     """
     actual = to_float64(actual)
     assert actual.shape == expected.shape
     assert np.all(np.isfinite(actual))
-    bound = OPERATOR[dtype] * magnitude + UNDERFLOW[dtype]
+    bound = tolerances.OPERATOR[dtype] * magnitude + tolerances.UNDERFLOW[dtype]
     excess = np.abs(actual - expected) - bound
     if excess.size:
         worst = np.unravel_index(np.argmax(excess), excess.shape)

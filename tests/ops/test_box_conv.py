@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import (
     BACKEND,
     box_conv2d_portable,
@@ -24,7 +24,6 @@ from tests.ops.problems import (
     make_problem,
     random_problem,
 )
-from tests.tolerances import CENTRAL_DIFFERENCES, OPERATOR, UNDERFLOW, VALUES
 
 # JAX compiles each problem anew, which takes a few tenths of a second.
 PROBLEMS = 40 if BACKEND == "jax" else 160
@@ -47,7 +46,7 @@ def test_a_box_of_one_pixel_is_the_identity():
     x = images((2, 7, 9, 3), seed=1)
     identity = np.tile(np.float32([-0.5, -0.5, 0.5, 0.5]), (3, 1, 1))
     out = to_float64(tf_boxconv.box_conv2d(x, identity))
-    np.testing.assert_allclose(out, x, **VALUES["float32"])
+    np.testing.assert_allclose(out, x, **tolerances.VALUES["float32"])
 
 
 def test_a_valid_box_of_3x3_pixels_is_their_mean():
@@ -57,7 +56,7 @@ def test_a_valid_box_of_3x3_pixels_is_their_mean():
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
     expected = np.nanmean(windows, axis=(-2, -1))
-    np.testing.assert_allclose(to_float64(mean), expected, **VALUES["float32"])
+    np.testing.assert_allclose(to_float64(mean), expected, **tolerances.VALUES["float32"])
 
 
 def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
@@ -65,7 +64,9 @@ def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
     half = np.float32([-0.5, -0.5, 0.5, 0.5])
     boxes = np.stack([[half, 3 * half], [half, 3 * half]])
     out = tf_boxconv.box_conv2d(x, boxes, normalization=None)
-    np.testing.assert_allclose(to_float64(out)[0, 2, 2], [1, 9, 10, 90], **VALUES["float32"])
+    np.testing.assert_allclose(
+        to_float64(out)[0, 2, 2], [1, 9, 10, 90], **tolerances.VALUES["float32"]
+    )
 
 
 @both_formats
@@ -77,7 +78,7 @@ def test_any_number_of_channels(channels, data_format):
     options = {"strides": (1, 2), "normalization": "area", "data_format": data_format}
     out = to_float64(tf_boxconv.box_conv2d(tensor(x), boxes, **options))
     expected = reference.box_conv2d(x, boxes, **options)
-    np.testing.assert_allclose(out, expected, **VALUES["float64"])
+    np.testing.assert_allclose(out, expected, **tolerances.VALUES["float64"])
 
 
 def problem_of_several_tiles(data_format, strides, normalization, dtype="float64", seed=7):
@@ -125,7 +126,7 @@ def test_float32_on_a_large_plane(fill):
     boxes = np.float32([[small, [-1, -1, 30.2, 20], [-200, -3, 100, 400], large]])
     out = to_float64(tf_boxconv.box_conv2d(x, boxes))
     expected = reference.box_conv2d(x, boxes)
-    assert np.max(np.abs(out - expected) / (expected + 1e-30)) < OPERATOR["float32"]
+    assert np.max(np.abs(out - expected) / (expected + 1e-30)) < tolerances.OPERATOR["float32"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
@@ -166,7 +167,7 @@ def test_windows_of_every_size(size):
     for normalization in ("area", "valid"):
         out = to_float64(tf_boxconv.box_conv2d(tensor(x), boxes, normalization=normalization))
         expected = reference.box_conv2d(x, boxes, normalization=normalization)
-        np.testing.assert_allclose(out, expected, **VALUES["float64"])
+        np.testing.assert_allclose(out, expected, **tolerances.VALUES["float64"])
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
@@ -184,7 +185,7 @@ def test_gradients_equal_central_differences(normalization):
 
     _, analytic = value_and_gradients(loss, [tensor(a) for a in arguments])
     for found, finite in zip(analytic, central_differences(loss, arguments), strict=True):
-        np.testing.assert_allclose(to_float64(found), finite, **CENTRAL_DIFFERENCES)
+        np.testing.assert_allclose(to_float64(found), finite, **tolerances.CENTRAL_DIFFERENCES)
 
 
 @pytest.mark.parametrize("edge", range(4))
@@ -216,5 +217,5 @@ def test_an_image_gives_the_same_bits_alone_and_in_a_batch():
 
 
 def test_the_tolerances_are_those_that_the_package_promises():
-    assert OPERATOR["float64"] == 1e-9 and OPERATOR["float32"] == 1e-5
-    assert UNDERFLOW["float64"] < 1e-99
+    assert tolerances.OPERATOR["float64"] == 1e-9 and tolerances.OPERATOR["float32"] == 1e-5
+    assert tolerances.UNDERFLOW["float64"] < 1e-99

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensor, tensorflow_only, to_float64
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
-from tests.tolerances import VALUES
 
-FLOAT32 = VALUES["float32"]
+FLOAT32 = tolerances.VALUES["float32"]
 BOXES = boxes_anywhere(3, 2, reach=5).astype(np.float32)
 both_implementations = pytest.mark.parametrize("implementation", ["native", "portable"])
 

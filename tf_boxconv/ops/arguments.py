@@ -1,7 +1,7 @@
 """Checks of arguments. Each error names the argument, the values allowed and the value received.
 
-The public functions and the layers check; the portable and the compiled functions below them
-receive arguments that are checked already.
+The public functions and the layers check their arguments. They pass them on to the portable path or
+the compiled operators, which do not check again.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _boxes_dtype(x) -> str:
 
 
 def as_tensor_like(x, dtype: str | None = None):
-    """Returns `x` if it has a shape and a dtype, and otherwise `np.asarray(x, dtype)`."""
+    """Returns `x` if it has a shape and a dtype, otherwise `np.asarray(x, dtype)`."""
     return x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x, dtype)
 
 
