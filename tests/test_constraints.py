@@ -1,4 +1,4 @@
-"""BoxConstraint keeps valid boxes as they are and repairs the others."""
+"""`BoxConstraint` keeps valid boxes as they are and repairs invalid ones."""
 
 import keras
 import numpy as np
@@ -80,18 +80,18 @@ def test_min_size():
 
 
 def test_min_size_may_exceed_the_plane():
-    bound = BoxConstraint(min_size=8).with_max_size((2, 2))
-    got = keras.ops.convert_to_numpy(bound(np.zeros([1, 1, 4], np.float32)))
+    constraint = BoxConstraint(min_size=8).with_max_size((2, 2))
+    got = keras.ops.convert_to_numpy(constraint(np.zeros([1, 1, 4], np.float32)))
     np.testing.assert_allclose(got[0, 0], [-4, -4, 4, 4])
 
 
-def test_with_max_size_binds_a_copy_once():
-    free = BoxConstraint(min_size=2)
-    bound = free.with_max_size((3, 4))
-    assert free.max_size is None
-    assert bound.max_size == (3, 4)
-    assert bound.min_size == 2
-    assert bound.with_max_size((8, 8)) is bound
+def test_with_max_size_returns_a_copy_unless_there_is_a_max_size():
+    without = BoxConstraint(min_size=2)
+    copy = without.with_max_size((3, 4))
+    assert without.max_size is None
+    assert copy.max_size == (3, 4)
+    assert copy.min_size == 2
+    assert copy.with_max_size((8, 8)) is copy
 
 
 def test_serialization_round_trip():
@@ -103,7 +103,7 @@ def test_serialization_round_trip():
     assert config["registered_name"] == "tf_boxconv>BoxConstraint"
 
 
-def test_get_knows_names_and_none():
+def test_get_accepts_names_and_none():
     assert isinstance(constraints.get("box_constraint"), BoxConstraint)
     assert isinstance(constraints.get("non_neg"), keras.constraints.NonNeg)
     assert constraints.get(None) is None

@@ -1,7 +1,8 @@
-"""Checks of the lowering to XLA's own operations, which only the environment can force.
+"""Checks the lowering to XLA's own operations, which only an environment variable can force.
 
 `test_tensorflow_xla.py` starts `python -m tests.backends.portable_lowering` with
-`TF_BOXCONV_XLA=portable`. It runs all checks and prints, as JSON, the errors by the checks' names.
+`TF_BOXCONV_XLA=portable`. This module runs all checks and prints a JSON object with the error of
+each check by its name.
 """
 
 import functools
@@ -31,7 +32,7 @@ def check_random_problem(dtype: str, seed: int):
 
 
 def check_edges_on_borders_and_empty_boxes(normalization: str | None):
-    """A derivative on a pixel border is that of the growing box; empty and NaN boxes give zeros."""
+    """An edge on a border has the derivative of the growing box; empty and NaN boxes give zeros."""
     x = images((1, 6, 5, 4), dtype=np.float64)
     boxes = np.array([[[-1.5, -0.5, 0.5, 2.5]], [[1, 1, 1, 2]], [[2, 0, -1, 1]], [[NAN, 0, 1, 1]]])
 
@@ -76,7 +77,7 @@ CHECKS = _checks()
 
 
 def error_of(check) -> str | None:
-    """The traceback of a check that fails; None if it passes."""
+    """Returns the traceback of a check that fails; None if it passes."""
     try:
         check()
     except Exception:

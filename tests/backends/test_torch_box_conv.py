@@ -28,7 +28,7 @@ OPTIONS = [
     {"strides": (2, 1), "normalization": "valid", "data_format": "channels_first"},
     {"strides": (1, 3), "normalization": None, "data_format": "channels_last"},
 ]
-options_of_all_kinds = pytest.mark.parametrize("options", OPTIONS)
+each_option_set = pytest.mark.parametrize("options", OPTIONS)
 operators = torch.ops.tf_boxconv
 
 
@@ -41,14 +41,14 @@ def threads():
 
 
 def images_and_boxes(data_format="channels_last", dtype=torch.float64):
-    """Tensors that require gradients."""
+    """Returns tensors that require gradients."""
     x = X if data_format == "channels_last" else np.moveaxis(X, -1, 1)
     boxes = torch.tensor(BOXES, dtype=torch.promote_types(dtype, torch.float32))
     return torch.tensor(x, dtype=dtype).requires_grad_(), boxes.requires_grad_()
 
 
 def value_and_gradients(function, *arguments):
-    """The output, and the gradients of the sum of its sine."""
+    """Returns the output, and the gradients of the sum of its sine."""
     out = function(*arguments)
     return out, *torch.autograd.grad(torch.sin(out).sum(), arguments)
 
@@ -63,20 +63,24 @@ def assert_same_bits(actual, expected):
 
 @pytest.mark.parametrize(("options", "dtype"), zip(OPTIONS + OPTIONS[:1], DTYPES, strict=True))
 def test_operators_pass_opcheck(options, dtype):
-    """It checks schemas, shape inference and gradients, also in graphs of unknown sizes."""
+    """`opcheck` checks schemas, shape inference and gradients, also in graphs of unknown sizes."""
     x, boxes = images_and_boxes(options["data_format"], getattr(torch, dtype))
-    last = list(options["strides"]), options["normalization"] or "none", options["data_format"]
-    out = operators.box_conv2d(x, boxes, *last)
+    attributes = (
+        list(options["strides"]),
+        options["normalization"] or "none",
+        options["data_format"],
+    )
+    out = operators.box_conv2d(x, boxes, *attributes)
     grad = torch.randn_like(out).requires_grad_()
-    torch.library.opcheck(operators.box_conv2d.default, (x, boxes, *last))
-    torch.library.opcheck(operators.box_conv2d_grad.default, (x, boxes, grad, *last))
+    torch.library.opcheck(operators.box_conv2d.default, (x, boxes, *attributes))
+    torch.library.opcheck(operators.box_conv2d_grad.default, (x, boxes, grad, *attributes))
     for table_dtype in ("float32", "float64"):
         torch.library.opcheck(
             operators.integral_image.default, (x, options["data_format"], table_dtype)
         )
 
 
-@options_of_all_kinds
+@each_option_set
 def test_gradients_of_both_orders_equal_central_differences(options):
     def function(x, boxes):
         return tf_boxconv.box_conv2d(x, boxes, **options)
@@ -99,9 +103,9 @@ compiles = pytest.mark.timeout(900)
 
 
 @compiles
-@options_of_all_kinds
+@each_option_set
 def test_the_operator_compiles_to_one_graph(options):
-    """It serves two batch sizes, with gradients."""
+    """The graph serves two batch sizes, and has the right gradients."""
 
     def function(x, boxes):
         return 2 * tf_boxconv.box_conv2d(torch.tanh(x), boxes, **options)
@@ -117,7 +121,7 @@ def test_the_operator_compiles_to_one_graph(options):
 
 @compiles
 def test_a_model_compiles_to_one_graph():
-    """With gradients to every weight."""
+    """Its gradients to all weights are right."""
     model = keras.Sequential(
         [
             keras.Input((9, 11, 8)),
@@ -176,12 +180,12 @@ class CallRecorder(TorchDispatchMode):
 
 
 def in_other_memory_order(x, data_format):
-    """The same values and shape, stored in the order of the other data format."""
+    """Returns the same values and shape, stored in the order of the other data format."""
     there, back = ((0, 3, 1, 2), (0, 2, 3, 1))[:: 1 if data_format == "channels_last" else -1]
     return x.permute(there).contiguous().permute(back)
 
 
-@options_of_all_kinds
+@each_option_set
 def test_tensors_stored_in_the_other_format_are_not_copied(options):
     """Keras's convolutions return such tensors, and so does PyTorch's `channels_last` format."""
     x, boxes = images_and_boxes(options["data_format"])
@@ -205,23 +209,23 @@ def test_tensors_stored_in_the_other_format_are_not_copied(options):
         torch.testing.assert_close(a, e, **tolerances.VALUES["float64"])
 
 
-@options_of_all_kinds
+@each_option_set
 def test_tensors_with_any_strides(options):
-    """Every other pixel of larger images, transposed boxes, an expanded upstream gradient."""
+    """Every second element of larger images, transposed boxes, an expanded upstream gradient."""
     x, boxes = images_and_boxes(options["data_format"])
     large = torch.full([2 * s for s in x.shape], torch.nan, dtype=x.dtype)
     large[::2, ::2, ::2, ::2] = x.detach()
     strided = large[::2, ::2, ::2, ::2].requires_grad_()
-    turned = boxes.detach().mT.contiguous().mT.requires_grad_()
-    assert not strided.is_contiguous() and not turned.is_contiguous()
+    transposed = boxes.detach().mT.contiguous().mT.requires_grad_()
+    assert not strided.is_contiguous() and not transposed.is_contiguous()
 
     def function(x, boxes):
         return tf_boxconv.box_conv2d(x, boxes, **options)
 
     assert_same_bits(
-        value_and_gradients(function, strided, turned), value_and_gradients(function, x, boxes)
+        value_and_gradients(function, strided, transposed), value_and_gradients(function, x, boxes)
     )
-    (expanded,) = torch.autograd.grad(function(strided, turned).sum(), [turned])
+    (expanded,) = torch.autograd.grad(function(strided, transposed).sum(), [transposed])
     ones = torch.ones_like(function(x, boxes))
     (expected,) = torch.autograd.grad(function(x, boxes), [boxes], ones)
     assert_same_bits([expanded], [expected])

@@ -234,7 +234,7 @@ def test_an_interrupted_export_changes_nothing(copy_earlier_export, tmp_path, fo
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monkeypatch):
     if not exchange:
-        monkeypatch.setattr(output, "_exchanged", lambda *_: False)
+        monkeypatch.setattr(output, "_exchange", lambda *_: False)
     kind = output.Kind("a thing", lambda folder: {"own"})
     path = tmp_path / "thing"
     path.mkdir()
@@ -258,7 +258,7 @@ def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monke
 
 
 def test_the_old_output_is_restored_if_the_new_one_cannot_be_renamed(tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_exchanged", lambda *_: False)
+    monkeypatch.setattr(output, "_exchange", lambda *_: False)
     path = tmp_path / "thing"
     path.mkdir()
     (path / "own").touch()
