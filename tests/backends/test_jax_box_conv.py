@@ -41,7 +41,8 @@ def tensorflow_ops():
     return tf.load_op_library(tf_boxconv.library_path())
 
 
-def by_tensorflow(problem):
+def results_of_tensorflow(problem):
+    """Returns the output and both gradients of a problem, computed by TensorFlow's ops."""
     import tensorflow as tf
 
     arguments = {"input": tf.constant(np.asarray(problem.x)), "boxes": tf.constant(problem.boxes)}
@@ -66,7 +67,7 @@ def test_same_bits_as_the_tensorflow_op(dtype, seed):
     operator = functools.partial(box_conv2d, **problem.options)
     out, gradients = jax.vjp(operator, problem.x, jnp.asarray(problem.boxes))
     found = (out, *gradients(problem.output_grad))
-    for a, e in zip(found, by_tensorflow(problem), strict=True):
+    for a, e in zip(found, results_of_tensorflow(problem), strict=True):
         assert a.dtype == e.dtype.as_numpy_dtype
         assert np.asarray(a).tobytes() == e.numpy().tobytes()
 
@@ -88,7 +89,6 @@ def test_second_order():
 
 
 def test_third_order_of_the_input():
-    """By native calls alone."""
 
     def third(loss):
         def norm(x):
@@ -103,13 +103,13 @@ def test_third_order_of_the_input():
 
 
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (2, 1)])
-@pytest.mark.parametrize("what", ["value", "gradients", "second order"])
-def test_vmap(axes, what):
+@pytest.mark.parametrize("order", ["value", "gradients", "second order"])
+def test_vmap(axes, order):
     wrap = {
         "value": lambda f: f,
         "gradients": value_and_gradients_of,
         "second order": lambda f: jax.grad(penalty_of(f), (0, 1)),
-    }[what]
+    }[order]
     x, boxes = (
         array if axis is None else np.stack([array, 1.3 * array, 0.7 * array], axis)
         for array, axis in zip((X, BOXES), axes, strict=True)
@@ -121,10 +121,10 @@ def test_vmap(axes, what):
 def test_vmap_of_vmap():
     x, boxes = np.stack([X, X + 1]), np.stack([BOXES, 0.7 * BOXES, 1.1 * BOXES])
 
-    def both(f):
+    def nested_vmap(f):
         return jax.jit(jax.vmap(jax.vmap(value_and_gradients_of(f), (0, None)), (None, 0)))
 
-    assert_equal_trees(both(loss)(x, boxes), both(expected_loss)(x, boxes))
+    assert_equal_trees(nested_vmap(loss)(x, boxes), nested_vmap(expected_loss)(x, boxes))
 
 
 def test_gradient_of_vmap_and_per_example_gradients_are_native():

@@ -35,10 +35,12 @@ COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "
 
 
 def sharded(array, *spec):
+    """Returns the array on both devices, with axes split as `PartitionSpec(*spec)` says."""
     return jax.device_put(array, NamedSharding(MESH, P(*spec)))
 
 
 def collectives(function, *arguments):
+    """Returns how often the compiled function communicates between devices, by operation."""
     text = compiled_text(function, *arguments)
     assert HANDLER_CALL in text
     return {name: n for name in COLLECTIVES if (n := len(re.findall(rf" {name}(-start)?\(", text)))}
@@ -70,7 +72,7 @@ def test_data_parallel(data_format):
 
 
 def test_shard_map():
-    """Gradients to what all devices share are summed over the devices, at every order."""
+    """Gradients to boxes, which all devices share, are summed over the devices, at each order."""
 
     def by_device(function):
         specs = P("data"), P()
@@ -119,7 +121,7 @@ def test_meshes_with_explicit_axes(spec):
         assert jax.typeof(table).sharding.spec == jax.typeof(x).sharding.spec
 
 
-def test_planes_that_are_sharded_themselves_are_gathered():
+def test_sharded_rows_of_planes_are_gathered():
     """This is slow but correct."""
     x = np.concatenate([X, X], 1)[:, :8]
     arguments = sharded(x, None, "data"), sharded(BOXES)

@@ -1,4 +1,4 @@
-"""Exporters of Keras and the frameworks, which must find portable box convolutions."""
+"""Exporters of Keras and the frameworks record the portable path, unless they keep custom ops."""
 
 import keras
 import numpy as np

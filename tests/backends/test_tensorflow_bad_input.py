@@ -12,7 +12,7 @@ tf = pytest.importorskip("tensorflow")
 pytestmark = tensorflow_only
 
 
-def test_bad_shapes_met_at_run_time_are_refused():
+def test_bad_shapes_found_at_run_time_are_refused():
     """In a graph of unknown shapes, as in a server, only the kernel sees the shapes."""
     spec = tf.TensorSpec(None, tf.float32)
 

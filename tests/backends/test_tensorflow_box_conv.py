@@ -74,7 +74,7 @@ tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 import tf_boxconv
 from tests.boxes import boxes_anywhere
 from tests.images import images
-found = hashlib.sha256()
+digest = hashlib.sha256()
 for shape, per_channel in [((3, 40, 33, 20), 2), ((1, 300, 1200, 9), 1), ((7, 5, 6, 70), 1)]:
     x = tf.constant(images(shape))
     boxes = tf.constant(boxes_anywhere(shape[-1], per_channel, reach=20), tf.float32)
@@ -83,8 +83,8 @@ for shape, per_channel in [((3, 40, 33, 20), 2), ((1, 300, 1200, 9), 1), ((7, 5,
             tape.watch([x, boxes])
             out = tf_boxconv.box_conv2d(x, boxes, normalization=normalization)
         for tensor in [out, *tape.gradient(out, [x, boxes], output_gradients=out)]:
-            found.update(tensor.numpy().tobytes())
-print("HASH", found.hexdigest())
+            digest.update(tensor.numpy().tobytes())
+print("HASH", digest.hexdigest())
 """
 
 

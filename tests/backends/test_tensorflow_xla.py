@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def under_xla(function, *arguments):
-    """Compiles and calls `function`, whose arguments need not be tensors."""
+    """Compiles and calls `function`. Its arguments need not be tensors."""
     return compiled(lambda: function(*arguments))()
 
 
@@ -49,7 +49,7 @@ def assert_same_bits(actual, expected):
     )
 
 
-# XLA takes a second or so to compile each problem.
+# XLA takes about a second to compile each problem.
 @pytest.mark.parametrize("seed", range(3000, 3006))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_same_bits_as_without_xla(dtype, seed):
@@ -61,7 +61,7 @@ def test_same_bits_as_without_xla(dtype, seed):
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-def test_same_bits_where_several_threads_share_the_work(normalization):
+def test_same_bits_if_several_threads_share_the_work(normalization):
     x = tf.constant(images((3, 70, 66, 40)))
     boxes = tf.constant(boxes_around_pixel(40, 2, reach=20), tf.float32)
 
@@ -139,7 +139,7 @@ def test_another_batch_size_is_compiled_anew():
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
 def test_batch_whose_size_depends_on_values(normalization):
-    """XLA allocates the largest size. The memory beyond the batch's end must not count."""
+    """XLA allocates the largest size. Values beyond the end of the batch must have no effect."""
     # The last two images, which no mask chooses, hold NaNs.
     x = tf.concat([images((6, 9, 11, 3)), tf.fill([2, 9, 11, 3], float("nan"))], 0)
     boxes = tf.constant(boxes_around_pixel(3, 2, reach=4), tf.float32)
@@ -179,8 +179,8 @@ def test_any_other_axis_whose_size_depends_on_values_is_refused():
         ((4, 4, 3), (3, 1, 4), "`input` must have rank 4"),
     ],
 )
-def test_bad_shapes_met_by_the_compiler_are_an_error(x_shape, boxes_shape, message):
-    """The error is the caller's alone: the next call works."""
+def test_bad_shapes_found_by_the_compiler_are_an_error(x_shape, boxes_shape, message):
+    """The next call works again."""
     unknown = tf.TensorSpec(None)
 
     @tf.function(jit_compile=True, input_signature=[unknown, unknown])

@@ -1,4 +1,4 @@
-"""Every format against Keras, run in its own runtime."""
+"""Exports in each format, run in their own runtimes, give the outputs of the Keras model."""
 
 import keras
 import numpy as np
@@ -40,7 +40,7 @@ def test_dynamic_size(format, tmp_path):
 
 @every_format
 def test_awkward_boxes(format, tmp_path):
-    """Empty, inverted, sub-pixel, beyond the plane, on borders, under each normalization."""
+    """Boxes are empty, inverted, tiny, outside or on borders, with each normalization."""
     inputs = keras.Input((7, 9, 2), name="image")
     layers = [
         DepthwiseBoxConv2D(4, strides=(2, 3), normalization=normalization, max_size=9)
@@ -76,7 +76,7 @@ def test_quantized_litert_is_close_to_keras(quantize, tmp_path):
 
 @pytest.mark.parametrize("by_name", [False, True])
 def test_calibration_of_several_inputs(by_name, tmp_path):
-    """The model's order of inputs is not the alphabetic one, in which LiteRT lists them."""
+    """The order of the model's inputs is not alphabetical, unlike that of the LiteRT file."""
     first, second = keras.Input((8, 8, 1), name="zeta"), keras.Input((8, 8, 1), name="alpha")
     filtered = [tf_boxconv.layers.DepthwiseBoxConv2D(1)(x) for x in (first, second)]
     built = keras.Model([first, second], keras.layers.Concatenate()(filtered))

@@ -41,7 +41,7 @@ def path_of(folder, format):
 
 @pytest.fixture(scope="module")
 def copy_earlier_export(built, tmp_path_factory):
-    """A function that puts an export into a folder. Each format is exported only once."""
+    """A function that copies an export into a folder. Each format is exported only once."""
     exports = {}
 
     def copy(folder, format):
@@ -56,7 +56,7 @@ def copy_earlier_export(built, tmp_path_factory):
 
 
 def contents(path):
-    """Everything below a path: bytes of files, targets of links, None for folders."""
+    """Returns everything below a path: bytes of files, targets of links, None for folders."""
     found = {}
     for entry in [path, *path.rglob("*")]:
         name = str(entry.relative_to(path))
@@ -200,7 +200,7 @@ def test_mount_points_and_special_files_are_refused(built, tmp_path):
 
 @every_format
 def test_a_full_disk_leaves_the_earlier_export(copy_earlier_export, tmp_path, format):
-    """A limit on the size of files stands for the full disk. Each format writes by other code."""
+    """A limit on the size of files simulates a full disk. Each format has code of its own."""
     path = copy_earlier_export(tmp_path, format)
     before = contents(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -217,7 +217,7 @@ def test_a_full_disk_leaves_the_earlier_export(copy_earlier_export, tmp_path, fo
 
 @every_format
 def test_an_interrupted_export_changes_nothing(copy_earlier_export, tmp_path, format, monkeypatch):
-    """The interruption comes once the SavedModel, from which every format is made, is written."""
+    """The interruption comes after the SavedModel was written that all formats start from."""
     path = copy_earlier_export(tmp_path, format)
     before = contents(tmp_path)
 

@@ -1,4 +1,4 @@
-"""SavedModels, with the compiled op and without it."""
+"""SavedModels with the compiled operators, and portable ones."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tf_boxconv.exporting import saved_model_graph
 # Operations that compute matrices while the model runs.
 MATRIX_OPS = {"Range", "Minimum", "Maximum", "ClipByValue", "DivNoNan", "SelectV2"}
 
-# Stands for a server without this package: it cannot be imported, and its library is not loaded.
+# Simulates a server without this package: importing it fails, and its library is not loaded.
 FOREIGN_PROCESS = """
 import sys
 sys.modules["tf_boxconv"] = sys.modules["keras"] = None
@@ -144,7 +144,7 @@ def test_a_subclassed_model_can_be_exported(tmp_path):
 
 @pytest.mark.parametrize("format", ["saved_model", "saved_model_portable", "onnx", "litert"])
 def test_augmentation_layers_do_nothing_in_an_export(tmp_path, format):
-    """As in `predict`. Keras's own export of such a model flips pictures at random."""
+    """As in `predict`. Keras's own export of such a model flips images at random."""
     inputs = keras.Input((*SIZE, 3), name="image")
     augmented = keras.layers.Dropout(0.5)(keras.layers.RandomFlip("vertical")(inputs))
     model = keras.Model(inputs, tf_boxconv.layers.BoxConv2D(2)(augmented))
@@ -170,8 +170,8 @@ def test_input_shape_may_be_of_several_types(tmp_path, kind):
 
 
 @keras.saving.register_keras_serializable()
-class Compiled(keras.Model):
-    """Its `call` is a `tf.function` with control flow, which AutoGraph translates."""
+class TfFunctionModel(keras.Model):
+    """A model whose `call` is a `tf.function` with control flow, which AutoGraph translates."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -215,7 +215,7 @@ def test_a_model_whose_call_is_a_tf_function_can_be_exported(
     tmp_path, prepare, input_shape, format
 ):
     keras.utils.set_random_seed(0)
-    built = Compiled()
+    built = TfFunctionModel()
     prepare(built)
     tf_boxconv.export(built, tmp_path / "exported", format, input_shape=input_shape)
     custom = saved_model_graph.custom_ops(tmp_path / "exported")
@@ -226,12 +226,12 @@ def test_a_model_whose_call_is_a_tf_function_can_be_exported(
 
 
 def test_a_subclassed_model_must_have_been_called(tmp_path):
-    built = Compiled()
+    built = TfFunctionModel()
     built.built = True
     for shape in (None, (None, 20, 26, 3)):
         with pytest.raises(ValueError, match=r"`model` must be called once before .*box_conv2d"):
             tf_boxconv.export(built, tmp_path / "exported", input_shape=shape)
-    built = Compiled()
+    built = TfFunctionModel()
     built(images())
     built.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -245,7 +245,7 @@ def test_a_subclassed_model_must_have_been_called(tmp_path):
     )
 
 
-class Traced(keras.layers.Layer):
+class CallsTracedFunction(keras.layers.Layer):
     """Calls a function that was traced before the export."""
 
     def build(self, input_shape):
@@ -259,7 +259,7 @@ class Traced(keras.layers.Layer):
 
 def test_a_model_with_a_function_traced_before_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 3))
-    built = keras.Model(inputs, Traced()(inputs))
+    built = keras.Model(inputs, CallsTracedFunction()(inputs))
     with pytest.raises(
         ValueError, match=r"`model` calls a concrete function that was traced.*BoxConv>"
     ):

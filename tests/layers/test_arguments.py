@@ -1,4 +1,4 @@
-"""Kinds of arguments: integers and pairs of every type, and the arguments of Keras's Conv2D."""
+"""Arguments of every type: integers, pairs, and the arguments of Keras's convolutions."""
 
 import json
 
@@ -32,13 +32,14 @@ PAIRS = {
     "tensors": lambda pair: [tensor(n) for n in pair],
 }
 NOT_INTEGERS = [True, np.True_, 2.0, np.float32(2), np.array(2.0), np.array([2]), "2", b"2", 2j]
-# Arguments that are one integer, then those that are one or two.
+# Arguments that must be an integer.
 COUNTS = {
     "filters": lambda n: BoxConv2D(n).filters,
     "depth_multiplier": lambda n: BoxConv2D(4, depth_multiplier=n).depth_multiplier,
     "depth_multiplier, depthwise": lambda n: DepthwiseBoxConv2D(n).depth_multiplier,
     "depth_multiplier, bottleneck": lambda n: BoxBottleneck(n).depth_multiplier,
 }
+# Arguments that may be an integer or a pair of integers.
 SIZES = {
     "strides": lambda n: BoxConv2D(4, strides=n).strides,
     "strides, depthwise": lambda n: DepthwiseBoxConv2D(strides=n).strides,

@@ -1,4 +1,4 @@
-"""`implementation="portable"`: the same results from the framework's own operations."""
+"""`implementation="portable"` gives the results of the compiled operator."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from tests.layers.cases import LAYERS, make
 from tests.ops.problems import random_problem
 from tf_boxconv import backends
 
-everywhere = pytest.mark.parametrize("name", LAYERS)
+each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_the_portable_operator_accepts_sizes_of_zero(shape):
     )
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 def test_portable_layers_equal_native_ones(name, data_format, native_calls):
     x = images(image_shape(data_format))
@@ -80,7 +80,7 @@ def test_portable_layers_equal_native_ones(name, data_format, native_calls):
     assert native_calls
 
 
-@everywhere
+@each_layer
 def test_gradients_of_portable_layers_equal_those_of_native_ones(name):
     x = images(image_shape("channels_last"))
     gradients = []
@@ -96,17 +96,17 @@ def test_gradients_of_portable_layers_equal_those_of_native_ones(name):
         np.testing.assert_allclose(actual / scale, expected / scale, **tolerances.MODELS["float32"])
 
 
-@everywhere
+@each_layer
 def test_configurations_keep_the_implementation(name):
     layer = make(name, implementation="portable")
     again = type(layer).from_config(layer.get_config())
     assert again.get_config()["implementation"] == "portable"
     config = layer.get_config()
-    del config["implementation"]  # files of earlier versions lack it
+    del config["implementation"]  # as in files of earlier versions
     assert type(layer).from_config(config).get_config()["implementation"] == "native"
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("compiles", [True, False])
 def test_layers_support_jit_if_their_operator_does(name, compiles, monkeypatch):
     monkeypatch.setattr(backends.native, "SUPPORTS_JIT", compiles)

@@ -11,17 +11,17 @@ from tests.layers.cases import LAYERS, inner_box_layer, make
 from tf_boxconv import layers
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
-everywhere = pytest.mark.parametrize("name", LAYERS)
+each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 def trained(model, x):
-    """Trains the model for a step, so that its weights are not those of the initializers."""
+    """Trains the model for a step, so that its weights differ from their initial values."""
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(x, np.ones((len(x), *model.output_shape[1:])), verbose=0)
     return model
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize(("data_format", "max_size"), zip(DATA_FORMATS, (None, 7), strict=True))
 def test_keras_file_round_trip(name, data_format, max_size, tmp_path):
     x = images(image_shape(data_format))
@@ -36,8 +36,8 @@ def test_keras_file_round_trip(name, data_format, max_size, tmp_path):
     )
     assert loaded.to_json() == model.to_json()
     # The loaded model continues training with the same optimizer state.
-    for either in (model, loaded):
-        either.fit(x, np.zeros((len(x), *model.output_shape[1:])), verbose=0, shuffle=False)
+    for continued in (model, loaded):
+        continued.fit(x, np.zeros((len(x), *model.output_shape[1:])), verbose=0, shuffle=False)
     np.testing.assert_allclose(
         to_float64(loaded.layers[1].boxes),
         to_float64(model.layers[1].boxes),
@@ -80,7 +80,7 @@ def test_a_file_keeps_the_max_size_that_a_layer_took_from_its_first_input(tmp_pa
     assert loaded.layers[1].scale == layer.scale
 
 
-@everywhere
+@each_layer
 def test_weight_files_keep_boxes_in_pixels(name, tmp_path):
     """The layer that loads the file was built on planes of another size."""
     first, second = make(name), make(name)
@@ -100,7 +100,7 @@ def test_weight_files_keep_boxes_in_pixels(name, tmp_path):
 
 
 def test_saved_boxes_keep_their_scale(tmp_path):
-    """The scale that a new layer takes may change between versions: a file brings its own."""
+    """Later versions may choose another scale for new layers. A file contains its own."""
     x = images((2, 9, 11, 3))
     model = keras.Sequential([keras.Input(x.shape[1:]), BoxConv2D(4)])
     scale = next(weight for weight in model.layers[0].weights if weight.name == "scale")
@@ -123,7 +123,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
         other.load_weights(tmp_path / "model.weights.h5")
 
 
-@everywhere
+@each_layer
 def test_clone_model(name):
     x = images(image_shape("channels_last"))
     inputs = keras.Input(x.shape[1:])
@@ -135,7 +135,7 @@ def test_clone_model(name):
     np.testing.assert_array_equal(clone.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
-@everywhere
+@each_layer
 def test_json(name):
     inputs = keras.Input((9, 11, 8))
     model = keras.Model(inputs, make(name)(inputs))
