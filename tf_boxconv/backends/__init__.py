@@ -45,6 +45,7 @@ def _load() -> types.ModuleType | None:
         return None
 
 
+# The module of the current backend; None if there are no compiled operators.
 native = _load()
 
 

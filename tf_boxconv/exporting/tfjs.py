@@ -21,14 +21,14 @@ from tf_boxconv.version import __version__
 
 SHARD_BYTES = 4 << 20
 # TensorFlow.js has the numeric types float32 and int32. Other types are converted to these.
-_TYPES = {
+_CONVERTED_TYPES = {
     **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
     **dict.fromkeys(("int64", "int8", "uint8"), "int32"),
 }
 # The fields of a TensorProto that contain values.
 _VALUE_FIELDS = ("tensor_content", "half_val", "float_val", "double_val", "int_val", "int64_val")
 _VALUE_FIELDS += ("bool_val",)
-_SUPPORTED = ("float32", "int32", "bool")
+_SUPPORTED_TYPES = ("float32", "int32", "bool")
 
 
 def write(saved_model: Path, folder: Path) -> None:
@@ -100,8 +100,8 @@ def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
 
 def _supported(name: str, value: np.ndarray) -> np.ndarray:
     """Converts a constant to a type that TensorFlow.js supports."""
-    dtype = _TYPES.get(value.dtype.name, value.dtype.name)
-    if dtype not in _SUPPORTED:
+    dtype = _CONVERTED_TYPES.get(value.dtype.name, value.dtype.name)
+    if dtype not in _SUPPORTED_TYPES:
         raise ValueError(
             f'format="tfjs" supports constants of numbers and booleans only. Received: constant '
             f"{name!r} of type {value.dtype.name}"

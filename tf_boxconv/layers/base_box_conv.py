@@ -278,7 +278,7 @@ class BaseBoxConv2D(keras.layers.Layer):
 
 
 def with_max_size(function, max_size):
-    """Gives an initializer or constraint the layer's `max_size`, if it has a use for one."""
+    """Returns `function` with this `max_size`, or unchanged if it has no method for that."""
     return function.with_max_size(max_size) if hasattr(function, "with_max_size") else function
 
 

@@ -74,7 +74,7 @@ class BoxConv2D(BaseBoxConv2D):
         kernel: The mixing weights, a variable with shape
             `(channels * depth_multiplier, filters)`.
         scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in
-            pixels divided by it.
+            pixels divided by the scale.
 
     Input shape:
         A 4D tensor with shape `(batch, height, width, channels)` if

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 # Advice for every argument of Conv2D, DepthwiseConv2D and SeparableConv2D that a box layer lacks.
 _ADVICE = {
-    "kernel_size": "the sizes of boxes are learned, leave it out",
+    "kernel_size": "leave it out, the sizes of boxes are learned",
     "padding": 'the output always has the size of padding="same", with zeros outside the image; '
     "leave it out (keras.layers.Cropping2D crops)",
-    "dilation_rate": "the positions of boxes are learned, leave it out",
+    "dilation_rate": "leave it out, the sizes and positions of boxes are learned",
     "groups": "use DepthwiseBoxConv2D, which mixes no channels",
     "depthwise_initializer": "for the boxes pass `boxes_initializer`",
     "depthwise_regularizer": "for the boxes pass `boxes_regularizer`",
@@ -24,10 +24,10 @@ _ADVICE = {
     "`filters`",
     "strides": "a residual block keeps the size of its input; BoxConv2D and DepthwiseBoxConv2D "
     "have `strides`",
-    "use_bias": "batch normalization adds a bias, leave it out",
-    "bias_initializer": "batch normalization adds a bias, leave it out",
-    "bias_regularizer": "batch normalization adds a bias, leave it out",
-    "bias_constraint": "batch normalization adds a bias, leave it out",
+    "use_bias": "leave it out, batch normalization adds a bias",
+    "bias_initializer": "leave it out, batch normalization adds a bias",
+    "bias_regularizer": "leave it out, batch normalization adds a bias",
+    "bias_constraint": "leave it out, batch normalization adds a bias",
 }
 
 

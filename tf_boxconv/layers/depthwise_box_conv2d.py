@@ -75,7 +75,7 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         boxes: The boxes in pixels, a tensor with shape `(channels, depth_multiplier, 4)`. Use
             `set_boxes` to change them.
         scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in
-            pixels divided by it.
+            pixels divided by the scale.
 
     The scale is a non-trainable weight, so weight files, checkpoints and `set_weights` copy it
     together with the boxes. The boxes therefore keep their size in pixels in a layer that was built
