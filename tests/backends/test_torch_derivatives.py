@@ -22,7 +22,8 @@ import torch
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
 
-X, X_TANGENT = torch.tensor(images((2, 2, 4, 5, 2), dtype=np.float64))
+# Cloned, because PyTorch 2.13 fails to compile forward mode on views of one tensor.
+X, X_TANGENT = (t.clone() for t in torch.tensor(images((2, 2, 4, 5, 2), dtype=np.float64)))
 BOXES = torch.tensor(boxes_around_pixel(2, 2, reach=2.6))
 BOXES_TANGENT = torch.tensor(images(BOXES.shape, seed=1, dtype=np.float64))
 XS, BOXES_3 = torch.stack([X, X_TANGENT, X * X]), torch.stack([BOXES, 1.2 * BOXES, 0.9 * BOXES])

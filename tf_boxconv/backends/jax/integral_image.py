@@ -35,7 +35,7 @@ def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _integral_image(options: Options, dtype: str, x):
-    return calls.table(options, dtype)(x)
+    return calls.integral_image(options, dtype)(x)
 
 
 def _integral_image_forward(options: Options, dtype: str, x):
