@@ -1,4 +1,4 @@
-"""Tensors and gradients on whichever backend Keras runs on, so that one test serves all."""
+"""Tensors and gradients on any backend of Keras, so that one test runs on all of them."""
 
 from __future__ import annotations
 
@@ -36,18 +36,19 @@ def dtype_name(x) -> str:
 
 
 def value_and_gradients(function: Callable, arguments: Sequence, output_grad=None):
-    """`function(*arguments)` and the gradients of `sum(output * output_grad)` to each argument.
+    """Returns `function(*arguments)` and its gradients to each argument.
 
-    `output_grad` defaults to ones. Calls may be nested, for gradients of gradients. The gradient to
-    an argument that the output does not depend on is zero.
+    They are the gradients of `sum(output * output_grad)`; `output_grad` defaults to ones. Calls may
+    be nested, for gradients of gradients. The gradient to an argument that the output does not
+    depend on is zero.
     """
     return _BY_BACKEND[BACKEND](function, arguments, output_grad)
 
 
 def central_differences(function: Callable, arguments: Sequence[np.ndarray], delta: float = 1e-5):
-    """The gradients of a scalar function to each array, element by element.
+    """Returns approximate gradients of a scalar function to each array.
 
-    Their error is of order `delta**2` by truncation and `1e-16 / delta` by rounding in float64.
+    In float64, the truncation error is of order `delta**2`, the rounding error `1e-16 / delta`.
     """
     gradients = []
     for i, argument in enumerate(arguments):
@@ -57,15 +58,15 @@ def central_differences(function: Callable, arguments: Sequence[np.ndarray], del
             for step in (-delta, delta):
                 moved = argument.copy()
                 moved[index] += step
-                given = [*arguments[:i], moved, *arguments[i + 1 :]]
-                values.append(float(to_float64(function(*map(tensor, given)))))
+                all_arguments = [*arguments[:i], moved, *arguments[i + 1 :]]
+                values.append(float(to_float64(function(*map(tensor, all_arguments)))))
             gradient[index] = (values[1] - values[0]) / (2 * delta)
         gradients.append(gradient)
     return gradients
 
 
 def layer_gradients(loss, layer, x, **call_arguments):
-    """Gradients of `loss(layer(x))` to `x` and each of the layer's trainable weights."""
+    """Returns the gradients of `loss(layer(x))` to `x` and to each trainable weight."""
     fixed = [variable.value for variable in layer.non_trainable_variables]
 
     def function(x, *weights):

@@ -1,17 +1,17 @@
-"""Random boxes. NumPy alone: tests on bare GPU machines use them too."""
+"""Random boxes. Imports only NumPy, because checks on machines without Keras use them too."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tests.tolerances import BOX_BOUNDS
+from tests import tolerances
 
 
 def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """One box: inside, across, outside, larger than the plane, sub-pixel, empty, or on borders."""
+    """Returns a box of a random kind: any place, outside, huge, tiny, empty, on borders, thin."""
     kind = rng.integers(0, 9)
     size = np.array([height, width], np.float64)
-    if kind == 0:  # any size and place
+    if kind == 0:  # any size and position
         low = rng.uniform(-1.5, 1.0, 2) * size
         high = low + rng.uniform(0.01, 1.5, 2) * size
     elif kind == 1:  # outside for most outputs
@@ -41,7 +41,7 @@ def random_box(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def boxes_around_pixel(channels: int, per_channel: int, reach: float, seed: int = 0) -> np.ndarray:
-    """Boxes that hold the output pixel and end between 0.6 and `reach` pixels from its centre.
+    """Returns boxes whose four edges are 0.6 to `reach` pixels outwards from the output pixel.
 
     No edge is on a pixel border, where derivatives have two values.
     """
@@ -50,14 +50,14 @@ def boxes_around_pixel(channels: int, per_channel: int, reach: float, seed: int 
 
 
 def boxes_anywhere(channels: int, per_channel: int, reach: float, seed: int = 0) -> np.ndarray:
-    """Boxes of 0.3 pixels and more, with all edges within `reach` of the output pixel's centre."""
+    """Returns boxes with sides of at least 0.3, and edges within `reach` of the output pixel."""
     rng = np.random.default_rng(seed)
     low = rng.uniform(-reach, reach - 0.3, (channels, per_channel, 2))
     return np.concatenate([low, rng.uniform(low + 0.3, reach)], axis=-1)
 
 
 def are_valid(boxes: np.ndarray, max_size: tuple[int, int]) -> bool:
-    """Whether boxes are as `BoxConstraint(max_size)` leaves them."""
+    """Returns whether boxes satisfy `BoxConstraint(max_size)`."""
     size = boxes[..., 2:] - boxes[..., :2]
-    within = np.abs(boxes) <= np.tile(max_size, 2) + BOX_BOUNDS
-    return bool(np.all(size >= 1 - BOX_BOUNDS) and np.all(within))
+    within = np.abs(boxes) <= np.tile(max_size, 2) + tolerances.BOX_BOUNDS
+    return bool(np.all(size >= 1 - tolerances.BOX_BOUNDS) and np.all(within))

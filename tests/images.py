@@ -12,5 +12,5 @@ def image_shape(data_format, height=9, width=11, channels=8, batch=2):
 
 
 def images(shape, seed=0, dtype=np.float32):
-    """Normally distributed values."""
+    """Returns an array of normally distributed values."""
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)

@@ -1,8 +1,9 @@
 """The float64 reference of the operators in NumPy, which shares no code with the package.
 
-The response of a plane `X` is `Ay @ X @ Ax.T`, where `Ay[i, j]` is the part of row `j` that the box
-at output `i` covers, and `Ax` the same for columns. The derivative to an edge replaces one matrix
-by its derivative. On a pixel border that is the derivative of the growing box.
+The response to a plane `X` is `Ay @ X @ Ax.T`. `Ay[i, j]` is the part of pixel row `j` that the box
+covers at output row `i`, from 0 to 1; `Ax` is the same for columns. To differentiate by an edge,
+one of the matrices is replaced by its derivative. If the edge is on a pixel border, this is the
+derivative in the direction in which the box grows.
 """
 
 from __future__ import annotations
@@ -11,31 +12,31 @@ import numpy as np
 
 
 def axis_matrices(low, high, size, stride, normalization, magnitudes=False):
-    """`A`, `dA/dlow`, `dA/dhigh`, each `[outputs, size]`, for one axis of a non-empty box.
+    """Returns `A`, `dA/dlow`, `dA/dhigh`, each `[outputs, size]`, for an axis of a non-empty box.
 
     With `magnitudes`, each derivative is the sum of the absolute values of its two terms.
     """
-    centers = np.arange(0, size, stride, dtype=np.float64)[:, None]
+    outputs = np.arange(0, size, stride, dtype=np.float64)[:, None]
     pixels = np.arange(size, dtype=np.float64)[None, :]
-    covered = np.minimum(pixels - centers + 0.5, high) - np.maximum(pixels - centers - 0.5, low)
-    raw = np.clip(covered, 0.0, 1.0)
-    d_high = (pixels == np.floor(centers + (high + 0.5))).astype(np.float64)
-    d_low = -(pixels == np.ceil(centers + (low + 0.5)) - 1).astype(np.float64)
+    covered = np.minimum(pixels - outputs + 0.5, high) - np.maximum(pixels - outputs - 0.5, low)
+    coverage = np.clip(covered, 0.0, 1.0)
+    d_high = (pixels == np.floor(outputs + (high + 0.5))).astype(np.float64)
+    d_low = -(pixels == np.ceil(outputs + (low + 0.5)) - 1).astype(np.float64)
     if normalization is None:
-        return raw, (-d_low if magnitudes else d_low), d_high
+        return coverage, (-d_low if magnitudes else d_low), d_high
     if normalization == "area":
-        extent = np.full_like(centers, high - low)
-        d_extent_low, d_extent_high = -np.ones_like(centers), np.ones_like(centers)
+        extent = np.full_like(outputs, high - low)
+        d_extent_low, d_extent_high = -np.ones_like(outputs), np.ones_like(outputs)
     else:
-        extent = raw.sum(1, keepdims=True)
+        extent = coverage.sum(1, keepdims=True)
         d_extent_low, d_extent_high = d_low.sum(1, keepdims=True), d_high.sum(1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(extent > 0, 1.0 / extent, 0.0)
-    terms_low = (d_low * inverse, -raw * inverse**2 * d_extent_low)
-    terms_high = (d_high * inverse, -raw * inverse**2 * d_extent_high)
+    terms_low = (d_low * inverse, -coverage * inverse**2 * d_extent_low)
+    terms_high = (d_high * inverse, -coverage * inverse**2 * d_extent_high)
     if magnitudes:
-        return raw * inverse, *(np.abs(a) + np.abs(b) for a, b in (terms_low, terms_high))
-    return raw * inverse, *(a + b for a, b in (terms_low, terms_high))
+        return coverage * inverse, *(np.abs(a) + np.abs(b) for a, b in (terms_low, terms_high))
+    return coverage * inverse, *(a + b for a, b in (terms_low, terms_high))
 
 
 def _is_empty(box):
@@ -51,7 +52,7 @@ def _to_format(x, data_format):
 
 
 def box_conv2d(x, boxes, strides=(1, 1), normalization="area", data_format="channels_last"):
-    """The operator in float64; arguments as `tf_boxconv.box_conv2d`."""
+    """Computes the operator in float64; takes the arguments of `tf_boxconv.box_conv2d`."""
     x = _channels_first(np.asarray(x, np.float64), data_format)
     boxes = np.asarray(boxes, np.float64)
     strides = (strides, strides) if isinstance(strides, int) else strides
@@ -78,10 +79,10 @@ def box_conv2d_gradients(
     data_format="channels_last",
     magnitudes=False,
 ):
-    """`(input_grad, boxes_grad)` in float64.
+    """Returns `(input_grad, boxes_grad)` in float64.
 
-    With `magnitudes`, and `x` and `output_grad` non-negative, these are the sums of the absolute
-    values of all terms.
+    With `magnitudes`, it returns the sums of the absolute values of all terms. `x` and
+    `output_grad` must not be negative then.
     """
     x = _channels_first(np.asarray(x, np.float64), data_format)
     g = _channels_first(np.asarray(output_grad, np.float64), data_format)
@@ -110,7 +111,7 @@ def box_conv2d_gradients(
 
 
 def integral_image(x, data_format="channels_last"):
-    """The summed-area table in float64. Its first row and column are zeros."""
+    """Computes the summed-area table in float64. Its first row and column are zeros."""
     x = _channels_first(np.asarray(x, np.float64), data_format)
     table = np.pad(x, ((0, 0), (0, 0), (1, 0), (1, 0))).cumsum(2).cumsum(3)
     return _to_format(table, data_format)

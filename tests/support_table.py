@@ -1,6 +1,7 @@
-"""Counts the tests that pass on each backend of Keras, for the table of support.
+"""Counts the tests that pass on each backend of Keras, for the support table of the docs.
 
-`make support-table` runs the tests with `--junitxml` on each backend, then this on the files.
+`make support-table` runs the tests with `--junitxml` on each backend, then this script on the files
+that pytest wrote.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
-# By prefix of a test module's name. The first prefix that matches decides the row.
+# The labels of the rows, by how the names of their test modules begin. The first match decides.
 ROWS = {
     "tests.ops.test_box_conv_gradients": "gradients of gradients",
     "tests.ops.test_box_conv_bad_input": "bad input",
@@ -28,7 +29,7 @@ ROWS = {
 
 
 def counts(path: Path) -> collections.Counter:
-    """The number of tests of each row that passed. Exits with an error if one failed."""
+    """Returns the number of passed tests for each row. Exits with an error if a test failed."""
     passed = collections.Counter()
     for case in xml.etree.ElementTree.parse(path).iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:
@@ -41,7 +42,7 @@ def counts(path: Path) -> collections.Counter:
 
 
 def table(files: list[Path]) -> str:
-    """The table in Markdown. Each file is named after its backend."""
+    """Returns the table in Markdown. Each file is named after its backend."""
     found = {path.stem: counts(path) for path in files}
     lines = ["tests passed | " + " | ".join(found), "--- | " + " | ".join("---" for _ in found)]
     for row, label in ROWS.items():

@@ -1,6 +1,6 @@
 """A build that fails says what to do in its last line and leaves no incomplete files.
 
-CMake and the framework are stand-ins that the tests write, so every build takes a second.
+CMake and the framework are fakes that the tests write, so every build takes about a second.
 """
 
 import os
@@ -37,7 +37,7 @@ def bare_python(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path, bare_python):
-    """A folder with the files of the build. Its `bin`, with working tools, is the whole PATH."""
+    """A folder with the files that a build needs. Its `bin` holds all tools and is the PATH."""
     for name in ("setup.py", "custom_ops/CMakeLists.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -96,7 +96,7 @@ def test_a_compiler_that_does_not_work(checkout, bare_python, compiler, parts):
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs g++")
-def test_a_compiler_of_an_older_language(checkout, bare_python):
+def test_a_compiler_without_cpp17(checkout, bare_python):
     old = script(checkout / "bin/old", f'exec {shutil.which("g++")} "$@" -std=c++14')
     lines = failed_build(
         checkout, bare_python, CXX=str(old), PATH=f"{checkout / 'bin'}:/usr/bin:/bin"
@@ -142,8 +142,8 @@ def test_cuda_that_is_not_installed(checkout, bare_python, choice):
 )
 def test_a_cmake_that_fails(checkout, bare_python, step, output, parts):
     compiling = '[ "$1" = --build ]'
-    here = compiling if step == "compile" else f"! {compiling}"
-    script(checkout / "bin/cmake", f"if {here}; then echo '{output}'; echo more; exit 1; fi")
+    fails = compiling if step == "compile" else f"! {compiling}"
+    script(checkout / "bin/cmake", f"if {fails}; then echo '{output}'; echo more; exit 1; fi")
     lines = failed_build(checkout, bare_python)
     assert output in lines
     assert_last_line_says(lines, *parts)
@@ -185,7 +185,7 @@ def test_libraries_are_replaced_all_or_none(checkout, bare_python, broken):
 
 
 def test_pip_shows_the_error_last(checkout):
-    """Only pip's own notes follow it."""
+    """After the error come only pip's own notes."""
     shutil.copy(ROOT / "pyproject.toml", checkout)
     shutil.copy(ROOT / "README.md", checkout)
     shutil.copy(ROOT / "LICENSE", checkout)

@@ -1,13 +1,13 @@
-"""BoxConstraint keeps valid boxes as they are and repairs the others."""
+"""`BoxConstraint` keeps valid boxes as they are and repairs invalid ones."""
 
 import keras
 import numpy as np
 import pytest
 
+from tests import tolerances
 from tests.backend import dtype_name, tensor, to_float64
 from tests.boxes import boxes_around_pixel
 from tests.images import images
-from tests.tolerances import VALUES
 from tf_boxconv import constraints
 from tf_boxconv.constraints import BoxConstraint
 
@@ -39,7 +39,9 @@ def test_valid_boxes_come_back_bit_for_bit():
     ],
 )
 def test_invalid_boxes_are_repaired(box, wanted):
-    np.testing.assert_allclose(project(box, max_size=(10, 20)), wanted, **VALUES["float32"])
+    np.testing.assert_allclose(
+        project(box, max_size=(10, 20)), wanted, **tolerances.VALUES["float32"]
+    )
 
 
 def test_float64_stays_float64():
@@ -47,7 +49,7 @@ def test_float64_stays_float64():
     got = BoxConstraint(max_size=10)(tensor(box))
     assert dtype_name(got) == "float64"
     wanted = [box[0], [0.35 - 0.5, 0.1, 0.35 + 0.5, 10]]
-    np.testing.assert_allclose(to_float64(got), wanted, **VALUES["float64"])
+    np.testing.assert_allclose(to_float64(got), wanted, **tolerances.VALUES["float64"])
 
 
 def test_nan_stays_nan_and_does_not_spread_to_other_axes_or_boxes():
@@ -67,7 +69,9 @@ def test_the_result_is_valid_and_projecting_it_again_changes_nothing(max_size, s
     size = once[..., 2:] - once[..., :2]
     assert np.all(size >= 1 - 1e-6 * np.maximum(1, np.abs(once[..., 2:])))
     assert np.all(np.abs(once) <= np.tile(limits, 2) * (1 + 1e-6))
-    np.testing.assert_allclose(project(once, max_size=max_size), once, **VALUES["float32"])
+    np.testing.assert_allclose(
+        project(once, max_size=max_size), once, **tolerances.VALUES["float32"]
+    )
 
 
 def test_min_size():
@@ -76,18 +80,18 @@ def test_min_size():
 
 
 def test_min_size_may_exceed_the_plane():
-    bound = BoxConstraint(min_size=8).with_max_size((2, 2))
-    got = keras.ops.convert_to_numpy(bound(np.zeros([1, 1, 4], np.float32)))
+    constraint = BoxConstraint(min_size=8).with_max_size((2, 2))
+    got = keras.ops.convert_to_numpy(constraint(np.zeros([1, 1, 4], np.float32)))
     np.testing.assert_allclose(got[0, 0], [-4, -4, 4, 4])
 
 
-def test_with_max_size_binds_a_copy_once():
-    free = BoxConstraint(min_size=2)
-    bound = free.with_max_size((3, 4))
-    assert free.max_size is None
-    assert bound.max_size == (3, 4)
-    assert bound.min_size == 2
-    assert bound.with_max_size((8, 8)) is bound
+def test_with_max_size_returns_a_copy_unless_there_is_a_max_size():
+    without = BoxConstraint(min_size=2)
+    copy = without.with_max_size((3, 4))
+    assert without.max_size is None
+    assert copy.max_size == (3, 4)
+    assert copy.min_size == 2
+    assert copy.with_max_size((8, 8)) is copy
 
 
 def test_serialization_round_trip():
@@ -99,7 +103,7 @@ def test_serialization_round_trip():
     assert config["registered_name"] == "tf_boxconv>BoxConstraint"
 
 
-def test_get_knows_names_and_none():
+def test_get_accepts_names_and_none():
     assert isinstance(constraints.get("box_constraint"), BoxConstraint)
     assert isinstance(constraints.get("non_neg"), keras.constraints.NonNeg)
     assert constraints.get(None) is None

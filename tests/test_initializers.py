@@ -1,12 +1,12 @@
-"""RandomBoxes draws valid boxes of all sizes, and the same ones for the same seed."""
+"""`RandomBoxes` draws valid boxes of all sizes. The same seed gives the same boxes."""
 
 import keras
 import numpy as np
 import pytest
 
+from tests import tolerances
 from tests.backend import dtype_name, to_float64
 from tests.boxes import are_valid
-from tests.tolerances import BOX_BOUNDS, VALUES
 from tf_boxconv import initializers
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
@@ -25,25 +25,25 @@ def test_boxes_are_valid_and_within_half_the_plane(max_size):
     assert are_valid(boxes, half)
     # The default constraint leaves them as they are.
     projected = keras.ops.convert_to_numpy(BoxConstraint(max_size=max_size)(boxes))
-    np.testing.assert_allclose(projected, boxes, **VALUES["float32"])
+    np.testing.assert_allclose(projected, boxes, **tolerances.VALUES["float32"])
 
 
 def test_heights_and_widths_are_log_uniform_and_independent():
     boxes = draw((4000, 4, 4), max_size=(64, 640), seed=1)
-    octaves = np.log(boxes[..., 2:] - boxes[..., :2]).reshape(-1, 2)
-    octaves = octaves / np.log(0.7 * np.array([64, 640]))
-    np.testing.assert_allclose(octaves.mean(0), 0.5, atol=0.01)
-    np.testing.assert_allclose(octaves.std(0), 12**-0.5, atol=0.01)
-    assert abs(np.corrcoef(octaves.T)[0, 1]) < 0.03
-    assert octaves.min() < 0.001
-    assert octaves.max() > 0.999
+    log_sizes = np.log(boxes[..., 2:] - boxes[..., :2]).reshape(-1, 2)
+    log_sizes = log_sizes / np.log(0.7 * np.array([64, 640]))  # uniform from 0 to 1
+    np.testing.assert_allclose(log_sizes.mean(0), 0.5, atol=0.01)
+    np.testing.assert_allclose(log_sizes.std(0), 12**-0.5, atol=0.01)
+    assert abs(np.corrcoef(log_sizes.T)[0, 1]) < 0.03
+    assert log_sizes.min() < 0.001
+    assert log_sizes.max() > 0.999
 
 
 def test_positions_spread_around_the_output_pixel():
     boxes = draw((4000, 4, 4), max_size=64, seed=1)
     centre = ((boxes[..., 2:] + boxes[..., :2]) / 2).reshape(-1, 2)
     np.testing.assert_allclose(centre.mean(0), 0, atol=0.2)
-    assert np.all(np.abs(centre) <= 16 + BOX_BOUNDS)
+    assert np.all(np.abs(centre) <= 16 + tolerances.BOX_BOUNDS)
     assert np.all(np.abs(centre).max(0) > 15.5)
     assert abs(np.corrcoef(centre.T)[0, 1]) < 0.03
 
@@ -53,11 +53,11 @@ def test_the_seed_decides_the_boxes():
     assert np.any(draw(max_size=9, seed=3) != draw(max_size=9, seed=4))
     # All boxes of one draw differ.
     assert len(np.unique(draw(max_size=9, seed=3).reshape(-1, 4), axis=0)) == 256
-    # As in Keras, an integer seed gives the same boxes at every call, and a generator new ones.
-    repeats = RandomBoxes(max_size=9, seed=3)
-    np.testing.assert_array_equal(to_float64(repeats((2, 1, 4))), to_float64(repeats((2, 1, 4))))
-    continues = RandomBoxes(max_size=9, seed=keras.random.SeedGenerator(3))
-    assert np.any(to_float64(continues((2, 1, 4))) != to_float64(continues((2, 1, 4))))
+    # As in Keras, an integer seed gives the same boxes at every call, a generator different ones.
+    integer = RandomBoxes(max_size=9, seed=3)
+    np.testing.assert_array_equal(to_float64(integer((2, 1, 4))), to_float64(integer((2, 1, 4))))
+    generator = RandomBoxes(max_size=9, seed=keras.random.SeedGenerator(3))
+    assert np.any(to_float64(generator((2, 1, 4))) != to_float64(generator((2, 1, 4))))
 
 
 def test_without_a_seed_the_global_seed_decides():
@@ -72,7 +72,7 @@ def test_float64_and_zero_channels():
     boxes = RandomBoxes(max_size=9, seed=0)((0, 2, 4), dtype="float64")
     assert boxes.shape == (0, 2, 4)
     assert dtype_name(boxes) == "float64"
-    # They are drawn in float64, not converted from float32.
+    # The boxes are drawn in float64, not converted from float32.
     boxes = to_float64(RandomBoxes(max_size=9, seed=0)((50, 2, 4), dtype="float64"))
     assert np.mean(boxes == boxes.astype(np.float32)) < 0.01
 
@@ -88,17 +88,17 @@ def test_serialization_round_trip(seed):
         np.testing.assert_array_equal(*(to_float64(i((5, 2, 4))) for i in (revived, initializer)))
 
 
-def test_with_max_size_binds_a_copy_once_and_keeps_the_seed():
-    free = RandomBoxes(seed=2)
-    bound = free.with_max_size((30, 40))
-    assert free.max_size is None
+def test_with_max_size_returns_a_copy_with_the_same_seed():
+    without = RandomBoxes(seed=2)
+    copy = without.with_max_size((30, 40))
+    assert without.max_size is None
     np.testing.assert_array_equal(
-        to_float64(bound((3, 2, 4))), draw((3, 2, 4), max_size=(30, 40), seed=2)
+        to_float64(copy((3, 2, 4))), draw((3, 2, 4), max_size=(30, 40), seed=2)
     )
-    assert bound.with_max_size((8, 8)) is bound
+    assert copy.with_max_size((8, 8)) is copy
 
 
-def test_get_knows_names_and_arrays():
+def test_get_accepts_names_and_arrays():
     assert isinstance(initializers.get("random_boxes"), RandomBoxes)
     assert isinstance(initializers.get("zeros"), keras.initializers.Zeros)
     array = np.ones((1, 1, 4), np.float32)

@@ -1,4 +1,4 @@
-"""`python -m tf_boxconv.inspect` on models of each kind, and on files that are none."""
+"""`python -m tf_boxconv.inspect` on each kind of model, and on files that are not models."""
 
 import json
 import os
@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.exporting.models import model
-from tests.tolerances import BOX_BOUNDS
 from tf_boxconv import inspect
 
 
@@ -32,7 +32,7 @@ def folder(built, tmp_path_factory):
     return folder
 
 
-def printed(capsys, *arguments):
+def output_of(capsys, *arguments):
     inspect.main([str(argument) for argument in arguments])
     return capsys.readouterr().out
 
@@ -43,7 +43,7 @@ def printed(capsys, *arguments):
 def test_json_lists_layers_boxes_and_whether_the_library_is_needed(
     folder, built, capsys, name, needed
 ):
-    found = json.loads(printed(capsys, folder / name, "--json"))
+    found = json.loads(output_of(capsys, folder / name, "--json"))
     assert found["needs_library"] is needed
     assert [layer["type"] for layer in found["layers"]] == [
         "DepthwiseBoxConv2D",
@@ -53,24 +53,24 @@ def test_json_lists_layers_boxes_and_whether_the_library_is_needed(
     ]
     layers = [built.layers[2], built.layers[3], built.layers[4].box_conv, built.layers[5]]
     for layer, entry in zip(layers, found["layers"], strict=True):
-        np.testing.assert_allclose(entry["boxes"], layer.boxes, atol=BOX_BOUNDS)
+        np.testing.assert_allclose(entry["boxes"], layer.boxes, atol=tolerances.BOX_BOUNDS)
     assert found["layers"][0]["max_size"] == [20, 26]
     assert found["layers"][2]["name"].endswith("block/box_conv")
     assert found["bytes"] > 1000 and found["parameters"] == built.count_params()
 
 
 def test_text_says_what_the_model_needs(folder, capsys):
-    text = printed(capsys, folder / "model.keras")
+    text = output_of(capsys, folder / "model.keras")
     assert "24 channels x 2" in text and "20x26" in text
     assert "import tf_boxconv" in text and "saved_model_portable" in text
-    assert tf_boxconv.library_path() in printed(capsys, folder / "native")
-    text = printed(capsys, folder / "portable")
+    assert tf_boxconv.library_path() in output_of(capsys, folder / "native")
+    text = output_of(capsys, folder / "portable")
     assert "block/box_conv" in text and "Does not need the op library" in text
 
 
 def test_a_saved_model_written_by_keras(folder, capsys):
-    text = printed(capsys, folder / "by_keras")
-    assert "box convolutions" in text and "not written by tf_boxconv.export" in text
+    text = output_of(capsys, folder / "by_keras")
+    assert "custom ops" in text and "not written by tf_boxconv.export" in text
     assert tf_boxconv.library_path() in text
 
 
@@ -78,24 +78,24 @@ def test_a_keras_file_of_portable_layers_needs_the_package_too(tmp_path, capsys)
     inputs = keras.Input((8, 8, 3))
     layer = tf_boxconv.layers.BoxConv2D(2, implementation="portable")
     keras.Model(inputs, layer(inputs)).save(tmp_path / "model.keras")
-    assert "Needs this package" in printed(capsys, tmp_path / "model.keras")
+    assert "Needs this package" in output_of(capsys, tmp_path / "model.keras")
 
 
 def test_a_keras_file_with_the_operator_alone_needs_the_package(tmp_path, capsys):
     inputs = keras.Input((8, 8, 1))
     outputs = tf_boxconv.box_conv2d(inputs, [[[-1.5, -1.5, 1.5, 1.5]]])
     keras.Model(inputs, outputs).save(tmp_path / "model.keras")
-    text = printed(capsys, tmp_path / "model.keras")
+    text = output_of(capsys, tmp_path / "model.keras")
     assert "No box layers" in text and "Needs this package" in text
 
 
 def test_a_model_without_boxes(tmp_path, capsys):
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "model.keras")
-    text = printed(capsys, tmp_path / "model.keras")
+    text = output_of(capsys, tmp_path / "model.keras")
     assert "No box layers" in text and "Does not need this package" in text
 
 
-def refusal(capsys, path):
+def error_of(capsys, path):
     with pytest.raises(SystemExit) as raised:
         inspect.main([str(path)])
     message = str(raised.value)
@@ -103,12 +103,11 @@ def refusal(capsys, path):
     return message
 
 
-def test_files_that_are_no_model_are_an_error(folder, tmp_path, capsys):
-    """The error is one line."""
-    whole = (folder / "model.keras").read_bytes()
+def test_files_that_are_not_models_give_a_one_line_error(folder, tmp_path, capsys):
+    archive = (folder / "model.keras").read_bytes()
     graph = (folder / "native" / "saved_model.pb").read_bytes()
     (tmp_path / "text.keras").write_bytes(b"no zip")
-    (tmp_path / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.keras").write_bytes(archive[: len(archive) // 2])
     (tmp_path / "empty.keras").touch()
     (tmp_path / "folder.keras").mkdir()
     (tmp_path / "model.weights.h5").touch()
@@ -127,8 +126,8 @@ def test_files_that_are_no_model_are_an_error(folder, tmp_path, capsys):
         ("none", "not a readable SavedModel: it contains no graph"),
         ("none/saved_model.pb", f"Pass the folder {tmp_path / 'none'}"),
     ]:
-        assert message in refusal(capsys, tmp_path / name)
-    assert f"such as {folder}" in refusal(capsys, folder)
+        assert message in error_of(capsys, tmp_path / name)
+    assert f"such as {folder}" in error_of(capsys, folder)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_files_that_are_no_model_are_an_error(folder, tmp_path, capsys):
 def test_a_damaged_description_is_an_error(folder, tmp_path, capsys, content):
     shutil.copytree(folder / "native", tmp_path / "model")
     (tmp_path / "model" / "assets.extra" / "tf_boxconv.json").write_text(content)
-    message = refusal(capsys, tmp_path / "model")
+    message = error_of(capsys, tmp_path / "model")
     assert "tf_boxconv.json is damaged" in message
 
 

@@ -14,7 +14,7 @@ def _relative_and_absolute(tolerance: float) -> dict[str, float]:
 # magnitudes of all terms. The figures of float64 and float32 are what the package promises. Half
 # types accumulate in float32 and round once, so they get three roundoffs.
 OPERATOR = {"float64": 1e-9, "float32": 1e-5, "float16": 1.5e-3, "bfloat16": 1.2e-2}
-# Added to it, because numbers near the smallest of their type lose digits or become zero.
+# Added to the product, because numbers near the smallest of their type lose digits or become zero.
 UNDERFLOW = {"float64": 1e-300, "float32": 1e-37, "float16": 1e-7, "bfloat16": 1e-37}
 
 # An output of order 1 computed in two ways: some hundred additions, each with one roundoff.
@@ -32,7 +32,7 @@ MODELS = {
     "bfloat16": _relative_and_absolute(1e-1),
 }
 
-# Derivatives of up to third order in two ways. Each order sums over a plane once more.
+# Derivatives of up to third order computed in two ways. Each order adds another sum over a plane.
 DERIVATIVES = {
     "float64": _relative_and_absolute(1e-9),
     "float32": _relative_and_absolute(1e-4),
@@ -49,5 +49,6 @@ EDGES = {"float64": {"rtol": 1e-15}, "float32": {"rtol": 1e-6}}
 # Constrained boxes, in pixels: float32 edges up to 1000 have a roundoff of 6e-5.
 BOX_BOUNDS = 1e-4
 
-# Exported models against Keras, by the type in which they compute, relative to the largest output.
+# Exported models against Keras models, by the type that the export computes in. Relative to the
+# largest output.
 EXPORT = {"float64": 1e-6, "float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}

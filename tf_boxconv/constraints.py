@@ -12,8 +12,8 @@ from keras import ops
 
 from tf_boxconv.ops.arguments import to_integer_pair
 
-# The limit in pixels if there is no `max_size`. Beyond 2^22, float32 cannot represent half pixels.
-FAR = 2.0**22
+# The limit in pixels if there is no `max_size`. Up to it, float32 edges are precise to 1/4 pixel.
+DEFAULT_LIMIT = 2.0**22
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
@@ -22,14 +22,15 @@ class BoxConstraint(keras.constraints.Constraint):
 
     It treats height and width independently:
 
-    - A box shorter than `min_size`, empty or inverted along an axis gets the length `min_size`
-      around the same centre. Empty boxes have zero gradients and would stay empty for ever.
     - Both edges are clipped to `[-max_size, max_size]`, in pixels from the output pixel. Edges
-      farther away than the size of the image are outside of it at every output pixel and have
-      zero gradients.
+      farther away than the size of the image are outside of it at every output pixel: moving them
+      does not change which pixels the box covers.
+    - A box shorter than `min_size`, empty or inverted along an axis gets the length `min_size`
+      around the same centre, or as near to it as `max_size` allows. Empty boxes have zero
+      gradients and would stay empty for ever.
 
-    Boxes that satisfy both are returned unchanged, bit for bit. Infinite edges are clipped. NaN
-    stays NaN, so that the constraint does not hide that training has diverged.
+    Boxes that satisfy both rules are returned unchanged, bit for bit. Infinite edges are clipped.
+    NaN stays NaN, so that the constraint does not hide that training has diverged.
 
     Like every Keras constraint, it is applied after each update by an optimizer and never in a
     forward pass.
@@ -52,15 +53,15 @@ class BoxConstraint(keras.constraints.Constraint):
         self.min_size = standardize_min_size(min_size, self.max_size)
 
     def with_max_size(self, max_size: tuple[int, int]) -> BoxConstraint:
-        """Returns this constraint if it has a `max_size`, and otherwise a copy with this one."""
+        """Returns this constraint if it has a `max_size`, otherwise a copy with the given one."""
         if self.max_size is not None:
             return self
-        bound = copy.copy(self)
-        bound.max_size = standardize_max_size(max_size)
-        return bound
+        limited = copy.copy(self)
+        limited.max_size = standardize_max_size(max_size)
+        return limited
 
     def __call__(self, w):
-        """Returns the boxes `w`, `[..., 4]` in pixels, changed as little as necessary."""
+        """Returns the constrained boxes. `w` has shape `[..., 4]`, in pixels."""
         boxes = ops.convert_to_tensor(w)
         y_min, x_min, y_max, x_max = ops.unstack(boxes, 4, axis=-1)
         y_min, y_max = self._project(y_min, y_max, axis=0)
@@ -68,19 +69,19 @@ class BoxConstraint(keras.constraints.Constraint):
         return ops.stack([y_min, x_min, y_max, x_max], axis=-1)
 
     def _project(self, low, high, axis: int):
-        limit = FAR if self.max_size is None else self.max_size[axis]
-        # A layer's planes may be smaller than `min_size`. The box then has `min_size` anyway.
+        limit = DEFAULT_LIMIT if self.max_size is None else self.max_size[axis]
+        # A layer may have a `max_size` below half of `min_size`. Boxes get `min_size` even then.
         limit = max(limit, self.min_size / 2)
         fits = ops.logical_and(high - low >= self.min_size, low >= -limit)
         fits = ops.logical_and(fits, high <= limit)
-        unknown = ops.logical_or(ops.isnan(low), ops.isnan(high))
-        keep = ops.logical_or(fits, unknown)
+        has_nan = ops.logical_or(ops.isnan(low), ops.isnan(high))
+        keep = ops.logical_or(fits, has_nan)
 
-        # Clipping comes first, so that a box with an infinite edge has a centre.
-        near_low, near_high = ops.clip(low, -limit, limit), ops.clip(high, -limit, limit)
+        # Clipping comes first, so that a box with an infinite edge has a finite centre.
+        clipped_low, clipped_high = ops.clip(low, -limit, limit), ops.clip(high, -limit, limit)
         # Not `maximum`, which gives float32 for float64 on PyTorch (Keras 3.15).
-        half = ops.clip(near_high - near_low, self.min_size, 2 * limit) / 2
-        centre = ops.clip((near_low + near_high) / 2, half - limit, limit - half)
+        half = ops.clip(clipped_high - clipped_low, self.min_size, 2 * limit) / 2
+        centre = ops.clip((clipped_low + clipped_high) / 2, half - limit, limit - half)
         return ops.where(keep, low, centre - half), ops.where(keep, high, centre + half)
 
     def get_config(self):
@@ -89,7 +90,7 @@ class BoxConstraint(keras.constraints.Constraint):
 
 
 def get(identifier):
-    """Like `keras.constraints.get`, with `"box_constraint"` for a `BoxConstraint`."""
+    """Like `keras.constraints.get`, but `"box_constraint"` gives a `BoxConstraint`."""
     if isinstance(identifier, str) and identifier == "box_constraint":
         return BoxConstraint()
     return keras.constraints.get(identifier)
@@ -116,9 +117,9 @@ def standardize_min_size(min_size: float, max_size: tuple[int, int] | None) -> f
 
     Raises a `ValueError` unless it is positive, finite and at most `max_size`.
     """
-    number = isinstance(min_size, numbers.Real) and not isinstance(min_size, bool)
-    number = number and math.isfinite(min_size)
-    if not number or min_size <= 0 or (max_size is not None and min_size > min(max_size)):
+    is_number = isinstance(min_size, numbers.Real) and not isinstance(min_size, bool)
+    is_finite = is_number and math.isfinite(min_size)
+    if not is_finite or min_size <= 0 or (max_size is not None and min_size > min(max_size)):
         limit = "" if max_size is None else f", at most the smaller side of max_size={max_size}"
         raise ValueError(
             f"`min_size` must be a positive number of pixels{limit}. Received: "

@@ -12,9 +12,9 @@ import numpy as np
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.version import __version__
 
-# Every exported file contains this word, so that a later export may recognise and replace it.
+# Every export contains this word, so that a later export can recognise and replace it.
 MARK = "tf_boxconv"
-# The file with the description in a SavedModel.
+# The name of the file in a SavedModel that contains the description.
 FILE_NAME = f"{MARK}.json"
 
 
@@ -29,7 +29,7 @@ def describe(model: keras.Model) -> dict[str, Any]:
 
 
 def box_layers(model: keras.Model) -> Iterator[BaseBoxConv2D]:
-    """Yields all built layers that own boxes, including those nested in other layers."""
+    """Yields the built box layers of a model, including those inside other layers."""
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, BaseBoxConv2D) and layer.built:
             yield layer

@@ -11,10 +11,11 @@ from keras import ops
 
 from tf_boxconv.constraints import standardize_max_size, standardize_min_size
 
-# The largest side drawn, as a fraction of the plane. The response of a box as large as the plane
-# is almost constant, because it covers nearly the same pixels at every output.
+# The largest side drawn, as a fraction of the plane's side. Larger boxes cover much of the plane at
+# every output pixel, so their responses vary little.
 LARGEST_SIDE = 0.7
-# The largest distance between the centre of a box and the output pixel, as a fraction of the plane.
+# The largest distance between the centre of a box and the output pixel along an axis, as a fraction
+# of the plane's side.
 LARGEST_OFFSET = 0.25
 
 
@@ -54,17 +55,18 @@ class RandomBoxes(keras.initializers.Initializer):
         self.max_size = standardize_max_size(max_size)
         self.min_size = standardize_min_size(min_size, self.max_size)
         # A Keras initializer checks and serializes the seed.
-        seeded = keras.initializers.RandomUniform(seed=seed)
-        self.seed = seeded.seed
-        self._seed_config = seeded.get_config()["seed"]
+        keras_initializer = keras.initializers.RandomUniform(seed=seed)
+        self.seed = keras_initializer.seed
+        self._seed_config = keras_initializer.get_config()["seed"]
 
     def with_max_size(self, max_size: tuple[int, int]) -> RandomBoxes:
-        """Returns this initializer if it has a `max_size`, and otherwise a copy with this one."""
+        """Returns this initializer if it has a `max_size`, otherwise a copy with the given one."""
         if self.max_size is not None:
             return self
-        bound = copy.copy(self)
-        bound.max_size = standardize_max_size(max_size)
-        return bound  # Planes smaller than `min_size` are no error: the caller did not choose them.
+        limited = copy.copy(self)
+        # May be less than `min_size`, because the user did not choose it.
+        limited.max_size = standardize_max_size(max_size)
+        return limited
 
     def __call__(self, shape, dtype=None):
         """Returns boxes `(y_min, x_min, y_max, x_max)` in pixels, of shape `[..., 4]`."""
@@ -79,7 +81,7 @@ class RandomBoxes(keras.initializers.Initializer):
                 "`max_size`, the size in pixels of the planes that the boxes are meant for, must "
                 "be given to `RandomBoxes` unless a layer provides it. Received: max_size=None"
             )
-        # A single draw: with an integer seed, a second one would repeat the same numbers.
+        # One draw for all edges: with an integer seed, a second draw would repeat the same numbers.
         uniform = keras.random.uniform(shape, seed=self.seed, dtype=dtype)
         axes = [self._draw_axis(uniform, axis) for axis in (0, 1)]
         (y_min, y_max), (x_min, x_max) = axes
@@ -88,8 +90,8 @@ class RandomBoxes(keras.initializers.Initializer):
     def _draw_axis(self, uniform, axis: int):
         extent = self.max_size[axis]
         largest = max(LARGEST_SIDE * extent, self.min_size)
-        octaves = math.log(largest / self.min_size)
-        side = self.min_size * ops.exp(octaves * uniform[..., axis])
+        log_range = math.log(largest / self.min_size)
+        side = self.min_size * ops.exp(log_range * uniform[..., axis])
         reach = ops.clip((extent - side) / 2, 0, LARGEST_OFFSET * extent)
         centre = (2 * uniform[..., axis + 2] - 1) * reach
         return centre - side / 2, centre + side / 2
@@ -104,7 +106,7 @@ class RandomBoxes(keras.initializers.Initializer):
 
 
 def get(identifier):
-    """Like `keras.initializers.get`, with `"random_boxes"` for a `RandomBoxes`."""
+    """Like `keras.initializers.get`, but `"random_boxes"` gives a `RandomBoxes`."""
     if isinstance(identifier, str) and identifier == "random_boxes":
         return RandomBoxes()
     return keras.initializers.get(identifier)

@@ -39,7 +39,7 @@ _SAVED_MODEL_NOT_NEEDED = "Does not need the op library: any TensorFlow runs it.
 
 
 class InspectError(Exception):
-    """A model cannot be read. The message says why."""
+    """Raised if a model cannot be read. The message says why."""
 
 
 def inspect(path) -> dict[str, Any]:
@@ -49,12 +49,12 @@ def inspect(path) -> dict[str, Any]:
         path: A `.keras` file, or the folder of a SavedModel.
 
     Returns:
-        A dict of JSON values: `kind`, `bytes`, `needs_library`, `box_ops` (SavedModels only), and
-        the items of `tf_boxconv.description.describe`. A SavedModel without a description has
-        `layers=None` instead of these items.
+        A dict of JSON values: `kind`, `bytes`, `needs_library`, `box_ops` (number of custom ops,
+        SavedModels only), and the items of `tf_boxconv.description.describe`. A SavedModel without
+        a description has `layers=None` instead of these items.
 
     Raises:
-        InspectError: If `path` is neither, or cannot be read.
+        InspectError: If `path` is not such a file or folder, or cannot be read.
     """
     path = Path(path)
     try:
@@ -94,9 +94,9 @@ def _inspect_keras_file(path: Path) -> dict[str, Any]:
         raise InspectError(f"Keras cannot load {path}: {_one_line(error)}") from error
     described = description.describe(model)
     with zipfile.ZipFile(path) as archive:
-        registered = archive.read("config.json")
-    # Operators outside of layers, and portable layers, need the package as well.
-    needed = bool(described["layers"]) or b"tf_boxconv>" in registered
+        config = archive.read("config.json")
+    # Besides box layers, models may contain operations and other objects of the package.
+    needed = bool(described["layers"]) or b"tf_boxconv>" in config
     return {"kind": "Keras file", "bytes": _size(path), "needs_library": needed, **described}
 
 
@@ -120,11 +120,11 @@ def _inspect_saved_model(path: Path) -> dict[str, Any]:
         "bytes": _size(path),
         "needs_library": bool(custom),
         "box_ops": sum(node.op in custom for node in nodes),
-        **_carried_description(path / "assets.extra" / description.FILE_NAME),
+        **_stored_description(path / "assets.extra" / description.FILE_NAME),
     }
 
 
-def _carried_description(path: Path) -> dict[str, Any]:
+def _stored_description(path: Path) -> dict[str, Any]:
     """Returns the description that `tf_boxconv.export` added, or only `layers=None`."""
     if not path.is_file():
         return {"layers": None}
@@ -153,17 +153,17 @@ def text(found: dict[str, Any]) -> str:
         lines[0] += f", model '{found['model']}', {found['parameters']:,} parameters"
     if found["layers"] is None:
         lines.append(
-            f"{found['box_ops']} box convolutions. Their boxes are unknown, because the SavedModel "
-            "was not written by tf_boxconv.export."
+            f"{found['box_ops']} custom ops. Their boxes are unknown, because the SavedModel was "
+            "not written by tf_boxconv.export."
         )
     elif found["layers"]:
         lines += ["", *_layer_table(found["layers"])]
     else:
         lines.append("No box layers.")
-    return "\n".join([*lines, "", _needs(found)])
+    return "\n".join([*lines, "", _requirements_text(found)])
 
 
-def _needs(found: dict[str, Any]) -> str:
+def _requirements_text(found: dict[str, Any]) -> str:
     if found["kind"] == "Keras file":
         return _KERAS_NEEDS if found["needs_library"] else _KERAS_NOT_NEEDED
     if not found["needs_library"]:
@@ -176,7 +176,7 @@ def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
     rows = [
         ("layer", "type", "max_size", "boxes", "height", "width", "centre offset", "parameters")
     ]
-    rows += [_row(layer) for layer in layers]
+    rows += [_table_row(layer) for layer in layers]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -185,7 +185,7 @@ def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
     return [*table, "", "Sizes and offsets are min / median / max over the boxes, in pixels."]
 
 
-def _row(layer: dict[str, Any]) -> tuple[str, ...]:
+def _table_row(layer: dict[str, Any]) -> tuple[str, ...]:
     boxes = np.array(layer["boxes"], np.float64)
     low, high = boxes[..., :2], boxes[..., 2:]
     sizes = high - low
@@ -195,14 +195,14 @@ def _row(layer: dict[str, Any]) -> tuple[str, ...]:
         layer["type"],
         "x".join(map(str, layer["max_size"])),
         f"{boxes.shape[0]} channels x {boxes.shape[1]}",
-        _spread(sizes[..., 0]),
-        _spread(sizes[..., 1]),
-        _spread(distance),
+        _min_median_max(sizes[..., 0]),
+        _min_median_max(sizes[..., 1]),
+        _min_median_max(distance),
         f"{layer['parameters']:,}",
     )
 
 
-def _spread(values: np.ndarray) -> str:
+def _min_median_max(values: np.ndarray) -> str:
     """Formats the minimum, median and maximum of `values`."""
     if not values.size:
         return "-"

@@ -46,10 +46,12 @@ def build(run: "RunFolder", output, overwrite: bool = False) -> Path:
         argument="--output",
         overwrite="--overwrite",
     )
-    path = outputs.checked(output, kind, overwrite)
+    path = outputs.resolved_destination(output, kind, overwrite)
     runtime = tfjs_runtime()
     script = _MODEL_BEGINS + json.dumps(_content(run)) + ";\n"
-    with outputs.whole(path, lambda: outputs.checked(output, kind, overwrite)) as folder:
+    with outputs.atomic(
+        path, lambda: outputs.resolved_destination(output, kind, overwrite)
+    ) as folder:
         folder.mkdir()
         for name in PAGE_FILES:
             shutil.copy(_SOURCES / name, folder)

@@ -1,23 +1,24 @@
-"""Box convolution in plain `jax.numpy`, differentiable to any order: what tests compare with."""
+"""The reference for derivatives on JAX: box convolution in plain `jax.numpy`."""
 
 from __future__ import annotations
 
 import jax.numpy as jnp
 
 
-def _matrix(low, high, size, stride, normalization):
+def _coverage_matrix(low, high, size, stride, normalization):
     offset = (jnp.arange(size)[None, :] - jnp.arange(0, size, stride)[:, None]).astype(low.dtype)
     low, high = low[..., None, None], high[..., None, None]
-    # Where both are equal JAX gives each half: these take the outward side, the box growing.
+    # Not `minimum` and `maximum`, which halve the gradient at a tie. Here an edge on a pixel border
+    # has the derivative in the direction in which the box grows.
     end = jnp.where(high < offset + 0.5, high, offset + 0.5)
     begin = jnp.where(low > offset - 0.5, low, offset - 0.5)
-    raw = jnp.where(end - begin >= 0, end - begin, 0.0)
+    coverage = jnp.where(end - begin >= 0, end - begin, 0.0)
     if normalization == "area":
-        return raw / (high - low)
+        return coverage / (high - low)
     if normalization == "valid":
-        total = raw.sum(-1, keepdims=True)
-        return jnp.where(total > 0, raw / jnp.where(total > 0, total, 1.0), 0.0)
-    return raw
+        total = coverage.sum(-1, keepdims=True)
+        return jnp.where(total > 0, coverage / jnp.where(total > 0, total, 1.0), 0.0)
+    return coverage
 
 
 def box_conv2d_reference(
@@ -32,7 +33,9 @@ def box_conv2d_reference(
     rows, columns = (
         jnp.where(
             valid[..., None],
-            _matrix(boxes[..., i], boxes[..., i + 2], (h, w)[i], strides[i], normalization),
+            _coverage_matrix(
+                boxes[..., i], boxes[..., i + 2], (h, w)[i], strides[i], normalization
+            ),
             0.0,
         )
         for i in (0, 1)

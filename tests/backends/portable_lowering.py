@@ -1,7 +1,8 @@
-"""Checks of the lowering to XLA's own operations, which only the environment can force.
+"""Checks the lowering to XLA's own operations, which only an environment variable can force.
 
 `test_tensorflow_xla.py` starts `python -m tests.backends.portable_lowering` with
-`TF_BOXCONV_XLA=portable`. It runs all checks and prints, as JSON, the errors by the checks' names.
+`TF_BOXCONV_XLA=portable`. This module runs all checks and prints a JSON object with the error of
+each check by its name.
 """
 
 import functools
@@ -12,11 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backends.xla import compiled, hlo_of
 from tests.images import DATA_FORMATS, images
 from tests.ops.problems import DTYPES, check_against_reference, random_problem
-from tests.tolerances import VALUES
 
 NAN = float("nan")
 
@@ -32,7 +32,7 @@ def check_random_problem(dtype: str, seed: int):
 
 
 def check_edges_on_borders_and_empty_boxes(normalization: str | None):
-    """A derivative on a pixel border is that of the growing box; empty and NaN boxes give zeros."""
+    """An edge on a border has the derivative of the growing box; empty and NaN boxes give zeros."""
     x = images((1, 6, 5, 4), dtype=np.float64)
     boxes = np.array([[[-1.5, -0.5, 0.5, 2.5]], [[1, 1, 1, 2]], [[2, 0, -1, 1]], [[NAN, 0, 1, 1]]])
 
@@ -46,7 +46,7 @@ def check_edges_on_borders_and_empty_boxes(normalization: str | None):
     expected = reference.box_conv2d(x, boxes, normalization=normalization)
     gradients = reference.box_conv2d_gradients(x, boxes, expected, normalization=normalization)
     for a, e in zip((out, to_x, to_boxes), (expected, *gradients), strict=True):
-        np.testing.assert_allclose(a, e, **VALUES["float64"])
+        np.testing.assert_allclose(a, e, **tolerances.VALUES["float64"])
     assert not np.any(out[..., 1:]) and not np.any(to_boxes[1:])
 
 
@@ -54,7 +54,7 @@ def check_integral_image(data_format: str, shape: tuple[int, ...]):
     x = images(shape, dtype=np.float64)
     table = compiled(tf_boxconv.integral_image)(tf.constant(x), data_format)
     expected = reference.integral_image(x, data_format)
-    np.testing.assert_allclose(table, expected, **VALUES["float64"])
+    np.testing.assert_allclose(table, expected, **tolerances.VALUES["float64"])
 
 
 def _checks() -> dict:
@@ -77,7 +77,7 @@ CHECKS = _checks()
 
 
 def error_of(check) -> str | None:
-    """The traceback of a check that fails; None if it passes."""
+    """Returns the traceback of a check that fails; None if it passes."""
     try:
         check()
     except Exception:

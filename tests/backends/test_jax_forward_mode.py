@@ -1,4 +1,4 @@
-"""JAX's forward mode is refused, with an error that says what to do."""
+"""JAX's forward mode raises an error that says what to do instead."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ BOXES = np.float32([[[-1.2, -0.7, 1.1, 1.6]]] * 3)
     ],
 )
 @pytest.mark.parametrize("mode", ["jvp", "jacfwd", "hessian", "vmap"])
-def test_forward_mode_is_refused_with_a_remedy(operator, advice, mode):
+def test_the_error_about_forward_mode_says_what_to_do(operator, advice, mode):
     modes = {
         "jvp": lambda: jax.jvp(operator, (X,), (X,)),
         "jacfwd": lambda: jax.jacfwd(operator)(X),

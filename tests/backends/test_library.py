@@ -28,9 +28,8 @@ LIBRARIES = {
 }[BACKEND]
 LIBRARIES = [name for name in LIBRARIES if (FOLDER / name).exists()]
 if "libtf_boxconv_xla.so" not in LIBRARIES and BACKEND == "tensorflow":
-    LIBRARIES = LIBRARIES[:1]
-# Imports the package and runs the operator.
-USE = (
+    LIBRARIES = LIBRARIES[:1]  # TensorFlow loads the core library only for XLA.
+IMPORT_AND_RUN = (
     "import numpy as np, tf_boxconv\n"
     "tf_boxconv.box_conv2d(np.ones([1, 4, 4, 1], 'float32'), [[[-1.5, -1.5, 1.5, 1.5]]])\n"
     "print('RAN')"
@@ -38,19 +37,19 @@ USE = (
 
 
 @pytest.fixture
-def copy(tmp_path) -> Path:
-    """The `lib` of a copy of the package."""
+def lib(tmp_path) -> Path:
+    """The folder `lib` of a copy of the package."""
     shutil.copytree(PACKAGE, tmp_path / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc"))
     return tmp_path / "tf_boxconv" / "lib"
 
 
-def run(copy: Path, code: str = USE, **environment):
+def run(lib: Path, code: str = IMPORT_AND_RUN, **environment):
     inherited = {k: v for k, v in os.environ.items() if k != LIBRARY_VARIABLE}
-    env = {**inherited, "PYTHONPATH": str(copy.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    env = {**inherited, "PYTHONPATH": str(lib.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(
         [sys.executable, "-c", code],
         env={**env, **environment},
-        cwd=copy.parents[1],
+        cwd=lib.parents[1],
         capture_output=True,
         text=True,
     )
@@ -85,24 +84,24 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_check_library_finds_damage(copy, damage):
+def test_check_library_finds_damage(lib, damage):
     """The check reads the file before the loader sees it, so it can run in this process."""
     if damage == "other machine":
         pytest.skip("only the loader finds this")
     damage_file, sentence = DAMAGES[damage]
-    check_library(copy / LIBRARIES[0])
-    damage_file(copy / LIBRARIES[0])
+    check_library(lib / LIBRARIES[0])
+    damage_file(lib / LIBRARIES[0])
     with pytest.raises(LibraryUnavailable, match=f"{LIBRARIES[0]} {sentence}"):
-        check_library(copy / LIBRARIES[0])
+        check_library(lib / LIBRARIES[0])
 
 
 @pytest.mark.parametrize(
     ("name", "damage"), [*((name, "half") for name in LIBRARIES), (LIBRARIES[0], "other machine")]
 )
-def test_importing_the_package_with_a_damaged_library(copy, name, damage):
+def test_importing_the_package_with_a_damaged_library(lib, name, damage):
     damage_file, sentence = DAMAGES[damage]
-    damage_file(copy / name)
-    done = run(copy)
+    damage_file(lib / name)
+    done = run(lib)
     if BACKEND == "tensorflow":
         assert done.returncode == 1, (done.returncode, done.stderr[-2000:])
         message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
@@ -114,15 +113,15 @@ def test_importing_the_package_with_a_damaged_library(copy, name, damage):
     assert "Build it again: run `pip install" in message
 
 
-def test_a_damaged_library_that_the_variable_names(copy):
-    """It lies in a folder without `build_info.json`."""
+def test_a_damaged_library_that_the_variable_names(lib):
+    """Its folder has no `build_info.json`."""
     if BACKEND != "tensorflow":
-        pytest.skip("TensorFlow alone loads the op library")
-    other = copy.parents[1] / "other" / "ops.so"
+        pytest.skip("only TensorFlow loads the op library")
+    other = lib.parents[1] / "other" / "ops.so"
     other.parent.mkdir()
-    shutil.copy(copy / "libtf_boxconv_ops.so", other)
+    shutil.copy(lib / "libtf_boxconv_ops.so", other)
     truncate(other, 0.5)
-    done = run(copy, **{LIBRARY_VARIABLE: str(other)})
+    done = run(lib, **{LIBRARY_VARIABLE: str(other)})
     assert done.returncode == 1
     message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
     assert "ops.so is truncated" in message and "Unset TF_BOXCONV_LIBRARY" in message
@@ -131,7 +130,7 @@ def test_a_damaged_library_that_the_variable_names(copy):
 @pytest.mark.parametrize(
     "text", [None, "", '{"tensorflow": "2.', "[]", "3", '{"tensorflow": 3, "cuda": []}', "\xff"]
 )
-def test_a_damaged_build_info_counts_as_none(tmp_path, monkeypatch, text):
+def test_a_damaged_build_info_gives_none_for_every_key(tmp_path, monkeypatch, text):
     monkeypatch.setattr(library, "OP_LIBRARY", tmp_path / "ops.so")
     if text is not None:
         (tmp_path / "build_info.json").write_text(text, encoding="latin-1")
@@ -139,27 +138,29 @@ def test_a_damaged_build_info_counts_as_none(tmp_path, monkeypatch, text):
     assert tf_boxconv.build_info() == dict.fromkeys(names)
 
 
-# The remedy is a pip command. pip records where a distribution was installed from.
+# `remedy.py` says how to rebuild the libraries. pip records where a package was installed from.
 
 
 def remedy(folder: Path, origin: dict | None) -> str:
-    """The command that a copy of the package in `folder` gives, as pip recorded its origin."""
+    """Returns the advice of a copy of the package in `folder`, installed from `origin`."""
     shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc", "lib"))
     metadata = folder / "tf_boxconv-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tf_boxconv\nVersion: 1\n")
     if origin is not None:
         (metadata / "direct_url.json").write_text(json.dumps(origin))
-    code = "import tf_boxconv.backends.remedy as r; print('SAYS', r.build_again())"
-    code = f"import sys, types, pathlib\np = types.ModuleType('tf_boxconv')\n{PARENTS}\n{code}"
+    code = (
+        f"import sys, types, pathlib\n{SKIP_PACKAGE_INIT}\n"
+        "import tf_boxconv.backends.remedy as r; print('SAYS', r.build_again())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
     )
     return done.stdout.split("SAYS ")[1]
 
 
-# Imports one module of the package without its libraries, which this copy lacks.
-PARENTS = """
+# Makes modules of the package importable without its `__init__.py`, which needs the libraries.
+SKIP_PACKAGE_INIT = """
 for name in ("tf_boxconv", "tf_boxconv.backends"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [str(pathlib.Path(*name.split(".")).resolve())]

@@ -1,12 +1,12 @@
-"""Exporters of Keras and the frameworks, which must find portable box convolutions."""
+"""Exporters of Keras and the frameworks record the portable path, unless they keep custom ops."""
 
 import keras
 import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.images import images
-from tests.tolerances import VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D
 
 BACKEND = keras.config.backend()
@@ -67,7 +67,7 @@ def test_keras_exports_equal_the_model(model, x, expected, tmp_path, format, nam
     if not hasattr(keras.src.export, f"export_{format}"):
         pytest.skip(f"this Keras does not export to {format}")
     model.export(str(tmp_path / name), format=format, verbose=False)
-    np.testing.assert_allclose(run(tmp_path / name, x), expected, **VALUES["float32"])
+    np.testing.assert_allclose(run(tmp_path / name, x), expected, **tolerances.VALUES["float32"])
 
 
 @on_tensorflow
@@ -77,7 +77,7 @@ def test_the_tensorflow_lite_converter_equals_the_model(model, x, expected, tmp_
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     (tmp_path / "model.tflite").write_bytes(converter.convert())
     np.testing.assert_allclose(
-        run_litert(tmp_path / "model.tflite", x), expected, **VALUES["float32"]
+        run_litert(tmp_path / "model.tflite", x), expected, **tolerances.VALUES["float32"]
     )
 
 
@@ -104,7 +104,7 @@ def test_jax_export_equals_the_model(model, x, expected, batch):
     exported = export.export(jax.jit(lambda x: model(x)))(jax.ShapeDtypeStruct(shape, x.dtype))
     loaded = export.deserialize(exported.serialize())
     assert "custom_call @tf_boxconv" not in exported.mlir_module()
-    np.testing.assert_allclose(loaded.call(x), expected, **VALUES["float32"])
+    np.testing.assert_allclose(loaded.call(x), expected, **tolerances.VALUES["float32"])
 
 
 @on_jax
@@ -112,7 +112,7 @@ def test_a_saved_model_exported_from_jax_equals_the_model(model, x, expected, tm
     tf = pytest.importorskip("tensorflow")
     model.export(str(tmp_path / "model"), verbose=False)
     loaded = tf.saved_model.load(str(tmp_path / "model"))
-    np.testing.assert_allclose(loaded.serve(x), expected, **VALUES["float32"])
+    np.testing.assert_allclose(loaded.serve(x), expected, **tolerances.VALUES["float32"])
 
 
 @on_torch
@@ -124,7 +124,7 @@ def test_torch_export_equals_the_model(model, x, expected, strict):
     targets = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
     assert targets and not any(target.startswith("tf_boxconv") for target in targets)
     answer = exported.module()(torch.tensor(x)).detach().numpy()
-    np.testing.assert_allclose(answer, expected, **VALUES["float32"])
+    np.testing.assert_allclose(answer, expected, **tolerances.VALUES["float32"])
 
 
 @on_torch

@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import tensorflow_only
 from tests.ops.test_box_conv_bad_input import BOXES, X
-from tests.tolerances import VALUES
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = tensorflow_only
 
 
-def test_bad_shapes_met_at_run_time_are_refused():
+def test_bad_shapes_found_at_run_time_are_refused():
     """In a graph of unknown shapes, as in a server, only the kernel sees the shapes."""
     spec = tf.TensorSpec(None, tf.float32)
 
@@ -21,7 +20,9 @@ def test_bad_shapes_met_at_run_time_are_refused():
     def graph(x, boxes):
         return tf_boxconv.box_conv2d(x, boxes)
 
-    np.testing.assert_allclose(graph(X, BOXES), reference.box_conv2d(X, BOXES), **VALUES["float32"])
+    np.testing.assert_allclose(
+        graph(X, BOXES), reference.box_conv2d(X, BOXES), **tolerances.VALUES["float32"]
+    )
     with pytest.raises(tf.errors.InvalidArgumentError, match="`input` must have rank 4"):
         graph(X[0], BOXES)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"`boxes` must have shape"):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.images import DATA_FORMATS, image_shape
 from tests.ops.problems import output_and_gradients, random_problem, second_order_gradients
-from tests.tolerances import VALUES
 
 tf = pytest.importorskip("tensorflow")
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def test_second_order_in_a_graph(seed):
         return second_order_gradients(tf_boxconv.box_conv2d, problem, ("input", "boxes"))
 
     for a, b in zip(gradients(), tf.function(gradients)(), strict=True):
-        np.testing.assert_allclose(a, b, **VALUES["float64"])
+        np.testing.assert_allclose(a, b, **tolerances.VALUES["float64"])
 
 
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
@@ -74,7 +74,7 @@ tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
 import tf_boxconv
 from tests.boxes import boxes_anywhere
 from tests.images import images
-found = hashlib.sha256()
+digest = hashlib.sha256()
 for shape, per_channel in [((3, 40, 33, 20), 2), ((1, 300, 1200, 9), 1), ((7, 5, 6, 70), 1)]:
     x = tf.constant(images(shape))
     boxes = tf.constant(boxes_anywhere(shape[-1], per_channel, reach=20), tf.float32)
@@ -83,8 +83,8 @@ for shape, per_channel in [((3, 40, 33, 20), 2), ((1, 300, 1200, 9), 1), ((7, 5,
             tape.watch([x, boxes])
             out = tf_boxconv.box_conv2d(x, boxes, normalization=normalization)
         for tensor in [out, *tape.gradient(out, [x, boxes], output_gradients=out)]:
-            found.update(tensor.numpy().tobytes())
-print("HASH", found.hexdigest())
+            digest.update(tensor.numpy().tobytes())
+print("HASH", digest.hexdigest())
 """
 
 

@@ -1,4 +1,7 @@
-"""TensorFlow's modes of differentiation on the operators, against the portable path in float64."""
+"""TensorFlow's derivatives of the native operators equal those of the portable path.
+
+The portable path runs in float64.
+"""
 
 import functools
 
@@ -6,10 +9,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import box_conv2d_portable, tensorflow_only
 from tests.boxes import boxes_around_pixel
 from tests.images import images
-from tests.tolerances import DERIVATIVES
 from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 tf = pytest.importorskip("tensorflow")
@@ -21,19 +24,24 @@ BOXES_TANGENT = tf.constant(images(BOXES.shape, seed=1, dtype=np.float64))
 XS, BOXES_3 = tf.stack([X, X_TANGENT, X * X]), tf.stack([BOXES, 1.2 * BOXES, 0.9 * BOXES])
 
 
-def box_conv(operator):
+def box_conv_function(operator):
     return lambda x, boxes: tf.reduce_sum(tf.sin(operator(x, boxes, (2, 1), "valid")), -1)
 
 
-def table(operator):
+def integral_image_function(operator):
+    # `boxes` only gives the function the same arguments as those of `box_conv_function`.
     return lambda x, boxes: tf.sin(operator(x)) * tf.reduce_sum(boxes)
 
 
+# Functions of the native operator and of the portable path, by name.
 PAIRS = {
-    "box_conv2d": (box_conv(tf_boxconv.box_conv2d), box_conv(box_conv2d_portable)),
+    "box_conv2d": (
+        box_conv_function(tf_boxconv.box_conv2d),
+        box_conv_function(box_conv2d_portable),
+    ),
     "integral_image": (
-        table(tf_boxconv.integral_image),
-        table(lambda x: integral_image_portable(x, "channels_last", "float64")),
+        integral_image_function(tf_boxconv.integral_image),
+        integral_image_function(lambda x: integral_image_portable(x, "channels_last", "float64")),
     ),
 }
 
@@ -43,11 +51,12 @@ def graph(function):
 
 
 def scalar(function):
+    """Returns a function with a single number as its output."""
     return lambda x, boxes: tf.reduce_sum(function(x, boxes) ** 2)
 
 
 def forward(function):
-    """The function that computes the tangent of `function`."""
+    """Returns a function that computes the tangent of `function`."""
 
     def tangent(x, boxes):
         with tf.autodiff.ForwardAccumulator([x, boxes], [X_TANGENT, BOXES_TANGENT]) as accumulator:
@@ -58,7 +67,7 @@ def forward(function):
 
 
 def reverse(function):
-    """The function that computes the gradients of the sum of squares of `function`."""
+    """Returns a function that computes the gradients of the sum of squares of `function`."""
 
     def gradients(x, boxes):
         with tf.GradientTape() as tape:
@@ -70,7 +79,7 @@ def reverse(function):
 
 
 def inner_product(gradients):
-    """The inner product of gradients and tangents. Its gradients are a Hessian-vector product."""
+    """Returns the inner product of gradients and tangents, to get a Hessian-vector product."""
 
     def function(x, boxes):
         to_x, to_boxes = gradients(x, boxes)
@@ -104,7 +113,7 @@ def mapped(function):
 
 
 def flat(function):
-    """Concatenates all results into one vector."""
+    """Returns a function that concatenates the results of `function` into one vector."""
     return lambda x, boxes: tf.concat([tf.reshape(t, [-1]) for t in function(x, boxes)], 0)
 
 
@@ -146,16 +155,16 @@ MODES = {name: (name, mode) for name, mode in EAGER_MODES.items()} | GRAPH_MODES
 
 @functools.cache
 def portable_results(eager_mode, pair):
-    """The expected values. Only eager modes run on the portable path, which is slow here."""
+    """Returns the expected values. Only eager modes run the portable path, which is slow here."""
     _, portable = PAIRS[pair]
     return tf.nest.flatten(EAGER_MODES[eager_mode](portable)(X, BOXES))
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("mode", MODES)
-def test_mode_equals_the_portable_path(mode, pair):
+def test_native_equals_portable_in_each_mode(mode, pair):
     native, _ = PAIRS[pair]
     eager_mode, transform = MODES[mode]
     actual = tf.nest.flatten(transform(native)(X, BOXES))
     for a, e in zip(actual, portable_results(eager_mode, pair), strict=True):
-        np.testing.assert_allclose(a, e, **DERIVATIVES["float64"])
+        np.testing.assert_allclose(a, e, **tolerances.DERIVATIVES["float64"])

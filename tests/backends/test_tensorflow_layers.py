@@ -5,22 +5,22 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, make
-from tests.tolerances import MODELS, VALUES
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = tensorflow_only
 
-everywhere = pytest.mark.parametrize("name", LAYERS)
+each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
-def box_ops(function, *specs):
-    """The compiled box ops in a function's graph."""
+def custom_ops(function, *specs):
+    """Returns the types of the custom ops in a function's graph."""
     operations = tf.function(function).get_concrete_function(*specs).graph.get_operations()
     return [op.type for op in operations if op.type.startswith("BoxConv>")]
 
@@ -28,24 +28,24 @@ def box_ops(function, *specs):
 def test_the_portable_operator_uses_no_compiled_op():
     boxes = [[[-1.0, -1.0, 1.0, 1.0]] * 2] * 3
     spec = tf.TensorSpec([None, None, None, 3])
-    for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
-        found = box_ops(
+    for implementation, expected in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
+        found = custom_ops(
             lambda x, i=implementation: tf_boxconv.box_conv2d(x, boxes, implementation=i), spec
         )
-        assert found == ops
+        assert found == expected
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 def test_portable_layers_use_no_compiled_op(name, data_format):
     spec = tf.TensorSpec(image_shape(data_format))
-    for implementation, ops in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
+    for implementation, expected in (("native", ["BoxConv>BoxConv2D"]), ("portable", [])):
         layer = make(name, data_format=data_format, implementation=implementation)
         layer.build(spec.shape)
-        assert box_ops(layer, spec) == ops
+        assert custom_ops(layer, spec) == expected
 
 
-@everywhere
+@each_layer
 def test_gradients_of_gradients_are_the_same_in_a_graph(name):
     x = tf.constant(images(image_shape("channels_last")))
     layer = make(name)
@@ -62,10 +62,10 @@ def test_gradients_of_gradients_are_the_same_in_a_graph(name):
     found = gradients()
     assert all(np.any(gradient != 0) for gradient in found)
     for gradient, traced in zip(found, tf.function(gradients)(), strict=True):
-        np.testing.assert_allclose(traced, gradient, **MODELS["float32"])
+        np.testing.assert_allclose(traced, gradient, **tolerances.MODELS["float32"])
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("has_xla", [True, False])
 def test_keras_compiles_layers_by_xla_only_if_the_ops_support_it(name, has_xla, monkeypatch):
     monkeypatch.setattr(backends.native, "SUPPORTS_JIT", has_xla)
@@ -80,21 +80,21 @@ def test_keras_compiles_layers_by_xla_only_if_the_ops_support_it(name, has_xla, 
     assert model.jit_compile is has_xla
     plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     plain.compile("sgd", "mse")
-    assert plain.jit_compile is True  # so the box layers decided above
+    assert plain.jit_compile is True  # without box layers, Keras chooses XLA
     if not has_xla:
         with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
             model.compile("sgd", "mse", jit_compile=True)
         assert model.jit_compile is False
 
 
-@everywhere
+@each_layer
 def test_portable_layers_compile_with_xla(name):
     x = images(image_shape("channels_last"))
     layer = make(name, implementation="portable")
     expected = layer(x)
     assert layer.supports_jit
     got = tf.function(layer, jit_compile=True)(tf.constant(x))
-    np.testing.assert_allclose(got, expected, **MODELS["float32"])
+    np.testing.assert_allclose(got, expected, **tolerances.MODELS["float32"])
 
 
 def test_fit_moves_boxes_alike_with_a_dataset_and_with_arrays():
@@ -127,4 +127,4 @@ def test_keras_export_to_a_saved_model(tmp_path):
     served = tf.saved_model.load(tmp_path / "exported")
     for shape in ((2, 9, 11, 8), (1, 20, 3, 8)):
         x = images(shape)
-        np.testing.assert_allclose(served.serve(x), model(x), **VALUES["float32"])
+        np.testing.assert_allclose(served.serve(x), model(x), **tolerances.VALUES["float32"])

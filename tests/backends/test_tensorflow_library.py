@@ -130,14 +130,13 @@ def test_the_baseline_instruction_set_equals_the_reference():
     code = (
         "import numpy as np, tensorflow as tf, tf_boxconv\n"
         f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
-        "from tests import reference\n"
         "from tests.boxes import boxes_around_pixel\n"
         "from tests.images import images\n"
-        "from tests.tolerances import VALUES\n"
+        "from tests import reference, tolerances\n"
         "x = images((2, 19, 23, 5), dtype='float64')\n"
         "boxes = boxes_around_pixel(5, 3, reach=7)\n"
         "np.testing.assert_allclose(tf_boxconv.box_conv2d(x, boxes), "
-        "reference.box_conv2d(x, boxes), **VALUES['float64'])"
+        "reference.box_conv2d(x, boxes), **tolerances.VALUES['float64'])"
     )
     environment = {LIBRARY_VARIABLE: tf_boxconv.library_path(), "TF_BOXCONV_ISA": "baseline"}
     done = run_python(code, pythonpath=PACKAGE.parent, **environment)

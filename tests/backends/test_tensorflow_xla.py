@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.boxes import boxes_around_pixel
 from tests.images import DATA_FORMATS, images
@@ -20,7 +21,6 @@ from tests.ops.problems import (
     random_problem,
     second_order_gradients,
 )
-from tests.tolerances import DERIVATIVES, MODELS
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def under_xla(function, *arguments):
-    """Compiles and calls `function`, whose arguments need not be tensors."""
+    """Compiles and calls `function`. Its arguments need not be tensors."""
     return compiled(lambda: function(*arguments))()
 
 
@@ -49,7 +49,7 @@ def assert_same_bits(actual, expected):
     )
 
 
-# XLA takes a second or so to compile each problem.
+# XLA takes about a second to compile each problem.
 @pytest.mark.parametrize("seed", range(3000, 3006))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_same_bits_as_without_xla(dtype, seed):
@@ -61,7 +61,7 @@ def test_same_bits_as_without_xla(dtype, seed):
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
-def test_same_bits_where_several_threads_share_the_work(normalization):
+def test_same_bits_if_several_threads_share_the_work(normalization):
     x = tf.constant(images((3, 70, 66, 40)))
     boxes = tf.constant(boxes_around_pixel(40, 2, reach=20), tf.float32)
 
@@ -122,7 +122,7 @@ def test_second_order(through, seed):
     actual = under_xla(second_order_gradients, tf_boxconv.box_conv2d, problem, through)
     for a, e in zip(actual, expected, strict=True):
         scale = 1 + np.max(np.abs(e), initial=0)
-        np.testing.assert_allclose(a / scale, e / scale, **DERIVATIVES["float64"])
+        np.testing.assert_allclose(a / scale, e / scale, **tolerances.DERIVATIVES["float64"])
 
 
 def test_another_batch_size_is_compiled_anew():
@@ -139,7 +139,7 @@ def test_another_batch_size_is_compiled_anew():
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
 def test_batch_whose_size_depends_on_values(normalization):
-    """XLA allocates the largest size. The memory beyond the batch's end must not count."""
+    """XLA allocates the largest size. Values beyond the end of the batch must have no effect."""
     # The last two images, which no mask chooses, hold NaNs.
     x = tf.concat([images((6, 9, 11, 3)), tf.fill([2, 9, 11, 3], float("nan"))], 0)
     boxes = tf.constant(boxes_around_pixel(3, 2, reach=4), tf.float32)
@@ -179,8 +179,8 @@ def test_any_other_axis_whose_size_depends_on_values_is_refused():
         ((4, 4, 3), (3, 1, 4), "`input` must have rank 4"),
     ],
 )
-def test_bad_shapes_met_by_the_compiler_are_an_error(x_shape, boxes_shape, message):
-    """The error is the caller's alone: the next call works."""
+def test_bad_shapes_found_by_the_compiler_are_an_error(x_shape, boxes_shape, message):
+    """The next call works again."""
     unknown = tf.TensorSpec(None)
 
     @tf.function(jit_compile=True, input_signature=[unknown, unknown])
@@ -236,4 +236,4 @@ def test_training_with_xla_gives_the_same_losses(layer):
         history = model.fit(x, np.tanh(x), batch_size=4, epochs=3, shuffle=False, verbose=0)
         losses.append(history.history["loss"])
     assert losses[0][-1] < losses[0][0]
-    np.testing.assert_allclose(*losses, **MODELS["float32"])
+    np.testing.assert_allclose(*losses, **tolerances.MODELS["float32"])

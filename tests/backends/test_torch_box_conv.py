@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import BACKEND, to_float64
 from tests.boxes import boxes_anywhere, boxes_around_pixel
 from tests.images import DATA_FORMATS, images
 from tests.layers.cases import LAYERS, make
 from tests.ops.problems import DTYPES
-from tests.tolerances import DERIVATIVES, MODELS, VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 if BACKEND != "torch":
@@ -29,7 +28,7 @@ OPTIONS = [
     {"strides": (2, 1), "normalization": "valid", "data_format": "channels_first"},
     {"strides": (1, 3), "normalization": None, "data_format": "channels_last"},
 ]
-options_of_all_kinds = pytest.mark.parametrize("options", OPTIONS)
+each_option_set = pytest.mark.parametrize("options", OPTIONS)
 operators = torch.ops.tf_boxconv
 
 
@@ -42,14 +41,14 @@ def threads():
 
 
 def images_and_boxes(data_format="channels_last", dtype=torch.float64):
-    """Tensors that require gradients."""
+    """Returns tensors that require gradients."""
     x = X if data_format == "channels_last" else np.moveaxis(X, -1, 1)
     boxes = torch.tensor(BOXES, dtype=torch.promote_types(dtype, torch.float32))
     return torch.tensor(x, dtype=dtype).requires_grad_(), boxes.requires_grad_()
 
 
 def value_and_gradients(function, *arguments):
-    """The output, and the gradients of the sum of its sine."""
+    """Returns the output, and the gradients of the sum of its sine."""
     out = function(*arguments)
     return out, *torch.autograd.grad(torch.sin(out).sum(), arguments)
 
@@ -64,20 +63,24 @@ def assert_same_bits(actual, expected):
 
 @pytest.mark.parametrize(("options", "dtype"), zip(OPTIONS + OPTIONS[:1], DTYPES, strict=True))
 def test_operators_pass_opcheck(options, dtype):
-    """It checks schemas, shape inference and gradients, also in graphs of unknown sizes."""
+    """`opcheck` checks schemas, shape inference and gradients, also in graphs of unknown sizes."""
     x, boxes = images_and_boxes(options["data_format"], getattr(torch, dtype))
-    last = list(options["strides"]), options["normalization"] or "none", options["data_format"]
-    out = operators.box_conv2d(x, boxes, *last)
+    attributes = (
+        list(options["strides"]),
+        options["normalization"] or "none",
+        options["data_format"],
+    )
+    out = operators.box_conv2d(x, boxes, *attributes)
     grad = torch.randn_like(out).requires_grad_()
-    torch.library.opcheck(operators.box_conv2d.default, (x, boxes, *last))
-    torch.library.opcheck(operators.box_conv2d_grad.default, (x, boxes, grad, *last))
+    torch.library.opcheck(operators.box_conv2d.default, (x, boxes, *attributes))
+    torch.library.opcheck(operators.box_conv2d_grad.default, (x, boxes, grad, *attributes))
     for table_dtype in ("float32", "float64"):
         torch.library.opcheck(
             operators.integral_image.default, (x, options["data_format"], table_dtype)
         )
 
 
-@options_of_all_kinds
+@each_option_set
 def test_gradients_of_both_orders_equal_central_differences(options):
     def function(x, boxes):
         return tf_boxconv.box_conv2d(x, boxes, **options)
@@ -100,9 +103,9 @@ compiles = pytest.mark.timeout(900)
 
 
 @compiles
-@options_of_all_kinds
+@each_option_set
 def test_the_operator_compiles_to_one_graph(options):
-    """It serves two batch sizes, with gradients."""
+    """The graph serves two batch sizes, and has the right gradients."""
 
     def function(x, boxes):
         return 2 * tf_boxconv.box_conv2d(torch.tanh(x), boxes, **options)
@@ -113,12 +116,12 @@ def test_the_operator_compiles_to_one_graph(options):
         actual = value_and_gradients(compiled, batch, boxes)
         expected = value_and_gradients(function, batch, boxes)
         for a, e in zip(actual, expected, strict=True):
-            torch.testing.assert_close(a, e, **DERIVATIVES["float64"])
+            torch.testing.assert_close(a, e, **tolerances.DERIVATIVES["float64"])
 
 
 @compiles
 def test_a_model_compiles_to_one_graph():
-    """With gradients to every weight."""
+    """Its gradients to all weights are right."""
     model = keras.Sequential(
         [
             keras.Input((9, 11, 8)),
@@ -137,7 +140,7 @@ def test_a_model_compiles_to_one_graph():
 
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     for actual, expected in zip(results(compiled), results(model), strict=True):
-        torch.testing.assert_close(actual, expected, **MODELS["float32"])
+        torch.testing.assert_close(actual, expected, **tolerances.MODELS["float32"])
 
 
 @compiles
@@ -158,7 +161,7 @@ def test_jit_compile_gives_the_same_training():
         assert (traced["unique_graphs"] > 0) is jit_compile
     for first, eager, compiled in zip(before, *boxes, strict=True):
         assert np.any(eager != first)
-        np.testing.assert_allclose(compiled, eager, **MODELS["float32"])
+        np.testing.assert_allclose(compiled, eager, **tolerances.MODELS["float32"])
 
 
 # Memory formats.
@@ -177,12 +180,12 @@ class CallRecorder(TorchDispatchMode):
 
 
 def in_other_memory_order(x, data_format):
-    """The same values and shape, stored in the order of the other data format."""
+    """Returns the same values and shape, stored in the order of the other data format."""
     there, back = ((0, 3, 1, 2), (0, 2, 3, 1))[:: 1 if data_format == "channels_last" else -1]
     return x.permute(there).contiguous().permute(back)
 
 
-@options_of_all_kinds
+@each_option_set
 def test_tensors_stored_in_the_other_format_are_not_copied(options):
     """Keras's convolutions return such tensors, and so does PyTorch's `channels_last` format."""
     x, boxes = images_and_boxes(options["data_format"])
@@ -203,26 +206,26 @@ def test_tensors_stored_in_the_other_format_are_not_copied(options):
     expected = value_and_gradients(function, x, boxes)
     for a, e in zip(value_and_gradients(function, other, boxes), expected, strict=True):
         assert a.shape == e.shape
-        torch.testing.assert_close(a, e, **VALUES["float64"])
+        torch.testing.assert_close(a, e, **tolerances.VALUES["float64"])
 
 
-@options_of_all_kinds
+@each_option_set
 def test_tensors_with_any_strides(options):
-    """Every other pixel of larger images, transposed boxes, an expanded upstream gradient."""
+    """Every second element of larger images, transposed boxes, an expanded upstream gradient."""
     x, boxes = images_and_boxes(options["data_format"])
     large = torch.full([2 * s for s in x.shape], torch.nan, dtype=x.dtype)
     large[::2, ::2, ::2, ::2] = x.detach()
     strided = large[::2, ::2, ::2, ::2].requires_grad_()
-    turned = boxes.detach().mT.contiguous().mT.requires_grad_()
-    assert not strided.is_contiguous() and not turned.is_contiguous()
+    transposed = boxes.detach().mT.contiguous().mT.requires_grad_()
+    assert not strided.is_contiguous() and not transposed.is_contiguous()
 
     def function(x, boxes):
         return tf_boxconv.box_conv2d(x, boxes, **options)
 
     assert_same_bits(
-        value_and_gradients(function, strided, turned), value_and_gradients(function, x, boxes)
+        value_and_gradients(function, strided, transposed), value_and_gradients(function, x, boxes)
     )
-    (expanded,) = torch.autograd.grad(function(strided, turned).sum(), [turned])
+    (expanded,) = torch.autograd.grad(function(strided, transposed).sum(), [transposed])
     ones = torch.ones_like(function(x, boxes))
     (expected,) = torch.autograd.grad(function(x, boxes), [boxes], ones)
     assert_same_bits([expanded], [expected])
@@ -285,7 +288,7 @@ def test_the_operator_works_beside_torch_functions_without_keras():
     wanted = np.maximum(
         reference.box_conv2d(np.moveaxis(X, -1, 1), BOXES, data_format="channels_first"), 0
     )
-    np.testing.assert_allclose(out.detach(), wanted, **VALUES["float64"])
+    np.testing.assert_allclose(out.detach(), wanted, **tolerances.VALUES["float64"])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -295,4 +298,4 @@ def test_a_layer_without_a_model_compiles_to_one_graph(name):
     expected = layer(x)
     torch._dynamo.reset()
     actual = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
-    torch.testing.assert_close(actual, expected, **MODELS["float32"])
+    torch.testing.assert_close(actual, expected, **tolerances.MODELS["float32"])

@@ -1,4 +1,7 @@
-"""PyTorch's modes of differentiation on the operators, against the portable path in float64."""
+"""PyTorch's derivatives and `vmap` of the native operators equal those of the portable path.
+
+The portable path runs in float64.
+"""
 
 import functools
 
@@ -7,10 +10,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import BACKEND, box_conv2d_portable
 from tests.boxes import boxes_around_pixel
 from tests.images import images
-from tests.tolerances import DERIVATIVES
 
 if BACKEND != "torch":
     pytest.skip(f"needs PyTorch; Keras's backend is {BACKEND}", allow_module_level=True)
@@ -19,7 +22,8 @@ import torch
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
 
-X, X_TANGENT = torch.tensor(images((2, 2, 4, 5, 2), dtype=np.float64))
+# Cloned, because PyTorch 2.13 fails to compile forward mode on views of one tensor.
+X, X_TANGENT = (t.clone() for t in torch.tensor(images((2, 2, 4, 5, 2), dtype=np.float64)))
 BOXES = torch.tensor(boxes_around_pixel(2, 2, reach=2.6))
 BOXES_TANGENT = torch.tensor(images(BOXES.shape, seed=1, dtype=np.float64))
 XS, BOXES_3 = torch.stack([X, X_TANGENT, X * X]), torch.stack([BOXES, 1.2 * BOXES, 0.9 * BOXES])
@@ -30,7 +34,7 @@ OPTIONS = {
 }
 
 
-def box_conv(operator, options):
+def box_conv_function(operator, options):
     def function(x, boxes):
         x = x.movedim(-1, 1) if options["data_format"] == "channels_first" else x
         return torch.sin(operator(x, boxes, **options)).sum(-1)
@@ -38,40 +42,48 @@ def box_conv(operator, options):
     return function
 
 
-def table(operator):
+def integral_image_function(operator):
+    # `boxes` only gives the function the same arguments as those of `box_conv_function`.
     return lambda x, boxes: torch.sin(operator(x)) * boxes.sum()
 
 
+# Functions of the native operator and of the portable path, by name.
 PAIRS = {
-    name: (box_conv(tf_boxconv.box_conv2d, options), box_conv(box_conv2d_portable, options))
+    name: tuple(
+        box_conv_function(operator, options)
+        for operator in (tf_boxconv.box_conv2d, box_conv2d_portable)
+    )
     for name, options in OPTIONS.items()
 } | {
     "integral image": (
-        table(tf_boxconv.integral_image),
-        table(lambda x: torch.nn.functional.pad(x.cumsum(1).cumsum(2), (0, 0, 1, 0, 1, 0))),
+        integral_image_function(tf_boxconv.integral_image),
+        integral_image_function(
+            lambda x: torch.nn.functional.pad(x.cumsum(1).cumsum(2), (0, 0, 1, 0, 1, 0))
+        ),
     )
 }
 
 
 def scalar(function):
+    """Returns a function with a single number as its output."""
     return lambda x, boxes: (function(x, boxes) ** 2).sum()
 
 
-def tangent_by_dual_numbers(function):
-    """Uses `torch.autograd.forward_ad` instead of `torch.func`."""
+def tangents_by_forward_ad(function):
+    """Returns the tangents of the sequence `function(X, BOXES)`, by `torch.autograd.forward_ad`."""
     with forward_ad.dual_level():
         x = forward_ad.make_dual(X.clone().requires_grad_(), X_TANGENT)
         boxes = forward_ad.make_dual(BOXES.clone().requires_grad_(), BOXES_TANGENT)
         return [forward_ad.unpack_dual(t).tangent.detach() for t in function(x, boxes)]
 
 
-def reverse(function):
+def gradients_of(function):
     return lambda x, boxes: torch.autograd.grad(
         scalar(function)(x, boxes), (x, boxes), create_graph=True
     )
 
 
-both = (0, 1)
+both = (0, 1)  # x and boxes
 MODES = {
     "jvp": lambda f: jvp(f, (X, BOXES), (X_TANGENT, BOXES_TANGENT)),
     "jvp of x": lambda f: jvp(lambda x: f(x, BOXES), (X,), (X_TANGENT,)),
@@ -90,38 +102,38 @@ MODES = {
     "vmap of grad": lambda f: vmap(grad(scalar(f), both), (0, None))(XS, BOXES),
     "vmap of vmap": lambda f: vmap(vmap(f, (None, 0)), (0, None))(XS, BOXES_3),
     "vmap of hessian": lambda f: vmap(hessian(scalar(f), 1), (0, None))(XS, BOXES),
-    "forward_ad": lambda f: tangent_by_dual_numbers(lambda x, boxes: [f(x, boxes)]),
-    "forward_ad over reverse": lambda f: tangent_by_dual_numbers(reverse(f)),
+    "forward_ad": lambda f: tangents_by_forward_ad(lambda x, boxes: [f(x, boxes)]),
+    "forward_ad over reverse": lambda f: tangents_by_forward_ad(gradients_of(f)),
 }
 COMPILED = ("jvp", "grad", "jacfwd", "forward over reverse", "vmap of grad", "forward_ad")
 
 
 def assert_equal(actual, expected):
-    torch.testing.assert_close(actual, expected, **DERIVATIVES["float64"])
+    torch.testing.assert_close(actual, expected, **tolerances.DERIVATIVES["float64"])
 
 
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.filterwarnings("ignore")
-def test_mode_equals_the_portable_path(mode, pair):
+def test_native_equals_portable_in_each_mode(mode, pair):
     native, portable = PAIRS[pair]
     assert_equal(MODES[mode](native), MODES[mode](portable))
 
 
 @pytest.mark.parametrize("pair", ["strided", "integral image"])
 @pytest.mark.parametrize("mode", COMPILED)
-@pytest.mark.parametrize("outer", ["transform of compiled", "compiled transform"])
+@pytest.mark.parametrize("order", ["transform(compile(f))", "compile(transform(f))"])
 @pytest.mark.timeout(900)
-def test_compiled_mode_equals_the_portable_path(mode, pair, outer):
-    if (outer, mode) == ("transform of compiled", "forward_ad"):
+def test_compiled_native_equals_portable_in_each_mode(mode, pair, order):
+    if (order, mode) == ("transform(compile(f))", "forward_ad"):
         pytest.skip("PyTorch cannot compile functions of dual tensors that require gradients")
     native, portable = PAIRS[pair]
     torch._dynamo.reset()
-    compiled = functools.partial(torch.compile, backend="aot_eager")
-    if outer == "compiled transform":
-        actual = compiled(lambda: MODES[mode](native), fullgraph=True)()
-    else:  # `fullgraph=True` is not possible here
-        actual = MODES[mode](compiled(native))
+    compile_ = functools.partial(torch.compile, backend="aot_eager")
+    if order == "compile(transform(f))":
+        actual = compile_(lambda: MODES[mode](native), fullgraph=True)()
+    else:  # PyTorch cannot compile this with `fullgraph=True`.
+        actual = MODES[mode](compile_(native))
     assert_equal(actual, MODES[mode](portable))
 
 
@@ -133,11 +145,11 @@ def test_forward_mode_of_narrow_types(dtype):
     assert out.dtype == tangent.dtype == x.dtype
     primals = x.double(), boxes.double()
     _, expected = jvp(box_conv2d_portable, primals, (x_tangent.double(), boxes_tangent.double()))
-    torch.testing.assert_close(tangent.double(), expected, **DERIVATIVES[dtype])
+    torch.testing.assert_close(tangent.double(), expected, **tolerances.DERIVATIVES[dtype])
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5, 2), (2, 4, 5, 0), (2, 0, 5, 2)])
-def test_vmap_over_sizes_of_zero(shape):
+def test_vmap_of_empty_arrays(shape):
     xs, boxes = torch.zeros(3, *shape), torch.zeros(shape[-1], 2, 4)
     out = vmap(tf_boxconv.box_conv2d, (0, None))(xs, boxes)
     assert out.shape == (3, *shape[:-1], 2 * shape[-1])

@@ -1,4 +1,4 @@
-"""Compilation by XLA in TensorFlow, shared by its tests."""
+"""Compiles functions with XLA in TensorFlow."""
 
 import tensorflow as tf
 
@@ -8,5 +8,5 @@ def compiled(function):
 
 
 def hlo_of(function, *arguments) -> str:
-    """The program that XLA starts from."""
+    """Returns the program that TensorFlow passes to XLA, as text."""
     return compiled(function).experimental_get_compiler_ir(*arguments)(stage="hlo")

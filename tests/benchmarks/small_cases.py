@@ -1,4 +1,4 @@
-"""Benchmark cases that run in no time."""
+"""Benchmark cases that take almost no time."""
 
 import dataclasses
 
@@ -15,5 +15,5 @@ TINY_SUITE = Suite(
 
 
 def shrunk(case: Case) -> Case:
-    """The case with a small shape and the same options."""
+    """Returns the case with a small shape and the same options."""
     return dataclasses.replace(case, batch=2, height=8, width=8, channels=min(case.channels, 3))

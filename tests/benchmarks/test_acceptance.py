@@ -15,7 +15,7 @@ from benchmarks.tables import console
 from tests.benchmarks.small_cases import TINY
 
 
-def test_budgets_are_upper_bounds_or_lower_ones():
+def test_budgets_are_upper_or_lower_bounds():
     assert Check("x", 1.0, 1.0).kept and not Check("x", 1.1, 1.0).kept
     assert at_least("x", 5.0, 5.0).kept and not at_least("x", 4.9, 5.0).kept
     assert Check("x", 99.0).kept
@@ -59,7 +59,7 @@ def test_ratios_of_equal_times_are_one():
         assert {check.measured for check in found} == {1.0}
         missed = [check.name for check in found if not check.kept]
         # Three budgets ask that a rival take at least five times as long as the box.
-        assert len(missed) == 3 and all(what.endswith("/ box 31") for what in missed)
+        assert len(missed) == 3 and all(name.endswith("/ box 31") for name in missed)
 
 
 def test_shapes_are_compared_per_output_and_per_thread():
@@ -84,6 +84,6 @@ def test_precision_finds_an_error(monkeypatch):
     assert precision.float32_error(np.ones((16, 16), np.float32)) == pytest.approx(1e-3, rel=0.01)
 
 
-def test_the_digest_depends_on_the_case_alone():
+def test_the_digest_depends_only_on_the_case():
     digest = threads.digest(TINY)
     assert digest == threads.digest(TINY) and len({digest, threads.digest(threads.CASES[5])}) == 2

@@ -1,4 +1,4 @@
-"""The benchmark of whole layers, on a small image."""
+"""`benchmarks.layers` on a small image."""
 
 import pytest
 

@@ -7,7 +7,7 @@ CASE = Case(2, 128, 128, 32)  # 4 MiB
 CUMSUM = Candidate("cumsum+gather", 31)
 
 
-def test_boxes_need_little_memory_and_cumulative_sums_need_a_whole_table():
+def test_boxes_need_little_memory_and_cumulative_sums_need_a_table():
     with workers.Worker(1) as worker:
         box = {name: worker.call(memory._extra_memory, CASE, memory.BOX, name) for name in PASSES}
         cumsum = worker.call(memory._extra_memory, CASE, CUMSUM, FORWARD)

@@ -20,19 +20,19 @@ from benchmarks.cases import (
 )
 from benchmarks.rivals import RIVALS, Inputs
 from benchmarks.suites import STANDARD, SUITES
+from tests import tolerances
 from tests.benchmarks.small_cases import TINY, shrunk
 from tests.images import DATA_FORMATS
-from tests.tolerances import MODELS, VALUES
 
 
 def box_means(case, x, size):
-    """Means of `size` x `size` pixels, by the operator."""
+    """Returns means of `size` x `size` pixels, computed by the operator."""
     half = size / 2
     boxes = np.tile(np.float32([-half, -half, half, half]), (case.channels, 1, 1))
     return tf_boxconv.box_conv2d(x, boxes, data_format=case.data_format)
 
 
-def called(name, case, size, inputs, pass_name=FORWARD):
+def result_of(name, case, size, inputs, pass_name=FORWARD):
     return RIVALS[name].call(case, size, inputs, pass_name)()
 
 
@@ -41,15 +41,15 @@ def called(name, case, size, inputs, pass_name=FORWARD):
 def test_cumsum_gather_computes_box_means_and_their_gradient(size, data_format):
     case = dataclasses.replace(TINY, data_format=data_format)
     inputs = Inputs(case)
-    out, gradient = called("cumsum+gather", case, size, inputs, FORWARD_BACKWARD)
+    out, gradient = result_of("cumsum+gather", case, size, inputs, FORWARD_BACKWARD)
     with tf.GradientTape() as tape:
         tape.watch(inputs.x)
         expected = box_means(case, inputs.x, size)
     expected_gradient = tape.gradient(expected, inputs.x, output_gradients=inputs.output_grad)
-    np.testing.assert_allclose(out, expected, **VALUES["float32"])
-    np.testing.assert_allclose(gradient, expected_gradient, **VALUES["float32"])
+    np.testing.assert_allclose(out, expected, **tolerances.VALUES["float32"])
+    np.testing.assert_allclose(gradient, expected_gradient, **tolerances.VALUES["float32"])
     np.testing.assert_allclose(
-        called("cumsum+gather", case, size, inputs), expected, **VALUES["float32"]
+        result_of("cumsum+gather", case, size, inputs), expected, **tolerances.VALUES["float32"]
     )
 
 
@@ -57,9 +57,9 @@ def test_average_pool_computes_box_means_away_from_the_border():
     inputs = Inputs(TINY)
     inside = np.s_[:, 2:-2, 2:-2]
     np.testing.assert_allclose(
-        called("average pool", TINY, 5, inputs)[inside],
+        result_of("average pool", TINY, 5, inputs)[inside],
         box_means(TINY, inputs.x, 5)[inside],
-        **VALUES["float32"],
+        **tolerances.VALUES["float32"],
     )
 
 
@@ -69,14 +69,14 @@ def test_opencv_computes_box_means(size, channels):
     pytest.importorskip("cv2")
     case = dataclasses.replace(TINY, channels=channels)
     inputs = Inputs(case)
-    out = opencv.images_of(called("OpenCV boxFilter", case, size, inputs), case.batch)
-    np.testing.assert_allclose(out, box_means(case, inputs.x, size), **VALUES["float32"])
+    out = opencv.images_of(result_of("OpenCV boxFilter", case, size, inputs), case.batch)
+    np.testing.assert_allclose(out, box_means(case, inputs.x, size), **tolerances.VALUES["float32"])
 
 
 def test_opencv_computes_the_integral_image():
     pytest.importorskip("cv2")
     inputs = Inputs(TINY)
-    out = opencv.images_of(called("OpenCV integral", TINY, None, inputs), TINY.batch)
+    out = opencv.images_of(result_of("OpenCV integral", TINY, None, inputs), TINY.batch)
     table = tf_boxconv.integral_image(inputs.x, data_format="channels_last", dtype="float64")
     np.testing.assert_allclose(out, table, atol=1e-9)
 
@@ -86,12 +86,12 @@ def test_portable_path_equals_box(pass_name):
     case = dataclasses.replace(TINY, multiplier=2)
     inputs = Inputs(case)
     pairs = zip(
-        tf.nest.flatten(called("box", case, 5, inputs, pass_name)),
-        tf.nest.flatten(called("portable", case, 5, inputs, pass_name)),
+        tf.nest.flatten(result_of("box", case, 5, inputs, pass_name)),
+        tf.nest.flatten(result_of("portable", case, 5, inputs, pass_name)),
         strict=True,
     )
     for ours, portable in pairs:
-        np.testing.assert_allclose(ours, portable, **MODELS["float32"])
+        np.testing.assert_allclose(ours, portable, **tolerances.MODELS["float32"])
 
 
 @pytest.mark.parametrize("dtype", rivals.FLOAT_TYPES)
@@ -99,7 +99,7 @@ def test_portable_path_equals_box(pass_name):
 def test_the_copy_is_not_optimized_away(dtype, pass_name):
     case = dataclasses.replace(TINY, dtype=dtype)
     inputs = Inputs(case)
-    out = called("copy", case, None, inputs, pass_name)
+    out = result_of("copy", case, None, inputs, pass_name)
     assert out.shape == case.shape and np.any(out != inputs.x)
 
 

@@ -17,7 +17,7 @@ def test_spread_is_median_and_quartiles():
     assert f"{Spread(3, 2, 4.26):.1f}" == "3.0 (2.0..4.3)"
 
 
-def test_a_ratio_is_that_of_the_medians_and_its_spread_that_of_the_rounds():
+def test_a_ratio_is_the_ratio_of_medians_with_the_quartiles_of_the_rounds():
     # The median of the rounds' ratios would be 3.
     assert timing.ratio([2, 6, 9], [1, 4, 3]) == Spread(2, 1.75, 2.5)
 

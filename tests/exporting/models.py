@@ -1,4 +1,4 @@
-"""A small model with every option of the box layers, and images for it."""
+"""A small model with all three box layers, and images for it."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ SIZE = (20, 26)
 
 
 def model(size=SIZE, seed=0):
-    """All three layers, with several boxes per channel, strides and every normalization."""
+    """Builds a model of all layers, with several boxes per channel, strides, each normalization."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((*size, 3), name="image")
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
@@ -34,7 +34,7 @@ def images(batch=2, size=SIZE, seed=1):
 
 
 def relative_error(actual, expected):
-    """The largest difference divided by the largest value."""
+    """Returns the largest difference, divided by the largest expected value."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     assert np.isfinite(actual).all() and expected.any()

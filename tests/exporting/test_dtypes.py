@@ -4,15 +4,15 @@ import keras
 import numpy as np
 import pytest
 
+from tests import tolerances
 from tests.exporting.models import images, relative_error
 from tests.exporting.runtimes import exported
-from tests.tolerances import EXPORT
 from tf_boxconv.exporting import FORMATS
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 POLICIES = ["mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64"]
-# SavedModels keep the types of the policy. All other formats convert the model to float32 by the
-# same code, so two policies or more for each format, and two formats for each policy, are enough.
+# SavedModels keep the types of the policy. All other formats convert the model to float32 with the
+# same code. So at least two policies for each format, and two formats for each policy, are enough.
 FLOAT32_FORMATS = {
     "onnx": ["mixed_bfloat16", "float64"],
     "openvino": ["mixed_float16", "bfloat16"],
@@ -29,7 +29,7 @@ class CastToBfloat16(keras.layers.Layer):
 
 
 def model(policy, size=(10, 13), input_dtype=None):
-    """Convolutions, norms, a nested model, a layer with layers inside, and a second policy."""
+    """Builds a model with normalizations, a nested model, nested layers and a second policy."""
     keras.utils.set_random_seed(0)
     options = {"dtype": policy}
     inputs = keras.Input((*size, 3), name="image", dtype=input_dtype)
@@ -46,7 +46,7 @@ def model(policy, size=(10, 13), input_dtype=None):
 
 
 def in_float64(built):
-    """The same weights in a model that computes in float64."""
+    """Returns a model with the same weights that computes in float64."""
     exact = model("float64", built.input_shape[1:3])
     exact.set_weights([np.asarray(weight, np.float64) for weight in built.get_weights()])
     return exact
@@ -59,7 +59,7 @@ def test_saved_models_compute_in_the_types_of_the_policy(policy, format, tmp_pat
     answer = exported(built, tmp_path, format)(x)
     compute = keras.dtype_policies.get(policy).compute_dtype
     assert answer.dtype.name == compute
-    assert relative_error(np.float32(answer), np.float32(built(x))) < EXPORT[compute]
+    assert relative_error(np.float32(answer), np.float32(built(x))) < tolerances.EXPORT[compute]
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_saved_models_compute_in_the_types_of_the_policy(policy, format, tmp_pat
     [(format, policy) for format, policies in FLOAT32_FORMATS.items() for policy in policies],
 )
 def test_other_formats_compute_in_float32(format, policy, tmp_path):
-    """They are closer to float64 arithmetic with the same weights than the model itself is."""
+    """Their outputs equal float64 arithmetic with the same weights, up to float32 rounding."""
     built, x = model(policy), images(2, (10, 13))
     answer = exported(built, tmp_path, format)(x)
     assert answer.dtype == np.float32
-    assert relative_error(answer, np.float32(in_float64(built)(x))) < EXPORT["float32"]
+    assert relative_error(answer, np.float32(in_float64(built)(x))) < tolerances.EXPORT["float32"]
 
 
 def test_every_format_is_tested():
@@ -82,7 +82,7 @@ def test_every_format_is_tested():
 def test_half_inputs_become_float32_and_keep_their_names(format, tmp_path):
     built, x = model("float16", (None, None), "float16"), images(2, (10, 13))
     answer = exported(built, tmp_path, format)(x)  # the runtime passes `image` in float32
-    assert relative_error(answer, np.float32(built(np.float16(x)))) < EXPORT["float16"]
+    assert relative_error(answer, np.float32(built(np.float16(x)))) < tolerances.EXPORT["float16"]
 
 
 def test_explicit_casts_can_be_exported(tmp_path):
@@ -90,7 +90,7 @@ def test_explicit_casts_can_be_exported(tmp_path):
     built = keras.Model(inputs, DepthwiseBoxConv2D(2)(CastToBfloat16()(inputs)))
     x = images(2, (5, 6))
     answer = exported(built, tmp_path, "onnx")(x)
-    assert relative_error(answer, built(x)) < EXPORT["bfloat16"]
+    assert relative_error(answer, built(x)) < tolerances.EXPORT["bfloat16"]
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])

@@ -1,4 +1,4 @@
-"""Every format against Keras, run in its own runtime."""
+"""Exports in each format, run in their own runtimes, give the outputs of the Keras model."""
 
 import keras
 import numpy as np
@@ -6,10 +6,10 @@ import pytest
 
 import tf_boxconv
 from benchmarks.export_runtimes import RUNTIMES, LiteRT
+from tests import tolerances
 from tests.exporting.models import images, model, relative_error
 from tests.exporting.runtimes import exported
 from tests.images import images as random_images
-from tests.tolerances import EXPORT, VALUES
 from tf_boxconv.exporting import FORMATS
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
@@ -26,7 +26,7 @@ def test_equals_keras_at_any_batch_size(format, tmp_path):
     run = exported(built, tmp_path, format)
     for batch in (1, 3):
         x = images(batch)
-        assert relative_error(run(x), built(x)) < EXPORT["float32"]
+        assert relative_error(run(x), built(x)) < tolerances.EXPORT["float32"]
 
 
 @every_format
@@ -35,12 +35,12 @@ def test_dynamic_size(format, tmp_path):
     run = exported(built, tmp_path, format)
     for size in ((20, 26), (9, 33)):
         x = images(2, size)
-        assert relative_error(run(x), built(x)) < EXPORT["float32"]
+        assert relative_error(run(x), built(x)) < tolerances.EXPORT["float32"]
 
 
 @every_format
 def test_awkward_boxes(format, tmp_path):
-    """Empty, inverted, sub-pixel, beyond the plane, on borders, under each normalization."""
+    """Boxes are empty, inverted, tiny, outside or on borders, with each normalization."""
     inputs = keras.Input((7, 9, 2), name="image")
     layers = [
         DepthwiseBoxConv2D(4, strides=(2, 3), normalization=normalization, max_size=9)
@@ -57,7 +57,7 @@ def test_awkward_boxes(format, tmp_path):
     x = random_images((2, 7, 9, 2))
     found = np.split(exported(built, tmp_path, format)(x), len(layers), axis=-1)
     for actual, layer in zip(found, layers, strict=True):
-        assert relative_error(actual, layer(x)) < EXPORT["float32"]
+        assert relative_error(actual, layer(x)) < tolerances.EXPORT["float32"]
 
 
 @pytest.mark.parametrize("quantize", ["int8", "uint8"])
@@ -76,7 +76,7 @@ def test_quantized_litert_is_close_to_keras(quantize, tmp_path):
 
 @pytest.mark.parametrize("by_name", [False, True])
 def test_calibration_of_several_inputs(by_name, tmp_path):
-    """The model's order of inputs is not the alphabetic one, in which LiteRT lists them."""
+    """The order of the model's inputs is not alphabetical, unlike that of the LiteRT file."""
     first, second = keras.Input((8, 8, 1), name="zeta"), keras.Input((8, 8, 1), name="alpha")
     filtered = [tf_boxconv.layers.DepthwiseBoxConv2D(1)(x) for x in (first, second)]
     built = keras.Model([first, second], keras.layers.Concatenate()(filtered))
@@ -103,4 +103,4 @@ def test_integral_images_can_be_exported(tmp_path):
     built = keras.Model(inputs, Table()(inputs))
     run = exported(built, tmp_path, "saved_model_portable")
     x = random_images((3, 6, 7, 2))
-    np.testing.assert_allclose(run(x), built(x), **VALUES["float32"])
+    np.testing.assert_allclose(run(x), built(x), **tolerances.VALUES["float32"])

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.exporting.runtimes import skip_unless_installed
-from tests.tolerances import VALUES
 from tf_boxconv.exporting import FORMATS, output, saved_model
 
 every_format = pytest.mark.parametrize("format", FORMATS)
@@ -41,7 +41,7 @@ def path_of(folder, format):
 
 @pytest.fixture(scope="module")
 def copy_earlier_export(built, tmp_path_factory):
-    """A function that puts an export into a folder. Each format is exported only once."""
+    """A function that copies an export into a folder. Each format is exported only once."""
     exports = {}
 
     def copy(folder, format):
@@ -56,7 +56,7 @@ def copy_earlier_export(built, tmp_path_factory):
 
 
 def contents(path):
-    """Everything below a path: bytes of files, targets of links, None for folders."""
+    """Returns everything below a path: bytes of files, targets of links, None for folders."""
     found = {}
     for entry in [path, *path.rglob("*")]:
         name = str(entry.relative_to(path))
@@ -200,7 +200,7 @@ def test_mount_points_and_special_files_are_refused(built, tmp_path):
 
 @every_format
 def test_a_full_disk_leaves_the_earlier_export(copy_earlier_export, tmp_path, format):
-    """A limit on the size of files stands for the full disk. Each format writes by other code."""
+    """A limit on the size of files simulates a full disk. Each format has code of its own."""
     path = copy_earlier_export(tmp_path, format)
     before = contents(tmp_path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -217,7 +217,7 @@ def test_a_full_disk_leaves_the_earlier_export(copy_earlier_export, tmp_path, fo
 
 @every_format
 def test_an_interrupted_export_changes_nothing(copy_earlier_export, tmp_path, format, monkeypatch):
-    """The interruption comes once the SavedModel, from which every format is made, is written."""
+    """The interruption comes after the SavedModel was written that all formats start from."""
     path = copy_earlier_export(tmp_path, format)
     before = contents(tmp_path)
 
@@ -234,14 +234,14 @@ def test_an_interrupted_export_changes_nothing(copy_earlier_export, tmp_path, fo
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monkeypatch):
     if not exchange:
-        monkeypatch.setattr(output, "_exchanged", lambda *_: False)
+        monkeypatch.setattr(output, "_exchange", lambda *_: False)
     kind = output.Kind("a thing", lambda folder: {"own"})
     path = tmp_path / "thing"
     path.mkdir()
     (path / "own").write_text("old")
 
     def write():
-        with output.whole(path, lambda: output.checked(path, kind, True)) as written:
+        with output.atomic(path, lambda: output.resolved_destination(path, kind, True)) as written:
             written.mkdir()
             (written / "own").write_text("new")
             return written
@@ -250,7 +250,7 @@ def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monke
     assert contents(tmp_path) == {".": None, "thing": None, "thing/own": b"new"}
     with (
         pytest.raises(FileExistsError, match="would be lost: 'mine'"),
-        output.whole(path, lambda: output.checked(path, kind, True)) as written,
+        output.atomic(path, lambda: output.resolved_destination(path, kind, True)) as written,
     ):
         written.mkdir()
         (path / "mine").touch()
@@ -258,7 +258,7 @@ def test_a_file_that_appears_during_the_export_is_kept(tmp_path, exchange, monke
 
 
 def test_the_old_output_is_restored_if_the_new_one_cannot_be_renamed(tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "_exchanged", lambda *_: False)
+    monkeypatch.setattr(output, "_exchange", lambda *_: False)
     path = tmp_path / "thing"
     path.mkdir()
     (path / "own").touch()
@@ -270,7 +270,7 @@ def test_the_old_output_is_restored_if_the_new_one_cannot_be_renamed(tmp_path, m
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(KeyboardInterrupt), output.whole(path) as written:
+    with pytest.raises(KeyboardInterrupt), output.atomic(path) as written:
         written.mkdir()
         (written / "new").touch()
     assert contents(tmp_path) == {".": None, "thing": None, "thing/own": b""}
@@ -291,4 +291,4 @@ def test_the_replaced_export_gives_the_values_of_the_new_model(tmp_path):
         tf_boxconv.export(model(filters), path, "saved_model_portable", overwrite=True)
     keras_layer = keras.layers.TFSMLayer(path, call_endpoint="serve")
     x = np.ones((1, 6, 6, 2), np.float32)
-    np.testing.assert_allclose(keras_layer(x), model(3)(x), **VALUES["float32"])
+    np.testing.assert_allclose(keras_layer(x), model(3)(x), **tolerances.VALUES["float32"])

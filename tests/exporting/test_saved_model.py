@@ -1,4 +1,4 @@
-"""SavedModels, with the compiled op and without it."""
+"""SavedModels with the compiled operators, and portable ones."""
 
 import os
 import subprocess
@@ -12,14 +12,14 @@ import tensorflow as tf
 
 import tf_boxconv
 from benchmarks.export_runtimes import saved_model
+from tests import tolerances
 from tests.exporting.models import SIZE, images, model, relative_error
-from tests.tolerances import EXPORT
 from tf_boxconv.exporting import saved_model_graph
 
 # Operations that compute matrices while the model runs.
 MATRIX_OPS = {"Range", "Minimum", "Maximum", "ClipByValue", "DivNoNan", "SelectV2"}
 
-# Stands for a server without this package: it cannot be imported, and its library is not loaded.
+# Simulates a server without this package: importing it fails, and its library is not loaded.
 FOREIGN_PROCESS = """
 import sys
 sys.modules["tf_boxconv"] = sys.modules["keras"] = None
@@ -45,7 +45,9 @@ def test_native_saved_models_hold_the_compiled_op(folders):
     assert saved_model_graph.custom_ops(folder / "saved_model") == ["BoxConv>BoxConv2D"]
     run = saved_model(folder / "saved_model")
     for batch in (1, 3):
-        assert relative_error(run(images(batch)), built(images(batch))) < EXPORT["float32"]
+        assert (
+            relative_error(run(images(batch)), built(images(batch))) < tolerances.EXPORT["float32"]
+        )
 
 
 def test_portable_saved_models_run_without_package_and_library(folders, tmp_path):
@@ -63,8 +65,11 @@ def test_portable_saved_models_run_without_package_and_library(folders, tmp_path
     )
     assert process.returncode == 0, process.stderr
     portable = np.load(tmp_path / "y.npy")
-    assert relative_error(portable, saved_model(folder / "saved_model")(x)) < EXPORT["float32"]
-    assert relative_error(portable, built(x)) < EXPORT["float32"]
+    assert (
+        relative_error(portable, saved_model(folder / "saved_model")(x))
+        < tolerances.EXPORT["float32"]
+    )
+    assert relative_error(portable, built(x)) < tolerances.EXPORT["float32"]
 
 
 def test_native_and_portable_saved_models_have_the_same_signature(folders):
@@ -99,7 +104,7 @@ def test_a_dynamic_size_stays_dynamic(tmp_path):
     run = saved_model(tmp_path / "portable")
     for size in ((20, 26), (7, 31)):
         x = images(2, size)
-        assert relative_error(run(x), built(x)) < EXPORT["float32"]
+        assert relative_error(run(x), built(x)) < tolerances.EXPORT["float32"]
 
 
 def test_input_shape_fixes_a_dynamic_size(tmp_path):
@@ -113,7 +118,7 @@ def test_input_shape_fixes_a_dynamic_size(tmp_path):
     assert specs["image"].shape == [None, 20, 26, 3]
     assert (
         relative_error(saved_model(tmp_path / "fixed")(images()), built(images()))
-        < EXPORT["float32"]
+        < tolerances.EXPORT["float32"]
     )
 
 
@@ -134,12 +139,12 @@ def test_a_subclassed_model_can_be_exported(tmp_path):
     tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
     assert not saved_model_graph.custom_ops(tmp_path / "exported")
     loaded = tf.saved_model.load(tmp_path / "exported")
-    assert relative_error(loaded.serve(x), expected) < EXPORT["float32"]
+    assert relative_error(loaded.serve(x), expected) < tolerances.EXPORT["float32"]
 
 
 @pytest.mark.parametrize("format", ["saved_model", "saved_model_portable", "onnx", "litert"])
 def test_augmentation_layers_do_nothing_in_an_export(tmp_path, format):
-    """As in `predict`. Keras's own export of such a model flips pictures at random."""
+    """As in `predict`. Keras's own export of such a model flips images at random."""
     inputs = keras.Input((*SIZE, 3), name="image")
     augmented = keras.layers.Dropout(0.5)(keras.layers.RandomFlip("vertical")(inputs))
     model = keras.Model(inputs, tf_boxconv.layers.BoxConv2D(2)(augmented))
@@ -149,7 +154,10 @@ def test_augmentation_layers_do_nothing_in_an_export(tmp_path, format):
         return  # these formats cannot hold random operations
     loaded, x = tf.saved_model.load(path), images(4)
     for _ in range(3):
-        assert relative_error(loaded.serve(x), model.predict(x, verbose=0)) < EXPORT["float32"]
+        assert (
+            relative_error(loaded.serve(x), model.predict(x, verbose=0))
+            < tolerances.EXPORT["float32"]
+        )
 
 
 @pytest.mark.parametrize("kind", [list, np.array, tf.TensorShape])
@@ -162,8 +170,8 @@ def test_input_shape_may_be_of_several_types(tmp_path, kind):
 
 
 @keras.saving.register_keras_serializable()
-class Compiled(keras.Model):
-    """Its `call` is a `tf.function` with control flow, which AutoGraph translates."""
+class TfFunctionModel(keras.Model):
+    """A model whose `call` is a `tf.function` with control flow, which AutoGraph translates."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -207,23 +215,23 @@ def test_a_model_whose_call_is_a_tf_function_can_be_exported(
     tmp_path, prepare, input_shape, format
 ):
     keras.utils.set_random_seed(0)
-    built = Compiled()
+    built = TfFunctionModel()
     prepare(built)
     tf_boxconv.export(built, tmp_path / "exported", format, input_shape=input_shape)
     custom = saved_model_graph.custom_ops(tmp_path / "exported")
     assert custom == (["BoxConv>BoxConv2D"] if format == "saved_model" else [])
     loaded = tf.saved_model.load(tmp_path / "exported")
     expected = built.box_conv(images())
-    assert relative_error(loaded.serve(images()), expected) < EXPORT["float32"]
+    assert relative_error(loaded.serve(images()), expected) < tolerances.EXPORT["float32"]
 
 
 def test_a_subclassed_model_must_have_been_called(tmp_path):
-    built = Compiled()
+    built = TfFunctionModel()
     built.built = True
     for shape in (None, (None, 20, 26, 3)):
         with pytest.raises(ValueError, match=r"`model` must be called once before .*box_conv2d"):
             tf_boxconv.export(built, tmp_path / "exported", input_shape=shape)
-    built = Compiled()
+    built = TfFunctionModel()
     built(images())
     built.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -231,10 +239,13 @@ def test_a_subclassed_model_must_have_been_called(tmp_path):
         tf_boxconv.export(loaded, tmp_path / "exported")
     tf_boxconv.export(loaded, tmp_path / "exported", input_shape=(None, 20, 26, 3))
     exported = tf.saved_model.load(tmp_path / "exported")  # it keeps its variables alive
-    assert relative_error(exported.serve(images()), built.box_conv(images())) < EXPORT["float32"]
+    assert (
+        relative_error(exported.serve(images()), built.box_conv(images()))
+        < tolerances.EXPORT["float32"]
+    )
 
 
-class Traced(keras.layers.Layer):
+class CallsTracedFunction(keras.layers.Layer):
     """Calls a function that was traced before the export."""
 
     def build(self, input_shape):
@@ -248,7 +259,7 @@ class Traced(keras.layers.Layer):
 
 def test_a_model_with_a_function_traced_before_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 3))
-    built = keras.Model(inputs, Traced()(inputs))
+    built = keras.Model(inputs, CallsTracedFunction()(inputs))
     with pytest.raises(
         ValueError, match=r"`model` calls a concrete function that was traced.*BoxConv>"
     ):
@@ -265,7 +276,7 @@ def test_constant_boxes_of_the_operator_become_constant_matrices(tmp_path):
     ops = saved_model_graph.op_types(tmp_path / "exported")
     assert not ops & MATRIX_OPS and "BoxConv>BoxConv2D" not in ops
     loaded = tf.saved_model.load(tmp_path / "exported")
-    assert relative_error(loaded.serve(x), built(x)) < EXPORT["float32"]
+    assert relative_error(loaded.serve(x), built(x)) < tolerances.EXPORT["float32"]
 
 
 def test_mixed_precision_exports_compute_in_float16(tmp_path):
@@ -278,7 +289,7 @@ def test_mixed_precision_exports_compute_in_float16(tmp_path):
     loaded = tf.saved_model.load(tmp_path / "exported")
     answer = loaded.serve(x)
     assert answer.dtype == tf.float16
-    assert relative_error(answer, built(x)) < EXPORT["float16"]
+    assert relative_error(answer, built(x)) < tolerances.EXPORT["float16"]
 
 
 def test_exporting_leaves_the_model_native(folders):

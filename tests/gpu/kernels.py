@@ -12,9 +12,8 @@ import numpy as np
 
 from benchmarks.gpu.device import find_device
 from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem, build
-from tests import reference
+from tests import reference, tolerances
 from tests.boxes import random_box
-from tests.tolerances import OPERATOR, UNDERFLOW
 
 NOT_ALL_RUN = 2  # exit status if no check failed but some could not run
 
@@ -77,7 +76,7 @@ class Kernels:
 
 
 def assert_close(what, actual, expected, magnitude, dtype):
-    bound = OPERATOR[dtype] * magnitude + UNDERFLOW[dtype]
+    bound = tolerances.OPERATOR[dtype] * magnitude + tolerances.UNDERFLOW[dtype]
     bad = ~(np.abs(actual - expected) <= bound)  # NaN is bad
     if bad.any():
         i = np.unravel_index(np.argmax(bad), bad.shape)

@@ -31,7 +31,7 @@ def trained_model(name: str) -> keras.Model:
     inputs = keras.Input((*size, 8))
     x = BoxBottleneck(4, max_size=max_size, name="bottleneck")(inputs)
     x = BoxConv2D(
-        5, depth_multiplier=3, strides=2, activation="relu", max_size=max_size, name="full"
+        5, depth_multiplier=3, strides=2, activation="relu", max_size=max_size, name="box_conv2d"
     )(x)
     x = DepthwiseBoxConv2D(
         2, normalization="valid", use_bias=True, max_size=max_size, name="depthwise"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tolerances import VALUES
+from tests import tolerances
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -19,10 +19,10 @@ INSTALLED = [name for name in BACKENDS if importlib.util.find_spec(name)]
 pytestmark = pytest.mark.timeout(900)
 
 
-def run(backend: str, action: str, folder: Path, before: str = "") -> None:
-    """Runs an action of `across_backends.py` under a backend."""
+def run(backend: str, action: str, folder: Path, setup: str = "") -> None:
+    """Runs `setup`, Python code, and then an action of `across_backends.py` under a backend."""
     code = (
-        f"{before}\nimport runpy\n"
+        f"{setup}\nimport runpy\n"
         "runpy.run_module('tests.layers.across_backends', run_name='__main__')"
     )
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
@@ -38,7 +38,10 @@ def run(backend: str, action: str, folder: Path, before: str = "") -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Models saved by each installed backend, and the outputs of all of them under each."""
+    """A folder with the models that each installed backend saved, and with outputs.
+
+    Every saved model was loaded under each backend; the outputs of all are in the folder.
+    """
     folder = tmp_path_factory.mktemp("models")
     for action in ("save", "load"):
         for backend in INSTALLED:
@@ -66,13 +69,18 @@ def test_a_file_gives_the_same_outputs_under_every_backend(name, saved_by, loade
             largest = np.max(np.abs(wanted[key]))
             assert largest > 0
             np.testing.assert_allclose(
-                got[key], wanted[key], rtol=0, atol=VALUES["float32"]["atol"] * largest
+                got[key], wanted[key], rtol=0, atol=tolerances.VALUES["float32"]["atol"] * largest
             )
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_no_other_framework_is_imported(backend, tmp_path):
-    """TensorFlow is hidden from the other backends, which must not need it."""
+    """No framework is imported except the backend and those that Keras imports itself.
+
+    Under JAX and PyTorch, importing TensorFlow fails, as if it were not installed.
+    """
     skip_unless_installed(backend)
-    hide = "" if backend == "tensorflow" else "import sys; sys.modules['tensorflow'] = None"
-    run(backend, "use_alone", tmp_path, before=hide)
+    hide_tensorflow = (
+        "" if backend == "tensorflow" else "import sys; sys.modules['tensorflow'] = None"
+    )
+    run(backend, "use_alone", tmp_path, setup=hide_tensorflow)

@@ -1,4 +1,4 @@
-"""Kinds of arguments: integers and pairs of every type, and the arguments of Keras's Conv2D."""
+"""Arguments of every type: integers, pairs, and the arguments of Keras's convolutions."""
 
 import json
 
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensor, to_float64
 from tests.images import images
 from tests.layers.cases import LAYERS, make
-from tests.tolerances import VALUES
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
@@ -32,13 +32,14 @@ PAIRS = {
     "tensors": lambda pair: [tensor(n) for n in pair],
 }
 NOT_INTEGERS = [True, np.True_, 2.0, np.float32(2), np.array(2.0), np.array([2]), "2", b"2", 2j]
-# Arguments that are one integer, then those that are one or two.
+# Arguments that must be an integer.
 COUNTS = {
     "filters": lambda n: BoxConv2D(n).filters,
     "depth_multiplier": lambda n: BoxConv2D(4, depth_multiplier=n).depth_multiplier,
     "depth_multiplier, depthwise": lambda n: DepthwiseBoxConv2D(n).depth_multiplier,
     "depth_multiplier, bottleneck": lambda n: BoxBottleneck(n).depth_multiplier,
 }
+# Arguments that may be an integer or a pair of integers.
 SIZES = {
     "strides": lambda n: BoxConv2D(4, strides=n).strides,
     "strides, depthwise": lambda n: DepthwiseBoxConv2D(strides=n).strides,
@@ -82,7 +83,7 @@ def test_the_operator_accepts_strides_of_every_type(strides):
     wanted = to_float64(tf_boxconv.box_conv2d(x, boxes, strides=2))
     for implementation in ("native", "portable"):
         got = tf_boxconv.box_conv2d(x, boxes, strides=strides, implementation=implementation)
-        np.testing.assert_allclose(to_float64(got), wanted, **VALUES["float32"])
+        np.testing.assert_allclose(to_float64(got), wanted, **tolerances.VALUES["float32"])
 
 
 @pytest.mark.parametrize("value", [True, 2.0, np.float32(2)])
@@ -158,7 +159,7 @@ def test_one_error_names_all_arguments_that_do_not_apply():
         (
             BoxConv2D,
             (32, 3),
-            "boxes learn their size.*depth_multiplier=4 for.*Received after `filters`: 3",
+            "sizes of boxes are learned.*depth_multiplier=4 for.*Received after `filters`: 3",
         ),
         (BoxConv2D, (32, (3, 3), 2), r"`filters`: \(3, 3\), 2"),
         (DepthwiseBoxConv2D, (2, 2), "pass all others by name.*after `depth_multiplier`: 2"),

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from keras.src import testing
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import to_float64
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import trainable_parameters
-from tests.tolerances import MODELS
 from tf_boxconv.layers import BoxBottleneck
 
 
@@ -75,7 +74,7 @@ def test_against_the_reference(data_format, training):
     responses = reference.box_conv2d(reduced, to_float64(layer.boxes))
     wanted = np.maximum(inputs + batch_norm(responses, layer.box_norm), 0)
     got = np.moveaxis(to_float64(layer(x, training=training)), channel, -1)
-    np.testing.assert_allclose(got, wanted, **MODELS["float32"])
+    np.testing.assert_allclose(got, wanted, **tolerances.MODELS["float32"])
 
 
 def test_dropout_acts_on_the_boxes_in_training_only():

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from keras.src import testing
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import dtype_name, to_float64
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import trainable_parameters
-from tests.tolerances import MODELS
 from tf_boxconv.layers import BoxConv2D
 
 
@@ -60,7 +59,8 @@ class BoxConv2DTest(testing.TestCase):
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_against_the_reference(data_format, strides, normalization, dtype):
-    # At stride 2 the output is as wide as there are filters, which must not confuse the layer.
+    # With strides (3, 2) the output is as wide as there are filters. The bias must still be added
+    # to the channels.
     x = images(image_shape(data_format, 9, 11, 5), dtype=dtype)
     boxes = boxes_anywhere(5, 3, reach=9)
     layer = BoxConv2D(
@@ -82,7 +82,7 @@ def test_against_the_reference(data_format, strides, normalization, dtype):
     out = layer(x)
     assert dtype_name(out) == dtype
     got = np.moveaxis(to_float64(out), channel, -1)
-    np.testing.assert_allclose(got, mixed, **MODELS[dtype])
+    np.testing.assert_allclose(got, mixed, **tolerances.MODELS[dtype])
 
 
 def test_a_conv2d_whose_kernel_is_constant_in_space_equals_one_box_per_channel():
@@ -92,20 +92,20 @@ def test_a_conv2d_whose_kernel_is_constant_in_space_equals_one_box_per_channel()
     layer.build(x.shape)
     layer.set_boxes(np.tile([-1.5, -2.5, 1.5, 2.5], (3, 1, 1)))
     layer.kernel.assign(weights)
-    plain = keras.layers.Conv2D(4, (3, 5), padding="same", use_bias=False)
-    plain.build(x.shape)
-    plain.kernel.assign(np.tile(weights, (3, 5, 1, 1)))
-    got, expected = to_float64(layer(x)), to_float64(plain(x))
-    np.testing.assert_allclose(got, expected, **MODELS["float32"])
+    conv2d = keras.layers.Conv2D(4, (3, 5), padding="same", use_bias=False)
+    conv2d.build(x.shape)
+    conv2d.kernel.assign(np.tile(weights, (3, 5, 1, 1)))
+    got, expected = to_float64(layer(x)), to_float64(conv2d(x))
+    np.testing.assert_allclose(got, expected, **tolerances.MODELS["float32"])
 
 
 @pytest.mark.parametrize("strides", [1, 2, (3, 2)])
 @pytest.mark.parametrize("size", [(1, 1), (8, 9), (None, None)])
 def test_same_output_shape_as_conv2d(strides, size):
     shape = (None, *size, 3)
-    plain = keras.layers.Conv2D(7, 3, strides=strides, padding="same")
+    conv2d = keras.layers.Conv2D(7, 3, strides=strides, padding="same")
     layer = BoxConv2D(7, strides=strides)
-    assert layer.compute_output_shape(shape) == plain.compute_output_shape(shape)
+    assert layer.compute_output_shape(shape) == conv2d.compute_output_shape(shape)
 
 
 @pytest.mark.parametrize("data_format", DATA_FORMATS)

@@ -1,4 +1,4 @@
-"""Boxes meet their constraint after training, whatever the optimizer does besides."""
+"""Boxes satisfy their constraint after training, whatever the options of the optimizer."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def random_data(model):
 
 
 def fit(model, optimizer, **kwargs):
-    """Takes steps of many pixels. Without a constraint they make boxes invalid."""
+    """Trains with steps of many pixels, which would make boxes invalid without a constraint."""
     model.compile(optimizer, "mse", **kwargs)
     model.fit(*random_data(model), batch_size=2, epochs=4, verbose=0, shuffle=False)
 
@@ -60,7 +60,7 @@ def test_without_a_constraint_the_same_training_makes_boxes_invalid():
 def test_moving_averages_are_valid_in_every_layer(name):
     layer = make(name)
     fit(model_of(layer), keras.optimizers.SGD(300.0, momentum=0.9, use_ema=True))
-    # The other weights diverge, and the boxes with them, in some layers.
+    # In some layers the other weights diverge, and the boxes become NaN.
     assert valid(layer.boxes) or not np.all(np.isfinite(to_float64(layer.boxes)))
 
 
@@ -127,10 +127,10 @@ def fit_mirrored(replicas, arguments):
 
 
 def test_moving_averages_of_other_weights_are_those_of_keras():
-    """Other constraints do not act on the averages, as in Keras."""
+    """The package does not apply constraints of other weights before averaging."""
     DepthwiseBoxConv2D(1).build((1, *SIZE, 1))
     update = keras.optimizers.Optimizer._update_model_variables_moving_average
-    assert update.of_constrained_boxes
+    assert update.constrains_boxes
 
     def averages(update):
         variables = [keras.Variable([-2.0, 3.0]), keras.Variable([1.0])]
@@ -148,6 +148,6 @@ def test_importing_the_package_changes_no_optimizer():
     program = (
         "import keras, tf_boxconv\n"
         "name = '_update_model_variables_moving_average'\n"
-        "assert not hasattr(getattr(keras.optimizers.Optimizer, name), 'of_constrained_boxes')"
+        "assert not hasattr(getattr(keras.optimizers.Optimizer, name), 'constrains_boxes')"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from keras.src import testing
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import dtype_name, to_float64
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
-from tests.tolerances import BOX_BOUNDS, EDGES, MODELS, VALUES
 from tf_boxconv.constraints import BoxConstraint
 from tf_boxconv.initializers import RandomBoxes
 from tf_boxconv.layers import DepthwiseBoxConv2D
@@ -81,7 +80,7 @@ def test_against_the_reference(data_format, strides, normalization, dtype):
     got = layer(x)
     assert dtype_name(got) == dtype
     wanted = wanted * np.abs(wanted)
-    np.testing.assert_allclose(to_float64(got), wanted, **MODELS[dtype])
+    np.testing.assert_allclose(to_float64(got), wanted, **tolerances.MODELS[dtype])
 
 
 def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
@@ -92,8 +91,8 @@ def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
     identity, shift = [-0.5, -0.5, 0.5, 0.5], [0.5, -0.5, 1.5, 0.5]
     layer.set_boxes([[identity, shift]] * 3)
     y = to_float64(layer(x))
-    np.testing.assert_allclose(y[..., 0::2], x, **VALUES["float32"])
-    np.testing.assert_allclose(y[:, :-1, :, 1::2], x[:, 1:], **VALUES["float32"])
+    np.testing.assert_allclose(y[..., 0::2], x, **tolerances.VALUES["float32"])
+    np.testing.assert_allclose(y[:, :-1, :, 1::2], x[:, 1:], **tolerances.VALUES["float32"])
 
 
 def test_boxes_are_in_pixels_whatever_the_scale():
@@ -105,11 +104,13 @@ def test_boxes_are_in_pixels_whatever_the_scale():
     )
     layer.build((None, 10, 10, 4))
     assert layer.scale[1] == 2 * layer.scale[0]
-    np.testing.assert_allclose(to_float64(layer.boxes), given, **EDGES["float32"])
+    np.testing.assert_allclose(to_float64(layer.boxes), given, **tolerances.EDGES["float32"])
     stored = to_float64(layer.weights[0])
-    np.testing.assert_allclose(stored * np.tile(layer.scale, 2), given, **EDGES["float32"])
+    np.testing.assert_allclose(
+        stored * np.tile(layer.scale, 2), given, **tolerances.EDGES["float32"]
+    )
     layer.set_boxes(given[::-1])
-    np.testing.assert_allclose(to_float64(layer.boxes), given[::-1], **EDGES["float32"])
+    np.testing.assert_allclose(to_float64(layer.boxes), given[::-1], **tolerances.EDGES["float32"])
 
 
 @pytest.mark.parametrize("given_as", [list, np.array])
@@ -120,14 +121,14 @@ def test_float64_layers_keep_all_digits_of_boxes(given_as):
     layer.build((None, 37, 11, 3))
     layer.set_boxes(given_as(boxes.tolist()))
     assert dtype_name(layer.boxes) == dtype_name(layer.weights[0]) == "float64"
-    np.testing.assert_allclose(to_float64(layer.boxes), boxes, **EDGES["float64"])
+    np.testing.assert_allclose(to_float64(layer.boxes), boxes, **tolerances.EDGES["float64"])
     (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
     projected = to_float64(layer.boxes)
     moved = projected != boxes
     assert 0 < moved.sum() < moved.size  # the constraint accepts some edges and moves others
     exact = to_float64(BoxConstraint(max_size=(37, 11))(boxes))
-    np.testing.assert_allclose(projected, exact, **VALUES["float64"])
+    np.testing.assert_allclose(projected, exact, **tolerances.VALUES["float64"])
 
 
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
@@ -151,7 +152,7 @@ def test_initializers_and_constraints_keep_their_own_max_size():
     assert np.abs(to_float64(layer.boxes)).max() <= 5
     (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
-    assert np.abs(to_float64(layer.boxes)).max() <= 3 + BOX_BOUNDS
+    assert np.abs(to_float64(layer.boxes)).max() <= 3 + tolerances.BOX_BOUNDS
 
 
 def test_regularizers_and_constraints_receive_pixels():
@@ -166,12 +167,12 @@ def test_regularizers_and_constraints_receive_pixels():
     layer.build((None, 37, 37, 4))
     layer.set_boxes(boxes)
     np.testing.assert_allclose(
-        to_float64(layer.losses[0]), 0.5 * np.abs(boxes).sum(), **VALUES["float32"]
+        to_float64(layer.losses[0]), 0.5 * np.abs(boxes).sum(), **tolerances.VALUES["float32"]
     )
     (weight,) = layer.trainable_weights
     weight.assign(weight.constraint(weight))
-    np.testing.assert_allclose(seen[0], boxes, **EDGES["float32"])
-    np.testing.assert_allclose(to_float64(layer.boxes), boxes + 1, **VALUES["float32"])
+    np.testing.assert_allclose(seen[0], boxes, **tolerances.EDGES["float32"])
+    np.testing.assert_allclose(to_float64(layer.boxes), boxes + 1, **tolerances.VALUES["float32"])
 
 
 def test_the_constraint_leaves_valid_boxes_bit_for_bit():
@@ -200,7 +201,7 @@ def test_planes_of_one_pixel(normalization):
     layer = DepthwiseBoxConv2D(2, normalization=normalization)
     got, boxes = to_float64(layer(x)), to_float64(layer.boxes)
     wanted = reference.box_conv2d(x, boxes, 1, normalization)
-    np.testing.assert_allclose(got, wanted, **VALUES["float32"])
+    np.testing.assert_allclose(got, wanted, **tolerances.VALUES["float32"])
 
 
 @pytest.mark.parametrize("shape", [(0, 6, 7, 3), (2, 0, 7, 3), (2, 6, 0, 3), (2, 6, 7, 0)])

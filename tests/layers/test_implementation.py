@@ -1,4 +1,4 @@
-"""`implementation="portable"`: the same results from the framework's own operations."""
+"""`implementation="portable"` gives the results of the compiled operator."""
 
 import keras
 import numpy as np
@@ -6,14 +6,14 @@ import pytest
 from keras import ops
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import layer_gradients, to_float64
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, make
 from tests.ops.problems import random_problem
-from tests.tolerances import DERIVATIVES, MODELS, VALUES
 from tf_boxconv import backends
 
-everywhere = pytest.mark.parametrize("name", LAYERS)
+each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 @pytest.fixture
@@ -39,7 +39,9 @@ def test_the_portable_operator_equals_the_native_one(seed):
         for implementation in ("native", "portable")
     )
     assert native.shape == portable.shape and native.dtype == portable.dtype
-    np.testing.assert_allclose(to_float64(portable), to_float64(native), **DERIVATIVES["float64"])
+    np.testing.assert_allclose(
+        to_float64(portable), to_float64(native), **tolerances.DERIVATIVES["float64"]
+    )
 
 
 def test_the_operator_runs_the_chosen_implementation(native_calls):
@@ -58,10 +60,12 @@ def test_the_portable_operator_accepts_sizes_of_zero(shape):
         for implementation in ("native", "portable")
     )
     assert portable.shape == native.shape
-    np.testing.assert_allclose(to_float64(portable), to_float64(native), **VALUES["float32"])
+    np.testing.assert_allclose(
+        to_float64(portable), to_float64(native), **tolerances.VALUES["float32"]
+    )
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 def test_portable_layers_equal_native_ones(name, data_format, native_calls):
     x = images(image_shape(data_format))
@@ -72,11 +76,11 @@ def test_portable_layers_equal_native_ones(name, data_format, native_calls):
     portable.set_weights(native.get_weights())
     got = to_float64(portable(x))
     assert not native_calls
-    np.testing.assert_allclose(got, to_float64(native(x)), **VALUES["float32"])
+    np.testing.assert_allclose(got, to_float64(native(x)), **tolerances.VALUES["float32"])
     assert native_calls
 
 
-@everywhere
+@each_layer
 def test_gradients_of_portable_layers_equal_those_of_native_ones(name):
     x = images(image_shape("channels_last"))
     gradients = []
@@ -89,20 +93,20 @@ def test_gradients_of_portable_layers_equal_those_of_native_ones(name):
         assert np.any(to_float64(native) != 0)
         actual, expected = to_float64(portable), to_float64(native)
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(actual / scale, expected / scale, **MODELS["float32"])
+        np.testing.assert_allclose(actual / scale, expected / scale, **tolerances.MODELS["float32"])
 
 
-@everywhere
+@each_layer
 def test_configurations_keep_the_implementation(name):
     layer = make(name, implementation="portable")
     again = type(layer).from_config(layer.get_config())
     assert again.get_config()["implementation"] == "portable"
     config = layer.get_config()
-    del config["implementation"]  # files of earlier versions lack it
+    del config["implementation"]  # as in files of earlier versions
     assert type(layer).from_config(config).get_config()["implementation"] == "native"
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("compiles", [True, False])
 def test_layers_support_jit_if_their_operator_does(name, compiles, monkeypatch):
     monkeypatch.setattr(backends.native, "SUPPORTS_JIT", compiles)

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from keras import ops
 
+from tests import tolerances
 from tests.backend import BACKEND, dtype_name, tensor, to_float64, value_and_gradients
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import EDGES, MODELS, VALUES
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
-everywhere = pytest.mark.parametrize("name", LAYERS)
+each_layer = pytest.mark.parametrize("name", LAYERS)
 both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
 
 
@@ -21,7 +21,7 @@ def unknown_size(data_format, channels=8):
     return keras.Input(shape)
 
 
-@everywhere
+@each_layer
 @both_formats
 def test_unknown_sizes_in_a_functional_model(name, data_format):
     """One model takes planes of any size, even larger than `max_size`."""
@@ -36,17 +36,17 @@ def test_unknown_sizes_in_a_functional_model(name, data_format):
         x = images(image_shape(data_format, height, width, 8, batch))
         got = model.predict(x, verbose=0)
         assert got.shape == layer.compute_output_shape(x.shape)
-        np.testing.assert_allclose(got, to_float64(layer(x)), **VALUES["float32"])
+        np.testing.assert_allclose(got, to_float64(layer(x)), **tolerances.VALUES["float32"])
 
 
-@everywhere
+@each_layer
 @both_formats
 def test_an_unknown_size_needs_max_size(name, data_format):
     with pytest.raises(ValueError, match=r"`max_size` must be given.*None.*max_size=\(height"):
         make(name, data_format=data_format)(unknown_size(data_format))
 
 
-@everywhere
+@each_layer
 def test_functional_sequential_and_subclassed_models_agree(name):
     x = images(image_shape("channels_last"))
     layer = make(name)
@@ -64,29 +64,31 @@ def test_functional_sequential_and_subclassed_models_agree(name):
     sequential = keras.Sequential([keras.Input(x.shape[1:]), layer])
     wanted = to_float64(layer(x))
     for model in (functional, sequential, Subclassed()):
-        np.testing.assert_allclose(model.predict(x, verbose=0), wanted, **VALUES["float32"])
+        np.testing.assert_allclose(
+            model.predict(x, verbose=0), wanted, **tolerances.VALUES["float32"]
+        )
         assert model.count_params() == layer.count_params()
 
 
-@everywhere
+@each_layer
 def test_summary_counts_boxes_as_trainable_parameters(name):
     layer = make(name)
     inputs = keras.Input((9, 11, 8))
     model = keras.Model(inputs, layer(inputs))
     lines = []
     model.summary(print_fn=lines.append)
-    scale = 4  # one number for each edge
-    counted = {
+    scale = 4  # the numbers of the scale weight
+    counts = {
         "depthwise": (8 * 2 * 4, scale),
-        "full": (8 * 3 * 4 + 8 * 3 * 5 + 5, scale),
+        "box_conv2d": (8 * 3 * 4 + 8 * 3 * 5 + 5, scale),
         "bottleneck": (8 * 2 + 2 * 4 * 4 + 2 * 2 + 2 * 8, 2 * 2 + 2 * 8 + scale),
     }[name]
     text = "\n".join(lines)
-    assert f"Trainable params: {counted[0]} " in text
-    assert f"Non-trainable params: {counted[1]} " in text
+    assert f"Trainable params: {counts[0]} " in text
+    assert f"Non-trainable params: {counts[1]} " in text
 
 
-@everywhere
+@each_layer
 @both_formats
 @pytest.mark.parametrize(
     "policy",
@@ -97,23 +99,23 @@ def test_dtype_policies(name, data_format, policy):
     output = policy.removeprefix("mixed_")
     x = images(image_shape(data_format))
     layer = make(name, data_format=data_format, dtype=policy)
-    plain = make(name, data_format=data_format, dtype="float32")
+    float32_layer = make(name, data_format=data_format, dtype="float32")
     got = layer(x)
     assert dtype_name(got) == output
-    wide = "float64" if policy == "float64" else "float32"
+    boxes_dtype = "float64" if policy == "float64" else "float32"
     box_layer = inner_box_layer(layer)
-    assert dtype_name(box_layer.boxes) == wide
-    assert dtype_name(box_layer.weights[0]) == wide
+    assert dtype_name(box_layer.boxes) == boxes_dtype
+    assert dtype_name(box_layer.weights[0]) == boxes_dtype
     with keras.src.backend.AutocastScope("float16"):
-        assert dtype_name(box_layer.boxes) == wide
+        assert dtype_name(box_layer.boxes) == boxes_dtype
     # The dtype is the same in a functional model, and the values are those of float32.
     inputs = keras.Input(x.shape[1:], dtype=output)
     assert dtype_name(layer(inputs)) == output
-    plain.build(x.shape)
-    plain.set_weights([np.asarray(w, np.float32) for w in layer.get_weights()])
-    got, wanted = to_float64(got), to_float64(plain(x))
+    float32_layer.build(x.shape)
+    float32_layer.set_weights([np.asarray(w, np.float32) for w in layer.get_weights()])
+    got, wanted = to_float64(got), to_float64(float32_layer(x))
     # The float64 layer is compared with a float32 one.
-    tolerance = MODELS["float32" if output == "float64" else output]
+    tolerance = tolerances.MODELS["float32" if output == "float64" else output]
     np.testing.assert_allclose(got, wanted, **tolerance)
 
 
@@ -126,7 +128,7 @@ def test_a_global_mixed_policy_does_not_round_boxes(policy):
         layer.build((None, None, None, 1))
         layer.set_boxes([[[-300.3, -0.5, 300.4, 0.5]]])
         box = to_float64(layer.boxes)[0, 0]
-        np.testing.assert_allclose(box, [-300.3, -0.5, 300.4, 0.5], **EDGES["float32"])
+        np.testing.assert_allclose(box, [-300.3, -0.5, 300.4, 0.5], **tolerances.EDGES["float32"])
         inputs = keras.Input((9, 9, 1))
         model = keras.Model(inputs, layer(inputs))
         assert dtype_name(model.output) == policy.removeprefix("mixed_")
@@ -134,7 +136,7 @@ def test_a_global_mixed_policy_does_not_round_boxes(policy):
         keras.config.set_dtype_policy("float32")
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
 def test_integer_images_are_converted(name, dtype):
     x = np.random.default_rng(0).integers(0, 200, image_shape("channels_last")).astype(dtype)
@@ -143,7 +145,7 @@ def test_integer_images_are_converted(name, dtype):
     assert dtype_name(layer(tensor(x))) == "float32"
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -183,7 +185,7 @@ def test_bad_filters_are_refused(filters):
         BoxConv2D(filters)
 
 
-@everywhere
+@each_layer
 @both_formats
 def test_bad_input_shapes_are_refused(name, data_format):
     def layer():
@@ -203,27 +205,27 @@ def test_bad_input_shapes_are_refused(name, data_format):
         built(images(image_shape(data_format, channels=12)))
 
 
-@everywhere
+@each_layer
 def test_boxes_can_be_read_and_set_once_the_layer_is_built(name):
     layer = make(name)
-    before = "You must build the layer before accessing `{}`"
-    if BACKEND == "torch":  # PyTorch's modules replace the message by their own
-        before = "no attribute '{}'"
-    with pytest.raises(AttributeError, match=before.format("boxes")):
+    message = "You must build the layer before accessing `{}`"
+    if BACKEND == "torch":  # PyTorch's modules replace the message by another one
+        message = "no attribute '{}'"
+    with pytest.raises(AttributeError, match=message.format("boxes")):
         _ = layer.boxes
-    with pytest.raises(AttributeError, match=before.format("scale")):
+    with pytest.raises(AttributeError, match=message.format("scale")):
         _ = inner_box_layer(layer).scale
     with pytest.raises(AttributeError, match="build the layer before accessing `set_boxes`"):
         inner_box_layer(layer).set_boxes(np.zeros((1, 1, 4)))
     layer.build((None, 9, 11, 8))
     shape = tuple(layer.boxes.shape)
-    assert shape == {"depthwise": (8, 2, 4), "full": (8, 3, 4), "bottleneck": (2, 4, 4)}[name]
+    assert shape == {"depthwise": (8, 2, 4), "box_conv2d": (8, 3, 4), "bottleneck": (2, 4, 4)}[name]
     with pytest.raises(ValueError, match=r"`boxes` must have shape.*Received: boxes.shape=\(3,"):
         inner_box_layer(layer).set_boxes(np.zeros((3, 1, 4)))
 
 
-@everywhere
-def test_data_format_defaults_to_that_of_keras(name):
+@each_layer
+def test_data_format_defaults_to_the_setting_of_keras(name):
     keras.config.set_image_data_format("channels_first")
     try:
         assert make(name).data_format == "channels_first"
@@ -232,9 +234,9 @@ def test_data_format_defaults_to_that_of_keras(name):
     assert make(name).data_format == "channels_last"
 
 
-@everywhere
+@each_layer
 def test_gradients_of_gradients(name):
-    """A gradient penalty with respect to the input has a gradient in every weight."""
+    """A penalty on gradients to the input has a gradient to every weight that is not zero."""
     layer = make(name)
     if isinstance(layer, BoxBottleneck):  # the second derivative of ReLU is zero
         layer.activation = keras.activations.tanh
@@ -260,7 +262,7 @@ def test_gradients_of_gradients(name):
         assert np.all(np.isfinite(gradient)) and np.any(gradient != 0)
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize("built_with", ["float32", "float64", "mixed_float16"])
 @pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16"])
 def test_a_dtype_policy_may_be_set_after_the_layer_is_built(name, built_with, policy):
@@ -273,4 +275,4 @@ def test_a_dtype_policy_may_be_set_after_the_layer_is_built(name, built_with, po
     layer.dtype_policy = policy
     got = layer(x)
     assert dtype_name(got) == policy.removeprefix("mixed_")
-    np.testing.assert_allclose(to_float64(got), wanted, **MODELS["bfloat16"])
+    np.testing.assert_allclose(to_float64(got), wanted, **tolerances.MODELS["bfloat16"])

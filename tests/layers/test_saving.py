@@ -4,24 +4,24 @@ import keras
 import numpy as np
 import pytest
 
+from tests import tolerances
 from tests.backend import to_float64
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import BOX_BOUNDS, EDGES, MODELS
 from tf_boxconv import layers
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
-everywhere = pytest.mark.parametrize("name", LAYERS)
+each_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 def trained(model, x):
-    """Trains the model for a step, so that its weights are not those of the initializers."""
+    """Trains the model for a step, so that its weights differ from their initial values."""
     model.compile(keras.optimizers.Adam(0.01), "mse")
     model.fit(x, np.ones((len(x), *model.output_shape[1:])), verbose=0)
     return model
 
 
-@everywhere
+@each_layer
 @pytest.mark.parametrize(("data_format", "max_size"), zip(DATA_FORMATS, (None, 7), strict=True))
 def test_keras_file_round_trip(name, data_format, max_size, tmp_path):
     x = images(image_shape(data_format))
@@ -36,10 +36,12 @@ def test_keras_file_round_trip(name, data_format, max_size, tmp_path):
     )
     assert loaded.to_json() == model.to_json()
     # The loaded model continues training with the same optimizer state.
-    for either in (model, loaded):
-        either.fit(x, np.zeros((len(x), *model.output_shape[1:])), verbose=0, shuffle=False)
+    for continued in (model, loaded):
+        continued.fit(x, np.zeros((len(x), *model.output_shape[1:])), verbose=0, shuffle=False)
     np.testing.assert_allclose(
-        to_float64(loaded.layers[1].boxes), to_float64(model.layers[1].boxes), atol=BOX_BOUNDS
+        to_float64(loaded.layers[1].boxes),
+        to_float64(model.layers[1].boxes),
+        atol=tolerances.BOX_BOUNDS,
     )
 
 
@@ -78,7 +80,7 @@ def test_a_file_keeps_the_max_size_that_a_layer_took_from_its_first_input(tmp_pa
     assert loaded.layers[1].scale == layer.scale
 
 
-@everywhere
+@each_layer
 def test_weight_files_keep_boxes_in_pixels(name, tmp_path):
     """The layer that loads the file was built on planes of another size."""
     first, second = make(name), make(name)
@@ -90,15 +92,15 @@ def test_weight_files_keep_boxes_in_pixels(name, tmp_path):
     models[1].load_weights(tmp_path / "model.weights.h5")
     assert inner_box_layer(first).scale == inner_box_layer(second).scale
     np.testing.assert_allclose(
-        to_float64(second.boxes), to_float64(first.boxes), **EDGES["float32"]
+        to_float64(second.boxes), to_float64(first.boxes), **tolerances.EDGES["float32"]
     )
     x = images((2, 9, 11, 8))
     got, expected = to_float64(second(x)), to_float64(first(x))
-    np.testing.assert_allclose(got, expected, **MODELS["float32"])
+    np.testing.assert_allclose(got, expected, **tolerances.MODELS["float32"])
 
 
 def test_saved_boxes_keep_their_scale(tmp_path):
-    """The scale that a new layer takes may change between versions: a file brings its own."""
+    """Later versions may choose another scale for new layers. A file contains its own."""
     x = images((2, 9, 11, 3))
     model = keras.Sequential([keras.Input(x.shape[1:]), BoxConv2D(4)])
     scale = next(weight for weight in model.layers[0].weights if weight.name == "scale")
@@ -121,7 +123,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
         other.load_weights(tmp_path / "model.weights.h5")
 
 
-@everywhere
+@each_layer
 def test_clone_model(name):
     x = images(image_shape("channels_last"))
     inputs = keras.Input(x.shape[1:])
@@ -133,7 +135,7 @@ def test_clone_model(name):
     np.testing.assert_array_equal(clone.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
-@everywhere
+@each_layer
 def test_json(name):
     inputs = keras.Input((9, 11, 8))
     model = keras.Model(inputs, make(name)(inputs))

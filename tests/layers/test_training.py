@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import layer_gradients, to_float64
 from tests.boxes import are_valid, boxes_anywhere
 from tests.images import images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import MODELS
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 
@@ -39,17 +38,18 @@ def test_fit_reduces_the_loss_and_boxes_stay_valid(name, policy):
 
 
 def test_the_constraint_holds_after_every_step_whatever_the_gradients():
-    """Each step is several planes long: without the constraint boxes do not stay valid."""
+    """Each step is longer than the planes. Without the constraint boxes do not stay valid."""
     model = keras.Sequential([keras.Input((8, 10, 4)), DepthwiseBoxConv2D(4)])
     model.compile(keras.optimizers.Adam(3.0), "mse")
     x, y = images((4, 8, 10, 4)), images((4, 8, 10, 16), seed=1)
     for _ in range(10):
         model.train_on_batch(x, y)
         assert are_valid(to_float64(model.layers[0].boxes), (8, 10))
-    free = keras.Sequential([keras.Input((8, 10, 4)), DepthwiseBoxConv2D(4, boxes_constraint=None)])
-    free.compile(keras.optimizers.Adam(3.0), "mse")
-    free.fit(x, y, epochs=10, verbose=0)
-    assert not are_valid(to_float64(free.layers[0].boxes), (8, 10))
+    layer = DepthwiseBoxConv2D(4, boxes_constraint=None)
+    unconstrained = keras.Sequential([keras.Input((8, 10, 4)), layer])
+    unconstrained.compile(keras.optimizers.Adam(3.0), "mse")
+    unconstrained.fit(x, y, epochs=10, verbose=0)
+    assert not are_valid(to_float64(layer.boxes), (8, 10))
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
@@ -64,14 +64,16 @@ def test_gradients_to_stored_boxes_are_those_to_pixels_times_the_scale(normaliza
     wanted = wanted * np.tile(layer.scale, 2)
     for found, expected in ((got, wanted), (to_x, wanted_to_x)):
         scale = np.abs(expected).max()
-        np.testing.assert_allclose(to_float64(found) / scale, expected / scale, **MODELS["float32"])
+        np.testing.assert_allclose(
+            to_float64(found) / scale, expected / scale, **tolerances.MODELS["float32"]
+        )
 
 
 def test_training_recovers_a_box_from_its_outputs():
-    """To a tenth of a pixel."""
-    hidden = np.array([[[-3.0, -1.0, 5.0, 2.0]]])
+    """The edges are right to a tenth of a pixel."""
+    true_box = np.array([[[-3.0, -1.0, 5.0, 2.0]]])
     x = images((8, 24, 24, 1))
-    y = reference.box_conv2d(x, hidden).astype(np.float32)
+    y = reference.box_conv2d(x, true_box).astype(np.float32)
     layer = DepthwiseBoxConv2D()
     model = keras.Sequential([keras.Input(x.shape[1:]), layer])
     layer.set_boxes([[[-1.0, -3.0, 2.0, 4.0]]])
@@ -79,7 +81,7 @@ def test_training_recovers_a_box_from_its_outputs():
     model.compile(keras.optimizers.Adam(schedule), "mse")
     for _ in range(300):
         model.train_on_batch(x, y)
-    np.testing.assert_allclose(to_float64(layer.boxes), hidden, atol=0.1)
+    np.testing.assert_allclose(to_float64(layer.boxes), true_box, atol=0.1)
 
 
 def test_boxes_can_be_excluded_from_weight_decay_by_name():

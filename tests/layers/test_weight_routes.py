@@ -1,6 +1,7 @@
-"""Boxes keep their size in pixels when weights are copied to layers built on another size.
+"""Boxes keep their size in pixels when weights are copied to a layer built on another size.
 
-A route is one way to copy weights. It returns the model that has them if that is not `target`.
+A route is a function that copies the weights of `source` to `target`, or returns a new model with
+the weights of `source`.
 """
 
 import copy
@@ -16,10 +17,10 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format as legacy
 
+from tests import tolerances
 from tests.backend import BACKEND, to_float64
 from tests.images import images
 from tests.layers.cases import LAYERS, inner_box_layer, make
-from tests.tolerances import BOX_BOUNDS, EDGES
 from tf_boxconv import description
 from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
@@ -154,12 +155,12 @@ if BACKEND == "torch":
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("route", ROUTES)
 def test_boxes_keep_their_size_in_pixels(route, name, tmp_path):
-    """From large planes to small ones. Some boxes are larger than the small planes."""
+    """Copies from large planes to small ones. Some boxes exceed the small planes."""
     kwargs = {"data_format": "channels_last"}
     source, target = model_for((40, 66), name, **kwargs), model_for((9, 11), name, **kwargs)
     wanted = pixels(source)
     got = pixels(route(source, target, tmp_path) or target)
-    np.testing.assert_allclose(got, wanted, **EDGES["float32"])
+    np.testing.assert_allclose(got, wanted, **tolerances.EDGES["float32"])
     assert np.abs(wanted).max() > 11
 
 
@@ -168,9 +169,12 @@ def test_boxes_keep_their_size_in_pixels(route, name, tmp_path):
 def test_boxes_of_frozen_and_mixed_precision_layers_keep_their_size_in_pixels(
     route, kwargs, tmp_path
 ):
-    source, target = model_for((40, 66), "full", **kwargs), model_for((9, 11), "full", **kwargs)
+    source, target = (
+        model_for((40, 66), "box_conv2d", **kwargs),
+        model_for((9, 11), "box_conv2d", **kwargs),
+    )
     got = route(source, target, tmp_path) or target
-    np.testing.assert_allclose(pixels(got), pixels(source), **EDGES["float32"])
+    np.testing.assert_allclose(pixels(got), pixels(source), **tolerances.EDGES["float32"])
     for box_layer in (source.layers[1], got.layers[1]):
         assert {str(w.dtype) for w in box_layer.weights[:1] + box_layer.weights[-1:]} == {"float32"}
 
@@ -187,9 +191,9 @@ MISMATCHES = {
 @pytest.mark.parametrize("file", ["weights", "legacy", "legacy by name"])
 def test_skip_mismatch_loads_boxes_in_pixels_or_leaves_them(mismatch, file, tmp_path):
     first, second = MISMATCHES[mismatch]
-    source = model_for((9, 11), "full", **first)
-    target = model_for((40, 60), "full", **second)
-    own, others = pixels(target), pixels(source)
+    source = model_for((9, 11), "box_conv2d", **first)
+    target = model_for((40, 60), "box_conv2d", **second)
+    target_boxes, source_boxes = pixels(target), pixels(source)
     path = tmp_path / "model.weights.h5"
     kwargs = {}
     if file == "weights":
@@ -198,24 +202,24 @@ def test_skip_mismatch_loads_boxes_in_pixels_or_leaves_them(mismatch, file, tmp_
         if file == "legacy by name":
             kwargs = {"by_name": True}
         elif mismatch == "another number of weights":
-            pytest.skip("Keras refuses it without by_name=True")
+            pytest.skip("Keras refuses the file without by_name=True")
         elif (
             "skip_mismatch" not in inspect.signature(legacy.load_weights_from_hdf5_group).parameters
         ):
-            pytest.skip("this Keras refuses it without by_name=True")
+            pytest.skip("this Keras refuses the file without by_name=True")
         path = tmp_path / "weights.h5"
         save_legacy_weights(source, path)
     with pytest.warns(UserWarning):
         target.load_weights(path, skip_mismatch=True, **kwargs)
     got = pixels(target)
-    if got.shape == others.shape and not np.array_equal(got, own):
-        np.testing.assert_allclose(got, others, **EDGES["float32"])
+    if got.shape == source_boxes.shape and not np.array_equal(got, target_boxes):
+        np.testing.assert_allclose(got, source_boxes, **tolerances.EDGES["float32"])
     else:
-        np.testing.assert_array_equal(got, own)
+        np.testing.assert_array_equal(got, target_boxes)
 
 
 def save_without_scale_weight(self, store):
-    """Stores weights as earlier versions did, in which the scale was not a weight."""
+    """Stores weights like earlier versions, in which the scale was not a weight."""
     trained = self._trainable_variables
     for i, variable in enumerate(trained):
         store[f"{i}"] = variable
@@ -230,20 +234,20 @@ def test_files_of_earlier_versions_can_be_loaded(name, route, trainable, tmp_pat
     target = model_for((9, 11), name, trainable=trainable)
     monkeypatch.setattr(BaseBoxConv2D, "save_own_variables", save_without_scale_weight)
     got = route(source, target, tmp_path) or target
-    np.testing.assert_allclose(pixels(got), pixels(source), **EDGES["float32"])
+    np.testing.assert_allclose(pixels(got), pixels(source), **tolerances.EDGES["float32"])
     for ours, theirs in zip(got.get_weights(), source.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, **EDGES["float32"])
+        np.testing.assert_allclose(ours, theirs, **tolerances.EDGES["float32"])
 
 
 def test_the_shipped_network_has_the_boxes_of_its_file():
-    """An earlier version wrote it, in which the scale was not a weight."""
+    """The file is from an earlier version, in which the scale was not a weight."""
     path = Path(__file__).parents[2] / "examples/pose/pretrained/stick_figures/model.keras"
     with zipfile.ZipFile(path) as archive:
         saved_by = json.loads(archive.read("metadata.json"))["keras_version"]
     if [int(n) for n in keras.__version__.split(".")[:2]] < [
         int(n) for n in saved_by.split(".")[:2]
     ]:
-        pytest.skip(f"it was saved by Keras {saved_by}, which this one cannot read")
+        pytest.skip(f"the file was saved by Keras {saved_by}, which this Keras cannot read")
     model = keras.models.load_model(path)
     compared = 0
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
@@ -255,14 +259,14 @@ def test_the_shipped_network_has_the_boxes_of_its_file():
     found = [to_float64(layer.boxes) for layer in description.box_layers(model)]
     for boxes in found:
         compared += any(
-            boxes.shape == one.shape and np.allclose(boxes, one, **EDGES["float32"])
+            boxes.shape == one.shape and np.allclose(boxes, one, **tolerances.EDGES["float32"])
             for one in wanted
         )
     assert compared == len(found) > 0
 
 
 def test_optimizers_neither_move_nor_average_the_scale():
-    model = model_for((9, 11), "full")
+    model = model_for((9, 11), "box_conv2d")
     before = model.layers[1].scale
     optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5, use_ema=True, ema_momentum=0.5)
     model.compile(optimizer, "mse")
@@ -289,23 +293,25 @@ def test_training_continues_after_weights_of_another_scale_are_set():
         model.fit(x, y, verbose=0)
         got = to_float64(layer.boxes)
         np.testing.assert_allclose(
-            got[:4], np.tile([-0.5, -0.5, 0.5, 0.5], (4, 1, 1)), atol=BOX_BOUNDS
+            got[:4], np.tile([-0.5, -0.5, 0.5, 0.5], (4, 1, 1)), atol=tolerances.BOX_BOUNDS
         )
-        np.testing.assert_allclose(got[4:], np.tile([-24, -24, 24, 24], (4, 1, 1)), rtol=BOX_BOUNDS)
+        np.testing.assert_allclose(
+            got[4:], np.tile([-24, -24, 24, 24], (4, 1, 1)), rtol=tolerances.BOX_BOUNDS
+        )
 
 
 def test_the_constraint_keeps_its_bounds_when_larger_boxes_are_set():
-    """They stay until the next optimizer step brings them within the layer's `max_size`."""
+    """The boxes stay until the next optimizer step brings them within the layer's `max_size`."""
     source, target = model_for((96, 96), "depthwise"), model_for((16, 16), "depthwise")
     target.set_weights(source.get_weights())
     assert np.abs(pixels(target)).max() > 16
     target.compile("sgd", "mse")
     target.fit(np.zeros((1, 16, 16, 8)), np.zeros((1, 16, 16, 16)), verbose=0)
-    assert np.abs(pixels(target)).max() <= 16 + BOX_BOUNDS
+    assert np.abs(pixels(target)).max() <= 16 + tolerances.BOX_BOUNDS
 
 
 def test_a_file_that_does_not_fit_changes_nothing(tmp_path):
-    source, target = model_for((9, 11), "full"), model_for((40, 60), "full", filters=7)
+    source, target = model_for((9, 11), "box_conv2d"), model_for((40, 60), "box_conv2d", filters=7)
     before = target.get_weights()
     source.save_weights(tmp_path / "model.weights.h5")
     with pytest.raises(ValueError, match=r"kernel' of layer 'layer' has shape \(24, 7\).*24, 5"):
@@ -339,17 +345,17 @@ def test_files_of_earlier_versions_of_a_subclass_with_weights_of_its_own():
     store = {}
     save(source.layers[1], store)
     target.layers[1].load_own_variables(store)
-    np.testing.assert_allclose(pixels(target), pixels(source), **EDGES["float32"])
+    np.testing.assert_allclose(pixels(target), pixels(source), **tolerances.EDGES["float32"])
     assert float(target.layers[1].steps.numpy()) == 3 and target.layers[1].scale == (40, 60)
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_set_weights_without_the_scale_is_refused_with_a_remedy(name):
+def test_the_error_about_weights_without_scale_says_what_to_do(name):
     layer = model_for((9, 11), name).layers[1]
     before = layer.get_weights()
     scale = next(i for i, weight in enumerate(layer.weights) if weight.name == "scale")
     old = before[:scale] + before[scale + 1 :]
-    with pytest.raises(ValueError, match=r"must hold .*scale.*Insert that of the layer"):
+    with pytest.raises(ValueError, match=r"must hold .*scale.*insert the `scale` weight"):
         layer.set_weights(old)
     old.insert(scale, before[scale])
     layer.set_weights(old)

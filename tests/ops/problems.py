@@ -1,6 +1,6 @@
-"""Random problems for the operator, and its results on them.
+"""Random problems for `box_conv2d`, and functions that compute and check its results on them.
 
-A problem follows from its seed and dtype alone, so the seed in a failing test's name repeats it.
+A random problem depends only on its seed and dtype, which the name of a failing test contains.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import dataclasses
 import numpy as np
 from keras import ops
 
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import dtype_name, tensor, to_float64, value_and_gradients
 from tests.boxes import random_box
-from tests.tolerances import OPERATOR, UNDERFLOW
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
+    """The arguments of `box_conv2d` and an upstream gradient."""
+
     x: object
     boxes: np.ndarray
     output_grad: object
@@ -41,7 +42,7 @@ class Problem:
 
 
 def make_problem(x, boxes, output_grad, dtype, strides, normalization, data_format) -> Problem:
-    """Converts float64 arrays, channels first, to the dtype and the data format."""
+    """Makes a problem from channels-first float64 arrays."""
     if data_format == "channels_last":
         x, output_grad = np.moveaxis(x, 1, -1), np.moveaxis(output_grad, 1, -1)
     return Problem(
@@ -55,7 +56,7 @@ def make_problem(x, boxes, output_grad, dtype, strides, normalization, data_form
 
 
 def random_problem(seed: int, dtype: str) -> Problem:
-    """A problem of random shape and options, with boxes of every awkward kind."""
+    """Makes a problem of random shape and options, with boxes of all kinds of `random_box`."""
     rng = np.random.default_rng(seed)
     n, c, m = rng.integers(1, 4), rng.integers(1, 10), rng.integers(1, 6)
     small = rng.random() < 0.4
@@ -71,7 +72,7 @@ def random_problem(seed: int, dtype: str) -> Problem:
 
 
 def output_and_gradients(operator, problem: Problem) -> tuple:
-    """`(output, input_grad, boxes_grad)`."""
+    """Returns `(output, input_grad, boxes_grad)`."""
     out, gradients = value_and_gradients(
         lambda x, boxes: operator(x, boxes, **problem.options),
         [problem.x, tensor(problem.boxes)],
@@ -81,7 +82,7 @@ def output_and_gradients(operator, problem: Problem) -> tuple:
 
 
 def second_order_gradients(operator, problem: Problem, through: tuple[str, ...]):
-    """Gradients of a function of first gradients, to the input, boxes and upstream gradient.
+    """Returns gradients of a function of first gradients, to `x`, `boxes` and `output_grad`.
 
     `through` names the first gradients that the function depends on: "input", "boxes" or both.
     """
@@ -102,14 +103,14 @@ def second_order_gradients(operator, problem: Problem, through: tuple[str, ...])
 
 
 def assert_within_magnitude(actual, expected, magnitude, dtype: str) -> None:
-    """Checks that `|actual - expected| <= OPERATOR[dtype] * magnitude`, element by element.
+    """Checks that errors are at most `tolerances.OPERATOR * magnitude + tolerances.UNDERFLOW`.
 
     `magnitude` is the sum of the magnitudes of the terms that add up to each result.
     """
     actual = to_float64(actual)
     assert actual.shape == expected.shape
     assert np.all(np.isfinite(actual))
-    bound = OPERATOR[dtype] * magnitude + UNDERFLOW[dtype]
+    bound = tolerances.OPERATOR[dtype] * magnitude + tolerances.UNDERFLOW[dtype]
     excess = np.abs(actual - expected) - bound
     if excess.size:
         worst = np.unravel_index(np.argmax(excess), excess.shape)
@@ -119,7 +120,7 @@ def assert_within_magnitude(actual, expected, magnitude, dtype: str) -> None:
 
 
 def check_against_reference(operator, problem: Problem) -> None:
-    """Compares the output and the gradients to the input and the boxes."""
+    """Compares the output of `operator` and its two gradients with the float64 reference."""
     x, g = to_float64(problem.x), to_float64(problem.output_grad)
     boxes, options, dtype = problem.boxes, problem.options, problem.dtype
     out, input_grad, boxes_grad = output_and_gradients(operator, problem)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import (
     BACKEND,
     box_conv2d_portable,
@@ -24,20 +24,19 @@ from tests.ops.problems import (
     make_problem,
     random_problem,
 )
-from tests.tolerances import CENTRAL_DIFFERENCES, OPERATOR, UNDERFLOW, VALUES
 
 # JAX compiles each problem anew, which takes a few tenths of a second.
-PROBLEMS = 40 if BACKEND == "jax" else 160
+PROBLEM_COUNT = 40 if BACKEND == "jax" else 160
 both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
 
 
-@pytest.mark.parametrize("seed", range(PROBLEMS))
+@pytest.mark.parametrize("seed", range(PROBLEM_COUNT))
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_random_problems(dtype, seed):
     check_against_reference(tf_boxconv.box_conv2d, random_problem(seed, dtype))
 
 
-@pytest.mark.parametrize("seed", range(1000, 1000 + PROBLEMS // 8))
+@pytest.mark.parametrize("seed", range(1000, 1000 + PROBLEM_COUNT // 8))
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_portable_path_on_random_problems(dtype, seed):
     check_against_reference(box_conv2d_portable, random_problem(seed, dtype))
@@ -47,7 +46,7 @@ def test_a_box_of_one_pixel_is_the_identity():
     x = images((2, 7, 9, 3), seed=1)
     identity = np.tile(np.float32([-0.5, -0.5, 0.5, 0.5]), (3, 1, 1))
     out = to_float64(tf_boxconv.box_conv2d(x, identity))
-    np.testing.assert_allclose(out, x, **VALUES["float32"])
+    np.testing.assert_allclose(out, x, **tolerances.VALUES["float32"])
 
 
 def test_a_valid_box_of_3x3_pixels_is_their_mean():
@@ -57,7 +56,7 @@ def test_a_valid_box_of_3x3_pixels_is_their_mean():
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
     expected = np.nanmean(windows, axis=(-2, -1))
-    np.testing.assert_allclose(to_float64(mean), expected, **VALUES["float32"])
+    np.testing.assert_allclose(to_float64(mean), expected, **tolerances.VALUES["float32"])
 
 
 def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
@@ -65,23 +64,25 @@ def test_the_boxes_of_a_channel_are_neighbours_in_the_output():
     half = np.float32([-0.5, -0.5, 0.5, 0.5])
     boxes = np.stack([[half, 3 * half], [half, 3 * half]])
     out = tf_boxconv.box_conv2d(x, boxes, normalization=None)
-    np.testing.assert_allclose(to_float64(out)[0, 2, 2], [1, 9, 10, 90], **VALUES["float32"])
+    np.testing.assert_allclose(
+        to_float64(out)[0, 2, 2], [1, 9, 10, 90], **tolerances.VALUES["float32"]
+    )
 
 
 @both_formats
 @pytest.mark.parametrize("channels", [1, 15, 16, 17, 40])
 def test_any_number_of_channels(channels, data_format):
-    """The kernels take channels-last planes in groups: whole, partial and of one channel."""
+    """The kernels process channels in groups, which may be full, partial or a single channel."""
     x = images(image_shape(data_format, 6, 5, channels), seed=channels, dtype=np.float64)
     boxes = boxes_anywhere(channels, 3, reach=4, seed=channels)
     options = {"strides": (1, 2), "normalization": "area", "data_format": data_format}
     out = to_float64(tf_boxconv.box_conv2d(tensor(x), boxes, **options))
     expected = reference.box_conv2d(x, boxes, **options)
-    np.testing.assert_allclose(out, expected, **VALUES["float64"])
+    np.testing.assert_allclose(out, expected, **tolerances.VALUES["float64"])
 
 
 def problem_of_several_tiles(data_format, strides, normalization, dtype="float64", seed=7):
-    """Planes that are split along both axes, and boxes from a few pixels to all of them."""
+    """Planes that are split along both axes, and boxes from tiny to larger than the plane."""
     height, width, channels, per_channel = 210, 1100, 3, 2
     boxes = boxes_anywhere(channels, per_channel, reach=40, seed=seed)
     boxes[0, 0] = [-2.5, -0.5, 1.5, 3.5]
@@ -102,7 +103,7 @@ def test_planes_of_several_tiles(data_format, strides, normalization):
 
 
 def test_small_boxes_on_planes_of_several_tiles():
-    """Boxes that reach few rows give short tiles, and so many of them."""
+    """Boxes that reach few rows give short tiles, so there are many tiles."""
     problem = problem_of_several_tiles("channels_last", (1, 1), "area", "float32")
     boxes = np.clip(problem.boxes, -3.25, 4.5)
     check_against_reference(tf_boxconv.box_conv2d, dataclasses.replace(problem, boxes=boxes))
@@ -110,8 +111,10 @@ def test_small_boxes_on_planes_of_several_tiles():
 
 @pytest.mark.parametrize("fill", ["bright", "constant", "ramp", "spike"])
 def test_float32_on_a_large_plane(fill):
-    """A float32 summed-area table is inaccurate for the small boxes here, plain float32 sums for
-    the large ones."""
+    """Float32 is accurate here although simple algorithms are not.
+
+    A float32 summed-area table is inaccurate for small boxes, plain float32 sums for large ones.
+    """
     size = 2048
     ramp = np.linspace(0, 1000, size, dtype=np.float32)
     planes = {
@@ -125,11 +128,11 @@ def test_float32_on_a_large_plane(fill):
     boxes = np.float32([[small, [-1, -1, 30.2, 20], [-200, -3, 100, 400], large]])
     out = to_float64(tf_boxconv.box_conv2d(x, boxes))
     expected = reference.box_conv2d(x, boxes)
-    assert np.max(np.abs(out - expected) / (expected + 1e-30)) < OPERATOR["float32"]
+    assert np.max(np.abs(out - expected) / (expected + 1e-30)) < tolerances.OPERATOR["float32"]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_a_bad_pixel_changes_only_the_boxes_that_hold_or_touch_it(value):
+def test_a_bad_pixel_changes_only_outputs_whose_box_contains_or_touches_it(value):
     clean = images((1, 70, 60, 3), seed=1)
     bad = clean.copy()
     bad[0, 30, 25, 1] = value
@@ -160,18 +163,18 @@ def test_windows_of_every_size(size):
     rng = np.random.default_rng(size)
     x = rng.normal(size=(1, 140, 133, 2))
     low = rng.uniform(-1.2 * size, 0.2 * size, (2, 3, 2))
-    exact = np.floor(low) + 0.5  # on pixel borders
+    low_on_border = np.floor(low) + 0.5
     boxes = np.concatenate([low, low + size], -1)
-    boxes[:, 1] = np.concatenate([exact, exact + size], -1)[:, 1]
+    boxes[:, 1] = np.concatenate([low_on_border, low_on_border + size], -1)[:, 1]
     for normalization in ("area", "valid"):
         out = to_float64(tf_boxconv.box_conv2d(tensor(x), boxes, normalization=normalization))
         expected = reference.box_conv2d(x, boxes, normalization=normalization)
-        np.testing.assert_allclose(out, expected, **VALUES["float64"])
+        np.testing.assert_allclose(out, expected, **tolerances.VALUES["float64"])
 
 
 @pytest.mark.parametrize("normalization", ["area", "valid", None])
 def test_gradients_equal_central_differences(normalization):
-    """Away from pixel borders, where the derivative has one value."""
+    """No edge is on a pixel border, where derivatives have two values."""
     x = images((2, 6, 7, 2), seed=3, dtype=np.float64)
     first = [[-1.3, -0.2, 2.1, 3.4], [0.7, -5.2, 1.9, 0.1]]
     second = [[-9.8, -9.3, 9.9, 9.6], [2, 1, 2.3, 5.2]]
@@ -184,7 +187,7 @@ def test_gradients_equal_central_differences(normalization):
 
     _, analytic = value_and_gradients(loss, [tensor(a) for a in arguments])
     for found, finite in zip(analytic, central_differences(loss, arguments), strict=True):
-        np.testing.assert_allclose(to_float64(found), finite, **CENTRAL_DIFFERENCES)
+        np.testing.assert_allclose(to_float64(found), finite, **tolerances.CENTRAL_DIFFERENCES)
 
 
 @pytest.mark.parametrize("edge", range(4))
@@ -209,12 +212,12 @@ def test_the_derivative_on_a_pixel_border_is_that_of_the_growing_box(box, edge):
 def test_an_image_gives_the_same_bits_alone_and_in_a_batch():
     x = images((5, 33, 31, 24), seed=4)
     boxes = boxes_around_pixel(24, 2, reach=9, seed=4).astype(np.float32)
-    whole = to_float64(tf_boxconv.box_conv2d(x, boxes))
+    batch = to_float64(tf_boxconv.box_conv2d(x, boxes))
     for i in range(5):
         alone = to_float64(tf_boxconv.box_conv2d(x[i : i + 1], boxes))
-        np.testing.assert_array_equal(alone, whole[i : i + 1])
+        np.testing.assert_array_equal(alone, batch[i : i + 1])
 
 
 def test_the_tolerances_are_those_that_the_package_promises():
-    assert OPERATOR["float64"] == 1e-9 and OPERATOR["float32"] == 1e-5
-    assert UNDERFLOW["float64"] < 1e-99
+    assert tolerances.OPERATOR["float64"] == 1e-9 and tolerances.OPERATOR["float32"] == 1e-5
+    assert tolerances.UNDERFLOW["float64"] < 1e-99

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import BACKEND, tensor, to_float64, value_and_gradients
 from tests.images import DATA_FORMATS, image_shape, images
-from tests.tolerances import VALUES
 
 X = images((2, 6, 5, 3))
 BOXES = np.tile(np.float32([-1.5, -1.5, 1.5, 1.5]), (3, 2, 1))
@@ -65,7 +64,7 @@ def test_bad_arguments_of_the_integral_image_are_refused():
 
 def test_float64_images_accept_float32_boxes():
     out = to_float64(tf_boxconv.box_conv2d(tensor(X, "float64"), tensor(BOXES)))
-    np.testing.assert_allclose(out, reference.box_conv2d(X, BOXES), **VALUES["float64"])
+    np.testing.assert_allclose(out, reference.box_conv2d(X, BOXES), **tolerances.VALUES["float64"])
 
 
 NAN, INF = np.nan, np.inf
@@ -112,11 +111,11 @@ def test_infinite_and_huge_boxes_cover_the_plane(box):
     sums, input_grad, boxes_grad = output_and_gradients(X, boxes_with(*box), normalization=None)
     inside = np.clip(box, -100, 100).astype(np.float32)
     expected = reference.box_conv2d(X, boxes_with(*inside), normalization=None)
-    np.testing.assert_allclose(sums, expected, **VALUES["float32"])
+    np.testing.assert_allclose(sums, expected, **tolerances.VALUES["float32"])
     assert np.all(np.isfinite(input_grad)) and np.all(np.isfinite(boxes_grad))
     means, *_ = output_and_gradients(X, boxes_with(*box), normalization="valid")
     expected = reference.box_conv2d(X, boxes_with(*inside), normalization="valid")
-    np.testing.assert_allclose(means, expected, **VALUES["float32"])
+    np.testing.assert_allclose(means, expected, **tolerances.VALUES["float32"])
     areas, input_grad, boxes_grad = output_and_gradients(X, boxes_with(*box))
     np.testing.assert_allclose(areas[..., 2], 0, atol=1e-20)
     assert np.all(np.isfinite(input_grad)) and np.all(np.isfinite(boxes_grad))

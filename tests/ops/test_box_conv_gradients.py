@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import (
     BACKEND,
     box_conv2d_portable,
@@ -17,7 +18,6 @@ from tests.backend import (
 from tests.boxes import boxes_around_pixel
 from tests.images import images
 from tests.ops.problems import random_problem, second_order_gradients
-from tests.tolerances import CENTRAL_DIFFERENCES, DERIVATIVES
 
 
 @pytest.mark.parametrize("seed", range(2000, 2004 if BACKEND == "jax" else 2012))
@@ -28,7 +28,7 @@ def test_second_order_on_random_problems(through, seed):
     expected = second_order_gradients(box_conv2d_portable, problem, through)
     for a, e in zip(map(to_float64, actual), map(to_float64, expected), strict=True):
         scale = 1 + np.max(np.abs(e), initial=0)
-        np.testing.assert_allclose(a / scale, e / scale, **DERIVATIVES["float64"])
+        np.testing.assert_allclose(a / scale, e / scale, **tolerances.DERIVATIVES["float64"])
 
 
 def test_second_order_to_the_input_equals_central_differences():
@@ -44,7 +44,7 @@ def test_second_order_to_the_input_equals_central_differences():
     x = images((1, 4, 5, 1), dtype=np.float64)
     _, (analytic,) = value_and_gradients(penalty, [tensor(x)])
     (finite,) = central_differences(penalty, [x])
-    np.testing.assert_allclose(to_float64(analytic), finite, **CENTRAL_DIFFERENCES)
+    np.testing.assert_allclose(to_float64(analytic), finite, **tolerances.CENTRAL_DIFFERENCES)
 
 
 def test_training_minimizes_a_gradient_penalty():

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import tf_boxconv
+from tests import tolerances
 from tests.backend import tensor, tensorflow_only, to_float64
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
-from tests.tolerances import VALUES
 
-FLOAT32 = VALUES["float32"]
+FLOAT32 = tolerances.VALUES["float32"]
 BOXES = boxes_anywhere(3, 2, reach=5).astype(np.float32)
 both_implementations = pytest.mark.parametrize("implementation", ["native", "portable"])
 
@@ -18,8 +18,8 @@ both_implementations = pytest.mark.parametrize("implementation", ["native", "por
 @both_implementations
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 @pytest.mark.parametrize(("strides", "normalization"), [(1, "area"), ((3, 2), None)])
-@pytest.mark.parametrize("known", [True, False])
-def test_box_conv2d(implementation, data_format, strides, normalization, known, tmp_path):
+@pytest.mark.parametrize("size_known", [True, False])
+def test_box_conv2d(implementation, data_format, strides, normalization, size_known, tmp_path):
     options = {
         "strides": strides,
         "normalization": normalization,
@@ -27,15 +27,17 @@ def test_box_conv2d(implementation, data_format, strides, normalization, known, 
         "implementation": implementation,
     }
     x = images(image_shape(data_format, 9, 11, 3))
-    size = (9, 11) if known else (None, None)
+    size = (9, 11) if size_known else (None, None)
     inputs = keras.Input(image_shape(data_format, *size, 3)[1:])
     outputs = tf_boxconv.box_conv2d(inputs, BOXES, **options)
     wanted = to_float64(tf_boxconv.box_conv2d(x, BOXES, **options))
-    expected = (None, *wanted.shape[1:])
-    if not known:
+    expected_shape = (None, *wanted.shape[1:])
+    if not size_known:
         spatial = (1, 2) if data_format == "channels_last" else (2, 3)
-        expected = tuple(None if i in (0, *spatial) else n for i, n in enumerate(expected))
-    assert isinstance(outputs, keras.KerasTensor) and outputs.shape == expected
+        expected_shape = tuple(
+            None if i in spatial else length for i, length in enumerate(expected_shape)
+        )
+    assert isinstance(outputs, keras.KerasTensor) and outputs.shape == expected_shape
     model = keras.Model(inputs, outputs)
     np.testing.assert_allclose(model.predict(x, verbose=0), wanted, **FLOAT32)
     model.save(tmp_path / "model.keras")
@@ -60,7 +62,7 @@ def test_the_output_has_the_dtype_of_the_input(implementation, dtype):
 
 @both_implementations
 def test_boxes_may_be_an_input(implementation):
-    """The images are another input, or constant."""
+    """The images are another input of the model, or a constant."""
     x, boxes = images((2, 9, 11, 3)), BOXES
     inputs, box_input = keras.Input((None, None, 3)), keras.Input(batch_shape=(3, None, 4))
     outputs = tf_boxconv.box_conv2d(inputs, box_input, implementation=implementation)

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 import tf_boxconv
-from tests import reference
+from tests import reference, tolerances
 from tests.backend import (
     central_differences,
     dtype_name,
@@ -15,7 +15,6 @@ from tests.backend import (
 )
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.ops.problems import DTYPES
-from tests.tolerances import OPERATOR, VALUES
 
 
 def reversed_cumulative_sums(planes):
@@ -53,7 +52,7 @@ def test_values_and_gradients(dtype, table_dtype, data_format, size):
     planes = np.moveaxis(weights, -1, 1) if last else weights
     expected = reversed_cumulative_sums(planes[:, :, 1:, 1:])
     expected = np.moveaxis(expected, 1, -1) if last else expected
-    rounding = max(2 * OPERATOR[dtype], 1e-5)
+    rounding = max(2 * tolerances.OPERATOR[dtype], 1e-5)
     np.testing.assert_allclose(to_float64(gradient), expected, rtol=rounding, atol=rounding * 5)
 
 
@@ -76,5 +75,5 @@ def test_four_entries_of_the_table_give_the_sum_of_a_rectangle():
     table = to_float64(tf_boxconv.integral_image(x, dtype="float64"))[0, :, :, 0]
     rectangle = table[7, 6] - table[7, 1] - table[2, 6] + table[2, 1]
     np.testing.assert_allclose(
-        rectangle, x[0, 2:7, 1:6, 0].astype(np.float64).sum(), **VALUES["float64"]
+        rectangle, x[0, 2:7, 1:6, 0].astype(np.float64).sum(), **tolerances.VALUES["float64"]
     )

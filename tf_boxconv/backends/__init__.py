@@ -1,8 +1,9 @@
 """The compiled operators, with one module for each backend of Keras.
 
-Each module provides `box_conv2d` and `integral_image` for the tensors of its framework, and
-`SUPPORTS_JIT`. Their arguments are checked already. `import tf_boxconv` imports the module of the
-current backend only. On TensorFlow this registers the custom ops, which SavedModels need.
+Each module provides `SUPPORTS_JIT`, and `box_conv2d` and `integral_image` for the tensors of its
+framework. The two functions get arguments that are checked already. `import tf_boxconv` imports the
+module of the current backend only. On TensorFlow this registers the custom ops, which SavedModels
+need.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ def _load() -> types.ModuleType | None:
     """Imports the module of Keras's backend.
 
     Returns:
-        The module. None if there is none for this backend, and None with a warning if its compiled
-        library cannot be loaded.
+        The module. None if the backend has none, and None with a warning if the compiled library
+        of JAX or PyTorch cannot be loaded.
+
+    Raises:
+        LibraryUnavailable: If the op library of TensorFlow cannot be loaded.
     """
     name = keras.config.backend()
     if name not in _BACKENDS:
@@ -41,6 +45,7 @@ def _load() -> types.ModuleType | None:
         return None
 
 
+# The module of the current backend; None if there are no compiled operators.
 native = _load()
 
 

@@ -1,13 +1,14 @@
 """Detects exporters that trace a model for a runtime without the compiled operators.
 
-Exporters call a model without telling it so. They are detected by their modules on the call stack.
+Exporters do not tell a model that they call it. They are detected by their modules on the call
+stack.
 """
 
 from __future__ import annotations
 
 import sys
 
-# Prefixes of the names of their modules. Keras's SavedModel export is not in the list, because a
+# How the names of exporters' modules begin. Keras's SavedModel export is not in the list, because a
 # SavedModel may contain the compiled operators.
 _EXPORTERS = (
     "tf_boxconv.exporting.portable",
@@ -20,7 +21,7 @@ _EXPORTERS = (
 def called_by_exporter() -> bool:
     """Returns whether a function of an exporter is on the call stack.
 
-    Takes a few microseconds. Backends call it only while tracing, not in eager mode.
+    Takes a few microseconds. Backends call it while they trace a model, not in eager mode.
     """
     frame = sys._getframe(1)
     while frame is not None:

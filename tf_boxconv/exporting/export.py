@@ -21,13 +21,15 @@ QUANTIZATIONS = ("int8", "uint8", None)
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """A format, before its module is imported.
+    """What is known about a format without importing its module.
+
+    The module may import TensorFlow or a converter.
 
     Attributes:
         module: The module of `tf_boxconv.exporting` that writes and recognises the format.
-        name: The name of an exported model in messages.
-        suffix: Suffix of the written file; `None` if the format is a folder.
-        needs: Optional Python modules that the format needs.
+        name: What messages call the output, with an article: `"an ONNX file"`.
+        suffix: Suffix of the written file; `None` if the output is a folder.
+        needs: Modules of the optional dependencies that must be installed for this format.
     """
 
     module: str
@@ -65,7 +67,7 @@ def export(
 
     | format | output | runs in |
     | --- | --- | --- |
-    | `"saved_model"` | a folder | TensorFlow with the op library loaded: the compiled operator |
+    | `"saved_model"` | a folder | TensorFlow with the op library; runs the compiled operator |
     | `"saved_model_portable"` | a folder | any TensorFlow, TF Serving, Triton |
     | `"litert"` | a `.tflite` file | LiteRT (TensorFlow Lite) |
     | `"onnx"` | an `.onnx` file | ONNX Runtime and others |
@@ -80,8 +82,8 @@ def export(
     `"litert"`, `"onnx"`, `"openvino"` and `"tfjs"` compute in float32 under every dtype policy;
     float inputs and outputs are float32, too. SavedModels keep the types of the model.
 
-    Export needs the TensorFlow backend of Keras. To export a model from another backend, save it
-    as `.keras` and load it there.
+    Export needs the TensorFlow backend of Keras. If the model runs on another backend, save it as
+    `.keras` and load it in a process with the TensorFlow backend.
 
     Args:
         model: A built Keras model. A subclassed model must have been called once.
@@ -93,12 +95,14 @@ def export(
             sizes that the model leaves undefined. Only for models with one input.
         quantize: `"int8"` or `"uint8"`, only for `"litert"`: weights, arithmetic, inputs and
             outputs become 8-bit integers. `None` keeps float32.
-        representative_data: Typical inputs, required by `quantize`, which measures the range of
-            each tensor on them. An iterable of arrays with a batch axis. For a model with several
-            inputs, an iterable of lists of arrays in the order of `model.inputs`, or of dicts of
-            arrays by input name. About a hundred images are enough.
-        overwrite: bool, if `True`, an earlier export in the same format is replaced. Other files
-            are never replaced, and neither is a folder that contains other files.
+        representative_data: Typical inputs, required with `quantize`. The converter runs the model
+            on them to measure the range of each tensor. An iterable of arrays with a batch axis.
+            For a model with several inputs, an iterable of lists of arrays in the order of
+            `model.inputs`, or of dicts of arrays by input name. About a hundred images are enough.
+        overwrite: bool, if `True`, an earlier export in the same format is replaced; either
+            SavedModel format may replace the other. Nothing else is ever replaced: neither a file
+            that this function did not write, nor a folder that also contains files that do not
+            belong to the export.
 
     Raises:
         ValueError: For an invalid argument, or if the format cannot represent the model.
@@ -133,8 +137,12 @@ def export(
     kind = output.Kind(
         f"{chosen.name} written by tf_boxconv.export", module.own_files, chosen.suffix
     )
-    destination = output.checked(path, kind, overwrite)
-    with output.whole(destination, lambda: output.checked(path, kind, overwrite)) as temporary:
+
+    def resolved_destination() -> Path:
+        return output.resolved_destination(path, kind, overwrite)
+
+    # Checked again just before replacing, because `path` may have changed during the export.
+    with output.atomic(resolved_destination(), check=resolved_destination) as temporary:
         if format == "saved_model":
             module.write_native(model, temporary, signature)
         elif format == "saved_model_portable":
@@ -145,14 +153,17 @@ def export(
 
 
 def _convert(model: keras.Model, signature, converter, path: Path, options: dict) -> None:
-    """Writes a portable SavedModel beside `path`, then converts it to float32 and the format."""
+    """Writes a portable SavedModel beside `path`, from which `converter` writes `path`.
+
+    Float types other than float32 are converted to float32 in between.
+    """
     from tf_boxconv.exporting import float32
     from tf_boxconv.exporting.saved_model import write_portable
 
     saved_model = path.with_name(f"{path.name}.saved_model")
     write_portable(model, saved_model, signature)
     try:
-        saved_model = float32.converted(saved_model, path.with_name(f"{path.name}.float32"))
+        saved_model = float32.convert(saved_model, path.with_name(f"{path.name}.float32"))
         converter.write(saved_model, path, **options)
     except (OSError, ValueError):
         raise
@@ -169,20 +180,22 @@ def _checked_format(path: str | os.PathLike, format: str | None) -> str:
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"`path` must be a str or an os.PathLike. Received: path={path!r}")
     if format is not None and (not isinstance(format, str) or format not in FORMATS):
-        known = ", ".join(f'"{name}"' for name in FORMATS)
-        raise ValueError(f"`format` must be one of {known}. Received: format={format!r}")
+        names = ", ".join(f'"{name}"' for name in FORMATS)
+        raise ValueError(f"`format` must be one of {names}. Received: format={format!r}")
     name = os.fspath(path).rstrip("/").lower()
-    by_suffix = {each.suffix: key for key, each in FORMATS.items() if each.suffix is not None}
+    by_suffix = {known.suffix: key for key, known in FORMATS.items() if known.suffix is not None}
     inferred = next((key for suffix, key in by_suffix.items() if name.endswith(suffix)), None)
     if inferred is not None and format not in (None, inferred) and not FORMATS[format].suffix:
         raise ValueError(
             f'`path` ends like a file of format="{inferred}", but format="{format}" writes a '
             f"folder. Received: path='{path}'"
         )
-    if inferred is None and name.endswith(_OTHER_SUFFIXES) and not FORMATS[format or "tfjs"].suffix:
+    writes_folder = FORMATS[format or "saved_model"].suffix is None
+    if inferred is None and name.endswith(_OTHER_SUFFIXES) and writes_folder:
         raise ValueError(
-            "`path` must end in '.onnx' or '.tflite', or name a folder without the suffix of "
-            f"another kind of file. Received: path='{path}', format={format!r}"
+            "`path` ends in the suffix of another kind of file. Choose a folder name without it, "
+            "or end `path` in '.onnx' or '.tflite' and use that format. "
+            f"Received: path='{path}', format={format!r}"
         )
     return format or inferred or "saved_model"
 
@@ -193,8 +206,9 @@ def _quantization_options(model: keras.Model, quantize: str | None, representati
     return {
         "quantize": quantize,
         "representative_data": representative_data,
-        # A subclassed model has no attribute `inputs`. It has one input.
-        "input_names": [each.name for each in getattr(model, "inputs", None) or ()],
+        # A subclassed model has no `inputs`. Without names, `litert` keeps the order of the
+        # signature.
+        "input_names": [tensor.name for tensor in getattr(model, "inputs", None) or ()],
     }
 
 

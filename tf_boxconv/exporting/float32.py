@@ -1,7 +1,7 @@
 """Converts SavedModels that compute in float16, bfloat16 or float64 to float32.
 
-Most runtimes lack one of these types, or kernels for it. The conversion rewrites the graph and not
-the Keras model, so that it works for subclassed models, `Lambda` layers and explicit casts too.
+Most runtimes do not support all of these types. The conversion rewrites the graph and not the Keras
+model, so that it works for subclassed models, `Lambda` layers and explicit casts too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tf_boxconv.exporting.saved_model import SIGNATURE, FrozenSignature, frozen_
 _OTHER_FLOATS = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16, types_pb2.DT_DOUBLE)
 
 
-def converted(saved_model: Path, folder: Path) -> Path:
+def convert(saved_model: Path, folder: Path) -> Path:
     """Returns the folder of a SavedModel whose only float type is float32.
 
     Args:
@@ -33,7 +33,7 @@ def converted(saved_model: Path, folder: Path) -> Path:
         return saved_model
     frozen = frozen_signature(saved_model)
     _convert_graph(frozen.graph_def)
-    serve = _function(frozen)
+    serve = _serving_function(frozen)
     tf.saved_model.save(tf.Module(), str(folder), signatures={SIGNATURE: serve})
     return folder
 
@@ -45,7 +45,7 @@ def _uses_other_floats(attributes) -> bool:
     )
 
 
-def _function(frozen: FrozenSignature):
+def _serving_function(frozen: FrozenSignature):
     """Returns the converted graph as a function with the inputs and outputs of the signature."""
     specs = [
         tf.TensorSpec(tensor.shape, _converted_type(tensor.dtype.as_datatype_enum), name)
@@ -78,7 +78,7 @@ def _convert_nodes(nodes: Iterable[node_def_pb2.NodeDef]) -> None:
         for value in node.attr.values():
             _convert_attribute(value)
         if node.op == "Cast" and node.attr["SrcT"].type == node.attr["DstT"].type:
-            # Some runtimes would execute a cast from float32 to float32.
+            # The cast changes nothing now, but some runtimes would execute it.
             node.op = "Identity"
             node.attr["T"].type = node.attr["DstT"].type
             for name in ("SrcT", "DstT", "Truncate"):
@@ -95,14 +95,14 @@ def _convert_attribute(value: attr_value_pb2.AttrValue) -> None:
         for inner in value.func.attr.values():
             _convert_attribute(inner)
     elif kind == "tensor" and value.tensor.dtype in _OTHER_FLOATS:
-        value.tensor.CopyFrom(tf.make_tensor_proto(_rounded(tf.make_ndarray(value.tensor))))
+        value.tensor.CopyFrom(tf.make_tensor_proto(_to_float32(tf.make_ndarray(value.tensor))))
 
 
 def _converted_type(enum: int) -> int:
     return types_pb2.DT_FLOAT if enum in _OTHER_FLOATS else enum
 
 
-def _rounded(value: np.ndarray) -> np.ndarray:
+def _to_float32(value: np.ndarray) -> np.ndarray:
     """Converts `value` to float32, clipping finite numbers to the range of float32."""
     wide = value.astype(np.float64)
     largest = np.finfo(np.float32).max

@@ -30,7 +30,9 @@ def write(
         path: The file to write.
         quantize: `"int8"`, `"uint8"` or `None`; see `tf_boxconv.export`.
         representative_data: Typical inputs for `quantize`; see `tf_boxconv.export`.
-        input_names: The order of the inputs in `representative_data`.
+        input_names: The names of the inputs in the order of `representative_data`. Other names than
+            those of the signature are ignored; the order is then that of the signature, sorted by
+            name.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(saved_model), signature_keys=[SIGNATURE]
@@ -83,7 +85,7 @@ def _array(values: Any, spec: tf.TensorSpec) -> np.ndarray:
 
 
 def _marked(content: bytes) -> bytes:
-    """Returns the model with `description.MARK` in its metadata."""
+    """Returns the content of a model file with `description.MARK` in its metadata."""
     model = flatbuffer_utils.convert_bytearray_to_object(content)
     buffer = schema_py_generated.BufferT()
     buffer.data = __version__.encode()
@@ -105,7 +107,7 @@ def _require_fixed_sizes(specs: list[tf.TensorSpec]) -> None:
 
 
 def _samples(representative_data: Iterable[Any], specs: list[tf.TensorSpec]):
-    """Yields single examples for the converter, as dicts of arrays by the name of the input."""
+    """Yields single examples for the converter: dicts of arrays by input name."""
     count = 0
     for batch in representative_data:
         if isinstance(batch, Mapping) and batch.keys() == {spec.name for spec in specs}:
@@ -128,4 +130,4 @@ def _samples(representative_data: Iterable[Any], specs: list[tf.TensorSpec]):
             count += 1
             yield {s.name: a[i : i + 1] for a, s in zip(arrays, specs, strict=True)}
     if not count:
-        raise ValueError("`representative_data` must hold at least one input. Received: none")
+        raise ValueError("`representative_data` must hold at least one example. Received: none")

@@ -10,12 +10,12 @@ from tf_boxconv import description
 from tf_boxconv.exporting.saved_model import frozen_signature
 from tf_boxconv.version import __version__
 
-# The newest opset that tf2onnx 1.16 and 1.17 support.
+# The newest opset that tf2onnx 1.17 supports.
 OPSET = 18
 
 
 def write(saved_model: Path, path: Path) -> None:
-    """Converts a portable SavedModel. Inputs and outputs keep their names in its signature."""
+    """Converts a portable SavedModel. Inputs and outputs get their names in its signature."""
     import onnx
     import tf2onnx
 

@@ -1,8 +1,8 @@
 """Writes a file or folder atomically, and never replaces a user's own files.
 
-`checked` decides whether a path may be written. `whole` provides a temporary path and renames it
-when the output is complete. Only an earlier output of the same kind, which `Kind.own_files`
-recognises, can be replaced.
+`resolved_destination` raises unless a path may be written. `atomic` provides a temporary path and
+renames it when the output is complete. Only an earlier output of the same kind, which
+`Kind.own_files` recognises, can be replaced.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ class Kind:
     """A kind of output.
 
     Attributes:
-        name: The kind in messages, such as `"an ONNX file written by tf_boxconv.export"`.
+        name: What messages call the output, with an article, such as
+            `"an ONNX file written by tf_boxconv.export"`.
         own_files: Function that takes an existing path. If there is an earlier output of this
             kind, it returns the names of its files, relative to the path (`{"."}` if the output
             is a single file). Otherwise it returns an empty set.
         suffix: Suffix of the file; `None` if the output is a folder.
-        argument: The name of the path in messages.
-        overwrite: The argument in messages that allows replacing an earlier output.
+        argument: What messages call the argument or option with the path.
+        overwrite: What messages call the argument or option that allows replacing an earlier
+            output.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Kind:
     overwrite: str = "overwrite=True"
 
 
-def checked(path: str | os.PathLike, kind: Kind, overwrite: bool) -> Path:
+def resolved_destination(path: str | os.PathLike, kind: Kind, overwrite: bool) -> Path:
     """Returns the absolute path to write to, with symbolic links resolved.
 
     Args:
@@ -93,10 +95,10 @@ def _reason_not_to_write(link: Path, path: Path, kind: Kind, overwrite: bool) ->
 
 
 def _reason_not_to_replace(path: Path, kind: Kind) -> str | None:
-    own = set(kind.own_files(path)) if path.is_dir() or path.is_file() else set()
-    if not own:
+    own_files = set(kind.own_files(path)) if path.is_dir() or path.is_file() else set()
+    if not own_files:
         return f"exists and is not {kind.name}: it will not be replaced."
-    others = sorted(_entries(path) - own) if path.is_dir() else []
+    others = sorted(_entries(path) - own_files) if path.is_dir() else []
     if others:
         named = ", ".join(f"'{name}'" for name in others[:3])
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
@@ -120,15 +122,15 @@ def _entries(folder: Path) -> set[str]:
 
 
 @contextlib.contextmanager
-def whole(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which is renamed to `path` if the body succeeds.
+def atomic(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Path]:
+    """Yields a temporary path, which is renamed to `path` if the body succeeds.
 
     If the body fails or is interrupted, `path` is unchanged and nothing is left beside it.
 
     Args:
         path: The absolute path of the output.
-        check: Called before `path` is replaced, because `path` may have changed since the body
-            began. Raises an error to keep `path` as it is.
+        check: Called just before `path` is replaced, because `path` may have changed since the
+            body began. Raises an error to keep `path` as it is.
 
     Raises:
         OSError: If `path` cannot be written, or the disk is full.
@@ -145,7 +147,7 @@ def whole(path: Path, check: Callable[[], object] = lambda: None) -> Iterator[Pa
             check()
             _put_in_place(written, path)
         except Exception as error:
-            code = _disk_full(error)
+            code = _disk_full_code(error)
             if code is None:
                 raise
             raise _unwritable(path, code) from error
@@ -168,14 +170,14 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _put_in_place(written: Path, path: Path) -> None:
-    """Renames `written` to `path`. Moves a non-empty folder at `path` into the scratch folder."""
+    """Renames `written` to `path`. A non-empty folder at `path` moves to the scratch folder."""
     try:
         os.replace(written, path)
         return
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-    if _exchanged(written, path):
+    if _exchange(written, path):
         return
     replaced = written.with_name(f"{path.name}.replaced")
     try:
@@ -187,7 +189,7 @@ def _put_in_place(written: Path, path: Path) -> None:
         raise
 
 
-def _exchanged(a: Path, b: Path) -> bool:
+def _exchange(a: Path, b: Path) -> bool:
     """Exchanges two paths atomically. Returns False if the system cannot."""
     try:
         renameat2 = ctypes.CDLL(None).renameat2
@@ -206,8 +208,8 @@ def _flush_to_disk(path: Path) -> None:
                 os.fsync(opened.fileno())
 
 
-def _disk_full(error: Exception) -> int | None:
-    """Returns the error code if `error` reports a full disk.
+def _disk_full_code(error: Exception) -> int | None:
+    """Returns the error code if `error` reports a full disk, and otherwise None.
 
     C++ libraries report it in the text of the message only.
     """
@@ -219,8 +221,8 @@ def _disk_full(error: Exception) -> int | None:
 
 def _unwritable(path: Path, code: int | None) -> OSError:
     reason = os.strerror(code) if code else "the folder cannot be made"
-    # `OSError(code, "")` is of the subclass for the code. `errno` is set afterwards, to keep it out
-    # of the message.
+    # `OSError(code, "")` creates the subclass for the code, such as `PermissionError`. `errno` is
+    # set afterwards, to keep it out of the message.
     error = type(OSError(code, ""))(f"'{path}' cannot be written: {reason}. Nothing was changed.")
     error.errno = code
     return error

@@ -33,29 +33,27 @@ def write_native(model: keras.Model, folder: Path, signature=None) -> None:
 def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
     """Writes `model` with the same signature, using only TensorFlow's own operations."""
     _write(model, functools.partial(portable.call, model), folder, signature)
-    left = saved_model_graph.custom_ops(folder)
-    if left:
+    remaining = saved_model_graph.custom_ops(folder)
+    if remaining:
         raise ValueError(
             "`model` calls a concrete function that was traced with the compiled operators and "
             "cannot be traced again: it comes from `get_concrete_function` or from a SavedModel. "
             "Call the tf.function or the layer itself instead. Received: model "
-            f"'{model.name}' with ops {', '.join(left)}"
+            f"'{model.name}' with ops {', '.join(remaining)}"
         )
     _write_description(model, folder)
 
 
 def _write(model: keras.Model, call: Callable, folder: Path, signature) -> None:
-    """Exports `call` as `model.export` exports `model`."""
+    """Writes `call` as `model.export` writes `model`."""
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint(
-        "serve", _traced_anew(model, call), signature or get_input_signature(model)
-    )
+    archive.add_endpoint("serve", _retracing(model, call), signature or get_input_signature(model))
     archive.write_out(folder, verbose=False)
 
 
-def _traced_anew(model: keras.Model, call: Callable) -> Callable:
-    """Returns a function that calls `call` and traces every inner `tf.function` again.
+def _retracing(model: keras.Model, call: Callable) -> Callable:
+    """Returns a function that calls `call` and makes every inner `tf.function` trace again.
 
     TensorFlow would otherwise reuse graphs from earlier traces, which contain the compiled
     operators. The device scope prevents that: inside a scope with a device function, TensorFlow
@@ -77,9 +75,9 @@ def own_files(folder: Path) -> set[str]:
     """See `output.Kind`."""
     name = f"assets.extra/{description.FILE_NAME}"
     try:
-        described = json.loads((folder / name).read_bytes())
-        marked = isinstance(described, dict) and description.MARK in described
-        return {name} | saved_model_graph.files(folder) if marked else set()
+        content = json.loads((folder / name).read_bytes())
+        marked = isinstance(content, dict) and description.MARK in content
+        return {name, *saved_model_graph.files(folder)} if marked else set()
     except (OSError, ValueError, DecodeError):
         return set()
 
@@ -111,15 +109,17 @@ def frozen_signature(folder: Path) -> FrozenSignature:
     """Freezes the default signature of a SavedModel."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    loaded = tf.saved_model.load(str(folder))  # Keeps the variables alive; signatures do not.
+    loaded = tf.saved_model.load(
+        str(folder)
+    )  # A reference, because signatures do not keep variables alive.
     signature = loaded.signatures[SIGNATURE]
     specs = signature_inputs(signature)
     names = sorted(signature.structured_outputs)
 
     @tf.function(input_signature=specs)
     def serve(*inputs):
-        answer = signature(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
-        return [answer[name] for name in names]
+        outputs = signature(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
+        return [outputs[name] for name in names]
 
     frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
     if len(frozen.inputs) > len(specs):

@@ -57,10 +57,10 @@ def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None
         return None
     shape = _checked_shape(input_shape)
     inputs = getattr(model, "inputs", None) or []
-    own = tuple(inputs[0].shape) if len(inputs) == 1 else None
-    fits = own is None or (
-        len(own) == len(shape)
-        and all(a is None or a == b for a, b in zip(own[1:], shape[1:], strict=True))
+    model_shape = tuple(inputs[0].shape) if len(inputs) == 1 else None
+    fits = model_shape is None or (
+        len(model_shape) == len(shape)
+        and all(a is None or a == b for a, b in zip(model_shape[1:], shape[1:], strict=True))
     )
     if len(inputs) > 1 or not fits:
         raise ValueError(
@@ -68,7 +68,7 @@ def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None
             f"have one input. Received: input_shape={shape}, a model with inputs of shapes "
             f"{[tuple(i.shape) for i in inputs]}"
         )
-    if own is None:
+    if model_shape is None:
         return [keras.InputSpec(shape=shape, dtype=model.input_dtype)]
     spec = keras.InputSpec(shape=shape, dtype=inputs[0].dtype, name=inputs[0].name)
     # A functional model may take its one input in a list or a dict. A sequential model does not,
@@ -83,8 +83,8 @@ def _checked_shape(shape) -> tuple[int | None, ...]:
             isinstance(value, numbers.Integral) and not isinstance(value, bool) and value > 0
         )
 
-    refused = isinstance(shape, (str, bytes, Mapping)) or not isinstance(shape, Iterable)
-    if refused or not all(map(is_size, shape)):
+    not_a_sequence = isinstance(shape, (str, bytes, Mapping)) or not isinstance(shape, Iterable)
+    if not_a_sequence or not all(map(is_size, shape)):
         raise ValueError(
             "`input_shape` must be a sequence of positive integers and None, the batch first, like "
             f"(None, 256, 256, 3). Received: input_shape={shape!r}"

@@ -21,14 +21,14 @@ from tf_boxconv.version import __version__
 
 SHARD_BYTES = 4 << 20
 # TensorFlow.js has the numeric types float32 and int32. Other types are converted to these.
-_TYPES = {
+_CONVERTED_TYPES = {
     **dict.fromkeys(("float64", "float16", "bfloat16"), "float32"),
     **dict.fromkeys(("int64", "int8", "uint8"), "int32"),
 }
 # The fields of a TensorProto that contain values.
 _VALUE_FIELDS = ("tensor_content", "half_val", "float_val", "double_val", "int_val", "int64_val")
 _VALUE_FIELDS += ("bool_val",)
-_SUPPORTED = ("float32", "int32", "bool")
+_SUPPORTED_TYPES = ("float32", "int32", "bool")
 
 
 def write(saved_model: Path, folder: Path) -> None:
@@ -41,11 +41,13 @@ def write(saved_model: Path, folder: Path) -> None:
         "generatedBy": f"TensorFlow {tf.__version__}",
         "convertedBy": f"{description.MARK} {__version__}",
         "signature": {
-            "inputs": _tensors(frozen.inputs),
-            "outputs": _tensors(frozen.outputs),
+            "inputs": _signature_entries(frozen.inputs),
+            "outputs": _signature_entries(frozen.outputs),
         },
         "modelTopology": json_format.MessageToDict(graph),
-        "weightsManifest": [{"paths": [], "weights": [_entry(*item) for item in weights.items()]}],
+        "weightsManifest": [
+            {"paths": [], "weights": [_weight_entry(*item) for item in weights.items()]}
+        ],
     }
     folder.mkdir()
     content["weightsManifest"][0]["paths"] = _write_shards(folder, weights)
@@ -85,7 +87,7 @@ def _inference_graph(frozen: FrozenSignature) -> graph_pb2.GraphDef:
 
 
 def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
-    """Removes the values of constants from the graph and returns them by the name of the node."""
+    """Removes the values of constants from the graph. Returns them by the name of the node."""
     weights = {}
     for node in graph.node:
         if node.op == "Const":
@@ -98,28 +100,28 @@ def _move_constants(graph: graph_pb2.GraphDef) -> dict[str, np.ndarray]:
 
 def _supported(name: str, value: np.ndarray) -> np.ndarray:
     """Converts a constant to a type that TensorFlow.js supports."""
-    dtype = _TYPES.get(value.dtype.name, value.dtype.name)
-    if dtype not in _SUPPORTED:
+    dtype = _CONVERTED_TYPES.get(value.dtype.name, value.dtype.name)
+    if dtype not in _SUPPORTED_TYPES:
         raise ValueError(
             f'format="tfjs" supports constants of numbers and booleans only. Received: constant '
             f"{name!r} of type {value.dtype.name}"
         )
     if value.dtype == np.int64:
-        # Larger integers are ends of slices that mean "to the end": any large number will do.
+        # Integers beyond int32 are ends of slices that mean "to the end": any large number will do.
         limits = np.iinfo(np.int32)
         value = np.clip(value, limits.min, limits.max)
     return value.astype(dtype)
 
 
-def _entry(name: str, value: np.ndarray) -> dict[str, Any]:
+def _weight_entry(name: str, value: np.ndarray) -> dict[str, Any]:
     return {"name": name, "shape": list(value.shape), "dtype": value.dtype.name}
 
 
-def _tensors(tensors: dict[str, tf.Tensor]) -> dict[str, Any]:
-    return {name: _tensor_info(tensor) for name, tensor in tensors.items()}
+def _signature_entries(tensors: dict[str, tf.Tensor]) -> dict[str, Any]:
+    return {name: _signature_entry(tensor) for name, tensor in tensors.items()}
 
 
-def _tensor_info(tensor: tf.Tensor) -> dict[str, Any]:
+def _signature_entry(tensor: tf.Tensor) -> dict[str, Any]:
     return {
         "name": tensor.name,
         "dtype": f"DT_{tensor.dtype.name.upper()}".replace("FLOAT32", "FLOAT"),

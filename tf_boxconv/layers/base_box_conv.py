@@ -104,14 +104,14 @@ class BaseBoxConv2D(keras.layers.Layer):
 
     @property
     def scale(self):
-        """Pixels per unit of the stored boxes, a pair of floats `(scale_y, scale_x)`.
+        """A pair of floats `(scale_y, scale_x)`; the trainable weight holds `boxes / scale`.
 
-        It equals `max_size` in a new layer. Learning rates that suit other weights then move edges
-        at a useful speed, whatever the size of the planes. The scale is a non-trainable weight,
-        which is saved, loaded and copied together with the boxes.
+        The scale of a new layer is `max_size`. Learning rates that suit other weights then move
+        edges at a useful speed, whatever the size of the planes. The scale is a non-trainable
+        weight, which is saved, loaded and copied together with the boxes.
         """
         self._check_built("scale")
-        return self._scale.current()
+        return self._scale.as_floats()
 
     def _check_built(self, name):
         if self._scale is None:
@@ -244,7 +244,7 @@ class BaseBoxConv2D(keras.layers.Layer):
         super().load_own_variables(values)
 
     def _with_scale_weight(self, values, variables):
-        """Adds the scale to the weights of an earlier version, which stored it elsewhere."""
+        """Inserts the scale among the weights; earlier versions stored it under the key "scale"."""
         values = dict(values)
         scale = self._scale.weight_value(np.array(values.pop("scale")))
         ordered = [values[str(i)] for i in range(len(values))]
@@ -277,17 +277,17 @@ class BaseBoxConv2D(keras.layers.Layer):
         return config
 
 
-def with_max_size(rule, max_size):
-    """Returns `rule.with_max_size(max_size)` if `rule` has this method, and otherwise `rule`."""
-    return rule.with_max_size(max_size) if hasattr(rule, "with_max_size") else rule
+def with_max_size(function, max_size):
+    """Returns `function` with this `max_size`, or unchanged if it has no method for that."""
+    return function.with_max_size(max_size) if hasattr(function, "with_max_size") else function
 
 
 def refuse_weights_without_scale(layer, weights):
-    """Raises a `ValueError` if one array is missing, as in lists from before `scale` existed."""
+    """Raises a `ValueError` if one array is missing, as in lists of versions without `scale`."""
     if len(weights) == len(layer.weights) - 1:
         raise ValueError(
             f"`weights` must hold {len(layer.weights)} arrays for layer '{layer.name}': "
             f"{', '.join(weight.name for weight in layer.weights)}. Received: {len(weights)} "
-            "arrays. Lists from earlier versions of tf_boxconv have no `scale`. Insert that of the "
-            "layer if the layer is built on planes of the same size."
+            "arrays. Lists from earlier versions of tf_boxconv have no `scale`. If both layers "
+            "were built for inputs of the same size, insert the `scale` weight of this layer."
         )

@@ -38,12 +38,14 @@ class BoxBottleneck(keras.layers.Layer):
         data_format: string, either `"channels_last"` or `"channels_first"`. Both run on the
             CPU and on GPUs. It defaults to the `image_data_format` value found in your Keras
             config file.
-        normalization: The divisor of the sum over a box: `"area"` (of the box), `"valid"` (the
-            area of its part inside the image) or `None` (no division). It does not affect the
-            batch normalizations.
-        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
-            planes that the boxes are meant for. `None` uses the spatial size of the input that
-            the block is built with. If that size is unknown, `max_size` is required.
+        normalization: The divisor of the sum over a box. `"area"` divides by the area of the box,
+            `"valid"` by the area of its part inside the image. `None` does not divide.
+            Batch normalization is not affected.
+        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the inputs, in
+            pixels. The default initializer and constraint derive the range of the boxes from it,
+            and the scale of the stored boxes starts at it. Inputs of other sizes work too. `None`
+            uses the spatial size of the input that the block is built with. If that size is
+            unknown, `max_size` is required.
         activation: Activation function, applied after the 1x1 convolution and to the sum. If
             `None`, no activation is applied.
         rate: float between 0 and 1, the fraction of the context to drop during training.
@@ -56,9 +58,11 @@ class BoxBottleneck(keras.layers.Layer):
         kernel_regularizer: Optional regularizer for the 1x1 convolution.
         boxes_constraint: Optional projection function to be applied to the boxes, in pixels,
             after being updated by an `Optimizer`.
-        implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
-            operations of the framework, more slowly. Exports do not need it: they use the
-            portable path whenever their runtime requires it.
+        implementation: `"native"` runs the compiled operator, or the portable path if the backend
+            or device has none. `"portable"` always runs the portable path: Keras operations that
+            compute the same, more slowly. You do not need to set it for an export:
+            `tf_boxconv.export` chooses the portable path for every format except
+            `"saved_model"`.
 
     Call arguments:
         inputs: Input tensor.
@@ -83,6 +87,7 @@ class BoxBottleneck(keras.layers.Layer):
         ValueError: For an invalid argument, if the channels are not divisible by
             `depth_multiplier`, or if `max_size` is missing and the spatial size of the input is
             unknown.
+        TypeError: If there are positional arguments after `depth_multiplier`.
 
     Example:
     >>> x = np.random.rand(4, 48, 48, 64)
@@ -140,7 +145,7 @@ class BoxBottleneck(keras.layers.Layer):
         self.box_norm = self._batch_norm("box_norm")
         self.input_spec = keras.layers.InputSpec(ndim=4)
         self.supports_jit = self.box_conv.supports_jit
-        # `Layer.__init__` set `trainable` before these layers existed.
+        # `Layer.__init__` set `trainable` before the inner layers existed.
         for layer in (self.box_conv, self.dropout, self.reduce_norm, self.box_norm):
             layer.trainable = self.trainable
 
@@ -214,8 +219,8 @@ class BoxBottleneck(keras.layers.Layer):
     def get_config(self):
         """Returns the config of the block."""
         config = super().get_config()
-        boxes = self.box_conv.get_config()
-        passed_on = (
+        box_conv_config = self.box_conv.get_config()
+        box_conv_arguments = (
             "depth_multiplier",
             "data_format",
             "normalization",
@@ -225,7 +230,7 @@ class BoxBottleneck(keras.layers.Layer):
             "boxes_constraint",
             "implementation",
         )
-        config.update({key: boxes[key] for key in passed_on})
+        config.update({key: box_conv_config[key] for key in box_conv_arguments})
         config.update(
             {
                 "activation": activations.serialize(self.activation),

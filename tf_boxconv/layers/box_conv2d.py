@@ -26,8 +26,8 @@ class BoxConv2D(BaseBoxConv2D):
         keras.layers.Conv2D(32, 7, strides=2, padding="same", activation="relu")
         tf_boxconv.layers.BoxConv2D(32, strides=2, activation="relu")
 
-    Both have the same output shape. Boxes learn their sizes. The input is zero outside the image,
-    as with `padding="same"`.
+    Both have the same output shape. The sizes and positions of the boxes are learned. The input is
+    zero outside the image, as with `padding="same"`.
 
     See `DepthwiseBoxConv2D` for details of the arguments for boxes.
 
@@ -40,12 +40,13 @@ class BoxConv2D(BaseBoxConv2D):
         data_format: string, either `"channels_last"` or `"channels_first"`. Both run on the
             CPU and on GPUs. It defaults to the `image_data_format` value found in your Keras
             config file.
-        normalization: The divisor of the sum over a box: `"area"` (of the box), `"valid"` (the
-            area of its part inside the image) or `None` (no division).
-        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
-            planes that the boxes are meant for. This is NOT the size of a kernel. `None` uses the
-            spatial size of the input that the layer is built with. If that size is unknown,
-            `max_size` is required.
+        normalization: The divisor of the sum over a box. `"area"` divides by the area of the box,
+            `"valid"` by the area of its part inside the image. `None` does not divide.
+        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the inputs, in
+            pixels. This is NOT the size of a kernel. The default initializer and constraint
+            derive the range of the boxes from it, and `scale` starts at it. Inputs of other sizes
+            work too. `None` uses the spatial size of the input that the layer is built with. If
+            that size is unknown, `max_size` is required.
         activation: Activation function. If `None`, no activation is applied.
         use_bias: bool, if `True`, bias will be added to the output.
         boxes_initializer: Initializer for the boxes, in pixels.
@@ -61,16 +62,19 @@ class BoxConv2D(BaseBoxConv2D):
             after being updated by an `Optimizer`.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
-        implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
-            operations of the framework, more slowly. Exports do not need it: they use the
-            portable path whenever their runtime requires it.
+        implementation: `"native"` runs the compiled operator, or the portable path if the backend
+            or device has none. `"portable"` always runs the portable path: Keras operations that
+            compute the same, more slowly. You do not need to set it for an export:
+            `tf_boxconv.export` chooses the portable path for every format except
+            `"saved_model"`.
 
     Attributes:
         boxes: The boxes in pixels, a tensor with shape `(channels, depth_multiplier, 4)`. Use
             `set_boxes` to change them.
         kernel: The mixing weights, a variable with shape
             `(channels * depth_multiplier, filters)`.
-        scale: Pixels per unit of the stored boxes, a pair of floats `(scale_y, scale_x)`.
+        scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in
+            pixels divided by the scale.
 
     Input shape:
         A 4D tensor with shape `(batch, height, width, channels)` if

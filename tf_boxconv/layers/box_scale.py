@@ -18,12 +18,13 @@ class BoxScale:
 
     The weight holds four numbers, `(scale_y, scale_x, channels, depth_multiplier)`. The last two
     are the shape of the boxes that the scale belongs to. If they differ from the shape of the
-    layer's boxes, the layer ignores the weight and uses its initial scale. This happens with
-    loaders that skip weights of a different shape one by one (`skip_mismatch` with legacy `.h5`
-    files): they load the scale without its boxes.
+    layer's boxes, the layer ignores the weight and uses its initial scale.
+
+    Some loaders cause this: they skip each weight whose shape differs (`skip_mismatch` with legacy
+    `.h5` files). The shape of the scale never differs, so they load the scale but skip its boxes.
 
     Attributes:
-        weight: The `keras.Variable`.
+        weight: The `keras.Variable` with the four numbers.
 
     Args:
         layer: The layer that owns the boxes, to which the weight is added.
@@ -50,19 +51,21 @@ class BoxScale:
         """Returns the value of the weight for a scale `(scale_y, scale_x)`."""
         return np.array([*scale, *self._shape], np.float64)
 
-    def current(self) -> tuple[float, float]:
+    def as_floats(self) -> tuple[float, float]:
         """Returns the scale as two floats. Cannot be called inside compiled functions."""
-        return tuple(float(length) for length in ops.convert_to_numpy(self._scale(self.weight)))
+        return tuple(
+            float(length) for length in ops.convert_to_numpy(self._valid_scale(self.weight))
+        )
 
     def to_pixels(self, stored):
         """Converts stored boxes, a tensor `[..., 4]`, to pixels."""
-        # Not with functions of `keras.ops`: several of them, such as `ops.maximum`, give float32
-        # for float64 on backends other than TensorFlow (Keras 3.15).
-        return stored * self._edges(self.weight, stored)
+        # A plain `*`, and only those functions of `keras.ops` that keep float64: some, such as
+        # `ops.maximum` on PyTorch, give float32 for float64 (Keras 3.15).
+        return stored * self._scale_per_edge(self.weight, stored)
 
     def to_stored(self, pixels):
         """Converts boxes in pixels, a tensor `[..., 4]`, to stored units."""
-        return pixels / self._edges(self.weight, pixels)
+        return pixels / self._scale_per_edge(self.weight, pixels)
 
     def to_initial_stored(self, pixels):
         """Converts boxes in pixels, a tensor `[..., 4]`, to stored units of the initial scale."""
@@ -76,39 +79,42 @@ class BoxScale:
         weight = self.weight
         if isinstance(weight, _JaxScaleWeight):
             weight = weight.for_optimizer()
-        edges = self._edges(weight, stored)
-        pixels = stored * edges
+        scale = self._scale_per_edge(weight, stored)
+        pixels = stored * scale
         projected = constraint(pixels)
         # Boxes that the constraint leaves unchanged keep their bits: converting to pixels and back
         # would round them.
-        return ops.where(projected == pixels, stored, projected / edges)
+        return ops.where(projected == pixels, stored, projected / scale)
 
-    def _edges(self, weight, like):
-        """Returns `(scale_y, scale_x, scale_y, scale_x)`, one factor for each edge of a box."""
-        scale = self._scale(ops.cast(weight, dtype_name(like)))
+    def _scale_per_edge(self, weight, boxes):
+        """Returns `(scale_y, scale_x, scale_y, scale_x)` with the dtype of `boxes`."""
+        scale = self._valid_scale(ops.cast(weight, dtype_name(boxes)))
         return ops.concatenate([scale, scale])
 
-    def _scale(self, weight):
+    def _valid_scale(self, weight):
+        """Returns the scale in `weight`, or the initial scale if it belongs to other boxes."""
         weight = ops.convert_to_tensor(weight)
-        # From a tuple: `torch.compile` cannot trace `convert_to_tensor` of a NumPy array.
+        # A tuple, because `torch.compile` cannot trace `convert_to_tensor` of a NumPy array.
         initial = ops.convert_to_tensor((*self._initial, *self._shape), dtype_name(weight))
-        # With an axis, because PyTorch's exporters cannot convert `all` without one.
+        # `axis=0`, because PyTorch's exporters cannot convert `all` without an axis.
         matches = ops.all(weight[2:] == initial[2:], axis=0, keepdims=True)
         return ops.where(matches, weight[:2], initial[:2])
 
 
 def _add_jax_weight(layer, **kwargs):
     with keras.name_scope(layer.name, caller=layer):
-        # The layer tracks the weight when it is assigned to an attribute.
+        # The layer does not track the weight yet. It starts when the weight is assigned to one of
+        # the layer's attributes.
         return _JaxScaleWeight(**kwargs)
 
 
 class _JaxScaleWeight(keras.Variable):
     """A scale that constraints can read in a compiled training step on JAX.
 
-    In such a step only the weights that the optimizer trains have values while it applies
-    constraints. So the scale is compiled into the step as a constant. If it changes later, this
-    class clears JAX's cache of compiled functions, and the step is compiled again.
+    While the optimizer applies constraints in such a step, only the weights that it trains are sure
+    to have values: `fit` takes the values of all others away. So the scale is compiled into the
+    step as a constant. If it changes later, this class clears JAX's cache of compiled functions,
+    and the step is compiled again.
     """
 
     _constant = None

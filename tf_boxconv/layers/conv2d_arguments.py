@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 # Advice for every argument of Conv2D, DepthwiseConv2D and SeparableConv2D that a box layer lacks.
-_INSTEAD = {
-    "kernel_size": "boxes learn their size, leave it out",
+_ADVICE = {
+    "kernel_size": "leave it out, the sizes of boxes are learned",
     "padding": 'the output always has the size of padding="same", with zeros outside the image; '
     "leave it out (keras.layers.Cropping2D crops)",
-    "dilation_rate": "boxes learn how far they reach, leave it out",
+    "dilation_rate": "leave it out, the sizes and positions of boxes are learned",
     "groups": "use DepthwiseBoxConv2D, which mixes no channels",
     "depthwise_initializer": "for the boxes pass `boxes_initializer`",
     "depthwise_regularizer": "for the boxes pass `boxes_regularizer`",
@@ -24,24 +24,24 @@ _INSTEAD = {
     "`filters`",
     "strides": "a residual block keeps the size of its input; BoxConv2D and DepthwiseBoxConv2D "
     "have `strides`",
-    "use_bias": "batch normalization adds a bias, leave it out",
-    "bias_initializer": "batch normalization adds a bias, leave it out",
-    "bias_regularizer": "batch normalization adds a bias, leave it out",
-    "bias_constraint": "batch normalization adds a bias, leave it out",
+    "use_bias": "leave it out, batch normalization adds a bias",
+    "bias_initializer": "leave it out, batch normalization adds a bias",
+    "bias_regularizer": "leave it out, batch normalization adds a bias",
+    "bias_constraint": "leave it out, batch normalization adds a bias",
 }
 
 
 def refuse_arguments_of_convolutions(layer: type, arguments: dict) -> None:
-    """Raises a `ValueError` with advice if `arguments` has arguments of Keras's convolutions.
+    """Raises a `ValueError` with advice if `arguments` contains arguments of Keras's convolutions.
 
     Args:
         layer: The class of the layer.
         arguments: The keyword arguments that the layer does not have, by name.
     """
-    found = [name for name in arguments if name in _INSTEAD]
+    found = [name for name in arguments if name in _ADVICE]
     if found:
         given = ", ".join(f"{name}={arguments[name]!r}" for name in found)
-        advice = "; ".join(f"`{name}`: {_INSTEAD[name]}" for name in found)
+        advice = "; ".join(f"`{name}`: {_ADVICE[name]}" for name in found)
         raise ValueError(
             f"`{layer.__name__}` replaces a convolution but does not have all of its arguments. "
             f"{advice}. Received: {given}"
@@ -53,13 +53,13 @@ def refuse_positional_arguments(layer: type, first: str, others: tuple) -> None:
     if not others:
         return
     given = ", ".join(map(repr, others))
-    help_ = "pass all others by name"
+    advice = "pass all others by name"
     if first == "filters":
-        help_ = (
-            "leave out the kernel_size, because boxes learn their size, and pass all others by "
-            "name, such as depth_multiplier=4 for four boxes per channel"
+        advice = (
+            "leave out the kernel_size, because the sizes of boxes are learned, and pass all "
+            "others by name, such as depth_multiplier=4 for four boxes per channel"
         )
     raise TypeError(
-        f"`{layer.__name__}` takes one positional argument, `{first}`; {help_}. "
+        f"`{layer.__name__}` takes one positional argument, `{first}`; {advice}. "
         f"Received after `{first}`: {given}"
     )

@@ -29,7 +29,7 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         depth_multiplier: int, the number of boxes for each input channel. The total number of
             output channels is `channels * depth_multiplier`. All other arguments are keyword-only.
             (The first argument of `keras.layers.DepthwiseConv2D` is `kernel_size`, which this
-            layer does not have: boxes learn their size.)
+            layer does not have, because the sizes of boxes are learned.)
         strides: int or tuple/list of 2 integers `(stride_y, stride_x)`. The output contains every
             `strides`-th pixel, starting with the first one.
         data_format: string, either `"channels_last"` for inputs with shape
@@ -39,12 +39,12 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         normalization: The divisor of the sum over a box. `"area"` divides by the area of the box.
             `"valid"` divides by the area of the part of the box inside the image; the response is
             0 if that part is empty. `None` does not divide: the response is the sum.
-        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
-            planes that the boxes are meant for. This is NOT the size of a kernel. The default
-            initializer places boxes within `max_size / 2` of the output pixel, the default
-            constraint keeps their edges within `max_size` of it, and `scale` starts as `max_size`.
+        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the inputs, in
+            pixels. This is NOT the size of a kernel. The default initializer places boxes within
+            `max_size / 2` of the output pixel, the default constraint keeps their edges within
+            `max_size` of it, and `scale` starts at `max_size`. Inputs of other sizes work too.
             `None` uses the spatial size of the input that the layer is built with. If that size
-            is unknown, `max_size` is required. The built layer accepts inputs of any size.
+            is unknown, `max_size` is required.
         activation: Activation function. If `None`, no activation is applied.
         use_bias: bool, if `True`, bias will be added to the output. The default is `False`,
             because most networks continue with a layer that has a bias of its own, such as a
@@ -65,21 +65,23 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
             after this projection.
         bias_constraint: Optional projection function to be applied to the bias after being
             updated by an `Optimizer`.
-        implementation: `"native"` runs the compiled operator. `"portable"` computes the same with
-            operations of the framework, more slowly. Exports do not need it: they use the
-            portable path whenever their runtime requires it.
+        implementation: `"native"` runs the compiled operator, or the portable path if the backend
+            or device has none. `"portable"` always runs the portable path: Keras operations that
+            compute the same, more slowly. You do not need to set it for an export:
+            `tf_boxconv.export` chooses the portable path for every format except
+            `"saved_model"`.
 
     Attributes:
         boxes: The boxes in pixels, a tensor with shape `(channels, depth_multiplier, 4)`. Use
             `set_boxes` to change them.
-        scale: Pixels per unit of the stored boxes, a pair of floats `(scale_y, scale_x)`.
+        scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in
+            pixels divided by the scale.
 
-    The trainable weight is `boxes / scale`. The scale is a non-trainable weight, so weight files,
-    checkpoints and `set_weights` copy it together with the boxes, and the boxes keep their size in
-    pixels in a layer that was built on planes of another size. If they exceed the `max_size` of
-    that layer, its `boxes_constraint` shrinks them after the first update by an optimizer. Pass
-    the larger `max_size` to keep them. `count_params` includes the four numbers of the scale
-    weight.
+    The scale is a non-trainable weight, so weight files, checkpoints and `set_weights` copy it
+    together with the boxes. The boxes therefore keep their size in pixels in a layer that was built
+    with another `max_size`. If they exceed the `max_size` of that layer, its default
+    `boxes_constraint` shrinks them after the first update by an optimizer. Pass the larger
+    `max_size` to keep them. `count_params` includes the four numbers of the scale weight.
 
     Input shape:
         A 4D tensor with shape `(batch, height, width, channels)` if
@@ -96,6 +98,7 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
     Raises:
         ValueError: For an invalid argument, or if `max_size` is missing and the spatial size of
             the input is unknown.
+        TypeError: If there are positional arguments after `depth_multiplier`.
 
     Example:
     >>> x = np.random.rand(4, 48, 48, 16)

@@ -23,18 +23,18 @@ _METHOD = "_update_model_variables_moving_average"
 def average_constrained_boxes() -> None:
     """Makes optimizers apply the constraints of boxes before they update moving averages."""
     update = getattr(keras.optimizers.Optimizer, _METHOD, None)
-    if update is None or hasattr(update, "of_constrained_boxes"):
+    if update is None or hasattr(update, "constrains_boxes"):
         return
 
     @functools.wraps(update)
     def constrain_and_update(self, trainable_variables, *args, **kwargs):
         if getattr(self, "use_ema", False):
-            trainable_variables = list(trainable_variables)  # It may be an iterator.
+            trainable_variables = list(trainable_variables)  # May be an iterator.
             for variable in trainable_variables:
                 constraint = getattr(variable, "constraint", None)
                 if isinstance(constraint, StoredConstraint):
                     variable.assign(constraint(variable))
         return update(self, trainable_variables, *args, **kwargs)
 
-    constrain_and_update.of_constrained_boxes = True
+    constrain_and_update.constrains_boxes = True
     setattr(keras.optimizers.Optimizer, _METHOD, constrain_and_update)

@@ -1,7 +1,8 @@
 """Adapters that apply initializers, regularizers and constraints in pixels to stored boxes.
 
-They are subclasses of Keras classes because weights accept no plain functions before Keras 3.15. A
-layer creates them when it is built. They are never saved: `get_config` returns the wrapped objects.
+They are subclasses of Keras classes because `add_weight` accepts no plain functions before Keras
+3.15. A layer creates them when it is built. They are never saved: the layer's `get_config` contains
+the initializer, regularizer and constraint in pixels.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks of arguments. Each error names the argument, the values allowed and the value received.
 
-The public functions and the layers check; the portable and the compiled functions below them
-receive arguments that are checked already.
+The public functions and the layers check their arguments. They pass them on to the portable path or
+the compiled operators, which do not check again.
 """
 
 from __future__ import annotations
@@ -126,9 +126,9 @@ def check_images(x) -> None:
 
 
 def convert_boxes(boxes, x, data_format: str):
-    """Converts `boxes` to a tensor `[C, M, 4]`, float64 if `x` is and float32 otherwise.
+    """Converts `boxes` to a tensor `[C, M, 4]`, float64 if `x` is float64, otherwise float32.
 
-    Raises an error if dtype or shape do not fit `x`.
+    Raises an error if their dtype or shape does not fit `x`.
     """
     dtype = _boxes_dtype(x)
     if not _is_tensor(boxes):
@@ -140,7 +140,7 @@ def convert_boxes(boxes, x, data_format: str):
 
 
 def check_boxes(boxes, x, data_format: str) -> None:
-    """Raises an error unless dtype and shape of `boxes` fit `x`; both may be `KerasTensor`s."""
+    """Raises an error unless the dtype and shape of `boxes` fit `x`. Accepts `KerasTensor`s."""
     dtype = _boxes_dtype(x)
     if dtype_name(boxes) not in ("float32", dtype):
         raise TypeError(
@@ -168,7 +168,7 @@ def _boxes_dtype(x) -> str:
 
 
 def as_tensor_like(x, dtype: str | None = None):
-    """Returns `x` if it has a shape and a dtype, and otherwise `np.asarray(x, dtype)`."""
+    """Returns `x` if it has a shape and a dtype, otherwise `np.asarray(x, dtype)`."""
     return x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x, dtype)
 
 
@@ -178,7 +178,7 @@ def is_symbolic(*arguments) -> bool:
 
 
 def strided_shape(shape, strides: tuple[int, int], channels: int | None, data_format: str):
-    """Returns the shape of an output with strides.
+    """Returns the shape of the output of a box convolution.
 
     Args:
         shape: The shape of the input, `[N, H, W, C]` or `[N, C, H, W]`; sizes may be None.

@@ -2,8 +2,8 @@
 
 A box is separable, so the response to a plane `X` is `Ay @ X @ Ax^T`. `Ay[i, j]` is the part of
 pixel row `j`, from 0 to 1, that the box covers at output row `i`; `Ax` is the same for columns.
-Sums are never subtracted from each other, so nothing cancels. Every framework differentiates this
-to any order. It is slower than the compiled operator, especially on large planes.
+Sums are never subtracted from each other, so nothing cancels. Every framework differentiates the
+products to any order. They are slower than the compiled operator, especially on large planes.
 
 `_coverage` restates the box edges of `custom_ops/core/geometry`; the tests compare the two.
 """
@@ -25,15 +25,15 @@ def box_conv2d_portable(
     data_format: str,
     matrices=None,
 ):
-    """Computes `box_conv2d`; see there. All arguments are checked already.
+    """Computes `tf_boxconv.box_conv2d` on arguments that are checked already.
 
     Args:
         x: Images.
-        boxes: Boxes `[C, M, 4]`; their dtype is the one to compute in.
+        boxes: Boxes `[C, M, 4]`. The computation runs in their dtype.
         strides: `(stride_y, stride_x)`.
         normalization: `"area"`, `"valid"` or `None`.
         data_format: `"channels_last"` or `"channels_first"`.
-        matrices: The result of `coverage_matrices` if the caller has it; `None` computes it.
+        matrices: The result of `coverage_matrices`; `None` computes it from `boxes`.
     """
     planes = ops.transpose(x, [0, 3, 1, 2]) if data_format == "channels_last" else x
     planes = ops.cast(planes, dtype_name(boxes))
@@ -51,20 +51,20 @@ def box_conv2d_portable(
 def _apply(planes, rows, columns, height):
     """Applies `coverage_matrices` to planes `[N, C, H, W]`; returns `[N, C * M, height, W']`."""
     # Only leading axes broadcast, because TensorFlow.js gives wrong products for other broadcasts.
-    # Not `ops.matmul`: it gives float32 for float64 on backends other than TensorFlow (Keras 3.15).
+    # Not `ops.matmul`: it gives float32 for float64 on PyTorch (Keras 3.15).
     responses = rows @ planes
     batch, *_, width = ops.shape(responses)
-    others = [ops.shape(columns)[0], height, width]
+    plane_axes = [ops.shape(columns)[0], height, width]
     # A shape with a single unknown size, -1, needs no arithmetic on shapes in exported graphs.
-    if all(isinstance(size, int) and size > 0 for size in others):
+    if all(isinstance(size, int) and size > 0 for size in plane_axes):
         batch = -1
-    return ops.reshape(responses, [batch, *others]) @ columns
+    return ops.reshape(responses, [batch, *plane_axes]) @ columns
 
 
 def coverage_matrices(
     boxes, size: Sequence, strides: tuple[int, int], normalization: str | None
 ) -> tuple:
-    """Returns the normalized matrices of rows and columns, stacked into two large matrices.
+    """Returns the normalized coverage matrices of rows and of columns, for `box_conv2d_portable`.
 
     Args:
         boxes: `[C, M, 4]`.
@@ -73,8 +73,9 @@ def coverage_matrices(
         normalization: `"area"`, `"valid"` or `None`.
 
     Returns:
-        `[C, M * H', H]`, which applies all boxes of a channel at once, and `[C * M, W, W']`, where
-        `H' = ceil(H / stride_y)` and `W' = ceil(W / stride_x)`.
+        `[C, M * H', H]`, with the rows of all boxes of a channel below each other, and the
+        transposed `[C * M, W, W']`, where `H' = ceil(H / stride_y)` and
+        `W' = ceil(W / stride_x)`.
     """
     rows, columns = _normalized_coverage(boxes, size, strides, normalization)
     channels, multiplier, height, full_height = ops.shape(rows)
@@ -88,7 +89,7 @@ def coverage_matrices(
 
 
 def _normalized_coverage(boxes, size, strides, normalization) -> list:
-    """Returns the matrices `[C, M, H', H]` and `[C, M, W', W]`."""
+    """Returns the normalized coverage matrices `[C, M, H', H]` and `[C, M, W', W]`."""
     # Empty, inverted and NaN boxes give 0 and zero gradients of any order: the identity replaces
     # the box, and zeros replace its matrices.
     valid = ops.all(boxes[..., 2:] > boxes[..., :2], axis=-1, keepdims=True)
@@ -106,14 +107,15 @@ def _normalized_coverage(boxes, size, strides, normalization) -> list:
             inside = ops.sum(matrix, axis=-1, keepdims=True)
             # A division by zero would make the gradient NaN even though `where` discards the
             # quotient. So the divisor is replaced by 1.
-            some = inside > 0
-            matrix = ops.where(some, matrix / ops.where(some, inside, ops.ones_like(inside)), zero)
+            nonempty = inside > 0
+            divisor = ops.where(nonempty, inside, ops.ones_like(inside))
+            matrix = ops.where(nonempty, matrix / divisor, zero)
         matrices.append(ops.where(valid, matrix, zero))
     return matrices
 
 
 def _coverage(low, high, size, stride: int):
-    """Returns the length of pixel `j` inside the box at output `i`, along one axis.
+    """Returns the length of the part of pixel `j` inside the box at output `i`, along one axis.
 
     Args:
         low: `y_min` or `x_min`, `[C, M, 1, 1]`.

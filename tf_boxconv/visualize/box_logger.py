@@ -177,7 +177,7 @@ class BoxLogger(keras.callbacks.Callback):
         palette = frames[-1].quantize(64)
         frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
         durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [_LAST_FRAME_MILLISECONDS]
-        with output.whole(self.animation.absolute()) as temporary:
+        with output.atomic(self.animation.absolute()) as temporary:
             frames[0].save(
                 temporary,
                 format="GIF",

@@ -70,7 +70,7 @@ def export(
     """
     path = require_free(output, overwrite)
     try:
-        with outputs.whole(path, lambda: require_free(output, overwrite)) as written:
+        with outputs.atomic(path, lambda: require_free(output, overwrite)) as written:
             _save(predictor, written)
             differences = check(predictor, written)
             if add_files:
@@ -85,7 +85,7 @@ def require_free(output, overwrite: bool) -> Path:
     if not overwrite and (Path(output) / "saved_model.pb").is_file():
         raise ExportError(f"{output} holds a SavedModel already; --overwrite replaces it.")
     try:
-        return outputs.checked(output, _KIND, overwrite)
+        return outputs.resolved_destination(output, _KIND, overwrite)
     except FileExistsError as error:
         raise ExportError(str(error)) from None
 

@@ -1,6 +1,6 @@
 """The compiled operators as functions of JAX arrays, without gradients.
 
-A call passes through four steps:
+A call takes four steps:
 1. `custom_vmap` turns axes that `jax.vmap` maps into leading axes.
 2. The platform decides: the portable path runs on platforms without a handler, such as TPUs.
 3. `sharding.py` divides arrays among devices.
@@ -46,16 +46,16 @@ def _portable_backward(options: Options, x, boxes, output_grad):
     return gradients(output_grad)
 
 
-def portable_table(options: Options, dtype: str, x):
+def portable_integral_image(options: Options, dtype: str, x):
     """Computes `integral_image` with the portable path, for arrays without leading axes."""
-    # Sums are float64 for float32 tables, too, unless JAX has disabled 64-bit types.
-    wide = "float64" if jax.config.jax_enable_x64 else "float32"
-    table = integral_image_portable(x, data_format_of(options.data_format), wide)
+    # Sums are float64 for results in float32, too, unless JAX has disabled 64-bit types.
+    sum_dtype = "float64" if jax.config.jax_enable_x64 else "float32"
+    table = integral_image_portable(x, data_format_of(options.data_format), sum_dtype)
     return table.astype(dtype)
 
 
 def _operator(native: Callable, portable: Callable) -> Callable:
-    """Combines the steps 1 and 2 into a compiled function of arrays with equal leading axes.
+    """Combines steps 1 and 2 into a compiled function of arrays with equal leading axes.
 
     Args:
         native: A function of arrays with leading axes.
@@ -64,19 +64,19 @@ def _operator(native: Callable, portable: Callable) -> Callable:
 
     def by_platform(*arrays):
         if jax.default_backend() == "cpu" and "cpu" in NATIVE_PLATFORMS:
-            # All devices are CPUs. `platform_dependent` would trace `portable` in vain.
+            # `platform_dependent` would trace `portable`, which no device needs.
             return native(*arrays)
-        mapped = portable
+        batched_portable = portable
         for _ in range(arrays[0].ndim - 4):
-            mapped = jax.vmap(mapped)
+            batched_portable = jax.vmap(batched_portable)
         branches = dict.fromkeys(NATIVE_PLATFORMS, native)
-        return jax.lax.platform_dependent(*arrays, default=mapped, **branches)
+        return jax.lax.platform_dependent(*arrays, default=batched_portable, **branches)
 
     function = custom_vmap(by_platform)
 
     @function.def_vmap
     def _rule(size, is_mapped, *arrays):
-        # A mapped axis is the first axis here, so that it becomes the first leading axis.
+        # JAX moves mapped axes to the front, where they are leading axes.
         arrays = [
             array if has_axis else jnp.broadcast_to(array, (size, *array.shape))
             for array, has_axis in zip(arrays, is_mapped, strict=True)
@@ -105,12 +105,12 @@ def backward(options: Options) -> Callable:
 
 
 @functools.cache
-def table(options: Options, dtype: str) -> Callable:
+def integral_image(options: Options, dtype: str) -> Callable:
     """Returns a function of `(x,)` that computes the integral image.
 
     Uses only `data_format` of `options`.
     """
     return _operator(
-        functools.partial(sharding.table, options, dtype),
-        functools.partial(portable_table, options, dtype),
+        functools.partial(sharding.integral_image, options, dtype),
+        functools.partial(portable_integral_image, options, dtype),
     )

@@ -40,13 +40,13 @@ class Options:
 
 
 def to_channels_last(axes: Sequence, channels_first: bool) -> tuple:
-    """Permutes a sequence with an item for each axis of images to the order [..., N, H, W, C]."""
+    """Permutes items, one for each axis of images, to the order [..., N, H, W, C]."""
     *leading, n, a, b, c = axes
     return (*leading, n, b, c, a) if channels_first else (*leading, n, a, b, c)
 
 
 def from_channels_last(axes: Sequence, channels_first: bool) -> tuple:
-    """Permutes a sequence in the order [..., N, H, W, C] to the order of the axes of images."""
+    """Permutes items from the order [..., N, H, W, C] to the order of the axes of images."""
     *leading, n, h, w, c = axes
     return (*leading, n, c, h, w) if channels_first else (*leading, n, h, w, c)
 
@@ -63,7 +63,7 @@ def call_backward(options: Options, x, boxes, output_grad):
     return tuple(call(x, boxes, output_grad, **options.attributes()))
 
 
-def call_table(options: Options, dtype: str, x):
+def call_integral_image(options: Options, dtype: str, x):
     """Returns the integral image."""
     *leading, n, h, w, c = to_channels_last(x.shape, options.channels_first)
     shape = from_channels_last((*leading, n, h + 1, w + 1, c), options.channels_first)
@@ -73,10 +73,10 @@ def call_table(options: Options, dtype: str, x):
 
 def _like(array, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
     """Returns the type of a result. In a `shard_map` it varies over the same devices as `array`."""
-    kind, varied = jax.typeof(array), {}
+    array_type, varied = jax.typeof(array), {}
     if _varying(array):
-        varied["manual_axis_type"] = kind.manual_axis_type
-        varied["sharding"] = NamedSharding(kind.sharding.mesh, PartitionSpec())
+        varied["manual_axis_type"] = array_type.manual_axis_type
+        varied["sharding"] = NamedSharding(array_type.sharding.mesh, PartitionSpec())
     return jax.ShapeDtypeStruct(
         array.shape if shape is None else shape, dtype or array.dtype, **varied
     )
@@ -84,14 +84,14 @@ def _like(array, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
 
 def _varying(array) -> frozenset[str]:
     """Returns the mesh axes over which an array varies in a `shard_map`."""
-    kind = getattr(jax.typeof(array), "manual_axis_type", None)  # New in JAX 0.10.
-    return frozenset(kind.varying) if kind else frozenset()
+    axis_type = getattr(jax.typeof(array), "manual_axis_type", None)  # New in JAX 0.10.
+    return frozenset(axis_type.varying) if axis_type else frozenset()
 
 
 def vary_equally(*arrays) -> list[jax.Array]:
     """Marks all arrays in a `shard_map` as varying over all mesh axes that any of them varies over.
 
-    The gradient of an array that was the same on several devices is then summed over them.
+    If an array is the same on several devices, its gradient is then summed over them.
     """
     axes = frozenset().union(*(_varying(array) for array in arrays))
     return [

@@ -27,23 +27,23 @@ def integral_image(x: jax.Array, data_format: str, dtype: str) -> jax.Array:
         )
     options = Options((1, 1), "none", layout_of(data_format))
     if calls.exporting(x):
-        return calls.portable_table(options, dtype, x)
-    compute = without_explicit_axes(functools.partial(_table, options, dtype), options, x)
+        return calls.portable_integral_image(options, dtype, x)
+    compute = without_explicit_axes(functools.partial(_integral_image, options, dtype), options, x)
     with forward_mode_advice("apply integral_image, which is linear, to the tangent"):
         return compute(x)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _table(options: Options, dtype: str, x):
-    return calls.table(options, dtype)(x)
+def _integral_image(options: Options, dtype: str, x):
+    return calls.integral_image(options, dtype)(x)
 
 
-def _table_forward(options: Options, dtype: str, x):
-    # The gradient needs the dtype of `x`. A residual must be an array, so a scalar carries it.
-    return _table(options, dtype, x), jnp.zeros((), x.dtype)
+def _integral_image_forward(options: Options, dtype: str, x):
+    # The gradient needs the dtype of `x`. Residuals must be arrays, so a scalar has this dtype.
+    return _integral_image(options, dtype, x), jnp.zeros((), x.dtype)
 
 
-def _table_gradient(options: Options, dtype: str, scalar, table_grad):
+def _integral_image_gradient(options: Options, dtype: str, scalar, table_grad):
     """Sums the gradient from the bottom right corner.
 
     Each entry of the table contains all pixels above and to the left of it. So the gradient of a
@@ -51,8 +51,8 @@ def _table_gradient(options: Options, dtype: str, scalar, table_grad):
     """
     axes = (2, 3) if options.channels_first else (1, 2)
     inner = tuple(slice(1, None) if axis in axes else slice(None) for axis in range(4))
-    sums = _table(options, dtype, jnp.flip(table_grad[inner], axes))
+    sums = _integral_image(options, dtype, jnp.flip(table_grad[inner], axes))
     return (jnp.flip(sums[inner], axes).astype(scalar.dtype),)
 
 
-_table.defvjp(_table_forward, _table_gradient)
+_integral_image.defvjp(_integral_image_forward, _integral_image_gradient)

@@ -35,11 +35,12 @@ def _register_handlers(library: ctypes.CDLL) -> list[str]:
             continue
         for target in _TARGETS:
             handler = jax.ffi.pycapsule(getattr(library, f"tf_boxconv_{target}_{platform}"))
+            # JAX registers targets for "CUDA", but calls the platform "cuda" elsewhere.
             name = "CUDA" if platform == "cuda" else platform
             jax.ffi.register_ffi_target(f"tf_boxconv_{target}", handler, platform=name)
         platforms.append(platform)
     return platforms
 
 
-# The platforms with handlers, by JAX's names.
+# The platforms with handlers, as JAX calls them.
 NATIVE_PLATFORMS = _register_handlers(_load_library())

@@ -18,14 +18,17 @@ from tf_boxconv.backends.jax.handlers import (
     Options,
     call_backward,
     call_forward,
-    call_table,
+    call_integral_image,
     from_channels_last,
     to_channels_last,
 )
 
 
 class _Shards:
-    """The mesh axes over which the images, channels and leading axes of `x` are sharded."""
+    """The mesh axes over which the images, channels and leading axes of `x` are sharded.
+
+    An axis whose length is not a multiple of the number of devices is not sharded.
+    """
 
     def __init__(self, options: Options, mesh, x):
         self._options = options
@@ -58,8 +61,8 @@ def _devices(mesh, name) -> int:
 def without_explicit_axes(function: Callable, options: Options, x) -> Callable:
     """Makes `function` work on a mesh with explicit axes, as `jax.set_mesh` creates it.
 
-    The types of arrays include their sharding on such a mesh, but FFI calls do not support this.
-    The compiler chooses the sharding inside `function`, and its result is sharded like `x`.
+    The types of arrays include their sharding on such a mesh, but FFI calls do not support this. So
+    the compiler chooses the sharding inside `function`. The result is sharded like `x`.
     """
     mesh = jax.typeof(x).sharding.mesh
     if mesh.empty or AxisType.Explicit not in mesh.axis_types:
@@ -77,14 +80,16 @@ _REPLICATED = ("h", "w", "m", "e", "i", "j")
 
 
 def _images_axes(options: Options, images_type, output_channels: str) -> list[str]:
-    """Returns the axes of inputs and of outputs."""
+    """Returns the axes of inputs and of outputs, as parts of a rule."""
     leading = [f"l{i}" for i in range(images_type.rank - 4)]
-    both = (*leading, "n", "h", "w", "c"), (*leading, "n", "i", "j", output_channels)
-    return [" ".join(from_channels_last(axes, options.channels_first)) for axes in both]
+    inputs_and_outputs = (*leading, "n", "h", "w", "c"), (*leading, "n", "i", "j", output_channels)
+    return [
+        " ".join(from_channels_last(axes, options.channels_first)) for axes in inputs_and_outputs
+    ]
 
 
 def _box_conv_axes(options: Options, images_type, boxes_type) -> list[str]:
-    """Returns the axes of inputs, outputs and boxes."""
+    """Returns the axes of inputs, outputs and boxes, as parts of a rule."""
     *leading, channels, multiplier, _ = boxes_type.shape
     # Shardy does not accept products with a factor of size 1.
     product = "c" if multiplier == 1 else "m" if channels == 1 else "(c m)"
@@ -103,7 +108,7 @@ def _backward_rule(options: Options, mesh, operands, results):
     return rule, {"need_replication_factors": _REPLICATED}
 
 
-def _table_rule(options: Options, dtype: str, mesh, operands, results):
+def _integral_image_rule(options: Options, dtype: str, mesh, operands, results):
     images, tables = _images_axes(options, operands[0], "c")
     return f"{images} -> {tables}", {"need_replication_factors": ("h", "w", "i", "j")}
 
@@ -127,18 +132,21 @@ def _partition_backward(options: Options, mesh, arguments, results):
     return mesh, local, (shards.of_images(), shards.of_boxes()), of_arguments
 
 
-def _partition_table(options: Options, dtype: str, mesh, arguments, result):
+def _partition_integral_image(options: Options, dtype: str, mesh, arguments, result):
     shards = _Shards(options, mesh, arguments[0])
-    local = functools.partial(call_table, options, dtype)
+    local = functools.partial(call_integral_image, options, dtype)
     return mesh, local, shards.of_images(), (shards.of_images(),)
 
 
-def _partitioned(function: Callable, statics: int, partition: Callable, rule: Callable):
-    partitioned = custom_partitioning(function, static_argnums=tuple(range(statics)))
+def _partitioned(function: Callable, static_count: int, partition: Callable, rule: Callable):
+    """Makes `function` run on shards. Its first `static_count` arguments are no arrays."""
+    partitioned = custom_partitioning(function, static_argnums=tuple(range(static_count)))
     partitioned.def_partition(partition=partition, sharding_rule=rule)
     return partitioned
 
 
 forward = _partitioned(call_forward, 1, _partition_forward, _forward_rule)
 backward = _partitioned(call_backward, 1, _partition_backward, _backward_rule)
-table = _partitioned(call_table, 2, _partition_table, _table_rule)
+integral_image = _partitioned(
+    call_integral_image, 2, _partition_integral_image, _integral_image_rule
+)

@@ -41,7 +41,7 @@ def box_conv2d(
 
 
 def _box_conv2d_for_export(x, boxes, strides, normalization, data_format) -> tf.Tensor:
-    """Uses the portable path, with constant matrices if boxes and size of planes are known."""
+    """Uses the portable path, with constant matrices if the boxes and the size are constant."""
     options = (strides, normalization)
     matrices, values = None, tf.get_static_value(boxes)
     size = x.shape[1:3] if data_format == "channels_last" else x.shape[2:]
@@ -72,8 +72,9 @@ def _box_conv2d_second_gradient(
 ) -> list[tf.Tensor | None]:
     """Back-propagates through `(input_grad, boxes_grad)` to `(input, boxes, output_grad)`.
 
-    If nothing depends on a gradient, TensorFlow passes zeros or None. None occurs when it traces a
-    function of which some outputs are unused, as `tf.autodiff.ForwardAccumulator` does.
+    If nothing depends on `input_grad` or `boxes_grad`, TensorFlow passes zeros or None for it. None
+    occurs when TensorFlow traces a function whose outputs are partly unused, as
+    `tf.autodiff.ForwardAccumulator` does.
     """
     x, boxes, output_grad = op.inputs
     attributes = _attributes(op)
@@ -103,7 +104,7 @@ def _add(a: tf.Tensor | None, b: tf.Tensor) -> tf.Tensor:
 def _through_boxes_grad(x, boxes, output_grad, of_boxes_grad, attributes) -> list[tf.Tensor]:
     """Returns the gradients of `<of_boxes_grad, boxes_grad>` to `(x, boxes, output_grad)`.
 
-    `of_boxes_grad` is nearly always zero. Then this returns zeros and computes nothing.
+    `of_boxes_grad` is nearly always zero. The result is then zeros, without any computation.
     """
     options = (
         tuple(int(s) for s in attributes["strides"]),
@@ -119,7 +120,7 @@ def _through_boxes_grad(x, boxes, output_grad, of_boxes_grad, attributes) -> lis
 
 
 def _portable_in_graph(x, boxes, output_grad, of_boxes_grad, *options) -> list[tf.Tensor]:
-    # Not `tf.GradientTape`, which TensorFlow stops while it differentiates in forward mode.
+    # `tf.gradients` and not `tf.GradientTape`, which TensorFlow pauses in forward mode.
     inputs = [tf.identity(tensor) for tensor in (x, boxes, output_grad)]
     x, boxes, output_grad = inputs
     out = box_conv2d_portable(x, boxes, *options)

@@ -89,7 +89,9 @@ def _(x, boxes, output_grad, strides, normalization, layout):
     return x.new_empty(x.shape), boxes.new_empty(boxes.shape)
 
 
-# Their derivatives. The output `B(boxes) x` is linear in `x`. For an upstream gradient `g`, the
+# Their derivatives.
+#
+# The output `B(boxes) x` is linear in `x`. For an upstream gradient `g`, the
 # gradient operator returns `B(boxes)^T g` and the gradients of the boxes, which are bilinear in `x`
 # and `g`. So derivatives with respect to `x` and `g` call the two operators again. Derivatives with
 # respect to `boxes`, except for the first gradient, differentiate the portable path.
@@ -116,7 +118,7 @@ class BoxConv(torch.autograd.Function):
         return _operator(x, boxes, *options)
 
     @staticmethod
-    @torch.compiler.disable  # Compiled code reads saved tensors twice: checkpoints fail.
+    @torch.compiler.disable  # Compiled, it would read saved tensors twice; checkpoints refuse that.
     def backward(ctx, output_grad):
         """Returns `(input_grad, boxes_grad)`, and None for each option."""
         if output_grad is None:
@@ -157,7 +159,7 @@ class BoxConvGrad(torch.autograd.Function):
         return _grad_operator(x, boxes, output_grad, *options)
 
     @staticmethod
-    @torch.compiler.disable  # Compiled code reads saved tensors twice: checkpoints fail.
+    @torch.compiler.disable  # Compiled, it would read saved tensors twice; checkpoints refuse that.
     def backward(ctx, of_input_grad, of_boxes_grad):
         """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
         x, boxes, output_grad = ctx.saved_tensors
@@ -179,21 +181,21 @@ class BoxConvGrad(torch.autograd.Function):
     def jvp(ctx, x_tangent, boxes_tangent, output_grad_tangent, *_):
         """Returns the tangents of `(input_grad, boxes_grad)`."""
         x, boxes, output_grad = ctx.saved_tensors
-        of_input_grad = of_boxes_grad = None
+        input_grad_tangent = boxes_grad_tangent = None
         if output_grad_tangent is not None:
-            of_input_grad, of_boxes_grad = _box_conv2d_grad(
+            input_grad_tangent, boxes_grad_tangent = _box_conv2d_grad(
                 x, boxes, output_grad_tangent, *ctx.options
             )
         if x_tangent is not None:
-            _, more = _box_conv2d_grad(x_tangent, boxes, output_grad, *ctx.options)
-            of_boxes_grad = _add(of_boxes_grad, more)
+            _, through_x = _box_conv2d_grad(x_tangent, boxes, output_grad, *ctx.options)
+            boxes_grad_tangent = _add(boxes_grad_tangent, through_x)
         if boxes_tangent is not None:
-            more_of_input_grad, more = derivatives.gradients_along_boxes(
+            through_boxes = derivatives.gradients_along_boxes(
                 x, boxes, output_grad, boxes_tangent, *ctx.options
             )
-            of_input_grad = _add(of_input_grad, more_of_input_grad)
-            of_boxes_grad = _add(of_boxes_grad, more)
-        return of_input_grad, of_boxes_grad
+            input_grad_tangent = _add(input_grad_tangent, through_boxes[0])
+            boxes_grad_tangent = _add(boxes_grad_tangent, through_boxes[1])
+        return input_grad_tangent, boxes_grad_tangent
 
     @staticmethod
     def vmap(info, in_dims, x, boxes, output_grad, *options):

@@ -1,7 +1,7 @@
 """Derivatives with respect to boxes that no kernel computes. They use the portable path.
 
-They only use `torch.func.vjp`, so that they can be differentiated again and mapped, inside and
-outside of the transforms of `torch.func`.
+The only transform in this module is `torch.func.vjp`, so that its functions can be differentiated
+again and mapped, inside and outside of the transforms of `torch.func`.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def through_boxes_grad(x, boxes, output_grad, of_boxes_grad, *options) -> tuple:
 
 
 def _directional_derivative(function: Callable, at: torch.Tensor, tangent: torch.Tensor):
-    """Returns `J(at) tangent`, where `J` is the Jacobian of `function`.
+    """Returns `J tangent`, where `J` is the Jacobian of `function` at the point `at`.
 
-    Uses reverse mode twice, because forward mode does not nest: `J^T u` is linear in `u`, and its
-    transpose is `J`.
+    Uses reverse mode twice, because forward mode does not nest: the first gives `J^T u`, which is
+    linear in `u`. The second transposes this map, which gives `J`.
     """
     out, pull = torch.func.vjp(function, at)
     zeros = torch.utils._pytree.tree_map(torch.zeros_like, out)

@@ -21,7 +21,8 @@ def _integral_image(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
 
 
 def _portable(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
-    # Not `keras.ops.cumsum`, which adds float64 in float32 on PyTorch (Keras 3.15).
+    # Not `integral_image_portable`: on PyTorch, `keras.ops.cumsum` adds float64 in float32 (Keras
+    # 3.15).
     rows, columns = _axes(layout)
     sums = x.to(getattr(torch, dtype)).cumsum(rows).cumsum(columns)
     border = (0, 0, 1, 0, 1, 0) if layout == "channels_last" else (1, 0, 1, 0)

@@ -9,13 +9,15 @@ import torch
 
 from tf_boxconv.backends.library import load_core_library
 
-# The order of the enums in custom_ops/core/c_api/boxconv.h.
+# In the order of the enums in custom_ops/core/c_api/boxconv.h.
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LAYOUTS = ("channels_last", "channels_first")
 _NORMALIZATIONS = ("none", "area", "valid")
 
 
 class _Problem(ctypes.Structure):
+    """The struct `boxconv_problem` of custom_ops/core/c_api/boxconv.h."""
+
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("batch", "height", "width", "channels")),
         *((name, ctypes.c_int64) for name in ("boxes_per_channel", "stride_y", "stride_x")),
@@ -25,14 +27,14 @@ class _Problem(ctypes.Structure):
 
 def _load() -> ctypes.CDLL:
     library = load_core_library()
-    problem, pointer, number = ctypes.POINTER(_Problem), ctypes.c_void_p, ctypes.c_int32
+    problem, pointer, int32 = ctypes.POINTER(_Problem), ctypes.c_void_p, ctypes.c_int32
     for name, arguments in (
         ("forward", [pointer, pointer, pointer]),
         ("backward", [pointer, pointer, pointer, pointer, pointer]),
-        ("integral_image", [number, pointer, pointer]),
+        ("integral_image", [int32, pointer, pointer]),
     ):
         function = getattr(library, f"boxconv_cpu_{name}")
-        function.argtypes = [problem, *arguments, number]
+        function.argtypes = [problem, *arguments, int32]
         function.restype = ctypes.c_char_p
     return library
 

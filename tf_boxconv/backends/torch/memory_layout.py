@@ -1,4 +1,4 @@
-"""Finds the data format of a tensor in memory, which may differ from that of its shape."""
+"""Finds the data format of a tensor in memory. It may differ from that of the tensor's shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TO_LAST, _TO_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 def in_memory_order(
     x: torch.Tensor, data_format: str
 ) -> tuple[torch.Tensor, str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Returns a contiguous view of `x`, if the other data format gives one.
+    """Returns `x`, or a contiguous view of it in the other data format if only that exists.
 
     Keras's convolutions on PyTorch return channels-last images that are channels-first in memory.
     In PyTorch's `channels_last` memory format it is the other way round. The kernels support both
@@ -25,9 +25,9 @@ def in_memory_order(
     """
     if not x.is_contiguous():
         last = data_format == "channels_last"
-        there, back = (_TO_FIRST, _TO_LAST) if last else (_TO_LAST, _TO_FIRST)
-        view = x.permute(there)
+        to_view, from_view = (_TO_FIRST, _TO_LAST) if last else (_TO_LAST, _TO_FIRST)
+        view = x.permute(to_view)
         if view.is_contiguous():
             other = "channels_first" if last else "channels_last"
-            return view, other, lambda out: out.permute(back)
+            return view, other, lambda out: out.permute(from_view)
     return x, data_format, lambda out: out

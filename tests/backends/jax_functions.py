@@ -1,0 +1,54 @@
+"""Functions to differentiate, map and shard on JAX, with their arguments `X` and `BOXES`."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.backends.jax_reference import box_conv2d_reference
+from tests.boxes import boxes_around_pixel
+from tests.images import images
+from tf_boxconv import box_conv2d
+
+X = images((4, 7, 9, 6), dtype=np.float64)
+BOXES = boxes_around_pixel(6, 2, reach=4, seed=1)
+OPTIONS = {"strides": (2, 1), "normalization": "valid"}
+
+
+def loss_of(operator):
+    return lambda x, boxes: jnp.sum(jnp.sin(operator(x, boxes, **OPTIONS)))
+
+
+loss, expected_loss = loss_of(box_conv2d), loss_of(box_conv2d_reference)
+
+
+def penalty_of(loss):
+    """Returns a function of the gradients of `loss`, to test second derivatives."""
+
+    def penalty(x, boxes):
+        to_x, to_boxes = jax.grad(loss, (0, 1))(x, boxes)
+        return jnp.sum(to_x**2) + jnp.sum(jnp.tanh(to_boxes))
+
+    return penalty
+
+
+def value_and_gradients_of(function):
+    return jax.value_and_grad(function, (0, 1))
+
+
+# How a compiled program names a call to a handler.
+HANDLER_CALL = 'custom_call_target="tf_boxconv_'
+
+
+def compiled_text(function, *arguments):
+    return jax.jit(function).lower(*arguments).compile().as_text()
+
+
+def assert_equal_trees(actual, expected, tolerance=1e-10):
+    """Compares all arrays, each to `tolerance` times its largest element."""
+    actual, expected = jax.tree.leaves(actual), jax.tree.leaves(expected)
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape and a.dtype == e.dtype
+        scale = 1 + np.max(np.abs(e), initial=0)
+        np.testing.assert_allclose(a, e, atol=tolerance * scale)
