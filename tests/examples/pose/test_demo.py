@@ -43,7 +43,7 @@ def test_runs_commands_that_exist_and_names_their_files(commands, tmp_path, caps
 def test_stops_at_the_command_that_fails(commands, tmp_path, capsys):
     recorded, codes = commands
     codes["fail"] = "examples.pose.evaluate"
-    with pytest.raises(UserError, match=r"evaluate.* failed with exit code 3"):
+    with pytest.raises(UserError, match=r"evaluate.* failed with exit status 3"):
         demo.main(["--run", str(tmp_path)])
     assert len(recorded) == 2
     assert "Done" not in capsys.readouterr().out
