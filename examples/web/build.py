@@ -71,7 +71,7 @@ def _own_files(folder: Path) -> set[str]:
 
 
 def _content(run: "RunFolder") -> dict:
-    """Returns what the page's scripts need: the network, its skeleton and its boxes."""
+    """Returns the data of the page's scripts: the network, its skeleton and its boxes."""
     import tf_boxconv
     from tf_boxconv import description
 

@@ -138,7 +138,7 @@ def load(
     splits = _split_names(name, split)
     manual_dir = official_files.manual_folder(data_dir)
     with preparation.one_line_errors(name, prepared_dir):
-        builder = preparation.prepared(
+        builder = preparation.prepared_builder(
             lambda: _builder(name, prepared_dir), splits, manual_dir, skip_broken
         )
     dataset = builder.as_dataset(

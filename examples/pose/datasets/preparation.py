@@ -130,7 +130,7 @@ class FromFiles(abc.ABC):
             )
 
 
-def prepared(
+def prepared_builder(
     make_builder: Callable[[], tfds.core.DatasetBuilder],
     splits: Collection[str],
     manual_dir: str | None,

@@ -316,11 +316,11 @@ def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> Non
     while joints:
         joint, value = joints.popitem()
         side, _, part = joint.partition("_")
-        other = {"left": "right", "right": "left"}.get(side)
-        if other is None or f"{other}_{part}" not in joints:
+        opposite = {"left": "right", "right": "left"}.get(side)
+        if opposite is None or f"{opposite}_{part}" not in joints:
             table.add_row(joint.replace("_", " "), "", "", cell(value))
             continue
-        sides = {side: value, other: joints.pop(f"{other}_{part}")}
+        sides = {side: value, opposite: joints.pop(f"{opposite}_{part}")}
         known = [v for v in sides.values() if v is not None]
         mean = sum(known) / len(known) if known else None
         table.add_row(part, cell(sides["left"]), cell(sides["right"]), cell(mean))

@@ -89,7 +89,7 @@ def draw_progress(
 
 
 def write(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Writes a figure in the format of the path's suffix, whole or not at all."""
+    """Writes a figure atomically, in the format that the path's suffix names."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip("."))
 

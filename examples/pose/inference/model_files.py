@@ -53,7 +53,10 @@ def find_model(path) -> Path:
 
 
 def model_inputs(path: Path) -> Iterator[Path]:
-    """All files of a model that `find_model` found, including those of its training."""
+    """Yields the paths of a model that `find_model` found, including those of its training.
+
+    Some of the paths of a run folder may not exist.
+    """
     if is_saved_model(path):
         yield from (entry for entry in path.rglob("*") if entry.is_file())
         return

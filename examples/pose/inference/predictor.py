@@ -94,7 +94,7 @@ class PosePredictor:
 
     @functools.cached_property
     def predict_encoded(self):
-        """`tf.function` from encoded pictures, each of its own size, to their joints and scores.
+        """`tf.function` from picture files, of any sizes, to their joints and scores.
 
         Input: `image_bytes`, string `[batch]`: JPEG, PNG or 24-bit BMP files, decoded by
         `encoded_images.decode`. A damaged or unsupported file is an `InvalidArgumentError`.

@@ -111,7 +111,7 @@ def _take(array: np.ndarray, index: tf.Tensor) -> tf.Tensor:
 
 
 def plain_batches(photographs: Photographs, batch_size: int) -> tf.data.Dataset:
-    """Batches like those of `training_batches`, but in order and without augmentation."""
+    """Batches of images and targets as in `training_batches`, in order, not augmented."""
     arrays = (photographs.images, photographs.targets)
     batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
     return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))

@@ -102,7 +102,7 @@ def test_any_picture(run_folder, folder, name, height, width, mode):
 
 
 def test_joints_are_in_the_picture_as_it_is_shown(run_folder, folder):
-    """A camera's picture with an orientation tag gives what the upright picture gives."""
+    """A picture with an orientation tag has the same joints as the upright picture."""
     exif = Image.Exif()
     exif[0x0112] = 6
     image = picture(40, 60)

@@ -27,7 +27,7 @@ ARGUMENTS = [
 
 
 @pytest.fixture(autouse=True)
-def drawn(monkeypatch):
+def use_drawn_figures(monkeypatch):
     monkeypatch.setattr(datasets, "load", drawn_figures.load)
 
 
@@ -138,7 +138,7 @@ def test_commands_that_start_trainings_check_their_arguments(
     command, own, bad, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a training began"))
-    own = [str(tmp_path / "runs") if each == "RUNS" else each for each in own]
+    own = [str(tmp_path / "runs") if argument == "RUNS" else argument for argument in own]
     common = [*ARGUMENTS, *bad]
     if command is launch.main:
         common = ["--run", str(tmp_path / "run"), *common]

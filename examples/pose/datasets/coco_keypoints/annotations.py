@@ -118,15 +118,17 @@ def _read_photographs(
         try:
             found = _read_photograph(record, f"images[{index}]")
             # `_relative` keeps only the last component of an absolute path, so names can collide.
-            given = str(record.get("file_name"))
-            if by_name.setdefault(found.name, given) != given:
-                other = by_name[found.name]
-                raise FieldError(f"`file_name` {given} and {other} both mean {found.name}")
-            other = photographs.setdefault(found.id, found)
-            if other.name != found.name:
-                raise FieldError(f"`id` {found.id} is also that of {other.where}, {other.name}")
-            if other.size != found.size:
-                raise FieldError(f"`width` and `height` differ from those of {other.where}")
+            file_name = str(record.get("file_name"))
+            earlier_name = by_name.setdefault(found.name, file_name)
+            if earlier_name != file_name:
+                raise FieldError(
+                    f"`file_name` {file_name} and {earlier_name} both mean {found.name}"
+                )
+            earlier = photographs.setdefault(found.id, found)
+            if earlier.name != found.name:
+                raise FieldError(f"`id` {found.id} is also that of {earlier.where}, {earlier.name}")
+            if earlier.size != found.size:
+                raise FieldError(f"`width` and `height` differ from those of {earlier.where}")
         except FieldError as error:
             number = record.get("id") if isinstance(record, dict) else None
             unusable.update([number] if isinstance(number, int) else [])
@@ -260,13 +262,13 @@ def _integer(record: Mapping[str, Any], field: str) -> int:
 
 
 def _with_ids(path: Root, people: list[Person], broken: Broken) -> Iterator[Person]:
-    """Fills in missing ids, and leaves out people whose id an earlier person has."""
+    """Fills in missing ids, and leaves out people who have the same id as an earlier person."""
     taken: dict[int, Person] = {}
     for person in people:
         if person.id is not None:
-            other = taken.setdefault(person.id, person)
-            if other is not person:
-                error = FieldError(f"`id` {person.id} is also that of {other.where}")
+            earlier = taken.setdefault(person.id, person)
+            if earlier is not person:
+                error = FieldError(f"`id` {person.id} is also that of {earlier.where}")
                 broken.add(str(fault(path, person, error)))
     free = (number for number in itertools.count(1) if number not in taken)
     for person in people:
