@@ -1,4 +1,4 @@
-"""Benchmarks. Each is a command that prints the machine, the versions and its figures.
+"""Benchmarks. Each is a command that describes the machine and the versions, and prints figures.
 
 | command | measures |
 | --- | --- |
@@ -14,7 +14,7 @@
 | `python -m benchmarks.compiled` | operator and training step with and without XLA, and on JAX |
 | `python -m benchmarks.gpu` | the CUDA kernels without a framework (`make gpu-check`) |
 | `python -m benchmarks.coordinate_scale` | training with different scales of the box coordinates |
-| `python -m benchmarks.kill_training` | whether a killed and resumed training ends the same |
+| `python -m benchmarks.kill_training` | whether a training that is killed and resumed ends alike |
 """
 
 import os

@@ -29,7 +29,7 @@ WEIGHTS, PICTURES = "start.weights.h5", "pictures.npz"
 
 
 def prepare(folder: Path, context: str, width: int, batches: int = 8) -> None:
-    """Writes the common start of all trainings: random weights, and drawn figures with joints."""
+    """Writes the weights that all trainings start from, and the pictures and joints to train on."""
     keras.utils.set_random_seed(0)
     network(context, width).save_weights(folder / WEIGHTS)
     drawn = [figure.draw_figure(0, "train", index, IMAGE_SIZE) for index in range(batches * BATCH)]
@@ -65,12 +65,12 @@ class Training:
         )
         self._step = 0
 
-    def disturb(self, part: float) -> None:
-        """Multiplies every trainable weight by 1 + noise of standard deviation `part`."""
+    def perturb(self, deviation: float) -> None:
+        """Multiplies every trainable weight by 1 + noise of standard deviation `deviation`."""
         rng = np.random.default_rng(0)
         for variable in self.model.trainable_variables:
             weight = keras.ops.convert_to_numpy(variable.value)
-            variable.assign(weight * (1 + part * rng.standard_normal(weight.shape)))
+            variable.assign(weight * (1 + deviation * rng.standard_normal(weight.shape)))
 
     def step(self) -> float:
         """Trains on the next batch and returns its loss."""
@@ -81,11 +81,14 @@ class Training:
         return float(self.model.train_on_batch(self._images[batch], self._joints[batch]))
 
 
-def train(folder: Path, steps: int, disturbance: float = 0.0) -> dict[str, Any]:
-    """Returns the losses of all steps and the median seconds of a step. Runs in a worker."""
+def train(folder: Path, steps: int, deviation: float = 0.0) -> dict[str, Any]:
+    """Trains, and returns the losses of all steps and the median seconds of a step.
+
+    Runs in a worker. The first weights are perturbed by noise of relative size `deviation`.
+    """
     training = Training(folder)
-    if disturbance:
-        training.disturb(disturbance)
+    if deviation:
+        training.perturb(deviation)
     losses, seconds = [], []
     for _ in range(steps):
         start = time.perf_counter()
@@ -100,7 +103,7 @@ def train_with_and_without_xla(folder: Path, steps: int) -> dict[str, dict[str, 
     trainings = {"without XLA": Training(folder, False), "XLA": Training(folder, True)}
     found = {name: {"losses": [], "seconds": []} for name in trainings}
     for i in range(steps):
-        # The order alternates, so that both profit equally from the caches.
+        # The order alternates, so that both benefit equally from the caches.
         for name in list(trainings)[:: 1 if i % 2 else -1]:
             start = time.perf_counter()
             found[name]["losses"].append(trainings[name].step())

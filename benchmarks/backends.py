@@ -3,9 +3,9 @@
     python -m benchmarks.backends
 
 All trainings start from the same weights and see the same pictures in the same order. Their losses
-must agree up to rounding errors, which training amplifies. Backends that are not installed are
-skipped. TensorFlow takes steps with and without XLA alternately in one process. Each backend runs
-in its own process, so their times are only a rough comparison.
+should agree up to rounding errors, which training amplifies. Backends that are not installed are
+skipped. TensorFlow makes steps with and without XLA alternately in one process, so their times can
+be compared. Each backend runs in its own process, so times of backends compare only roughly.
 
 By default the network has only boxes and 1x1 convolutions, because XLA's depthwise convolutions and
 interpolation on CPUs are a few times slower than TensorFlow's. `--context` changes this.
@@ -28,13 +28,13 @@ from examples.pose import models
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def difference(losses: list[float], of: list[float]) -> float:
+def difference(losses: list[float], reference: list[float]) -> float:
     """Returns the largest relative difference between the losses of the same step."""
-    return float(np.max(np.abs(np.array(losses) - of) / np.abs(of)))
+    return float(np.max(np.abs(np.array(losses) - reference) / np.abs(reference)))
 
 
 def backends_table(found: dict[str, dict]) -> rich.table.Table:
-    """Returns a table with one row per backend. All are compared with the first."""
+    """Returns a table with one row per backend. The losses are compared with the first backend."""
     table = rich.table.Table(title="training the pose network on Keras's backends")
     table.add_column("backend")
     for name in ("steps", "first loss", "last loss", "largest difference", "ms / step"):

@@ -84,7 +84,8 @@ def random_boxes(case: Case, seed: int = 0) -> np.ndarray:
     """Returns boxes `[C, M, 4]` of various sizes and positions, as in a trained layer.
 
     Heights and widths are log-uniform between one pixel and the plane's size. The distance of the
-    centre from the output pixel is log-uniform between a quarter of a pixel and of the plane.
+    centre from the output pixel is log-uniform between a quarter of a pixel and a quarter of the
+    plane's size.
     """
     rng = np.random.default_rng(seed)
     shape = (case.channels, case.multiplier, 2)
@@ -97,7 +98,7 @@ def random_boxes(case: Case, seed: int = 0) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """What is timed."""
+    """A measurement: a candidate on a case, in one pass."""
 
     case: Case
     candidate: Candidate
@@ -106,7 +107,7 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """What is not timed, and why."""
+    """A measurement that is not made, and the reason."""
 
     key: Key
     reason: str

@@ -1,4 +1,4 @@
-"""Compares scales of the stored box coordinates by how well optimizers train the boxes.
+"""Compares scales of the stored boxes: how well do optimizers train boxes divided by each scale?
 
     python -m benchmarks.coordinate_scale            # the table of docs/notes/coordinate_scale.md
     python -m benchmarks.coordinate_scale --tasks teacher --seeds 1 --steps 100
@@ -32,7 +32,7 @@ BATCH = 8
 
 
 def teacher_task(seed: int, size: int = 64):
-    """A layer has to find the hidden boxes of another layer, its teacher, on smooth noise."""
+    """A layer learns the outputs of another layer, its teacher, for images of smooth noise."""
     import keras
 
     from tf_boxconv.initializers import RandomBoxes
@@ -53,7 +53,7 @@ def teacher_task(seed: int, size: int = 64):
 
 
 def rectangles_task(seed: int, size: int = 48):
-    """A network has to find rectangles of three shapes in noise, as labels of pixels."""
+    """A network labels the pixels of rectangles of three shapes in noise."""
     import keras
 
     from tf_boxconv.layers import BoxConv2D
@@ -93,7 +93,7 @@ def all_boxes(model) -> np.ndarray:
 
 
 def multiply_scale(layer, factor: float) -> None:
-    """Multiplies the unit that boxes are stored in; the boxes stay where they are."""
+    """Multiplies the scale that the stored boxes are divided by, and keeps the boxes in pixels."""
     boxes = layer.boxes
     scale = next(weight for weight in layer.weights if weight.name == "scale")
     scale.assign(scale * np.array([factor, factor, 1, 1], np.float32))

@@ -3,9 +3,9 @@
     python -m benchmarks.input_pipeline
 
 The pipeline makes batches as in training, from generated photographs in memory, and discards them.
-Each network trains on the same batch repeatedly. All run in every round, on the same threads. If
-the pipeline makes many times more images a second than the networks take, it does not slow training
-down.
+Each network trains on one batch repeatedly. Pipeline and networks run in every round, on the same
+threads. If the pipeline makes many times more images a second than a network trains on, it does not
+slow the training down.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measures in a new process and prints the table."""
     parser = command_line.make_parser("input_pipeline", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=9, help="rounds over all")
+    add("--rounds", type=command_line.positive, default=9, help="rounds over pipeline and networks")
     add(
         "--threads",
         type=command_line.positive,

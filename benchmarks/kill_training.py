@@ -4,10 +4,10 @@
 
 Run it in the root of the repository, because it uses the tests' small training on drawn figures,
 which saves every eight steps. The training runs once undisturbed. Then it runs again and is killed
-(SIGKILL) at moments drawn from the seed: every second one while a file is being written, the others
-alternately while the process starts and while it trains. After each kill the files of the run must
-load. At the end all weights and the optimizer state must equal those of the undisturbed run, bit
-for bit.
+(SIGKILL) at random moments, which the seed determines. Every second kill is while a file is being
+written; the others are alternately while the process starts and while it trains. After each kill
+the files of the run must load. At the end, all weights and the optimizer state must be equal, bit
+for bit, to those of the undisturbed run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compares the layer BoxConv2D to Keras's SeparableConv2D and Conv2D: time and parameters.
+"""Compares the layer BoxConv2D with Keras's SeparableConv2D and Conv2D: time and parameters.
 
     python -m benchmarks.layers
 
@@ -12,8 +12,7 @@ import sys
 
 import rich.table
 
-from benchmarks import command_line, layer_times, machine, timing, workers
-from benchmarks.layer_times import BASE, FORWARD, LAYERS, TRAINING
+from benchmarks import command_line, machine, timing, workers
 from benchmarks.tables import console, threads_text
 
 SHAPES = ((4, 64, 64, 64), (16, 48, 48, 32), (1, 128, 128, 64))
@@ -21,6 +20,8 @@ SHAPES = ((4, 64, 64, 64), (16, 48, 48, 32), (1, 128, 128, 64))
 
 def table_of(times, parameters, shape, threads: int) -> rich.table.Table:
     """Returns the table of one input shape."""
+    from benchmarks.layer_times import BASE, FORWARD, LAYERS, TRAINING
+
     table = rich.table.Table(title=f"float32 {list(shape)}, {threads_text(threads)}")
     table.add_column("layer")
     for name in ("parameters", f"{FORWARD}, ms", f"{TRAINING}, ms"):
@@ -54,6 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     arguments = parser.parse_args(argv)
+    from benchmarks import layer_times
+
     description = command_line.print_machine()
     times, parameters = workers.in_fresh_process(
         arguments.threads, layer_times.measure, SHAPES, arguments.rounds

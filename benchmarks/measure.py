@@ -10,7 +10,7 @@ from benchmarks.cases import Case, Entry, Key, Skipped, Times
 
 
 def keys_of(entries: Iterable[Entry], pass_name: str) -> tuple[list[Key], list[Skipped]]:
-    """Splits all combinations into those to time and those to skip."""
+    """Returns the measurements to make, and those to skip with the reasons."""
     keys, skipped = [], []
     for entry in entries:
         for candidate in entry.candidates:
@@ -23,8 +23,8 @@ def keys_of(entries: Iterable[Entry], pass_name: str) -> tuple[list[Key], list[S
     return keys, skipped
 
 
-def prepared(keys: Iterable[Key]) -> dict[Key, Callable[[], object]]:
-    """Compiles the calls. All candidates of a case share the same input tensors."""
+def compile_calls(keys: Iterable[Key]) -> dict[Key, Callable[[], object]]:
+    """Compiles a call for each key. All candidates of a case share the same input tensors."""
     inputs: dict[Case, rivals.Inputs] = {}
     calls = {}
     for key in keys:
@@ -43,4 +43,4 @@ def measure(
 ) -> tuple[Times, list[Skipped]]:
     """Times all candidates on all cases in interleaved rounds."""
     keys, skipped = keys_of(entries, pass_name)
-    return timing.interleaved(prepared(keys), rounds, title), skipped
+    return timing.interleaved(compile_calls(keys), rounds, title), skipped

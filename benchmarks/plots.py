@@ -1,4 +1,4 @@
-"""Draws results."""
+"""Draws the times of a suite as a picture."""
 
 from __future__ import annotations
 

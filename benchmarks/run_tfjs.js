@@ -1,6 +1,6 @@
 // Runs a TensorFlow.js graph model in Node: node run_tfjs.js RUNTIME MODEL_FOLDER
-// The model has one input and one output. Each line of standard input is {shape, data}, the input, or {}
-// to run the last input again. Each answer is one line: {shape, data}, the output, or {} for a repetition.
+// The model has one input and one output. Each line of standard input holds an input, {shape, data}, or
+// {}, which runs the last input again. Each is answered by a line with the output, {shape, data}, or with {}.
 const fs = require("fs");
 const path = require("path");
 const readline = require("readline");

@@ -68,14 +68,14 @@ def _cells(row: Row, several: bool) -> list[str]:
 
 
 def _skipped(run: Run) -> list[str]:
-    """Lists the skipped candidates by reason, with the cases unless it is all of them."""
+    """Lists skipped candidates by reason. Names the cases unless all cases were skipped."""
     all_cases = len(_cases(run))
     cases: dict[tuple[str, str], list[str]] = {}
     for skipped in run.skipped:
-        what = skipped.reason, str(skipped.key.candidate)
-        cases.setdefault(what, []).append(str(skipped.key.case))
+        key = skipped.reason, str(skipped.key.candidate)
+        cases.setdefault(key, []).append(str(skipped.key.case))
     reasons: dict[str, list[str]] = {}
     for (reason, candidate), names in cases.items():
-        where = "" if len(names) == all_cases else f" on {' and '.join(names)}"
-        reasons.setdefault(reason, []).append(candidate + where)
+        on_cases = "" if len(names) == all_cases else f" on {' and '.join(names)}"
+        reasons.setdefault(reason, []).append(candidate + on_cases)
     return [f"{', '.join(candidates)} ({reason})" for reason, candidates in reasons.items()]

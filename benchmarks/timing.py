@@ -37,7 +37,7 @@ def spread(samples) -> Spread:
 
 
 def ratio(samples, base) -> Spread:
-    """Returns the ratio of the medians, with the quartiles of the ratios within the rounds."""
+    """Returns the ratio of the medians, with the quartiles of the rounds' ratios."""
     low, _, high = np.percentile(np.asarray(samples) / np.asarray(base), (25, 50, 75))
     return Spread(float(np.median(samples) / np.median(base)), float(low), float(high))
 

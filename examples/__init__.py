@@ -3,8 +3,9 @@
 import os
 import sys
 
-# TensorFlow reads this once, as it is imported; child processes inherit it. It hides start-up
-# messages about processors and GPUs. Errors are still shown, and a value that the user set is kept.
+# Hides TensorFlow's start-up messages about processors and GPUs, but not its errors. TensorFlow
+# reads the variable when it is imported, and child processes inherit it. A value that the user set
+# is kept.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 if sys.argv[:1] == ["-m"]:  # `python -m examples.X` imports this package first.

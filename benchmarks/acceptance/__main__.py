@@ -1,11 +1,11 @@
-"""Measures the project's budgets and says which are kept.
+"""Measures whether the project keeps its budgets of time, memory and precision.
 
     python -m benchmarks.acceptance
     python -m benchmarks.acceptance --only ratios memory --strict
 
 Run it in the root of the repository, because precision is measured against the tests' float64
-reference. Everything is measured twice, in two complete runs, and both figures are shown. A time is
-a ratio of medians over rounds in which every candidate runs once.
+reference. By default, everything is measured in two complete runs, and the figures of both are
+shown. Times are ratios of medians over rounds in which every candidate runs once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = command_line.make_parser("acceptance", __doc__)
     add = parser.add_argument
     add("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="what to measure")
-    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed")
-    add("--runs", type=command_line.positive, default=2, help="how often to measure everything")
+    add("--rounds", type=command_line.positive, default=15, help="rounds of each timing")
+    add("--runs", type=command_line.positive, default=2, help="number of complete runs")
     add("--strict", action="store_true", help="exit with 1 if a budget is missed in any run")
     add("--output", type=command_line.new_file, help="a file for all figures (.json)")
     args = parser.parse_args(argv)

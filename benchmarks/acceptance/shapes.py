@@ -72,7 +72,7 @@ def speedup_checks(one: Times, two: Times, pass_name: str) -> list[Check]:
 @functools.cache
 def _sampler(pass_name: str) -> timing.Sampler:
     keys, _ = measure.keys_of(ENTRIES, pass_name)
-    return timing.Sampler(measure.prepared(keys))
+    return timing.Sampler(measure.compile_calls(keys))
 
 
 def _one_round(pass_name: str) -> dict[Key, float]:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.compiled
 
-Needs TensorFlow and JAX. All calls run in every round, in one process. Figures are medians with
-quartiles, and ratios of medians with their budgets.
+Needs TensorFlow and JAX. The calls of the operator share one process, and so do the training steps;
+all calls of a process run in every round. Figures are medians with quartiles, and ratios of medians
+with their budgets.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measures in new processes, prints the tables and returns the exit status."""
     parser = command_line.make_parser("compiled", __doc__)
     add = parser.add_argument
-    add("--rounds", type=command_line.positive, default=15, help="rounds of what is timed")
+    add("--rounds", type=command_line.positive, default=15, help="rounds of each timing")
     add("--strict", action="store_true", help="exit with 1 if a budget is missed")
     add("--output", type=command_line.new_file, help="a file for all samples (.json)")
     args = parser.parse_args(argv)

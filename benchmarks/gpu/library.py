@@ -103,7 +103,7 @@ class Problem:
         )
 
     def image_shape(self, height: int, width: int, channels: int) -> tuple[int, ...]:
-        """Returns the shape of a batch of such images in the problem's data format."""
+        """Returns the shape of a batch of images of this size in the problem's data format."""
         if self.data_format == "channels_last":
             return (self.batch, height, width, channels)
         return (self.batch, channels, height, width)

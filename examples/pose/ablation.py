@@ -28,7 +28,7 @@ console = rich.console.Console(highlight=False)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line of this module."""
+    """Makes the parser of `examples.pose.ablation`."""
     parser = command_line.Parser(
         prog="python -m examples.pose.ablation",
         description=__doc__,
@@ -51,20 +51,26 @@ def make_parser() -> argparse.ArgumentParser:
 def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
     """Checks the arguments of all trainings before the first one starts.
 
+    Args:
+        settings: The settings to train.
+        common: Arguments of `train` for all settings, given by the user.
+
     Raises:
-        UserError: They are invalid, or include an option that this command sets.
+        UserError: Arguments are invalid, or `common` has an option that this command sets.
     """
     from examples.pose.training import configuration
 
-    own = ["--run", "unused"]
-    given = training_arguments.make_parser().parse_args(
-        [*own, *common], argparse.Namespace(seed=None)
+    # `train` requires --run. These values change if the user's arguments contain the option.
+    placeholders = {"run": "unused", "seed": None}
+    run_argument = ["--run", "unused"]
+    parsed = training_arguments.make_parser().parse_args(
+        [*run_argument, *common], argparse.Namespace(seed=placeholders["seed"])
     )
-    for name, before in (("run", "unused"), ("seed", None)):
-        if getattr(given, name) != before:
+    for name, placeholder in placeholders.items():
+        if getattr(parsed, name) != placeholder:
             raise UserError(f"`--{name}` is set by this command for each training.")
     for setting in settings:
-        configuration.check_all([*own, *common, *setting.arguments])
+        configuration.check_all([*run_argument, *common, *setting.arguments])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,8 +86,8 @@ def main(argv: list[str] | None = None) -> None:
     runs = runs_of(arguments.studies, arguments.seeds, folder)
     settings = list(dict.fromkeys(run.setting for run in runs))
     check(settings, common)
-    kept = f"{folder} keeps what was trained; the same command goes on from there."
-    with interruption.explain_stop(lambda: kept):
+    message = f"{folder} keeps the finished epochs; the same command goes on from there."
+    with interruption.explain_stop(lambda: message):
         parallel_runs.make_runs(runs, common, arguments.jobs)
     results = {
         s: study_results.result_of([run for run in runs if run.setting == s]) for s in settings

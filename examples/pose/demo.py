@@ -1,4 +1,4 @@
-"""The whole path once, on generated pictures: train, evaluate, predict, export.
+"""Trains a network on generated pictures, evaluates it, draws its predictions and exports it.
 
     python -m examples.pose.demo --run runs/demo
 
@@ -18,19 +18,18 @@ from examples.pose.cli import child_processes, command_line, interruption
 from examples.pose.cli.errors import UserError
 
 DATASET = "stick_figures"
-# About 5 minutes on 2 CPU cores, and about one minute.
-TRAINING = ["--epochs", "4"]
-SHORT_TRAINING = ["--epochs", "1", "--steps_per_epoch", "30"]
+TRAINING = ["--epochs", "4"]  # About 5 minutes on 2 CPU cores.
+SHORT_TRAINING = ["--epochs", "1", "--steps_per_epoch", "30"]  # About one minute.
 
 console = rich.console.Console(highlight=False)
 
 
 def demo_steps(run: Path, short: bool) -> list[tuple[str, list[str]]]:
-    """The demo's commands.
+    """Returns the demo's commands.
 
     Args:
-        run: the run folder; everything the demo writes is in it.
-        short: train for about a minute only.
+        run: The run folder. The demo writes nothing outside it.
+        short: Whether to train for about a minute only.
 
     Returns:
         For each command its title, and the module of `examples.pose` with its arguments.
@@ -66,14 +65,14 @@ def run_step(title: str, module_and_arguments: list[str]) -> float:
     module, *arguments = module_and_arguments
     console.print()
     console.rule(f"[bold]{title}", align="left")
-    shown = shlex.join(["python", "-m", f"examples.pose.{module}", *arguments])
-    console.print(shown + "\n", style="dim", markup=False, soft_wrap=True)
+    printed = shlex.join(["python", "-m", f"examples.pose.{module}", *arguments])
+    console.print(printed + "\n", style="dim", markup=False, soft_wrap=True)
     start = time.monotonic()
     command = [sys.executable, "-m", f"examples.pose.{module}", *arguments]
     with child_processes.stopped_at_end():
-        code = child_processes.start(command).wait()
-    if code:
-        raise UserError(f"`{shown}` failed with exit code {code}.")
+        status = child_processes.start(command).wait()
+    if status:
+        raise UserError(f"`{printed}` failed with exit status {status}.")
     return time.monotonic() - start
 
 
@@ -81,14 +80,14 @@ def print_summary(run: Path, times: dict[str, float]) -> None:
     """Prints the files that were written, the time, and commands to try next."""
     console.print()
     console.rule("[bold]Done", align="left")
-    for what, path in [
+    for description, path in [
         ("predictions beside the truth", run / "predictions.png"),
         ("the trained model", run / "model.keras"),
         ("its measured accuracy", run / "metrics.json"),
         ("the exported model", export_folder(run)),
         ("the training curves", run / "logs"),
     ]:
-        console.print(f"{what:<30}{path}", markup=False, soft_wrap=True)
+        console.print(f"{description:<30}{path}", markup=False, soft_wrap=True)
     spent = ", ".join(f"{module} {seconds:.0f} s" for module, seconds in times.items())
     console.print(f"\nTime: {spent}; {sum(times.values()) / 60:.1f} minutes in all.")
     python = os.path.relpath(sys.executable)

@@ -1,11 +1,12 @@
-"""Measures a trained pose model: joints found, overall and per joint, its size, cost and speed.
+"""Measures a trained pose model: accuracy, number of parameters, multiply-adds, and speed.
 
     python -m examples.pose.evaluate --run runs/demo
 
-measures on the test split of the data set that the run was trained on. The results are printed and
-written to `evaluation-DATASET.json` in the run folder, with pictures of the curve and the joints.
-All data sets are measured by PCK@0.2, `mpii` by PCKh@0.5 as well, and `coco_keypoints` by COCO's
-own evaluation, with the predictions in COCO's format in `evaluation-DATASET-coco-results.json`.
+By default, it measures on the evaluation split of the first data set that the run was trained on.
+It prints the results and writes them to `evaluation-DATASET.json` in the run folder, with plots of
+PCK by tolerance and by joint. The metric is PCK@0.2; `mpii` also has PCKh@0.5, and `coco_keypoints`
+COCO's own evaluation, with the predictions in COCO's format in
+`evaluation-DATASET-coco-results.json`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from examples.pose.cli import command_line, interruption, prediction_arguments
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line of this module."""
+    """Makes the parser of `examples.pose.evaluate`."""
     parser = command_line.Parser(
         prog="python -m examples.pose.evaluate",
         description="Measures a trained pose model on a test split.",
@@ -36,7 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Evaluates as the command line says."""
+    """The command `python -m examples.pose.evaluate`."""
     arguments = make_parser().parse_args(argv)
     with interruption.explain_stop(lambda: "Nothing was written; the same command starts again."):
         _evaluate(arguments)
@@ -59,9 +60,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         Skeleton.from_metadata(config["skeleton"]),
         arguments.skip_broken,
     )
-    how = prediction_arguments.settings_of(arguments)
+    settings = prediction_arguments.settings_of(arguments)
     coco = coco_evaluation.CocoAP()
-    result = accuracy.evaluate_joints(model, photographs, skeleton, **how, coco=coco)
+    result = accuracy.evaluate_joints(model, photographs, skeleton, **settings, coco=coco)
     measured_cost = cost.evaluate_cost(model, config["image_size"])
     split = datasets.evaluation_split(name)
     accuracy.print_results(
@@ -71,7 +72,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     stem = run.path / f"evaluation-{name.replace('/', '-')}"
     accuracy.write_results(stem, result, coco)
     path = pathlib.Path(f"{stem}.json")
-    write_json(path, {"dataset": name, "split": split, **how, **result, **measured_cost})
+    write_json(path, {"dataset": name, "split": split, **settings, **result, **measured_cost})
     print(f"Written to {path}, with pictures beside it")
 
 

@@ -2,10 +2,11 @@
 
     python -m examples.pose.export --run runs/demo --output exported/pose/1
 
-The letterbox and the decoding of the heatmaps are inside, so that a client sends pictures and gets
-joints in their pixels. The SavedModel loads wherever the library of box operators was loaded
-before, by `import tf_boxconv` or by `tf.load_op_library` alone. After writing, a fresh process
-loads it the second way, and its answers are compared with the Keras model's.
+The SavedModel contains the letterbox and the decoding of heatmaps, so that a client sends pictures
+and receives joints in pixels of these pictures. It loads in any process that has loaded the library
+of box operators, by `import tf_boxconv` or by `tf.load_op_library` alone; with `--portable` it
+needs no library. After writing, a fresh process without `tf_boxconv` loads the SavedModel, and its
+answers are compared with those of the Keras model.
 """
 
 import argparse
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Makes the parser of `examples.pose.export`."""
     parser = command_line.Parser(
         prog="python -m examples.pose.export",
         description="Export a trained pose model as a SavedModel, and check that it reloads.",
@@ -72,14 +73,14 @@ def _print_summary(output: str, differences: dict, predictor: "PosePredictor") -
     table.add_row(IMAGES_SIGNATURE, "images: uint8 [N, H, W, 3]", outputs)
     table.add_row(ENCODED_SIGNATURE, "image_bytes: JPEG or PNG files [N]", outputs)
     console.print(table)
-    how = "with" if predictor.flip_test else "without"
-    console.print(f"It predicts {how} flip test, decoding {predictor.decoding}.")
+    with_or_without = "with" if predictor.flip_test else "without"
+    console.print(f"It predicts {with_or_without} flip test, decoding {predictor.decoding}.")
     if portable:
-        console.print("It has stock operations only: any TensorFlow runs it.")
+        console.print("It is portable: it uses TensorFlow's own operations only.")
         return
     console.print(
-        "Before it is loaded, TensorFlow needs the operators: `import tf_boxconv`, or "
-        "`tf.load_op_library` of\n" + str(tf_boxconv.library_path()),
+        "Before loading it, load the box operators: `import tf_boxconv`, or `tf.load_op_library` "
+        "of\n" + str(tf_boxconv.library_path()),
         soft_wrap=True,
     )
 

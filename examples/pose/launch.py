@@ -15,7 +15,7 @@ from examples.pose.cli.errors import UserError, as_user_error
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line of this module; returns its exit status."""
+    """The command `python -m examples.pose.launch`; returns its exit status."""
     parser = command_line.Parser(
         prog="python -m examples.pose.launch",
         description="Trains in several processes on this machine.",
@@ -27,24 +27,25 @@ def main(argv: list[str] | None = None) -> int:
         "--max_restarts",
         type=command_line.not_negative,
         default=3,
-        help="how often to restart in a row without a new checkpoint",
+        help="give up after this many restarts in a row without a new checkpoint",
     )
     parser.add_argument("arguments", nargs="+", help="arguments of examples.pose.train, after --")
-    own = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     from examples.pose.training import configuration, input_pipeline, launcher
     from examples.pose.training.run_folder import RunFolder
 
-    # Check here, so that an error is reported once and not by every worker.
-    config = configuration.check_all(own.arguments)
+    # Checked here, so that an error is reported once and not by every worker.
+    config = configuration.check_all(options.arguments)
     with as_user_error(ValueError):
-        input_pipeline.part_size(config["batch_size"], own.workers)
+        input_pipeline.part_size(config["batch_size"], options.workers)
     if config["strategy"] not in ("none", "multiworker"):
         raise UserError(f"--strategy must be multiworker here, got {config['strategy']}.")
-    command = [sys.executable, "-m", "examples.pose.train", *own.arguments]
+    command = [sys.executable, "-m", "examples.pose.train", *options.arguments]
     command += ["--strategy", "multiworker"]
-    kept = "The workers have ended. The same command goes on from the last finished epoch."
-    with interruption.explain_stop(lambda: kept):
-        return launcher.launch(RunFolder(config["run"]), own.workers, command, own.max_restarts)
+    message = "The workers have ended. The same command goes on from the last finished epoch."
+    run = RunFolder(config["run"])
+    with interruption.explain_stop(lambda: message):
+        return launcher.launch(run, options.workers, command, options.max_restarts)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from examples.pose.images.image_files import is_image_name
 
 
 def _output(text: str) -> Path:
-    """The type of `--output`: a picture or a folder that can be written."""
+    """Argument type: the name of a picture, or a folder, that can be written."""
     if is_image_name(text):
         return command_line.new_file(text)
     if text == "-" or (Path(text).suffix and not Path(text).is_dir()):
@@ -27,7 +27,7 @@ def _output(text: str) -> Path:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Makes the parser of `examples.pose.predict`."""
     parser = command_line.Parser(
         prog="python -m examples.pose.predict",
         description="Find the pose in pictures, or in examples of a data set, and draw it. "

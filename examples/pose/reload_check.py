@@ -1,7 +1,7 @@
-"""Runs an exported SavedModel with nothing but TensorFlow, and the library of box operators.
+"""Runs an exported SavedModel with TensorFlow and the library of box operators only.
 
-`export` starts this in a fresh process, which stands for a server or another program: it loads the
-compiled library by itself and never imports the Python package `tf_boxconv`, nor Keras's layers.
+`export` runs this command to check that a server or another program can load the SavedModel. The
+command loads the compiled library itself, and neither imports `tf_boxconv` nor builds Keras layers.
 """
 
 import sys
@@ -14,11 +14,11 @@ def run_signatures(saved_model, feeds: dict) -> dict:
     """Calls signatures of a SavedModel.
 
     Args:
-        saved_model: folder of the SavedModel.
-        feeds: `{"<signature>/<input>/<any name>": array}`: one call for each entry.
+        saved_model: Folder of the SavedModel.
+        feeds: One array for each call, by the key `"<signature>/<input>/<any name>"`.
 
     Returns:
-        `{"<the entry's key>/<output>": array}`.
+        The outputs of all calls, by the key `"<key in feeds>/<output>"`.
     """
     import tensorflow as tf
 
@@ -26,8 +26,8 @@ def run_signatures(saved_model, feeds: dict) -> dict:
     results = {}
     for key, value in feeds.items():
         signature, argument, _ = key.split("/")
-        answer = loaded.signatures[signature](**{argument: tf.constant(value)})
-        results |= {f"{key}/{name}": tensor.numpy() for name, tensor in answer.items()}
+        outputs = loaded.signatures[signature](**{argument: tf.constant(value)})
+        results |= {f"{key}/{name}": tensor.numpy() for name, tensor in outputs.items()}
     return results
 
 
@@ -38,8 +38,8 @@ def main(argv=None) -> None:
     )
     parser.add_argument("--library", help="the compiled library of box operators, if needed")
     parser.add_argument("--saved_model", required=True, help="folder of the SavedModel")
-    parser.add_argument("--feeds", required=True, help=".npz file: what to call it with")
-    parser.add_argument("--results", required=True, help=".npz file to write the answers to")
+    parser.add_argument("--feeds", required=True, help=".npz file with the inputs of each call")
+    parser.add_argument("--results", required=True, help=".npz file to write the outputs to")
     arguments = parser.parse_args(argv)
     import numpy as np
     import tensorflow as tf
@@ -51,7 +51,7 @@ def main(argv=None) -> None:
         results = run_signatures(arguments.saved_model, dict(feeds))
     np.savez(arguments.results, **results)
     if "tf_boxconv" in sys.modules:
-        sys.exit("reload_check: tf_boxconv was imported, which this check must do without.")
+        sys.exit("reload_check: tf_boxconv was imported, but this check must run without it.")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
     python -m examples.pose.train --dataset lsp+lspet --data_dir DIR --run runs/lsp_box
     python -m examples.pose.train --dataset mpii+coco_keypoints --data_dir DIR --run runs/mixed
 
-The same command again resumes a run that was stopped or killed from its last finished epoch. The
-result is that of an uninterrupted run, because batches depend on the seed and the step only.
-`examples.pose.launch` trains in several processes. Keras may run on TensorFlow or JAX, and a run
-may be resumed on the other backend.
+If a run is stopped or killed, the same command resumes it from the last finished epoch. The result
+is the same as without the interruption, because batches depend only on the seed and the step.
+`examples.pose.launch` trains in several processes. The Keras backend is TensorFlow or JAX, and a
+run may be resumed on the other backend.
 """
 
 import sys
@@ -17,7 +17,7 @@ from examples.pose.training import training_arguments
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Trains as the command line says."""
+    """The command `python -m examples.pose.train`."""
     config = vars(training_arguments.make_parser().parse_args(argv))
     from examples.pose.training import train_run
 

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout",
         type=command_line.positive_number,
         default=30,
-        help="seconds",
+        help="seconds to wait for the answer",
     )
     return parser
 
@@ -69,7 +69,7 @@ def _address(text: str) -> str:
 def main(argv=None) -> None:
     """Runs the command `python -m examples.serving.client`."""
     arguments = _parser().parse_args(argv)
-    # Import only one: each client needs packages that the other does not.
+    # Only the client in use is imported, because the gRPC client needs packages of its own.
     if arguments.grpc:
         from examples.serving.grpc_client import predict
     else:
@@ -77,7 +77,7 @@ def main(argv=None) -> None:
     read = [arguments.image, *filter(None, [arguments.skeleton])]
     output_paths.check_outputs([("--output", arguments.output)], read)
     skeleton = _read_skeleton(arguments.skeleton)
-    # The picture is decoded and sent as JPEG, so any format that Pillow reads is accepted.
+    # The picture is decoded here and sent as JPEG, so it may have any format that Pillow reads.
     image = read_image(arguments.image)
     address = arguments.grpc or arguments.rest
     joints, scores = predict(address, arguments.model, encode(image), arguments.timeout)

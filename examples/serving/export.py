@@ -2,8 +2,8 @@
 
     python -m examples.serving.export --run runs/demo --models models
 
-writes `models/pose/1`, then `models/pose/2`, and so on. The server watches for new versions. It
-never sees an incomplete one, because the folder is renamed to its version number last.
+The first call writes `models/pose/1`, the next one `models/pose/2`, and so on. The server watches
+for new versions. It never sees an incomplete one, because a folder gets its version number last.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def export_version(predictor: "PosePredictor", model) -> Path:
         The folder of the new version.
 
     Raises:
-        ExportError: See `examples.pose.export.export`.
+        ExportError: See `examples.pose.inference.exporter.export`.
         ServingApiError: The package `tensorflow-serving-api` is not installed.
     """
     from examples.pose.inference import exporter
@@ -56,7 +56,7 @@ def export_version(predictor: "PosePredictor", model) -> Path:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Runs the command `python -m examples.serving.export`."""
+    """Makes the parser of `examples.serving.export`."""
     parser = command_line.Parser(
         prog="python -m examples.serving.export", description=__doc__.splitlines()[0]
     )

@@ -1,4 +1,4 @@
-"""Asks TensorFlow ModelServer for poses over gRPC."""
+"""Sends pictures to TensorFlow ModelServer over gRPC."""
 
 import grpc
 import numpy as np

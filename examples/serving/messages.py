@@ -1,4 +1,4 @@
-"""Helpers shared by the gRPC and REST clients. They do not need the op library."""
+"""Helpers that the gRPC and REST clients share. They do not import TensorFlow."""
 
 import io
 import textwrap
@@ -10,7 +10,7 @@ from examples.pose.cli.errors import UserError
 
 
 class ServerError(UserError):
-    """The server cannot be reached or does not answer properly; the message is for the user."""
+    """The server cannot be reached, refused the request, or gave no valid answer."""
 
 
 def encode(picture: np.ndarray, file_format: str = "JPEG") -> bytes:
@@ -21,7 +21,7 @@ def encode(picture: np.ndarray, file_format: str = "JPEG") -> bytes:
 
 
 def strings(*values) -> np.ndarray:
-    """Returns a one-dimensional object array. NumPy's bytes type would cut trailing zeros."""
+    """Returns strings as an object array `[n]`. NumPy's bytes type would drop trailing zeros."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array

@@ -11,9 +11,10 @@ from examples.pose.cli import child_processes, progress
 from examples.pose.cli.errors import UserError
 
 SOURCES = Path(__file__).parent / "loader"
-# `tensorflow::LoadSavedModel`, as in TensorFlow ModelServer, and TensorFlow's C API.
+# How a program loads the model: by `tensorflow::LoadSavedModel`, as TensorFlow ModelServer does, or
+# by TensorFlow's C API.
 APIS = ("saved_model", "c_api")
-# Relative to the largest value of an answer (see tally.cc).
+# Largest allowed error, relative to the largest value of an answer (see tally.cc).
 TOLERANCE = 1e-5
 
 
@@ -43,23 +44,23 @@ def build(folder, apis=APIS) -> dict[str, Path]:
 
 
 def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dict:
-    """Sends requests to a SavedModel from several threads.
+    """Runs a program that loads a SavedModel and sends it requests from several threads.
 
     Args:
         program: A program made by `build`.
         saved_model: Folder of the SavedModel.
         requests: Folder written by `request_files.write`.
         threads: Number of threads.
-        seconds: Duration. With 0, each thread sends each request once.
+        seconds: Duration. With 0, each thread sends every request once.
 
     Returns:
         The program's report:
 
         - `requests`, `answered`, `refused`, `wrongly_answered`, `wrongly_refused`: counts.
         - `largest_difference`: largest error, relative to the largest value of its answer.
-        - `answer_ms`, `refusal_ms`: median and 99th percentile.
+        - `answer_ms`, `refusal_ms`: median and 99th percentile of the time of answers and errors.
         - `memory_mib`: resident memory after the first round, every second, and at the end.
-        - `problems`: messages about wrong answers and refusals.
+        - `problems`: messages about wrong answers and wrong refusals.
 
     Raises:
         LoaderError: The program failed.
@@ -77,10 +78,12 @@ def run(program, saved_model, requests, threads: int, seconds: float = 0) -> dic
         )
         output, errors = _communicate(process, seconds)
     if process.returncode:
-        # Its own message is the last; TensorFlow may have logged much before it.
-        own = errors.rpartition("\nerror: ")
-        said = "".join(own[1:]).lstrip() if own[1] else errors[-3000:]
-        raise LoaderError(f"{Path(program).name} ended with exit code {process.returncode}: {said}")
+        # The program's own message comes last, after messages that TensorFlow logged.
+        _, start, rest = errors.rpartition("\nerror: ")
+        message = (start + rest).lstrip() if start else errors[-3000:]
+        raise LoaderError(
+            f"{Path(program).name} ended with exit code {process.returncode}: {message}"
+        )
     return json.loads(output.splitlines()[-1])
 
 

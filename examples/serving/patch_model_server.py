@@ -2,8 +2,8 @@
 
     python3 patch_model_server.py /tensorflow-serving /tf_boxconv
 
-The server cannot load op libraries at run time, so the ops must be linked into it. This script
-needs only Python's standard library.
+The server cannot load op libraries at run time, so the ops are linked into it. This script imports
+only Python's standard library.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Writes requests and their expected answers for the C++ programs in `loader`.
 
-`loader/request.h` describes the files. The Keras model, run eagerly, gives the expected answers.
+`loader/request.h` describes the files. The expected answers are those of the Keras model, run
+eagerly.
 """
 
 import dataclasses
@@ -35,25 +36,25 @@ class Request:
 def valid_requests(
     predictor: PosePredictor, pictures: Sequence[np.ndarray]
 ) -> Iterator[tuple[str, Request]]:
-    """Yields names and requests that must be answered: every picture, with both signatures.
+    """Yields names and requests that must be answered, such as each picture with both signatures.
 
     Args:
-        predictor: The Keras model, which gives the expected answers.
+        predictor: Computes the expected answers.
         pictures: Pictures uint8 `[height, width, 3]` of any sizes.
     """
     for index, picture in enumerate(pictures):
         size = f"{index}_{picture.shape[0]}x{picture.shape[1]}"
         yield f"pixels_{size}", _answered(predictor, IMAGES_SIGNATURE, picture[np.newaxis])
         yield f"jpeg_{size}", _answered(predictor, ENCODED_SIGNATURE, strings(encode(picture)))
-    both = [encode(pictures[0]), encode(pictures[-1], "PNG")]
-    yield "files_of_two_sizes", _answered(predictor, ENCODED_SIGNATURE, strings(*both))
+    two_files = [encode(pictures[0]), encode(pictures[-1], "PNG")]
+    yield "files_of_two_sizes", _answered(predictor, ENCODED_SIGNATURE, strings(*two_files))
     yield "no_files", _answered(predictor, ENCODED_SIGNATURE, strings())
     three = np.repeat(pictures[0][np.newaxis], 3, axis=0)
     yield "three_pictures", _answered(predictor, IMAGES_SIGNATURE, three)
 
 
 def invalid_requests(picture: np.ndarray) -> Iterator[tuple[str, Request]]:
-    """Yields names and requests that must be refused, made from a valid picture."""
+    """Yields names and requests that must be refused. They are made from a valid picture."""
     jpeg = encode(picture)
     batch = picture[np.newaxis]
     pixels = {
@@ -109,11 +110,11 @@ def write(folder, saved_model, requests: Mapping[str, Request]) -> None:
     """
     folder = Path(folder)
     for name, request in requests.items():
-        place = folder / "requests" / name
-        _write_file(place / "signature", request.signature.encode())
+        request_folder = folder / "requests" / name
+        _write_file(request_folder / "signature", request.signature.encode())
         for kind, arrays in (("inputs", request.inputs), ("outputs", request.outputs)):
             for key, array in arrays.items():
-                _write_file(place / kind / key, _tensor_bytes(np.asarray(array)))
+                _write_file(request_folder / kind / key, _tensor_bytes(np.asarray(array)))
     model = saved_model_pb2.SavedModel()
     model.ParseFromString((Path(saved_model) / "saved_model.pb").read_bytes())
     for name, signature in model.meta_graphs[0].signature_def.items():
@@ -123,6 +124,7 @@ def write(folder, saved_model, requests: Mapping[str, Request]) -> None:
 
 
 def _answered(predictor: PosePredictor, signature: str, array: np.ndarray) -> Request:
+    """Makes a request with the predictor's answer to it."""
     function, argument = {
         IMAGES_SIGNATURE: (predictor.predict_images, "images"),
         ENCODED_SIGNATURE: (predictor.predict_encoded, "image_bytes"),
@@ -134,6 +136,7 @@ def _answered(predictor: PosePredictor, signature: str, array: np.ndarray) -> Re
 
 
 def _tensor_bytes(array: np.ndarray) -> bytes:
+    """Encodes an array in the format that `loader/request.h` describes."""
     is_string = array.dtype == object
     dtype = "string" if is_string else array.dtype.name
     header = " ".join([dtype, *map(str, array.shape)]).encode() + b"\n"

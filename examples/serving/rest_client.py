@@ -1,4 +1,4 @@
-"""Asks TensorFlow ModelServer for poses over REST. Needs only Python's standard library."""
+"""Sends pictures to TensorFlow ModelServer over REST, with Python's standard library and NumPy."""
 
 import base64
 import http.client
@@ -52,7 +52,7 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
 
 
 def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
-    """Reads an answer. Raises TimeoutError after `timeout` seconds, even if data still arrives."""
+    """Reads an answer. Raises `TimeoutError` after `timeout` seconds, even if data arrives."""
     end, content = time.monotonic() + timeout, b""
     while part := response.read1():
         content += part

@@ -2,10 +2,10 @@
 
     python -m examples.serving.soak --run runs/demo --minutes 10 --threads 8
 
-Exports the run's model and loads it in a C++ program with `tensorflow::LoadSavedModel`, as
-TensorFlow ModelServer does. Valid requests, with pictures of many sizes, must get the Keras model's
-answers. Invalid requests must get an error. Memory must not grow. If any of this fails, the exit
-status is 1.
+The command exports the run's model and loads it in a C++ program, by default with
+`tensorflow::LoadSavedModel`, as TensorFlow ModelServer does. Valid requests, with pictures of many
+sizes, must get the answers of the Keras model. Invalid requests must get an error. Memory must not
+grow. Otherwise the exit status is 1.
 """
 
 import argparse
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # (height, width) of the generated pictures.
 SIZES = ((96, 96), (480, 640), (1, 1), (37, 200), (720, 405), (256, 256), (3, 301), (1080, 1440))
-# Maximum relative growth of memory between a tenth of the time and the end.
+# Allowed relative growth of memory, from a tenth of the duration to the end.
 MAX_GROWTH = 0.05
 
 
@@ -36,7 +36,7 @@ def prepare(predictor: "PosePredictor", pictures: Sequence[np.ndarray], folder: 
     """Exports a model and writes requests for it.
 
     Args:
-        predictor: The predictor to export. It also gives the expected answers.
+        predictor: The predictor to export. Its answers are the expected ones.
         pictures: Pictures uint8 `[height, width, 3]` of any sizes.
         folder: Folder in which to write `model/1` and `requests`.
 
@@ -61,7 +61,18 @@ def soak(
     seconds: float,
     api: str,
 ) -> dict:
-    """Runs the whole test and returns the report of `native_loader.run`."""
+    """Runs the load test.
+
+    Args:
+        predictor: The predictor to export. Its answers are the expected ones.
+        pictures: Pictures uint8 `[height, width, 3]` of any sizes.
+        threads: Number of sending threads.
+        seconds: Duration.
+        api: One of `native_loader.APIS`.
+
+    Returns:
+        The report of `native_loader.run`.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         program = native_loader.build(folder / "build", [api])[api]
@@ -70,7 +81,7 @@ def soak(
 
 
 def settled_memory(report: dict) -> float:
-    """Returns the MiB after a tenth of the time, when memory pools have reached their size."""
+    """Returns the memory in MiB at a tenth of the duration, when memory pools have grown."""
     samples = report["memory_mib"]
     return samples[len(samples) // 10]
 
@@ -118,7 +129,7 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Runs the command `python -m examples.serving.soak`."""
+    """Makes the parser of `examples.serving.soak`."""
     parser = command_line.Parser(
         prog="python -m examples.serving.soak", description=__doc__.splitlines()[0]
     )

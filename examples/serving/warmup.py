@@ -1,8 +1,7 @@
 """Writes warm-up requests, which TensorFlow ModelServer runs before it serves a model.
 
-A model's first request is slow, because graphs are optimized and memory pools grow. The server
-first runs the requests in `assets.extra/tf_serving_warmup_requests`, so no client has to wait for
-this.
+A model's first request is slow, because graphs are optimized and memory pools grow. To spare the
+first client this wait, the server runs the requests in `assets.extra/tf_serving_warmup_requests`.
 """
 
 from collections.abc import Sequence

@@ -3,8 +3,8 @@
     python -m examples.web.browser --page runs/demo/web/index.html --picture figure.png \
         --screenshot page.png
 
-Drops the picture on the page, waits for the pose, prints the page's status line and saves a
-screenshot.
+The command drops the picture on the page, waits for the pose, saves a screenshot, and prints the
+page's status line.
 """
 
 import base64
@@ -24,8 +24,8 @@ from examples.pose.files import output_paths
 from examples.pose.files.atomic_write import atomic_write
 
 TIMEOUT_SECONDS = 120.0
-# --no-sandbox lets Chromium run as root, and --disable-dev-shm-usage with small shared memory.
-# --disable-gpu makes results independent of the graphics card.
+# --no-sandbox lets Chromium run as root, --disable-dev-shm-usage lets it run with little shared
+# memory, and --disable-gpu makes results independent of the graphics card.
 _CHROMIUM_FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--headless=new")
 _DROP = """
 const [name, type, data] = arguments;
@@ -47,7 +47,7 @@ class BrowserError(UserError):
 
 
 class Browser:
-    """A browser session, with the part of WebDriver that the page needs."""
+    """A browser session, controlled by the few WebDriver commands that the page needs."""
 
     def __init__(self, port: int, session: str):
         self._address = f"http://127.0.0.1:{port}/session/{session}"
@@ -88,7 +88,7 @@ class Browser:
 
 @contextlib.contextmanager
 def chromium(width: int = 1100, height: int = 1700) -> Iterator[Browser]:
-    """Starts a browser; the end of the `with` statement closes it."""
+    """Starts a browser, and closes it at the end of the `with` block."""
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -96,9 +96,9 @@ def chromium(width: int = 1100, height: int = 1700) -> Iterator[Browser]:
     try:
         port = _port(driver)
         flags = [*_CHROMIUM_FLAGS, f"--window-size={width},{height}"]
-        wanted = {"browserName": "chrome", "goog:chromeOptions": {"args": flags}}
+        options = {"browserName": "chrome", "goog:chromeOptions": {"args": flags}}
         answer = _request(
-            f"http://127.0.0.1:{port}/session", {"capabilities": {"alwaysMatch": wanted}}
+            f"http://127.0.0.1:{port}/session", {"capabilities": {"alwaysMatch": options}}
         )
         session = answer["sessionId"]
         yield Browser(port, session)

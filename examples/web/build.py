@@ -2,8 +2,9 @@
 
     python -m examples.web.build --run runs/demo --output runs/demo/web
 
-Open `index.html` in a browser; no server is needed. A page opened from a file may load scripts but
-no other files, so the network is stored in a script. TensorFlow.js comes from its npm package.
+Open `index.html` in a browser; no server is needed. Browsers let a page that is opened from a file
+load scripts but no other files, so the network is stored in a script. TensorFlow.js comes from its
+npm package.
 """
 
 import base64
@@ -21,7 +22,8 @@ from examples.web.runtime import RUNTIME_FILE, tfjs_runtime
 if TYPE_CHECKING:
     from examples.pose.training.run_folder import RunFolder
 
-_MODEL_FILE, _MODEL_BEGINS = "model.js", "const POSE = "
+# The script with the network, and how its text begins.
+_MODEL_FILE, _MODEL_START = "model.js", "const POSE = "
 PAGE_FILES = ("index.html", "page.css", "pose.js", "draw.js", "page.js")
 _SOURCES = Path(__file__).parent
 
@@ -48,7 +50,7 @@ def build(run: "RunFolder", output, overwrite: bool = False) -> Path:
     )
     path = outputs.resolved_destination(output, kind, overwrite)
     runtime = tfjs_runtime()
-    script = _MODEL_BEGINS + json.dumps(_content(run)) + ";\n"
+    script = _MODEL_START + json.dumps(_content(run)) + ";\n"
     with outputs.atomic(
         path, lambda: outputs.resolved_destination(output, kind, overwrite)
     ) as folder:
@@ -64,14 +66,14 @@ def _own_files(folder: Path) -> set[str]:
     """Returns the names of a page's files, or an empty set if the folder contains no page."""
     try:
         with open(folder / _MODEL_FILE, encoding="utf-8") as script:
-            begins = script.read(len(_MODEL_BEGINS))
+            start = script.read(len(_MODEL_START))
     except (OSError, ValueError):
         return set()
-    return {*PAGE_FILES, _MODEL_FILE, RUNTIME_FILE} if begins == _MODEL_BEGINS else set()
+    return {*PAGE_FILES, _MODEL_FILE, RUNTIME_FILE} if start == _MODEL_START else set()
 
 
 def _content(run: "RunFolder") -> dict:
-    """Returns what the page's scripts need: the network, its skeleton and its boxes."""
+    """Returns the data of the page's scripts: the network, its skeleton and its boxes."""
     import tf_boxconv
     from tf_boxconv import description
 

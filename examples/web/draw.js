@@ -2,9 +2,10 @@
 "use strict";
 
 const SIDE_COLORS = { right: "#ff951c", left: "#40acff", centre: "#faf6e8" };
-const UNCERTAIN = 0.5; // the default --min_score of `examples.pose.predict`
+const MIN_SCORE = 0.5; // The default --min_score of `examples.pose.predict`.
 
-function tile(parent, caption, width, height) {
+// Adds a canvas with a caption to `parent` and returns its context.
+function addTile(parent, caption, width, height) {
   const figure = document.createElement("figure");
   const canvas = document.createElement("canvas");
   canvas.width = width;
@@ -16,9 +17,11 @@ function tile(parent, caption, width, height) {
   return canvas.getContext("2d");
 }
 
+// Returns the side of a limb by the names of its joints; "centre" if they are on both sides or on none.
 function sideOf(names) {
-  const sides = names.map((name) => /^(right|left)_/.exec(name)?.[1] ?? "centre");
-  return sides.find((side) => side !== "centre") ?? "centre";
+  const sides = new Set(names.map((name) => /^(right|left)_/.exec(name)?.[1] ?? "centre"));
+  sides.delete("centre");
+  return sides.size === 1 ? [...sides][0] : "centre";
 }
 
 function drawSkeleton(canvas, picture, pose, skeleton) {
@@ -30,13 +33,13 @@ function drawSkeleton(canvas, picture, pose, skeleton) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   context.lineCap = "round";
-  const thin = Math.max(canvas.width, canvas.height) / 90;
+  const lineWidth = Math.max(canvas.width, canvas.height) / 90;
   const places = pose.joints.map(([x, y]) => [(x + 0.5) * zoom, (y + 0.5) * zoom]);
   for (const [a, b] of skeleton.limbs) {
-    const certain = Math.min(pose.scores[a], pose.scores[b]) >= UNCERTAIN;
+    const certain = Math.min(pose.scores[a], pose.scores[b]) >= MIN_SCORE;
     context.globalAlpha = certain ? 1 : 0.35;
     const color = SIDE_COLORS[sideOf([skeleton.joint_names[a], skeleton.joint_names[b]])];
-    for (const [style, width] of [["#141418", 1.7 * thin], [color, thin]]) {
+    for (const [style, width] of [["#141418", 1.7 * lineWidth], [color, lineWidth]]) {
       context.strokeStyle = style;
       context.lineWidth = width;
       context.beginPath();
@@ -53,11 +56,12 @@ function drawHeatmaps(parent, pose, skeleton) {
   for (const [joint, map] of pose.maps.entries()) {
     const name = skeleton.joint_names[joint].replaceAll("_", " ");
     const caption = `${name}, ${Math.round(100 * pose.scores[joint])} %`;
-    const context = tile(parent, caption, pose.columns, pose.rows);
+    const context = addTile(parent, caption, pose.columns, pose.rows);
     const highest = map.reduce((a, b) => Math.max(a, b));
     const image = context.createImageData(pose.columns, pose.rows);
     for (const [i, value] of map.entries()) {
       const shade = Math.sqrt(value / highest);
+      // The cell's pixel in the square. A cell is two pixels wide, and a pixel has four bytes.
       const at = 4 * (2 * Math.floor(i / pose.columns) * pose.square.width + 2 * (i % pose.columns));
       const grey = 0.35 * (pose.square.data[at] + pose.square.data[at + 1] + pose.square.data[at + 2]) / 3;
       image.data.set([grey + shade * 255, grey + shade * 149, grey + shade * 28, 255], 4 * i);
@@ -70,16 +74,16 @@ function drawBoxes(parent, layers) {
   const side = 160;
   for (const { name, max_size: [height, width], boxes } of layers) {
     const caption = `${name.split("/").pop().replaceAll("_", " ")}, ${height}x${width}`;
-    const context = tile(parent, caption, side, side);
-    // Leave a margin around the plane, so that boxes that extend beyond it are visible.
+    const context = addTile(parent, caption, side, side);
+    // Leaves a margin around the plane, to show boxes that extend beyond it.
     const scale = side / (1.6 * Math.max(height, width));
     context.translate(side / 2, side / 2);
     context.strokeStyle = "#9a9a94";
     context.strokeRect((-width * scale) / 2, (-height * scale) / 2, width * scale, height * scale);
-    const all = boxes.flat();
-    context.globalAlpha = Math.max(0.15, 4 / all.length);
+    const allBoxes = boxes.flat(); // `boxes` is a list of channels.
+    context.globalAlpha = Math.max(0.15, 4 / allBoxes.length);
     context.fillStyle = context.strokeStyle = "#1f7fd0";
-    for (const [yMin, xMin, yMax, xMax] of all) {
+    for (const [yMin, xMin, yMax, xMax] of allBoxes) {
       const rectangle = [xMin, yMin, xMax - xMin, yMax - yMin].map((value) => value * scale);
       context.strokeRect(...rectangle);
     }

@@ -4,7 +4,8 @@
 const byId = (id) => document.getElementById(id);
 let network;
 
-function say(state, message) {
+// Sets the state of the page and its status line.
+function setStatus(state, message) {
   document.body.dataset.state = state;
   byId("status").textContent = message;
 }
@@ -14,13 +15,14 @@ function readPicture(file) {
   return createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
 }
 
-async function show(file) {
-  say("working", `Looking at ${file.name}`);
+// Finds the pose in a picture file and draws it.
+async function showPose(file) {
+  setStatus("working", `Looking at ${file.name}`);
   let picture;
   try {
     picture = await readPicture(file);
   } catch {
-    say("error", `${file.name} is not a picture that this browser can read.`);
+    setStatus("error", `${file.name} is not a picture that this browser can read.`);
     return;
   }
   await new Promise(requestAnimationFrame); // Show the message before the computation blocks.
@@ -30,14 +32,14 @@ async function show(file) {
   drawHeatmaps(byId("heatmaps"), pose, POSE.skeleton);
   const { joints, scores, backend, milliseconds } = pose;
   document.body.dataset.pose = JSON.stringify({ joints, scores, backend, milliseconds });
-  say("done", `${file.name}: ${Math.round(milliseconds)} ms (${backend})`);
+  setStatus("done", `${file.name}: ${Math.round(milliseconds)} ms (${backend})`);
 }
 
 function listen() {
   const drop = byId("drop");
   byId("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
-    if (file) attempt(show(file));
+    if (file) showError(showPose(file));
   });
   for (const type of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(type, (event) => {
@@ -47,19 +49,20 @@ function listen() {
   }
   document.addEventListener("drop", (event) => {
     const [file] = event.dataTransfer.files;
-    if (file) attempt(show(file));
+    if (file) showError(showPose(file));
   });
 }
 
-function attempt(promise) {
-  promise.catch((error) => say("error", `This did not work: ${error.message}`));
+// Shows the error of a promise that fails.
+function showError(promise) {
+  promise.catch((error) => setStatus("error", `This did not work: ${error.message}`));
 }
 
 async function start() {
   drawBoxes(byId("boxes"), POSE.layers);
   network = await loadNetwork(POSE);
   listen();
-  say("ready", "Ready");
+  setStatus("ready", "Ready");
 }
 
-attempt(start());
+showError(start());

@@ -1,10 +1,10 @@
-// Finds the joints of a picture of any size: letterbox, network, decoding. Computes the same as
-// examples/pose/inference/predictor.py, which explains the steps.
+// Finds joints in a picture of any size: letterbox, network, decoding. The steps are the same as in
+// examples/pose/inference/predictor.py, which explains them. Resampling differs slightly.
 "use strict";
 
 const GREY = 128; // The network maps 127.5 to zero, but canvases hold integers.
-const HEATMAP_STRIDE = 2;
-const SCORE_RADIUS = 4;
+const HEATMAP_STRIDE = 2; // In pixels per cell, as in examples/pose/models/heatmaps.py.
+const SCORE_RADIUS = 4; // In cells, likewise.
 
 function decodeBase64(text) {
   const bytes = atob(text);
@@ -70,23 +70,24 @@ function softmax(map) {
   return exponentials.map((value) => value / sum);
 }
 
-// A quarter of a cell towards the larger neighbour; 0 at the border, where there is only one neighbour.
-function quarter(before, after) {
+// Offset of a quarter cell towards the larger neighbour; 0 at the border, where a neighbour is missing.
+function quarterOffset(before, after) {
   return before === undefined || after === undefined ? 0 : Math.sign(after - before) / 4 || 0;
 }
 
-// Returns the refined peak of the logits, in pixels of the square, and its score: the probability near it.
-function readJoint(logits, map, rows, columns) {
+// Returns the refined peak of one joint's logits, in pixels of the square, and its score: the sum of the
+// probabilities near the peak.
+function readJoint(logits, probabilities, rows, columns) {
   const peak = Math.max(0, logits.indexOf(logits.reduce((a, b) => Math.max(a, b))));
   const [row, column] = [Math.floor(peak / columns), peak % columns];
   const inside = (i, j) => i >= 0 && i < rows && j >= 0 && j < columns;
   const at = (i, j) => (inside(i, j) ? logits[i * columns + j] : undefined);
-  const x = column + quarter(at(row, column - 1), at(row, column + 1));
-  const y = row + quarter(at(row - 1, column), at(row + 1, column));
+  const x = column + quarterOffset(at(row, column - 1), at(row, column + 1));
+  const y = row + quarterOffset(at(row - 1, column), at(row + 1, column));
   let score = 0;
   for (let i = row - SCORE_RADIUS; i <= row + SCORE_RADIUS; i++) {
     for (let j = column - SCORE_RADIUS; j <= column + SCORE_RADIUS; j++) {
-      if (inside(i, j)) score += map[i * columns + j];
+      if (inside(i, j)) score += probabilities[i * columns + j];
     }
   }
   const toPixels = (cell) => cell * HEATMAP_STRIDE + (HEATMAP_STRIDE - 1) / 2;

@@ -2,7 +2,7 @@
 
     python -m examples.web.runtime
 
-prints the path of the file.
+The command prints the path of the file.
 """
 
 import shutil
@@ -21,12 +21,12 @@ RUNTIME_FILE = "tf.min.js"
 _MEMBER = f"package/dist/{RUNTIME_FILE}"
 _FOLDER = Path(__file__).parents[2] / "build" / f"tfjs-{VERSION}"
 NPM_SECONDS = 120
-# Fail soon if there is no network.
+# npm gives up soon if there is no network.
 _NPM_FLAGS = ("--silent", "--fetch-retries=1", "--fetch-timeout=30000")
 
 
 class RuntimeMissingError(UserError):
-    """A runtime such as TensorFlow.js is not available; the message says why."""
+    """The TensorFlow.js runtime is not available; the message says why."""
 
 
 def tfjs_runtime() -> Path:
@@ -60,9 +60,9 @@ def _fetch(path: Path) -> None:
                 f"npm cannot fetch {PACKAGE}: {' '.join((error.stderr or str(error)).split())}"
             ) from error
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
-            whole = Path(folder) / path.name
-            whole.write_bytes(archive.extractfile(_MEMBER).read())
-        whole.replace(path)
+            temporary = Path(folder) / path.name
+            temporary.write_bytes(archive.extractfile(_MEMBER).read())
+        temporary.replace(path)
 
 
 def main(argv=None) -> None:

@@ -1,9 +1,9 @@
-"""Prints, as JSON, what commands say to `--help` and to an unknown argument.
+"""Runs commands with `--help` and with an unknown argument, and prints the results as JSON.
 
     python -m tests.examples.command_help examples.pose.train ...
 
-All commands run in this one process, and after each it is noted which of the frameworks have been
-imported: they are slow to import, so that `--help` must do without them.
+All commands run in this process. The result of each lists the frameworks that it imported: they are
+slow to import, so `--help` must not import them.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def run(module: str, argument: str) -> dict:
 
 
 def defaults(parser: argparse.ArgumentParser):
-    """Every option that has a default, what that is as text, and the option's own help."""
+    """Yields name, default as text, and help of each option that has a default."""
     for action in parser._actions:
         value = action.default
         if (
@@ -60,8 +60,8 @@ def defaults(parser: argparse.ArgumentParser):
 
 
 if __name__ == "__main__":
-    said = {
+    results = {
         module: {argument: run(module, argument) for argument in ("--help", "--no_such_argument")}
         for module in sys.argv[1:]
     }
-    print(json.dumps(said))
+    print(json.dumps(results))

@@ -1,4 +1,4 @@
-"""Runs commands in this process as their modules do."""
+"""Runs commands in the process of the test, with the error handling of `command_line.run`."""
 
 import contextlib
 import io
@@ -7,7 +7,7 @@ from examples.pose.cli import command_line
 
 
 def outcome(main, *arguments) -> tuple[int, str]:
-    """The exit status of a command and what it wrote to standard error."""
+    """Runs a command. Returns its exit status and the text that it wrote to standard error."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors):
         try:
@@ -18,7 +18,7 @@ def outcome(main, *arguments) -> tuple[int, str]:
 
 
 def refused(main, *arguments) -> str:
-    """Runs a command that must fail; returns its error, which must be one line."""
+    """Runs a command that must fail with a one-line error. Returns the error."""
     status, message = outcome(main, *arguments)
     assert status in (1, 2) and message.startswith("error: ") and "\n" not in message, message
     return message

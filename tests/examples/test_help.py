@@ -1,4 +1,4 @@
-"""`--help` of every command: its purpose, its options and their defaults, without a framework."""
+"""`--help` of every command shows purpose, options and defaults without importing a framework."""
 
 import importlib
 import json
@@ -26,13 +26,13 @@ def commands():
 
 
 MODULES = list(commands())
-# Describes a saved model, which takes Keras: all of it is installed with the package.
-SLOW = {"tf_boxconv.inspect"}
+# Part of the package `tf_boxconv`, whose import needs Keras.
+IMPORT_KERAS = {"tf_boxconv.inspect"}
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
-    """What each command says to `--help` and to an unknown argument."""
+def results(tmp_path_factory):
+    """Results of each command with `--help` and with an unknown argument."""
     folder = tmp_path_factory.mktemp("empty")
     process = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.examples.command_help", *MODULES],
@@ -47,8 +47,8 @@ def said(tmp_path_factory):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_help(module, said):
-    answer = said[module]["--help"]
+def test_help(module, results):
+    answer = results[module]["--help"]
     output = answer["output"]
     assert answer["status"] == 0 and not answer["errors"]
     assert output.startswith("usage: ")
@@ -56,43 +56,43 @@ def test_help(module, said):
     assert module in output.splitlines()[0] or file_name in output.splitlines()[0]
     description = output.split("\n\n")[1]
     assert re.match(r"[A-Z`].*\.", description, re.S), description
-    # Every option says what it is.
+    # Every option has a help text.
     for line in re.findall(r"^  -.*(?:\n {3,}.*)*", output, re.M):
         assert len(re.split(r"\s{2,}", line.strip(), maxsplit=1)) == 2, line
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_defaults_are_shown_in_one_style(module, said):
-    answer = said[module]["--help"]
+def test_defaults_are_shown_in_one_style(module, results):
+    answer = results[module]["--help"]
     output = "".join(answer["output"].split())  # Lines may break anywhere, after hyphens too.
     for option, default, text in answer["defaults"]:
         assert f"(default: {default})".replace(" ", "") in output, option
         assert "default" not in text, f"{option}: the parser appends the default"
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - SLOW))
-def test_help_and_errors_import_no_framework(module, said):
-    assert not said[module]["--help"]["frameworks"]
-    assert not said[module]["--no_such_argument"]["frameworks"]
+@pytest.mark.parametrize("module", sorted(set(MODULES) - IMPORT_KERAS))
+def test_help_and_errors_import_no_framework(module, results):
+    assert not results[module]["--help"]["frameworks"]
+    assert not results[module]["--no_such_argument"]["frameworks"]
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_an_unknown_argument_is_one_line(module, said):
-    answer = said[module]["--no_such_argument"]
+def test_an_unknown_argument_gives_a_one_line_error(module, results):
+    answer = results[module]["--no_such_argument"]
     assert answer["status"] == 2 and not answer["output"]
     assert "error: " in answer["errors"].splitlines()[-1] and "Traceback" not in answer["errors"]
 
 
-def handled(module):
-    """Whether a module leaves errors and signals to `command_line.run`."""
+def uses_command_line_run(module):
+    """Whether `command_line.run` handles the errors and signals of a command."""
     path = REPOSITORY / module.replace(".", "/")
     path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
     return "    sys.exit(command_line.run(main))" in path.read_text().splitlines()
 
 
-def test_all_commands_have_one_rule_for_errors_and_signals():
-    """Except two that do without the package `examples`: one is run as a file, one is installed."""
-    others = {module for module in commands() if not handled(module)}
+def test_all_commands_handle_errors_and_signals_alike():
+    """Two commands do not import `examples`: one is run as a file, the other is installed."""
+    others = {module for module in commands() if not uses_command_line_run(module)}
     assert others == {"examples.serving.patch_model_server", "tf_boxconv.inspect"}
 
 
@@ -108,6 +108,6 @@ def exceptions():
 
 
 def test_exceptions_for_the_user_are_user_errors():
-    """All but those that a data set's reader catches itself."""
+    """The readers of data sets catch the others themselves."""
     others = {kind.__name__ for kind in exceptions() if not issubclass(kind, errors.UserError)}
     assert others == {"DownloadError", "FieldError"}

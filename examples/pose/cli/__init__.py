@@ -1,7 +1,8 @@
-"""Shared by the commands: their parser, their errors, Ctrl-C and child processes.
+"""Code that all commands share: argument parser, errors, Ctrl-C, progress and child processes.
 
-Every command is a module with `make_parser` and `main`. `main` parses its arguments first and then
-imports what does the work: TensorFlow takes seconds to import, which `--help` and a mistyped option
-should not cost. A command therefore imports at its top only modules without TensorFlow, Keras, JAX,
-PyTorch, tfds and Matplotlib. The names to choose from are in the `__init__.py` of each room.
+Every command is a module with a function `main`, which first parses the arguments and then imports
+the modules that do the work. Importing TensorFlow takes seconds, and `--help` and a mistyped option
+should not wait for it. At its top, a command therefore imports only modules that do not import
+TensorFlow, Keras, JAX, PyTorch, tfds or Matplotlib. The choices of the options, such as the names
+of the networks, are in the `__init__.py` of the folder they belong to.
 """

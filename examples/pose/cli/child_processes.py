@@ -6,21 +6,21 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 
-# How long a process that was asked to end may take before it is killed.
+# `stop` kills processes that have not ended after this time.
 PATIENCE_SECONDS = 5.0
 
 _children: "weakref.WeakSet[subprocess.Popen]" = weakref.WeakSet()
 
 
 def start(command: Sequence[str], **options) -> subprocess.Popen:
-    """Starts a process that `kill_all` knows. The arguments are those of `subprocess.Popen`."""
+    """Starts a process that `stop_all` and `kill_all` can end. Arguments as of `Popen`."""
     process = subprocess.Popen(command, **options)
     _children.add(process)
     return process
 
 
 def stop(processes: Iterable[subprocess.Popen]) -> None:
-    """Asks processes to end, waits for them, and kills those that take too long."""
+    """Asks processes to end (SIGTERM), waits, and kills those that take too long."""
     processes = list(processes)
     try:
         for process in processes:
@@ -37,7 +37,7 @@ def stop(processes: Iterable[subprocess.Popen]) -> None:
 
 @contextlib.contextmanager
 def stopped_at_end() -> Iterator[None]:
-    """Stops all processes that `start` started when the body ends, however it ends."""
+    """Stops all processes that `start` started when the `with` block ends, also by an exception."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The parser of all commands, types of arguments, and `run`, which turns errors into one line."""
+"""The argument parser of all commands, argument types, and `run`, which reports errors."""
 
 import argparse
 import json
@@ -16,9 +16,10 @@ INT32_MAX = 2**31 - 1
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Appends the default to the help of every option that has one, and keeps paragraphs.
+    """Appends defaults to the help of options, and keeps the line breaks of descriptions.
 
-    Options whose default is None say in words what is done without them.
+    Defaults that are None, an empty list or a boolean are not appended. Where such a default needs
+    an explanation, the help text of the option gives it.
     """
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
@@ -38,7 +39,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that shows defaults and answers a wrong command line with one line."""
+    """An argument parser that shows defaults and reports a wrong command line in one line."""
 
     def __init__(self, *args, **keywords):
         super().__init__(*args, **{"formatter_class": HelpFormatter, **keywords})
@@ -49,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def integer(low: int, high: int = INT32_MAX) -> Callable[[str], int]:
-    """The type of an integer argument from `low` to `high`."""
+    """Returns an argument type that accepts integers from `low` to `high`."""
 
     def parse(text: str) -> int:
         try:
@@ -78,7 +79,7 @@ def _float(text: str) -> float:
 
 
 def positive_number(text: str) -> float:
-    """The type of a positive number, for instance of seconds."""
+    """Argument type: a positive number of at most a million, for instance of seconds."""
     value = _float(text)
     if not 0 < value <= 1e6:
         raise argparse.ArgumentTypeError(f"must be more than 0 and at most 1000000, got {text}")
@@ -86,7 +87,7 @@ def positive_number(text: str) -> float:
 
 
 def score(text: str) -> float:
-    """The type of a number from 0 to 1."""
+    """Argument type: a number from 0 to 1."""
     value = _float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
@@ -94,7 +95,7 @@ def score(text: str) -> float:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Parses a JSON object of the command line."""
+    """Argument type: a JSON object."""
     try:
         value = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
@@ -105,7 +106,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 def folder(text: str) -> str:
-    """The type of a folder that need not exist."""
+    """Argument type: the name of a folder. The folder need not exist."""
     if not text.strip():
         raise argparse.ArgumentTypeError("must name a folder, got an empty name")
     _check_folder(Path(text).expanduser(), text)
@@ -113,14 +114,14 @@ def folder(text: str) -> str:
 
 
 def new_folder(text: str) -> str:
-    """The type of a folder that exists and can be written to, or can be created."""
+    """Argument type: a folder that can be written to, or created if it does not exist."""
     folder(text)
     _check_writable(Path(text), text)
     return text
 
 
 def new_file(text: str) -> Path:
-    """The type of a file that can be created or replaced."""
+    """Argument type: a file that can be created or replaced."""
     if not text.strip():
         raise argparse.ArgumentTypeError("must name a file, got an empty name")
     path = Path(text)
@@ -134,14 +135,20 @@ def new_file(text: str) -> Path:
 
 
 def _check_folder(path: Path, text: str) -> None:
-    """Raises an `ArgumentTypeError` for a path that is a file, or lies below one."""
-    for each in (path, *path.parents):
-        if os.path.lexists(each) and not each.is_dir():
-            raise argparse.ArgumentTypeError(f"must be a folder, got {text}: {each} is not one")
+    """Raises an `ArgumentTypeError` if the path or one of its parents exists and is no folder.
+
+    Args:
+        path: The path.
+        text: The argument as the user wrote it, for the message.
+    """
+    for part in (path, *path.parents):
+        if os.path.lexists(part) and not part.is_dir():
+            raise argparse.ArgumentTypeError(f"must be a folder, got {text}: {part} is not one")
 
 
 def _check_writable(path: Path, text: str) -> None:
-    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    """Raises an `ArgumentTypeError` if the folder, or its nearest existing parent, is read-only."""
+    existing = next(part for part in (path, *path.absolute().parents) if part.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
@@ -175,7 +182,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def data_places(
     arguments: argparse.Namespace, config: Mapping[str, Any]
 ) -> tuple[str | None, str | None]:
-    """`data_dir` and `prepared_dir` of the command line, else those of the run's training."""
+    """Returns `data_dir` and `prepared_dir`: from the command line, else from a run's config."""
     return (
         arguments.data_dir or config.get("data_dir"),
         arguments.prepared_dir or config.get("prepared_dir"),

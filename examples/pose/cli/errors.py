@@ -15,10 +15,10 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def as_user_error(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
-    """Turns exceptions that the body raises because of the user's input into `UserError`.
+    """Turns exceptions of the given classes into `UserError`. For calls that check user input.
 
     Args:
-        *kinds: The exceptions. Wrap only calls that document them for wrong input.
+        *kinds: The exception classes. Wrap only calls that document them for wrong input.
         prefix: Put before the message, for example the name of the argument.
     """
     try:
@@ -28,7 +28,7 @@ def as_user_error(*kinds: type[Exception], prefix: str = "") -> Iterator[None]:
 
 
 def describe(error: BaseException) -> str:
-    """The message of an exception. For failed file operations: the file, then the reason."""
+    """Returns the message of an exception; for failed file operations, `file: reason`."""
     if isinstance(error, OSError) and error.strerror:
         places = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return ": ".join([*places, error.strerror])

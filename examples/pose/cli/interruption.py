@@ -1,8 +1,9 @@
-"""Ctrl-C and SIGTERM: unwind once, say what was kept, exit with 130 or 143.
+"""Handles Ctrl-C and SIGTERM: cleans up, says which results were kept, exits with 130 or 143.
 
-The first signal raises `Stopped` in the main thread. Later ones do not disturb the cleanup that it
-started, except that the same signal given twice ends the process at once. A thread watches for
-that, because Python's own handlers wait while the main thread is inside TensorFlow or XLA.
+The first signal raises `Stopped` in the main thread, and the cleanup runs while this exception
+propagates. If the same signal comes a second time, the process ends at once. A thread watches for
+that, because Python runs signal handlers in the main thread only, and not while that thread is
+inside TensorFlow or XLA.
 """
 
 import contextlib
@@ -15,11 +16,14 @@ from collections.abc import Callable, Iterator
 from examples.pose.cli import child_processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-END = b"\0"  # Tells the thread to end; no signal has the number 0.
+END = b"\0"  # Ends the watching thread. No signal has the number 0.
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to end. `str()` says what was kept, once somebody has said so.
+    """The process was asked to end.
+
+    The message says which results were kept. It is empty until `explain_stop`, or other code that
+    catches and raises the exception again, sets `args`.
 
     Attributes:
         exit_status: 128 plus the number of the signal, as shells count.
@@ -32,7 +36,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def explain_stop(describe: Callable[[], str]) -> Iterator[None]:
-    """Gives a stop within the body a message, unless something further inside gave it one."""
+    """Gives a `KeyboardInterrupt` of the `with` block the message `describe()` if it has none."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -43,7 +47,7 @@ def explain_stop(describe: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Turns the first Ctrl-C or SIGTERM within the body into `Stopped`. Main thread only."""
+    """Turns the first Ctrl-C or SIGTERM in the `with` block into `Stopped`. Main thread only."""
     stopping = threading.Event()
 
     def stop(number, frame):
@@ -61,19 +65,19 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         was_stopped = stopping.is_set()
-        stopping.set()  # Nothing is left to be stopped.
+        stopping.set()  # From here on, the handler `stop` does nothing.
         signal.set_wakeup_fd(wakeup)
         os.write(writer, END)
         watcher.join()
         os.close(writer)
         os.close(reader)
         for number, handler in handlers.items():
-            # After a stop, another signal need not wait until the interpreter has gone.
+            # After a stop, another signal ends the process at once, even while Python shuts down.
             signal.signal(number, signal.SIG_DFL if was_stopped else handler)
 
 
 def watch_imports() -> None:
-    """Lets Ctrl-C end a command with one line while it is still importing TensorFlow."""
+    """Reports Ctrl-C in one line, not by a traceback, while a command imports TensorFlow."""
 
     def excepthook(kind, error, traceback):
         if not issubclass(kind, KeyboardInterrupt):
@@ -86,7 +90,7 @@ def watch_imports() -> None:
 
 
 def _end_at_second_signal(reader: int) -> None:
-    """Reads the numbers of signals from a pipe until `END`, or until one of `SIGNALS` repeats."""
+    """Reads signal numbers from a pipe until `END`. Ends the process if a signal repeats."""
     seen = set()
     while (number := os.read(reader, 1)) != END:
         if number in seen:

@@ -1,4 +1,4 @@
-"""Arguments of the commands that predict, measure or export: how joints are read from heatmaps."""
+"""Arguments that the commands that predict, measure or export share: model, flip test, decoding."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--flip_test`, `--no_flip_test` and `--decoding`; None stands for the default.
+    """Adds `--flip_test`, `--no_flip_test` and `--decoding`.
 
-    `predict` must know whether the user gave an option, because an exported model has its own.
+    Options that the user does not give are None. `settings_of` replaces None by the default.
+    `predict` needs the None, because an exported model has settings of its own.
     """
     parser.set_defaults(flip_test=None, decoding=None)
-    default = " (default)"
     parser.add_argument(
         "--flip_test",
         action="store_true",
         default=argparse.SUPPRESS,
         help="average over each picture and its mirror image: more accurate, at twice the cost"
-        + default * FLIP_TEST,
+        + (" (default)" if FLIP_TEST else ""),
     )
     parser.add_argument(
         *("--no_flip_test", "--no-flip_test"),
         dest="flip_test",
         action="store_false",
         default=argparse.SUPPRESS,
-        help="use each picture only as it is" + default * (not FLIP_TEST),
+        help="use each picture only as it is" + ("" if FLIP_TEST else " (default)"),
     )
     parser.add_argument(
         "--decoding",
@@ -42,7 +42,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The values of `add_settings_arguments`, by the names that `PosePredictor` has for them."""
+    """Returns the settings as arguments of `PosePredictor`. Options not given have defaults."""
     return {
         "flip_test": FLIP_TEST if arguments.flip_test is None else arguments.flip_test,
         "decoding": arguments.decoding or DECODING,
@@ -62,7 +62,7 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_predictor(arguments: argparse.Namespace) -> PosePredictor:
-    """Loads the model of the run folder `--run`, to be exported as the arguments say."""
+    """Loads the predictor that the arguments of `add_predictor_arguments` describe."""
     from examples.pose.inference import predictor
 
     settings = settings_of(arguments)

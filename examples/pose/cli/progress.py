@@ -10,7 +10,7 @@ import rich.progress
 
 Item = TypeVar("Item")
 
-# Between two lines where standard error is not a terminal, for instance in the log of a batch job.
+# Least time between two lines if standard error is not a terminal, as in the log of a batch job.
 SECONDS_BETWEEN_LINES = 60.0
 
 
@@ -29,9 +29,9 @@ def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterat
     if total is None and hasattr(items, "__len__"):
         total = len(items)
     of_total = "" if total is None else f" of {total}"
-    last = time.monotonic()
+    last_line = time.monotonic()
     for done, item in enumerate(items):
-        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+        if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
             print(f"{title}: {done}{of_total} done", file=sys.stderr, flush=True)
-            last = time.monotonic()
+            last_line = time.monotonic()
         yield item

@@ -1,11 +1,11 @@
 """Pose data sets as `tfds` builders.
 
-`load` is all that training and evaluation need:
+Training and evaluation use them by `load`:
 
 >>> dataset, skeleton = load("stick_figures", "train")
 
-This file imports TensorFlow and tfds inside functions only, because the commands list the names
-here before they import anything heavy (see `examples.pose.cli`).
+This file imports TensorFlow and tfds inside functions only, because `--help` lists the names of the
+data sets without importing TensorFlow (see `examples.pose.cli`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from examples.pose.datasets.skeletons import Skeleton
 
-# Data sets with a builder in this folder, and the split to measure each on: one whose joints are
-# published. The builder of NAME is `Builder` in NAME/NAME_dataset_builder.py.
+# The data sets with a builder in this folder, and for each the split to evaluate on. The joints of
+# this split are published. The builder of NAME is `Builder` in NAME/NAME_dataset_builder.py.
 EVALUATION_SPLITS = {
     "coco_keypoints": "validation",
     "lsp": "test",
@@ -29,13 +29,14 @@ EVALUATION_SPLITS = {
     "mpii": "validation",
     "stick_figures": "test",
 }
-# FLIC comes with tfds; these are its configurations, of 5,003 frames and of 20,928.
+# The builder of FLIC comes with tfds. These names select its configurations: `flic/small` has 5,003
+# frames, `flic/full` 20,928.
 FLIC_CONFIGS = {"flic": "flic/small", "flic/small": "flic/small", "flic/full": "flic/full"}
 NAMES = tuple(sorted([*EVALUATION_SPLITS, *FLIC_CONFIGS]))
 
 
 def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
-    """The builder of one of `EVALUATION_SPLITS`; importing its module registers it with tfds."""
+    """Returns the builder of a data set in `EVALUATION_SPLITS`, and registers it with tfds."""
     return importlib.import_module(f"{__name__}.{name}.{name}_dataset_builder").Builder
 
 
@@ -52,8 +53,8 @@ def parse_names(text: str) -> list[str]:
                 f"--dataset must be one or several of {', '.join(NAMES)}, joined by '+', got "
                 f"{text!r}."
             )
-    own = [FLIC_CONFIGS.get(name, name) for name in names]
-    if len(set(own)) < len(own):
+    distinct = {FLIC_CONFIGS.get(name, name) for name in names}
+    if len(distinct) < len(names):
         raise ValueError(f"--dataset has a data set twice: {text!r}.")
     evaluation_split(names[0])
     return names
@@ -113,15 +114,15 @@ def load(
             of them such as `"train[:10%]"`.
         data_dir: Folder that holds the data set's own folder or archives, for example `lsp/` or
             `lsp_dataset.zip`. Not needed for `"stick_figures"`, nor if the official files can be
-            downloaded. It needs only the files of the requested splits.
+            downloaded. Only the files of the requested splits are needed.
         prepared_dir: Folder of the prepared records. Default: the default of `tfds`,
             `~/tensorflow_datasets`.
         skip_broken: Whether to leave out pictures and labels that cannot be used. Otherwise
             an error names them all.
 
     Returns:
-        A finite `tf.data.Dataset` of unbatched examples with the features of `pose_features`,
-        always in the same order, and the `Skeleton` of their joints.
+        A finite `tf.data.Dataset` of unbatched examples, always in the same order, with the
+        features that `pose_features` describes; and the `Skeleton` of their joints.
 
     Raises:
         ValueError: There is no such data set or split, one of its files is broken or has changed
@@ -137,7 +138,7 @@ def load(
     splits = _split_names(name, split)
     manual_dir = official_files.manual_folder(data_dir)
     with preparation.one_line_errors(name, prepared_dir):
-        builder = preparation.prepared(
+        builder = preparation.prepared_builder(
             lambda: _builder(name, prepared_dir), splits, manual_dir, skip_broken
         )
     dataset = builder.as_dataset(

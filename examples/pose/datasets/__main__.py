@@ -18,7 +18,7 @@ from examples.pose.images.image_files import new_picture, write_image
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
+    """Makes the parser of `examples.pose.datasets`."""
     parser = command_line.Parser(
         prog="python -m examples.pose.datasets",
         description="Draws examples of a pose data set, with their skeletons, on one page. "

@@ -20,9 +20,9 @@ def draw_examples(
     """Draws the first examples of a data set on one page.
 
     Args:
-        dataset: From `load`.
-        skeleton: From `load`.
-        count: How many examples. There may be fewer.
+        dataset: A data set that `load` returned.
+        skeleton: The skeleton that `load` returned.
+        count: Number of examples. A smaller data set is drawn completely.
         columns: Images in a row.
         labels: Whether to draw the skeletons.
 

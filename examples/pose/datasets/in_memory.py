@@ -23,8 +23,8 @@ class Photographs:
         visibility: uint8 `[n, J]`, see `pose_features`; None if only `labelled` is known.
         person: Other features of each person, arrays `[n, ...]` by name, in pixels of the original
             photographs; see `pose_features`.
-        digest: Hash of labels, pixels and order of the data set, to detect changes; empty if the
-            photographs are only a part of a data set.
+        digest: Hash of the labels and of the row and column sums of the pixels, in the order of the
+            data set, to detect changes; empty if the photographs are only a part of a data set.
     """
 
     images: np.ndarray
@@ -79,7 +79,7 @@ def read_photographs(dataset: tf.data.Dataset, size: int, description: str) -> P
         joints = transform_points(affine, tf.cast(example["joints"], tf.float32))
         visibility = example["visibility"]
         arrays = image, joints, visibility > 0, affine
-        # For the digest: the original image, because resampling may differ between CPUs.
+        # The digest covers the original image, because resampling may differ between CPUs.
         original = tf.cast(example["image"], tf.int32)
         rows_and_columns = [tf.reduce_sum(original, axis=axes) for axes in ((1, 2), (0, 2))]
         content = *rows_and_columns, example["joints"], visibility

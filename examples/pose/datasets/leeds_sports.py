@@ -1,6 +1,7 @@
 """Reads the Leeds Sports Pose data sets from the official folder or zip file.
 
-Labels are in `joints.mat`, in the same place as the pictures. Coordinates there count from 1.
+Labels are in `joints.mat`, beside the pictures or beside their folder `images/`. Coordinates in
+this file count from 1.
 """
 
 from __future__ import annotations
@@ -104,20 +105,20 @@ class LeedsSportsBuilder(FromFiles, tfds.core.GeneratorBasedBuilder, skip_regist
         names = image_names(pictures, len(joints), self.official.digits)
         check_image_count(root, pictures, len(joints))
         splits = self._indices(len(joints))
-        # A copy may have the pictures of one split only.
-        present = {
+        # Splits that are not wanted are prepared too if the copy has any of their pictures.
+        with_pictures = {
             s for s, indices in splits.items() if any(pictures.find(names[i]) for i in indices)
         }
-        kept = present | set(self.all_splits if self.wanted is None else self.wanted)
+        to_prepare = with_pictures | set(self.all_splits if self.wanted is None else self.wanted)
         return {
-            split: self._checked(
+            split: self._require_examples(
                 split,
                 self._generate_examples(
                     root, pictures, names, joints, visibility, [i for i in indices if usable[i]]
                 ),
             )
             for split, indices in splits.items()
-            if split in kept
+            if split in to_prepare
         }
 
     def _generate_examples(
@@ -172,7 +173,7 @@ def find_local(manual_dir: epath.Path | None, official: Official) -> Root | None
 
 
 def _pictures_alone(manual_dir: epath.Path | None, official: Official) -> Root | None:
-    """The folder of pictures of a data set without `joints.mat`, or None."""
+    """Finds the pictures of a data set whose `joints.mat` is missing. Returns a folder or None."""
     for folder in (*official.folders, "") if manual_dir is not None else ():
         if (manual_dir / folder / "images").is_dir():
             return manual_dir / folder / "images"
@@ -236,13 +237,13 @@ def read_labels(root: Root, shape: tuple[int | None, int | None, int | None]) ->
         official_files.read_matlab(path, "joints", "a MATLAB file with an array `joints`")
     )
     matches = joints.ndim == 3 and all(
-        want in (None, got) for want, got in zip(shape, joints.shape, strict=True)
+        expected in (None, size) for expected, size in zip(shape, joints.shape, strict=True)
     )
     if not matches or joints.dtype.kind not in "iufb":
-        want = [size or "number of images" for size in shape]
+        expected = [size or "number of images" for size in shape]
         raise ValueError(
-            f"`joints` in {path} has shape {list(joints.shape)} ({joints.dtype}), expected {want} "
-            "of numbers. The labels of lsp are [3, 14, n], those of lspet [14, 3, n]."
+            f"`joints` in {path} has shape {list(joints.shape)} ({joints.dtype}), expected numbers "
+            f"of shape {expected}. The labels of lsp are [3, 14, n], those of lspet [14, 3, n]."
         )
     return joints.astype(np.float64)
 
@@ -272,15 +273,15 @@ def check_labels(
     """
     outside = (np.abs(coordinates) > official_files.LARGEST_SIDE).any(axis=-1)
     wrong_flags = ~np.isin(flags, (0, 1))
-    for what, values, bad, wanted in (
+    for name, values, invalid, expected in (
         ("position", coordinates, outside, "one in or near a picture"),
         ("third value", flags, wrong_flags, "0 or 1"),
     ):
-        for image in np.flatnonzero(bad.any(axis=-1)):
-            joint = np.argmax(bad[image])
+        for image in np.flatnonzero(invalid.any(axis=-1)):
+            joint = np.argmax(invalid[image])
             broken.add(
-                f"{root / LABELS_FILE}: the {what} of joint {joint + 1} of image {image + 1} is "
-                f"{values[image, joint]}, expected {wanted}."
+                f"{root / LABELS_FILE}: the {name} of joint {joint + 1} of image {image + 1} is "
+                f"{values[image, joint]}, expected {expected}."
             )
     known = ~np.isnan(coordinates).any(axis=-1) & (coordinates != 0).any(axis=-1)
     visibility = np.where(known, visibility_of(flags), skeletons.NOT_LABELLED).astype(np.uint8)
@@ -329,7 +330,11 @@ def _holds(pictures: PictureFolder) -> str:
 
 
 def check_image_count(root: Root, pictures: PictureFolder, count: int) -> None:
-    """Checks that there are no more pictures than labels. Else they are of different copies."""
+    """Checks that there are no more pictures than labels.
+
+    Raises:
+        FileNotFoundError: There are more, so pictures and labels belong to different copies.
+    """
     if len(_numbered(pictures)) > count:
         raise FileNotFoundError(
             f"{_holds(pictures)}, but {root / LABELS_FILE} labels {count}. "

@@ -63,7 +63,7 @@ def manual_folder(data_dir: str | os.PathLike[str] | None) -> str | None:
         with os.scandir(folder):
             return folder
     except FileNotFoundError:
-        return folder  # No error yet: it may not be needed.
+        return folder  # Not an error yet: if the records are prepared, the folder is not needed.
     except OSError as error:
         raise ValueError(f"`data_dir` {folder} cannot be read: {error.strerror}.") from None
 
@@ -276,7 +276,7 @@ class PictureFolder:
                     yield _key(entry.name), entry
 
     def _place(self, folder: str) -> Root | None:
-        """A subfolder, by its path or by one that differs in case or Unicode form only."""
+        """Finds a subfolder. Paths that differ only in case or Unicode form match too."""
         if (self.root / folder).is_dir():
             return self.root / folder
         place = self.root
@@ -293,19 +293,19 @@ class PictureFolder:
         return path if path.exists() and not path.is_dir() else None
 
     def find(self, name: str) -> Root | None:
-        """The picture of this name; names that differ in suffix, case or Unicode form match too."""
+        """Finds a picture. Names that differ only in suffix, case or Unicode form match too."""
         folder, _, last = name.rpartition("/")
         key = _key(last if is_picture(last) else f"{last}.jpg")
         return self.exact(name) or self.pictures(folder).get(key)
 
 
 def _key(name: str) -> str:
-    """A picture's name for comparison: without suffix, case-folded, in one Unicode form."""
+    """A picture's name for comparison: without suffix, then as `folded`."""
     return folded(name.rpartition(".")[0])
 
 
 def folded(name: str) -> str:
-    """A name case-folded and in Unicode normal form C, which composes accents."""
+    """Returns a name for comparison: case-folded, and in Unicode normal form C."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

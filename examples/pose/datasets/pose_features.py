@@ -17,8 +17,8 @@ _PERSON_FEATURES: dict[str, tuple[tuple[int, ...], type]] = {
     # `joints + origin` are positions in the photograph.
     "origin": ((2,), np.float32),
     "box": ((4,), np.float32),  # Around the person: (x_min, y_min, x_max, y_max).
-    "head_box": ((4,), np.float32),  # Around the head, likewise.
-    "centre": ((2,), np.float32),  # Roughly the person's middle.
+    "head_box": ((4,), np.float32),  # Around the head, in the same form.
+    "centre": ((2,), np.float32),  # A point near the middle of the person.
     "scale": ((), np.float32),  # The person's height in units of 200 pixels.
     "area": ((), np.float64),  # Area of the person in square pixels.
     "is_crowd": ((), np.bool_),  # Whether the label stands for a group.

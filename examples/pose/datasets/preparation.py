@@ -19,8 +19,8 @@ from examples.pose.datasets import official_files, sources
 from examples.pose.datasets.official_files import Root
 from examples.pose.files.file_lock import lock
 
-# At most this many broken files are named in a message.
-_NAMED = 1000
+# Largest number of broken files that a message lists.
+_MAX_LISTED = 1000
 
 
 class Broken:
@@ -36,7 +36,7 @@ class Broken:
         self._all_missing &= isinstance(error, FileNotFoundError)
 
     def check(self, remedy: str = "") -> None:
-        """Raises an error that names everything that was added. Does nothing if nothing was.
+        """Raises an error that lists all files and records that were added, if there are any.
 
         Raises:
             FileNotFoundError: All errors are missing files.
@@ -47,9 +47,9 @@ class Broken:
         error = FileNotFoundError if self._all_missing else ValueError
         if len(self.messages) == 1:
             raise error(f"{self.messages[0]} {remedy}".strip())
-        lines = self.messages[:_NAMED]
-        if len(self.messages) > _NAMED:
-            lines.append(f"and {len(self.messages) - _NAMED} more")
+        lines = self.messages[:_MAX_LISTED]
+        if len(self.messages) > _MAX_LISTED:
+            lines.append(f"and {len(self.messages) - _MAX_LISTED} more")
         raise error(
             f"{len(self.messages)} files or records cannot be used. {remedy}\n  "
             + "\n  ".join(lines)
@@ -80,7 +80,7 @@ class FromFiles(abc.ABC):
         """Fingerprints of the parts of each split in the manual folder."""
         described: dict[str, Any] = {}
 
-        def describe(path):  # Only once: splits share parts.
+        def describe(path):  # Describes each path only once, because splits may share parts.
             if str(path) not in described:
                 described[str(path)] = sources.describe(path)
             return described[str(path)]
@@ -108,10 +108,14 @@ class FromFiles(abc.ABC):
         if not self.skip_broken:
             self.broken.check("Repair it, or leave it out with --skip_broken (`skip_broken=True`).")
 
-    def _checked(
+    def _require_examples(
         self, split: str, examples: Iterable[tuple[str, dict[str, Any]]]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields the examples of a split. Raises if there are none: `tfds` needs at least one."""
+        """Yields the examples of a split.
+
+        Raises:
+            ValueError: There are none. `tfds` needs at least one.
+        """
         empty = True
         for example in examples:
             empty = False
@@ -126,7 +130,7 @@ class FromFiles(abc.ABC):
             )
 
 
-def prepared(
+def prepared_builder(
     make_builder: Callable[[], tfds.core.DatasetBuilder],
     splits: Collection[str],
     manual_dir: str | None,
@@ -135,7 +139,7 @@ def prepared(
     """Returns a builder with prepared records of `splits`. Prepares them if necessary.
 
     Args:
-        make_builder: Makes a new builder. A builder reads the records on disk only when it is made.
+        make_builder: Makes a new builder. A builder looks for records on disk only when it is made.
         splits: Names of the splits.
         manual_dir: The folder that holds official files.
         skip_broken: Whether to leave out files and records that cannot be used.
@@ -144,12 +148,12 @@ def prepared(
         ValueError: The official files have changed since the records were prepared.
     """
     builder = make_builder()
-    if not _has(builder, splits):
+    if not _has_records(builder, splits):
         with _lock(builder.data_path):
             builder = make_builder()  # Another process may have prepared them in the meantime.
-            if not _has(builder, splits):
+            if not _has_records(builder, splits):
                 _check_sources(builder, builder.info.splits, manual_dir)
-                with _set_aside(builder.data_path):
+                with _backed_up(builder.data_path):
                     wanted = {*splits, *builder.info.splits}
                     builder = make_builder()
                     _prepare(builder, wanted, manual_dir, skip_broken)
@@ -159,47 +163,48 @@ def prepared(
     return builder
 
 
-def _has(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> bool:
+def _has_records(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> bool:
     return builder.data_path.exists() and set(splits) <= set(builder.info.splits)
 
 
-def _aside(records: epath.Path) -> epath.Path:
+def _backup_of(records: epath.Path) -> epath.Path:
     return records.parent / f".replaced-{records.name}"
 
 
 @contextlib.contextmanager
 def _lock(records: epath.Path) -> Iterator[None]:
-    """A lock that only one process at a time can hold to prepare the same records."""
+    """Lets only one process at a time prepare the same records."""
     records.parent.mkdir(parents=True, exist_ok=True)
     with open(records.parent / ".preparing", "w") as handle:
         if lock(handle, wait=True):
-            _remove_remains(records)
+            _clean_up_after_kill(records)
         yield
 
 
-def _remove_remains(records: epath.Path) -> None:
-    """Removes partial records of a process that was killed, and undoes its `_set_aside`."""
-    for remains in records.parent.glob("incomplete.*"):
-        remains.rmtree()
-    if _aside(records).exists() and not records.exists():
-        _aside(records).rename(records)
+def _clean_up_after_kill(records: epath.Path) -> None:
+    """Removes partial records of a process that was killed, and restores its backup."""
+    for partial in records.parent.glob("incomplete.*"):
+        partial.rmtree()
+    if _backup_of(records).exists() and not records.exists():
+        _backup_of(records).rename(records)
 
 
 @contextlib.contextmanager
-def _set_aside(records: epath.Path) -> Iterator[None]:
+def _backed_up(records: epath.Path) -> Iterator[None]:
     """Moves old records away during preparation. Moves them back if no new ones were written."""
     if not records.exists():
         yield
         return
-    _aside(records).rmtree(missing_ok=True)
-    records.rename(_aside(records))
+    backup = _backup_of(records)
+    backup.rmtree(missing_ok=True)
+    records.rename(backup)
     try:
         yield
     finally:
         if records.exists():
-            _aside(records).rmtree()
+            backup.rmtree()
         else:
-            _aside(records).rename(records)
+            backup.rename(records)
 
 
 def _prepare(
@@ -217,7 +222,7 @@ def _prepare(
 
 
 def _check_records(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -> None:
-    """Raises a `ValueError` for incomplete records, for example of an interrupted copy."""
+    """Raises a `ValueError` if records are incomplete, for example after an interrupted copy."""
     for split in (builder.info.splits[name] for name in splits):
         files = [epath.Path(path) for path in split.filepaths]
         size = sum(path.stat().length for path in files if path.exists())

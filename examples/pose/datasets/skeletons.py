@@ -39,8 +39,8 @@ class Skeleton:
     def flip_order(self) -> tuple[int, ...]:
         """For each joint the index of its mirror image.
 
-        If `joints` are the mirrored positions of an image's joints, `joints[flip_order]` are the
-        joints of the mirrored image.
+        To mirror a pose, mirror the position of each joint, then reorder: `joints[flip_order]`.
+        Without the reordering, the left joints would be named right and vice versa.
         """
         order = list(range(self.num_joints))
         for left, right in self.flip_pairs:
@@ -152,7 +152,7 @@ COCO_SKELETON = Skeleton(
 
 
 MPII_SKELETON = Skeleton(
-    # In the order of MPII's joint numbers. Its "upper neck" is the `neck` of the other data sets.
+    # In the order of MPII's joint numbers. Its "upper neck" is called `neck`, as in LSP.
     joint_names=(
         "right_ankle",
         "right_knee",
@@ -209,6 +209,6 @@ FLIC_SKELETON = Skeleton(
     ),
     flip_pairs=((0, 3), (1, 4), (2, 5), (6, 7), (8, 9)),
     limbs=((0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (0, 6), (3, 7), (6, 7), (8, 10), (9, 10)),
-    # The opposite diagonal of the torso from LSP's.
+    # Right shoulder to left hip. LSP uses the other diagonal.
     pck_reference=(3, 6),
 )

@@ -42,15 +42,15 @@ def _write_leeds(
 
 
 def _figures(cut_off: bool, count: int, size: int = _IMAGE_SIZE) -> list[Figure]:
-    """Draws figures with hidden joints: some outside the image if `cut_off`, else none outside."""
+    """Draws figures that each have a hidden joint: outside the image if `cut_off`, else inside."""
     figures = (draw_figure(0, "dummy", index, size) for index in range(1000))
-    wanted = (
+    suitable = (
         figure
         for figure in figures
         if (figure.visibility == NOT_LABELLED).any() == cut_off
         and (figure.visibility != VISIBLE).any()
     )
-    return [next(wanted) for _ in range(count)]
+    return [next(suitable) for _ in range(count)]
 
 
 def _labels(figures: list[Figure]) -> tuple[np.ndarray, np.ndarray]:
@@ -70,14 +70,14 @@ def _write_row(path: pathlib.Path, figures: Sequence[Figure]) -> None:
 
 
 def _positions(figure: Figure, column: int) -> dict[str, tuple[np.ndarray, int]]:
-    """By name, position (counted from 0) and visibility of each joint of the figure in a column."""
+    """Returns the joints of the figure in a column: by name, position (from 0) and visibility."""
     joints = figure.joints.astype(np.float64) + (column * _PEOPLE_SIZE, 0)
     labels = zip(joints, figure.visibility, strict=True)
     return dict(zip(LSP_SKELETON.joint_names, labels, strict=True))
 
 
 def _structs(records: list[dict[str, Any]]) -> Any:
-    """A struct array as MATLAB writes it. Fields that a record lacks are empty."""
+    """Converts records to a struct array as MATLAB writes it. Missing fields are empty."""
     names = list(dict.fromkeys(name for record in records for name in record))
     array = np.empty((1, len(records)), dtype=[(name, object) for name in names])
     for index, record in enumerate(records):
@@ -127,7 +127,7 @@ def _write_mpii(folder: pathlib.Path) -> None:
     """Writes images, and annotations with each form of struct that the official file has."""
     figures = _figures(cut_off=False, count=8, size=_PEOPLE_SIZE)
     head_only = dict.fromkeys(("x1", "y1", "x2", "y2"), 5.0)
-    images = [  # Each: figures, annorect, single_person, video, img_train.
+    images = [  # Tuples of figures, annorect, single_person, video and img_train.
         (figures[:1], [_mpii_person(figures[0], 0)], [1], 1, 1),
         (figures[1:3], [_mpii_person(f, i) for i, f in enumerate(figures[1:3])], [2], 2, 1),
         # A person with one labelled joint, and one with a head rectangle only.

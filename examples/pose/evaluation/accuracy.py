@@ -85,7 +85,8 @@ def evaluate_joints(
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
         decoding: How to read joints from heatmaps, see `heatmaps.decode`.
-        coco: A metric to add the people to, for a caller that also needs its `results`.
+        coco: The metric for COCO's values; by default, a new one. Afterwards its `results` hold the
+            predictions in COCO's format.
 
     Returns:
         The entries of `metrics.summary` for PCK and PCKh, and the ten values as the dict `coco`.
@@ -136,10 +137,11 @@ def read_test_photographs(
     """
     with as_user_error(ValueError):
         split = datasets.evaluation_split(name)
-        dataset, own = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
-        dataset = joint_mapping.with_joints(dataset, own, skeleton or own)
+        dataset, source = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
+        target = skeleton or source
+        dataset = joint_mapping.with_joints(dataset, source, target)
     photographs = in_memory.read_photographs(dataset, image_size, f"reading {name} {split}")
-    return photographs, skeleton or own
+    return photographs, target
 
 
 def print_results(result: Mapping[str, Any], title: str) -> None:

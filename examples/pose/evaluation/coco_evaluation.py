@@ -1,8 +1,8 @@
 """COCO's keypoint evaluation by object keypoint similarity (OKS), with one pose for each person.
 
-`pycocotools`, the official evaluation, computes the AP and AR values. Poses are predicted in the
-ground truth boxes of people, so compare them with published figures for ground truth boxes, not
-for a detector.
+`pycocotools`, the official evaluation, computes the AP and AR values. Poses are predicted in
+people's labelled boxes. Compare the values with published ones for ground truth boxes, not with
+those for a detector.
 """
 
 import contextlib
@@ -34,7 +34,8 @@ NUMBERS = {
 _PERSON = 1  # COCO's category id.
 # The person features of `pose_features` that the evaluation needs.
 NEEDED = ("origin", "box", "area", "is_crowd", "image_id")
-# A joint that was not found is placed this many times the person's size away, where its OKS is 0.
+# A joint that was not found is placed this far away, in multiples of the person's size. Its OKS is
+# 0 there.
 _REACH = 4.0
 
 
@@ -81,7 +82,7 @@ class CocoAP(keras.metrics.Metric):
 
         Raises:
             ValueError: The shapes do not match, or a label is invalid (such as a labelled joint
-                that is not finite, or an area that is not positive). No one is added then.
+                that is not finite, or an area that is not positive). Then nobody is added.
         """
         joints, predicted, scores = (np.asarray(a, np.float64) for a in (joints, predicted, scores))
         visibility = np.asarray(visibility)
@@ -107,9 +108,9 @@ class CocoAP(keras.metrics.Metric):
         return tf.constant(float("nan") if ap is None else ap, self.dtype)
 
     def numbers(self) -> dict[str, float | None]:
-        """The ten AP and AR values, 0 to 1, by their names in `NUMBERS`.
+        """Returns the ten AP and AR values, 0 to 1, by their names in `NUMBERS`.
 
-        A value is None if there is no one to evaluate on.
+        A value is None if no person counts in it.
         """
         return evaluate(self.labels, self.results)
 
@@ -138,19 +139,18 @@ def _check(joints, visibility, person, predicted, scores) -> None:
         "area": np.isfinite(person["area"]) & (person["area"] > 0),
         "is_crowd": np.isin(person["is_crowd"], (0, 1)),
     }
-    wanted = {
+    requirements = {
         "joints": "be finite where labelled",
         "visibility": "be 0, 1 or 2",
         "area": "be positive and finite",
         "is_crowd": "be 0 or 1",
     }
-    for name, good in rules.items():
-        if not good.all():
-            index = int(np.argmin(good))
+    for name, valid in rules.items():
+        if not valid.all():
+            index = int(np.argmin(valid))
             got = {"joints": joints, "visibility": visibility, **person}[name][index].tolist()
-            raise ValueError(
-                f"`{name}` of person {index} must {wanted.get(name, 'be finite')}, got {got}."
-            )
+            requirement = requirements.get(name, "be finite")
+            raise ValueError(f"`{name}` of person {index} must {requirement}, got {got}.")
 
 
 def _annotate(joints, visibility, person, predicted, scores) -> tuple[dict, dict]:
@@ -169,8 +169,8 @@ def _annotate(joints, visibility, person, predicted, scores) -> tuple[dict, dict
         "iscrowd": int(person["is_crowd"]),
     }
     # pycocotools treats an OKS of NaN as a match, and ignores predictions of more than 1e10 square
-    # pixels. So joints that were not found are placed at, and all others clipped to, a distance of
-    # a few times the person's size.
+    # pixels. Joints are therefore clipped to a few times the person's size around the person, and
+    # joints that were not found are placed at this limit.
     reach = _REACH * max(*(high - low), np.sqrt(label["area"]))
     low, high = (end(np.vstack([low, high, true[labelled]]), axis=0) for end in (np.min, np.max))
     points = predicted + origin
@@ -206,36 +206,36 @@ def evaluate(
     because pycocotools treats the annotation id 0 as "no match".
 
     Returns:
-        The ten AP and AR values, 0 to 1; None if there is no one to evaluate on.
+        The ten AP and AR values, 0 to 1. A value is None if no person counts in it.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     if not labels:
         return dict.fromkeys(NUMBERS)
-    images = {entry["image_id"]: None for entry in (*labels, *results)}
-    numbers = {image_id: number for number, image_id in enumerate(images, start=1)}
+    image_ids = dict.fromkeys(entry["image_id"] for entry in (*labels, *results))
+    image_numbers = {image_id: number for number, image_id in enumerate(image_ids, start=1)}
 
     def numbered(entries):
         return [
-            {**entry, "id": number, "image_id": numbers[entry["image_id"]]}
+            {**entry, "id": number, "image_id": image_numbers[entry["image_id"]]}
             for number, entry in enumerate(entries, start=1)
         ]
 
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes.
-        truth, found = COCO(), COCO()
+        truth, predictions = COCO(), COCO()
         truth.dataset = {
-            "images": [{"id": number} for number in numbers.values()],
+            "images": [{"id": number} for number in image_numbers.values()],
             "annotations": numbered(labels),
             "categories": [{"id": _PERSON, "name": "person"}],
         }
         truth.createIndex()
         if results:
-            found = truth.loadRes(numbered(results))
+            predictions = truth.loadRes(numbered(results))
         else:
-            found.dataset = {**truth.dataset, "annotations": []}
-            found.createIndex()
-        evaluation = COCOeval(truth, found, "keypoints")
+            predictions.dataset = {**truth.dataset, "annotations": []}
+            predictions.createIndex()
+        evaluation = COCOeval(truth, predictions, "keypoints")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -37,7 +37,7 @@ def seconds_per_image(model: keras.Model, image_size: int, batch_size: int) -> f
 
 
 def evaluate_cost(model: keras.Model, image_size: int) -> dict[str, Any]:
-    """Parameters, multiply-adds for one image, and seconds per image at two batch sizes."""
+    """Returns parameters, multiply-adds for one image, and seconds per image, by batch size."""
     return {
         "parameters": model.count_params(),
         "multiply_adds": multiply_adds.multiply_adds(model),

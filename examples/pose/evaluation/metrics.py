@@ -1,8 +1,8 @@
 """PCK and PCKh, the percentage of joints found: overall, per joint, and by tolerance.
 
 A joint is found if its error is below `alpha` times a reference length of the same person. In PCK
-the length is the distance between two reference joints (for LSP left shoulder and right hip), in
-PCKh the head size.
+this length is the distance between two reference joints (left shoulder and right hip in LSP), in
+PCKh it is the head size, and an error equal to the tolerance counts as found too.
 
 Only labelled joints count, and only in people whose reference length is finite and positive. A
 predicted joint that is NaN or infinite counts as not found.
@@ -47,9 +47,9 @@ def found_joints(
         counted: bool `[N, J]`; true for every found joint.
     """
     predicted, true, labelled = _joint_tensors(predicted, true, labelled)
-    size = _reference_lengths(true, labelled, reference)
-    counted = labelled & _known(size)[:, None]
-    found = tf.norm(predicted - true, axis=-1) < alpha * size[:, None]
+    lengths = _reference_lengths(true, labelled, reference)
+    counted = labelled & _is_known(lengths)[:, None]
+    found = tf.norm(predicted - true, axis=-1) < alpha * lengths[:, None]
     return found & counted, counted
 
 
@@ -79,16 +79,16 @@ def _require(condition: tf.Tensor, message: str) -> None:
         tf.debugging.Assert(condition, [message])
 
 
-def _known(lengths: tf.Tensor) -> tf.Tensor:
-    """Which reference lengths are known: those that are finite and positive."""
+def _is_known(lengths: tf.Tensor) -> tf.Tensor:
+    """Tells for each reference length whether it is known, that is, finite and positive."""
     return tf.math.is_finite(lengths) & (lengths > 0)
 
 
 def _reference_lengths(true, labelled, reference) -> tf.Tensor:
     """The distances `[N]` between two reference joints; 0 if one of them is not labelled."""
     first, second = reference
-    size = tf.norm(true[:, first] - true[:, second], axis=-1)
-    return tf.where(labelled[:, first] & labelled[:, second], size, 0.0)
+    lengths = tf.norm(true[:, first] - true[:, second], axis=-1)
+    return tf.where(labelled[:, first] & labelled[:, second], lengths, 0.0)
 
 
 def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
@@ -129,7 +129,7 @@ class FoundJoints(keras.metrics.Metric):
         `lengths` `[N]` are the people's reference lengths. With `inclusive`, an error that equals
         the tolerance counts as found.
         """
-        known = _known(lengths)
+        known = _is_known(lengths)
         counted = labelled & known[:, None]
         tolerances = self.thresholds[:, None, None] * tf.where(known, lengths, 0.0)[:, None]
         found = (errors <= tolerances if inclusive else errors < tolerances) & counted
@@ -270,7 +270,7 @@ class PCKh(FoundJoints):
 
 
 def summary(metric: FoundJoints, joint_names: Sequence[str]) -> dict[str, Any]:
-    """The values of a `PCK` or `PCKh` as JSON values; None if no joint counted."""
+    """Returns the values of a `PCK` or `PCKh` for JSON. A value is None if no joint counted."""
 
     def number(value):
         return None if np.isnan(value) else round(float(value), 2)
@@ -316,11 +316,11 @@ def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> Non
     while joints:
         joint, value = joints.popitem()
         side, _, part = joint.partition("_")
-        other = {"left": "right", "right": "left"}.get(side)
-        if other is None or f"{other}_{part}" not in joints:
+        opposite = {"left": "right", "right": "left"}.get(side)
+        if opposite is None or f"{opposite}_{part}" not in joints:
             table.add_row(joint.replace("_", " "), "", "", cell(value))
             continue
-        sides = {side: value, other: joints.pop(f"{other}_{part}")}
+        sides = {side: value, opposite: joints.pop(f"{opposite}_{part}")}
         known = [v for v in sides.values() if v is not None]
         mean = sum(known) / len(known) if known else None
         table.add_row(part, cell(sides["left"]), cell(sides["right"]), cell(mean))

@@ -26,7 +26,7 @@ def multiply_adds(model: keras.Model) -> int:
         model: A functional model with a fixed image size and layers as in `examples.pose.models`.
 
     Raises:
-        TypeError: The function does not know the type of a layer that has weights.
+        TypeError: There is no rule for the type of a layer that has weights.
     """
     return sum(_layer_multiply_adds(layer) for layer in model.layers)
 

@@ -26,8 +26,9 @@ def draw_curve(result: Mapping[str, Any], name: str) -> matplotlib.figure.Figure
     values = [float("nan") if value is None else value for value in curve[name]]
     axes.plot(curve["thresholds"], values, color=_NEUTRAL_COLOR)
     axes.fill_between(curve["thresholds"], values, color=_NEUTRAL_COLOR, alpha=0.12)
-    area, end = (_text(result[key]) for key in (f"{name}_auc", name))
-    axes.set_title(f"{metrics.heading(name)} {end}, area under the curve {area}", fontsize=10)
+    area, percentage = (_text(result[key]) for key in (f"{name}_auc", name))
+    title = f"{metrics.heading(name)} {percentage}, area under the curve {area}"
+    axes.set_title(title, fontsize=10)
     axes.set_xlabel("tolerance, as a fraction of the reference length")
     axes.set_ylabel("joints found, %")
     axes.set_xlim(0, curve["thresholds"][-1])
@@ -73,7 +74,7 @@ def draw_progress(
     """Plots the PCK of networks during training.
 
     Args:
-        runs: By name of the network: steps, and PCK@0.2 in percent at these steps.
+        runs: Maps the name of a network to step numbers and the PCK@0.2 in percent at these steps.
         dashed: Names of networks to draw with dashed lines.
     """
     figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
@@ -88,7 +89,7 @@ def draw_progress(
 
 
 def write(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Writes a figure in the format of the path's suffix, whole or not at all."""
+    """Writes a figure atomically, in the format that the path's suffix names."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120, format=path.suffix.lstrip("."))
 

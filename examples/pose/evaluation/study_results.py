@@ -38,9 +38,9 @@ def result_of(runs: Sequence[Run]) -> Result:
     model = folders[0].load_model()
     curves = [folder.curve("pck") for folder in folders]
     steps = [step for step in curves[0] if all(step in curve for curve in curves)]
-    measured = [folder.metrics["pck"] for folder in folders]
+    final_pck = [folder.metrics["pck"] for folder in folders]
     return Result(
-        tuple(float("nan") if pck is None else pck for pck in measured),
+        tuple(float("nan") if pck is None else pck for pck in final_pck),
         model.count_params(),
         multiply_adds.multiply_adds(model),
         tuple(steps),
@@ -49,19 +49,20 @@ def result_of(runs: Sequence[Run]) -> Result:
 
 
 def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
-    """The table of a study: rows of cells, the headings first."""
+    """Returns the table of a study as rows of cells. The first row holds the headings."""
     rows = [[study, "PCK@0.2", "lowest to highest", "parameters", "multiply-adds"]]
     for setting in STUDIES[study]:
-        found = results[setting]
-        # All seeds are evaluated on the same photographs, so all are NaN or none.
-        known = not math.isnan(found.pck[0])
+        result = results[setting]
+        # All seeds are evaluated on the same photographs, so the values are NaN for all or for
+        # none of them.
+        known = not math.isnan(result.pck[0])
         rows.append(
             [
                 setting.name,
-                f"{statistics.mean(found.pck):.1f}" if known else "-",
-                f"{min(found.pck):.1f} to {max(found.pck):.1f}" if known else "-",
-                f"{found.parameters:,}",
-                f"{found.multiply_adds / 1e6:.1f} million",
+                f"{statistics.mean(result.pck):.1f}" if known else "-",
+                f"{min(result.pck):.1f} to {max(result.pck):.1f}" if known else "-",
+                f"{result.parameters:,}",
+                f"{result.multiply_adds / 1e6:.1f} million",
             ]
         )
     return rows

@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Atomic writes: a file is replaced by the complete new content or not at all."""
 
 import contextlib
 import errno
@@ -39,6 +39,6 @@ def partial_path(path: pathlib.Path) -> pathlib.Path:
 
 
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-    """Writes `value` to `path` as indented JSON, whole or not at all."""
+    """Writes `value` to `path` as indented JSON, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -13,12 +13,13 @@ class GrowingJson:
     """A JSON file with an object whose last value is a list that grows.
 
     The file is complete JSON after every `append`, even if the process is killed or the disk is
-    full. An `append` writes only its own item. The first one creates or replaces the file.
+    full. Each `append` writes its item and the end of the file over the old end. The first one
+    creates or replaces the file.
 
     Args:
         path: The file.
-        head: The object's other entries.
-        name: Name of the list in the object.
+        head: The object's entries before the list.
+        name: The list's key in the object.
     """
 
     _TAIL = b"\n  ]\n}\n"
@@ -28,7 +29,7 @@ class GrowingJson:
         entries = "".join(f"\n  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items())
         self._head = f"{{{entries}\n  {json.dumps(name)}: ["
         self._file = None
-        self._end = 0  # Position of the tail in the file.
+        self._tail_position = 0  # In bytes.
 
     def append(self, item: Mapping[str, Any]) -> None:
         """Adds an item to the list.
@@ -42,23 +43,27 @@ class GrowingJson:
             with atomic_write(self.path) as temporary:
                 temporary.write_bytes(start + self._TAIL)
             self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
-            self._end = len(start)
+            self._tail_position = len(start)
             return
         content = f",\n    {text}".encode()
         try:
             self._write(content + self._TAIL)
         except OSError:
             self._write(self._TAIL)  # Overwrites existing bytes, so it needs no free space.
-            os.ftruncate(self._file.fileno(), self._end + len(self._TAIL))
+            os.ftruncate(self._file.fileno(), self._tail_position + len(self._TAIL))
             raise
-        self._end += len(content)
+        self._tail_position += len(content)
 
     def _write(self, content: bytes) -> None:
-        """Writes in one system call, which no signal can split, unless the system writes less."""
+        """Writes `content` over the old tail.
+
+        A single `pwrite` is not interrupted by a signal. If the system writes only a part, another
+        call writes the rest.
+        """
         written = 0
         while written < len(content):
             rest = content[written:]
-            written += os.pwrite(self._file.fileno(), rest, self._end + written)
+            written += os.pwrite(self._file.fileno(), rest, self._tail_position + written)
 
     def __enter__(self):
         return self

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from examples.pose.datasets.skeletons import NOT_LABELLED, OCCLUDED, VISIBLE
 
-# Safe for colour blindness, and bright enough for dark photos. A dark rim sets them off from light
-# ones.
+# Colours that colour-blind people can tell apart, bright enough for dark photographs. A dark rim
+# separates them from bright photographs.
 SIDE_COLORS = {"right": (255, 149, 28), "left": (64, 172, 255), "centre": (250, 246, 232)}
 _RIM_COLOR = (20, 20, 24)
 _PAPER_COLOR = (255, 255, 255)
@@ -45,7 +45,7 @@ def draw_pose(image, joints, visibility, skeleton, *, min_size=None):
     Returns:
         uint8 array `[height, width, 3]`, of the input's size or enlarged by `min_size`.
     """
-    image, joints, visibility = _checked(image, joints, visibility, skeleton)
+    image, joints, visibility = _as_checked_arrays(image, joints, visibility, skeleton)
     photo = Image.fromarray(image)
     zoom = max(1.0, (min_size or 0) / max(photo.size))
     if zoom > 1.0:
@@ -154,7 +154,7 @@ def draw_grid(images, columns, *, gap=8):
 
 
 def joint_side(name: str) -> str:
-    """The side of a joint by its name: "right", "left" or "centre"."""
+    """Returns the side of a joint by its name: "right", "left" or "centre"."""
     for side in ("right", "left"):
         if name.startswith(side + "_"):
             return side
@@ -162,12 +162,15 @@ def joint_side(name: str) -> str:
 
 
 def _limb_side(skeleton, limb: Sequence[int]) -> str:
-    """The side of a limb: that of its ends, or "centre" if they are on different sides or none."""
+    """Returns "right" or "left" if at least one end is on this side and none is on the other.
+
+    Otherwise returns "centre".
+    """
     sides = {joint_side(skeleton.joint_names[joint]) for joint in limb} - {"centre"}
     return sides.pop() if len(sides) == 1 else "centre"
 
 
-def _checked(image, joints, visibility, skeleton):
+def _as_checked_arrays(image, joints, visibility, skeleton):
     """Converts the arguments of `draw_pose` to NumPy arrays and checks them."""
     image, joints, visibility = np.asarray(image), np.asarray(joints), np.asarray(visibility)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
@@ -184,7 +187,7 @@ def _checked(image, joints, visibility, skeleton):
 
 
 def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.Image:
-    """The drawing on a transparent layer.
+    """Draws a pose on a transparent layer.
 
     Args:
         size: (width, height) of the layer in pixels.
@@ -198,7 +201,7 @@ def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.
     canvas = Image.new("RGBA", (size[0] * factor, size[1] * factor), (*_RIM_COLOR, 0))
     draw = ImageDraw.Draw(canvas)
     drawn = (visibility > NOT_LABELLED) & np.isfinite(points).all(axis=-1)
-    # In Pillow, integer coordinates are pixel centres. The limit keeps its integers from overflow.
+    # Pillow's integer coordinates are pixel centres. Clipping keeps them from overflowing.
     limit = 16.0 * max(canvas.size)
     points = np.clip(np.where(drawn[:, None], points, 0.0) * factor - 0.5, -limit, limit)
 

@@ -7,14 +7,15 @@ other than 24-bit uncompressed (TensorFlow ignores palettes and compression).
 
 import tensorflow as tf
 
-# A limit, because a picture of a few bytes could otherwise fill the server's memory.
+# Limits what is processed after decoding: a small file can hold a picture that would exhaust the
+# memory of a server that runs the exported model.
 MAX_PIXELS = 2**26
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _HEADER_BYTES = 64
 _ORIENTATION_TAG = 0x0112
-# Sizes in bytes of BMP headers, from BITMAPINFOHEADER to BITMAPV5HEADER.
-_BMP_HEADERS = (40, 52, 56, 64, 108, 124)
+# In bytes, from BITMAPINFOHEADER to BITMAPV5HEADER.
+_BMP_HEADER_SIZES = (40, 52, 56, 64, 108, 124)
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
@@ -27,8 +28,8 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
         encoded: String scalar, the file's content.
 
     Raises:
-        tf.errors.InvalidArgumentError: When it runs, if `encoded` is not such a file, or is a
-            picture of more than `MAX_PIXELS`.
+        tf.errors.InvalidArgumentError: If `encoded` is not a supported JPEG, PNG or BMP file, or
+            has more than `MAX_PIXELS` pixels. In a graph, the error is raised when the op runs.
     """
     start = tf.strings.substr(encoded, 0, _HEADER_BYTES)
     header = tf.io.decode_raw(start + b"\0" * _HEADER_BYTES, tf.uint8)[:_HEADER_BYTES]
@@ -63,30 +64,39 @@ def _decode_png(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
     one_transparent_colour = ((colour_type == 0) | (colour_type == 2)) & _has_transparency_chunk(
         encoded
     )
-    # With channels=0, TensorFlow ignores a single transparent colour. With channels=4, it decodes
-    # palettes without transparency wrongly.
+    # With channels=0, TensorFlow ignores a single transparent colour, so grey and RGB files that
+    # have one are decoded with channels=4. Other files are not: with channels=4, TensorFlow
+    # misdecodes palettes without transparency.
     image = tf.cond(
         one_transparent_colour,
         lambda: tf.io.decode_png(encoded, channels=4),
         lambda: tf.io.decode_png(encoded, channels=0),
     )
     image = _on_white(_within_limit(image))
-    parts = [tf.strings.split(encoded, b"eXIf" + order, maxsplit=1)[1:] for order in _TIFF_STARTS]
-    blocks = [order + part for order, part in zip(_TIFF_STARTS, parts, strict=True)]
-    return _turn(image, _tiff_orientation(tf.concat([*blocks, [b""]], axis=0)[0]))
+    # An eXIf chunk holds a TIFF structure, which starts with its byte order. Takes the file from
+    # there to its end, or an empty string if there is no such chunk.
+    tiff_structures = [
+        byte_order + tf.strings.split(encoded, b"eXIf" + byte_order, maxsplit=1)[1:]
+        for byte_order in _TIFF_STARTS
+    ]
+    return _turn(image, _tiff_orientation(tf.concat([*tiff_structures, [b""]], axis=0)[0]))
 
 
 def _decode_bmp(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
     fields = tf.cast(header, tf.int32)
-    plain = tf.reduce_any(_little(fields[14:18], 4) == _BMP_HEADERS)
-    plain &= (_little(fields[28:30], 2) == 24) & (_little(fields[30:34], 4) == 0)
-    with tf.control_dependencies(
-        [_require(plain, "BMP files must be 24-bit and uncompressed: send JPEG or PNG.")]
-    ):
+    has_known_header = tf.reduce_any(_little_endian(fields[14:18], 4) == _BMP_HEADER_SIZES)
+    is_24_bit = _little_endian(fields[28:30], 2) == 24
+    is_uncompressed = _little_endian(fields[30:34], 4) == 0
+    supported = _require(
+        has_known_header & is_24_bit & is_uncompressed,
+        "BMP files must be 24-bit and uncompressed: send JPEG or PNG.",
+    )
+    with tf.control_dependencies([supported]):
         return _within_limit(tf.io.decode_bmp(encoded, channels=3))
 
 
 def _within_limit(image: tf.Tensor) -> tf.Tensor:
+    """Returns the picture, or raises an error if it has more than `MAX_PIXELS` pixels."""
     shape = tf.shape(image)
     allowed = tf.debugging.Assert(
         tf.reduce_prod(tf.cast(shape[:2], tf.int64)) <= MAX_PIXELS,
@@ -114,17 +124,14 @@ def _has_transparency_chunk(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Rotates and mirrors a picture as its EXIF orientation, 1 to 8, demands."""
-
-    def among(*orientations):
-        return tf.reduce_any(orientation == orientations)
-
-    for condition, change in (
-        (among(5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2))),
-        (among(2, 3, 6, 7), lambda x: x[:, ::-1]),
-        (among(3, 4, 7, 8), lambda x: x[::-1]),
+    """Rotates and mirrors a picture by its EXIF orientation, 1 to 8."""
+    for orientations, change in (
+        ((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2))),
+        ((2, 3, 6, 7), lambda x: x[:, ::-1]),
+        ((3, 4, 7, 8), lambda x: x[::-1]),
     ):
-        image = tf.cond(condition, lambda x=image, f=change: f(x), lambda x=image: x)
+        applies = tf.reduce_any(orientation == orientations)
+        image = tf.cond(applies, lambda x=image, f=change: f(x), lambda x=image: x)
     return image
 
 
@@ -133,11 +140,12 @@ def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
     data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
     size = tf.size(data)
     data = tf.pad(data, [[0, 16]])  # Reading ahead at the end yields zeros.
-    none = size
+    not_found = size
 
     def unfinished(position, found):
         marker = data[position + 1]
-        return (found == none) & (position < size) & (data[position] == 0xFF) & (marker != 0xDA)
+        in_header = (position < size) & (data[position] == 0xFF) & (marker != 0xDA)
+        return (found == not_found) & in_header
 
     def next_segment(position, found):
         marker, name = data[position + 1], data[position + 4 : position + 10]
@@ -148,42 +156,46 @@ def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
         found = tf.where(is_exif, tf.minimum(position + 10, size), found)
         return tf.minimum(position + step, size), found
 
-    _, found = tf.while_loop(unfinished, next_segment, (tf.minimum(2, size), none))
-    # The two bytes before the name hold the segment's length, including themselves and the name.
-    length = 256 * data[found - 8] + data[found - 7] - 8
-    return tf.where(
-        found == none, b"", tf.strings.substr(encoded, found, tf.where(found == none, 0, length))
-    )
+    _, found = tf.while_loop(unfinished, next_segment, (tf.minimum(2, size), not_found))
+    # The two bytes before `Exif\0\0` hold the segment's length. It counts these two bytes and the
+    # six of `Exif\0\0`, which are subtracted here.
+    length = tf.where(found == not_found, 0, 256 * data[found - 8] + data[found - 7] - 8)
+    return tf.strings.substr(encoded, found, length)
 
 
-def _tiff_orientation(block: tf.Tensor) -> tf.Tensor:
-    """The orientation, 1 to 8, in a TIFF structure: `image_files.exif_orientation` in ops."""
-    data = tf.cast(tf.io.decode_raw(tf.strings.substr(block, 0, 2**16), tf.uint8), tf.int32)
+def _tiff_orientation(structure: tf.Tensor) -> tf.Tensor:
+    """Returns the orientation, 1 to 8, in a TIFF structure; 1 if there is none.
+
+    This is `image_files.exif_orientation`, written in TensorFlow ops.
+    """
+    data = tf.cast(tf.io.decode_raw(tf.strings.substr(structure, 0, 2**16), tf.uint8), tf.int32)
     size = tf.size(data)
     is_big = _begins_with(tf.pad(data, [[0, 4]]), _TIFF_STARTS[1])
     is_tiff = is_big | _begins_with(tf.pad(data, [[0, 4]]), _TIFF_STARTS[0])
     data = tf.pad(data, [[0, 16]])
 
     def number(values, width):
-        return tf.where(is_big, _little(values[..., ::-1], width), _little(values, width))
+        values = tf.where(is_big, values[..., ::-1], values)
+        return _little_endian(values, width)
 
     directory = number(data[4:8], 4)
     directory = tf.where((directory < 0) | (directory > size), size, directory)
-    wanted = number(data[directory : directory + 2], 2)
-    count = tf.clip_by_value(wanted, 0, tf.maximum(size - directory - 2, 0) // 12)
+    declared_count = number(data[directory : directory + 2], 2)
+    count = tf.clip_by_value(declared_count, 0, tf.maximum(size - directory - 2, 0) // 12)
     entries = tf.reshape(data[directory + 2 : directory + 2 + 12 * count], (-1, 12))
-    # A value of one or two bytes is at the beginning of the four bytes of the field.
-    kind = number(entries[:, 2:4], 2)
-    value = tf.where(kind == 3, number(entries[:, 8:10], 2), number(entries[:, 8:12], 4))
-    value = tf.where(kind == 1, entries[:, 8], value)
-    matches = number(entries[:, :2], 2) == _ORIENTATION_TAG
-    matches &= (number(entries[:, 4:8], 4) == 1) & ((kind == 1) | (kind == 3) | (kind == 4))
+    # Bytes 8 to 11 of an entry hold its value. A shorter value is in the first of them.
+    tag, value_type = number(entries[:, :2], 2), number(entries[:, 2:4], 2)
+    is_byte, is_short, is_long = value_type == 1, value_type == 3, value_type == 4
+    value = tf.where(is_short, number(entries[:, 8:10], 2), number(entries[:, 8:12], 4))
+    value = tf.where(is_byte, entries[:, 8], value)
+    is_single_integer = (number(entries[:, 4:8], 4) == 1) & (is_byte | is_short | is_long)
+    matches = (tag == _ORIENTATION_TAG) & is_single_integer
     orientation = tf.reduce_max(tf.concat([tf.where(matches, value, 1), [1]], axis=0))
     return tf.where(is_tiff & (orientation <= 8), orientation, 1)
 
 
-def _little(values: tf.Tensor, width: int) -> tf.Tensor:
-    """Little-endian numbers of `width` bytes each, from bytes along the last axis."""
+def _little_endian(values: tf.Tensor, width: int) -> tf.Tensor:
+    """Converts `width` bytes along the last axis to a little-endian number."""
     return tf.reduce_sum(values * [256**i for i in range(width)], axis=-1)
 
 

@@ -17,7 +17,7 @@ from examples.pose.cli.errors import UserError
 from examples.pose.files.atomic_write import atomic_write
 
 _SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # In bytes, by TIFF's number of the type.
-# Photographs of iPhones, which Pillow cannot read without a plugin.
+# Beginnings of HEIC files, as iPhones write them. Pillow cannot read them without a plugin.
 _HEIC_STARTS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,13 +81,14 @@ def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
             with Image.open(io.BytesIO(data)) as image:
                 _correct_transparency(image)
                 image.load()
-                return np.array(_turned(_as_rgb(image), _orientation(image) if turn else 1))
+                orientation = _orientation(image) if turn else 1
+                return np.array(_apply_orientation(_as_rgb(image), orientation))
     except Image.UnidentifiedImageError:
         hint = ": convert HEIC to JPEG" if data[4:12] in _HEIC_STARTS else ""
         raise ImageError(f"{name}: not a picture in a known format{hint}.") from None
     except Image.DecompressionBombError:
-        most = 2 * Image.MAX_IMAGE_PIXELS
-        raise ImageError(f"{name}: has more than {most:,} pixels. Make it smaller.") from None
+        limit = 2 * Image.MAX_IMAGE_PIXELS  # Pillow only warns up to twice its own limit.
+        raise ImageError(f"{name}: has more than {limit:,} pixels. Make it smaller.") from None
     # Pillow's decoders raise almost any exception on damaged files.
     except Exception as error:
         raise ImageError(f"{name}: cannot be read: {_reason(error)}.") from None
@@ -101,7 +102,7 @@ def is_plain_jpeg(data: bytes) -> bool:
 
 
 def write_image(path, image: np.ndarray) -> None:
-    """Writes a uint8 RGB picture in the format of the path's suffix, whole or not at all.
+    """Writes a uint8 RGB picture atomically, in the format that the path's suffix names.
 
     Raises:
         ImageWriteError: The suffix is of no known format, or the file cannot be written.
@@ -118,33 +119,33 @@ def write_image(path, image: np.ndarray) -> None:
 
 
 def is_image_name(path) -> bool:
-    """Whether the suffix of a path is that of a picture that `write_image` can write."""
+    """Whether `write_image` can write a picture with the suffix of this path."""
     return Path(path).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
 
 
 def new_picture(text: str) -> Path:
-    """Argument type for the path of a picture to write, which may replace an existing file."""
+    """Argument type: the path of a picture to write. It may replace an existing file."""
     path = command_line.new_file(text)
     if not is_image_name(path):
         raise argparse.ArgumentTypeError(f"must end in .png, .jpg or .webp, got {text}")
     return path
 
 
-def exif_orientation(block: bytes) -> int:
-    """The orientation, 1 to 8, in the first directory of a TIFF structure; 1 if there is none.
+def exif_orientation(structure: bytes) -> int:
+    """Returns the orientation, 1 to 8, in a TIFF structure's first directory; 1 if there is none.
 
-    `encoded_images` has the same in TensorFlow ops. Pillow's own function also reads XMP, unlike
-    browsers.
+    `encoded_images` has the same function in TensorFlow ops. Pillow's own function also reads the
+    orientation in XMP data, which browsers ignore.
     """
-    order = {b"II*\0": "little", b"MM\0*": "big"}.get(block[:4])
-    if order is None:
+    byte_order = {b"II*\0": "little", b"MM\0*": "big"}.get(structure[:4])
+    if byte_order is None:
         return 1
 
     def number(position, size):
-        return int.from_bytes(block[position : position + size], order)
+        return int.from_bytes(structure[position : position + size], byte_order)
 
     directory, found = number(4, 4), 1
-    count = min(number(directory, 2), max(len(block) - directory - 2, 0) // 12)
+    count = min(number(directory, 2), max(len(structure) - directory - 2, 0) // 12)
     for entry in range(directory + 2, directory + 2 + 12 * count, 12):
         size = _SIZES_OF_INTEGERS.get(number(entry + 2, 2))
         if number(entry, 2) == ExifTags.Base.Orientation and size and number(entry + 4, 4) == 1:
@@ -158,7 +159,7 @@ def _orientation(image: Image.Image) -> int:
     return exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
 
 
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
+def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
     method = _TURNS.get(orientation)
     return image if method is None else image.transpose(method)
 

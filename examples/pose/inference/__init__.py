@@ -1,7 +1,7 @@
-"""From image files to joints: predictors, exported models, and how they are found.
+"""Finds joints in images: predictors, exported models, and the search for a model by its path.
 
-This file imports nothing, because the commands show these defaults before they import anything
-heavy (see `examples.pose.cli`).
+This file imports nothing, because `--help` shows these defaults without importing TensorFlow (see
+`examples.pose.cli`).
 """
 
 # The defaults of every command that predicts, measures or exports.

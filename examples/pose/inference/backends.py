@@ -6,13 +6,13 @@ import keras
 
 
 def compiled(model: keras.Model) -> Callable:
-    """Returns a network as a function for prediction, compiled on TensorFlow and JAX.
+    """Returns the prediction function of a network, compiled if TensorFlow or JAX is the backend.
 
-    The function uses the current weights at each call.
+    Each call uses the weights that the network has at that time.
 
     Returns:
-        A function from images (NumPy or TensorFlow) to heatmap logits, as an array or tensor that
-        NumPy and TensorFlow convert.
+        A function from images, a NumPy array or TensorFlow tensor, to heatmap logits: a TensorFlow
+        tensor on TensorFlow, else a NumPy array.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":

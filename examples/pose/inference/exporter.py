@@ -26,8 +26,8 @@ from examples.pose.inference.signatures import (
 from tf_boxconv.exporting import output as outputs
 from tf_boxconv.exporting import saved_model_graph
 
-# What the reloaded model may differ by from the Keras model. TensorFlow's graph optimiser fuses
-# operations, which rounds differently.
+# Largest allowed differences between the reloaded model and the Keras model; joints in pixels.
+# TensorFlow's graph optimiser fuses operations, which rounds differently.
 TOLERANCES = {"joints": 1e-2, "scores": 1e-4}
 
 
@@ -41,7 +41,7 @@ def export(
     overwrite: bool = False,
     add_files: Callable[[Path], None] | None = None,
 ) -> dict:
-    """Writes a predictor as a SavedModel, and checks it before it gets its name.
+    """Writes a predictor as a SavedModel. It appears at `output` only if it passes `check`.
 
     Signatures:
 
@@ -55,18 +55,17 @@ def export(
     test, and its decoding, in `assets/settings.json`.
 
     Args:
-        predictor: what to export.
-        output: folder to write. It must not exist, or be empty.
-        overwrite: replaces a SavedModel that `export` wrote before, if nothing else is in its
-            folder.
-        add_files: is given the SavedModel's folder before that gets its name, to put more into it.
+        predictor: The predictor.
+        output: Folder to write. It must not exist, or must be empty.
+        overwrite: Whether to replace a SavedModel that `export` wrote before, if its folder holds
+            no other files.
+        add_files: Called with the temporary folder of the checked SavedModel, to add files to it.
 
     Returns:
-        The largest absolute difference from the Keras model for each output, as `check` does.
+        The result of `check`.
 
     Raises:
-        ExportError: `output` is taken or cannot be written, or the written model does not reload
-            to the same answers.
+        ExportError: `output` is taken or cannot be written, or the written model fails `check`.
     """
     path = require_free(output, overwrite)
     try:
@@ -110,15 +109,15 @@ def check(predictor: predictors.PosePredictor, saved_model) -> dict:
     The process loads the operator library first, unless the predictor is portable.
 
     Args:
-        predictor: the Keras model with its picture handling. It runs eagerly here, operation by
-            operation, so that nothing but the weights is shared with what was saved.
-        saved_model: folder of the SavedModel.
+        predictor: The predictor that was saved. Its functions run eagerly here, so that the
+            comparison does not use the traced graphs that were saved.
+        saved_model: Folder of the SavedModel.
 
     Returns:
-        `{"joints": largest absolute difference in pixels, "scores": likewise}`.
+        The largest absolute differences: `"joints"` in pixels, and `"scores"`.
 
     Raises:
-        ExportError: the model does not load or run there, or differs by more than `TOLERANCES`.
+        ExportError: The model does not load or run there, or differs by more than `TOLERANCES`.
     """
     feeds = _sample_feeds()
     native = predictor.with_portable(False)
@@ -127,25 +126,26 @@ def check(predictor: predictors.PosePredictor, saved_model) -> dict:
         ENCODED_SIGNATURE: native.predict_encoded.python_function,
     }
     results = _run_in_fresh_process(saved_model, feeds, with_library=not predictor.portable)
-    errors = {name: [] for name in TOLERANCES}
+    differences = {name: [] for name in TOLERANCES}
     for key, feed in feeds.items():
-        answer = functions[key.split("/")[0]](tf.constant(feed))
-        for name, expected in answer.items():
-            errors[name].append(np.abs(results[f"{key}/{name}"] - expected.numpy()).ravel())
-    differences = {name: float(np.max(np.concatenate(found))) for name, found in errors.items()}
+        outputs_by_name = functions[key.split("/")[0]](tf.constant(feed))
+        for name, expected in outputs_by_name.items():
+            difference = np.abs(results[f"{key}/{name}"] - expected.numpy())
+            differences[name].append(difference.ravel())
+    largest = {name: float(np.max(np.concatenate(differences[name]))) for name in TOLERANCES}
     for name, tolerance in TOLERANCES.items():
-        if not differences[name] <= tolerance:  # NaN is not.
+        if not largest[name] <= tolerance:  # Also true for NaN.
             raise ExportError(
                 f"The reloaded model's {name} differ from the Keras model's by up to "
-                f"{differences[name]:.3g}, where at most {tolerance:g} is rounding."
+                f"{largest[name]:.3g}. Rounding explains at most {tolerance:g}."
             )
-    return differences
+    return largest
 
 
 def _save(predictor: predictors.PosePredictor, folder: Path) -> None:
     module = tf.Module()
-    # The functions reach the weights through the Keras model. Holding the bare variables here saves
-    # them without the layers' own functions, which would need Keras and tf_boxconv to load.
+    # The module must hold every variable that the signatures use. Holding the Keras model instead
+    # would also save the functions of its layers, and loading those needs Keras and tf_boxconv.
     module.model_variables = [variable.value for variable in predictor.model.variables]
     with tempfile.TemporaryDirectory() as assets:
         contents = {
@@ -165,7 +165,7 @@ def _save(predictor: predictors.PosePredictor, folder: Path) -> None:
 
 
 def _sample_feeds() -> dict:
-    """Pictures of clouds in several sizes, for `reload_check.run_signatures`."""
+    """Random pictures of several sizes, in the form that `reload_check.run_signatures` takes."""
     random = np.random.default_rng(0)
 
     def picture(height, width):
@@ -182,7 +182,7 @@ def _sample_feeds() -> dict:
     return {
         f"{images}/images/square": np.stack([picture(96, 96), picture(96, 96)]),
         f"{images}/images/wide": np.stack([picture(61, 140)]),
-        f"{images}/images/none": np.zeros((0, 61, 140, 3), np.uint8),
+        f"{images}/images/empty": np.zeros((0, 61, 140, 3), np.uint8),
         f"{files}/image_bytes/two_sizes": np.array(
             [encoded(picture(200, 37), "JPEG"), encoded(picture(64, 80), "PNG")], dtype=object
         ),

@@ -53,7 +53,10 @@ def find_model(path) -> Path:
 
 
 def model_inputs(path: Path) -> Iterator[Path]:
-    """All files of a model that `find_model` found, including those of its training."""
+    """Yields the paths of a model that `find_model` found, including those of its training.
+
+    Some of the paths of a run folder may not exist.
+    """
     if is_saved_model(path):
         yield from (entry for entry in path.rglob("*") if entry.is_file())
         return
@@ -63,6 +66,11 @@ def model_inputs(path: Path) -> Iterator[Path]:
 
 
 def _only_model_below(path: Path) -> Path:
+    """Returns the SavedModel directly below a folder if the folder holds no other model.
+
+    Raises:
+        RunFolderError: There is none, or more than one; the message lists them.
+    """
     saved = [p.parent for depth in ("*", "*/*") for p in path.glob(f"{depth}/{_SAVED_MODEL_FILE}")]
     saved.sort(key=lambda p: (p.parent, int(p.name) if p.name.isdecimal() else 0))
     runs = sorted(p.parent for p in path.glob(f"*/{RunFolder(path).model_path.name}"))
@@ -79,7 +87,7 @@ def _only_model_below(path: Path) -> Path:
 
 @contextlib.contextmanager
 def loading(path) -> Iterator[None]:
-    """Turns the errors of damaged model files within the body into a `RunFolderError`."""
+    """Turns any exception in the `with` block, which loads a model, into a `RunFolderError`."""
     try:
         yield
     except RunFolderError:

@@ -13,14 +13,14 @@ def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.
     """Draws the first examples of a data set: the labelled pose beside the predicted one.
 
     Args:
-        predictor: see `examples.pose.inference.predictor`.
+        predictor: See `examples.pose.inference.predictor`.
         dataset: `tf.data.Dataset` of examples with `image`, `joints` and `visibility`.
-        count: how many examples.
-        min_score: joints that score less are drawn as uncertain.
+        count: Number of examples.
+        min_score: Joints with a lower score are drawn as uncertain.
 
     Returns:
-        The page, uint8 `[height, width, 3]`; how many joints were found within PCK@0.2's
-        tolerance; and how many there were to find.
+        The drawings on one page, uint8 `[height, width, 3]`; the number of joints found, within the
+        tolerance of PCK@0.2; and the number of joints that PCK counts.
     """
     panels, total_found, total_counted = [], 0, 0
     for example in dataset.take(count).as_numpy_iterator():

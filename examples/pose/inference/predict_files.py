@@ -35,11 +35,11 @@ class PredictError(UserError):
 
 @dataclasses.dataclass
 class Outputs:
-    """The outputs of picture files.
+    """Writes the results of `predict`.
 
     Attributes:
-        path: A picture, which gets all drawings on one page at the end; or a folder, which gets one
-            picture for each file.
+        path: The name of a picture, which shows all drawings on one page and is written at the end;
+            or a folder, to which each drawing is written at once.
         json: The file of joints and scores, or None.
         done: The number of finished pictures.
     """
@@ -47,17 +47,17 @@ class Outputs:
     path: Path
     json: growing_json.GrowingJson | None
     done: int = 0
-    _page: list[np.ndarray] = dataclasses.field(default_factory=list)
+    _page_drawings: list[np.ndarray] = dataclasses.field(default_factory=list)
 
-    def add(self, name: str, drawn: np.ndarray, answer: dict) -> None:
+    def add(self, name: str, drawn: np.ndarray, result: dict) -> None:
         """Writes the results of one picture; `name` is the file name of its drawing."""
         if is_image_name(self.path):
-            self._page.append(drawn)
+            self._page_drawings.append(drawn)
         else:
             write_image(self.path / name, drawn)
         if self.json is not None:
             try:
-                self.json.append(answer)
+                self.json.append(result)
             except OSError as error:
                 reason = error.strerror or error
                 raise ImageWriteError(f"{self.json.path}: cannot be written: {reason}.") from None
@@ -65,9 +65,9 @@ class Outputs:
 
     def write_page(self) -> None:
         """Writes the page of all drawings so far, if `path` is a picture."""
-        if self._page:
-            columns = math.ceil(math.sqrt(len(self._page)))
-            write_image(self.path, drawing.draw_grid(self._page, columns))
+        if self._page_drawings:
+            columns = math.ceil(math.sqrt(len(self._page_drawings)))
+            write_image(self.path, drawing.draw_grid(self._page_drawings, columns))
 
 
 def predict_file(predictor, path, min_score: float) -> tuple[np.ndarray, dict]:
@@ -94,14 +94,14 @@ def predict_file(predictor, path, min_score: float) -> tuple[np.ndarray, dict]:
         raise ImageError(f"{path}: the network's output is NaN or infinite.")
     visibility = drawing.visibility_of_scores(scores, min_score)
     drawn = drawing.draw_pose(image, joints, visibility, predictor.skeleton, min_size=DRAWING_SIZE)
-    answer = {
+    result = {
         "file": str(path),
         "height": image.shape[0],
         "width": image.shape[1],
         "joints": joints.tolist(),
         "scores": scores.tolist(),
     }
-    return drawn, answer
+    return drawn, result
 
 
 def predict_all(
@@ -125,57 +125,64 @@ def predict_all(
     """
     problems = []
 
-    def what_was_kept() -> str:
+    def print_problems_and_describe_results() -> str:
         for problem in problems:
             print(f"error: {problem}", file=sys.stderr)
-        return _what_was_kept(outputs, paths, len(problems))
+        return _describe_results(outputs, paths, len(problems))
 
     try:
         for path, name in zip(paths, names, strict=True):
             try:
-                drawn, answer = predict_file(predictor, path, min_score)
+                drawn, result = predict_file(predictor, path, min_score)
             except ImageError as error:
                 problems.append(str(error))
                 continue
-            outputs.add(name, drawn, answer)
-            _print_answer(answer, predictor.skeleton, min_score)
+            outputs.add(name, drawn, result)
+            _print_result(result, predictor.skeleton, min_score)
     except KeyboardInterrupt as stop:
         outputs.write_page()
-        stop.args = (what_was_kept(),)
+        stop.args = (print_problems_and_describe_results(),)
         raise
     except OSError as error:  # Printing failed.
-        raise PredictError(f"{error}. {what_was_kept()}") from None
+        raise PredictError(f"{error}. {print_problems_and_describe_results()}") from None
     except ImageWriteError as error:
         with contextlib.suppress(ImageWriteError):
             outputs.write_page()
-        raise PredictError(f"{error} {what_was_kept()}") from None
+        raise PredictError(f"{error} {print_problems_and_describe_results()}") from None
     outputs.write_page()
     return problems
 
 
-def _what_was_kept(outputs: Outputs, paths: list[str], unread: int) -> str:
-    """A sentence on what an interrupted command has written, and how to go on."""
+def _describe_results(outputs: Outputs, paths: Sequence[str], unreadable: int) -> str:
+    """Says which results an interrupted command has written, and how to go on.
+
+    Args:
+        outputs: The results so far.
+        paths: All files of the command.
+        unreadable: Number of files that could not be read so far.
+    """
     if not outputs.done:
         return "No picture was finished."
-    places, new = [f"drawings in {outputs.path}"], []
+    # A second command would replace these outputs.
+    places, replaced = [f"drawings in {outputs.path}"], []
     if is_image_name(outputs.path):
-        new.append("--output")
+        replaced.append("--output")
     if outputs.json is not None:
         places.append(f"joints and scores in {outputs.json.path}")
-        new.append("--json")
-    done, following = outputs.done, paths[outputs.done + unread :]
-    kept = f"{done} of {len(paths)} pictures are finished: {', '.join(places)}."
-    if not following:
-        return kept
-    with_new = f", with another {' and '.join(new)}" if new else ""
-    return f"{kept} To go on, give the pictures from {following[0]} on{with_new}."
+        replaced.append("--json")
+    done, remaining = outputs.done, paths[outputs.done + unreadable :]
+    finished = f"{done} of {len(paths)} pictures are finished: {', '.join(places)}."
+    if not remaining:
+        return finished
+    with_others = f", with another {' and '.join(replaced)}" if replaced else ""
+    return f"{finished} To go on, give the pictures from {remaining[0]} on{with_others}."
 
 
 def unique_names(paths) -> list[str]:
     """Distinct file names for the drawings in one folder, even if pictures share a name."""
     names, taken = [], set()
     for path in paths:
-        # File systems allow 255 bytes.
+        # Most file systems allow names of 255 bytes.
         stem = os.fsencode(Path(path).stem)[:200].decode(errors="ignore")
         number, name = 1, f"{stem}_pose.png"
         while (key := output_paths.comparable(name)) in taken:
@@ -186,19 +193,19 @@ def unique_names(paths) -> list[str]:
     return names
 
 
-def _print_answer(answer: dict, skeleton, min_score: float) -> None:
-    title = f"{shown(answer['file'])} ({answer['width']} x {answer['height']})"
+def _print_result(result: dict, skeleton, min_score: float) -> None:
+    title = f"{printable(result['file'])} ({result['width']} x {result['height']})"
     table = rich.table.Table(title=rich.text.Text(title), title_justify="left")
     table.add_column("joint")
     for heading in ("x", "y", "score"):
         table.add_column(heading, justify="right")
-    rows = zip(skeleton.joint_names, answer["joints"], answer["scores"], strict=True)
+    rows = zip(skeleton.joint_names, result["joints"], result["scores"], strict=True)
     for name, (x, y), score in rows:
         style = None if score >= min_score else "dim"
         table.add_row(name.replace("_", " "), f"{x:.1f}", f"{y:.1f}", f"{score:.2f}", style=style)
     rich.console.Console().print(table)
 
 
-def shown(path) -> str:
-    """A path as printable text: file names may contain any bytes."""
+def printable(path) -> str:
+    """Returns a path as text that can be printed: file names may contain any bytes."""
     return os.fsencode(path).decode(errors="replace")

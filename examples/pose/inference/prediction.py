@@ -1,4 +1,4 @@
-"""What `examples.pose.predict` does: checks its inputs and outputs, predicts, and reports."""
+"""The work of `examples.pose.predict`: checks inputs and outputs, predicts, and reports."""
 
 import argparse
 import contextlib
@@ -15,7 +15,7 @@ from examples.pose.inference.predict_files import (
     Outputs,
     PredictError,
     predict_all,
-    shown,
+    printable,
     unique_names,
 )
 from examples.pose.inference.predictor import load_predictor
@@ -25,7 +25,7 @@ JSON_NAMES = ("joint_names", "images")
 
 
 def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> None:
-    """Raises an error if a result would replace something that is read, or somebody's own JSON."""
+    """Raises an error if a result would replace an input or a JSON file of another program."""
     output = arguments.output
     if is_image_name(output):
         outputs = [("--output", output)]
@@ -38,17 +38,18 @@ def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> 
             raise PredictError(f"--json {path} is the folder of --output. Give another name.")
         if path.is_file() and not growing_json.holds_only(path, set(JSON_NAMES)):
             raise PredictError(
-                f"--json {path} exists, and is not what this command writes: it is not replaced."
+                f"--json {path} exists and was not written by this command. Give another name."
             )
     output_paths.check_outputs(outputs, [*paths, *model_files.model_inputs(model)])
 
 
 def _without_repeats(paths: list[str]) -> list[str]:
-    kept = {}
+    """Returns each file once, with a note on standard error for those given again."""
+    path_of = {}
     for path in paths:
-        if kept.setdefault(output_paths.identity(path), path) is not path:
+        if path_of.setdefault(output_paths.identity(path), path) is not path:
             print(f"{path}: given twice, used once.", file=sys.stderr)
-    return list(kept.values())
+    return list(path_of.values())
 
 
 def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
@@ -66,9 +67,9 @@ def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
         outputs = Outputs(arguments.output, json_file)
         problems = predict_all(predictor, paths, names, outputs, arguments.min_score)
     if outputs.done:
-        print(f"Drawn: {shown(arguments.output)}")
+        print(f"Drawn: {printable(arguments.output)}")
         if arguments.json:
-            print(f"Joints and scores: {shown(arguments.json)}")
+            print(f"Joints and scores: {printable(arguments.json)}")
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -83,16 +84,16 @@ def _load(model: Path, arguments):
         if settings
         else "exported by an earlier version, which did not record the flip test"
     )
-    print(f"Model: {shown(model)} ({how})")
+    print(f"Model: {printable(model)} ({how})")
     return predictor
 
 
 def predict_dataset(model: Path, arguments: argparse.Namespace) -> int:
     """Predicts examples of a data set, on one page; returns the exit status."""
-    # A run folder knows where the data are, a SavedModel does not.
+    # The config of a run records the folders of its data. A SavedModel has no config.
     run = RunFolder(model)
-    known = run.config if run.config_path.exists() else {}
-    places = command_line.data_places(arguments, known)
+    config = run.config if run.config_path.exists() else {}
+    places = command_line.data_places(arguments, config)
     output_paths.check_outputs([("--output", arguments.output)], model_files.model_inputs(model))
     for folder in places:
         output_paths.check_not_inside("--output", arguments.output, folder)

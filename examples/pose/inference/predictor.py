@@ -1,8 +1,8 @@
-"""Predictors: from images of any size to joints in their own pixels.
+"""Predictors find joints in images of any size, in pixels of the given image.
 
-A model takes square images of one size and returns heatmaps. A predictor adds the letterbox before
-it and the decoding of the heatmaps after it. Both are TensorFlow operations, so that the same code
-runs in `predict` and in an exported SavedModel.
+A model takes square images of one size and returns heatmaps. A predictor letterboxes images before
+the model and decodes its heatmaps. Both use TensorFlow operations only, so that the same code runs
+in `predict` and in an exported SavedModel.
 """
 
 import functools
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# Makes the box layers known to Keras, and their operators to TensorFlow, before a model is loaded.
+# Registers the box layers with Keras and their operators with TensorFlow, before a model is loaded.
 import tf_boxconv.layers  # noqa: F401
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.images import encoded_images, geometry
@@ -31,13 +31,13 @@ class PosePredictor:
     Args:
         model: Keras model from float32 `[batch, image_size, image_size, 3]`, values 0..255, to
             heatmap logits `[batch, height, width, joints]`.
-        image_size: side of the square pictures the model takes, in pixels.
-        skeleton: names and limbs of the joints.
-        flip_test: averages the heatmaps of each picture and of its mirror image: a little more
-            accurate, at twice the cost.
-        portable: uses TensorFlow's own operations only, so that traced functions run without the
-            operator library.
-        decoding: how joints are read from the heatmaps, see `heatmaps.decode`.
+        image_size: Side of the square images that the model takes, in pixels.
+        skeleton: Names and limbs of the joints.
+        flip_test: Whether to average the heatmaps of each image and of its mirror image: a little
+            more accurate, at twice the cost.
+        portable: Whether to use TensorFlow's own operations only, so that traced functions run
+            without the operator library.
+        decoding: How joints are read from the heatmaps, see `heatmaps.decode`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PosePredictor:
         self.decoding = decoding
 
     def with_portable(self, portable: bool) -> "PosePredictor":
-        """The same predictor with or without portable operations."""
+        """Returns the same predictor with another value of `portable`."""
         return PosePredictor(
             self.model, self.image_size, self.skeleton, self.flip_test, portable, self.decoding
         )
@@ -71,8 +71,8 @@ class PosePredictor:
     def predict_images(self):
         """`tf.function` from a batch of pictures of one size to their joints and scores.
 
-        Input: `images`, uint8 `[batch, height, width, 3]` RGB. The batch may be empty, the pictures
-        may not: that is an `InvalidArgumentError`.
+        Input: `images`, uint8 `[batch, height, width, 3]` RGB. The batch may be empty. A height or
+        width of 0 is an `InvalidArgumentError`.
 
         Output: dict of `joints`, float32 `[batch, joints, 2]`, (x, y) in pixels of the given
         pictures, where (0, 0) is the centre of the top-left pixel; and `scores`, float32
@@ -94,13 +94,13 @@ class PosePredictor:
 
     @functools.cached_property
     def predict_encoded(self):
-        """`tf.function` from encoded pictures, each of its own size, to their joints and scores.
+        """`tf.function` from picture files, of any sizes, to their joints and scores.
 
-        Input: `image_bytes`, string `[batch]`: JPEG, PNG or 24-bit BMP files, decoded as
-        `encoded_images.decode` says: the EXIF orientation is applied, transparency is blended with
-        white. A damaged file or one of another kind is an `InvalidArgumentError`.
+        Input: `image_bytes`, string `[batch]`: JPEG, PNG or 24-bit BMP files, decoded by
+        `encoded_images.decode`. A damaged or unsupported file is an `InvalidArgumentError`.
 
-        Output: as of `predict_images`, each picture's joints in its own pixels, as it is shown.
+        Output: as of `predict_images`. Joints are in pixels of their picture after the EXIF
+        orientation is applied.
         """
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
@@ -112,15 +112,20 @@ class PosePredictor:
         return predict_encoded
 
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Joints float32 `[joints, 2]` and scores `[joints]` of one picture (uint8, RGB)."""
-        answer = self.predict_images(image[np.newaxis])
-        return answer["joints"][0].numpy(), answer["scores"][0].numpy()
+        """Returns joints `[joints, 2]` and scores `[joints]`, float32, of one uint8 RGB image."""
+        outputs = self.predict_images(image[np.newaxis])
+        return outputs["joints"][0].numpy(), outputs["scores"][0].numpy()
 
     def _letterbox(self, image):
         return geometry.letterbox(image, self.image_size)
 
     def _predict(self, to_square, pictures):
-        """Runs the model on the squares that `to_square` makes of each of a batch of pictures."""
+        """Letterboxes pictures, runs the model, and decodes joints in pixels of the pictures.
+
+        Args:
+            to_square: Maps one of `pictures` to a square and its affine, as `letterbox` returns.
+            pictures: A batch of images or of encoded files.
+        """
         side = self.image_size
         square_specs = (
             tf.TensorSpec([side, side, 3], tf.float32),
@@ -128,7 +133,8 @@ class PosePredictor:
         )
         squares, affines = tf.map_fn(to_square, pictures, fn_output_signature=square_specs)
         # oneDNN convolutions, the default on CPUs with AVX-512, return the wrong shape for an empty
-        # batch (TensorFlow 2.21). A black square replaces the empty batch, and is cut off after.
+        # batch (TensorFlow 2.21). The model gets one black square instead, and its result is
+        # dropped.
         count = tf.shape(squares)[0]
         squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
         flip_order = self.skeleton.flip_order if self.flip_test else None
@@ -159,9 +165,9 @@ class SavedModelPredictor:
             self._signature = self._loaded.signatures[IMAGES_SIGNATURE]
 
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Joints float32 `[joints, 2]` and scores `[joints]` of one picture (uint8, RGB)."""
-        answer = self._signature(images=tf.constant(image[np.newaxis]))
-        return answer["joints"][0].numpy(), answer["scores"][0].numpy()
+        """Returns joints `[joints, 2]` and scores `[joints]`, float32, of one uint8 RGB image."""
+        outputs = self._signature(images=tf.constant(image[np.newaxis]))
+        return outputs["joints"][0].numpy(), outputs["scores"][0].numpy()
 
     @staticmethod
     def _read_settings(path: Path) -> dict[str, Any]:
@@ -214,8 +220,8 @@ def load_run(path, flip_test: bool = FLIP_TEST, decoding: str = DECODING) -> Pos
         decoding: See `PosePredictor`.
 
     Raises:
-        RunFolderError: `path` is not a run folder, nothing has been trained in it yet, or Keras
-            does not run on TensorFlow, which reads the pictures and is what is exported.
+        RunFolderError: `path` is not a run folder, no epoch has been trained in it yet, or the
+            Keras backend is not TensorFlow, which predictors and exports need.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow":

@@ -1,4 +1,4 @@
-"""Names in the exported SavedModel, which clients use as well; this imports nothing."""
+"""Names of signatures and assets in the exported SavedModel. Clients use them, so no imports."""
 
 IMAGES_SIGNATURE = "serving_default"
 ENCODED_SIGNATURE = "serving_encoded"

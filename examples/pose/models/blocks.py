@@ -4,14 +4,14 @@ The *context* of a network is the kind of filter that gathers information around
 
 * `"box"`: boxes, beside a 3x3 depthwise kernel for detail
 * `"pure_box"`: boxes, beside two small boxes instead of the 3x3 kernel; boxes also do the
-  upsampling. On CPUs, XLA (JAX, or `jit_compile=True`) is slow at depthwise convolutions and
-  bilinear interpolation. A network of this kind has neither
+  upsampling. Use it with XLA (JAX, or `jit_compile=True`) on CPUs, where XLA is slow at depthwise
+  convolutions and bilinear interpolation, because this context has neither
 * `"depthwise"`: a large depthwise kernel, beside the 3x3 kernel
 * `"dilated"`: a 3x3 depthwise kernel dilated to the size of the large one, beside the 3x3 kernel
 * `"dense"`: a plain convolution over all channels, alone
 
-Two networks with different contexts are otherwise the same, so that they can be compared. All
-blocks are Keras layers and run on every backend.
+Networks that differ in their context are otherwise the same, so that contexts can be compared. All
+blocks consist of Keras layers and run on every backend.
 """
 
 import contextlib
@@ -45,8 +45,8 @@ class Context:
             `RESERVED_BOX_OPTIONS`. Contexts without boxes ignore them.
 
     Raises:
-        ValueError: An attribute is out of range. If the layer refuses `box_options`, `filter`
-            raises it.
+        ValueError: An attribute is out of range. If `box_options` are no valid arguments of the
+            layer, `filter` raises the error.
     """
 
     kind: str = "box"
@@ -77,7 +77,7 @@ class Context:
                 x.shape[-1], self.kernel_size, padding="same", use_bias=False, name=f"{name}_far"
             )(x)
         near = self._near(f"{name}_near")(x)
-        with self._refused_box_options_named():
+        with self._explain_box_option_errors():
             far = self._wide(f"{name}_far")(x)
         return layers.Concatenate(name=f"{name}_both")([near, far])
 
@@ -101,7 +101,8 @@ class Context:
         )(x)
 
     @contextlib.contextmanager
-    def _refused_box_options_named(self):
+    def _explain_box_option_errors(self):
+        """Turns exceptions of the box layer into a `ValueError` that names `box_options`."""
         try:
             yield
         # Keras and NumPy raise many kinds of error for wrong JSON values.
@@ -128,7 +129,7 @@ class Context:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error that says why, without Keras's heading and colour codes."""
+    """Returns the first line of an error, without Keras's heading and colour codes."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered")]

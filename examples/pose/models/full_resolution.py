@@ -1,8 +1,8 @@
 """A network without downsampling after the stem: all blocks work at the same resolution.
 
 It follows Zhang, Halber and Rusinkiewicz (arXiv 1906.11367), whose fully convolutional networks
-take their context from boxes. The filters alone decide how far such a network sees, so it is the
-best one for comparing filters.
+gather context with boxes. At a given depth, only the filters decide how far such a network sees. Of
+the networks in this folder, it is therefore the best for comparing filters.
 """
 
 import keras

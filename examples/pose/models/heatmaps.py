@@ -213,7 +213,8 @@ def _dark_offset(log_probability: tf.Tensor, row: tf.Tensor, column: tf.Tensor) 
     here = value(0, 0)
     dx = tf.where(has_x, (value(0, 1) - value(0, -1)) / 2, 0.0)
     dy = tf.where(has_y, (value(1, 0) - value(-1, 0)) / 2, 0.0)
-    # A second derivative of -1 along one axis leaves the step of a parabola along the other.
+    # If x has no two neighbours, dx = dxy = 0 and dxx = -1. Then the step is of a parabola in y,
+    # and the other way round.
     dxx = tf.where(has_x, value(0, 1) - 2 * here + value(0, -1), -1.0)
     dyy = tf.where(has_y, value(1, 0) - 2 * here + value(-1, 0), -1.0)
     dxy = (value(1, 1) - value(1, -1) - value(-1, 1) + value(-1, -1)) / 4

@@ -1,10 +1,10 @@
-"""Training: the loop, its batches, its run folder, and several processes.
+"""Training: the loop, batches and augmentation, run folders, studies, and distribution.
 
-This file imports nothing, because the commands list these names before they import anything heavy
-(see `examples.pose.cli`).
+This file imports nothing, because `--help` lists these names without importing TensorFlow (see
+`examples.pose.cli`).
 """
 
-# Where to train: one device, all devices of this process, or several processes.
+# Choices of `--strategy`: one device, all devices of this process, or several processes.
 STRATEGIES = ("none", "mirrored", "multiworker")
 # Keras dtype policies.
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")

@@ -58,7 +58,7 @@ def warp_images(images: tf.Tensor, affines: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
         float32 `[N, size, size, 3]`.
     """
-    # The operation wants affines from the result to the image.
+    # The operation takes the inverse maps, from pixels of the result to pixels of the image.
     inverse = tf.reshape(invert_affine(affines), (-1, 6))
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=tf.cast(images, tf.float32),
@@ -93,12 +93,15 @@ def warp_targets(
 
 
 def colour_draws(count: int, seed: tf.Tensor) -> tf.Tensor:
-    """Draws `draws` of `jitter_colours` for some images: float32 `[count, 2, 1, 1, 3]`, -1 to 1."""
+    """Draws random numbers for `jitter_colours`: float32 `[count, 2, 1, 1, 3]` from -1 to 1."""
     return tf.random.stateless_uniform((count, 2, 1, 1, 3), seed, -1.0, 1.0)
 
 
 def jitter_colours(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     """Varies brightness, contrast and tint of images.
+
+    Three quarters of the contrast and brightness of a channel are common to all channels; the rest
+    tints the image.
 
     Args:
         images: float32 `[N, H, W, 3]`, values 0 to 255.
@@ -107,7 +110,7 @@ def jitter_colours(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 `[N, H, W, 3]`, clipped to 0 to 255.
     """
-    common, single = tf.unstack(draws, axis=1)
-    gain = (1 + GAIN) ** (0.75 * common[..., :1] + 0.25 * single)
+    common, by_channel = tf.unstack(draws, axis=1)
+    gain = (1 + GAIN) ** (0.75 * common[..., :1] + 0.25 * by_channel)
     brightness = BRIGHTNESS * (0.75 * common[..., 1:2] + 0.25 * common[..., 2:])
     return tf.clip_by_value((images - GREY) * gain + GREY + brightness, 0.0, 255.0)

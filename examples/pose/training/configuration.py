@@ -1,6 +1,6 @@
-"""From the arguments of `train` to the network and the optimizer, with their checks.
+"""Checks the arguments of `train`, and makes the network and the optimizer settings from them.
 
-A configuration is a dict with a value for each argument. Nothing here reads data or writes files.
+A configuration is a dict with a value for each argument. No function here reads or writes files.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ MODEL_ARGUMENTS = (
 
 
 def optimisation(config: Mapping[str, Any]) -> Optimisation:
-    """The optimizer settings in a run's arguments.
+    """Returns the optimizer settings of a configuration.
 
     Raises:
         UserError: An argument is out of its range.
@@ -46,7 +46,7 @@ def optimisation(config: Mapping[str, Any]) -> Optimisation:
 
 
 def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
-    """The network that a run's arguments describe.
+    """Builds the network of a configuration.
 
     Raises:
         UserError: An argument is out of its range, or this network does not have it.
@@ -57,7 +57,9 @@ def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Checks what can be checked without TensorFlow's devices, which workers must set up first.
+    """Checks the arguments that do not need a network.
+
+    Building one would use the devices, and workers must set those up before their first use.
 
     Raises:
         UserError: An argument is out of its range, or two arguments contradict each other.

@@ -1,4 +1,4 @@
-"""Writes the curves of a training run for TensorBoard."""
+"""Writes the curves of a training run, such as its loss, for TensorBoard."""
 
 import pathlib
 
@@ -15,7 +15,7 @@ class CurveWriter:
         self._writer = None
 
     def add(self, step: int, **values: float) -> None:
-        """Adds a point at `step` to each curve; `values` are the heights by name of the curve.
+        """Adds a point at `step` to curves: `values` maps the name of a curve to its value.
 
         Raises:
             OSError: The points cannot be written.

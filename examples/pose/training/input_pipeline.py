@@ -18,8 +18,8 @@ from examples.pose.training.augmentation import (
     warp_targets,
 )
 
-# Photographs in memory are larger than the network's input by this factor, because augmentation
-# resamples them and would blur them otherwise.
+# Photographs in memory are larger than the network's input by this factor. Augmentation resamples
+# them, which would blur them if they were not.
 CANVAS_SCALE = 1.25
 
 
@@ -76,21 +76,22 @@ def training_batches(
     run_seed = tf.constant(seed, tf.int64)
 
     def make_batch(step, part):
-        mine = part * images_per_part + tf.range(images_per_part, dtype=tf.int64)
-        number = step * batch_size + mine
-        passes = number // count
+        in_batch = part * images_per_part + tf.range(images_per_part, dtype=tf.int64)
+        in_run = step * batch_size + in_batch
+        passes = in_run // count
         order_seed = tf.stack([tf.fill(passes.shape, run_seed), passes, passes], axis=-1)
-        # A batch may span two passes, with a seed each. The public function,
-        # tf.random.experimental.index_shuffle, takes one seed only.
+        # Each pass has its own seed, and a batch may span two passes. The public function,
+        # tf.random.experimental.index_shuffle, takes only one seed.
         index = tf.raw_ops.RandomIndexShuffle(
-            index=number % count, seed=order_seed, max_index=count - 1, rounds=4
+            index=in_run % count, seed=order_seed, max_index=count - 1, rounds=4
         )
         geometry_seed = tf.stack([run_seed, 2 * step])
         colour_seed = tf.stack([run_seed, 2 * step + 1])
-        # Drawn for the whole batch, so that they do not depend on how the batch is divided.
+        # Random numbers are drawn for the whole batch, so that they do not depend on how the batch
+        # is divided.
         affines = random_affines(batch_size, geometry_seed, photographs.size, image_size)
-        affines = tf.gather(affines, mine)
-        colours = tf.gather(colour_draws(batch_size, colour_seed), mine)
+        affines = tf.gather(affines, in_batch)
+        colours = tf.gather(colour_draws(batch_size, colour_seed), in_batch)
         batch = warp_images(_take(photographs.images, index), affines, image_size)
         return (
             jitter_colours(batch, colours),
@@ -104,13 +105,13 @@ def training_batches(
 
 
 def _take(array: np.ndarray, index: tf.Tensor) -> tf.Tensor:
-    """Rows `index` of a NumPy array. As a constant, TensorFlow would copy the whole array."""
+    """Returns rows `index` of a NumPy array without a copy of the array in the graph."""
     rows = tf.numpy_function(lambda i: array[i], [index], array.dtype, stateful=False)
     return tf.ensure_shape(rows, (*index.shape, *array.shape[1:]))
 
 
 def plain_batches(photographs: Photographs, batch_size: int) -> tf.data.Dataset:
-    """Batches like those of `training_batches`, but in order and without augmentation."""
+    """Batches of images and targets as in `training_batches`, in order, not augmented."""
     arrays = (photographs.images, photographs.targets)
     batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size)
     return batches.map(lambda images, targets: (tf.cast(images, tf.float32), targets))

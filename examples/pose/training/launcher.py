@@ -1,4 +1,4 @@
-"""Starts the worker processes of a training run on this machine, and restarts them on failure."""
+"""Starts the worker processes of a training run on this machine, and restarts them if one fails."""
 
 import contextlib
 import json
@@ -19,9 +19,9 @@ def free_ports(count: int) -> list[int]:
     """Free TCP ports of this machine."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("localhost", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for free_socket in sockets:
+            free_socket.bind(("localhost", 0))
+        return [free_socket.getsockname()[1] for free_socket in sockets]
 
 
 def start_workers(count: int, command: Sequence[str]) -> list[subprocess.Popen]:
@@ -51,11 +51,11 @@ def first_failure(workers: Sequence[subprocess.Popen]) -> tuple[int, int] | None
         that signal n ended it.
     """
     while True:
-        codes = [worker.poll() for worker in workers]
-        for index, code in enumerate(codes):
-            if code:
-                return index, code
-        if None not in codes:
+        statuses = [worker.poll() for worker in workers]  # None while a worker is running.
+        for index, status in enumerate(statuses):
+            if status:
+                return index, status
+        if None not in statuses:
             return None
         time.sleep(POLL_SECONDS)
 
@@ -63,9 +63,9 @@ def first_failure(workers: Sequence[subprocess.Popen]) -> tuple[int, int] | None
 def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: int) -> int:
     """Runs a training in several processes until it finishes or fails for good.
 
-    When a worker fails, all are restarted from the last checkpoint. `launch` gives up if the worker
-    exited with an error before any new checkpoint, because it would only fail again, or after
-    `max_restarts` restarts in a row without a new checkpoint.
+    If a worker fails, all workers are restarted from the last checkpoint. `launch` gives up if no
+    new checkpoint was written since the last start and the worker exited with an error, because it
+    would fail again; or after `max_restarts` restarts in a row without a new checkpoint.
 
     Args:
         run: The run folder.
@@ -87,15 +87,17 @@ def launch(run: RunFolder, workers: int, command: Sequence[str], max_restarts: i
             failure = first_failure(processes)
         if failure is None:
             return 0
-        index, code = failure
-        progress = _checkpoint(run) != before
-        restarts = 0 if progress else restarts + 1
-        how = f"was ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
-        # For example a wrong argument: the worker would fail in the same way again.
-        hopeless = code > 0 and not progress
-        if hopeless or restarts > max_restarts:
+        index, status = failure
+        has_progress = _checkpoint(run) != before
+        restarts = 0 if has_progress else restarts + 1
+        how = (
+            f"was ended by signal {-status}" if status < 0 else f"failed with exit status {status}"
+        )
+        # With a wrong argument, for example, the worker would fail in the same way again.
+        would_fail_again = status > 0 and not has_progress
+        if would_fail_again or restarts > max_restarts:
             print(f"Worker {index} {how}; not started again.", file=sys.stderr)
-            return code if code > 0 else 1
+            return status if status > 0 else 1
         print(f"Worker {index} {how}. Starting all again from the last checkpoint.", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The optimizer of a training run: learning rate schedule, weight decay, averaging, precision."""
+"""The optimizer of a training run: learning rate schedule, weight decay, averages, precision."""
 
 import dataclasses
 import math
@@ -8,8 +8,8 @@ import keras
 from examples.pose.training import PRECISIONS
 
 WARMUP_STEPS = 100
-# Weights whose name contains one of these do not decay. Decay would shrink a box to nothing, and
-# it does not regularize weights that only shift or scale a channel.
+# Weights whose path contains one of these words do not decay. Decay would shrink boxes to nothing,
+# and it does not regularize weights that only shift or scale a channel.
 UNDECAYED = ("boxes", "gamma", "beta", "bias")
 
 

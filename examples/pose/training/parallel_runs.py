@@ -39,7 +39,7 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
             if stopping.is_set():
                 return None
             training = _start_run(run.command(common), log, share)
-            if stopping.is_set():  # It was started while the others were being stopped.
+            if stopping.is_set():  # `stop_all` may have missed this process.
                 training.kill()
             return None if training.wait() == 0 else log.read_text(encoding="utf-8")[-2000:]
         finally:
@@ -52,7 +52,7 @@ def make_runs(runs: Sequence[Run], common: Sequence[str], jobs: int) -> None:
             for run, failure in progress.track(made, "training, runs", total=len(runs)):
                 if failure is not None:
                     failures[str(run.folder)] = failure
-        except BaseException:  # Also signals: no training outlives this command.
+        except BaseException:  # Also a `KeyboardInterrupt`: no training outlives this command.
             stopping.set()
             child_processes.stop_all()
             raise
@@ -68,6 +68,6 @@ def _start_run(command: Sequence[str], log: Path, cores: set[int]) -> subprocess
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a", encoding="utf-8") as output:
         process = child_processes.start(command, stdout=output, stderr=subprocess.STDOUT)
-    # In time: TensorFlow counts the cores much later, when it starts its threads.
+    # Early enough: TensorFlow counts the cores when it starts its threads, seconds from now.
     os.sched_setaffinity(process.pid, cores)
     return process

@@ -52,9 +52,9 @@ PLANE = 32
 
 
 def _boxes_in_units_of(pixels: int) -> tuple[str, ...]:
-    """Stores coordinates in units of `pixels`, with initial boxes of the default sizes.
+    """Arguments that store the boxes divided by `pixels`, but keep their default initial sizes.
 
-    `max_size` is the unit of the stored weights.
+    `max_size` sets the scale of the stored weights, and by default also the initial sizes.
     """
     return _boxes_with(max_size=pixels, boxes_initializer=_random_boxes(max_size=PLANE))
 
@@ -133,9 +133,9 @@ class Run:
 
 
 def runs_of(studies: Iterable[str], seeds: int, folder: Path) -> list[Run]:
-    """The runs of several studies: all settings with seed 0, then all with seed 1, and so on.
+    """Returns the runs of studies: all settings with seed 0, then all with seed 1, and so on.
 
-    A setting that several studies share is run once.
+    A setting that several studies share appears once for each seed.
     """
     settings = dict.fromkeys(setting for name in studies for setting in STUDIES[name])
     return [

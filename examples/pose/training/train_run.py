@@ -1,4 +1,4 @@
-"""Trains one run, from its last finished epoch or from the start, and evaluates it at the end."""
+"""Trains a run from its last finished epoch, or from the start, and evaluates it at the end."""
 
 import contextlib
 import sys
@@ -84,7 +84,7 @@ def fit(
     workers: Workers,
     description: dict[str, Any],
 ) -> keras.Model:
-    """Trains from the last finished epoch of the run, or from the start, to the last epoch.
+    """Trains from the last finished epoch of the run, or from the start, to the final epoch.
 
     Args:
         run: The run folder.
@@ -93,8 +93,8 @@ def fit(
         test_photographs: Photographs to evaluate on after each epoch, letterboxed to the image
             size.
         skeleton: The joints.
-        workers: Where to train. Only the chief evaluates, writes and prints.
-        description: Contents of config.json.
+        workers: Devices to train on. Only the chief evaluates, writes and prints.
+        description: Content of config.json.
 
     Returns:
         The trained model, ready for use.
@@ -108,10 +108,10 @@ def fit(
     if state is not None:
         trainer.restore(state)
     first_epoch = trainer.done // epoch_steps
-    say = print if workers.is_chief else lambda *_, **__: None
-    say(f"{trainer.inference.name}: {trainer.inference.count_params():,} parameters")
+    print_once = print if workers.is_chief else lambda *_, **__: None
+    print_once(f"{trainer.inference.name}: {trainer.inference.count_params():,} parameters")
     if first_epoch:
-        say(f"Resuming {run.path} after epoch {first_epoch} of {epochs}", flush=True)
+        print_once(f"Resuming {run.path} after epoch {first_epoch} of {epochs}", flush=True)
     batches = iter(
         workers.distribute(
             lambda parts, count: input_pipeline.training_batches(
@@ -132,7 +132,7 @@ def fit(
     )
     boxes.on_train_begin()
     for epoch in range(first_epoch, epochs):
-        say(f"Epoch {epoch + 1}/{epochs}", flush=True)
+        print_once(f"Epoch {epoch + 1}/{epochs}", flush=True)
         start = time.monotonic()
         try:
             progress = _progress_bar(epoch_steps, workers)
@@ -148,12 +148,12 @@ def fit(
             pck = trainer.measure(test_photographs, skeleton, config["batch_size"])
             rate = trainer.learning_rate(trainer.done - 1)
             run.begin(description)
-            # Before the state. If the process is killed in between, the epoch is trained and
-            # written again.
+            # The curves are written before the state. If the process is killed in between, the
+            # epoch is trained and its points are written again.
             curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
             run.save_state(state)
             run.save_model(trainer.inference)
-            say(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
+            print_once(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
         boxes.on_epoch_end(epoch)
     boxes.on_train_end()
     trainer.update_inference()
@@ -161,7 +161,7 @@ def fit(
 
 
 def _progress_bar(steps: int, workers: Workers):
-    """A function of (steps made, loss) that shows a progress bar on a terminal, else nothing."""
+    """Returns a function of (steps made, loss) that draws a progress bar if on a terminal."""
     if not (workers.is_chief and sys.stdout.isatty()):
         return lambda step, loss: None
     bar = keras.utils.Progbar(steps, stateful_metrics=["loss"])
@@ -169,6 +169,7 @@ def _progress_bar(steps: int, workers: Workers):
 
 
 def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
+    """Returns the error's message with the last checkpoint and a remedy."""
     remedy = "Try a lower --learning_rate, or --clip_norm 1"
     if not run.state_path.exists():
         return f"{error} There is no checkpoint yet. {remedy}."
@@ -197,7 +198,7 @@ def box_loggers(
 
 
 def train(config: dict[str, Any]) -> None:
-    """Trains one run to its end, from wherever it stands, and evaluates it.
+    """Trains a run from its last finished epoch, or from the start, to its end and evaluates it.
 
     Args:
         config: A value for each argument of the command line.
@@ -263,7 +264,7 @@ def train(config: dict[str, Any]) -> None:
 def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]) -> None:
     """Raises a `RunFolderError` if the folder holds a run with other arguments.
 
-    A run of an older version lacks newer arguments; they count as having their defaults.
+    Arguments that config.json lacks, because an older version wrote it, count as their defaults.
     """
     defaults = vars(training_arguments.make_parser().parse_args(["--run", str(run.path)]))
     run.check(arguments, free, {key: defaults[key] for key in defaults if key != "run"})
@@ -284,7 +285,7 @@ def _check_photographs(run: RunFolder, dataset: str, digests: Mapping[str, str])
 
 @contextlib.contextmanager
 def _full_memory_or_disk_explained(run: RunFolder, config: Mapping[str, Any]) -> Iterator[None]:
-    """Turns errors of full memory or a full disk into a `UserError` that says what is kept."""
+    """Turns `OSError` and out-of-memory errors into a `UserError` that names the epochs kept."""
     try:
         yield
     except OSError as error:
@@ -316,9 +317,9 @@ def _kept_message(run: RunFolder, config: Mapping[str, Any]) -> str:
 
 
 def evenly_spaced(photographs: Photographs, limit: int | None) -> Photographs:
-    """At most `limit` photographs, evenly spaced; all of them if `limit` is None.
+    """Returns at most `limit` photographs, evenly spaced; all of them if `limit` is None.
 
-    Joined data sets follow one another, so the first `limit` would come from one data set only.
+    Joined data sets follow one another, so the first `limit` photographs could all be from one.
     """
     count = len(photographs)
     if limit is None or limit >= count:

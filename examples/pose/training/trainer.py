@@ -1,9 +1,9 @@
-"""The training loop: steps on one or many replicas, averaged weights, a state that resumes exactly.
+"""The training loop, which runs on one or many devices, averages weights, and resumes exactly.
 
 `keras.Model.fit` (Keras 3.15) cannot run under `MultiWorkerMirroredStrategy`: it treats a batch
 that is distributed over workers as a tensor, and fails with "Attempt to convert a value
-(PerReplica...) with an unsupported type". This loop runs in one process or many, on TensorFlow and
-on JAX, and makes the same steps everywhere.
+(PerReplica...) with an unsupported type". This loop makes the same steps in one process or many, on
+TensorFlow and on JAX.
 """
 
 import math
@@ -23,9 +23,10 @@ from examples.pose.training.input_pipeline import plain_batches
 from examples.pose.training.optimisation import Optimisation
 from examples.pose.training.run_folder import RunFolderError
 
-CHECK_STEPS = 10  # Steps between two looks at the loss. Reading it waits for the device.
-# Uniform heatmaps have a loss of log(number of cells). A mean loss above EXPLOSION times that means
-# that the training diverges.
+# The loss is read every this many steps. Reading it waits for the device.
+CHECK_STEPS = 10
+# Uniform heatmaps have a loss of log(number of cells). A mean loss above EXPLOSION times that value
+# means that the training diverges.
 EXPLOSION = 3.0
 
 
@@ -37,14 +38,14 @@ class Trainer:
     """Trains a network.
 
     Attributes:
-        model: The trained network, on every replica, under the dtype policy of `settings`.
-        inference: A float32 copy of the network with its last output only, in this process. Its
-            weights, as of the last `update_inference`, are those to evaluate and to save.
+        model: The network that is trained, on every device, under the dtype policy of `settings`.
+        inference: A float32 copy of the network with its last output only, in this process. It is
+            evaluated and saved. `update_inference` copies the trained weights to it.
         done: The number of steps made.
 
     Args:
         build: Makes the network. It is called twice, without resetting the random seed.
-        settings: Learning rate, precision and the like.
+        settings: Learning rate, precision and other settings of the optimizer.
         workers: The devices to train on.
     """
 
@@ -77,7 +78,7 @@ class Trainer:
         """Trains for a number of steps.
 
         Args:
-            batches: Iterator over the batches of `workers.distribute`, from step `done` on.
+            batches: Iterator over the batches of `workers.distribute`, starting with step `done`.
             steps: Number of steps.
             report: Called every `CHECK_STEPS` steps, and at the end, with the number of steps made
                 by this call and the mean loss since the last report.
@@ -106,9 +107,10 @@ class Trainer:
         mean = np.mean(losses)
         if np.isfinite(mean) and mean <= self._largest_loss:
             return
-        bad = next((i for i, loss in enumerate(losses) if not np.isfinite(loss)), len(losses) - 1)
-        step = self.done - len(losses) + bad
-        reason = f"loss {losses[bad]:.4g}"
+        not_finite = [i for i, loss in enumerate(losses) if not np.isfinite(loss)]
+        index = not_finite[0] if not_finite else len(losses) - 1
+        step = self.done - len(losses) + index
+        reason = f"loss {losses[index]:.4g}"
         if np.isfinite(mean):
             reason = (
                 f"mean loss {mean:.4g} over {len(losses)} steps, far above that of a uniform guess"
@@ -119,7 +121,7 @@ class Trainer:
         )
 
     def learning_rate(self, step: int | None = None) -> float:
-        """The learning rate of step `step`, counted from 0, or of the next step."""
+        """Returns the learning rate of step `step`, counted from 0; by default, of the next one."""
         return float(self.settings.schedule(self.done if step is None else step))
 
     def update_inference(self) -> None:
@@ -147,7 +149,7 @@ class Trainer:
         return float(pck.result())
 
     def state(self) -> dict[str, np.ndarray]:
-        """The state that the next steps depend on, apart from the batches, as arrays by name.
+        """Returns everything that the next steps depend on except the batches: arrays by name.
 
         Raises:
             DivergedError: A weight or an optimizer variable is not finite.
@@ -164,8 +166,8 @@ class Trainer:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Restores a state that `state` returned in a training with the same arguments.
 
-        Older versions did not save the `scale` of box layers. If it is missing, the one of `model`
-        stays; it follows from the arguments.
+        Older versions did not save the `scale` of box layers. If a scale is missing, the layer
+        keeps its own, which the arguments determine.
 
         Raises:
             RunFolderError: `state` belongs to another network or optimizer.
@@ -190,7 +192,8 @@ class Trainer:
 
     def _variables(self) -> dict[str, keras.Variable]:
         named = {f"weight {v.path}": v for v in self.model.variables}
-        # Leave out the optimizer's name, which begins the path: Keras numbers every optimizer.
+        # A path begins with the name of the optimizer, which is left out: Keras numbers optimizers,
+        # so the name would be another one after a restart.
         return named | {
             f"optimizer {i} {v.path.rpartition('/')[2]}": v
             for i, v in enumerate(self._optimizer.variables)

@@ -1,4 +1,4 @@
-"""The arguments of `train`: they determine the run, and stand in its config.json."""
+"""The arguments of `train`. They determine the run and are written to its config.json."""
 
 import argparse
 
@@ -13,7 +13,7 @@ FREE_ARGUMENTS = ("data_dir", "prepared_dir", "skip_broken", "strategy", "log_bo
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line of `examples.pose.train`."""
+    """Makes the parser of `examples.pose.train`."""
     parser = command_line.Parser(
         prog="python -m examples.pose.train",
         description="Trains a pose network. The same command again resumes a run that was stopped.",

@@ -1,4 +1,4 @@
-"""Commands that have processes of their own, which must not outlive them."""
+"""Checks that child processes do not outlive the command that started them."""
 
 import os
 import signal
@@ -12,7 +12,12 @@ import pytest
 
 
 def assert_end_with(program: str, pid_files: Sequence[Path]) -> None:
-    """Runs a program until its children have written their ids, and ends it by a signal."""
+    """Runs a program until its children have written their ids, then checks that SIGTERM ends all.
+
+    Args:
+        program: Python source.
+        pid_files: The files to which the children write their process ids.
+    """
     process = subprocess.Popen([sys.executable, "-c", program])
     while process.poll() is None and not all(f.exists() and f.read_text() for f in pid_files):
         time.sleep(0.1)

@@ -1,10 +1,9 @@
-"""Runs a command of the pose example on a few drawn figures in place of a prepared data set.
+"""Runs a command of `examples.pose` on a few drawn figures instead of a prepared data set.
 
     python -m tests.examples.pose.drawn_figures train --run DIR ...
 
-The commands run as they are, in a process of their own that can be killed; `datasets.load` alone is
-replaced, so that nothing has to be prepared. `TF_BOXCONV_TEST_DEVICES` splits the CPU into so many
-devices.
+Tests start this in a process that they can kill. Only `datasets.load` is replaced. The environment
+variable `TF_BOXCONV_TEST_DEVICES` is the number of devices to split the CPU into.
 """
 
 import importlib
@@ -24,7 +23,7 @@ COUNTS = {"train": 24, "test": 8}
 
 
 def load(name, split, data_dir=None, prepared_dir=None, skip_broken=False):
-    """Stands in for `datasets.load`."""
+    """Replaces `datasets.load`. Returns drawn figures, whatever the name of the data set."""
     figures = [draw_figure(0, split, index, size=48) for index in range(COUNTS[split])]
     examples = {
         "image": np.stack([figure.image for figure in figures]),
@@ -34,7 +33,7 @@ def load(name, split, data_dir=None, prepared_dir=None, skip_broken=False):
     return tf.data.Dataset.from_tensor_slices(examples), skeletons.LSP_SKELETON
 
 
-def split_processor(devices: int) -> None:
+def split_cpu(devices: int) -> None:
     if keras.backend.backend() == "jax":
         import jax
 
@@ -47,7 +46,7 @@ def split_processor(devices: int) -> None:
 
 def main(arguments: list[str]) -> int:
     tf.config.experimental.enable_op_determinism()
-    split_processor(int(os.environ.get("TF_BOXCONV_TEST_DEVICES", "1")))
+    split_cpu(int(os.environ.get("TF_BOXCONV_TEST_DEVICES", "1")))
     datasets.load = load
     module = importlib.import_module(f"examples.pose.{arguments[0]}")
     return command_line.run(lambda: module.main(arguments[1:]))

@@ -1,4 +1,4 @@
-"""People of two data sets as `Photographs`, and a model that answers what it is told to."""
+"""People with COCO labels, as annotations and as `Photographs`, and a model with known answers."""
 
 import json
 
@@ -14,7 +14,11 @@ COCO_MINI = DATA_DIR / "coco_mini"
 
 
 def drawn_coco(count=12, seed=0):
-    """Photographs of figures with COCO's labels, three people an image, and COCO's annotations."""
+    """Draws figures with random COCO labels. Three people share an image id.
+
+    Returns:
+        The annotations as in COCO's files, and the images.
+    """
     rng = np.random.default_rng(seed)
     annotations, images = [], []
     for i in range(count):
@@ -32,7 +36,7 @@ def drawn_coco(count=12, seed=0):
 
 
 def coco_mini():
-    """The same of the photographs of coco_mini, each an image of its own."""
+    """Returns annotations and images of the photographs in coco_mini. Image ids are distinct."""
     content = json.loads((COCO_MINI / "annotations.json").read_text())
     annotations, images = [], []
     for i, entry in enumerate(content["annotations"]):
@@ -61,7 +65,7 @@ def _annotation(number, image_id, joints, visibility, image, area):
 
 
 def as_dataset(annotations, images):
-    """Examples of the pose feature specification."""
+    """Converts annotations and images to examples with the features of `pose_features`."""
 
     def generate():
         for annotation, image in zip(annotations, images, strict=True):
@@ -98,13 +102,14 @@ def as_dataset(annotations, images):
     return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
 
-def told_model(photographs, noise, seed=0):
-    """A model that answers the labelled joints moved by `noise` pixels, and what it answers.
+def model_with_known_answers(photographs, noise, seed=0):
+    """Makes a model that finds the labelled joints, moved by random `noise` in pixels.
 
-    Which photograph it is asked about is told by the first pixel, which is overwritten.
+    The first pixel of each photograph is overwritten with its index, by which the model recognizes
+    the photograph.
 
     Returns:
-        The model, and its answers, `[n, J, 2]` in pixels of the squares.
+        The model, and its answers, `[n, J, 2]` in pixels of the letterboxed photographs.
     """
     rng = np.random.default_rng(seed)
     moves = rng.normal(0, noise, photographs.joints.shape)

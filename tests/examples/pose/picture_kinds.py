@@ -1,4 +1,4 @@
-"""A small picture file of every kind that people have, made with Pillow or byte by byte."""
+"""Small picture files of many kinds, made with Pillow or byte by byte, and their pixels."""
 
 import io
 import struct
@@ -147,7 +147,7 @@ def _kinds() -> dict[str, bytes]:
         "tiff": save(colour, "TIFF"),
         "xmp_orientation": save(colour, "JPEG", xmp=b'<x tiff:Orientation="6"/>'),
     }
-    for orientation in range(10):  # 0 and 9 mean nothing.
+    for orientation in range(10):  # 0 and 9 are invalid and ignored.
         kinds[f"jpeg_orientation_{orientation}"] = save(
             colour, "JPEG", exif=exif(orientation, big_endian=orientation % 2 == 0)
         )
@@ -177,7 +177,6 @@ def _interlace() -> bytes:
 
 _INTERLACED = _interlace()
 KINDS = _kinds()
-# What every reader makes of some kinds, worked out here.
 _WHITE = np.full_like(COLOUR, 255)
 
 
@@ -187,6 +186,7 @@ def _blended(colour, alpha):
     )
 
 
+# The decoded pixels of some kinds, computed without a decoder.
 EXPECTED = {
     "png": COLOUR,
     "png_interlaced": COLOUR,

@@ -1,4 +1,4 @@
-"""`examples.pose.ablation`: settings that networks take, runs, tables, failures."""
+"""Tests of `ablation`: the settings of its studies, runs, tables and errors."""
 
 import json
 import shutil
@@ -58,7 +58,7 @@ def write_runs(path, values, pck):
 def test_pictures_show_means_over_seeds(tmp_path, monkeypatch):
     runs = write_runs(tmp_path, [[10.0, 20.0], [30.0, 50.0, 60.0]], [20.0, 50.0])
     result = study_results.result_of(runs)
-    # The second seed has logs of an epoch more.
+    # The second seed has finished one more epoch.
     assert result.steps == (5, 10) and result.progress == (20.0, 35.0)
     monkeypatch.setitem(studies.STUDIES, "small", (runs[0].setting,))
     (axes,) = study_results.picture_of("small", {runs[0].setting: result}).axes
@@ -85,7 +85,7 @@ def test_runs_are_made_once_for_studies_that_share_a_setting(tmp_path):
     folders = [run.folder for run in runs]
     count = len({*studies.STUDIES["context"], *studies.STUDIES["boxes"]})
     assert len(folders) == len(set(folders)) == 2 * count
-    assert {run.seed for run in runs[:count]} == {0}  # one seed is whole before the next
+    assert {run.seed for run in runs[:count]} == {0}  # All settings of one seed come first.
 
 
 def test_folder_names_tell_settings_apart():
@@ -133,7 +133,7 @@ def test_failed_runs_are_named_with_what_they_said(small_study, tmp_path):
 
 
 def test_trainings_end_with_the_command(tmp_path):
-    """Ended by a signal, it leaves no training behind, and begins no other."""
+    """If a signal ends the command, its trainings end, and it starts no other training."""
     training = (
         "import os, pathlib, sys, time; folder = sys.argv[sys.argv.index('--run') + 1];"
         "pathlib.Path(folder, 'pid').write_text(str(os.getpid())); time.sleep(60)"

@@ -1,3 +1,5 @@
+"""Tests of `demo`: the commands that it runs, and the files that it names."""
+
 import importlib.util
 import subprocess
 import sys
@@ -12,18 +14,21 @@ from examples.pose.cli.errors import UserError
 
 @pytest.fixture
 def commands(monkeypatch):
-    """The commands that the demo runs, which are recorded instead; `fail` names one to fail."""
-    recorded = []
-    recorded_codes = {"fail": None}
+    """Records the commands of the demo instead of running them.
 
-    def start(command, env):
-        assert env["TF_CPP_MIN_LOG_LEVEL"]
+    Returns:
+        The recorded commands, and a dict whose entry `fail` is the module of a command to fail.
+    """
+    recorded = []
+    settings = {"fail": None}
+
+    def start(command):
         recorded.append(command[1:])
-        code = 3 if command[2] == recorded_codes["fail"] else 0
-        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({code})"])
+        status = 3 if command[2] == settings["fail"] else 0
+        return subprocess.Popen([sys.executable, "-c", f"raise SystemExit({status})"])
 
     monkeypatch.setattr(child_processes, "start", start)
-    return recorded, recorded_codes
+    return recorded, settings
 
 
 @pytest.mark.parametrize("short", [False, True])
@@ -41,9 +46,9 @@ def test_runs_commands_that_exist_and_names_their_files(commands, tmp_path, caps
 
 
 def test_stops_at_the_command_that_fails(commands, tmp_path, capsys):
-    recorded, codes = commands
-    codes["fail"] = "examples.pose.evaluate"
-    with pytest.raises(UserError, match=r"evaluate.* failed with exit code 3"):
+    recorded, settings = commands
+    settings["fail"] = "examples.pose.evaluate"
+    with pytest.raises(UserError, match=r"evaluate.* failed with exit status 3"):
         demo.main(["--run", str(tmp_path)])
     assert len(recorded) == 2
     assert "Done" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Measuring: what `evaluate` says against COCO's own evaluation, and its files."""
+"""Tests of `evaluate`: its numbers, compared with COCO's own evaluation, and its files."""
 
 import json
 
@@ -30,7 +30,7 @@ def sample(request):
 
 
 def official_numbers(folder, annotations, images, joints, scores):
-    """COCO's evaluation of files, called by itself."""
+    """Returns the numbers of `COCOeval`, run on files without the code of `examples`."""
     truth = {
         "images": [
             {"id": a["image_id"], "height": i.shape[0], "width": i.shape[1]}
@@ -62,17 +62,17 @@ def official_numbers(folder, annotations, images, joints, scores):
 def test_coco_numbers_are_cocos_own(sample, noise, tmp_path):
     annotations, images = sample
     photographs = people.photographs_of(annotations, images)
-    model, _ = people.told_model(photographs, noise)
+    model, _ = people.model_with_known_answers(photographs, noise)
     coco = coco_evaluation.CocoAP()
     result = accuracy.evaluate_joints(
         model, photographs, skeletons.COCO_SKELETON, False, "dark", coco
     )
-    # Joints in the photographs' pixels, worked out here.
+    # Joints in pixels of the photographs.
     joints, scores = accuracy.predict_people(
         model, photographs, skeletons.COCO_SKELETON, False, "dark"
     )
     expected = official_numbers(tmp_path, annotations, images, joints, scores)
-    assert 0.1 < expected[0] < 1  # The sample tells good from bad.
+    assert 0.1 < expected[0] < 1  # Some joints are found, and not all.
     for (name, got), want in zip(result["coco"].items(), expected, strict=True):
         assert name in coco_evaluation.NUMBERS
         if want < 0:
@@ -94,7 +94,7 @@ def test_coco_numbers_are_cocos_own(sample, noise, tmp_path):
 def test_predictions_are_in_the_photographs_pixels(sample):
     annotations, images = sample
     photographs = people.photographs_of(annotations, images)
-    model, answers = people.told_model(photographs, noise=1.0)
+    model, answers = people.model_with_known_answers(photographs, noise=1.0)
     joints, scores = accuracy.predict_people(
         model, photographs, skeletons.COCO_SKELETON, False, "dark"
     )
@@ -115,10 +115,10 @@ def test_predictions_are_in_the_photographs_pixels(sample):
     assert tested > 30
 
 
-def test_pck_of_a_model_that_is_told():
+def test_pck_of_known_answers():
     annotations, images = people.drawn_coco(count=30)
     photographs = people.photographs_of(annotations, images)
-    model, _ = people.told_model(photographs, noise=0.0)
+    model, _ = people.model_with_known_answers(photographs, noise=0.0)
     result = accuracy.evaluate_joints(model, photographs, skeletons.COCO_SKELETON, False, "dark")
     assert result["pck"] > 99 and result["pck_auc"] > 90
     assert "pckh" not in result  # No heads.
@@ -155,7 +155,7 @@ def test_coco_metric_starts_afresh():
 
 
 @pytest.fixture
-def crowded():
+def six_people():
     """Arguments of `update_people` for six people in two images, with the truth as prediction."""
     rng = np.random.default_rng(0)
     joints = rng.uniform(0, 100, (6, 17, 2))
@@ -193,11 +193,11 @@ def _coco(people):
     ],
     ids=str,
 )
-def test_the_truth_scores_one_whatever_the_person_ids(crowded, ids):
-    crowded["person"]["person_id"] = np.array(ids)
-    assert _coco(crowded).numbers()["AP"] == pytest.approx(1)
-    del crowded["person"]["person_id"]
-    assert _coco(crowded).numbers()["AR"] == pytest.approx(1)
+def test_the_truth_scores_one_whatever_the_person_ids(six_people, ids):
+    six_people["person"]["person_id"] = np.array(ids)
+    assert _coco(six_people).numbers()["AP"] == pytest.approx(1)
+    del six_people["person"]["person_id"]
+    assert _coco(six_people).numbers()["AR"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -205,45 +205,45 @@ def test_the_truth_scores_one_whatever_the_person_ids(crowded, ids):
     [[0, 0, 0, 1, 1, 1], [2**62] * 3 + [2**62 + 1] * 3, [7.0] * 3 + [8.0] * 3, [*"aaabbb"]],
     ids=str,
 )
-def test_image_ids_of_any_kind(crowded, ids):
-    crowded["person"]["image_id"] = np.array(ids)
-    metric = _coco(crowded)
+def test_image_ids_of_any_kind(six_people, ids):
+    six_people["person"]["image_id"] = np.array(ids)
+    metric = _coco(six_people)
     assert metric.numbers()["AP"] == pytest.approx(1)
     assert [r["image_id"] for r in json.loads(json.dumps(metric.results))] == ids
 
 
 @pytest.mark.parametrize("image_id", [0.5, np.nan, 2.0**53, np.float32(2**24)])
-def test_image_ids_that_are_not_exact_are_refused(crowded, image_id):
-    crowded["person"]["image_id"] = np.full(6, image_id)
+def test_image_ids_that_are_not_exact_are_refused(six_people, image_id):
+    six_people["person"]["image_id"] = np.full(6, image_id)
     with pytest.raises(ValueError, match="`image_id` must hold integers"):
-        _coco(crowded)
+        _coco(six_people)
 
 
 @pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf, 1e30])
-def test_coco_does_not_find_joints_that_are_not_finite(crowded, lost):
-    crowded["predicted"][:] = lost
-    assert _coco(crowded).numbers()["AP"] == 0
-    crowded["predicted"] = crowded["joints"].copy()
-    crowded["predicted"][:, 0] = lost  # 16 of 17 joints are found: an OKS of 0.94.
-    metric = _coco(crowded)
+def test_coco_does_not_find_joints_that_are_not_finite(six_people, lost):
+    six_people["predicted"][:] = lost
+    assert _coco(six_people).numbers()["AP"] == 0
+    six_people["predicted"] = six_people["joints"].copy()
+    six_people["predicted"][:, 0] = lost  # 16 of 17 joints are found: an OKS of 0.94.
+    metric = _coco(six_people)
     numbers = metric.numbers()
     assert numbers["AP50"] == pytest.approx(1) and numbers["AP"] == pytest.approx(0.9)
     assert np.isfinite([r["keypoints"] for r in json.loads(json.dumps(metric.results))]).all()
 
 
-def test_a_lost_person_counts_as_a_false_prediction(crowded):
-    """As does a person predicted elsewhere: neither is left out of the count."""
+def test_a_lost_person_counts_as_a_false_prediction(six_people):
+    """The effect is the same as of a person that is predicted elsewhere."""
     numbers = []
     for place in (np.nan, 1e30, 350.0):
-        crowded["predicted"][5] = place  # The one with the highest score.
-        numbers.append(_coco(crowded).numbers()["AP"])
+        six_people["predicted"][5] = place  # The one with the highest score.
+        numbers.append(_coco(six_people).numbers()["AP"])
     assert numbers[0] == numbers[1] == numbers[2] < 0.8
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
-def test_scores_that_are_not_finite_count_as_zero(crowded, score):
-    crowded["scores"][0] = score
-    metric = _coco(crowded)
+def test_scores_that_are_not_finite_count_as_zero(six_people, score):
+    six_people["scores"][0] = score
+    metric = _coco(six_people)
     assert metric.results[0]["score"] == 0
     assert metric.numbers()["AP"] == pytest.approx(1)
 
@@ -263,44 +263,44 @@ def test_scores_that_are_not_finite_count_as_zero(crowded, score):
         ("is_crowd", np.nan),
     ],
 )
-def test_people_without_meaning_are_refused_as_a_whole(crowded, name, value):
-    place = crowded if name in crowded else crowded["person"]
+def test_an_invalid_label_raises_and_nobody_is_added(six_people, name, value):
+    place = six_people if name in six_people else six_people["person"]
     place[name] = np.array(place[name], float)
     place[name][2] = value
     metric = coco_evaluation.CocoAP()
     with pytest.raises(ValueError, match=f"`{name}` of person 2 must"):
-        metric.update_people(**crowded)
+        metric.update_people(**six_people)
     assert not metric.labels and not metric.results
 
 
-def test_shapes_that_do_not_match_are_refused(crowded):
+def test_shapes_that_do_not_match_are_refused(six_people):
     with pytest.raises(ValueError, match=r"`predicted` must have shape \(6, 17, 2\), got"):
-        _coco({**crowded, "predicted": crowded["predicted"][:5]})
+        _coco({**six_people, "predicted": six_people["predicted"][:5]})
 
 
-def test_unlabelled_people_and_crowds_are_ignored(crowded):
-    crowded["visibility"][4] = 0
-    crowded["joints"][4] = np.nan
-    crowded["person"]["is_crowd"][5] = True
-    crowded["predicted"][4:] = np.nan
-    assert _coco(crowded).numbers()["AR"] == pytest.approx(1)
-    crowded["visibility"][:] = 0
-    assert _coco(crowded).numbers() == dict.fromkeys(coco_evaluation.NUMBERS)
+def test_unlabelled_people_and_crowds_are_ignored(six_people):
+    six_people["visibility"][4] = 0
+    six_people["joints"][4] = np.nan
+    six_people["person"]["is_crowd"][5] = True
+    six_people["predicted"][4:] = np.nan
+    assert _coco(six_people).numbers()["AR"] == pytest.approx(1)
+    six_people["visibility"][:] = 0
+    assert _coco(six_people).numbers() == dict.fromkeys(coco_evaluation.NUMBERS)
 
 
-def test_nobody_and_no_predictions(crowded):
-    nobody = {k: v[:0] for k, v in crowded.items() if k != "person"}
-    nobody["person"] = {k: v[:0] for k, v in crowded["person"].items()}
+def test_nobody_and_no_predictions(six_people):
+    nobody = {k: v[:0] for k, v in six_people.items() if k != "person"}
+    nobody["person"] = {k: v[:0] for k, v in six_people["person"].items()}
     metric = _coco(nobody)
     assert metric.numbers() == dict.fromkeys(coco_evaluation.NUMBERS)
-    labels = _coco(crowded).labels
+    labels = _coco(six_people).labels
     assert coco_evaluation.evaluate(labels, [])["AP"] == 0
 
 
-def test_twenty_predictions_count_in_an_image(crowded):
-    """A rule of COCO's evaluation: of 24 people in one image, the best 20 are compared."""
-    many = {k: np.repeat(v, 4, axis=0) for k, v in crowded.items() if k != "person"}
-    many["person"] = {k: np.repeat(v, 4, axis=0) for k, v in crowded["person"].items()}
+def test_twenty_predictions_count_in_an_image(six_people):
+    """By a rule of COCO's evaluation, only the 20 best predictions in an image count."""
+    many = {k: np.repeat(v, 4, axis=0) for k, v in six_people.items() if k != "person"}
+    many["person"] = {k: np.repeat(v, 4, axis=0) for k, v in six_people["person"].items()}
     many["person"]["image_id"][:] = 1
     many["joints"] = many["predicted"] = many["joints"] + 200 * np.arange(24)[:, None, None]
     assert _coco(many).numbers()["AR"] == pytest.approx(20 / 24)
@@ -336,11 +336,11 @@ def test_command_on_mpii(tmp_path, quick, capsys):
     assert not list(run.glob("*coco-results*"))
 
 
-def test_pckh_measures_people_that_are_well_apart(tmp_path):
-    """By hand from the labels: the mean leaves out pelvis and thorax, and one of the two people."""
+def test_pckh_counts_separated_people_only(tmp_path):
+    """The mean leaves out pelvis, thorax, and the person who is not `is_single`."""
     dataset, skeleton = datasets.load("mpii", "train", _DUMMY["mpii"], tmp_path)
     photographs = in_memory.read_photographs(dataset, 64, "reading")
-    model, _ = people.told_model(photographs, noise=5.0)
+    model, _ = people.model_with_known_answers(photographs, noise=5.0)
     result = accuracy.evaluate_joints(model, photographs, skeleton, False, "quarter")
     predicted, _ = accuracy.predict_people(model, photographs, skeleton, False, "quarter")
     found = counted = 0

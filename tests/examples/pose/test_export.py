@@ -1,3 +1,5 @@
+"""Tests of `export`: signatures, answers, the check of the export, and overwriting."""
+
 import io
 import resource
 import shutil
@@ -37,7 +39,7 @@ def predictor(run_folder):
 
 @pytest.fixture(scope="module")
 def exported(predictor, tmp_path_factory):
-    """The folder that `export` wrote, with its own check in a fresh process passed."""
+    """The folder of a SavedModel that passed the check of `export`."""
     output = tmp_path_factory.mktemp("exported") / "pose" / "1"
     differences = exporter.export(predictor, output)
     assert set(differences) == {"joints", "scores"}
@@ -94,7 +96,7 @@ def test_equals_the_keras_model_step_by_step(predictor, signatures):
         # By default with the flip test.
         logits = (logits + mirrored[:, ::-1][..., order]) / 2
         joints, scores = heatmaps.decode(tf.constant(logits[np.newaxis]))
-        # The affine takes the answer in the picture's pixels to the joints in the square's.
+        # The affine maps the answer, in pixels of the picture, to pixels of the square.
         affine = affine.numpy()
         square_joints = answer["joints"][index].numpy() @ affine[:, :2].T + affine[:, 2]
         np.testing.assert_allclose(square_joints, joints[0], atol=1e-3)
@@ -102,7 +104,7 @@ def test_equals_the_keras_model_step_by_step(predictor, signatures):
 
 
 def test_runs_without_the_python_package(predictor, exported):
-    """In a process of its own, where `tf_boxconv` cannot be imported at all."""
+    """The model runs in a process in which `tf_boxconv` cannot be imported."""
     image = pictures(1, 33, 21)
     script = """
 import sys
@@ -149,7 +151,7 @@ def test_encoded_jpeg_and_greyscale(signatures):
 
 
 def test_joints_scale_with_the_picture(signatures):
-    """Twice the pixels, the same picture: joints at twice the place, measured from the corner."""
+    """In an enlarged picture, joints are twice as far from the corner of the picture."""
     small = np.kron(pictures(6, 8), np.ones((8, 8, 1), np.uint8))
     large = np.kron(small, np.ones((2, 2, 1), np.uint8))
     run = signatures["serving_default"]
@@ -202,7 +204,7 @@ def test_damaged_files(signatures):
     for bad in (good[: len(good) // 2], good[:20], b"", b"no picture"):
         with pytest.raises(tf.errors.InvalidArgumentError):
             signatures["serving_encoded"](image_bytes=tf.constant([good, bad]))
-    # The model goes on serving.
+    # The model still answers valid requests.
     answer = signatures["serving_encoded"](image_bytes=tf.constant([good]))
     assert np.isfinite(answer["joints"]).all()
 
@@ -226,7 +228,7 @@ def test_a_run_and_its_export_give_the_same_joints(run_folder, exported):
     assert np.abs(without[0] - run.predict(image)[0]).max() > 1
 
 
-def test_a_saved_model_tells_its_settings_and_takes_no_others(run_folder, tmp_path, monkeypatch):
+def test_a_saved_model_has_settings_that_cannot_be_changed(run_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     arguments = ["--run", str(run_folder), "--output", str(tmp_path / "1"), "--portable"]
     export.main([*arguments, "--no-flip_test", "--decoding", "dark"])
@@ -248,14 +250,13 @@ def test_every_command_states_the_same_defaults(command, capsys):
     words = " ".join(capsys.readouterr().out.split())
     assert (
         "--flip_test average over each picture and its mirror image: more accurate, at twice the "
-        "cost (the default of predict, evaluate, export and the web page) --no_flip_test, "
-        "--no-flip_test use each picture only as it is --decoding {peak,quarter,dark} how joints "
-        "are read from the heatmaps (default everywhere: quarter)"
+        "cost (default) --no_flip_test, --no-flip_test use each picture only as it is --decoding "
+        "{peak,quarter,dark} how joints are read from the heatmaps (default: quarter)"
     ) in words
 
 
 def test_flip_test_makes_the_model_symmetric(run_folder):
-    """The mirror image's joints are the mirrored joints, left and right swapped."""
+    """Joints found in the mirror image are the mirrored joints, with left and right swapped."""
     predictor = load_run(run_folder, flip_test=True)
     image = pictures(IMAGE_SIZE, IMAGE_SIZE)
     joints, scores = predictor.predict(image)
@@ -273,7 +274,7 @@ def test_check_finds_other_weights(exported, run_folder):
         exporter.check(other, exported)
 
 
-def test_check_reports_what_a_fresh_process_says(predictor, tmp_path):
+def test_check_reports_errors_of_the_fresh_process(predictor, tmp_path):
     with pytest.raises(exporter.ExportError, match="fresh process"):
         exporter.check(predictor, tmp_path / "nothing")
 
@@ -355,7 +356,7 @@ def test_command(run_folder, tmp_path, monkeypatch, capsys):
     assert ended == (130, "stopped. Nothing was written.")
 
 
-def test_another_backend_is_told_where_to_go(run_folder, monkeypatch):
+def test_the_error_for_another_backend_names_tensorflow(run_folder, monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
     with pytest.raises(RunFolderError, match=r"KERAS_BACKEND=tensorflow.*got 'jax'"):
         load_run(run_folder)

@@ -1,3 +1,5 @@
+"""Tests of `predict`: drawings, tables, JSON, errors, and examples of data sets."""
+
 import json
 import os
 import subprocess
@@ -68,7 +70,7 @@ def test_draws_what_the_model_finds(run_folder, predictor, folder, capsys):
     expected = drawing.draw_pose(picture(400, 500), joints, np.full(14, 2), LSP_SKELETON)
     np.testing.assert_array_equal(read_image("out.png"), expected)
     assert sorted(os.listdir()) == ["a.png", "out.png"]
-    # The table has a line for each joint with its place and score.
+    # The table has a line for each joint with its position and score.
     lines = capsys.readouterr().out.splitlines()
     for name, (x, y), score in zip(LSP_SKELETON.joint_names, joints, scores, strict=True):
         (line,) = [line for line in lines if name.replace("_", " ") in line]
@@ -100,7 +102,7 @@ def test_any_picture(run_folder, folder, name, height, width, mode):
 
 
 def test_joints_are_in_the_picture_as_it_is_shown(run_folder, folder):
-    """A camera's picture with an orientation tag gives what the upright picture gives."""
+    """A picture with an orientation tag has the same joints as the upright picture."""
     exif = Image.Exif()
     exif[0x0112] = 6
     image = picture(40, 60)
@@ -112,29 +114,29 @@ def test_joints_are_in_the_picture_as_it_is_shown(run_folder, folder):
     assert tagged["joints"] == upright["joints"]
 
 
-def test_without_a_model_the_weights_that_come_along_find_drawn_figures(folder):
-    drawn = [figure.draw_figure(7, "test", index, 150) for index in range(12)]
-    names = [f"{index}.png" for index in range(len(drawn))]
-    for name, each in zip(names, drawn, strict=True):
-        Image.fromarray(np.asarray(each.image, np.uint8)).save(name)
+def test_the_shipped_network_finds_joints_of_drawn_figures(folder):
+    examples = [figure.draw_figure(7, "test", index, 150) for index in range(12)]
+    names = [f"{index}.png" for index in range(len(examples))]
+    for name, example in zip(names, examples, strict=True):
+        Image.fromarray(np.asarray(example.image, np.uint8)).save(name)
     predict.main([*names, "--output", "poses", "--json", "poses.json"])
     answers = json.loads(Path("poses.json").read_text())["images"]
     found, counted = metrics.found_joints(
         np.array([answer["joints"] for answer in answers], np.float32),
-        np.array([each.joints for each in drawn], np.float32),
-        np.array([each.visibility for each in drawn]) > 0,
+        np.array([example.joints for example in examples], np.float32),
+        np.array([example.visibility for example in examples]) > 0,
         LSP_SKELETON.pck_reference,
     )
     assert np.sum(found) > 0.5 * np.sum(counted)
-    assert len(list(Path("poses").iterdir())) == len(drawn)
+    assert len(list(Path("poses").iterdir())) == len(examples)
 
 
-def test_a_folder_gets_a_picture_for_each(run_folder, folder):
+def test_an_output_folder_gets_a_drawing_for_each_input(run_folder, folder):
     run(run_folder, save("a/x.png"), save("b/x.jpg"), save("b/y.png"), "--output", "new/poses")
     assert sorted(os.listdir("new/poses")) == ["x_pose.png", "x_pose2.png", "y_pose.png"]
 
 
-def test_a_picture_gets_them_all(run_folder, folder):
+def test_an_output_picture_shows_all_drawings(run_folder, folder):
     run(run_folder, *[save(f"{i}.png", 600, 400) for i in range(3)], "--output", "out.jpg")
     page = read_image("out.jpg")
     assert page.shape[0] > 1200 and page.shape[1] > 800
@@ -206,7 +208,7 @@ def example_dataset(count):
 
 def test_examples_beside_the_truth(run_folder, predictor, folder, monkeypatch, capsys):
     dataset = example_dataset(6)
-    # The first example's labels are what the model says: all of its joints count as found.
+    # The labels of the first example equal the predictions, so all of its joints count as found.
     joints, _ = predictor.predict(picture(40, 50, 0))
 
     def with_labels(index, example):
@@ -229,8 +231,8 @@ def test_refuses_a_data_set_with_other_joints(run_folder, folder, monkeypatch):
     assert os.listdir() == []
 
 
-def test_command_in_a_process_of_its_own(run_folder, folder):
-    """Nothing that this test's process has imported helps to load the model."""
+def test_command_in_another_process(run_folder, folder):
+    """The command imports everything that it needs to load the model."""
     save("a.png")
     command = [sys.executable, "-m", "examples.pose.predict", "--model", str(run_folder)]
     process = subprocess.run(
@@ -286,7 +288,7 @@ def test_decoding_is_chosen(run_folder, folder):
     run(run_folder, "a.png", "--output", "o.png", "--json", "o.json")
     (image,) = json.loads(Path("o.json").read_text())["images"]
     np.testing.assert_array_equal(image["joints"], places["quarter"])
-    # A heatmap's cell is two of the network's 32 pixels wide, which are 500 of the picture's.
+    # A cell is two of the network's 32 pixels wide, and 32 pixels are 500 pixels of the picture.
     offsets = np.abs(places["quarter"] - places["peak"])
     assert 0 < offsets.max() <= 0.25 * 2 * 500 / 32 + 1e-3
     assert np.abs(places["dark"] - places["quarter"]).max() > 1

@@ -1,4 +1,4 @@
-"""`predict` loses nothing: not its input, not somebody's files, not what it has done already."""
+"""`predict` never replaces inputs or files of other programs, and keeps results if it fails."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def fails(run_folder, *arguments):
     ],
     ids=" ".join,
 )
-def test_what_is_read_is_never_replaced(run_folder, folder, arguments):
+def test_inputs_are_never_replaced(run_folder, folder, arguments):
     for name in ("a.jpg", "b.jpg", "sub/a.jpg", "a_pose.png"):
         save(name)
     os.symlink("a.jpg", "link.jpg")
@@ -136,17 +136,16 @@ def start(run_folder, *arguments):
     )
 
 
-# SIGTERM takes the same way as SIGINT: `test_interruption.py` sends both.
+# SIGTERM is handled like SIGINT; `test_interruption.py` tests both.
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_command_keeps_what_is_done(run_folder, folder, number):
+def test_an_interrupted_command_keeps_finished_results(run_folder, folder, number):
     count = 3000
     paths = [save(folder / f"{i:04d}.png", 300, 200) for i in range(3)]
     paths += [shutil.copy(paths[0], folder / f"{i:04d}.png") for i in range(3, count)]
     answers = folder / "out.json"
     process = start(run_folder, *paths, "--output", str(folder / "poses"), "--json", str(answers))
-    shown = [process.stdout.readline() for _ in range(2)]  # Tables come as pictures are done.
-    while "0002.png" not in shown[-1]:
-        shown.append(process.stdout.readline())
+    # A table is printed for each finished picture.
+    while "0002.png" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(number)
     _, errors = process.communicate(timeout=120)
@@ -187,11 +186,11 @@ def test_an_interrupted_page_is_written(run_folder, folder, monkeypatch):
     assert Image.open("page.png").size[0] > 2 * predict_files.DRAWING_SIZE
 
 
-def test_a_full_disk_is_one_line_and_keeps_what_is_done(run_folder, folder):
+def test_a_full_disk_gives_a_one_line_error_and_keeps_finished_results(run_folder, folder):
     names = [save(f"{i}.png", 20 + 400 * (i == 2), 20 + 400 * (i == 2)) for i in range(4)]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    small = 200_000  # The third drawing, of noise, is larger.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (small, limits[1]))
+    # The third drawing is larger than this limit, in bytes.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
         message = fails(run_folder, *names, "--output", "poses", "--json", "out.json")
     finally:
@@ -202,7 +201,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_done(run_folder, folder):
     assert len(json.loads(Path("out.json").read_text())["images"]) == 2
 
 
-def test_joints_that_cannot_be_written(run_folder, folder, monkeypatch):
+def test_if_the_json_cannot_be_written_finished_results_are_kept(run_folder, folder, monkeypatch):
     names = [save(f"{i}.png") for i in range(3)]
     real, calls = os.pwrite, []
 
@@ -227,27 +226,27 @@ def test_one_failure_does_not_lose_the_others(run_folder, folder, monkeypatch):
         "read_image",
         lambda path: np.full((4, 4, 3), 7, np.uint8) if path == "1.png" else real(path),
     )
-    load = predict.load_predictor
+    load = prediction.load_predictor
 
-    def broken(*arguments):
+    def load_broken_predictor(*arguments):
         predictor = load(*arguments)
-        answer = predictor.predict
+        predict_image = predictor.predict
 
-        def predict_image(image):
-            joints, scores = answer(image)
+        def predict_with_scores_of_zero(image):
+            joints, scores = predict_image(image)
             return (joints, scores * (0 if image.shape[0] == 4 else 1))
 
-        predictor.predict = predict_image
+        predictor.predict = predict_with_scores_of_zero
         return predictor
 
-    monkeypatch.setattr(prediction, "load_predictor", broken)
+    monkeypatch.setattr(prediction, "load_predictor", load_broken_predictor)
     message = fails(run_folder, *names, "--output", "poses", "--json", "out.json")
     assert message == "error: 1.png: the network's output is NaN or infinite."
     done = [entry["file"] for entry in json.loads(Path("out.json").read_text())["images"]]
     assert done == ["0.png", "2.png"]
 
 
-def test_too_large_a_page_is_one_line(folder):
+def test_a_page_that_is_too_large_gives_a_one_line_error(folder):
     with pytest.raises(ImageWriteError, match=r"page\.webp: cannot be written: ") as raised:
         predict_files.write_image("page.webp", np.zeros((1, 17000, 3), np.uint8))
     assert "\n" not in str(raised.value)
@@ -270,7 +269,7 @@ def test_output_is_a_picture_or_a_folder(folder, capsys, output):
     assert "must name a folder" in message or "must be a folder, or end in .png, .jpg" in message
 
 
-def test_file_names_that_are_no_text(run_folder, folder, capsys):
+def test_file_names_that_are_not_valid_text(run_folder, folder, capsys):
     name = os.fsdecode(b"\xff [red].png")
     save(name)
     predict.main(["--model", str(run_folder), name, "--output", "poses", "--json", "o.json"])

@@ -1,4 +1,4 @@
-"""`train` that is refused, fails or is stopped: one line, nothing left behind, nothing lost."""
+"""If `train` is refused, fails or is stopped, it prints one line and keeps finished epochs only."""
 
 import json
 import os
@@ -27,7 +27,7 @@ ARGUMENTS = [
 
 
 @pytest.fixture(autouse=True)
-def drawn(monkeypatch):
+def use_drawn_figures(monkeypatch):
     monkeypatch.setattr(datasets, "load", drawn_figures.load)
 
 
@@ -41,7 +41,7 @@ def eager():
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """A command that was stopped leaves the default handlers."""
+    """Restores the signal handlers, which a command that was stopped sets to the default."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
     yield
@@ -50,7 +50,7 @@ def handlers():
 
 
 def run(capsys, folder, *arguments, command=train.main):
-    """The exit status of a command, and what it printed to stderr."""
+    """Runs a command. Returns its exit status and the text that it printed to standard error."""
     capsys.readouterr()
     try:
         code = command_line.run(lambda: command(["--run", str(folder), *arguments]))
@@ -134,11 +134,11 @@ def test_folders_that_cannot_be_made(folder, command, capsys):
     ids=["launch", "ablation"],
 )
 @pytest.mark.parametrize("bad", [["--image_size", "97"], ["--ema", "2"], ["--seed", "x"]])
-def test_commands_that_start_trainings_refuse_what_they_would(
+def test_commands_that_start_trainings_check_their_arguments(
     command, own, bad, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a training began"))
-    own = [str(tmp_path / "runs") if each == "RUNS" else each for each in own]
+    own = [str(tmp_path / "runs") if argument == "RUNS" else argument for argument in own]
     common = [*ARGUMENTS, *bad]
     if command is launch.main:
         common = ["--run", str(tmp_path / "run"), *common]
@@ -148,7 +148,7 @@ def test_commands_that_start_trainings_refuse_what_they_would(
     assert not os.listdir(tmp_path)
 
 
-def test_batches_that_workers_do_not_divide(tmp_path, capsys, monkeypatch):
+def test_batch_size_must_be_a_multiple_of_the_number_of_workers(tmp_path, capsys, monkeypatch):
     arguments = ["--workers", "2", "--", "--run", str(tmp_path / "run"), *ARGUMENTS]
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a training began"))
     assert command_line.run(lambda: launch.main([*arguments, "--batch_size", "3"])) == 1
@@ -217,6 +217,8 @@ def signal_in(owner, name, patch, call=1, number=signal.SIGINT):
     patch.setattr(owner, name, wrapped)
 
 
+# For each phase: a function that is called in it, as its owner and name; the number of the call;
+# and the number of epochs that are finished by then.
 PHASES = {
     "reading": (accuracy, "read_test_photographs", 1, 0),
     "reading more": (train_run, "read_training_photographs", 1, 0),
@@ -235,7 +237,7 @@ PHASES = {
     [(phase, signal.SIGINT) for phase in PHASES]
     + [(phase, signal.SIGTERM) for phase in ("reading", "training on")],
 )
-def test_stopped_it_says_what_is_kept_and_goes_on(phase, number, tmp_path, capsys):
+def test_a_stopped_training_says_what_is_kept_and_resumes(phase, number, tmp_path, capsys):
     owner, name, call, epochs = PHASES[phase]
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -252,7 +254,7 @@ def test_stopped_it_says_what_is_kept_and_goes_on(phase, number, tmp_path, capsy
 
 @pytest.fixture(params=["RLIMIT_FSIZE", "tmpfs"])
 def small_disk(request, tmp_path):
-    """A folder, and what to call for its disk to be full, and to have room again."""
+    """A folder, a function that fills its disk, and a function that frees the space again."""
     if request.param == "RLIMIT_FSIZE":
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         limit = lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # noqa: E731
@@ -317,12 +319,12 @@ def first_epoch(tmp_path_factory):
 
 @pytest.fixture
 def stopped_run(first_epoch, tmp_path):
-    """A copy of it."""
+    """A copy of the run of `first_epoch`, which a test may change."""
     return shutil.copytree(first_epoch, tmp_path / "run")
 
 
 def test_a_state_without_scales_resumes(stopped_run, capsys):
-    """As older versions wrote it. What else is missing is still refused."""
+    """Older versions did not store scales. A state without boxes is refused."""
     folder = RunFolder(stopped_run)
     state = folder.load_state()
     folder.save_state({name: v for name, v in state.items() if not name.endswith("/scale")})
@@ -335,7 +337,7 @@ def test_a_state_without_scales_resumes(stopped_run, capsys):
 
 
 def test_curves_of_a_resumed_run_have_no_gap(tmp_path, capsys):
-    """Stopped between the files of an epoch, which is then made and written again."""
+    """The run is stopped after an epoch's curves were written and before its state is."""
     with pytest.MonkeyPatch.context() as patch:
         signal_in(RunFolder, "save_state", patch, call=2)
         run(capsys, tmp_path, *ARGUMENTS)

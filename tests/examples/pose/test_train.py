@@ -1,4 +1,4 @@
-"""`train` and `evaluate` as commands: whole runs, kills, resumes, refusals."""
+"""Tests of `train` and `evaluate` as commands: complete, killed and resumed runs, and errors."""
 
 import json
 import os
@@ -44,6 +44,7 @@ def finish(*arguments, code=0):
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
+    """The folder of a run that was not interrupted, and the output of its training."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     return run, finish("train", run, *ARGUMENTS)
 
@@ -58,7 +59,7 @@ def test_a_run_ends_with_model_metrics_and_table(whole_run):
     assert list((run / "logs").rglob("events*"))
 
 
-def test_killed_in_mid_epoch_it_resumes_and_ends_the_same(whole_run, tmp_path):
+def test_a_training_killed_within_an_epoch_resumes_and_ends_the_same(whole_run, tmp_path):
     whole, _ = whole_run
     run = tmp_path / "killed"
     process = start("train", run, *ARGUMENTS)
@@ -75,13 +76,13 @@ def test_killed_in_mid_epoch_it_resumes_and_ends_the_same(whole_run, tmp_path):
     assert "after epoch 1 of 3" in output
     assert "Epoch 2/3" in output and "Epoch 3/3" in output and "Epoch 1/3" not in output
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 3
-    ours, theirs = RunFolder(run).load_model(), RunFolder(whole).load_model()
-    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+    resumed, expected = RunFolder(run).load_model(), RunFolder(whole).load_model()
+    for a, b in zip(resumed.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    ours, theirs = RunFolder(run).load_state(), RunFolder(whole).load_state()
-    assert ours.keys() == theirs.keys() and ours["step"] == theirs["step"] == 36
-    for name, value in ours.items():
-        np.testing.assert_allclose(value, theirs[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    resumed, expected = RunFolder(run).load_state(), RunFolder(whole).load_state()
+    assert resumed.keys() == expected.keys() and resumed["step"] == expected["step"] == 36
+    for name, value in resumed.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_a_training_that_diverges_stops_and_says_where(tmp_path):
@@ -93,7 +94,7 @@ def test_a_training_that_diverges_stops_and_says_where(tmp_path):
     assert not (tmp_path / "state.npz").exists() and not (tmp_path / "metrics.json").exists()
 
 
-def test_killed_before_the_first_save_it_starts_anew(tmp_path):
+def test_a_training_killed_before_the_first_save_starts_again(tmp_path):
     process = start("train", tmp_path, *ARGUMENTS, "--epochs", "1")
     for line in process.stdout:
         if line.startswith("Epoch 1/1"):
@@ -162,7 +163,7 @@ def test_bad_arguments(bad, capsys):
         (["--strategy", "multiworker"], "TF_CONFIG"),
     ],
 )
-def test_arguments_that_make_no_training(bad, message, tmp_path):
+def test_invalid_combinations_of_arguments_give_an_error(bad, message, tmp_path):
     process = start("train", tmp_path / "run", *ARGUMENTS, *bad)
     output, _ = process.communicate()
     assert process.returncode == 1 and message in output and "Traceback" not in output, output

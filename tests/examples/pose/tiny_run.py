@@ -23,7 +23,7 @@ def tiny_model(num_joints: int = 14) -> keras.Model:
 
 
 def write_tiny_run(path, skeleton=LSP_SKELETON, **config):
-    """Writes the run folder and returns its path."""
+    """Writes a run folder at `path` and returns `path`. `config` adds entries to config.json."""
     run = RunFolder(path)
     run.begin({"image_size": IMAGE_SIZE, "skeleton": skeleton.to_metadata(), **config})
     run.save_model(tiny_model(skeleton.num_joints))

@@ -18,7 +18,7 @@ def read_warmup(version):
 
 
 def test_warmup_requests_run_on_the_exported_model(version):
-    """The server replays each one by the name of its signature."""
+    """The server calls the signature that each request names."""
     logs = read_warmup(version)
     loaded = tf.saved_model.load(str(version))
     assert len(logs) == 2 * len(export.WARMUP_SIZES)

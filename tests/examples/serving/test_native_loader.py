@@ -10,27 +10,27 @@ pytestmark = pytest.mark.timeout(1200)
 
 @pytest.fixture(scope="module")
 def requests(predictor, version, photos, tmp_path_factory):
-    """The folder of request files, and the numbers of valid and of bad ones."""
-    right = dict(request_files.valid_requests(predictor, photos))
-    wrong = dict(request_files.invalid_requests(photos[0]))
+    """The folder of request files, and the numbers of valid and of invalid requests."""
+    valid = dict(request_files.valid_requests(predictor, photos))
+    invalid = dict(request_files.invalid_requests(photos[0]))
     folder = tmp_path_factory.mktemp("requests")
-    request_files.write(folder, version, right | wrong)
-    return folder, len(right), len(wrong)
+    request_files.write(folder, version, valid | invalid)
+    return folder, len(valid), len(invalid)
 
 
 @pytest.mark.parametrize("api", native_loader.APIS)
 def test_answers_equal_keras_on_several_threads(programs, version, requests, api):
-    folder, right, wrong = requests
+    folder, valid, invalid = requests
     report = native_loader.run(programs[api], version, folder, threads=4)
     assert report["problems"] == []
-    assert (report["answered"], report["refused"]) == (4 * right, 4 * wrong)
+    assert (report["answered"], report["refused"]) == (4 * valid, 4 * invalid)
     assert report["wrongly_answered"] == report["wrongly_refused"] == 0
     assert report["largest_difference"] <= native_loader.TOLERANCE == 1e-5
 
 
 @pytest.mark.parametrize("api", native_loader.APIS)
 def test_memory_does_not_grow_under_load(programs, version, requests, api):
-    """For seconds. The soak test runs for minutes."""
+    """Runs for seconds; the soak test runs for minutes."""
     report = native_loader.run(programs[api], version, requests[0], threads=8, seconds=4)
     assert report["problems"] == []
     assert report["answered"] and report["refused"]
@@ -39,7 +39,7 @@ def test_memory_does_not_grow_under_load(programs, version, requests, api):
 
 
 def test_wrong_answers_and_refusals_are_found(programs, version, predictor, photos, tmp_path):
-    """Answers that are off by 1e-3, NaN or of another shape, and requests wrongly refused."""
+    """Expected answers that are off by 1e-3, NaN or of another shape, and wrong expectations."""
     (name, request), *_ = request_files.valid_requests(predictor, photos[:1])
     joints, scores = request.outputs["joints"], request.outputs["scores"]
     off = joints.copy()
@@ -70,6 +70,6 @@ def test_the_error_names_the_missing_model_or_library(
     program, folder = programs[api], requests[0]
     with pytest.raises(native_loader.LoaderError, match=r"exit code 2: error: .*SavedModel"):
         native_loader.run(program, tmp_path / "nothing", folder, threads=1)
-    monkeypatch.setattr(native_loader.tf_boxconv, "library_path", lambda: "/no/library.so")
+    monkeypatch.setattr("tf_boxconv.library_path", lambda: "/no/library.so")
     with pytest.raises(native_loader.LoaderError, match=r"/no/library.so"):
         native_loader.run(program, version, folder, threads=1)

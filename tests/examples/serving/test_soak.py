@@ -63,7 +63,7 @@ def test_ctrl_c_gives_a_one_line_error(monkeypatch):
     def stopped(run, **_):
         raise interruption.Stopped(signal.SIGINT)
 
-    monkeypatch.setattr(soak, "load_run", stopped)
+    monkeypatch.setattr("examples.pose.inference.predictor.load_run", stopped)
     status, message = outcome(soak.main, "--run", "nowhere")
     assert status == 130 and message.startswith("stopped. Nothing was measured")
 

@@ -1,4 +1,4 @@
-"""The page in a real browser, built with a small network."""
+"""Builds the page with a small network and tests it in a real browser."""
 
 import base64
 import io
@@ -21,8 +21,9 @@ from tests.examples.commands import refused
 from tests.examples.pose.picture_kinds import KINDS
 from tests.examples.pose.tiny_run import IMAGE_SIZE, write_tiny_run
 
-# Files that browsers show. Left out: CMYK, which each browser converts in its own way, and a PNG
-# whose orientation follows the pixels, where Chromium does not look for it.
+# Kinds of files that browsers show with the pixels that `predict` reads. CMYK is left out, because
+# each browser converts it in its own way. A PNG whose orientation is stored after the pixels is
+# left out, because Chromium does not look for it there.
 SHOWN_BY_BROWSERS = [
     kind
     for kind in KINDS
@@ -97,7 +98,7 @@ def test_only_an_earlier_page_is_replaced(page, run_folder, tmp_path):
 
 
 def test_poses_are_those_of_the_predictor(opened, run_folder):
-    # Of the network's size, because each browser resamples in its own way.
+    # The image has the network's size, because each browser resamples in its own way.
     image = draw_figure(0, "test", 3, size=IMAGE_SIZE).image
     opened.drop("figure.png", png(image))
     assert opened.wait_for("done", "error") == "done"
@@ -109,7 +110,7 @@ def test_poses_are_those_of_the_predictor(opened, run_folder):
 
 @pytest.mark.parametrize("kind", SHOWN_BY_BROWSERS)
 def test_pictures_have_the_pixels_that_predict_reads(opened, kind):
-    """At the size of the picture, so that nothing is resampled."""
+    """The square has the size of the picture, so that nothing is resampled."""
     opened.drop(f"picture.{kind.split('_')[0]}", KINDS[kind], f"image/{kind.split('_')[0]}")
     assert opened.wait_for("done", "error") == "done"
     script = """

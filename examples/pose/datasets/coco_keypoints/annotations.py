@@ -41,39 +41,39 @@ def read_labels(
     Args:
         path: The file.
         joint_names: Names of the joints to read.
-        broken: Collects records that cannot be used. Without it, they raise a `ValueError`.
+        broken: Collects records that cannot be used. If it is None, such records raise a
+            `ValueError`.
 
     Returns:
-        The photographs by id, and the people with labelled joints. Each person has an id of its
-        own.
+        The photographs by id, and the people with labelled joints. Ids of people are unique.
 
     Raises:
         ValueError: It is not such a file, or (without `broken`) a record cannot be used.
     """
-    own = Broken() if broken is None else broken
+    collected = Broken() if broken is None else broken
     content = _parse(path)
-    photographs, refused = _read_photographs(path, _records(content, "images", path), own)
+    photographs, unusable = _read_photographs(path, _records(content, "images", path), collected)
     columns = JointColumns(content, path, joint_names)
     people = []
     for index, record in enumerate(_records(content, "annotations", path)):
         where = f"annotations[{index}]"
         try:
             person = _read_person(record, where, columns, len(joint_names))
-            if person is not None and person.image_id in refused:
+            if person is not None and person.image_id in unusable:
                 continue
             if person is not None and person.image_id not in photographs:
                 raise FieldError(f"`image_id` is {person.image_id}, which no image has")
         except FieldError as error:
-            own.add(_message(path, "person", where, record, error))
+            collected.add(_message(path, "person", where, record, error))
         else:
             people += [] if person is None else [person]
     if broken is None:
-        own.check()
-    return photographs, list(_with_ids(path, people, own))
+        collected.check()
+    return photographs, list(_with_ids(path, people, collected))
 
 
 def fault(path: Root, record: Photograph | Person, error: FieldError) -> ValueError:
-    """The error for a record whose fault was found only after its photograph was read."""
+    """Returns the error for a record whose fault was found when its photograph was read."""
     kind = "image" if isinstance(record, Photograph) else "person"
     return ValueError(_message(path, kind, record.where, {"id": record.id}, error))
 
@@ -112,25 +112,28 @@ def _read_photographs(
 ) -> tuple[dict[int, Photograph], set[Any]]:
     """Returns the photographs by id, and the ids of those that cannot be used."""
     photographs: dict[int, Photograph] = {}
-    refused = set()
+    unusable = set()
     by_name: dict[str, str] = {}
     for index, record in enumerate(records):
         try:
             found = _read_photograph(record, f"images[{index}]")
             # `_relative` keeps only the last component of an absolute path, so names can collide.
-            given = str(record.get("file_name"))
-            if by_name.setdefault(found.name, given) != given:
-                raise FieldError(f"`file_name` {given} and {by_name[found.name]} have the same end")
-            other = photographs.setdefault(found.id, found)
-            if other.name != found.name:
-                raise FieldError(f"`id` {found.id} is also that of {other.where}, {other.name}")
-            if other.size != found.size:
-                raise FieldError(f"`width` and `height` differ from those of {other.where}")
+            file_name = str(record.get("file_name"))
+            earlier_name = by_name.setdefault(found.name, file_name)
+            if earlier_name != file_name:
+                raise FieldError(
+                    f"`file_name` {file_name} and {earlier_name} both mean {found.name}"
+                )
+            earlier = photographs.setdefault(found.id, found)
+            if earlier.name != found.name:
+                raise FieldError(f"`id` {found.id} is also that of {earlier.where}, {earlier.name}")
+            if earlier.size != found.size:
+                raise FieldError(f"`width` and `height` differ from those of {earlier.where}")
         except FieldError as error:
             number = record.get("id") if isinstance(record, dict) else None
-            refused.update([number] if isinstance(number, int) else [])
+            unusable.update([number] if isinstance(number, int) else [])
             broken.add(_message(path, "image", f"images[{index}]", record, error))
-    return photographs, refused
+    return photographs, unusable
 
 
 def _read_photograph(record: Any, where: str) -> Photograph:
@@ -259,13 +262,13 @@ def _integer(record: Mapping[str, Any], field: str) -> int:
 
 
 def _with_ids(path: Root, people: list[Person], broken: Broken) -> Iterator[Person]:
-    """Fills in missing ids, and leaves out people whose id an earlier person has."""
+    """Fills in missing ids, and leaves out people who have the same id as an earlier person."""
     taken: dict[int, Person] = {}
     for person in people:
         if person.id is not None:
-            other = taken.setdefault(person.id, person)
-            if other is not person:
-                error = FieldError(f"`id` {person.id} is also that of {other.where}")
+            earlier = taken.setdefault(person.id, person)
+            if earlier is not person:
+                error = FieldError(f"`id` {person.id} is also that of {earlier.where}")
                 broken.add(str(fault(path, person, error)))
     free = (number for number in itertools.count(1) if number not in taken)
     for person in people:

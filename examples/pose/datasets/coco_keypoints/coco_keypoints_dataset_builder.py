@@ -68,7 +68,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
             for split in self.splits_to_prepare(self.local_parts(manual_dir))
         }
         return {
-            split: self._checked(split, self._generate_examples(**parts))
+            split: self._require_examples(split, self._generate_examples(**parts))
             for split, parts in found.items()
         }
 
@@ -148,8 +148,8 @@ def _read_labelled(
 ) -> np.ndarray:
     """Reads a picture in the orientation in which it was labelled.
 
-    Most tools apply the EXIF orientation before labelling, some do not. The size in the record
-    tells which, if the two orientations differ in size.
+    Most tools apply the EXIF orientation before labelling, some do not. If the two orientations
+    differ in size, the size in the record tells whether it was applied.
     """
     shown = official_files.read_rgb(path, labels)
     size, swapped = shown.shape[1::-1], shown.shape[:2]

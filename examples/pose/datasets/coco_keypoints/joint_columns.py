@@ -13,12 +13,13 @@ _SIDES = {"l": "left", "r": "right"}
 
 
 class JointColumns:
-    """For each category, the joint that each triple of `keypoints` belongs to.
+    """Maps the triples (x, y, visibility) of `keypoints` to joints, for each category.
 
     Args:
         content: The content of the file.
         path: The file, for messages.
-        joint_names: Names of the joints to read. Categories without names have exactly these.
+        joint_names: Names of the joints to read. A category without a list of names is assumed to
+            have exactly these.
 
     Raises:
         ValueError: No category has any of these joints, one has a joint twice, or two categories

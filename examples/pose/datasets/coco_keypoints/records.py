@@ -120,9 +120,9 @@ class Person:
         )
 
     def _placeholders(self, box: Sequence[float] | None) -> np.ndarray:
-        """Which joints are at (0, 0) as a placeholder for an unknown position: bool `[J]`.
+        """Tells which joints are at (0, 0) because their position is unknown: bool `[J]`.
 
-        A single joint at (0, 0) is a real one if the box reaches there.
+        If the box reaches (0, 0) and only one joint is there, its position is taken as real.
         """
         at_corner = (self.joints == 0).all(axis=1) & (self.visibility != NOT_LABELLED)
         possible = box is not None and max(box[:2]) <= 0.5
@@ -130,7 +130,7 @@ class Person:
 
 
 def _usable_box(bbox: Any, width: int, height: int) -> list[float] | None:
-    """The box, if it overlaps the photograph and is neither below one pixel nor far too large."""
+    """Returns the box if it overlaps the photograph and its sides have plausible lengths."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
         return None
     x, y, w, h = map(float, bbox)
@@ -140,7 +140,7 @@ def _usable_box(bbox: Any, width: int, height: int) -> list[float] | None:
 
 
 def _holds_most(box: Sequence[float], joints: np.ndarray) -> bool:
-    """Whether at least half of the joints are in the box, or within half its size beside it."""
+    """Whether at least half of the joints are in the box enlarged by half its size on each side."""
     low, sides = np.reshape(box, (2, 2))
     near = ((joints >= low - sides / 2) & (joints <= low + 1.5 * sides)).all(axis=1)
     return bool(near.mean() >= 0.5)

@@ -37,14 +37,14 @@ _CROP_SIZE = 3.0
 
 
 def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
-    """The builder of `tfds`, changed to fail quickly and with a one-sentence error.
+    """Returns the builder of `tfds`, changed to fail quickly and with an error of one line.
 
     Args:
         name: One of `FLIC_CONFIGS`.
         prepared_dir: Folder of the prepared records.
     """
-    made = tfds.builder(FLIC_CONFIGS[name], data_dir=prepared_dir)
-    prepare = made.download_and_prepare
+    tfds_builder = tfds.builder(FLIC_CONFIGS[name], data_dir=prepared_dir)
+    prepare = tfds_builder.download_and_prepare
 
     def prepare_or_explain(download_config: tfds.download.DownloadConfig) -> None:
         try:
@@ -52,10 +52,10 @@ def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
                 prepare(download_config=download_config)
         except Exception as error:  # From tfds, requests, zipfile, scipy or Pillow.
             reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
-            raise _explanation(name, made.builder_config, download_config, reason) from None
+            raise _explanation(name, tfds_builder.builder_config, download_config, reason) from None
 
-    made.download_and_prepare = prepare_or_explain
-    return made
+    tfds_builder.download_and_prepare = prepare_or_explain
+    return tfds_builder
 
 
 def _explanation(name, builder_config, download_config, reason: str) -> Exception:

@@ -1,8 +1,8 @@
 """Reads `mpii_human_pose_v1_u12_1.mat`, the labels of MPII Human Pose.
 
-The same field has many forms in this file. With one element it is that element, with several an
-array, and without any an empty array. A field that no person in an image has is missing. Numbers
-are sometimes stored as text.
+A list has one of three forms in this file: a list of one element is stored as the element, a longer
+one as an array, and an empty one as an empty array. A field that no person in an image has is
+missing. Numbers are sometimes stored as text.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Photograph:
         name: The image's file name.
         video: Number of the video that the image was taken from; 0 if unknown.
         is_train: Whether the image belongs to the training set, whose joints are published.
-        people: All people in the image that the file mentions.
+        people: All people in the image that the file lists.
     """
 
     number: int
@@ -72,7 +72,8 @@ def read(path: Root, broken: Broken | None = None) -> list[Photograph]:
 
     Args:
         path: The official .mat file.
-        broken: Collects images whose labels cannot be used. Without it, they raise a `ValueError`.
+        broken: Collects images whose labels cannot be used. If it is None, such images raise a
+            `ValueError`.
 
     Raises:
         ValueError: The file cannot be read, or is not the official file.
@@ -91,7 +92,7 @@ def read(path: Root, broken: Broken | None = None) -> list[Photograph]:
         raise ValueError(
             f"{path}: `img_train` has {len(is_train)} entries for {len(images)} images."
         )
-    own = Broken() if broken is None else broken
+    collected = Broken() if broken is None else broken
     photographs: list[Photograph] = []
     by_name: dict[str, Photograph] = {}
     for index, image in enumerate(images):
@@ -102,9 +103,11 @@ def read(path: Root, broken: Broken | None = None) -> list[Photograph]:
             photographs.append(found)
         except (AttributeError, ValueError, TypeError, IndexError) as error:
             name = _field(_field(image, "image"), "name")
-            own.add(f"{path}: image {index + 1} ({name}) has labels that cannot be used: {error}.")
+            collected.add(
+                f"{path}: image {index + 1} ({name}) has labels that cannot be used: {error}."
+            )
     if broken is None:
-        own.check()
+        collected.check()
     return photographs
 
 
@@ -188,5 +191,5 @@ def _number(struct: Any, name: str, missing: float = 0.0) -> float:
 
 
 def _elements(value: Any) -> list[Any]:
-    """The structs in a field, as a list, whether the field holds none, one or several."""
+    """Returns the elements of a list in any of the forms that the file stores lists in."""
     return [] if value is None else list(np.ravel(np.array(value, dtype=object)))

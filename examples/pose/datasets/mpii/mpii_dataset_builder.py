@@ -72,10 +72,10 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         splits: dict[str, list[annotations.Photograph]] = {split: [] for split in self.all_splits}
         for photograph in annotations.read(labels, self.broken):
             splits[_split_of(photograph)].append(photograph)
-        # A folder may have the photographs of some splits only.
+        # Splits that are not wanted are prepared too if the folder has any of their photographs.
         wanted = self.all_splits if self.wanted is None else self.wanted
         return {
-            name: self._checked(name, self._generate_examples(images, labels, photographs))
+            name: self._require_examples(name, self._generate_examples(images, labels, photographs))
             for name, photographs in splits.items()
             if name in wanted or any(images.find(p.name) for p in photographs if _people(p))
         }
@@ -112,7 +112,7 @@ def _split_of(photograph: annotations.Photograph) -> str:
 
 
 def _people(photograph: annotations.Photograph) -> list[annotations.Person]:
-    """The people to make examples of: those with a known position and, in `train`, with labels."""
+    """Selects the people to make examples of: with a known position and, unless `test`, labels."""
     people = [p for p in photograph.people if p.labelled or not photograph.is_train]
     # Without a position, the person cannot be told from others in the photograph.
     return [p for p in people if p.scale > 0]

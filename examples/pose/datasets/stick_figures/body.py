@@ -30,7 +30,7 @@ _LENGTHS = {
 
 # Ranges of joint angles in degrees. Flexion moves an arm or thigh forward, a forearm up, a shin
 # back, the spine and head down; abduction moves a limb away from the body; rotation turns it about
-# its own axis. Both sides have the same range, and an angle is drawn for each.
+# its own axis. The left and the right limb have the same range, but an angle each.
 _Ranges = Mapping[str, tuple[float, float]]
 _STANDING: _Ranges = {
     "spine_flexion": (-5, 10),
@@ -95,6 +95,7 @@ _KINDS = {
     "crouching": (0.1, _CROUCHING),
     "free": (0.15, _FREE),
 }
+# Angles whose names begin with one of these exist on both sides.
 _PAIRED = ("shoulder", "elbow", "hip", "knee", "ankle")
 
 
@@ -166,7 +167,7 @@ def _swing(angles: dict[str, float], rng: np.random.Generator) -> None:
 
 
 def sample_view(rng: np.random.Generator) -> np.ndarray:
-    """Draws the frame of the pelvis: any direction, mostly upright, camera near eye height."""
+    """Draws the frame of the pelvis: seen from any side, mostly upright, from near eye height."""
     towards = rng.choice(["camera", "away", "anywhere"], p=[0.5, 0.2, 0.3])
     yaw = rng.uniform(-180, 180) if towards == "anywhere" else rng.normal(0, 35)
     if towards == "away":
@@ -193,9 +194,9 @@ def pose_body(rng: np.random.Generator, angles: Mapping[str, float], view: np.nd
     posed = Body({}, [])
     chest = _add_trunk(posed, angles, view, size, girth)
     for side, sign in zip(SIDES, (-1.0, 1.0), strict=True):
-        own = {name: angles[f"{side}_{name}"] for name in _FREE if name.startswith(_PAIRED)}
-        _add_arm(posed, side, sign, own, chest, size, girth)
-        _add_leg(posed, side, sign, own, view, size, girth)
+        of_side = {name: angles[f"{side}_{name}"] for name in _FREE if name.startswith(_PAIRED)}
+        _add_arm(posed, side, sign, of_side, chest, size, girth)
+        _add_leg(posed, side, sign, of_side, view, size, girth)
     return posed
 
 

@@ -16,8 +16,8 @@ import numpy as np
 # outward normals [3, n] in the camera's frame to colours [3, 1] or [3, n].
 Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
-_SAMPLES = 2  # Samples per pixel in each direction. Averaging them smooths edges.
-_AMBIENT = 0.5  # Fraction of the light that comes from everywhere.
+_SAMPLES = 2  # Samples per pixel in each direction. Their average smooths edges.
+_AMBIENT = 0.5  # Fraction of the light that comes from all directions.
 
 
 class Capsule(NamedTuple):
@@ -31,7 +31,7 @@ class Capsule(NamedTuple):
 
 
 class Canvas:
-    """Draws surfaces seen from the front. The nearest surface covers the others at every sample.
+    """Draws surfaces seen from the front. At every sample, only the nearest surface is visible.
 
     Args:
         size: Height and width in pixels.

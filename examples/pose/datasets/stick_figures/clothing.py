@@ -43,6 +43,11 @@ class Outfit:
     The front of a figure has a face, a stripe of colour `mark` on the shirt and pads of colour
     `mark` on the knees; only the front tells left from right. Both sides are dressed alike, so that
     a mirrored figure with left and right swapped is a valid figure too.
+
+    Attributes:
+        shirt_pattern: Colour of the stripes of the shirt and of the bands on limbs.
+        banded: Names of the limb parts that have bands.
+        stripes: Stripes along each part of the torso; 0 for a plain shirt.
     """
 
     skin: np.ndarray

@@ -17,7 +17,7 @@ from examples.pose.datasets.stick_figures.clothing import Outfit
 _MARGIN = 2.0  # Minimum distance from the border in pixels, for figures that are not cut off.
 _CUT_OFF_RATE = 0.07  # Fraction of figures that the border cuts off.
 _OCCLUDER_RATE = 0.3  # Fraction of images with an object in front of the figure.
-# Joints are inside the body. One counts as visible if it is at most this far behind the visible
+# Joints are inside the body. A joint counts as visible if it is at most this far behind the visible
 # surface, in body heights.
 _SKIN_DEPTH = 0.075
 
@@ -52,7 +52,7 @@ def draw_figure(seed: int, split: str, index: int, size: int = 128) -> Figure:
     The result depends on the arguments alone, not on what was drawn before.
 
     Args:
-        seed: Seed of the whole data set.
+        seed: Seed of the data set.
         split: Name of the split.
         index: Number of the example, from 0.
         size: Height and width in pixels.
@@ -111,7 +111,7 @@ def _place(rng: np.random.Generator, posed: body.Body, size: int) -> tuple[body.
 
 
 def _visibility(canvas: Canvas, joints: np.ndarray, skin_depth: float) -> np.ndarray:
-    """The visibility of each joint; joints outside the image are not labelled."""
+    """Returns the visibility of each joint. Joints outside the image are not labelled."""
     inside = ((joints[:, :2] > -0.5) & (joints[:, :2] < canvas.size - 0.5)).all(1)
     depth = canvas.depth_at(np.where(inside[:, np.newaxis], joints[:, :2], 0))
     visibility = np.where(depth < joints[:, 2] - skin_depth, OCCLUDED, VISIBLE)

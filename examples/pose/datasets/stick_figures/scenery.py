@@ -95,7 +95,7 @@ def _shapes(rng: np.random.Generator, image: Image.Image) -> None:
 
 
 def stray_limbs(rng: np.random.Generator, size: int) -> list[Capsule]:
-    """Makes up to three stray arms or legs behind the figure, as distractors."""
+    """Makes up to three arms or legs that belong to nobody, behind the figure, as distractors."""
     capsules = []
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.4, 0.3, 0.2, 0.1])):
         joint = np.array([*rng.uniform(0, size, 2), _BEHIND])

@@ -15,7 +15,8 @@ class StickFiguresConfig(tfds.core.BuilderConfig):
     """Number, size and seed of the images.
 
     Attributes:
-        seed: Seed of the data set. With the split's name and the number it determines an example.
+        seed: Seed of the data set. The seed, the name of the split and the number of an example
+            determine the example.
         train_examples: Number of examples in `train`.
         test_examples: Number of examples in `test`.
         image_size: Height and width of the images in pixels.

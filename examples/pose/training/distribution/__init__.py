@@ -1,11 +1,11 @@
-"""Where a training runs: on one device, on several of one process, or in several processes.
+"""Training on one device, on several devices of one process, or in several processes.
 
     --strategy none         this process, on one device
     --strategy mirrored     this process, on all its GPUs (or CPUs if it has no GPU)
     --strategy multiworker  several processes, listed in the environment variable TF_CONFIG, that
                             run the same command; `examples.pose.launch` starts them on one machine
 
-All strategies make the same steps: the batch of one device is divided into equal parts.
+All strategies make the same steps: each batch is divided into equal parts, one for each device.
 
 Training runs on two Keras backends, and each has a module here. TensorFlow distributes by
 `tf.distribute`, JAX by `keras.distribution`.
@@ -75,7 +75,7 @@ class Workers(Protocol):
 
 
 def make_workers(name: str = "none") -> Workers:
-    """The devices to train on, for the current Keras backend.
+    """Returns the devices to train on, for the current Keras backend.
 
     Args:
         name: One of `STRATEGIES`. `"multiworker"` waits for the other processes, and must come
@@ -83,7 +83,7 @@ def make_workers(name: str = "none") -> Workers:
 
     Raises:
         ValueError: There is no such strategy, `TF_CONFIG` is missing, or the examples do not train
-            on this backend.
+            on this backend. `STRATEGIES` and `BACKENDS` list the choices.
     """
     if name not in STRATEGIES:
         raise ValueError(f"`strategy` must be one of {STRATEGIES}, got {name!r}.")

@@ -21,14 +21,15 @@ class Workers:
     """`distribution.Workers` on JAX; `name` is one of `training.STRATEGIES`."""
 
     def __init__(self, name: str):
-        # TensorFlow only makes the batches. With a GPU it would reserve the memory that JAX needs.
+        # TensorFlow makes only the batches. If it saw a GPU, it would reserve the memory that JAX
+        # needs.
         tf.config.set_visible_devices([], "GPU")
         if name == "multiworker":
             addresses, index = distribution.cluster()
             keras.distribution.initialize(",".join(addresses), len(addresses), index)
-            # Workers connect at their first collective operation, and wait at most 30 s for each
-            # other. Connect now, because one worker may take longer than another to read its data.
-            multihost_utils.sync_global_devices("all workers are there")
+            # Workers connect at their first collective operation and wait at most 30 s for each
+            # other. They connect here, before reading data, which may take one worker longer.
+            multihost_utils.sync_global_devices("all workers have started")
         devices = keras.distribution.list_devices()
         self._distribution = keras.distribution.DataParallel(
             devices=devices[:1] if name == "none" else devices, auto_shard_dataset=False
@@ -87,8 +88,8 @@ class Workers:
 
         def assigning_step(images, targets):
             values = [[variable.value for variable in group] for group in variables]
-            # Moves only new values and values assigned since the last step. Without it, JAX would
-            # compile the step again for values that are not on the mesh.
+            # Puts values on the mesh if they are not there: in the first step, and after other code
+            # assigned them. Otherwise JAX would compile the step again for them.
             values = jax.device_put(values, self._replicated)
             changed, last = step(*values, images, targets)
             for group, new in zip(variables, changed, strict=True):
@@ -104,7 +105,7 @@ class Workers:
 
 
 def _clip_by_global_norm(gradients, limit):
-    """Scales gradients down to a global norm of `limit` if theirs is larger."""
+    """Scales gradients down to a global norm of `limit` if their norm is larger."""
     norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients))
     scale = limit / jnp.maximum(norm, limit)
     return [gradient * scale for gradient in gradients]

@@ -61,29 +61,30 @@ class Workers:
         return step
 
     def _replica_step(self, model, optimizer, loss, clip_norm, images, targets):
-        """One step on a replica's part of the batch.
+        """Makes one step on a replica's part of the batch.
 
         Returns:
-            The part's contribution to the loss of the last output; the sum over replicas is that of
-            the whole batch.
+            The part's contribution to the loss of the last output. The sum over all replicas is the
+            loss of the batch.
         """
         context = tf.distribute.get_replica_context()
-        # The loss is a mean over labelled joints, whose number differs between parts of the batch.
-        labelled = tf.maximum(tf.reduce_sum(targets[..., 2]), 1.0)
-        share = labelled / context.all_reduce(tf.distribute.ReduceOp.SUM, labelled)
+        # The loss is a mean over labelled joints, and their number differs between the parts.
+        labelled = tf.reduce_sum(targets[..., 2])
+        all_labelled = context.all_reduce(tf.distribute.ReduceOp.SUM, labelled)
+        share = labelled / tf.maximum(all_labelled, 1.0)
         with tf.GradientTape() as tape:
             outputs = tf.nest.flatten(model(images, training=True))
             losses = [share * loss(targets, output) for output in outputs]
             scaled = optimizer.scale_loss(tf.add_n(losses))
         variables = [variable.value for variable in model.trainable_variables]
         gradients = tape.gradient(scaled, variables)
-        # Keras clips, and tests for infinities, before it sums the gradients of all replicas, so
-        # replicas could disagree. Summed here first, gradients are the same on all of them.
+        # Keras clips gradients and tests for infinities before it sums over the replicas, so
+        # replicas could disagree. Summed here, the gradients are the same on all replicas.
         if self.replicas > 1:
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, optimizer.scale_loss(clip_norm))
-        # `apply` sums over the replicas once more.
+        # `apply` sums over the replicas again.
         gradients = [gradient / self.replicas for gradient in gradients]
         optimizer.apply(gradients, model.trainable_variables)
         return losses[-1]

@@ -1,4 +1,4 @@
-"""Every command answers wrong arguments with one line, before it measures, reads or writes."""
+"""For an invalid argument, every command prints a one-line error and reads and writes nothing."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ FILE = __file__
 FILES = ["", FILE + "/x"]
 FOLDERS = ["", FILE, FILE + "/x"]
 RUNS = ["/nowhere", FILE]
-# Modules of commands, what they need besides, and values that arguments of theirs do not take.
+# For each command: arguments that it requires, and invalid values of other arguments.
 BAD = {
     "benchmarks.acceptance.__main__": (
         [],
@@ -118,7 +118,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("module, arguments", CASES)
-def test_wrong_arguments_are_one_line(module, arguments, tmp_path, capsys, monkeypatch):
+def test_invalid_arguments_give_a_one_line_error(module, arguments, tmp_path, capsys, monkeypatch):
     main = importlib.import_module(module).main
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("benchmarks.command_line.print_machine", lambda: pytest.fail("it began"))

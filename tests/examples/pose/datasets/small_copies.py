@@ -32,7 +32,7 @@ def write_zip(source, archive, prefix=""):
             writer.write(file, prefix + str(file.relative_to(source)))
 
 
-def add_what_systems_leave(folder):
+def add_system_files(folder):
     """Adds the hidden files that macOS and Windows write beside pictures."""
     for name in ("._im0001.jpg", ".DS_Store", "Thumbs.db", "desktop.ini", "._joints.mat"):
         (folder / name).write_bytes(b"\x00\x05\x16\x07")

@@ -1,4 +1,4 @@
-"""Tests of what all pose data sets have in common: `load`, features, skeletons, the command."""
+"""Tests that all pose data sets share: `load`, features, skeletons, and the command."""
 
 import json
 import subprocess

@@ -22,7 +22,7 @@ from examples.pose import datasets
 from examples.pose.datasets import __main__ as command
 from examples.pose.datasets import official_files
 from tests.examples.pose.datasets.small_copies import (
-    add_what_systems_leave,
+    add_system_files,
     first_picture,
     pictures_of,
     write_zip,
@@ -143,7 +143,7 @@ def test_leeds_sports_with_other_suffixes_and_flat(copy, load, name, suffix, fla
             picture.rename(place / f"{picture.stem}{suffix}")
     if flat:
         (folder / "images").rmdir()
-    add_what_systems_leave(folder if flat else folder / "images")
+    add_system_files(folder if flat else folder / "images")
     found = load(name)
     assert found.keys() == expected.keys()
     for key, example in found.items():
@@ -163,7 +163,7 @@ def test_archives_with_files_added_by_macos(copy, load, name, archive, prefix, i
     folder = copy(name)
     expected = load(name)
     shutil.rmtree(folder.parents[1] / "prepared")
-    add_what_systems_leave(folder / "images")
+    add_system_files(folder / "images")
     top = folder.parent / "top"
     (top / "__MACOSX" / prefix / "images").mkdir(parents=True)
     (top / "__MACOSX" / prefix / "._joints.mat").write_bytes(b"\0")

@@ -1,4 +1,7 @@
-"""Tests of detecting that official files changed after they were prepared."""
+"""Loading a data set raises if its official files changed after records were prepared from them.
+
+The official files are those that users download from the authors of the data set.
+"""
 
 import json
 import os
@@ -9,7 +12,7 @@ import scipy.io
 
 from tests.examples.pose.datasets.small_copies import (
     LABELS,
-    add_what_systems_leave,
+    add_system_files,
     first_picture,
     pictures_of,
     write_zip,
@@ -29,8 +32,8 @@ def _edit_labels(path):
         scipy.io.savemat(path, {k: v for k, v in content.items() if not k.startswith("__")})
 
 
-def _touch_content(path):
-    """Changes a picture but not its size in bytes."""
+def _edit_picture(path):
+    """Changes a picture's content but not its size in bytes."""
     path.write_bytes(path.read_bytes()[:-2] + b"\xff\xd9")
 
 
@@ -44,7 +47,7 @@ _CHANGES = {
     "picture replaced": lambda folder, labels: first_picture(folder).write_bytes(
         sorted(pictures_of(folder).iterdir())[1].read_bytes()
     ),
-    "picture edited": lambda folder, labels: _touch_content(first_picture(folder)),
+    "picture edited": lambda folder, labels: _edit_picture(first_picture(folder)),
 }
 
 
@@ -59,7 +62,7 @@ def test_changed_files_raise(copy, load, name, change, tmp_path):
         load(name)
     message = str(caught.value)
     assert "\n" not in message
-    # Deleting the folder, as the message says, helps.
+    # The message says to delete this folder. After that, `load` prepares the data set again.
     prepared = message.partition("Delete the folder ")[2].partition(" to prepare")[0]
     shutil.rmtree(prepared)
     if change == "labels removed":
@@ -73,10 +76,10 @@ def test_changed_files_raise(copy, load, name, change, tmp_path):
 def test_irrelevant_changes_are_ignored(copy, load, name, tmp_path):
     folder = copy(name)
     before = load(name)
-    add_what_systems_leave(pictures_of(folder))
+    add_system_files(pictures_of(folder))
     os.utime(folder / LABELS[name], (1, 1))
     assert load(name).keys() == before.keys()
-    # A copy elsewhere, with other times; for lsp also as an archive.
+    # The same files in another folder, with other modification times. For lsp also as a zip file.
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder, moved / name, copy_function=shutil.copyfile)
     assert load(name, data_dir=moved).keys() == before.keys()
@@ -84,17 +87,18 @@ def test_irrelevant_changes_are_ignored(copy, load, name, tmp_path):
         write_zip(moved / name, moved / "lsp_dataset.zip", "lsp_dataset/")
         shutil.rmtree(moved / name)
         assert load(name, data_dir=moved).keys() == before.keys()
-    # The files are no longer needed.
+    # If labels and pictures are both gone, the prepared records suffice.
     shutil.rmtree(folder)
     for data_dir in (tmp_path / "data", tmp_path / "gone", None):
         assert load(name, data_dir=data_dir).keys() == before.keys()
 
 
-def test_records_of_earlier_versions_are_read(copy, load, tmp_path):
+def test_records_without_fingerprints_are_read(copy, load, tmp_path):
     copy("lsp")
     load("lsp")
     metadata = tmp_path / "prepared" / "lsp" / "1.0.0" / "metadata.json"
     content = json.loads(metadata.read_text())
+    # Earlier versions of the builder did not store these keys.
     del content["sources"], content["left_out"]
     metadata.write_text(json.dumps(content))
     assert load("lsp")

@@ -1,4 +1,4 @@
-"""Tests of `GrowingJson`: valid after every item, also on a full disk."""
+"""Tests that a `GrowingJson` is valid JSON after every item, even if the disk becomes full."""
 
 import json
 import resource

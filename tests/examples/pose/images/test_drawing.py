@@ -15,7 +15,7 @@ ARM = Skeleton(
 GREY = np.full((100, 200, 3), 128, np.uint8)
 
 
-def changed(drawn, image=GREY):
+def changed_pixels(drawn, image=GREY):
     return (drawn.astype(int) != image).any(axis=-1)
 
 
@@ -28,7 +28,7 @@ def test_draws_the_limb_and_nothing_else():
     assert drawn.shape == GREY.shape and drawn.dtype == np.uint8
     # A stroke in the right side's colour connects the joints.
     np.testing.assert_array_equal(drawn[50, 60:140], [drawing.SIDE_COLORS["right"]] * 80)
-    rows, columns = np.nonzero(changed(drawn))
+    rows, columns = np.nonzero(changed_pixels(drawn))
     assert 35 <= columns.min() < 40 and 160 < columns.max() <= 165
     assert 44 <= rows.min() < 50 < rows.max() <= 56
     # Pixel coordinates are pixel centres, so the drawing is symmetric about (100, 50).
@@ -59,7 +59,7 @@ def test_non_finite_joint_is_not_drawn(joint):
     drawn = draw_arm([[40, 50], joint], [2, 2])
     expected = draw_arm([[40, 50], [160, 50]], [2, 0])
     np.testing.assert_array_equal(drawn, expected)
-    assert changed(drawn).sum() < 120  # One joint, no limb.
+    assert changed_pixels(drawn).sum() < 120  # One joint, no limb.
 
 
 def test_nothing_labelled_changes_nothing():
@@ -68,13 +68,13 @@ def test_nothing_labelled_changes_nothing():
 
 def test_joints_outside_are_clipped():
     drawn = draw_arm([[100, 50], [1e30, 50]], [2, 2])
-    assert changed(drawn)[50, 105:].all() and not changed(drawn)[:, :90].any()
+    assert changed_pixels(drawn)[50, 105:].all() and not changed_pixels(drawn)[:, :90].any()
 
 
 def test_min_size_enlarges_and_keeps_places():
     drawn = draw_arm([[40, 50], [160, 50]], [2, 2], min_size=800)
     assert drawn.shape == (400, 800, 3)
-    rows, columns = np.nonzero(changed(drawn, 128))
+    rows, columns = np.nonzero(changed_pixels(drawn, 128))
     # Enlarged 4 times, pixel centres are measured from the corner: 4 * (x + 0.5).
     assert (columns.min() + columns.max() + 1) / 2 == pytest.approx(4 * 100.5, abs=1)
     assert (rows.min() + rows.max() + 1) / 2 == pytest.approx(4 * 50.5, abs=1)

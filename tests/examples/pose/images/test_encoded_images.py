@@ -32,13 +32,14 @@ REFUSED_BY_SERVING = {
     "tiff": "Send JPEG, PNG",
 }
 REFUSED_BY_PREDICT = {"png_16_transparent": "16-bit PNG files with one transparent colour"}
-# Pictures that are not plain JPEG files are stored as JPEG of quality 95. Two encoders differ a
-# little.
+# Largest difference between the JPEG encoders of tfds and Pillow at quality 95, at which pictures
+# that are not plain JPEG files are stored.
 STORED_TOLERANCE = 8
 
 
 @pytest.fixture(scope="module")
 def serving():
+    """`encoded_images.decode` as a graph, as in an exported model."""
     return tf.function(
         encoded_images.decode, input_signature=[tf.TensorSpec([], tf.string, "encoded")]
     )
@@ -112,12 +113,12 @@ def test_damaged_files_are_rejected_or_decoded_alike(serving, start):
     refused = 0
     for content in broken:
         try:
-            mine = decode_image(content, "file")
-            theirs = serving(tf.constant(content)).numpy()
+            from_pillow = decode_image(content, "file")
+            from_tensorflow = serving(tf.constant(content)).numpy()
         except (ImageError, tf.errors.InvalidArgumentError):
             refused += 1
             continue
-        assert mine.shape == theirs.shape
+        assert from_pillow.shape == from_tensorflow.shape
     assert refused >= 10
 
 

@@ -6,12 +6,12 @@ from examples.pose import models
 from examples.pose.inference import backends
 
 
-def test_compiled_predicts_with_the_weights_of_now():
+def test_compiled_predicts_with_the_current_weights():
     model = models.build("light", image_size=32, width=8, depth=1)
     images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     predict = backends.compiled(model)
 
-    # The running statistics of normalisation, not the batch's, and every batch size.
+    # It normalises by running statistics, not those of the batch, and takes every batch size.
     expected = model.predict(images, verbose=0)
     np.testing.assert_allclose(np.asarray(predict(images)), expected, atol=1e-5)
     np.testing.assert_allclose(np.asarray(predict(images[:1])), expected[:1], atol=1e-5)

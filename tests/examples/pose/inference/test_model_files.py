@@ -1,4 +1,4 @@
-"""What `--model` and `--run` may name, and one line for everything else."""
+"""Tests of the paths that `--model` and `--run` accept, and of the errors for other paths."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ def make(*names):
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("given", "found"),
     [
         ("runs/a", "runs/a"),
         ("runs/a/model.keras", "runs/a"),
@@ -41,9 +41,9 @@ def make(*names):
         ("exported/pose", "exported/pose/1"),
     ],
 )
-def test_what_is_meant(folder, given, meant):
+def test_paths_that_name_a_model(folder, given, found):
     make("runs/a/model.keras", "runs/a/config.json", "exported/pose/1/saved_model.pb")
-    assert find_model(given) == Path(meant)
+    assert find_model(given) == Path(found)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_meant(folder, given, meant):
         ("empty", "neither a run folder"),
     ],
 )
-def test_everything_else_is_one_line(folder, capsys, given, words):
+def test_other_paths_give_a_one_line_error(folder, capsys, given, words):
     make("a.jpg", "runs/a/model.keras", "runs/a/config.json", "runs/b/model.keras")
     make("exported/pose/10/saved_model.pb", "exported/pose/2/saved_model.pb")
     make("exported/hands/1/saved_model.pb", "begun/config.json", "alone/model.keras")
@@ -80,7 +80,7 @@ def test_everything_else_is_one_line(folder, capsys, given, words):
 
 
 @pytest.mark.parametrize("damage", ["config.json", "model.keras", "no skeleton", "model cut"])
-def test_a_damaged_run_is_one_line(folder, damage):
+def test_a_damaged_run_gives_a_one_line_error(folder, damage):
     write_tiny_run(Path("run"))
     model = Path("run/model.keras")
     if damage == "no skeleton":
@@ -115,7 +115,7 @@ def test_a_damaged_run_is_one_line(folder, damage):
         ({"dataset": ["lsp"]}, "`dataset` is missing or wrong"),
     ],
 )
-def test_a_configuration_edited_by_hand_is_one_line(folder, edit, words):
+def test_a_wrong_entry_in_config_json_gives_a_one_line_error(folder, edit, words):
     write_tiny_run(Path("run"), dataset="stick_figures")
     config = json.loads(Path("run/config.json").read_text())
     Path("run/config.json").write_text(json.dumps(config | edit))
@@ -136,7 +136,7 @@ def test_a_configuration_edited_by_hand_is_one_line(folder, edit, words):
         *("assets/skeleton.json", "assets/settings.json"),
     ],
 )
-def test_a_damaged_saved_model_is_one_line(folder, monkeypatch, damage):
+def test_a_damaged_saved_model_gives_a_one_line_error(folder, monkeypatch, damage):
     monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     exporter.export(load_run(write_tiny_run(Path("run"))), "exported/1")
     Path("exported/1", damage).write_bytes(b"\0\xff{")
@@ -148,7 +148,7 @@ def test_a_damaged_saved_model_is_one_line(folder, monkeypatch, damage):
 @pytest.mark.parametrize(
     "settings", ["[]", "null", "{}", '{"flip_test": 3, "decoding": "quarter"}']
 )
-def test_settings_edited_by_hand(folder, monkeypatch, settings):
+def test_wrong_settings_of_a_saved_model_give_a_one_line_error(folder, monkeypatch, settings):
     monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
     exporter.export(load_run(write_tiny_run(Path("run"))), "exported/1")
     Path("exported/1/assets/settings.json").write_text(settings)
@@ -156,7 +156,7 @@ def test_settings_edited_by_hand(folder, monkeypatch, settings):
         load_predictor("exported/1")
 
 
-def test_a_saved_model_is_no_run(folder):
+def test_load_run_refuses_a_saved_model(folder):
     make("exported/1/saved_model.pb")
     with pytest.raises(RunFolderError, match="is a SavedModel: give the run folder"):
         load_run("exported/1")

@@ -1,4 +1,4 @@
-"""Tests of training on several devices and in several processes, compared with one process."""
+"""Compares training on several devices and in several processes with training in one process."""
 
 import importlib.util
 import json
@@ -148,45 +148,47 @@ def test_jax_resumes_a_tensorflow_run(tmp_path, monkeypatch):
     assert_same_training(runs["jax"], RunFolder(runs["tensorflow"]).load_state())
 
 
-def quick(tmp_path, code):
-    """A command that runs `code` in each worker, with the variables `index` and `run` defined."""
+def worker_command(tmp_path, code):
+    """A command that runs Python `code` in each worker, which may use `index` and `run`."""
     prelude = "import json, os, pathlib, signal, sys, time\n"
     prelude += "index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
     prelude += f"run = pathlib.Path({str(tmp_path)!r})\n"
     return [sys.executable, "-c", prelude + code]
 
 
-def starts(capfd):
+def count_starts(capfd):
+    """How often `launch` has started the workers."""
     return capfd.readouterr().out.count("Workers: 0 is process")
 
 
 def test_successful_workers_are_not_restarted(tmp_path, capfd):
     code = "assert len(json.loads(os.environ['TF_CONFIG'])['cluster']['worker']) == 3"
-    assert launcher.launch(RunFolder(tmp_path), 3, quick(tmp_path, code), 2) == 0
-    assert starts(capfd) == 1
+    assert launcher.launch(RunFolder(tmp_path), 3, worker_command(tmp_path, code), 2) == 0
+    assert count_starts(capfd) == 1
 
 
 def test_workers_are_not_restarted_after_an_error_without_progress(tmp_path, capfd):
     code = "sys.exit(7) if index else time.sleep(60)"
-    assert launcher.launch(RunFolder(tmp_path), 2, quick(tmp_path, code), 2) == 7
-    assert starts(capfd) == 1
+    assert launcher.launch(RunFolder(tmp_path), 2, worker_command(tmp_path, code), 2) == 7
+    assert count_starts(capfd) == 1
 
 
 def test_restarts_without_progress_are_limited(tmp_path, capfd):
     code = "os.kill(os.getpid(), signal.SIGKILL) if index else time.sleep(60)"
-    assert launcher.launch(RunFolder(tmp_path), 2, quick(tmp_path, code), 2) == 1
-    assert starts(capfd) == 3
+    assert launcher.launch(RunFolder(tmp_path), 2, worker_command(tmp_path, code), 2) == 1
+    assert count_starts(capfd) == 3
 
 
 def test_workers_stop_when_the_launcher_is_terminated(tmp_path):
-    """No worker keeps running and holding the run folder's lock."""
+    """A worker that kept running would hold the lock of the run folder."""
     code = "(run / f'pid{index}').write_text(str(os.getpid())); time.sleep(60)"
+    worker = worker_command(tmp_path, code)
     program = f"""
 import sys
 from examples.pose.cli import command_line
 from examples.pose.training import launcher
 from examples.pose.training.run_folder import RunFolder
-main = lambda: launcher.launch(RunFolder({str(tmp_path)!r}), 2, {quick(tmp_path, code)!r}, 0)
+main = lambda: launcher.launch(RunFolder({str(tmp_path)!r}), 2, {worker!r}, 0)
 sys.exit(command_line.run(main))
 """
     children.assert_end_with(program, [tmp_path / "pid0", tmp_path / "pid1"])
@@ -200,8 +202,8 @@ if index == 0:
     (run / 'state.npz').write_text(str(count))
     sys.exit(1 if count < 4 else 0)
 """
-    assert launcher.launch(RunFolder(tmp_path), 2, quick(tmp_path, code), 0) == 0
-    assert starts(capfd) == 5
+    assert launcher.launch(RunFolder(tmp_path), 2, worker_command(tmp_path, code), 0) == 0
+    assert count_starts(capfd) == 5
 
 
 def test_unknown_strategy_and_missing_tf_config_raise():
