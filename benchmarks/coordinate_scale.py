@@ -1,4 +1,4 @@
-"""Compares scales of the stored boxes: how well optimizers train boxes divided by each scale.
+"""Compares scales of the stored boxes by how well optimizers train boxes divided by them.
 
     python -m benchmarks.coordinate_scale            # the table of docs/notes/coordinate_scale.md
     python -m benchmarks.coordinate_scale --tasks teacher --seeds 1 --steps 100

@@ -170,6 +170,8 @@ def test_ctrl_c_while_a_command_imports_its_modules(module, arguments, slow_modu
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A test that runs in the background of a shell inherits that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     line = process.stdout.readline()
     assert line == "ready\n", line + process.communicate()[1]
