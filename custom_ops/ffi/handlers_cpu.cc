@@ -27,8 +27,8 @@ Index problem_cost(const BoxConvProblem& p, PixelCost cost) {
   return cost.nanoseconds(static_cast<double>(p.input_size()), p.boxes_per_channel);
 }
 
-// Runs run_problem(i) for problems 0 to count - 1 in parallel, because a single problem may be too
-// small to occupy two threads.
+// Runs run_problem(i) for problems 0 to count - 1 in parallel. Each problem is itself computed in
+// parallel, but may be too small to keep all threads busy.
 template <typename RunProblem>
 Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for,
                        const RunProblem& run_problem) {

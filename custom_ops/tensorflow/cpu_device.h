@@ -11,8 +11,8 @@
 
 namespace boxconv {
 
-// An argument for the parameter Device of the OpKernel templates. CudaDevice is the other one, with
-// the same functions.
+// Passed as the template parameter Device to the OpKernel class templates, such as BoxConv2DOp. The
+// alternative is CudaDevice, which has the same functions.
 class CpuDevice {
  public:
   template <typename T, typename TBox>

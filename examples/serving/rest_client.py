@@ -52,7 +52,7 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
 
 
 def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
-    """Reads an answer. Raises `TimeoutError` after `timeout` seconds, even if data arrives."""
+    """Reads an answer. Raises `TimeoutError` after `timeout` seconds, even if data keeps coming."""
     end, content = time.monotonic() + timeout, b""
     while part := response.read1():
         content += part
@@ -62,7 +62,7 @@ def _read(response: http.client.HTTPResponse, timeout: float) -> bytes:
 
 
 def _message(error: urllib.error.HTTPError) -> str:
-    """Returns the error message in the server's answer, or else the HTTP reason."""
+    """Returns the error message in the server's answer, else all of it, else the HTTP reason."""
     text = error.read().decode(errors="replace")
     try:
         return json.loads(text)["error"]

@@ -1,4 +1,4 @@
-"""TensorFlow's op library: how it is found, errors when it cannot be loaded, use without Python."""
+"""TensorFlow's op library: finding it, errors in loading it, and its use without the package."""
 
 import json
 import os

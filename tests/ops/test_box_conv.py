@@ -140,9 +140,9 @@ def test_a_bad_pixel_changes_only_outputs_whose_box_contains_or_touches_it(value
     expected, out = (to_float64(tf_boxconv.box_conv2d(x, boxes)) for x in (clean, bad))
     rows, columns = np.arange(70)[:, None], np.arange(60)[None, :]
     y_min, x_min, y_max, x_max = boxes[1, 0]
-    # One more pixel on each side, because an edge on a pixel border touches the pixel beyond it.
-    near = (rows + y_min - 1.5 <= 30) & (rows + y_max + 1.5 >= 30)
-    near = near & (columns + x_min - 1.5 <= 25) & (columns + x_max + 1.5 >= 25)
+    # The outputs whose box overlaps the pixel (30, 25). No edge lies on a pixel border.
+    near = (rows + y_min - 0.5 < 30) & (rows + y_max + 0.5 > 30)
+    near = near & (columns + x_min - 0.5 < 25) & (columns + x_max + 0.5 > 25)
     far = np.ones((70, 60, 3), bool)
     far[..., 1] = ~near
     np.testing.assert_array_equal(out[0][far], expected[0][far])

@@ -1,4 +1,4 @@
-"""Writes a file or folder atomically, and never replaces a user's own files.
+"""Writes a file or folder atomically, and never replaces files that came from elsewhere.
 
 `resolved_destination` raises unless a path may be written. `atomic` provides a temporary path and
 renames it when the output is complete. Only an earlier output of the same kind, which
@@ -74,7 +74,7 @@ def resolved_destination(path: str | os.PathLike, kind: Kind, overwrite: bool) -
 
 
 def _reason_not_to_write(link: Path, path: Path, kind: Kind, overwrite: bool) -> str | None:
-    """Returns why `path` may not be written, without the subject; `None` if it may."""
+    """Returns why `path` may not be written, to follow its name in a message, or `None`."""
     if link.is_symlink() and not path.exists():
         return f"is a symbolic link to '{path}', which does not exist."
     if not path.exists():

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _BOX_COLOR = "#1f6fb4"
 _COLUMNS = 4
-_EQUAL_WEIGHTS_SHARE = 0.6  # Of boxes without weights, which are drawn half dark.
+# The weight, relative to the largest, that all boxes get if there are none.
+_EQUAL_WEIGHTS_SHARE = 0.6
 
 
 def draw_boxes(
@@ -50,9 +51,9 @@ def draw_boxes(
             weights, or the first ones if all weights are equal.
         initial_boxes: The boxes before training, in pixels: a dict from names of layers to arrays
             with shape `[channels, depth_multiplier, 4]`, such as `boxes_by_layer` returns and
-            `BoxLogger` stores. With a single box layer it may also be its array. They are drawn in
-            a panel to the left of the learned boxes, in the same colours: a box keeps the colour
-            of its weight after training. `None` draws the learned boxes only.
+            `BoxLogger` stores. With a single box layer, the array alone is accepted too. They are
+            drawn in a panel to the left of the learned boxes. Each has the colour of its learned
+            box. `None` draws the learned boxes only.
 
     Returns:
         A matplotlib figure.
@@ -97,8 +98,8 @@ def _check_arguments_of_several_layers(named, weights, initial_boxes) -> None:
         )
     if initial_boxes is not None and not isinstance(initial_boxes, Mapping):
         raise ValueError(
-            "`initial_boxes` must be a dict from names of layers to boxes for the "
-            f"{len(named)} box layers of a model. Received: an array"
+            f"For a model with {len(named)} box layers, `initial_boxes` must be a dict from layer "
+            "names to boxes. Received: an array"
         )
 
 
@@ -193,7 +194,7 @@ def _draw_panel(axes: matplotlib.axes.Axes, panel: Panel, limit: int) -> None:
     drawn = 0
     # A stable sort keeps the order of equal weights. Reversed, so that the strongest is on top.
     for index in np.argsort(-shares, kind="stable")[:limit][::-1]:
-        # An infinite edge lies just outside the axes.
+        # Infinite edges are moved to a finite position outside the axes.
         y_min, x_min, y_max, x_max = np.clip(boxes[index], -2 * half, 2 * half)
         if not (y_max > y_min and x_max > x_min):
             continue

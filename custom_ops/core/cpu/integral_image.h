@@ -40,8 +40,9 @@ void interleaved_integral_images(Index height, Index width, Index count, Index s
   }
 }
 
-// Computes the integral images of the channel groups [begin, end), counted over all images. Returns
-// false if there is not enough memory.
+// Computes the integral images of the channel groups `begin` to `end` - 1. The groups of all images
+// are numbered in sequence: group i is group i % groups of image i / groups. Returns false if there
+// is not enough memory.
 template <typename T, typename TTable>
 bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table,
                            Index begin, Index end) {

@@ -26,8 +26,8 @@ namespace BOXCONV_ISA {
 
 // Windows with at most this many pixels in the middle are summed pixel by pixel.
 constexpr int kMaxDirectMiddle = 6;
-// The largest number of values that are added one after another to the same accumulator. It keeps
-// the rounding error far below the documented 1e-5.
+// The number of pixels that are summed before the sum is added to the running total. It keeps the
+// rounding error far below the documented 1e-5.
 constexpr Index kChain = 64;
 
 // Slides a window along kLines neighbouring lines at once, one in each lane. With two vectors of
@@ -38,15 +38,16 @@ class WindowSlider {
   // The number of values in `suffix`, for lines of at most this length.
   static Index suffix_size(Index length) { return (length + 1) * kLines; }
 
-  // `suffix` is scratch memory for suffix_size(length) values. Each output calls
-  // prefetcher->next().
+  // `suffix` is scratch memory for suffix_size(length) values. prefetcher->next()
+  // is called once for each output whose window meets the line.
   WindowSlider(V* suffix, Prefetcher* prefetcher) : suffix_(suffix), prefetcher_(prefetcher) {}
 
   // Sets out[i * out_stride + line] to the window's sum at output i < count. Pixel p < length of a
   // line is in[p * in_stride + line].
   void slide(const SlidingWindow<V>& w, const V* in, Index in_stride, Index length, V* out,
              Index out_stride, Index count) const {
-    // The callees copy it, so that the compiler keeps its members in registers.
+    // The functions with the inner loops take it by value, so that the compiler keeps its members
+    // in registers.
     const Call call{w, in, in_stride, length, out, out_stride};
     // At outputs outside [begin, end), the whole window lies outside the line.
     const Index begin = clamp_index(-w.last, 0, count);
@@ -148,15 +149,15 @@ class WindowSlider {
   }
 
   // Let h = i + w.last, the last pixel of the window at output i; it enters the middle after output
-  // i. Intervals are ranges of h. The first interval begins at the first h, so that every suffix
-  // sum is used.
+  // i. Intervals are ranges of h. The first interval begins at the first h rather than at
+  // pixel 0, so that no suffix sums are computed for windows before the first output.
   void slide_intervals(const Call& call, Index begin, Index end) const {
     const Index n = call.w.middle, last = end + call.w.last;
     for (Index interval = begin + call.w.last; interval < last; interval += n) {
       const Index stop = min_index(interval + n, last), left = max_index(interval - n, 0);
       make_suffix(call, suffix_, left, min_index(interval, call.length));
-      // Windows that begin at or before the line's first pixel all use the suffix sum of that
-      // pixel.
+      // Windows whose middle begins at or before the line's first pixel all use the suffix sum of
+      // that pixel, hence a stride of 0.
       const Index inner = clamp_index(n, interval, stop);
       const Lines prefix = run_range(call, suffix_, 0, interval, inner, Lines());
       run_range(call, suffix_ + (inner - n - left) * kLines, kLines, inner, stop, prefix);

@@ -59,10 +59,11 @@ def _devices(mesh, name) -> int:
 
 
 def without_explicit_axes(function: Callable, options: Options, x) -> Callable:
-    """Makes `function` work on a mesh with explicit axes, as `jax.set_mesh` creates it.
+    """Makes `function` work on a mesh with explicit axes (`AxisType.Explicit`).
 
-    The types of arrays include their sharding on such a mesh, but FFI calls do not support this. So
-    the compiler chooses the sharding inside `function`. The result is sharded like `x`.
+    On such a mesh, the type of an array includes its sharding, which FFI calls do not support. So
+    the compiler chooses the sharding inside `function`. The result is sharded like `x`. On other
+    meshes, `function` is returned unchanged.
     """
     mesh = jax.typeof(x).sharding.mesh
     if mesh.empty or AxisType.Explicit not in mesh.axis_types:
@@ -139,7 +140,7 @@ def _partition_integral_image(options: Options, dtype: str, mesh, arguments, res
 
 
 def _partitioned(function: Callable, static_count: int, partition: Callable, rule: Callable):
-    """Makes `function` run on shards. Its first `static_count` arguments are no arrays."""
+    """Makes `function` run on shards. Its first `static_count` arguments are not arrays."""
     partitioned = custom_partitioning(function, static_argnums=tuple(range(static_count)))
     partitioned.def_partition(partition=partition, sharding_rule=rule)
     return partitioned

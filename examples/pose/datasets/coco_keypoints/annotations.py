@@ -67,9 +67,10 @@ def read_labels(
             collected.add(_message(path, "person", where, record, error))
         else:
             people += [] if person is None else [person]
+    people = list(_with_ids(path, people, collected))
     if broken is None:
         collected.check()
-    return photographs, list(_with_ids(path, people, collected))
+    return photographs, people
 
 
 def fault(path: Root, record: Photograph | Person, error: FieldError) -> ValueError:
@@ -228,8 +229,9 @@ def _triples(keypoints: Any, count: int) -> Iterator[tuple[float, float, int]]:
 def _visibility(x: Any, y: Any, flag: Any, index: int) -> int:
     """Converts a visibility flag to 0, 1 or 2.
 
-    Besides these numbers, True stands for visible and False for occluded. False and a missing flag
-    mean "not labelled" if the joint has no coordinates or is at (0, 0).
+    True stands for visible. False stands for occluded, or for not labelled if the joint has no
+    coordinates or is at (0, 0). A missing flag stands for not labelled under the same condition,
+    and is an error otherwise.
     """
     if flag is True:
         return VISIBLE

@@ -13,7 +13,7 @@ from examples.pose.datasets.skeletons import NOT_LABELLED
 
 # Margin on every side of a box around joints, as a fraction of the longer side.
 _BOX_MARGIN = 0.15
-# A box more than this many times as wide or high as the photograph's longer side is ignored.
+# A box is ignored if its longer side is more than this many times the photograph's longer side.
 _LARGEST_BOX = 4
 
 
@@ -46,14 +46,14 @@ class Photograph:
             )
 
     def check_stored(self, people: Iterable[Person]) -> None:
-        """Checks that the joints fit the stored picture, not only the one turned by its EXIF."""
+        """Raises if the joints fit the picture turned by its EXIF orientation, not as stored."""
         width, height = self.size
         positions = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
         if (positions <= (height, width)).all() and not (positions <= (width, height)).all():
             raise FieldError(
                 f"`width` and `height` are {width} x {height}, the size before the EXIF "
-                f"orientation is applied, but the joints fit only {height} x {width}, the size "
-                "after"
+                f"orientation is applied, but the joints fit only the size after it is applied, "
+                f"{height} x {width}"
             )
 
 
@@ -84,9 +84,10 @@ class Person:
     def inside(self, width: int, height: int) -> Person:
         """The person restricted to the photograph: joints outside it become unlabelled.
 
-        `bbox` becomes `[x, y, width, height]`. It is derived from the joints if it is degenerate or
-        misses the photograph or the joints. `area` becomes the area of the box if it is missing,
-        less than one pixel, or more than the whole photograph.
+        `bbox` becomes `[x, y, width, height]`. It is derived from the joints if the record has no
+        plausible box that overlaps the photograph, or if most joints lie far from the box. `area`
+        becomes the area of the box if it is missing, less than one pixel, or more than the whole
+        photograph.
 
         Raises:
             FieldError: No joint is inside, or there is neither a usable box nor joints to derive
@@ -100,7 +101,7 @@ class Person:
         if not kept.any():
             raise FieldError(
                 f"`keypoints` are all outside the photograph of {width} x {height} pixels, or at "
-                "(0, 0) without a `bbox` around it"
+                "(0, 0), which is taken to mean that their position is unknown"
             )
         if box is None or not _holds_most(box, self.joints[kept]):
             box = _box_around(self.joints[kept], width, height) or box

@@ -149,7 +149,7 @@ def test_jax_resumes_a_tensorflow_run(tmp_path, monkeypatch):
 
 
 def worker_command(tmp_path, code):
-    """A command that runs Python `code` in each worker, which may use `index` and `run`."""
+    """A command that runs Python `code` in each worker. The code may use `index` and `run`."""
     prelude = "import json, os, pathlib, signal, sys, time\n"
     prelude += "index = json.loads(os.environ['TF_CONFIG'])['task']['index']\n"
     prelude += f"run = pathlib.Path({str(tmp_path)!r})\n"

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from examples.pose.datasets.coco_keypoints import annotations
 from tests.examples.pose.datasets.coco_keypoints import small_labels as small
 
 
@@ -202,6 +203,15 @@ def test_invalid_image_record_is_reported(data_dir, image, field):
         small.load(data_dir, content)
     assert field in str(caught.value)
     assert "images[0]" in str(caught.value)
+
+
+def test_duplicate_ids_raise_if_nothing_collects_them(tmp_path):
+    content = small.content()
+    content["annotations"].append(small.PERSON | {"area": 900})
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="`id` 5 is also that of"):
+        annotations.read_labels(path, small.NAMES)
 
 
 def test_duplicate_ids_are_reported(data_dir):
