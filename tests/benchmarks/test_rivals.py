@@ -108,7 +108,7 @@ def test_the_copy_is_not_optimized_away(dtype, pass_name):
 def test_all_candidates_of_a_suite_run(suite, pass_name):
     entries = {dataclasses.replace(e, case=shrunk(e.case)) for e in SUITES[suite].entries}
     keys, skipped = measure.keys_of(entries, pass_name)
-    for key, call in measure.prepared(keys).items():
+    for key, call in measure.compile_calls(keys).items():
         out = tf.nest.flatten(call())[0]
         if RIVALS[key.candidate.operator].dtypes == rivals.FLOAT_TYPES:
             assert out.dtype == key.case.dtype, key
