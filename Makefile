@@ -15,7 +15,7 @@ JAX ?= jax>=0.10,<0.11
 DEMO_RUN ?= runs/demo
 DEMO_FLAGS ?=
 # Tests of one module run in one process because they share fixtures.
-PYTEST_PROCESSES ?= --numprocesses=auto --maxprocesses=4 --dist=loadscope
+PYTEST_PROCESSES ?= --numprocesses=auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 PYTEST_FLAGS ?=
 BAZEL_FLAGS ?=
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
 CUSTOM_OPS = Path(__file__).resolve().parents[2] / "custom_ops"
 ARM64_COMPILER = "aarch64-linux-gnu-g++"
 ARM64_EMULATOR = "qemu-aarch64"

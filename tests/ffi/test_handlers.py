@@ -28,6 +28,7 @@ def ffi_include() -> str | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 @pytest.mark.skipif(ffi_include() is None, reason="no headers of XLA's FFI")

@@ -104,6 +104,7 @@ def small_study(monkeypatch):
     return "small"
 
 
+@pytest.mark.long
 def test_command_trains_and_tables_mean_and_spread(small_study, tmp_path, capsys):
     command = [small_study, "--runs", str(tmp_path), "--seeds", "2", "--jobs", "2", "--", *COMMON]
     ablation.main(command)
