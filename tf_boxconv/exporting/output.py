@@ -74,7 +74,10 @@ def resolved_destination(path: str | os.PathLike, kind: Kind, overwrite: bool) -
 
 
 def _reason_not_to_write(link: Path, path: Path, kind: Kind, overwrite: bool) -> str | None:
-    """Returns why `path` may not be written, to follow its name in a message, or `None`."""
+    """Returns why `path` may not be written, or `None` if it may.
+
+    The reason is the rest of a sentence that begins with `kind.argument`.
+    """
     if link.is_symlink() and not path.exists():
         return f"is a symbolic link to '{path}', which does not exist."
     if not path.exists():

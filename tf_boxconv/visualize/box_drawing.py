@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _BOX_COLOR = "#1f6fb4"
 _COLUMNS = 4
-# The weight, relative to the largest, that all boxes get if there are none.
+# The share that every box gets if there are no weights. It sets only their opacity.
 _EQUAL_WEIGHTS_SHARE = 0.6
 
 

@@ -46,8 +46,8 @@ class WindowSlider {
   // line is in[p * in_stride + line].
   void slide(const SlidingWindow<V>& w, const V* in, Index in_stride, Index length, V* out,
              Index out_stride, Index count) const {
-    // The functions with the inner loops take it by value, so that the compiler keeps its members
-    // in registers.
+    // The functions with the inner loops take `call` by value, so that the compiler keeps its
+    // members in registers.
     const Call call{w, in, in_stride, length, out, out_stride};
     // At outputs outside [begin, end), the whole window lies outside the line.
     const Index begin = clamp_index(-w.last, 0, count);
@@ -148,16 +148,17 @@ class WindowSlider {
     }
   }
 
-  // Let h = i + w.last, the last pixel of the window at output i; it enters the middle after output
-  // i. Intervals are ranges of h. The first interval begins at the first h rather than at
-  // pixel 0, so that no suffix sums are computed for windows before the first output.
+  // Let h = i + w.last, the last pixel of the window at output i. Pixel h first belongs to the
+  // middle at output i + 1. Intervals are ranges of h. The first interval begins at the first h
+  // rather than at pixel 0, so that no suffix sums are computed for windows before the first
+  // output.
   void slide_intervals(const Call& call, Index begin, Index end) const {
     const Index n = call.w.middle, last = end + call.w.last;
     for (Index interval = begin + call.w.last; interval < last; interval += n) {
       const Index stop = min_index(interval + n, last), left = max_index(interval - n, 0);
       make_suffix(call, suffix_, left, min_index(interval, call.length));
-      // Windows whose middle begins at or before the line's first pixel all use the suffix sum of
-      // that pixel, hence a stride of 0.
+      // Windows whose middle begins before pixel 0 (h < n) share the suffix sum of pixel 0, so its
+      // stride is 0.
       const Index inner = clamp_index(n, interval, stop);
       const Lines prefix = run_range(call, suffix_, 0, interval, inner, Lines());
       run_range(call, suffix_ + (inner - n - left) * kLines, kLines, inner, stop, prefix);

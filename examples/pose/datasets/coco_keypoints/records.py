@@ -46,7 +46,10 @@ class Photograph:
             )
 
     def check_stored(self, people: Iterable[Person]) -> None:
-        """Raises if the joints fit the picture turned by its EXIF orientation, not as stored."""
+        """Raises if joints outside the stored picture fit it once its width and height are swapped.
+
+        That is what the EXIF orientation may do.
+        """
         width, height = self.size
         positions = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
         if (positions <= (height, width)).all() and not (positions <= (width, height)).all():
