@@ -142,6 +142,14 @@ def test_a_subclassed_model_can_be_exported(tmp_path):
     assert relative_error(loaded.serve(x), expected) < tolerances.EXPORT["float32"]
 
 
+def test_a_box_layer_that_was_never_built_is_ignored(tmp_path):
+    built, x = Subclassed(), images()
+    built.unused = tf_boxconv.layers.BoxConv2D(4)
+    expected = built(x)
+    tf_boxconv.export(built, tmp_path / "exported", "saved_model_portable")
+    assert relative_error(tf.saved_model.load(tmp_path / "exported").serve(x), expected) < 1e-5
+
+
 @pytest.mark.parametrize("format", ["saved_model", "saved_model_portable", "onnx", "litert"])
 def test_augmentation_layers_do_nothing_in_an_export(tmp_path, format):
     """As in `predict`. Keras's own export of such a model flips images at random."""

@@ -13,12 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_boxconv.description import box_layers
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 
 
 def call(model: keras.Model, *args, **kwargs):
     """Returns `model(*args, **kwargs)` without compiled operators; call it in a `tf.function`."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, BaseBoxConv2D)]
+    layers = list(box_layers(model))
     for layer in layers:
         layer._convolve_boxes = functools.partial(
             layer._convolve_boxes, boxes=_current_boxes(layer)
