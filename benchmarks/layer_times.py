@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import timing
+from benchmarks.cases import FORWARD, FORWARD_BACKWARD, PASSES
 from tf_boxconv.layers import BoxConv2D
 
-FORWARD, TRAINING = "forward", "forward+backward"
 BASE = "Conv2D 3x3"
 # Each layer keeps the number of channels, so all of them can stand in the same place of a network.
 LAYERS: dict[str, Callable[[int], keras.layers.Layer]] = {
@@ -29,7 +29,7 @@ LAYERS: dict[str, Callable[[int], keras.layers.Layer]] = {
 Shape = tuple[int, int, int, int]
 Key = tuple[Shape, str, str]  # shape of the input, pass, layer
 # The gradient of a 31x31 depthwise kernel takes seconds in TensorFlow.
-SKIPPED = {(TRAINING, "SeparableConv2D 31x31")}
+SKIPPED = {(FORWARD_BACKWARD, "SeparableConv2D 31x31")}
 
 
 def measure(
@@ -51,7 +51,7 @@ def measure(
             layer = make(shape[-1])
             layer.build(shape)
             parameters[shape, name] = sum(int(np.prod(w.shape)) for w in layer.trainable_weights)
-            for pass_name in (FORWARD, TRAINING):
+            for pass_name in PASSES:
                 if (pass_name, name) not in SKIPPED:
                     calls[shape, pass_name, name] = _call(layer, pass_name, x)
     return timing.interleaved(calls, rounds, "layers"), parameters

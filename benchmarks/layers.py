@@ -13,6 +13,7 @@ import sys
 import rich.table
 
 from benchmarks import command_line, machine, timing, workers
+from benchmarks.cases import PASSES
 from benchmarks.tables import console, threads_text
 
 SHAPES = ((4, 64, 64, 64), (16, 48, 48, 32), (1, 128, 128, 64))
@@ -20,18 +21,18 @@ SHAPES = ((4, 64, 64, 64), (16, 48, 48, 32), (1, 128, 128, 64))
 
 def table_of(times, parameters, shape, threads: int) -> rich.table.Table:
     """Returns the table of one input shape."""
-    from benchmarks.layer_times import BASE, FORWARD, LAYERS, TRAINING
+    from benchmarks.layer_times import BASE, LAYERS
 
     table = rich.table.Table(title=f"float32 {list(shape)}, {threads_text(threads)}")
     table.add_column("layer")
-    for name in ("parameters", f"{FORWARD}, ms", f"{TRAINING}, ms"):
+    for name in ("parameters", *(f"{pass_name}, ms" for pass_name in PASSES)):
         table.add_column(name, justify="right")
     for name in LAYERS:
         cells = [
             _cell(times[shape, pass_name, name], times[shape, pass_name, BASE])
             if (shape, pass_name, name) in times
             else ""
-            for pass_name in (FORWARD, TRAINING)
+            for pass_name in PASSES
         ]
         table.add_row(name, f"{parameters[shape, name]:,}", *cells)
     return table

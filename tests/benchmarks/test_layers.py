@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks import layer_times, layers
-from benchmarks.layer_times import BASE, FORWARD, LAYERS, SKIPPED, TRAINING
+from benchmarks.cases import PASSES
+from benchmarks.layer_times import BASE, LAYERS, SKIPPED
 from benchmarks.tables import console
 
 SHAPE = (1, 9, 8, 4)
@@ -16,7 +17,7 @@ def measured():
 
 def test_every_layer_is_timed_in_every_pass(measured):
     times, _ = measured
-    expected = {(SHAPE, p, name) for p in (FORWARD, TRAINING) for name in LAYERS}
+    expected = {(SHAPE, p, name) for p in PASSES for name in LAYERS}
     assert set(times) == expected - {(SHAPE, *skipped) for skipped in SKIPPED}
     assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in times.values())
 

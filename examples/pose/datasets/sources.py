@@ -14,9 +14,6 @@ from typing import Any
 
 from examples.pose.datasets.official_files import Root, is_picture
 
-# The parts of a split, "labels" and "pictures"; None for a part that is missing.
-Parts = Mapping[str, Root | None]
-
 
 def describe(path: Root | None) -> dict[str, Any] | None:
     """The fingerprint of a file, an archive, or all pictures in a folder, as JSON values."""
