@@ -1,4 +1,4 @@
-"""What users of Keras expect of any layer: kinds of models, dtype policies, errors."""
+"""Box layers work like other Keras layers: kinds of models, dtype policies, errors."""
 
 import keras
 import numpy as np

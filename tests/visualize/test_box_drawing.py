@@ -1,4 +1,4 @@
-"""What `draw_boxes` draws, for one layer and for whole models."""
+"""Tests of `draw_boxes`, for one layer and for whole models."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the drawn figures contain, and what the module imports."""
+"""Tests of the drawn figures, and of the imports of the module."""
 
 import ast
 import subprocess

@@ -21,13 +21,13 @@ QUANTIZATIONS = ("int8", "uint8", None)
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What is known about a format without importing its module.
+    """The properties of a format that are known without importing its module.
 
     The module may import TensorFlow or a converter.
 
     Attributes:
         module: The module of `tf_boxconv.exporting` that writes and recognises the format.
-        name: What messages call the output, with an article: `"an ONNX file"`.
+        name: The name of the output in messages, with an article: `"an ONNX file"`.
         suffix: Suffix of the written file; `None` if the output is a folder.
         needs: Modules of the optional dependencies that must be installed for this format.
     """

@@ -26,14 +26,14 @@ class Kind:
     """A kind of output.
 
     Attributes:
-        name: What messages call the output, with an article, such as
+        name: The name of the output in messages, with an article, such as
             `"an ONNX file written by tf_boxconv.export"`.
         own_files: Function that takes an existing path. If there is an earlier output of this
             kind, it returns the names of its files, relative to the path (`{"."}` if the output
             is a single file). Otherwise it returns an empty set.
         suffix: Suffix of the file; `None` if the output is a folder.
-        argument: What messages call the argument or option with the path.
-        overwrite: What messages call the argument or option that allows replacing an earlier
+        argument: The name in messages of the argument or option with the path.
+        overwrite: The name in messages of the argument or option that allows replacing an earlier
             output.
     """
 

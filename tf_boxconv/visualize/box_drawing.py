@@ -60,8 +60,9 @@ def draw_boxes(
 
     Raises:
         TypeError: If `layer` is not a Keras layer.
-        ValueError: If `layer` has no built box layers, if `weights` is another string or has
-            another size, or if `initial_boxes` lacks a layer or has a wrong shape.
+        ValueError: If `layer` has no built box layers, if `weights` is a string other than
+            `"mixing"` or an array without one value per box, or if `initial_boxes` lacks a layer or
+            has a wrong shape. Also if one of them is an array and there are several box layers.
 
     Example:
     >>> model = keras.Sequential(
@@ -135,7 +136,7 @@ def plane_size(layer: BaseBoxConv2D) -> tuple[float, float]:
 
 
 class Panel(NamedTuple):
-    """What one panel of a figure shows."""
+    """The contents of one panel of a figure."""
 
     name: str  # Of the layer.
     boxes: np.ndarray  # [channels, depth_multiplier, 4], in pixels.

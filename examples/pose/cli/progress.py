@@ -19,7 +19,7 @@ def track(items: Iterable[Item], title: str, total: int | None = None) -> Iterat
 
     Args:
         items: The items.
-        title: What is being done, for instance "reading lsp train".
+        title: A description of the work, for instance "reading lsp train".
         total: How many items there are, if `items` has no length.
     """
     console = rich.console.Console(stderr=True)
