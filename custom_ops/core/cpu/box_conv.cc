@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
 
 #include "core/base/dispatch.h"
 #include "core/cpu/kernels.h"
@@ -59,6 +60,13 @@ Index max_channels_per_tile() {
   using V = typename PlaneType<T>::type;
   const bool whole_cache_lines = chosen_instruction_set() == InstructionSet::kAvx512;
   return whole_cache_lines ? kCacheLineBytes / static_cast<Index>(sizeof(V)) : 8;
+}
+
+// Whether to compute large planes by running sums. They are kept in double, which is not precise
+// enough for images of double.
+template <typename T>
+bool uses_running_sums(const BoxConvProblem& p) {
+  return std::is_same<typename PlaneType<T>::type, float>::value && has_large_planes(p);
 }
 
 // Cost of the kernel valid_extent_tiles.
@@ -138,12 +146,31 @@ const char* instruction_set() {
   }
 }
 
+// Images of one channel are the same in both layouts. Channels-first images are simpler to read.
+BoxConvProblem simplest_layout(const BoxConvProblem& p) {
+  BoxConvProblem simplest = p;
+  if (p.channels == 1 && p.boxes_per_channel == 1) simplest.layout = Layout::kChannelsFirst;
+  return simplest;
+}
+
 template <typename T, typename TBox>
-Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* boxes, T* output,
+Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBox* boxes, T* output,
                         const ParallelFor& parallel_for) {
+  const BoxConvProblem p = simplest_layout(problem);
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
-  const Tiling tiling =
-      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
+  const BoxReach reach = reach_of(p, boxes, /*backward=*/false);
+  if (uses_running_sums<T>(p)) {
+    const Tiling tiling = large_forward_tiling(p, reach, max_channels_per_tile<T>());
+    std::atomic<bool> finite{true};
+    const Status status = run_in_parallel(
+        tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
+        [&](Index begin, Index end) {
+          return BOXCONV_RUN_KERNEL(large_forward_tiles(p, reach, tiling, input, boxes, output,
+                                                        &finite, begin, end));
+        });
+    if (status != Status::kOk || finite) return status;
+  }
+  const Tiling tiling = forward_tiling(p, reach, max_channels_per_tile<T>());
   return run_in_parallel(
       tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
       [&](Index begin, Index end) {
@@ -152,9 +179,10 @@ Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* box
 }
 
 template <typename T, typename TBox>
-Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* boxes,
+Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TBox* boxes,
                          const T* output_grad, T* input_grad, TBox* boxes_grad,
                          const ParallelFor& parallel_for) {
+  const BoxConvProblem p = simplest_layout(problem);
   const Index edges = p.boxes_size();
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;

@@ -4,6 +4,8 @@
 #ifndef BOXCONV_CORE_CPU_KERNELS_H_
 #define BOXCONV_CORE_CPU_KERNELS_H_
 
+#include <atomic>
+
 #include "core/base/problem.h"
 #include "core/cpu/tiling.h"
 
@@ -25,6 +27,10 @@ namespace boxconv {
   bool valid_extent_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,       \
                           const TBox* boxes, const T* output_grad, double* partial_boxes_grad, \
                           Index begin, Index end);                                             \
+  template <typename T, typename TBox>                                                         \
+  bool large_forward_tiles(const BoxConvProblem& p, const BoxReach& reach,                     \
+                           const Tiling& tiling, const T* input, const TBox* boxes, T* output, \
+                           std::atomic<bool>* finite, Index begin, Index end);                 \
   template <typename T, typename TTable>                                                       \
   bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table,     \
                              Index begin, Index end);                                          \

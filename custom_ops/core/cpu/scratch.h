@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "core/cpu/huge_pages.h"
 #include "core/cpu/simd.h"
 
 namespace boxconv {
@@ -21,13 +22,13 @@ class ThreadMemory {
       std::free(data_);
       data_ = static_cast<char*>(std::malloc(bytes));
       size_ = data_ == nullptr ? 0 : bytes;
+      if (data_ != nullptr) advise_huge_pages(data_, bytes, kMaxKept);
     }
     return data_;
   }
 
   // Frees the memory if it has grown large.
   void trim() {
-    constexpr std::size_t kMaxKept = std::size_t{8} << 20;
     if (size_ <= kMaxKept) return;
     std::free(data_);
     data_ = nullptr;
@@ -35,6 +36,8 @@ class ThreadMemory {
   }
 
  private:
+  static constexpr std::size_t kMaxKept = std::size_t{8} << 20;
+
   char* data_ = nullptr;
   std::size_t size_ = 0;
 };

@@ -11,29 +11,73 @@ constexpr Index kMinLength = 128;
 // The largest number of values in the planes of a tile with several channels.
 constexpr Index kMaxScratchValues = Index{3} << 20;
 
-Index channels_per_tile_of(const BoxConvProblem& p, const AxisTiling& rows,
-                           const AxisTiling& columns, Index max_channels) {
+Index tile_length(Index outputs, Index stride, Index reach) {
+  // Pixels within reach of two neighbouring intervals are read twice, so an interval is at least as
+  // long as the reach. An axis that is not much longer than one interval is not split.
+  const Index length = round_up(max_index(kMinLength, reach) / stride + 1, 16);
+  return outputs * 2 <= length * 3 ? max_index(outputs, 1) : length;
+}
+
+// `outputs` outputs, `stride` pixels apart, along an axis of `size` pixels.
+AxisTiling axis_tiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size) {
+  return AxisTiling(outputs, stride, reach_min, reach_max, size,
+                    tile_length(outputs, stride, reach_max - reach_min + 1));
+}
+
+// The largest number of channels of a tile if each channel takes `values` values of memory.
+Index channels_per_tile(const BoxConvProblem& p, Index values, Index max_values,
+                        Index max_channels) {
   if (p.layout == Layout::kChannelsFirst) return min_index(1, p.channels);
-  const Index planes_per_channel = 1 + p.boxes_per_channel;
-  const Index values = rows.source_length() * columns.source_length() * planes_per_channel;
-  while (max_channels > 1 && max_channels * values > kMaxScratchValues) max_channels /= 2;
+  while (max_channels > 1 && max_channels * values > max_values) max_channels /= 2;
   return min_index(max_channels, p.channels);
+}
+
+Tiling tiling_of(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
+                 Index max_channels) {
+  const Index values = rows.source_length() * columns.source_length() * (1 + p.boxes_per_channel);
+  return Tiling(p, rows, columns,
+                channels_per_tile(p, values, kMaxScratchValues, max_channels));
+}
+
+// Planes with more rows or columns than this are large.
+constexpr Index kMaxSmallSide = 200;
+// The width of a strip of columns (running_sums.h).
+constexpr Index kMinLargeWidth = 16;
+// The number of tiles that is enough to share them evenly among threads.
+constexpr Index kEnoughTiles = 16;
+// The largest number of values in the ring buffers of a tile with several channels.
+constexpr Index kMaxRingValues = Index{8} << 20;
+
+// Tiles of whole rows. The rows within reach of two tiles are read twice and each tile sums those
+// above its first output, so tiles have several times as many rows, except that there are at least
+// two tiles.
+Tiling large_tiling(const BoxConvProblem& p, Index out_height, Index out_width, Index stride_y,
+                    Index stride_x, const BoxReach& reach, Index planes_per_channel,
+                    Index max_channels) {
+  const Index reach_rows = min_index(reach.bottom - reach.top + 1, p.height);
+  const Index channels = channels_per_tile(p, reach_rows * p.width * planes_per_channel,
+                                           kMaxRingValues, max_channels);
+  const Index planes = p.batch * ((p.channels + channels - 1) / channels);
+  const Index most = max_index(p.height / max_index(64, 4 * reach_rows), planes > 1 ? 1 : 2);
+  const Index wanted = max_index((kEnoughTiles + planes - 1) / planes, 1);
+  const Index count = min_index(most, wanted);
+  const Index length = round_up((out_height + count - 1) / count, 16);
+  return Tiling(p, AxisTiling(out_height, stride_y, reach.top, reach.bottom, p.height, length),
+                AxisTiling(out_width, stride_x, reach.left, reach.right, p.width, out_width),
+                channels);
 }
 
 }  // namespace
 
-AxisTiling::AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size)
+AxisTiling::AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size,
+                       Index length)
     : outputs_(outputs),
       stride_(stride),
       reach_min_(reach_min),
       reach_max_(reach_max),
-      size_(size) {
-  // Pixels within reach of two neighbouring intervals are read twice, so an interval is at least as
-  // long as the reach. An axis that is not much longer than one interval is not split.
-  length_ = round_up(max_index(kMinLength, reach_max - reach_min + 1) / stride + 1, 16);
-  if (outputs * 2 <= length_ * 3) length_ = max_index(outputs, 1);
-  count_ = (outputs + length_ - 1) / length_;
-}
+      size_(size),
+      length_(length),
+      count_((outputs + length - 1) / length) {}
 
 Index AxisTiling::count() const { return count_; }
 
@@ -55,9 +99,11 @@ Span AxisTiling::source(Index interval) const {
 }
 
 Tiling::Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
-               Index max_channels)
-    : channels_(p.channels), rows_(rows), columns_(columns) {
-  channels_per_tile_ = channels_per_tile_of(p, rows, columns, max_channels);
+               Index channels_per_tile)
+    : channels_(p.channels),
+      rows_(rows),
+      columns_(columns),
+      channels_per_tile_(channels_per_tile) {
   channel_groups_ =
       channels_per_tile_ > 0 ? (channels_ + channels_per_tile_ - 1) / channels_per_tile_ : 0;
   count_ = p.batch * rectangles_per_image() * channel_groups_;
@@ -83,14 +129,26 @@ Tile Tiling::at(Index index) const {
 }
 
 Tiling forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
-  return Tiling(p, AxisTiling(p.out_height(), p.stride_y, reach.top, reach.bottom, p.height),
-                AxisTiling(p.out_width(), p.stride_x, reach.left, reach.right, p.width),
-                max_channels);
+  return tiling_of(p, axis_tiling(p.out_height(), p.stride_y, reach.top, reach.bottom, p.height),
+                   axis_tiling(p.out_width(), p.stride_x, reach.left, reach.right, p.width),
+                   max_channels);
 }
 
 Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
-  return Tiling(p, AxisTiling(p.height, 1, reach.top, reach.bottom, p.height),
-                AxisTiling(p.width, 1, reach.left, reach.right, p.width), max_channels);
+  return tiling_of(p, axis_tiling(p.height, 1, reach.top, reach.bottom, p.height),
+                   axis_tiling(p.width, 1, reach.left, reach.right, p.width), max_channels);
+}
+
+bool has_large_planes(const BoxConvProblem& p) {
+  return max_index(p.height, p.width) > kMaxSmallSide && p.width >= kMinLargeWidth;
+}
+
+Tiling large_forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
+  return large_tiling(p, p.out_height(), p.out_width(), p.stride_y, p.stride_x, reach, 1, max_channels);
+}
+
+Tiling large_backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
+  return large_tiling(p, p.height, p.width, 1, 1, reach, p.boxes_per_channel, max_channels);
 }
 
 Index integral_image_groups(const IntegralImageProblem& p) {

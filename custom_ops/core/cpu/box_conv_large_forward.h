@@ -1,0 +1,169 @@
+// The forward pass on large planes. A tile has as many rows as there are tiles to share among
+// threads, and whole rows. It is computed 16 rows of outputs at a time:
+//
+//   1. load the next rows of the input into ring buffers, one for each channel,
+//   2. for each box: sum down the columns with running sums (running_sums.h), a strip at a time,
+//   3. then sum along the rows (plane_windows.h),
+//   4. store the responses.
+//
+// Hence every pixel of a tile is read once, summed once in each direction, and no sums but those of
+// 16 rows are stored, however large the boxes are.
+#ifndef BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_
+#define BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_
+
+#include <atomic>
+
+#include "core/base/problem.h"
+#include "core/cpu/box_conv_forward.h"
+#include "core/cpu/image_rows.h"
+#include "core/cpu/plane_windows.h"
+#include "core/cpu/row_rings.h"
+#include "core/cpu/running_sums.h"
+#include "core/cpu/scratch.h"
+#include "core/cpu/tiling.h"
+#include "core/geometry/box_extent.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+template <typename T, typename TBox>
+class LargeForwardKernel {
+ public:
+  using V = typename PlaneType<T>::type;
+
+  // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
+  LargeForwardKernel(const BoxConvProblem& p, const TBox* boxes, const BoxReach& reach,
+                     const Tiling& tiling)
+      : p_(p), boxes_(boxes), reach_(reach), width_(padded_width(p.width)) {
+    const Index channels = tiling.channels_per_tile();
+    const Index planes = channels * p.boxes_per_channel;
+    const Index rows = reads_in_place() ? 0 : ring_rows<V>(tiling, reach, p.stride_y);
+    response_stride_ = padded_stride(padded_width(p.out_width()));
+    const Index group_columns = max_index(width_, padded_width(p.out_width()) * p.stride_x);
+    ok_ = scratch_.allocate([&] {
+      source_ = RowRings<V>(scratch_.array<V>(RowRings<V>::size(channels, rows, p.width)), channels,
+                            rows, p.width, p.height);
+      running_sums_ = scratch_.array<double>(planes * RunningSums<V>::size(p.width));
+      strip_ = scratch_.array<V>(kGroupRows<V> * p.stride_y * kStrip);
+      row_group_ = scratch_.array<V>(kGroupRows<V> * width_);
+      row_group_sums_ = scratch_.array<V>(kGroupRows<V> * group_columns);
+      suffix_sums_ = scratch_.array<V>(PlaneWindows<V>::suffix_size(p.width));
+      responses_ = scratch_.array<V>(planes * kGroupRows<V> * response_stride_);
+      factors_ = scratch_.array<V>(p.out_width());
+    });
+    if (ok_) source_.clear_zeros();
+  }
+  bool ok() const { return ok_; }
+
+  // Computes the responses of a tile. Returns false if the running sums met a value that is not
+  // finite; the responses are then wrong.
+  bool run(const Tile& tile, const T* image, T* result) const {
+    Index loaded = tile.source_rows.first;
+    for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
+      const Span group{tile.rows.first + row, min_index(kGroupRows<V>, tile.rows.count - row)};
+      const Index last = (group.first + group.count - 1) * p_.stride_y;
+      if (!reads_in_place()) {
+        for (; loaded < min_index(last + reach_.bottom + 1, p_.height); ++loaded) {
+          load_row(input_shape(p_), image, loaded, {0, p_.width}, tile.channels,
+                   source_.row(0, loaded), source_.plane_stride());
+        }
+      }
+      for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
+        const Index c = i / p_.boxes_per_channel;
+        respond(tile, group, i, rows_of(image, tile, c),
+                responses_ + i * kGroupRows<V> * response_stride_);
+      }
+      for (Index i = 0; i < group.count; ++i) {
+        store_row(output_shape(p_), responses_ + i * response_stride_,
+                  kGroupRows<V> * response_stride_, group.first + i, tile.columns,
+                  out_channels(p_, tile), result);
+      }
+    }
+    return all_finite(running_sums_, out_channels(p_, tile).count * RunningSums<V>::size(p_.width));
+  }
+
+ private:
+  // Whether the input already has the type and the layout of planes.
+  bool reads_in_place() const {
+    return std::is_same<T, V>::value && !input_shape(p_).channels_last();
+  }
+
+  // The rows of channel c of a tile.
+  PlaneRows<V> rows_of(const T* image, const Tile& tile, Index c) const {
+    if constexpr (std::is_same<T, V>::value) {
+      if (reads_in_place()) {
+        return source_.rows_of(image + (tile.channels.first + c) * p_.height * p_.width, p_.width);
+      }
+    }
+    return source_.rows(c);
+  }
+
+  // Computes the responses of box i of a tile, counted over all its channels, at a group of rows.
+  void respond(const Tile& tile, Span group, Index i, const PlaneRows<V>& rows,
+               V* responses) const {
+    const BoxEdges box = box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
+    const RunningSums<V> sums(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), p_.width,
+                              running_sums_ + i * RunningSums<V>::size(p_.width));
+    if (box.empty) {
+      sums.clear();
+      clear(responses, kGroupRows<V> * response_stride_);
+      return;
+    }
+    // Sums are computed at every row, from the row after the last output of the group before.
+    const Index output = group.first * p_.stride_y;
+    const Index begin = group.first == tile.rows.first ? output : output - p_.stride_y + 1;
+    if (group.first == tile.rows.first) sums.start(rows, begin);
+    const Index count = output + (group.count - 1) * p_.stride_y + 1 - begin;
+    const Index lines = group_lines<V>(0, group.count);
+    for (Index strip = 0; strip < strips_of(p_.width); ++strip) {
+      sums.slide(rows, begin, count, strip, strip_);
+      rows_to_group(strip_ + (output - begin) * kStrip, p_.stride_y * kStrip, group.count, kStrip,
+                    row_group_ + strip_begin(strip, p_.width) * lines, lines);
+    }
+    const auto row_window =
+        sliding_window<V>(box.left, box.right, common_factor<V>(p_, box), p_.width);
+    PlaneWindows<V>(suffix_sums_, &prefetcher_)
+        .along(row_window, row_group_, lines, p_.width, row_group_sums_,
+               (p_.out_width() - 1) * p_.stride_x + 1);
+    group_to_rows(row_group_sums_, lines * p_.stride_x, padded_width(p_.out_width()), responses,
+                  response_stride_, lines);
+    if (p_.normalization == Normalization::kValid) {
+      apply_valid_factors(p_, box, group, tile.columns, p_.stride_y, p_.stride_x, factors_,
+                          responses, response_stride_);
+    }
+  }
+
+  const BoxConvProblem& p_;
+  const TBox* boxes_;
+  const BoxReach reach_;
+  const Index width_;
+  Index response_stride_;
+  Scratch scratch_;
+  bool ok_;
+  mutable Prefetcher prefetcher_;
+  RowRings<V> source_;
+  double* running_sums_;
+  V *strip_, *row_group_, *row_group_sums_, *suffix_sums_, *responses_, *factors_;
+};
+
+// Sets *finite to false if a result is wrong because the input is not finite.
+template <typename T, typename TBox>
+bool large_forward_tiles(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
+                         const T* input, const TBox* boxes, T* output, std::atomic<bool>* finite,
+                         Index begin, Index end) {
+  const LargeForwardKernel<T, TBox> kernel(p, boxes, reach, tiling);
+  if (!kernel.ok()) return false;
+  for (Index i = begin; i < end; ++i) {
+    const Tile tile = tiling.at(i);
+    if (!kernel.run(tile, input + tile.image * input_shape(p).size(),
+                    output + tile.image * output_shape(p).size())) {
+      *finite = false;
+    }
+  }
+  return true;
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_

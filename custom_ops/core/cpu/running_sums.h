@@ -1,0 +1,154 @@
+// Sums of a window that slides down the columns of a plane, row by row.
+//
+// The sum of the middle (box_window.h) is kept from row to row:
+//
+//     middle(y) = middle(y - 1) + the row that enters - the row that leaves
+//
+// It is kept in double: then the error that a large value leaves behind is far below the rounding
+// error of float. Nothing is stored but one double per column, however high the window is, so this
+// suits windows that do not fit in a cache (sliding_window.h stores as many rows as the window has).
+//
+// A NaN or an infinity that has entered a sum never leaves it again. finite() tells whether one has;
+// the caller then has to compute the plane by other means.
+#ifndef BOXCONV_CORE_CPU_RUNNING_SUMS_H_
+#define BOXCONV_CORE_CPU_RUNNING_SUMS_H_
+
+#include "core/cpu/simd.h"
+#include "core/geometry/box_window.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// Rows of a plane. Rows outside of the plane are zero. If `capacity` is less than the height, the
+// plane is a ring buffer: only the last `capacity` rows that were stored can be read.
+template <typename V>
+struct PlaneRows {
+  const V* data;
+  Index stride, capacity, height;
+  const V* zeros;  // a row of zeros
+
+  BOXCONV_INLINE const V* row(Index y) const {
+    return inside(y, height) ? data + (y % capacity) * stride : zeros;
+  }
+};
+
+// Columns are summed in strips of kStrip columns. The last strip of a plane overlaps the one before
+// if the width is no multiple of kStrip.
+constexpr Index kStrip = 16;
+BOXCONV_INLINE Index strips_of(Index width) { return (width + kStrip - 1) / kStrip; }
+BOXCONV_INLINE Index strip_begin(Index strip, Index width) {
+  return min_index(strip * kStrip, width - kStrip);
+}
+
+// The running sums of one window. The width of the plane is at least kStrip.
+template <typename V>
+class RunningSums {
+  static constexpr int kWide = kMaxLanes<double>;
+  static constexpr int kVectors = kStrip / kWide;
+  using Wide = Vector<double, kWide>;
+  using Narrow = Vector<V, kWide>;
+
+ public:
+  // The number of doubles in `sums`.
+  static Index size(Index width) { return strips_of(width) * kStrip; }
+
+  RunningSums(const SlidingWindow<V>& window, Index width, double* sums)
+      : window_(window), width_(width), sums_(sums) {}
+
+  void clear() const { BOXCONV_ISA::clear(sums_, size(width_)); }
+
+  // Sets the sums to those before the output at row `y`. `rows` must hold the rows of its window.
+  void start(const PlaneRows<V>& rows, Index y) const {
+    clear();
+    if (!has_middle()) return;
+    const Index begin = clamp_index(y + window_.first, 0, rows.height);
+    const Index end = clamp_index(y + window_.last - 1, begin, rows.height);
+    // Four rows at a time, so that the sums are loaded and stored less often.
+    Index row = begin;
+    for (; row + 4 <= end; row += 4) add_rows<4>(rows, row);
+    for (; row < end; ++row) add_rows<1>(rows, row);
+  }
+
+  // Computes the sums at `count` rows from `y` on, for the columns of a strip: out[i * kStrip + x].
+  // `y` continues where the last call for this strip ended.
+  void slide(const PlaneRows<V>& rows, Index y, Index count, Index strip, V* out) const {
+    if (has_middle()) {
+      slide_strip<true>(rows, y, count, strip, out);
+    } else {
+      slide_strip<false>(rows, y, count, strip, out);
+    }
+  }
+
+ private:
+  bool has_middle() const { return window_.middle > 0; }
+
+  BOXCONV_INLINE static Wide widen(const V* values) {
+    return __builtin_convertvector((load_vector<V, kWide>(values)), Wide);
+  }
+
+  template <int kRows>
+  void add_rows(const PlaneRows<V>& rows, Index y) const {
+    const V* source[kRows];
+    for (int i = 0; i < kRows; ++i) source[i] = rows.row(y + i);
+    for (Index strip = 0; strip < strips_of(width_); ++strip) {
+      const Index x = strip_begin(strip, width_);
+      for (Index v = 0; v < kStrip; v += kWide) {
+        Wide sum = widen(source[0] + x + v);
+        for (int i = 1; i < kRows; ++i) sum += widen(source[i] + x + v);
+        double* const target = sums_ + strip * kStrip + v;
+        store_vector<double, kWide>(load_vector<double, kWide>(target) + sum, target);
+      }
+    }
+  }
+
+  template <bool kHasMiddle>
+  void slide_strip(const PlaneRows<V>& rows, Index y, Index count, Index strip, V* out) const {
+    const Index x = strip_begin(strip, width_);
+    const V first_weight = window_.first_weight, last_weight = window_.last_weight;
+    // If both edges lie in one pixel, there is no last pixel.
+    const bool has_last = window_.middle >= 0;
+    Wide sums[kVectors], entering[kVectors];
+    if (kHasMiddle) {
+      const V* const last = rows.row(y + window_.last - 1) + x;
+      for (int v = 0; v < kVectors; ++v) {
+        sums[v] = load_vector<double, kWide>(sums_ + strip * kStrip + v * kWide);
+        entering[v] = widen(last + v * kWide);
+      }
+    }
+    for (Index i = 0; i < count; ++i) {
+      const V* const first = rows.row(y + i + window_.first) + x;
+      const V* const last = (has_last ? rows.row(y + i + window_.last) : rows.zeros) + x;
+      for (int v = 0; v < kVectors; ++v) {
+        const Narrow first_pixel = load_vector<V, kWide>(first + v * kWide);
+        const Narrow last_pixel = load_vector<V, kWide>(last + v * kWide);
+        Narrow sum = first_weight * first_pixel + last_weight * last_pixel;
+        if (kHasMiddle) {
+          sums[v] += entering[v] - __builtin_convertvector(first_pixel, Wide);
+          entering[v] = __builtin_convertvector(last_pixel, Wide);
+          sum += __builtin_convertvector(sums[v], Narrow);
+        }
+        store_vector<V, kWide>(sum, out + i * kStrip + v * kWide);
+      }
+    }
+    if (kHasMiddle) {
+      for (int v = 0; v < kVectors; ++v) {
+        store_vector<double, kWide>(sums[v], sums_ + strip * kStrip + v * kWide);
+      }
+    }
+  }
+
+  const SlidingWindow<V> window_;
+  const Index width_;
+  double* const sums_;
+};
+
+inline bool all_finite(const double* values, Index count) {
+  double zeros = 0;
+  for (Index i = 0; i < count; ++i) zeros += values[i] * 0.0;
+  return zeros == 0;
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_RUNNING_SUMS_H_
