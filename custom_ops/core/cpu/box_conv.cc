@@ -186,8 +186,23 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
   const Index edges = p.boxes_size();
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;
-  const Tiling tiling =
-      backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels_per_tile<T>());
+  const BoxReach reach = reach_of(p, boxes, /*backward=*/true);
+  if (uses_running_sums<T>(p) && p.normalization != Normalization::kValid) {
+    const Tiling tiling = large_backward_tiling(p, reach, max_channels_per_tile<T>());
+    PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
+    if (!partial.ok()) return Status::kOutOfMemory;
+    std::atomic<bool> finite{true};
+    const Status status = run_in_parallel(
+        tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
+        [&](Index begin, Index end) {
+          return BOXCONV_RUN_KERNEL(large_backward_tiles(p, reach, tiling, input, boxes,
+                                                         output_grad, input_grad, partial.data(),
+                                                         &finite, begin, end));
+        });
+    if (status == Status::kOk && finite) partial.add_to(boxes_grad);
+    if (status != Status::kOk || finite) return status;
+  }
+  const Tiling tiling = backward_tiling(p, reach, max_channels_per_tile<T>());
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
   if (!partial.ok()) return Status::kOutOfMemory;
   const Status status = run_in_parallel(

@@ -48,6 +48,30 @@ void spread(V* values, Index count, Index offset, Index stride, Index width) {
   }
 }
 
+// Loads row `y` of the output gradient at the resolution of the input, zero between outputs: sets
+// planes[i * plane_stride + x] to the gradient at column columns.first + x of the input, channel
+// channels.first + i of the output.
+template <typename T, typename V>
+void load_output_grad_row(const BoxConvProblem& p, const T* image_output_grad, Index y,
+                          Span columns, Span channels, V* planes, Index plane_stride) {
+  const Index width = padded_width(columns.count);
+  if (y % p.stride_y != 0) {
+    for (Index i = 0; i < channels.count; ++i) clear(planes + i * plane_stride, width);
+    return;
+  }
+  const Index first = (columns.first + p.stride_x - 1) / p.stride_x;
+  const Index end = (columns.first + columns.count + p.stride_x - 1) / p.stride_x;
+  load_row(output_shape(p), image_output_grad, y / p.stride_y, {first, end - first}, channels,
+           planes, plane_stride);
+  for (Index i = 0; i < channels.count; ++i) {
+    V* const values = planes + i * plane_stride;
+    if (p.stride_x > 1) {
+      spread(values, end - first, first * p.stride_x - columns.first, p.stride_x, columns.count);
+    }
+    clear(values + columns.count, width - columns.count);
+  }
+}
+
 template <typename T, typename TBox>
 class BackwardKernel {
  public:
@@ -112,31 +136,11 @@ class BackwardKernel {
     return output_grads_ + channel * p_.boxes_per_channel * source_stride_;
   }
 
-  // Loads the output gradient into planes at the resolution of the input, zero between outputs.
   void load_output_grads(const Tile& tile, const T* image_output_grad) const {
-    const Span channels = out_channels(p_, tile);
-    const Span& x = tile.source_columns;
-    const Index first_output = (x.first + p_.stride_x - 1) / p_.stride_x;
-    const Index end_output = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
-    const Span outputs{first_output, end_output - first_output};
-    const Index width = padded_width(x.count);
     for (Index row = 0; row < tile.source_rows.count; ++row) {
-      V* rows = output_grads_ + row * row_stride_;
-      const Index y = tile.source_rows.first + row;
-      if (y % p_.stride_y != 0) {
-        for (Index i = 0; i < channels.count; ++i) clear(rows + i * source_stride_, width);
-        continue;
-      }
-      load_row(output_shape(p_), image_output_grad, y / p_.stride_y, outputs, channels, rows,
-               source_stride_);
-      for (Index i = 0; i < channels.count; ++i) {
-        V* values = rows + i * source_stride_;
-        if (p_.stride_x > 1) {
-          spread(values, outputs.count, outputs.first * p_.stride_x - x.first, p_.stride_x,
-                 x.count);
-        }
-        clear(values + x.count, width - x.count);
-      }
+      load_output_grad_row(p_, image_output_grad, tile.source_rows.first + row,
+                           tile.source_columns, out_channels(p_, tile),
+                           output_grads_ + row * row_stride_, source_stride_);
     }
   }
 

@@ -3,6 +3,7 @@
 #include "core/base/dispatch.h"
 #include "core/cpu/box_conv_backward.h"
 #include "core/cpu/box_conv_forward.h"
+#include "core/cpu/box_conv_large_backward.h"
 #include "core/cpu/box_conv_large_forward.h"
 #include "core/cpu/integral_image.h"
 
@@ -22,7 +23,10 @@ BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
 #define INSTANTIATE(T, TBox)                                                                     \
   template bool large_forward_tiles<T, TBox>(const BoxConvProblem&, const BoxReach&,             \
                                              const Tiling&, const T*, const TBox*, T*,           \
-                                             std::atomic<bool>*, Index, Index);
+                                             std::atomic<bool>*, Index, Index);                  \
+  template bool large_backward_tiles<T, TBox>(const BoxConvProblem&, const BoxReach&,            \
+                                              const Tiling&, const T*, const TBox*, const T*,    \
+                                              T*, double*, std::atomic<bool>*, Index, Index);
 BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
 #undef INSTANTIATE
 
