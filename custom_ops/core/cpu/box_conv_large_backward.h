@@ -46,6 +46,7 @@ class LargeBackwardKernel {
       input_grads_ = scratch_.array<V>(channels * kGroupRows<V> * row_stride_);
       input_sum_rows_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
       strip_ = scratch_.array<V>(kGroupRows<V> * kStrip);
+      addresses_ = scratch_.array<const V*>(RunningSums<V>::addresses_size(kGroupRows<V>));
       input_group_ = scratch_.array<V>(group_size);
       column_sums_ = scratch_.array<V>(group_size);
       input_grad_group_ = scratch_.array<V>(group_size);
@@ -57,8 +58,7 @@ class LargeBackwardKernel {
   bool ok() const { return ok_; }
 
   // Computes the input gradient of a tile and adds the tile's contribution to the gradients of its
-  // boxes. Returns false if the running sums met a value that is not finite; the results are then
-  // wrong.
+  // boxes. Returns false if a sum is not finite; the results are then wrong.
   bool run(const Tile& tile, const T* image, const T* image_output_grad, T* image_input_grad,
            double* boxes_grad) const {
     const Index boxes = out_channels(p_, tile).count;
@@ -85,7 +85,9 @@ class LargeBackwardKernel {
                   rows.first + i, tile.columns, tile.channels, image_input_grad);
       }
     }
-    return all_finite(running_sums_, boxes * RunningSums<V>::size(p_.width));
+    // An infinite gradient may give NaN where the sums of the tiles are infinite or finite.
+    return all_finite(running_sums_, boxes * RunningSums<V>::size(p_.width)) &&
+           all_finite(boxes_grad, boxes * 4);
   }
 
  private:
@@ -168,13 +170,14 @@ class LargeBackwardKernel {
   // Sets column_sums_ to the group of the sums of the output gradient down the columns.
   void sum_columns(const Tile& tile, Span rows, const BoxEdges& mirror,
                    const PlaneRows<V>& output_grad, double* running_sums) const {
-    const RunningSums<V> sums(sliding_window<V>(mirror.top, mirror.bottom, 1.0, p_.height),
+    RunningSums<V> sums(sliding_window<V>(mirror.top, mirror.bottom, 1.0, p_.height),
                               p_.width, running_sums);
     if (rows.first == tile.rows.first) sums.start(output_grad, rows.first);
     const Index lines = group_lines<V>(0, rows.count);
     clear(strip_ + rows.count * kStrip, (lines - rows.count) * kStrip);
+    sums.set_rows(output_grad, rows.first, rows.count, addresses_);
     for (Index strip = 0; strip < strips_of(p_.width); ++strip) {
-      sums.slide(output_grad, rows.first, rows.count, strip, strip_);
+      sums.slide(strip, strip_);
       transpose(strip_, kStrip, lines, kStrip,
                 column_sums_ + strip_begin(strip, p_.width) * lines, lines);
     }
@@ -210,6 +213,7 @@ class LargeBackwardKernel {
   mutable Prefetcher prefetcher_;
   RowRings<V> output_grads_;
   double* running_sums_;
+  const V** addresses_;
   V *inputs_, *input_grads_, *input_sum_rows_;                            // rows
   V *input_group_, *column_sums_, *input_grad_group_, *box_group_;        // groups of rows
   V *strip_, *suffix_sums_;

@@ -45,6 +45,8 @@ class LargeForwardKernel {
                             rows, p.width, p.height);
       running_sums_ = scratch_.array<double>(planes * RunningSums<V>::size(p.width));
       strip_ = scratch_.array<V>(kGroupRows<V> * p.stride_y * kStrip);
+      addresses_ = scratch_.array<const V*>(
+          RunningSums<V>::addresses_size(kGroupRows<V> * p.stride_y));
       row_group_ = scratch_.array<V>(kGroupRows<V> * width_);
       row_group_sums_ = scratch_.array<V>(kGroupRows<V> * group_columns);
       suffix_sums_ = scratch_.array<V>(PlaneWindows<V>::suffix_size(p.width));
@@ -102,7 +104,7 @@ class LargeForwardKernel {
   void respond(const Tile& tile, Span group, Index i, const PlaneRows<V>& rows,
                V* responses) const {
     const BoxEdges box = box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
-    const RunningSums<V> sums(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), p_.width,
+    RunningSums<V> sums(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), p_.width,
                               running_sums_ + i * RunningSums<V>::size(p_.width));
     if (box.empty) {
       sums.clear();
@@ -115,8 +117,9 @@ class LargeForwardKernel {
     if (group.first == tile.rows.first) sums.start(rows, begin);
     const Index count = output + (group.count - 1) * p_.stride_y + 1 - begin;
     const Index lines = group_lines<V>(0, group.count);
+    sums.set_rows(rows, begin, count, addresses_);
     for (Index strip = 0; strip < strips_of(p_.width); ++strip) {
-      sums.slide(rows, begin, count, strip, strip_);
+      sums.slide(strip, strip_);
       rows_to_group(strip_ + (output - begin) * kStrip, p_.stride_y * kStrip, group.count, kStrip,
                     row_group_ + strip_begin(strip, p_.width) * lines, lines);
     }
@@ -143,6 +146,7 @@ class LargeForwardKernel {
   mutable Prefetcher prefetcher_;
   RowRings<V> source_;
   double* running_sums_;
+  const V** addresses_;
   V *strip_, *row_group_, *row_group_sums_, *suffix_sums_, *responses_, *factors_;
 };
 

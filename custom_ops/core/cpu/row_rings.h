@@ -15,7 +15,7 @@ class RowRings {
  public:
   // The number of values in `data`.
   static Index size(Index planes, Index capacity, Index width) {
-    return (planes * capacity + 1) * stride_of(width);
+    return planes * padded_stride(capacity * stride_of(width)) + stride_of(width);
   }
 
   RowRings() = default;
@@ -24,16 +24,16 @@ class RowRings {
         stride_(stride_of(width)),
         capacity_(capacity),
         height_(height),
-        zeros_(data + planes * capacity * stride_) {}
+        zeros_(data + planes * plane_stride()) {}
 
   // Must be called once `data` is allocated.
   void clear_zeros() const { clear(zeros_, stride_); }
 
   // Where to store row y of a plane.
   V* row(Index plane, Index y) const {
-    return data_ + (plane * capacity_ + y % capacity_) * stride_;
+    return data_ + plane * plane_stride() + y % capacity_ * stride_;
   }
-  Index plane_stride() const { return capacity_ * stride_; }
+  Index plane_stride() const { return padded_stride(capacity_ * stride_); }
   PlaneRows<V> rows(Index plane) const {
     return {data_ + plane * plane_stride(), stride_, capacity_, height_, zeros_};
   }

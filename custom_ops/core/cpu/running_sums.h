@@ -69,13 +69,27 @@ class RunningSums {
     for (; row < end; ++row) add_rows<1>(rows, row);
   }
 
-  // Computes the sums at `count` rows from `y` on, for the columns of a strip: out[i * kStrip + x].
-  // `y` continues where the last call for this strip ended.
-  void slide(const PlaneRows<V>& rows, Index y, Index count, Index strip, V* out) const {
+  // The next calls of slide() compute the sums at `count` rows from `y` on. `y` continues where the
+  // rows before ended. `addresses` is scratch memory for addresses_size(count) values.
+  void set_rows(const PlaneRows<V>& rows, Index y, Index count, const V** addresses) {
+    count_ = count;
+    entering_ = rows.row(y + window_.last - 1);
+    first_ = addresses;
+    last_ = addresses + count;
+    for (Index i = 0; i < count; ++i) {
+      addresses[i] = rows.row(y + i + window_.first);
+      // If both edges lie in one pixel, there is no last pixel.
+      addresses[count + i] = window_.middle < 0 ? rows.zeros : rows.row(y + i + window_.last);
+    }
+  }
+  static Index addresses_size(Index count) { return 2 * count; }
+
+  // Computes the sums for the columns of a strip: out[i * kStrip + x] at the i-th row.
+  void slide(Index strip, V* out) const {
     if (has_middle()) {
-      slide_strip<true>(rows, y, count, strip, out);
+      slide_strip<true>(strip, out);
     } else {
-      slide_strip<false>(rows, y, count, strip, out);
+      slide_strip<false>(strip, out);
     }
   }
 
@@ -102,22 +116,21 @@ class RunningSums {
   }
 
   template <bool kHasMiddle>
-  void slide_strip(const PlaneRows<V>& rows, Index y, Index count, Index strip, V* out) const {
+  void slide_strip(Index strip, V* out) const {
     const Index x = strip_begin(strip, width_);
     const V first_weight = window_.first_weight, last_weight = window_.last_weight;
-    // If both edges lie in one pixel, there is no last pixel.
-    const bool has_last = window_.middle >= 0;
+    double* const strip_sums = sums_ + strip * kStrip;
     Wide sums[kVectors], entering[kVectors];
     if (kHasMiddle) {
-      const V* const last = rows.row(y + window_.last - 1) + x;
       for (int v = 0; v < kVectors; ++v) {
-        sums[v] = load_vector<double, kWide>(sums_ + strip * kStrip + v * kWide);
-        entering[v] = widen(last + v * kWide);
+        sums[v] = load_vector<double, kWide>(strip_sums + v * kWide);
+        entering[v] = widen(entering_ + x + v * kWide);
       }
     }
-    for (Index i = 0; i < count; ++i) {
-      const V* const first = rows.row(y + i + window_.first) + x;
-      const V* const last = (has_last ? rows.row(y + i + window_.last) : rows.zeros) + x;
+    for (Index i = 0; i < count_; ++i) {
+      const V *const first = first_[i] + x, *const last = last_[i] + x;
+      __builtin_prefetch(first + kPrefetchDistance);
+      __builtin_prefetch(last + kPrefetchDistance);
       for (int v = 0; v < kVectors; ++v) {
         const Narrow first_pixel = load_vector<V, kWide>(first + v * kWide);
         const Narrow last_pixel = load_vector<V, kWide>(last + v * kWide);
@@ -132,14 +145,20 @@ class RunningSums {
     }
     if (kHasMiddle) {
       for (int v = 0; v < kVectors; ++v) {
-        store_vector<double, kWide>(sums[v], sums_ + strip * kStrip + v * kWide);
+        store_vector<double, kWide>(sums[v], strip_sums + v * kWide);
       }
     }
   }
 
+  // The rows are so far apart that hardware prefetchers do not follow all of them.
+  static constexpr Index kPrefetchDistance = 4 * kStrip;
+
   const SlidingWindow<V> window_;
   const Index width_;
   double* const sums_;
+  Index count_ = 0;
+  const V* entering_ = nullptr;  // the row that enters the middle at the first row
+  const V *const *first_ = nullptr, *const *last_ = nullptr;
 };
 
 inline bool all_finite(const double* values, Index count) {
