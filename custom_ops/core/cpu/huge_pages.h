@@ -1,4 +1,4 @@
-// Requests huge pages for large arrays.
+// Advice to the operating system about the pages of large arrays.
 #ifndef BOXCONV_CORE_CPU_HUGE_PAGES_H_
 #define BOXCONV_CORE_CPU_HUGE_PAGES_H_
 
@@ -26,6 +26,21 @@ inline void advise_huge_pages(const void* memory, std::size_t bytes,
   const std::uintptr_t begin = (data + kHugePage - 1) / kHugePage * kHugePage;
   const std::uintptr_t end = (data + bytes) / kHugePage * kHugePage;
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
+// Lends the pages of an array to the operating system, which takes those that it needs and fills
+// them with zeros when they are used again. The contents are lost. Returns false if the system does
+// not support it.
+inline bool lend_pages(void* memory, std::size_t bytes) {
+#if defined(__linux__) && defined(MADV_FREE)
+  constexpr std::uintptr_t kPage = 4096;
+  const auto data = reinterpret_cast<std::uintptr_t>(memory);
+  const std::uintptr_t begin = (data + kPage - 1) / kPage * kPage;
+  const std::uintptr_t end = (data + bytes) / kPage * kPage;
+  return madvise(reinterpret_cast<void*>(begin), end - begin, MADV_FREE) == 0;
+#else
+  return false;
 #endif
 }
 
