@@ -160,7 +160,7 @@ Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBo
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
   const BoxReach reach = reach_of(p, boxes, /*backward=*/false);
   if (uses_running_sums<T>(p)) {
-    const Tiling tiling = large_forward_tiling(p, reach, kCacheLineBytes / static_cast<Index>(sizeof(float)));
+    const Tiling tiling = large_forward_tiling(p, reach);
     std::atomic<bool> finite{true};
     const Status status = run_in_parallel(
         tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
@@ -188,7 +188,7 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
   if (p.input_size() == 0) return Status::kOk;
   const BoxReach reach = reach_of(p, boxes, /*backward=*/true);
   if (uses_running_sums<T>(p) && p.normalization != Normalization::kValid) {
-    const Tiling tiling = large_backward_tiling(p, reach, kCacheLineBytes / static_cast<Index>(sizeof(float)));
+    const Tiling tiling = large_backward_tiling(p, reach);
     PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
     if (!partial.ok()) return Status::kOutOfMemory;
     std::atomic<bool> finite{true};

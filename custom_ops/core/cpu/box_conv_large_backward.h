@@ -62,16 +62,16 @@ class LargeBackwardKernel {
   bool run(const Tile& tile, const T* image, const T* image_output_grad, T* image_input_grad,
            double* boxes_grad) const {
     const Index boxes = out_channels(p_, tile).count;
+    clear(running_sums_, boxes * RunningSums<V>::size(p_.width));
     Index loaded = tile.source_rows.first;
     for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
       const Span rows{tile.rows.first + row, min_index(kGroupRows<V>, tile.rows.count - row)};
-      if (!reads_in_place()) {
-        const Index end = min_index(rows.first + rows.count + reach_.bottom, p_.height);
-        for (; loaded < end; ++loaded) {
-          load_output_grad_row(p_, image_output_grad, loaded, {0, p_.width},
-                               out_channels(p_, tile), output_grads_.row(0, loaded),
-                               output_grads_.plane_stride());
-        }
+      const Index end = min_index(rows.first + rows.count + reach_.bottom, p_.height);
+      while (loaded < end) {
+        const Span next = next_rows(loaded, end);
+        load(tile, image_output_grad, next);
+        if (row == 0) start(tile, image_output_grad, next);
+        loaded += next.count;
       }
       for (Index i = 0; i < rows.count; ++i) {
         load_row(input_shape(p_), image, rows.first + i, tile.columns, tile.channels,
@@ -108,6 +108,33 @@ class LargeBackwardKernel {
     return output_grads_.rows(i);
   }
 
+  // Loads rows of the output gradient, unless they are read in place.
+  void load(const Tile& tile, const T* image_output_grad, Span rows) const {
+    if (reads_in_place()) return;
+    for (Index y = rows.first; y < rows.first + rows.count; ++y) {
+      load_output_grad_row(p_, image_output_grad, y, {0, p_.width}, out_channels(p_, tile),
+                           output_grads_.row(0, y), output_grads_.plane_stride());
+    }
+  }
+
+  // Adds the given rows to the sums before the first row of a tile.
+  void start(const Tile& tile, const T* image_output_grad, Span rows) const {
+    for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
+      sums_of(backward_box(box_of(tile, i)), i)
+          .start(output_grad_rows(image_output_grad, tile, i), tile.rows.first, rows.first,
+                 rows.first + rows.count);
+    }
+  }
+
+  // Box i of a tile, counted over all its channels, and its running sums.
+  BoxEdges box_of(const Tile& tile, Index i) const {
+    return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
+  }
+  RunningSums<V> sums_of(const BoxEdges& mirror, Index i) const {
+    return RunningSums<V>(sliding_window<V>(mirror.top, mirror.bottom, 1.0, p_.height), p_.width,
+                          running_sums_ + i * RunningSums<V>::size(p_.width));
+  }
+
   // Computes the rows `rows` of the input gradient of channel c of a tile.
   void add_channel(const Tile& tile, Span rows, Index c, const T* image_output_grad,
                    double* boxes_grad) const {
@@ -119,13 +146,9 @@ class LargeBackwardKernel {
     bool is_first_box = true;
     for (Index m = 0; m < p_.boxes_per_channel; ++m) {
       const Index i = c * p_.boxes_per_channel + m;
-      const BoxEdges box = box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
-      double* const sums = running_sums_ + i * RunningSums<V>::size(p_.width);
-      if (box.empty) {
-        clear(sums, RunningSums<V>::size(p_.width));
-        continue;
-      }
-      add_box(tile, rows, box, output_grad_rows(image_output_grad, tile, i), sums, is_first_box,
+      const BoxEdges box = box_of(tile, i);
+      if (box.empty) continue;
+      add_box(rows, box, i, output_grad_rows(image_output_grad, tile, i), is_first_box,
               boxes_grad + i * 4);
       is_first_box = false;
     }
@@ -137,14 +160,14 @@ class LargeBackwardKernel {
     }
   }
 
-  // Adds the contribution of one box to input_grad_group_ and to the edge gradients. The first box
+  // Adds the contribution of box i of a tile to input_grad_group_ and to the edge gradients. The first box
   // of a channel overwrites input_grad_group_ instead.
-  void add_box(const Tile& tile, Span rows, const BoxEdges& box, const PlaneRows<V>& output_grad,
-               double* running_sums, bool is_first_box, double* boxes_grad) const {
+  void add_box(Span rows, const BoxEdges& box, Index i, const PlaneRows<V>& output_grad,
+               bool is_first_box, double* boxes_grad) const {
     const BoxEdges mirror = backward_box(box);
     const double factor = common_factor<V>(p_, box);
     const Index lines = group_lines<V>(0, rows.count);
-    sum_columns(tile, rows, mirror, output_grad, running_sums);
+    sum_columns(rows, sums_of(mirror, i), output_grad);
 
     const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     V* const input_grad = is_first_box ? input_grad_group_ : box_group_;
@@ -168,11 +191,7 @@ class LargeBackwardKernel {
   }
 
   // Sets column_sums_ to the group of the sums of the output gradient down the columns.
-  void sum_columns(const Tile& tile, Span rows, const BoxEdges& mirror,
-                   const PlaneRows<V>& output_grad, double* running_sums) const {
-    RunningSums<V> sums(sliding_window<V>(mirror.top, mirror.bottom, 1.0, p_.height),
-                              p_.width, running_sums);
-    if (rows.first == tile.rows.first) sums.start(output_grad, rows.first);
+  void sum_columns(Span rows, RunningSums<V> sums, const PlaneRows<V>& output_grad) const {
     const Index lines = group_lines<V>(0, rows.count);
     clear(strip_ + rows.count * kStrip, (lines - rows.count) * kStrip);
     sums.set_rows(output_grad, rows.first, rows.count, addresses_);

@@ -60,15 +60,17 @@ class LargeForwardKernel {
   // Computes the responses of a tile. Returns false if the running sums met a value that is not
   // finite; the responses are then wrong.
   bool run(const Tile& tile, const T* image, T* result) const {
+    clear(running_sums_, out_channels(p_, tile).count * RunningSums<V>::size(p_.width));
     Index loaded = tile.source_rows.first;
     for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
       const Span group{tile.rows.first + row, min_index(kGroupRows<V>, tile.rows.count - row)};
       const Index last = (group.first + group.count - 1) * p_.stride_y;
-      if (!reads_in_place()) {
-        for (; loaded < min_index(last + reach_.bottom + 1, p_.height); ++loaded) {
-          load_row(input_shape(p_), image, loaded, {0, p_.width}, tile.channels,
-                   source_.row(0, loaded), source_.plane_stride());
-        }
+      const Index end = min_index(last + reach_.bottom + 1, p_.height);
+      while (loaded < end) {
+        const Span rows = next_rows(loaded, end);
+        load(tile, image, rows);
+        if (row == 0) start(tile, image, rows);
+        loaded += rows.count;
       }
       for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
         const Index c = i / p_.boxes_per_channel;
@@ -100,23 +102,47 @@ class LargeForwardKernel {
     return source_.rows(c);
   }
 
-  // Computes the responses of box i of a tile, counted over all its channels, at a group of rows.
+  // Loads rows of the input, unless they are read in place.
+  void load(const Tile& tile, const T* image, Span rows) const {
+    if (reads_in_place()) return;
+    for (Index i = 0; i < rows.count; ++i) {
+      load_row(input_shape(p_), image, rows.first + i, {0, p_.width}, tile.channels,
+               source_.row(0, rows.first + i), source_.plane_stride());
+    }
+  }
+
+  // Adds the given rows to the sums before the first output of a tile.
+  void start(const Tile& tile, const T* image, Span rows) const {
+    for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
+      sums_of(tile, i).start(rows_of(image, tile, i / p_.boxes_per_channel),
+                             tile.rows.first * p_.stride_y, rows.first, rows.first + rows.count);
+    }
+  }
+
+  // The running sums of box i of a tile, counted over all its channels.
+  RunningSums<V> sums_of(const Tile& tile, Index i) const {
+    const BoxEdges box = box_of(tile, i);
+    return RunningSums<V>(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), p_.width,
+                          running_sums_ + i * RunningSums<V>::size(p_.width));
+  }
+  BoxEdges box_of(const Tile& tile, Index i) const {
+    return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
+  }
+
+  // Computes the responses of box i of a tile at a group of rows.
   void respond(const Tile& tile, Span group, Index i, const PlaneRows<V>& rows,
                V* responses) const {
-    const BoxEdges box = box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
-    RunningSums<V> sums(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), p_.width,
-                              running_sums_ + i * RunningSums<V>::size(p_.width));
+    const BoxEdges box = box_of(tile, i);
     if (box.empty) {
-      sums.clear();
       clear(responses, kGroupRows<V> * response_stride_);
       return;
     }
     // Sums are computed at every row, from the row after the last output of the group before.
     const Index output = group.first * p_.stride_y;
     const Index begin = group.first == tile.rows.first ? output : output - p_.stride_y + 1;
-    if (group.first == tile.rows.first) sums.start(rows, begin);
     const Index count = output + (group.count - 1) * p_.stride_y + 1 - begin;
     const Index lines = group_lines<V>(0, group.count);
+    RunningSums<V> sums = sums_of(tile, i);
     sums.set_rows(rows, begin, count, addresses_);
     for (Index strip = 0; strip < strips_of(p_.width); ++strip) {
       sums.slide(strip, strip_);

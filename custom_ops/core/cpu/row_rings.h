@@ -50,6 +50,9 @@ class RowRings {
   V* zeros_ = nullptr;
 };
 
+// The rows to load next, of those from `loaded` to `end`: so few that they stay in the cache.
+inline Span next_rows(Index loaded, Index end) { return {loaded, min_index(end - loaded, 8)}; }
+
 // The number of rows within reach of a group of kGroupRows outputs, `stride` rows apart.
 template <typename V>
 Index ring_rows(const Tiling& tiling, const BoxReach& reach, Index stride) {

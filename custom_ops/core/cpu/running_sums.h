@@ -55,16 +55,14 @@ class RunningSums {
   RunningSums(const SlidingWindow<V>& window, Index width, double* sums)
       : window_(window), width_(width), sums_(sums) {}
 
+  // Before the first output, at row `y`: clear() the sums, then call start() for all rows within
+  // reach, some rows [begin, end) at a time while they are in the cache. `rows` must hold them.
   void clear() const { BOXCONV_ISA::clear(sums_, size(width_)); }
-
-  // Sets the sums to those before the output at row `y`. `rows` must hold the rows of its window.
-  void start(const PlaneRows<V>& rows, Index y) const {
-    clear();
+  void start(const PlaneRows<V>& rows, Index y, Index begin, Index end) const {
     if (!has_middle()) return;
-    const Index begin = clamp_index(y + window_.first, 0, rows.height);
-    const Index end = clamp_index(y + window_.last - 1, begin, rows.height);
+    Index row = max_index(begin, y + window_.first);
+    end = min_index(end, y + window_.last - 1);
     // Four rows at a time, so that the sums are loaded and stored less often.
-    Index row = begin;
     for (; row + 4 <= end; row += 4) add_rows<4>(rows, row);
     for (; row < end; ++row) add_rows<1>(rows, row);
   }

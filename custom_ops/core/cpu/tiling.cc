@@ -45,18 +45,22 @@ constexpr Index kMaxSmallSide = 200;
 constexpr Index kMinLargeWidth = 16;
 // The number of tiles that is enough to share them evenly among threads.
 constexpr Index kEnoughTiles = 16;
-// The largest number of values in the ring buffers of a tile with several channels.
+// The largest number of values in the ring buffers of a tile with several channels, and of one with
+// whole cache lines of channels. The latter should fit in the third-level cache.
 constexpr Index kMaxRingValues = Index{8} << 20;
+constexpr Index kMaxWholeLineRingValues = Index{2} << 20;
+constexpr Index kWholeLine = kCacheLineBytes / sizeof(float);
 
 // Tiles of whole rows. The rows within reach of two tiles are read twice and each tile sums those
 // above its first output, so tiles have several times as many rows, except that there are at least
 // two tiles.
 Tiling large_tiling(const BoxConvProblem& p, Index out_height, Index out_width, Index stride_y,
-                    Index stride_x, const BoxReach& reach, Index planes_per_channel,
-                    Index max_channels) {
+                    Index stride_x, const BoxReach& reach, Index planes_per_channel) {
   const Index reach_rows = min_index(reach.bottom - reach.top + 1, p.height);
-  const Index channels = channels_per_tile(p, reach_rows * p.width * planes_per_channel,
-                                           kMaxRingValues, max_channels);
+  const Index values = reach_rows * p.width * planes_per_channel;
+  const bool whole_lines = kWholeLine * values <= kMaxWholeLineRingValues;
+  const Index channels = channels_per_tile(p, values, kMaxRingValues,
+                                           whole_lines ? kWholeLine : kWholeLine / 2);
   const Index planes = p.batch * ((p.channels + channels - 1) / channels);
   const Index most = max_index(p.height / max_index(64, 4 * reach_rows), planes > 1 ? 1 : 2);
   const Index wanted = max_index((kEnoughTiles + planes - 1) / planes, 1);
@@ -143,12 +147,12 @@ bool has_large_planes(const BoxConvProblem& p) {
   return max_index(p.height, p.width) > kMaxSmallSide && p.width >= kMinLargeWidth;
 }
 
-Tiling large_forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
-  return large_tiling(p, p.out_height(), p.out_width(), p.stride_y, p.stride_x, reach, 1, max_channels);
+Tiling large_forward_tiling(const BoxConvProblem& p, const BoxReach& reach) {
+  return large_tiling(p, p.out_height(), p.out_width(), p.stride_y, p.stride_x, reach, 1);
 }
 
-Tiling large_backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
-  return large_tiling(p, p.height, p.width, 1, 1, reach, p.boxes_per_channel, max_channels);
+Tiling large_backward_tiling(const BoxConvProblem& p, const BoxReach& reach) {
+  return large_tiling(p, p.height, p.width, 1, 1, reach, p.boxes_per_channel);
 }
 
 Index integral_image_groups(const IntegralImageProblem& p) {

@@ -78,8 +78,8 @@ Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max
 // in a cache.
 bool has_large_planes(const BoxConvProblem& p);
 // The same for these planes: tiles of whole rows.
-Tiling large_forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);
-Tiling large_backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);
+Tiling large_forward_tiling(const BoxConvProblem& p, const BoxReach& reach);
+Tiling large_backward_tiling(const BoxConvProblem& p, const BoxReach& reach);
 
 // Integral images are computed for groups of this many neighbouring channels (channels last), or
 // one channel at a time (channels first).
