@@ -161,14 +161,14 @@ Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBo
   const BoxReach reach = reach_of(p, boxes, /*backward=*/false);
   if (uses_running_sums<T>(p)) {
     const Tiling tiling = large_forward_tiling(p, reach);
-    std::atomic<bool> finite{true};
+    std::atomic<bool> ok{true};
     const Status status = run_in_parallel(
         tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
         [&](Index begin, Index end) {
           return BOXCONV_RUN_KERNEL(large_forward_tiles(p, reach, tiling, input, boxes, output,
-                                                        &finite, begin, end));
+                                                        &ok, begin, end));
         });
-    if (status != Status::kOk || finite) return status;
+    if (status != Status::kOk || ok) return status;
   }
   const Tiling tiling = forward_tiling(p, reach, max_channels_per_tile<T>());
   return run_in_parallel(
@@ -191,16 +191,16 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
     const Tiling tiling = large_backward_tiling(p, reach);
     PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
     if (!partial.ok()) return Status::kOutOfMemory;
-    std::atomic<bool> finite{true};
+    std::atomic<bool> ok{true};
     const Status status = run_in_parallel(
         tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
         [&](Index begin, Index end) {
           return BOXCONV_RUN_KERNEL(large_backward_tiles(p, reach, tiling, input, boxes,
                                                          output_grad, input_grad, partial.data(),
-                                                         &finite, begin, end));
+                                                         &ok, begin, end));
         });
-    if (status == Status::kOk && finite) partial.add_to(boxes_grad);
-    if (status != Status::kOk || finite) return status;
+    if (status == Status::kOk && ok) partial.add_to(boxes_grad);
+    if (status != Status::kOk || ok) return status;
   }
   const Tiling tiling = backward_tiling(p, reach, max_channels_per_tile<T>());
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);

@@ -1,6 +1,6 @@
-// The backward pass on large planes, 16 rows at a time like the forward pass
-// (box_conv_large_forward.h). The notation is that of box_conv_backward.h, but the order of the sums
-// is the other one, since running sums go down the columns first:
+// The backward pass on large planes, in groups of 16 rows like the forward pass
+// (box_conv_large_forward.h). Let x be the plane of the input and g the plane of the output gradient.
+// Unlike in box_conv_backward.h, sums down the columns come first, since running sums compute these:
 //
 //   column_sums = g summed down the columns of the mirrored box
 //   input_grad  = column_sums summed along the rows of the mirrored box
@@ -16,6 +16,7 @@
 #define BOXCONV_CORE_CPU_BOX_CONV_LARGE_BACKWARD_H_
 
 #include <atomic>
+#include <cmath>
 
 #include "core/base/problem.h"
 #include "core/cpu/box_conv_backward.h"
@@ -58,11 +59,13 @@ class LargeBackwardKernel {
   bool ok() const { return ok_; }
 
   // Computes the input gradient of a tile and adds the tile's contribution to the gradients of its
-  // boxes. Returns false if a sum is not finite; the results are then wrong.
+  // boxes. Returns false if a running sum was too large or an edge gradient is not finite; the
+  // results are then wrong.
   bool run(const Tile& tile, const T* image, const T* image_output_grad, T* image_input_grad,
            double* boxes_grad) const {
     const Index boxes = out_channels(p_, tile).count;
     clear(running_sums_, boxes * RunningSums<V>::size(p_.width));
+    bool ok = true;
     Index loaded = tile.source_rows.first;
     for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
       const Span rows{tile.rows.first + row, min_index(kGroupRows<V>, tile.rows.count - row)};
@@ -78,16 +81,16 @@ class LargeBackwardKernel {
                  inputs_ + i * row_stride_, kGroupRows<V> * row_stride_);
       }
       for (Index c = 0; c < tile.channels.count; ++c) {
-        add_channel(tile, rows, c, image_output_grad, boxes_grad);
+        ok &= add_channel(tile, rows, c, image_output_grad, boxes_grad);
       }
       for (Index i = 0; i < rows.count; ++i) {
         store_row(input_shape(p_), input_grads_ + i * row_stride_, kGroupRows<V> * row_stride_,
                   rows.first + i, tile.columns, tile.channels, image_input_grad);
       }
     }
-    // An infinite gradient may give NaN where the sums of the tiles are infinite or finite.
-    return all_finite(running_sums_, boxes * RunningSums<V>::size(p_.width)) &&
-           all_finite(boxes_grad, boxes * 4);
+    // Here, infinities give NaN in edge gradients that box_conv_backward.h leaves finite.
+    for (Index i = 0; i < boxes * 4; ++i) ok &= std::isfinite(boxes_grad[i]);
+    return ok;
   }
 
  private:
@@ -120,7 +123,9 @@ class LargeBackwardKernel {
   // Adds the given rows to the sums before the first row of a tile.
   void start(const Tile& tile, const T* image_output_grad, Span rows) const {
     for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
-      sums_of(backward_box(box_of(tile, i)), i)
+      const BoxEdges box = box_of(tile, i);
+      if (box.empty) continue;
+      sums_of(backward_box(box), i)
           .start(output_grad_rows(image_output_grad, tile, i), tile.rows.first, rows.first,
                  rows.first + rows.count);
     }
@@ -135,21 +140,22 @@ class LargeBackwardKernel {
                           running_sums_ + i * RunningSums<V>::size(p_.width));
   }
 
-  // Computes the rows `rows` of the input gradient of channel c of a tile.
-  void add_channel(const Tile& tile, Span rows, Index c, const T* image_output_grad,
+  // Computes the rows `rows` of the input gradient of channel c of a tile. Returns false if a running
+  // sum was too large.
+  bool add_channel(const Tile& tile, Span rows, Index c, const T* image_output_grad,
                    double* boxes_grad) const {
     const Index lines = group_lines<V>(0, rows.count);
     V* const input = inputs_ + c * kGroupRows<V> * row_stride_;
     // Lines without a row are zero, so that they do not contribute to dot products.
     clear(input + rows.count * row_stride_, (lines - rows.count) * row_stride_);
     transpose(input, row_stride_, lines, p_.width, input_group_, lines);
-    bool is_first_box = true;
+    bool is_first_box = true, ok = true;
     for (Index m = 0; m < p_.boxes_per_channel; ++m) {
       const Index i = c * p_.boxes_per_channel + m;
       const BoxEdges box = box_of(tile, i);
       if (box.empty) continue;
-      add_box(rows, box, i, output_grad_rows(image_output_grad, tile, i), is_first_box,
-              boxes_grad + i * 4);
+      ok &= add_box(rows, box, i, output_grad_rows(image_output_grad, tile, i), is_first_box,
+                    boxes_grad + i * 4);
       is_first_box = false;
     }
     V* const result = input_grads_ + c * kGroupRows<V> * row_stride_;
@@ -158,16 +164,17 @@ class LargeBackwardKernel {
     } else {
       group_to_rows(input_grad_group_, lines, padded_width(p_.width), result, row_stride_, lines);
     }
+    return ok;
   }
 
   // Adds the contribution of box i of a tile to input_grad_group_ and to the edge gradients. The first box
-  // of a channel overwrites input_grad_group_ instead.
-  void add_box(Span rows, const BoxEdges& box, Index i, const PlaneRows<V>& output_grad,
+  // of a channel overwrites input_grad_group_ instead. Returns false if a running sum was too large.
+  bool add_box(Span rows, const BoxEdges& box, Index i, const PlaneRows<V>& output_grad,
                bool is_first_box, double* boxes_grad) const {
     const BoxEdges mirror = backward_box(box);
     const double factor = common_factor<V>(p_, box);
     const Index lines = group_lines<V>(0, rows.count);
-    sum_columns(rows, sums_of(mirror, i), output_grad);
+    const bool ok = sum_columns(rows, sums_of(mirror, i), output_grad);
 
     const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     V* const input_grad = is_first_box ? input_grad_group_ : box_group_;
@@ -188,18 +195,22 @@ class LargeBackwardKernel {
     boxes_grad[1] += by_width - column_edge_sum(mirror.right, lines) * factor;
     boxes_grad[2] += row_edge_sum(rows, mirror.top, output_grad) - by_height;
     boxes_grad[3] += column_edge_sum(mirror.left, lines) * factor - by_width;
+    return ok;
   }
 
-  // Sets column_sums_ to the group of the sums of the output gradient down the columns.
-  void sum_columns(Span rows, RunningSums<V> sums, const PlaneRows<V>& output_grad) const {
+  // Sets column_sums_ to the group of the sums of the output gradient down the columns. Returns false
+  // if a running sum was too large.
+  bool sum_columns(Span rows, RunningSums<V> sums, const PlaneRows<V>& output_grad) const {
     const Index lines = group_lines<V>(0, rows.count);
     clear(strip_ + rows.count * kStrip, (lines - rows.count) * kStrip);
     sums.set_rows(output_grad, rows.first, rows.count, addresses_);
+    bool ok = true;
     for (Index strip = 0; strip < strips_of(p_.width); ++strip) {
-      sums.slide(strip, strip_);
+      ok &= sums.slide(strip, strip_);
       transpose(strip_, kStrip, lines, kStrip,
                 column_sums_ + strip_begin(strip, p_.width) * lines, lines);
     }
+    return ok;
   }
 
   // The sum of input_sums[y] * output_grad[y + edge.offset] over the given rows y.
@@ -238,11 +249,11 @@ class LargeBackwardKernel {
   V *strip_, *suffix_sums_;
 };
 
-// Sets *finite to false if a result is wrong because a gradient is not finite.
+// Sets *ok to false if the results are wrong; see LargeBackwardKernel::run.
 template <typename T, typename TBox>
 bool large_backward_tiles(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
                           const T* input, const TBox* boxes, const T* output_grad, T* input_grad,
-                          double* partial_boxes_grad, std::atomic<bool>* finite, Index begin,
+                          double* partial_boxes_grad, std::atomic<bool>* ok, Index begin,
                           Index end) {
   const LargeBackwardKernel<T, TBox> kernel(p, boxes, reach, tiling);
   if (!kernel.ok()) return false;
@@ -251,7 +262,7 @@ bool large_backward_tiles(const BoxConvProblem& p, const BoxReach& reach, const 
     const Index in = tile.image * input_shape(p).size(), out = tile.image * output_shape(p).size();
     if (!kernel.run(tile, input + in, output_grad + out, input_grad + in,
                     partial_of(p, tiling, tile, partial_boxes_grad))) {
-      *finite = false;
+      *ok = false;
     }
   }
   return true;

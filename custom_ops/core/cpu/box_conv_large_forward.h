@@ -1,13 +1,12 @@
-// The forward pass on large planes. A tile has as many rows as there are tiles to share among
-// threads, and whole rows. It is computed 16 rows of outputs at a time:
+// The forward pass on large planes. A tile consists of whole rows. It is computed in groups of 16 rows:
 //
-//   1. load the next rows of the input into ring buffers, one for each channel,
-//   2. for each box: sum down the columns with running sums (running_sums.h), a strip at a time,
-//   3. then sum along the rows (plane_windows.h),
+//   1. load the rows that come within reach into ring buffers, one for each channel,
+//   2. for each box: sum down the columns with running sums (running_sums.h), strip by strip,
+//   3. then sum along the rows of those sums (plane_windows.h),
 //   4. store the responses.
 //
-// Hence every pixel of a tile is read once, summed once in each direction, and no sums but those of
-// 16 rows are stored, however large the boxes are.
+// Every pixel of a tile is read once and takes part in one sum in each direction, however large the
+// boxes are. Apart from the ring buffers, only the sums of 16 rows are kept.
 #ifndef BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_
 #define BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_
 
@@ -57,10 +56,13 @@ class LargeForwardKernel {
   }
   bool ok() const { return ok_; }
 
-  // Computes the responses of a tile. Returns false if the running sums met a value that is not
-  // finite; the responses are then wrong.
+  // Computes the responses of a tile. Returns false if a running sum was too large; the responses
+  // are then wrong.
   bool run(const Tile& tile, const T* image, T* result) const {
-    clear(running_sums_, out_channels(p_, tile).count * RunningSums<V>::size(p_.width));
+    const Index boxes = out_channels(p_, tile).count;
+    const Index box_stride = kGroupRows<V> * response_stride_;
+    clear(running_sums_, boxes * RunningSums<V>::size(p_.width));
+    bool ok = true;
     Index loaded = tile.source_rows.first;
     for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
       const Span group{tile.rows.first + row, min_index(kGroupRows<V>, tile.rows.count - row)};
@@ -72,18 +74,15 @@ class LargeForwardKernel {
         if (row == 0) start(tile, image, rows);
         loaded += rows.count;
       }
-      for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
-        const Index c = i / p_.boxes_per_channel;
-        respond(tile, group, i, rows_of(image, tile, c),
-                responses_ + i * kGroupRows<V> * response_stride_);
+      for (Index i = 0; i < boxes; ++i) {
+        ok &= respond(tile, image, group, i, responses_ + i * box_stride);
       }
       for (Index i = 0; i < group.count; ++i) {
-        store_row(output_shape(p_), responses_ + i * response_stride_,
-                  kGroupRows<V> * response_stride_, group.first + i, tile.columns,
-                  out_channels(p_, tile), result);
+        store_row(output_shape(p_), responses_ + i * response_stride_, box_stride, group.first + i,
+                  tile.columns, out_channels(p_, tile), result);
       }
     }
-    return all_finite(running_sums_, out_channels(p_, tile).count * RunningSums<V>::size(p_.width));
+    return ok;
   }
 
  private:
@@ -92,8 +91,9 @@ class LargeForwardKernel {
     return std::is_same<T, V>::value && !input_shape(p_).channels_last();
   }
 
-  // The rows of channel c of a tile.
-  PlaneRows<V> rows_of(const T* image, const Tile& tile, Index c) const {
+  // The rows that box i of a tile is convolved with. Boxes are counted over all channels of the tile.
+  PlaneRows<V> rows_of(const T* image, const Tile& tile, Index i) const {
+    const Index c = i / p_.boxes_per_channel;
     if constexpr (std::is_same<T, V>::value) {
       if (reads_in_place()) {
         return source_.rows_of(image + (tile.channels.first + c) * p_.height * p_.width, p_.width);
@@ -114,12 +114,12 @@ class LargeForwardKernel {
   // Adds the given rows to the sums before the first output of a tile.
   void start(const Tile& tile, const T* image, Span rows) const {
     for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
-      sums_of(tile, i).start(rows_of(image, tile, i / p_.boxes_per_channel),
-                             tile.rows.first * p_.stride_y, rows.first, rows.first + rows.count);
+      if (box_of(tile, i).empty) continue;
+      sums_of(tile, i).start(rows_of(image, tile, i), tile.rows.first * p_.stride_y, rows.first,
+                             rows.first + rows.count);
     }
   }
 
-  // The running sums of box i of a tile, counted over all its channels.
   RunningSums<V> sums_of(const Tile& tile, Index i) const {
     const BoxEdges box = box_of(tile, i);
     return RunningSums<V>(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), p_.width,
@@ -129,13 +129,13 @@ class LargeForwardKernel {
     return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
   }
 
-  // Computes the responses of box i of a tile at a group of rows.
-  void respond(const Tile& tile, Span group, Index i, const PlaneRows<V>& rows,
-               V* responses) const {
+  // Computes the responses of box i of a tile at a group of rows. Returns false if a running sum was
+  // too large.
+  bool respond(const Tile& tile, const T* image, Span group, Index i, V* responses) const {
     const BoxEdges box = box_of(tile, i);
     if (box.empty) {
       clear(responses, kGroupRows<V> * response_stride_);
-      return;
+      return true;
     }
     // Sums are computed at every row, from the row after the last output of the group before.
     const Index output = group.first * p_.stride_y;
@@ -143,9 +143,10 @@ class LargeForwardKernel {
     const Index count = output + (group.count - 1) * p_.stride_y + 1 - begin;
     const Index lines = group_lines<V>(0, group.count);
     RunningSums<V> sums = sums_of(tile, i);
-    sums.set_rows(rows, begin, count, addresses_);
+    sums.set_rows(rows_of(image, tile, i), begin, count, addresses_);
+    bool ok = true;
     for (Index strip = 0; strip < strips_of(p_.width); ++strip) {
-      sums.slide(strip, strip_);
+      ok &= sums.slide(strip, strip_);
       rows_to_group(strip_ + (output - begin) * kStrip, p_.stride_y * kStrip, group.count, kStrip,
                     row_group_ + strip_begin(strip, p_.width) * lines, lines);
     }
@@ -160,6 +161,7 @@ class LargeForwardKernel {
       apply_valid_factors(p_, box, group, tile.columns, p_.stride_y, p_.stride_x, factors_,
                           responses, response_stride_);
     }
+    return ok;
   }
 
   const BoxConvProblem& p_;
@@ -176,10 +178,10 @@ class LargeForwardKernel {
   V *strip_, *row_group_, *row_group_sums_, *suffix_sums_, *responses_, *factors_;
 };
 
-// Sets *finite to false if a result is wrong because the input is not finite.
+// Sets *ok to false if the results are wrong because a running sum was too large.
 template <typename T, typename TBox>
 bool large_forward_tiles(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
-                         const T* input, const TBox* boxes, T* output, std::atomic<bool>* finite,
+                         const T* input, const TBox* boxes, T* output, std::atomic<bool>* ok,
                          Index begin, Index end) {
   const LargeForwardKernel<T, TBox> kernel(p, boxes, reach, tiling);
   if (!kernel.ok()) return false;
@@ -187,7 +189,7 @@ bool large_forward_tiles(const BoxConvProblem& p, const BoxReach& reach, const T
     const Tile tile = tiling.at(i);
     if (!kernel.run(tile, input + tile.image * input_shape(p).size(),
                     output + tile.image * output_shape(p).size())) {
-      *finite = false;
+      *ok = false;
     }
   }
   return true;

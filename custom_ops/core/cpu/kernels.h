@@ -30,12 +30,12 @@ namespace boxconv {
   template <typename T, typename TBox>                                                         \
   bool large_forward_tiles(const BoxConvProblem& p, const BoxReach& reach,                     \
                            const Tiling& tiling, const T* input, const TBox* boxes, T* output, \
-                           std::atomic<bool>* finite, Index begin, Index end);                 \
+                           std::atomic<bool>* ok, Index begin, Index end);                     \
   template <typename T, typename TBox>                                                         \
   bool large_backward_tiles(const BoxConvProblem& p, const BoxReach& reach,                    \
                             const Tiling& tiling, const T* input, const TBox* boxes,           \
                             const T* output_grad, T* input_grad, double* partial_boxes_grad,   \
-                            std::atomic<bool>* finite, Index begin, Index end);                \
+                            std::atomic<bool>* ok, Index begin, Index end);                    \
   template <typename T, typename TTable>                                                       \
   bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table,     \
                              Index begin, Index end);                                          \

@@ -4,12 +4,13 @@
 //
 //     middle(y) = middle(y - 1) + the row that enters - the row that leaves
 //
-// It is kept in double: then the error that a large value leaves behind is far below the rounding
-// error of float. Nothing is stored but one double per column, however high the window is, so this
-// suits windows that do not fit in a cache (sliding_window.h stores as many rows as the window has).
+// It is kept in double, so the rounding errors that a large value leaves behind are far below those of
+// float. Only one double per column is stored, however high the window is. This suits windows that
+// do not fit in a cache; sliding_window.h stores as many rows as the window has.
 //
-// A NaN or an infinity that has entered a sum never leaves it again. finite() tells whether one has;
-// the caller then has to compute the plane by other means.
+// A NaN or an infinity that has entered a sum would never leave it again, and a huge value would
+// leave a large error. slide() therefore returns whether all sums were moderate. If not, the plane
+// has to be computed by sliding_window.h.
 #ifndef BOXCONV_CORE_CPU_RUNNING_SUMS_H_
 #define BOXCONV_CORE_CPU_RUNNING_SUMS_H_
 
@@ -40,7 +41,7 @@ BOXCONV_INLINE Index strip_begin(Index strip, Index width) {
   return min_index(strip * kStrip, width - kStrip);
 }
 
-// The running sums of one window. The width of the plane is at least kStrip.
+// The running sums of one window, in planes at least kStrip wide.
 template <typename V>
 class RunningSums {
   static constexpr int kWide = kMaxLanes<double>;
@@ -74,6 +75,7 @@ class RunningSums {
     entering_ = rows.row(y + window_.last - 1);
     first_ = addresses;
     last_ = addresses + count;
+    last_leaving_ = rows.height - 1 - window_.first - y;
     for (Index i = 0; i < count; ++i) {
       addresses[i] = rows.row(y + i + window_.first);
       // If both edges lie in one pixel, there is no last pixel.
@@ -82,13 +84,10 @@ class RunningSums {
   }
   static Index addresses_size(Index count) { return 2 * count; }
 
-  // Computes the sums for the columns of a strip: out[i * kStrip + x] at the i-th row.
-  void slide(Index strip, V* out) const {
-    if (has_middle()) {
-      slide_strip<true>(strip, out);
-    } else {
-      slide_strip<false>(strip, out);
-    }
+  // Computes the sums for the columns of a strip: out[i * kStrip + x] at the i-th row. Returns false
+  // if a sum was too large.
+  bool slide(Index strip, V* out) const {
+    return has_middle() ? slide_strip<true>(strip, out) : slide_strip<false>(strip, out);
   }
 
  private:
@@ -114,11 +113,11 @@ class RunningSums {
   }
 
   template <bool kHasMiddle>
-  void slide_strip(Index strip, V* out) const {
+  bool slide_strip(Index strip, V* out) const {
     const Index x = strip_begin(strip, width_);
     const V first_weight = window_.first_weight, last_weight = window_.last_weight;
     double* const strip_sums = sums_ + strip * kStrip;
-    Wide sums[kVectors], entering[kVectors];
+    Wide sums[kVectors], entering[kVectors], squares = {};
     if (kHasMiddle) {
       for (int v = 0; v < kVectors; ++v) {
         sums[v] = load_vector<double, kWide>(strip_sums + v * kWide);
@@ -127,6 +126,10 @@ class RunningSums {
     }
     for (Index i = 0; i < count_; ++i) {
       const V *const first = first_[i] + x, *const last = last_[i] + x;
+      if (kHasMiddle && i == last_leaving_) {
+        // The sum of no rows is exactly zero.
+        for (int v = 0; v < kVectors; ++v) sums[v] = widen(first + v * kWide);
+      }
       __builtin_prefetch(first + kPrefetchDistance);
       __builtin_prefetch(last + kPrefetchDistance);
       for (int v = 0; v < kVectors; ++v) {
@@ -136,18 +139,24 @@ class RunningSums {
         if (kHasMiddle) {
           sums[v] += entering[v] - __builtin_convertvector(first_pixel, Wide);
           entering[v] = __builtin_convertvector(last_pixel, Wide);
+          squares += sums[v] * sums[v];
           sum += __builtin_convertvector(sums[v], Narrow);
         }
         store_vector<V, kWide>(sum, out + i * kStrip + v * kWide);
       }
     }
-    if (kHasMiddle) {
-      for (int v = 0; v < kVectors; ++v) {
-        store_vector<double, kWide>(sums[v], strip_sums + v * kWide);
-      }
+    if (!kHasMiddle) return true;
+    for (int v = 0; v < kVectors; ++v) {
+      store_vector<double, kWide>(sums[v], strip_sums + v * kWide);
     }
+    double total = 0;
+    for (int i = 0; i < kWide; ++i) total += squares[i];
+    const double max_sum = kMaxMean * static_cast<double>(window_.middle);
+    return total <= max_sum * max_sum;  // false for NaN
   }
 
+  // Values up to here leave errors below 1e-6 in the means of boxes.
+  static constexpr double kMaxMean = 1e9;
   // The rows are so far apart that hardware prefetchers do not follow all of them.
   static constexpr Index kPrefetchDistance = 4 * kStrip;
 
@@ -155,15 +164,10 @@ class RunningSums {
   const Index width_;
   double* const sums_;
   Index count_ = 0;
+  Index last_leaving_ = 0;       // where the last row of the plane leaves the middle
   const V* entering_ = nullptr;  // the row that enters the middle at the first row
   const V *const *first_ = nullptr, *const *last_ = nullptr;
 };
-
-inline bool all_finite(const double* values, Index count) {
-  double zeros = 0;
-  for (Index i = 0; i < count; ++i) zeros += values[i] * 0.0;
-  return zeros == 0;
-}
 
 }  // namespace BOXCONV_ISA
 }  // namespace boxconv
