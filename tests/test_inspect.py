@@ -63,6 +63,7 @@ def test_text_says_what_the_model_needs(folder, capsys):
     text = output_of(capsys, folder / "model.keras")
     assert "24 channels x 2" in text and "20x26" in text
     assert "import tf_boxconv" in text and "saved_model_portable" in text
+    assert "do not include the four numbers of its scale" in text
     assert tf_boxconv.library_path() in output_of(capsys, folder / "native")
     text = output_of(capsys, folder / "portable")
     assert "block/box_conv" in text and "Does not need the op library" in text

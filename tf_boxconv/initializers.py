@@ -30,9 +30,9 @@ class RandomBoxes(keras.initializers.Initializer):
     beyond `max_size / 2`. No box is empty.
 
     Args:
-        max_size: int or tuple/list of 2 integers `(height, width)`, the size in pixels of the
-            planes that the boxes are meant for. `None` uses the `max_size` of the layer that the
-            initializer belongs to.
+        max_size: int or tuple/list of 2 integers `(height, width)`, the typical size in pixels of
+            the layer's input. `None` uses the `max_size` of the layer that the initializer belongs
+            to.
         min_size: float, the smallest height and width in pixels. At most `max_size`.
         seed: A Python integer or instance of `keras.random.SeedGenerator`. An initializer seeded
             with an integer or `None` produces the same boxes across multiple calls, like Keras's
@@ -78,8 +78,8 @@ class RandomBoxes(keras.initializers.Initializer):
             )
         if self.max_size is None:
             raise ValueError(
-                "`max_size`, the size in pixels of the planes that the boxes are meant for, must "
-                "be given to `RandomBoxes` unless a layer provides it. Received: max_size=None"
+                "`max_size`, the typical size in pixels of the layer's input, must be given to "
+                "`RandomBoxes` unless a layer provides it. Received: max_size=None"
             )
         # One draw for all edges: with an integer seed, a second draw would repeat the same numbers.
         uniform = keras.random.uniform(shape, seed=self.seed, dtype=dtype)

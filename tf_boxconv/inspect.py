@@ -182,7 +182,12 @@ def _layer_table(layers: list[dict[str, Any]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    return [*table, "", "Sizes and offsets are min / median / max over the boxes, in pixels."]
+    return [
+        *table,
+        "",
+        "Sizes and offsets are min / median / max over the boxes, in pixels.",
+        "The parameters of a layer do not include the four numbers of its scale.",
+    ]
 
 
 def _table_row(layer: dict[str, Any]) -> tuple[str, ...]:

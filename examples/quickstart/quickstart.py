@@ -3,7 +3,6 @@
 import tempfile
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
 import tensorflow_datasets as tfds
@@ -57,7 +56,7 @@ conv = {"kernel_size": 3, "padding": "same", "activation": "relu"}
 model = build_model(BoxConv2D(16, activation="relu"), BoxConv2D(16, activation="relu"))
 twin = build_model(Conv2D(16, **conv), Conv2D(16, **conv))
 dilated = build_model(Conv2D(16, dilation_rate=3, **conv), Conv2D(16, dilation_rate=6, **conv))
-tf_boxconv.visualize.draw_boxes(model.layers[1]).savefig(f"{folder}/before.png")
+initial_boxes = tf_boxconv.visualize.boxes_by_layer(model)
 
 for name, trained in {"Conv2D": twin, "dilated Conv2D": dilated, "BoxConv2D": model}.items():
     print(f"\n{name}, {trained.count_params()} parameters")
@@ -65,10 +64,8 @@ for name, trained in {"Conv2D": twin, "dilated Conv2D": dilated, "BoxConv2D": mo
     trained.fit(images, labels, batch_size=16, epochs=8, verbose=2)
     trained.evaluate(test_images, test_labels, verbose=2)
 
-tf_boxconv.visualize.draw_boxes(model.layers[1]).savefig(f"{folder}/after.png")
-plt.imshow(np.hstack([plt.imread(f"{folder}/{name}.png") for name in ("before", "after")]))
-plt.gca().set(title="Boxes before training (left) and after (right)", xticks=[], yticks=[])
-plt.savefig(f"{folder}/boxes.png", dpi=200, bbox_inches="tight")
+figure = tf_boxconv.visualize.draw_boxes(model, initial_boxes=initial_boxes)
+figure.savefig(f"{folder}/boxes.png", dpi=150)
 
 outputs = model.predict(test_images, verbose=0)
 model.save(f"{folder}/model.keras")

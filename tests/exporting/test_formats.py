@@ -8,10 +8,10 @@ import tf_boxconv
 from benchmarks.export_runtimes import RUNTIMES, LiteRT
 from tests import tolerances
 from tests.exporting.models import images, model, relative_error
-from tests.exporting.runtimes import exported
+from tests.exporting.runtimes import exported, skip_unless_installed
 from tests.images import images as random_images
 from tf_boxconv.exporting import FORMATS
-from tf_boxconv.layers import DepthwiseBoxConv2D
+from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
 every_format = pytest.mark.parametrize("format", RUNTIMES)
 
@@ -92,6 +92,31 @@ def test_calibration_of_several_inputs(by_name, tmp_path):
         (scales[name],) = (d["quantization"][0] for d in details if name in d["name"])
     assert scales["zeta"] == pytest.approx(100 / 255, rel=0.1)
     assert scales["alpha"] == pytest.approx(1 / 255, rel=0.1)
+
+
+@pytest.mark.parametrize("size", [(6, 7), (None, None)], ids=["fixed", "open"])
+@pytest.mark.parametrize("activation", ["gelu", "celu"])
+def test_onnx_has_the_activations_that_tf2onnx_lacks(activation, size, tmp_path):
+    inputs = keras.Input((*size, 2), name="image")
+    first = BoxConv2D(4, max_size=7, activation=activation)(inputs)
+    outputs = keras.layers.Activation(activation)(3 * first)
+    built = keras.Model(inputs, outputs)
+    x = 5 * random_images((3, 6, 7, 2))
+    assert (
+        relative_error(exported(built, tmp_path, "onnx")(x), built(x))
+        < (tolerances.EXPORT["float32"])
+    )
+
+
+@pytest.mark.parametrize("size", [(6, 7), (None, None)], ids=["fixed", "open"])
+def test_onnx_names_the_batch_axis(size, tmp_path):
+    built = keras.Sequential([keras.Input((*size, 2), name="image"), BoxConv2D(4, max_size=7)])
+    skip_unless_installed("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    tf_boxconv.export(built, tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    (taken,), (returned,) = session.get_inputs(), session.get_outputs()
+    assert taken.shape == ["batch", *size, 2] and returned.shape == [None, *size, 4]
 
 
 def test_integral_images_can_be_exported(tmp_path):

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tf_boxconv
@@ -18,3 +19,20 @@ def test_a_sequential_model(tmp_path):
     images = np.ones((2, 6, 7, 3), "float32")
     (outputs,) = served(**{spec.name: tf.constant(images)}).values()
     np.testing.assert_allclose(outputs, model(images), atol=1e-6)
+
+
+def test_a_subclassed_model_needs_the_batch_axis(tmp_path):
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.boxes = tf_boxconv.layers.BoxConv2D(2, max_size=(8, 8))
+
+        def call(self, inputs):
+            return self.boxes(inputs)
+
+    model = Subclassed()
+    model(np.ones((1, 8, 8, 3)))
+    with pytest.raises(ValueError, match=r"needs the batch axis: \(None, 6, 7, 3\)"):
+        tf_boxconv.export(model, tmp_path / "fixed", input_shape=(6, 7, 3))
+    assert not list(tmp_path.iterdir())
+    tf_boxconv.export(model, tmp_path / "fixed", input_shape=(None, 6, 7, 3))

@@ -176,6 +176,20 @@ def test_the_error_about_a_kernel_size_says_what_to_write():
         BoxConv2D(32, (3, 3))
 
 
+@pytest.mark.parametrize("cls", [BoxBottleneck, DepthwiseBoxConv2D])
+def test_a_kernel_size_is_not_taken_for_the_number_of_boxes(cls):
+    with pytest.raises(ValueError, match=r"a positive integer, .*not a kernel size.*\(7, 7\)"):
+        cls((7, 7))
+    with pytest.raises(ValueError, match="argument is `depth_multiplier`, not a kernel size"):
+        cls(7, padding="same")
+
+
+def test_the_first_argument_of_box_conv2d_is_that_of_conv2d():
+    with pytest.raises(ValueError, match="`padding`: ") as raised:
+        BoxConv2D(32, padding="same")
+    assert "first argument" not in str(raised.value)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("data_format", ["CHANNELS_LAST", "Channels_First"])
 def test_data_formats_may_be_in_upper_case(name, data_format):

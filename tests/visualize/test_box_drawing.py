@@ -1,5 +1,7 @@
 """Tests of `draw_boxes`, for one layer and for whole models."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -65,6 +67,13 @@ def test_the_axes_hold_all_boxes_and_y_points_down(layer):
     assert axes.get_xlim()[1] > 8 and axes.get_ylim()[0] > 9 > -9 > axes.get_ylim()[1]
 
 
+def test_boxes_that_are_left_out_do_not_widen_the_axes(layer):
+    weights = np.array([[0.0, 1.0], [0.0, 0.0]])
+    for initial in (None, BOXES):
+        figure = visualize.draw_boxes(layer, weights, limit=1, initial_boxes=initial)
+        assert all(axes.get_xlim()[1] == pytest.approx(1.05 * 8) for axes in panels(figure))
+
+
 def test_boxes_of_larger_weight_are_darker_and_on_top(layer):
     weights = np.array([[0.1, 1.0], [-0.5, 0.0]])
     boxes, _ = _rectangles(visualize.draw_boxes(layer, weights))
@@ -101,7 +110,7 @@ def test_bad_weights_are_refused(layer):
 def test_a_layer_has_units_a_title_and_a_legend_outside(layer):
     figure = visualize.draw_boxes(layer, weights=None)
     (axes,) = panels(figure)
-    assert axes.get_title() == "context"
+    assert axes.get_title() == "context\nequal weights"
     assert axes.get_xlabel() == "x in pixels from the output pixel"
     assert axes.get_ylabel() == "y in pixels from the output pixel"
     (legend,) = figure.legends
@@ -126,9 +135,9 @@ def test_the_colour_bar_shows_the_colours_of_the_weights(layer):
 
 
 def test_a_model_has_a_panel_for_each_box_layer(model):
-    figure = visualize.draw_boxes(model)
+    figure = visualize.draw_boxes(model, limit=16)
     titles = [axes.get_title() for axes in panels(figure)]
-    assert titles == ["first", "block/box_conv", "last"]
+    assert titles == ["first", "block/box_conv\nequal weights", "last\nequal weights"]
     for axes, boxes in zip(panels(figure), visualize.boxes_by_layer(model).values(), strict=True):
         drawn, frame = _rectangles(figure, axes)
         expected = sorted(boxes.reshape(-1, 4).tolist())
@@ -139,7 +148,7 @@ def test_a_model_has_a_panel_for_each_box_layer(model):
     assert color_bar(figure)
     assert_nothing_is_covered_or_cut_off(figure)
     (inner,) = panels(visualize.draw_boxes(model.get_layer("block")))
-    assert inner.get_title() == "box_conv"
+    assert inner.get_title() == "box_conv\nequal weights"
 
 
 def test_initial_boxes_are_drawn_beside_the_learned_ones(model):
@@ -148,8 +157,12 @@ def test_initial_boxes_are_drawn_beside_the_learned_ones(model):
     first.set_boxes(3 * initial["first"])
     figure = visualize.draw_boxes(model, initial_boxes=initial)
     assert [axes.get_title() for axes in panels(figure)] == [
-        f"{name}\n{stage} boxes"
-        for name in ("first", "block/box_conv", "last")
+        f"{name}\n{stage} boxes{weights}"
+        for name, weights in [
+            ("first", ""),
+            ("block/box_conv", ", equal weights"),
+            ("last", ", equal weights"),
+        ]
         for stage in ("initial", "learned")
     ]
     before, after = panels(figure)[:2]
@@ -176,7 +189,8 @@ def test_initial_boxes_of_a_model_serve_a_layer_of_it(model, choose, name):
     initial = visualize.boxes_by_layer(model)
     figure = visualize.draw_boxes(choose(model), initial_boxes=initial)
     titles = [axes.get_title() for axes in panels(figure)]
-    assert titles == [f"{name}\ninitial boxes", f"{name}\nlearned boxes"]
+    stages = ("initial", "learned")
+    assert titles == [f"{name}\n{stage} boxes, equal weights" for stage in stages]
 
 
 def test_initial_boxes_of_one_layer_may_be_an_array(layer):
@@ -186,13 +200,39 @@ def test_initial_boxes_of_one_layer_may_be_an_array(layer):
     np.testing.assert_allclose(sorted(map(_edges, drawn)), expected, **EDGES["float32"])
 
 
+def test_eight_boxes_are_drawn_unless_limit_says_otherwise(model):
+    (axes,) = panels(visualize.draw_boxes(model.get_layer("last")))
+    assert axes.get_title() == "last\nequal weights"  # 4 channels x 2
+    first = model.get_layer("first")  # 2 channels x 4
+    wide = BoxConv2D(2, max_size=9, name="wide")
+    wide.build((None, 9, 9, 5))
+    assert panels(visualize.draw_boxes(first))[0].get_title() == "first"
+    assert panels(visualize.draw_boxes(wide))[0].get_title() == "wide\n8 of 20 boxes"
+    assert panels(visualize.draw_boxes(wide, limit=20))[0].get_title() == "wide"
+
+
+def test_long_names_are_broken_into_lines():
+    name = "convnext_tiny_stage_0_block_0_depthwise_conv"
+    image = keras.Input((8, 8, 2))
+    x = image
+    for index in range(4):
+        x = DepthwiseBoxConv2D(name=f"{name}_{index}")(x)
+    figure = visualize.draw_boxes(keras.Model(image, x))
+    titles = [axes.get_title() for axes in panels(figure)]
+    assert titles[0] == "convnext_tiny_stage_0_block_0_\ndepthwise_conv_0\nequal weights"
+    figure.draw_without_rendering()
+    extents = [axes.title.get_window_extent() for axes in panels(figure)]
+    for left, right in itertools.pairwise(extents):
+        assert left.x1 < right.x0
+
+
 def test_the_title_counts_the_boxes_if_some_are_left_out(layer):
     (axes,) = panels(visualize.draw_boxes(layer, weights=None, limit=3))
-    assert axes.get_title() == "context\n3 of 4 boxes"
+    assert axes.get_title() == "context\n3 of 4 boxes, equal weights"
     figure = visualize.draw_boxes(layer, limit=1, initial_boxes=BOXES)
     assert [axes.get_title() for axes in panels(figure)] == [
-        "context\n1 of 4 initial boxes",
-        "context\n1 of 4 learned boxes",
+        "context\n1 of 4 initial boxes, equal weights",
+        "context\n1 of 4 learned boxes, equal weights",
     ]
 
 
@@ -201,10 +241,10 @@ def test_empty_boxes_are_not_drawn(layer):
     figure = visualize.draw_boxes(layer)
     drawn, _ = _rectangles(figure)
     assert [_edges(box) for box in drawn] == [[-1, -1, 1, 1]]
-    assert panels(figure)[0].get_title() == "context\n1 of 4 boxes"
+    assert panels(figure)[0].get_title() == "context\n1 of 4 boxes, equal weights"
     layer.set_boxes(np.zeros((2, 2, 4)))
     figure = visualize.draw_boxes(layer)
-    assert panels(figure)[0].get_title() == "context\n0 of 4 boxes"
+    assert panels(figure)[0].get_title() == "context\n0 of 4 boxes, equal weights"
     assert_nothing_is_covered_or_cut_off(figure)
 
 

@@ -33,6 +33,24 @@ def test_a_1x1_convolution_behind_a_concatenation_is_found(data_format):
     np.testing.assert_array_equal(visualize.mixing_weights(boxes), kernel[6:18])
 
 
+def test_a_dense_layer_behind_a_layer_normalization_is_found():
+    """As in ConvNeXt."""
+    image = _image()
+    boxes = DepthwiseBoxConv2D(2, data_format="channels_last")
+    dense = keras.layers.Dense(4)
+    keras.Model(image, dense(keras.layers.LayerNormalization()(boxes(image))))
+    kernel = np.asarray(dense.kernel)
+    assert kernel.shape == (12, 4)
+    np.testing.assert_array_equal(visualize.mixing_weights(boxes), kernel)
+
+
+def test_a_dense_layer_does_not_mix_channels_that_come_first():
+    image = _image("channels_first")
+    boxes = DepthwiseBoxConv2D(data_format="channels_first")
+    keras.Model(image, keras.layers.Dense(4)(boxes(image)))
+    assert visualize.mixing_weights(boxes) is None
+
+
 def test_a_1x1_convolution_behind_nested_concatenations_is_found():
     image = _image()
     boxes = DepthwiseBoxConv2D(1)

@@ -85,3 +85,13 @@ def test_errors_name_the_argument():
     flat = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match="`model` must have 4D outputs"):
         visualize.effective_receptive_field(flat, np.ones((1, 4, 4, 1)))
+
+
+def test_a_constant_sum_of_the_channels_is_refused():
+    image = keras.Input((13, 15, 3))
+    x = BoxConv2D(4, activation="relu")(image)
+    model = keras.Model(image, keras.layers.Conv2D(5, 1, activation="softmax")(x))
+    x = images((2, 13, 15, 3))
+    with pytest.raises(ValueError, match="ends in logits, or `channel`"):
+        visualize.effective_receptive_field(model, x)
+    assert visualize.effective_receptive_field(model, x, channel=1).max() > 1e-3

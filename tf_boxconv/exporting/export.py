@@ -46,6 +46,8 @@ FORMATS = {
     "openvino": Format("openvino", "an OpenVINO model", None, ("openvino",)),
     "tfjs": Format("tfjs", "a TensorFlow.js model"),
 }
+# Names that Keras and other libraries have for a format.
+_OTHER_NAMES = {"tflite": "litert", "tf_saved_model": "saved_model", "tensorflowjs": "tfjs"}
 # Suffixes of files in other formats. A folder with such a name would be misleading.
 _OTHER_SUFFIXES = (
     *(".keras", ".h5", ".hdf5", ".pb", ".pbtxt", ".json", ".xml", ".bin", ".pt", ".pt2", ".pth"),
@@ -181,7 +183,9 @@ def _checked_format(path: str | os.PathLike, format: str | None) -> str:
         raise TypeError(f"`path` must be a str or an os.PathLike. Received: path={path!r}")
     if format is not None and (not isinstance(format, str) or format not in FORMATS):
         names = ", ".join(f'"{name}"' for name in FORMATS)
-        raise ValueError(f"`format` must be one of {names}. Received: format={format!r}")
+        name_here = _OTHER_NAMES.get(format) if isinstance(format, str) else None
+        advice = f'; "{format}" is called "{name_here}" here' if name_here else ""
+        raise ValueError(f"`format` must be one of {names}{advice}. Received: format={format!r}")
     name = os.fspath(path).rstrip("/").lower()
     by_suffix = {known.suffix: key for key, known in FORMATS.items() if known.suffix is not None}
     inferred = next((key for suffix, key in by_suffix.items() if name.endswith(suffix)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tf_boxconv import description
@@ -12,6 +13,8 @@ from tf_boxconv.version import __version__
 
 # The newest opset that tf2onnx 1.17 supports.
 OPSET = 18
+# Ops that tf2onnx 1.17 lacks. The activations "gelu" and "celu" of Keras use them.
+MISSING_OPS = ("Erfc", "Expm1")
 
 
 def write(saved_model: Path, path: Path) -> None:
@@ -27,8 +30,10 @@ def write(saved_model: Path, path: Path) -> None:
             input_names=[tensor.name for tensor in frozen.inputs.values()],
             output_names=[tensor.name for tensor in frozen.outputs.values()],
             opset=OPSET,
+            custom_op_handlers=dict.fromkeys(MISSING_OPS, (_convert_missing_op, [])),
         )
     _rename(proto.graph, names)
+    _name_open_sizes(proto.graph)
     onnx.helper.set_model_props(proto, {description.MARK: __version__})
     onnx.checker.check_model(proto)
     onnx.save(proto, str(path))
@@ -43,6 +48,29 @@ def own_files(path: Path) -> set[str]:
     except Exception:  # Parsers of protocol buffers raise different classes.
         return set()
     return {"."} if any(entry.key == description.MARK for entry in proto.metadata_props) else set()
+
+
+def _convert_missing_op(context, node, name, args):
+    """Converts `Erfc` to `1 - Erf` and `Expm1` to `Exp - 1`."""
+    (x,), (output,), is_erfc = node.input, node.output, node.type == "Erfc"
+    types = {"dtypes": [context.get_dtype(x)], "shapes": [context.get_shape(x)]}
+    context.remove_node(name)
+    value = context.make_node("Erf" if is_erfc else "Exp", [x], **types).output[0]
+    one = context.make_const(f"{name}/one", np.ones((), np.float32)).output[0]
+    operands = [one, value] if is_erfc else [value, one]
+    context.make_node("Sub", operands, name=name, outputs=[output], **types)
+
+
+def _name_open_sizes(graph) -> None:
+    """Names the batch axis of the inputs, and removes names like `unk__130` from other axes."""
+    for value in [*graph.input, *graph.output]:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_param"):
+                dim.ClearField("dim_param")
+    for value in graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if dims and not dims[0].HasField("dim_value"):
+            dims[0].dim_param = "batch"
 
 
 def _rename(graph, names: dict[str, str]) -> None:

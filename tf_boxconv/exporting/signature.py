@@ -58,6 +58,12 @@ def input_signature(model: keras.Model, input_shape: Sequence[int | None] | None
     shape = _checked_shape(input_shape)
     inputs = getattr(model, "inputs", None) or []
     model_shape = tuple(inputs[0].shape) if len(inputs) == 1 else None
+    # If the rank is unknown: box layers take inputs of rank 4, and so most likely does the model.
+    rank = 4 if model_shape is None else len(model_shape)
+    if len(inputs) <= 1 and len(shape) == rank - 1 and shape[0] is not None:
+        raise ValueError(
+            f"`input_shape` needs the batch axis: {(None, *shape)}. Received: input_shape={shape}"
+        )
     fits = model_shape is None or (
         len(model_shape) == len(shape)
         and all(a is None or a == b for a, b in zip(model_shape[1:], shape[1:], strict=True))

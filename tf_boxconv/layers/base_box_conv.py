@@ -127,8 +127,9 @@ class BaseBoxConv2D(keras.layers.Layer):
                 raise ValueError(
                     f"`max_size` must be given to layer '{self.name}', because the spatial size "
                     f"of its input is unknown. Received: input_shape={tuple(input_shape)}, "
-                    "max_size=None. Pass max_size=(height, width), the typical size of the "
-                    "inputs in pixels; inputs of other sizes work as well."
+                    "max_size=None. Pass max_size=(height, width), the typical size of this "
+                    "layer's input in pixels: (32, 32) for 64x64 images behind a stride of 2. "
+                    "Inputs of other sizes work as well."
                 )
             max_size = tuple(max(1, length) for length in size)
         self.input_spec = keras.layers.InputSpec(ndim=4, axes={self._channel_axis: channels})

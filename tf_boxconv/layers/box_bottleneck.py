@@ -41,11 +41,11 @@ class BoxBottleneck(keras.layers.Layer):
         normalization: The divisor of the sum over a box. `"area"` divides by the area of the box,
             `"valid"` by the area of its part inside the image. `None` does not divide.
             Batch normalization is not affected.
-        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the inputs, in
-            pixels. The default initializer and constraint derive the range of the boxes from it,
-            and the scale of the stored boxes starts at it. Inputs of other sizes work too. `None`
-            uses the spatial size of the input that the block is built with. If that size is
-            unknown, `max_size` is required.
+        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the layer's
+            input, in pixels: 32 for 64x64 images behind a stride of 2. The default initializer and
+            constraint derive the range of the boxes from it, and the scale of the stored boxes
+            starts at it. Inputs of other sizes work too. `None` uses the spatial size of the input
+            that the block is built with. If that size is unknown, `max_size` is required.
         activation: Activation function, applied after the 1x1 convolution and to the sum. If
             `None`, no activation is applied.
         rate: float between 0 and 1, the fraction of the context to drop during training.

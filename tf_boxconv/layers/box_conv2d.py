@@ -42,11 +42,12 @@ class BoxConv2D(BaseBoxConv2D):
             config file.
         normalization: The divisor of the sum over a box. `"area"` divides by the area of the box,
             `"valid"` by the area of its part inside the image. `None` does not divide.
-        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the inputs, in
-            pixels. This is NOT the size of a kernel. The default initializer and constraint
-            derive the range of the boxes from it, and `scale` starts at it. Inputs of other sizes
-            work too. `None` uses the spatial size of the input that the layer is built with. If
-            that size is unknown, `max_size` is required.
+        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the layer's
+            input, in pixels: 32 for 64x64 images behind a stride of 2. This is NOT the size of a
+            kernel. The default initializer and constraint derive the range of the boxes from it,
+            and `scale` starts at it. Inputs of other sizes work too. `None` uses the spatial size
+            of the input that the layer is built with. If that size is unknown, `max_size` is
+            required.
         activation: Activation function. If `None`, no activation is applied.
         use_bias: bool, if `True`, bias will be added to the output.
         boxes_initializer: Initializer for the boxes, in pixels.
@@ -73,8 +74,9 @@ class BoxConv2D(BaseBoxConv2D):
             `set_boxes` to change them.
         kernel: The mixing weights, a variable with shape
             `(channels * depth_multiplier, filters)`.
-        scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in
-            pixels divided by the scale.
+        scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in pixels
+            divided by the scale. A non-trainable weight of four numbers holds the scale, the number
+            of channels and `depth_multiplier`.
 
     Input shape:
         A 4D tensor with shape `(batch, height, width, channels)` if

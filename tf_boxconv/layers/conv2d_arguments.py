@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 # Advice for every argument of Conv2D, DepthwiseConv2D and SeparableConv2D that a box layer lacks.
 _ADVICE = {
     "kernel_size": "leave it out, the sizes of boxes are learned",
@@ -42,6 +44,9 @@ def refuse_arguments_of_convolutions(layer: type, arguments: dict) -> None:
     if found:
         given = ", ".join(f"{name}={arguments[name]!r}" for name in found)
         advice = "; ".join(f"`{name}`: {_ADVICE[name]}" for name in found)
+        first = next(iter(inspect.signature(layer).parameters))
+        if first == "depth_multiplier":
+            advice += f". The first argument is `{first}`, not a kernel size"
         raise ValueError(
             f"`{layer.__name__}` replaces a convolution but does not have all of its arguments. "
             f"{advice}. Received: {given}"

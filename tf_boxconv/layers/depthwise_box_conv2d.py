@@ -39,12 +39,12 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
         normalization: The divisor of the sum over a box. `"area"` divides by the area of the box.
             `"valid"` divides by the area of the part of the box inside the image; the response is
             0 if that part is empty. `None` does not divide: the response is the sum.
-        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the inputs, in
-            pixels. This is NOT the size of a kernel. The default initializer places boxes within
-            `max_size / 2` of the output pixel, the default constraint keeps their edges within
-            `max_size` of it, and `scale` starts at `max_size`. Inputs of other sizes work too.
-            `None` uses the spatial size of the input that the layer is built with. If that size
-            is unknown, `max_size` is required.
+        max_size: int or tuple/list of 2 integers, the typical `(height, width)` of the layer's
+            input, in pixels: 32 for 64x64 images behind a stride of 2. This is NOT the size of a
+            kernel. The default initializer places boxes within `max_size / 2` of the output pixel,
+            the default constraint keeps their edges within `max_size` of it, and `scale` starts at
+            `max_size`. Inputs of other sizes work too. `None` uses the spatial size of the input
+            that the layer is built with. If that size is unknown, `max_size` is required.
         activation: Activation function. If `None`, no activation is applied.
         use_bias: bool, if `True`, bias will be added to the output. The default is `False`,
             because most networks continue with a layer that has a bias of its own, such as a
@@ -74,8 +74,9 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
     Attributes:
         boxes: The boxes in pixels, a tensor with shape `(channels, depth_multiplier, 4)`. Use
             `set_boxes` to change them.
-        scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in
-            pixels divided by the scale.
+        scale: A pair of floats `(scale_y, scale_x)`. The trainable weight holds the boxes in pixels
+            divided by the scale. A non-trainable weight of four numbers holds the scale, the number
+            of channels and `depth_multiplier`.
 
     The scale is a non-trainable weight, so weight files, checkpoints and `set_weights` copy it
     together with the boxes. The boxes therefore keep their size in pixels in a layer that was built

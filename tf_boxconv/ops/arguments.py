@@ -51,7 +51,13 @@ def standardize_count(value: int, name: str) -> int:
     """Returns `value` as an int. Raises a `ValueError` unless it is a positive integer."""
     count = to_integer(value)
     if count is None or count < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+        advice = ""
+        if name == "depth_multiplier" and isinstance(value, (tuple, list)):
+            advice = (
+                ", the number of boxes for each channel. It is not a kernel size: leave that out, "
+                "because the sizes of boxes are learned"
+            )
+        raise ValueError(f"`{name}` must be a positive integer{advice}. Received: {name}={value!r}")
     return count
 
 

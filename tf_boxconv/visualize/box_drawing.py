@@ -6,6 +6,7 @@ for all panels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _BOX_COLOR = "#1f6fb4"
 _COLUMNS = 4
+_BOXES_PER_PANEL = 8  # More outlines are hard to tell apart.
+_TITLE_LENGTH = 34  # Characters that fit above a panel.
 # The share that every box gets if there are no weights. It sets only their opacity.
 _EQUAL_WEIGHTS_SHARE = 0.6
 
@@ -31,16 +34,19 @@ _EQUAL_WEIGHTS_SHARE = 0.6
 def draw_boxes(
     layer: keras.Layer,
     weights: np.ndarray | str | None = "mixing",
-    limit: int = 40,
+    limit: int = _BOXES_PER_PANEL,
     initial_boxes: Mapping[str, np.ndarray] | np.ndarray | None = None,
 ) -> matplotlib.figure.Figure:
     """Draws the boxes of a layer or of a whole model around the output pixel.
 
     Each box layer has a panel with its name as the title. The axes are in pixels of the layer's
     input, relative to the output pixel, which a cross marks. A dashed frame, centred on it, has
-    the size of the inputs that the boxes are meant for (`max_size`).
+    the size of the inputs that the boxes are meant for (`max_size`). Boxes may leave the frame:
+    their edges may move up to `max_size` from the cross, twice as far as the frame.
+
     Boxes with larger weights are darker; weights are relative to the largest one of their layer.
-    Empty boxes are not drawn. If boxes are left out, the title says how many are drawn.
+    Empty boxes are not drawn. If boxes are left out, the title says how many are drawn. It also
+    says "equal weights" if no weights are known.
 
     Args:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`, or a model or layer that contains some.
@@ -87,7 +93,7 @@ def draw_boxes(
         if initial_boxes is None:
             panels.append(learned)
         else:
-            panels += _before_and_after(learned, _initial(initial_boxes, name, box_layer))
+            panels += _before_and_after(learned, _initial(initial_boxes, name, box_layer), limit)
     return draw_panels(panels, min(_COLUMNS, len(panels)), limit)
 
 
@@ -152,8 +158,10 @@ def reach(size: tuple[float, float], *boxes: np.ndarray) -> float:
     return 1.05 * max(max(size) / 2, edges[np.isfinite(edges)].max(initial=0.0))
 
 
-def _before_and_after(learned: Panel, initial: np.ndarray) -> list[Panel]:
-    shared = learned._replace(reach=reach(learned.plane_size, learned.boxes, initial))
+def _before_and_after(learned: Panel, initial: np.ndarray, limit: int) -> list[Panel]:
+    boxes = np.stack([learned.boxes, initial]).reshape(2, -1, 4)
+    drawn = _heaviest(_shares(learned.weights, boxes.shape[1]), limit)
+    shared = learned._replace(reach=reach(learned.plane_size, boxes[:, drawn]))
     return [
         shared._replace(stage="initial", boxes=initial),
         shared._replace(stage="learned"),
@@ -161,7 +169,10 @@ def _before_and_after(learned: Panel, initial: np.ndarray) -> list[Panel]:
 
 
 def draw_panels(
-    panels: Sequence[Panel], columns: int, limit: int = 40, heading: str | None = None
+    panels: Sequence[Panel],
+    columns: int,
+    limit: int = _BOXES_PER_PANEL,
+    heading: str | None = None,
 ) -> matplotlib.figure.Figure:
     """Draws panels in rows, with the legend and the colour bar outside; see `draw_boxes`."""
     rows = -(-len(panels) // columns)
@@ -191,10 +202,10 @@ def _draw_panel(axes: matplotlib.axes.Axes, panel: Panel, limit: int) -> None:
 
     boxes = panel.boxes.reshape(-1, 4)
     shares = _shares(panel.weights, len(boxes))
-    half = max(panel.reach, reach(panel.plane_size, boxes))
+    heaviest = _heaviest(shares, limit)
+    half = max(panel.reach, reach(panel.plane_size, boxes[heaviest]))
     drawn = 0
-    # A stable sort keeps the order of equal weights. Reversed, so that the strongest is on top.
-    for index in np.argsort(-shares, kind="stable")[:limit][::-1]:
+    for index in heaviest[::-1]:  # The heaviest is on top.
         # Infinite edges are moved to a finite position outside the axes.
         y_min, x_min, y_max, x_max = np.clip(boxes[index], -2 * half, 2 * half)
         if not (y_max > y_min and x_max > x_min):
@@ -220,10 +231,22 @@ def _draw_panel(axes: matplotlib.axes.Axes, panel: Panel, limit: int) -> None:
 
 
 def _title(panel: Panel, drawn: int, total: int) -> str:
-    """Returns the name of the layer, and a second line like `"40 of 256 learned boxes"`."""
+    """Returns the name of the layer, and a line like `"8 of 256 learned boxes, equal weights"`."""
     words = [] if drawn == total else [f"{drawn} of {total}"]
     words += [panel.stage] if panel.stage else []
-    return "\n".join([panel.name, " ".join([*words, "boxes"])] if words else [panel.name])
+    notes = [" ".join([*words, "boxes"])] if words else []
+    notes += ["equal weights"] if panel.weights is None else []
+    return "\n".join([*_wrapped(panel.name), *([", ".join(notes)] if notes else [])])
+
+
+def _wrapped(name: str) -> list[str]:
+    """Breaks a long name of a layer into lines, after "/" and "_"."""
+    lines = [""]
+    for part in re.split("(?<=[/_])", name):
+        if lines[-1] and len(lines[-1] + part) > _TITLE_LENGTH:
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 def _shares(weights: np.ndarray | None, count: int) -> np.ndarray:
@@ -238,6 +261,11 @@ def _shares(weights: np.ndarray | None, count: int) -> np.ndarray:
         )
     weights = np.where(np.isfinite(weights), weights, 0.0)
     return weights / (weights.max(initial=0.0) or 1.0)
+
+
+def _heaviest(shares: np.ndarray, limit: int) -> np.ndarray:
+    """Returns the indices of the boxes to draw. Boxes of equal weight keep their order."""
+    return np.argsort(-shares, kind="stable")[:limit]
 
 
 def _opacity(share: float | np.ndarray) -> float | np.ndarray:

@@ -17,6 +17,8 @@ from tf_boxconv.visualize import box_drawing, drawing
 from tf_boxconv.visualize.kernels import box_offsets, box_sizes, boxes_array
 from tf_boxconv.visualize.layer_names import boxes_by_layer, named_box_layers
 
+# More than `draw_boxes` draws: boxes whose weights change should not come and go.
+_BOXES_PER_PANEL = 40
 _FRAME_MILLISECONDS = 200
 _LAST_FRAME_MILLISECONDS = 2000
 
@@ -195,5 +197,7 @@ class BoxLogger(keras.callbacks.Callback):
             history = [snapshot[1][index] for snapshot in self._snapshots]
             reach = box_drawing.reach(size, *history)
             panels.append(box_drawing.Panel(name, boxes[index], weights[index], size, reach))
-        figure = box_drawing.draw_panels(panels, min(self.columns, len(panels)), heading=title)
+        figure = box_drawing.draw_panels(
+            panels, min(self.columns, len(panels)), _BOXES_PER_PANEL, heading=title
+        )
         return drawing.to_pixels(figure, dpi=70)

@@ -13,6 +13,7 @@ _UNMIXED = (
     layers.Activation,
     layers.BatchNormalization,
     layers.Dropout,
+    layers.LayerNormalization,
     layers.ReLU,
     layers.SpatialDropout2D,
 )
@@ -28,16 +29,17 @@ def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
     """Returns the weights of the 1x1 convolution that mixes the responses of a layer's boxes.
 
     A `BoxConv2D` has such weights itself. For a `DepthwiseBoxConv2D` in a functional model they
-    are those of the first 1x1 `Conv2D` after it. Between the two there may be batch
-    normalizations, activations, dropouts, and concatenations along the channels. The weights do
-    not include the scale factors of the batch normalizations.
+    are those of the first 1x1 `Conv2D` or `Dense` layer after it. Between the two there may be
+    `BatchNormalization`, `LayerNormalization`, activation and dropout layers, and concatenations
+    along the channels. The search ends at any other layer. The weights do not include the scale
+    factors of the normalizations.
 
     Args:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
 
     Returns:
         float64 array with shape `[channels * depth_multiplier, filters]`, or `None` if there is no
-        such convolution.
+        such layer.
 
     Example:
     >>> boxes = tf_boxconv.layers.DepthwiseBoxConv2D(2)
@@ -54,13 +56,13 @@ def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
     found = _follow(layer, channel_axis=3 if layer.data_format == "channels_last" else 1)
     if found is None:
         return None
-    convolution, start = found
-    kernel = np.asarray(ops.convert_to_numpy(convolution.kernel), np.float64)
-    return kernel[0, 0, start : start + channels]
+    mixing, start = found
+    kernel = np.asarray(ops.convert_to_numpy(mixing.kernel), np.float64)
+    return kernel.reshape(kernel.shape[-2:])[start : start + channels]
 
 
-def _follow(layer: keras.Layer, channel_axis: int) -> tuple[layers.Conv2D, int] | None:
-    """Returns the next 1x1 convolution and the index of the layer's first channel in its input."""
+def _follow(layer: keras.Layer, channel_axis: int) -> tuple[keras.Layer, int] | None:
+    """Returns the layer that mixes channels, and the index of `layer`'s first one in its input."""
     start = 0
     visited = set()
     while layer not in visited:
@@ -69,6 +71,8 @@ def _follow(layer: keras.Layer, channel_axis: int) -> tuple[layers.Conv2D, int] 
             following = node.operation
             if isinstance(following, layers.Conv2D) and following.kernel_size == (1, 1):
                 return (following, start) if following.groups == 1 else None
+            if isinstance(following, layers.Dense) and channel_axis == 3:
+                return following, start
             if isinstance(following, layers.Concatenate) and _axis(following) == channel_axis:
                 start += _channels_before(layer, node, channel_axis)
             elif not isinstance(following, _UNMIXED):

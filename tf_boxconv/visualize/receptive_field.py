@@ -16,6 +16,9 @@ from tf_boxconv.visualize.drawing import new_figure
 if TYPE_CHECKING:
     import matplotlib.figure
 
+# The gradient of a constant is rounding error. It is smaller than other gradients by this factor.
+_ROUNDING = 1e-4
+
 
 def effective_receptive_field(
     model: keras.Model,
@@ -30,11 +33,13 @@ def effective_receptive_field(
     axis. The model runs in inference mode.
 
     Args:
-        model: A model that maps images to a single 4D tensor.
+        model: A model that maps images to a single 4D tensor. A classifier, which has 2D outputs,
+            is refused: pass the part of it before the pooling.
         inputs: A batch of images with shape `(batch, height, width, channels)`, or
             `(batch, channels, height, width)` if `data_format="channels_first"`. The model runs
             on the whole batch at once.
         channel: int, the index of an output channel. `None` uses the sum of all output channels.
+            The sum after a softmax is constant: pass `channel`, or a model that ends in logits.
         data_format: The data format of inputs and outputs, `"channels_last"` or
             `"channels_first"`. It defaults to the `image_data_format` value found in your Keras
             config file.
@@ -43,7 +48,8 @@ def effective_receptive_field(
         float64 array with shape `[height, width]` and values >= 0.
 
     Raises:
-        ValueError: If inputs or outputs are not 4D, or if `channel` is out of range.
+        ValueError: If inputs or outputs are not 4D, if `channel` is out of range, or if the sum of
+            the output channels is constant although the channels are not.
 
     Reference:
     - Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
@@ -78,8 +84,22 @@ def effective_receptive_field(
         pixel = outputs[:, height // 2, width // 2]
         return pixel if channel is None else pixel[:, channel]
 
-    gradient = np.abs(_input_gradient(model, inputs, central).astype(np.float64))
-    return gradient.sum(axis=3 if data_format == "channels_last" else 1).mean(axis=0)
+    def weighted(outputs):
+        pixel = central(outputs)
+        return pixel * keras.ops.cast(keras.ops.arange(1, pixel.shape[-1] + 1), pixel.dtype)
+
+    def field(select):
+        gradient = np.abs(_input_gradient(model, inputs, select).astype(np.float64))
+        return gradient.sum(axis=3 if data_format == "channels_last" else 1).mean(axis=0)
+
+    found = field(central)
+    if channel is None and found.max() < _ROUNDING * field(weighted).max():
+        raise ValueError(
+            "The sum of the output channels of `model` must depend on the inputs. It is constant, "
+            "as after a softmax: pass a model that ends in logits, or `channel`. Received: "
+            "channel=None"
+        )
+    return found
 
 
 def _input_gradient(model, inputs: np.ndarray, select) -> np.ndarray:
