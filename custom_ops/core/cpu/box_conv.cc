@@ -61,9 +61,6 @@ Index max_channels_per_tile() {
   return whole_cache_lines ? kCacheLineBytes / static_cast<Index>(sizeof(V)) : 8;
 }
 
-// Cost of the kernel valid_extent_tiles.
-constexpr PixelCost kValidExtentCost{0.3, 5.0};
-
 // Rough cost of a tile in nanoseconds.
 Index tile_cost(const BoxConvProblem& p, const Tiling& tiling, PixelCost cost) {
   const double pixels = static_cast<double>(tiling.rows().length() * tiling.columns().length()) *
@@ -106,24 +103,6 @@ class PartialEdgeGradients {
   Index parts_, edges_;
   std::unique_ptr<double[]> data_;
 };
-
-template <typename T, typename TBox>
-Status add_valid_extent_gradients(const BoxConvProblem& p, const T* input, const TBox* boxes,
-                                  const T* output_grad, TBox* boxes_grad,
-                                  const ParallelFor& parallel_for) {
-  const Tiling tiling =
-      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
-  PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), p.boxes_size());
-  if (!partial.ok()) return Status::kOutOfMemory;
-  const Status status =
-      run_in_parallel(tiling.count(), tile_cost(p, tiling, kValidExtentCost), parallel_for,
-                      [&](Index begin, Index end) {
-                        return BOXCONV_RUN_KERNEL(valid_extent_tiles(
-                            p, tiling, input, boxes, output_grad, partial.data(), begin, end));
-                      });
-  if (status == Status::kOk) partial.add_to(boxes_grad);
-  return status;
-}
 
 }  // namespace
 
@@ -168,10 +147,8 @@ Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* bo
         return BOXCONV_RUN_KERNEL(backward_tiles(p, tiling, input, boxes, output_grad, input_grad,
                                                  partial.data(), begin, end));
       });
-  if (status != Status::kOk) return status;
-  partial.add_to(boxes_grad);
-  if (p.normalization != Normalization::kValid || edges == 0) return Status::kOk;
-  return add_valid_extent_gradients(p, input, boxes, output_grad, boxes_grad, parallel_for);
+  if (status == Status::kOk) partial.add_to(boxes_grad);
+  return status;
 }
 
 template <typename T, typename TTable>
