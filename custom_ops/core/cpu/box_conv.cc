@@ -6,6 +6,9 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#ifdef BOXCONV_HAS_X86
+#include <cpuid.h>
+#endif
 
 #include "core/base/dispatch.h"
 #include "core/cpu/kernels.h"
@@ -17,6 +20,15 @@ namespace {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
+#ifdef BOXCONV_HAS_X86
+// Whether the processor converts halves. Older compilers do not know "f16c" in
+// __builtin_cpu_supports.
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
 // The widest instruction set that the processor has, unless TF_BOXCONV_ISA names a narrower one.
 InstructionSet detect_instruction_set() {
 #ifdef BOXCONV_HAS_X86
@@ -24,9 +36,8 @@ InstructionSet detect_instruction_set() {
   const auto requests = [requested](const char* name) {
     return requested != nullptr && std::strcmp(requested, name) == 0;
   };
-  if (requests("baseline") || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-    return InstructionSet::kBaseline;
-  }
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  if (requests("baseline") || !avx2) return InstructionSet::kBaseline;
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   return avx512 && !requests("avx2") ? InstructionSet::kAvx512 : InstructionSet::kAvx2;

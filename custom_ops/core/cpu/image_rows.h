@@ -4,6 +4,7 @@
 #define BOXCONV_CORE_CPU_IMAGE_ROWS_H_
 
 #include "core/base/problem.h"
+#include "core/cpu/convert.h"
 #include "core/cpu/plane_windows.h"
 #include "core/cpu/prefetcher.h"
 #include "core/cpu/tiling.h"
@@ -69,9 +70,7 @@ void load_row(const ImageShape& shape, const T* image, Index y, Span columns, Sp
   const T* row = image + shape.offset(y, columns.first, channels.first);
   if (!shape.channels_last()) {
     for (Index c = 0; c < channels.count; ++c) {
-      const T* source = row + c * shape.channel_stride();
-      V* plane = planes + c * stride;
-      for (Index x = 0; x < columns.count; ++x) plane[x] = convert<V>(source[x]);
+      convert_values(row + c * shape.channel_stride(), columns.count, planes + c * stride);
     }
     return;
   }
@@ -100,9 +99,7 @@ void store_row(const ImageShape& shape, const V* planes, Index stride, Index y, 
   T* row = image + shape.offset(y, columns.first, channels.first);
   if (!shape.channels_last()) {
     for (Index c = 0; c < channels.count; ++c) {
-      const V* plane = planes + c * stride;
-      T* target = row + c * shape.channel_stride();
-      for (Index x = 0; x < columns.count; ++x) target[x] = convert<T>(plane[x]);
+      convert_values(planes + c * stride, columns.count, row + c * shape.channel_stride());
     }
     return;
   }

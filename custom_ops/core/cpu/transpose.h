@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "core/base/half.h"
+#include "core/cpu/convert.h"
 #include "core/cpu/simd.h"
 
 namespace boxconv {
@@ -112,45 +113,38 @@ BOXCONV_INLINE V* next_row(V* row, Index stride) {
   return row;
 }
 
-// out[j * out_stride + i] = in[i * in_stride + j] for i and j below n.
-template <int n, typename V>
-BOXCONV_INLINE void transpose_patch(const V* in, Index in_stride, V* out, Index out_stride) {
+// out[j * out_stride + i] = in[i * in_stride + j] for i and j below n. Values are converted if From
+// and To differ: one is the type of an image, the other the type of its planes. The conversion runs
+// row by row, which is faster than value by value.
+template <int n, typename From, typename To>
+BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
 #ifdef BOXCONV_HAS_SHUFFLE
-  if constexpr (std::is_same<V, float>::value) {
+  if constexpr (kLoadsAsFloats<From> && kLoadsAsFloats<To>) {
     Vector<float, n> rows[n];
     for (int i = 0; i < n; ++i) {
-      rows[i] = load_vector<float, n>(in);
+      rows[i] = load_floats<n>(in);
       in = next_row(in, in_stride);
     }
     transpose_registers(rows);
     for (int j = 0; j < n; ++j) {
-      store_vector<float, n>(rows[j], out);
+      store_floats<n>(rows[j], out);
       out = next_row(out, out_stride);
     }
     return;
   }
 #endif
-  for (int j = 0; j < n; ++j) {
-    for (int i = 0; i < n; ++i) out[j * out_stride + i] = in[i * in_stride + j];
-  }
-}
-
-// The same, with conversion between the type of an image and that of its planes. The conversion
-// runs row by row, which compilers vectorise.
-template <int n, typename From, typename To>
-BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
-  if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
-    To patch[n * n];
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) patch[i * n + j] = convert<To>(in[i * in_stride + j]);
+  if constexpr (std::is_same<From, To>::value) {
+    for (int j = 0; j < n; ++j) {
+      for (int i = 0; i < n; ++i) out[j * out_stride + i] = in[i * in_stride + j];
     }
+  } else if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
+    To patch[n * n];
+    for (int i = 0; i < n; ++i) convert_values(in + i * in_stride, n, patch + i * n);
     transpose_patch<n>(patch, n, out, out_stride);
   } else {
     From patch[n * n];
     transpose_patch<n>(in, in_stride, patch, n);
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) out[i * out_stride + j] = convert<To>(patch[i * n + j]);
-    }
+    for (int i = 0; i < n; ++i) convert_values(patch + i * n, n, out + i * out_stride);
   }
 }
 
@@ -180,7 +174,7 @@ void transpose_patches(const From* in, Index in_stride, Index rows, Index column
   } else {
     for (Index j = 0; j < columns; ++j) {
       for (Index i = 0; i < rows; ++i) {
-        out[j * out_stride + i] = convert<To>(in[i * in_stride + j]);
+        out[j * out_stride + i] = convert_value<To>(in[i * in_stride + j]);
       }
     }
   }
