@@ -6,6 +6,8 @@
 #ifndef BOXCONV_CORE_CPU_CONVERT_H_
 #define BOXCONV_CORE_CPU_CONVERT_H_
 
+#include <cstdint>
+#include <cstring>
 #include <type_traits>
 #if defined(__F16C__)
 #include <immintrin.h>
@@ -17,7 +19,13 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// Whether load_floats and store_floats have T.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_convertvector)
+#define BOXCONV_HAS_CONVERTVECTOR
+#endif
+#endif
+
+// load_floats<n> and store_floats<n> convert n neighbouring values. Whether they exist for T:
 template <typename T>
 constexpr bool kLoadsAsFloats = std::is_same<T, float>::value;
 
@@ -30,6 +38,29 @@ template <int n>
 BOXCONV_INLINE void store_floats(Vector<float, n> floats, float* values) {
   store_vector<float, n>(floats, values);
 }
+
+#if defined(BOXCONV_HAS_CONVERTVECTOR)
+template <>
+inline constexpr bool kLoadsAsFloats<BFloat16> = true;
+
+template <int n>
+BOXCONV_INLINE Vector<float, n> load_floats(const BFloat16* values) {
+  Vector<std::uint16_t, n> bits;
+  std::memcpy(&bits, values, sizeof(bits));
+  return (Vector<float, n>)(__builtin_convertvector(bits, Vector<std::uint32_t, n>) << 16);
+}
+
+// As float_to_bfloat16().
+template <int n>
+BOXCONV_INLINE void store_floats(Vector<float, n> floats, BFloat16* values) {
+  const auto bits = (Vector<std::uint32_t, n>)floats;
+  const auto rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const auto nan = ((bits >> 16) & 0x8000u) | 0x7fc0u;
+  const auto narrow =
+      __builtin_convertvector(floats != floats ? nan : rounded, Vector<std::uint16_t, n>);
+  std::memcpy(values, &narrow, sizeof(narrow));
+}
+#endif
 
 #if defined(__F16C__)
 template <>
@@ -44,7 +75,7 @@ BOXCONV_INLINE Vector<float, n> load_floats(const Half* values) {
     return (Vector<float, 8>)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)values));
   } else {
 #if defined(__AVX512F__)
-    // GCC 12 warns about an uninitialized value in _mm512_cvtph_ps itself (GCC bug 105593).
+    // GCC 12 warns about an uninitialized value in _mm512_cvtph_ps itself.
     return (Vector<float, n>)_mm512_maskz_cvtph_ps(0xffff,
                                                    _mm256_loadu_si256((const __m256i*)values));
 #endif
@@ -78,6 +109,25 @@ BOXCONV_INLINE To convert_value(From value) {
   }
 #endif
   return convert<To>(value);
+}
+
+// The first `count` of n values; the rest is zero.
+template <int n, int count, typename T>
+BOXCONV_INLINE Vector<float, n> load_first_floats(const T* values) {
+  if constexpr (count == n) return load_floats<n>(values);
+  Vector<float, n> floats = {};
+  for (int i = 0; i < count; ++i) floats[i] = convert_value<float>(values[i]);
+  return floats;
+}
+
+// Stores the first `count` of n values.
+template <int n, int count, typename T>
+BOXCONV_INLINE void store_first_floats(Vector<float, n> floats, T* values) {
+  if constexpr (count == n) {
+    store_floats<n>(floats, values);
+  } else {
+    for (int i = 0; i < count; ++i) values[i] = convert_value<T>(float{floats[i]});
+  }
 }
 
 // Converts `count` neighbouring values.

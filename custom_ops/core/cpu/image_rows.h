@@ -68,7 +68,7 @@ template <typename T, typename V>
 void load_row(const ImageShape& shape, const T* image, Index y, Span columns, Span channels,
               V* planes, Index stride) {
   const T* row = image + shape.offset(y, columns.first, channels.first);
-  if (!shape.channels_last()) {
+  if (shape.pixel_stride() == 1) {
     for (Index c = 0; c < channels.count; ++c) {
       convert_values(row + c * shape.channel_stride(), columns.count, planes + c * stride);
     }
@@ -97,7 +97,7 @@ template <typename V, typename T>
 void store_row(const ImageShape& shape, const V* planes, Index stride, Index y, Span columns,
                Span channels, T* image) {
   T* row = image + shape.offset(y, columns.first, channels.first);
-  if (!shape.channels_last()) {
+  if (shape.pixel_stride() == 1) {
     for (Index c = 0; c < channels.count; ++c) {
       convert_values(planes + c * stride, columns.count, row + c * shape.channel_stride());
     }

@@ -1,7 +1,8 @@
 // Matrix transposition: between channels-last pixels and planes, and between rows and row groups.
 //
 // Square patches are transposed in registers, by shuffles that compilers do not find themselves.
-// The remainder at the borders is transposed in smaller patches, then value by value.
+// The remainder at the borders is transposed in smaller patches, then in narrow ones, then value by
+// value.
 #ifndef BOXCONV_CORE_CPU_TRANSPOSE_H_
 #define BOXCONV_CORE_CPU_TRANSPOSE_H_
 
@@ -94,12 +95,14 @@ BOXCONV_INLINE void transpose_registers(Vector<float, 16> (&r)[16]) {
 #undef BOXCONV_SHUFFLE
 #endif
 
-// Side of the smallest and of the largest patches. Anything smaller is transposed value by value.
+// Side of the smallest and of the largest patches. Anything smaller is narrow.
 template <typename V>
 constexpr int kMinPatch = kLanes<V>;
 template <typename V>
 constexpr int kMaxPatch = kLanes<V>;
 #ifdef BOXCONV_HAS_SHUFFLE
+template <>
+inline constexpr int kMinPatch<float> = 4;
 template <>
 inline constexpr int kMaxPatch<float> = kMaxLanes<float>;
 #endif
@@ -113,23 +116,40 @@ BOXCONV_INLINE V* next_row(V* row, Index stride) {
   return row;
 }
 
+// Whether the values between these types can be transposed in registers.
+template <typename From, typename To>
+#ifdef BOXCONV_HAS_SHUFFLE
+constexpr bool kTransposesRegisters = kLoadsAsFloats<From> && kLoadsAsFloats<To>;
+#else
+constexpr bool kTransposesRegisters = false;
+#endif
+
+#ifdef BOXCONV_HAS_SHUFFLE
+// out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns, both at most n.
+template <int n, int rows, int columns, typename From, typename To>
+BOXCONV_INLINE void transpose_in_registers(const From* in, Index in_stride, To* out,
+                                           Index out_stride) {
+  Vector<float, n> r[n] = {};
+  for (int i = 0; i < rows; ++i) {
+    r[i] = load_first_floats<n, columns>(in);
+    in = next_row(in, in_stride);
+  }
+  transpose_registers(r);
+  for (int j = 0; j < columns; ++j) {
+    store_first_floats<n, rows>(r[j], out);
+    out = next_row(out, out_stride);
+  }
+}
+#endif
+
 // out[j * out_stride + i] = in[i * in_stride + j] for i and j below n. Values are converted if From
 // and To differ: one is the type of an image, the other the type of its planes. The conversion runs
 // row by row, which is faster than value by value.
 template <int n, typename From, typename To>
 BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
 #ifdef BOXCONV_HAS_SHUFFLE
-  if constexpr (kLoadsAsFloats<From> && kLoadsAsFloats<To>) {
-    Vector<float, n> rows[n];
-    for (int i = 0; i < n; ++i) {
-      rows[i] = load_floats<n>(in);
-      in = next_row(in, in_stride);
-    }
-    transpose_registers(rows);
-    for (int j = 0; j < n; ++j) {
-      store_floats<n>(rows[j], out);
-      out = next_row(out, out_stride);
-    }
+  if constexpr (kTransposesRegisters<From, To>) {
+    transpose_in_registers<n, n, n>(in, in_stride, out, out_stride);
     return;
   }
 #endif
@@ -148,35 +168,79 @@ BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, In
   }
 }
 
-// Transposes `rows` x `columns` values, by patches of side kSide, then smaller patches, then single
-// values.
+// Transposes `rows` x `columns` values one by one.
+template <typename From, typename To>
+void transpose_values(const From* in, Index in_stride, Index rows, Index columns, To* out,
+                      Index out_stride) {
+  for (Index j = 0; j < columns; ++j) {
+    for (Index i = 0; i < rows; ++i) {
+      out[j * out_stride + i] = convert_value<To>(in[i * in_stride + j]);
+    }
+  }
+}
+
+// Transposes kRows x columns values if kRows < 4, rows x kColumns values if kColumns < 4: images
+// with few channels, or the channels that remain after larger patches.
+template <int kRows, int kColumns, typename From, typename To>
+void transpose_narrow(const From* in, Index in_stride, Index rows, Index columns, To* out,
+                      Index out_stride) {
+#ifdef BOXCONV_HAS_SHUFFLE
+  Index i = 0, j = 0;
+  for (; kRows == 4 && i + 4 <= rows; i += 4) {
+    transpose_in_registers<4, kRows, kColumns>(in + i * in_stride, in_stride, out + i, out_stride);
+  }
+  for (; kColumns == 4 && j + 4 <= columns; j += 4) {
+    transpose_in_registers<4, kRows, kColumns>(in + j, in_stride, out + j * out_stride, out_stride);
+  }
+  transpose_values(in + i * in_stride + j, in_stride, rows - i, columns - j,
+                   out + j * out_stride + i, out_stride);
+#endif
+}
+
+template <typename From, typename To>
+void transpose_narrow(const From* in, Index in_stride, Index rows, Index columns, To* out,
+                      Index out_stride) {
+  const auto call = [&](auto narrow) { narrow(in, in_stride, rows, columns, out, out_stride); };
+  if constexpr (!kTransposesRegisters<From, To>) {
+    call(transpose_values<From, To>);
+  } else if (columns == 1) {
+    call(transpose_narrow<4, 1, From, To>);
+  } else if (columns == 2) {
+    call(transpose_narrow<4, 2, From, To>);
+  } else if (columns == 3) {
+    call(transpose_narrow<4, 3, From, To>);
+  } else if (rows == 1) {
+    call(transpose_narrow<1, 4, From, To>);
+  } else if (rows == 2) {
+    call(transpose_narrow<2, 4, From, To>);
+  } else {
+    call(transpose_narrow<3, 4, From, To>);
+  }
+}
+
+// Transposes `rows` x `columns` values, by patches of side kSide, then smaller patches, then narrow
+// ones.
 template <int kSide, typename From, typename To>
 void transpose_patches(const From* in, Index in_stride, Index rows, Index columns, To* out,
                        Index out_stride) {
   if constexpr (kSide >= kMinPatch<typename PlaneType<From>::type>) {
     constexpr int n = kSide;
-    const Index patch_columns = columns / n * n;  // the columns that patches of side n cover
-    Index i = 0;
-    for (; i + n <= rows; i += n) {
+    const Index patch_rows = rows / n * n, patch_columns = columns / n * n;
+    for (Index i = 0; i < patch_rows; i += n) {
       for (Index j = 0; j < patch_columns; j += n) {
         transpose_patch<n>(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
       }
-      if (patch_columns < columns) {
-        transpose_patches<n / 2>(in + i * in_stride + patch_columns, in_stride, n,
-                                 columns - patch_columns, out + patch_columns * out_stride + i,
-                                 out_stride);
-      }
     }
-    if (i < rows) {
-      transpose_patches<n / 2>(in + i * in_stride, in_stride, rows - i, columns, out + i,
-                               out_stride);
+    if (patch_columns < columns) {
+      transpose_patches<n / 2>(in + patch_columns, in_stride, patch_rows, columns - patch_columns,
+                               out + patch_columns * out_stride, out_stride);
+    }
+    if (patch_rows < rows) {
+      transpose_patches<n / 2>(in + patch_rows * in_stride, in_stride, rows - patch_rows, columns,
+                               out + patch_rows, out_stride);
     }
   } else {
-    for (Index j = 0; j < columns; ++j) {
-      for (Index i = 0; i < rows; ++i) {
-        out[j * out_stride + i] = convert_value<To>(in[i * in_stride + j]);
-      }
-    }
+    transpose_narrow(in, in_stride, rows, columns, out, out_stride);
   }
 }
 
