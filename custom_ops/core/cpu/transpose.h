@@ -126,17 +126,19 @@ constexpr bool kTransposesRegisters = false;
 
 #ifdef BOXCONV_HAS_SHUFFLE
 // out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns, both at most n.
-template <int n, int rows, int columns, typename From, typename To>
+// Loads `loaded` >= columns values of each row of `in`, and stores `stored` >= rows values to each
+// row of `out`, in ascending order; those beyond `rows` are zeros.
+template <int n, int rows, int columns, int loaded, int stored, typename From, typename To>
 BOXCONV_INLINE void transpose_in_registers(const From* in, Index in_stride, To* out,
                                            Index out_stride) {
   Vector<float, n> r[n] = {};
   for (int i = 0; i < rows; ++i) {
-    r[i] = load_first_floats<n, columns>(in);
+    r[i] = load_first_floats<n, loaded>(in);
     in = next_row(in, in_stride);
   }
   transpose_registers(r);
   for (int j = 0; j < columns; ++j) {
-    store_first_floats<n, rows>(r[j], out);
+    store_first_floats<n, stored>(r[j], out);
     out = next_row(out, out_stride);
   }
 }
@@ -149,7 +151,7 @@ template <int n, typename From, typename To>
 BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
 #ifdef BOXCONV_HAS_SHUFFLE
   if constexpr (kTransposesRegisters<From, To>) {
-    transpose_in_registers<n, n, n>(in, in_stride, out, out_stride);
+    transpose_in_registers<n, n, n, n, n>(in, in_stride, out, out_stride);
     return;
   }
 #endif
@@ -179,18 +181,35 @@ void transpose_values(const From* in, Index in_stride, Index rows, Index columns
   }
 }
 
-// Transposes kRows x columns values if kRows < 4, rows x kColumns values if kColumns < 4: images
-// with few channels, or the channels that remain after larger patches.
+// Transposes images with few channels, or the channels that remain after larger patches: rows x
+// kColumns values if kColumns < 4, kRows x columns values if kRows < 4. Whole vectors are faster
+// than single values, so they are loaded wherever they do not extend beyond the values of `in`, and
+// stored wherever the values that they overwrite are stored later.
 template <int kRows, int kColumns, typename From, typename To>
 void transpose_narrow(const From* in, Index in_stride, Index rows, Index columns, To* out,
                       Index out_stride) {
 #ifdef BOXCONV_HAS_SHUFFLE
   Index i = 0, j = 0;
-  for (; kRows == 4 && i + 4 <= rows; i += 4) {
-    transpose_in_registers<4, kRows, kColumns>(in + i * in_stride, in_stride, out + i, out_stride);
-  }
-  for (; kColumns == 4 && j + 4 <= columns; j += 4) {
-    transpose_in_registers<4, kRows, kColumns>(in + j, in_stride, out + j * out_stride, out_stride);
+  if constexpr (kColumns < 4) {
+    const Index last = (rows - 1) * in_stride + kColumns - 1;
+    for (; (i + 3) * in_stride + 3 <= last; i += 4) {
+      transpose_in_registers<4, 4, kColumns, 4, 4>(in + i * in_stride, in_stride, out + i,
+                                                   out_stride);
+    }
+    for (; i + 4 <= rows; i += 4) {
+      transpose_in_registers<4, 4, kColumns, kColumns, 4>(in + i * in_stride, in_stride, out + i,
+                                                          out_stride);
+    }
+  } else {
+    const Index last = out_stride == kRows ? (columns - 1) * out_stride + kRows - 1 : -1;
+    for (; (j + 3) * out_stride + 3 <= last; j += 4) {
+      transpose_in_registers<4, kRows, 4, 4, 4>(in + j, in_stride, out + j * out_stride,
+                                                out_stride);
+    }
+    for (; j + 4 <= columns; j += 4) {
+      transpose_in_registers<4, kRows, 4, 4, kRows>(in + j, in_stride, out + j * out_stride,
+                                                    out_stride);
+    }
   }
   transpose_values(in + i * in_stride + j, in_stride, rows - i, columns - j,
                    out + j * out_stride + i, out_stride);
