@@ -7,9 +7,14 @@
 #include <memory>
 #include <new>
 #include <type_traits>
+#ifdef BOXCONV_HAS_X86
+#include <cpuid.h>
+#endif
 
 #include "core/base/dispatch.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/kernels_large_planes.h"
+#include "core/cpu/large_planes.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
 
@@ -18,6 +23,15 @@ namespace {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
+#ifdef BOXCONV_HAS_X86
+// Whether the processor converts halves. Older compilers do not know "f16c" in
+// __builtin_cpu_supports.
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
 // The widest instruction set that the processor has, unless TF_BOXCONV_ISA names a narrower one.
 InstructionSet detect_instruction_set() {
 #ifdef BOXCONV_HAS_X86
@@ -25,9 +39,8 @@ InstructionSet detect_instruction_set() {
   const auto requests = [requested](const char* name) {
     return requested != nullptr && std::strcmp(requested, name) == 0;
   };
-  if (requests("baseline") || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-    return InstructionSet::kBaseline;
-  }
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  if (requests("baseline") || !avx2) return InstructionSet::kBaseline;
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   return avx512 && !requests("avx2") ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
@@ -61,16 +74,6 @@ Index max_channels_per_tile() {
   const bool whole_cache_lines = chosen_instruction_set() == InstructionSet::kAvx512;
   return whole_cache_lines ? kCacheLineBytes / static_cast<Index>(sizeof(V)) : 8;
 }
-
-// Whether to compute large planes by running sums. They are kept in double, which is not precise
-// enough for images of double.
-template <typename T>
-bool uses_running_sums(const BoxConvProblem& p) {
-  return std::is_same<typename PlaneType<T>::type, float>::value && has_large_planes(p);
-}
-
-// Cost of the kernel valid_extent_tiles.
-constexpr PixelCost kValidExtentCost{0.3, 5.0};
 
 // Rough cost of a tile in nanoseconds.
 Index tile_cost(const BoxConvProblem& p, const Tiling& tiling, PixelCost cost) {
@@ -115,21 +118,45 @@ class PartialEdgeGradients {
   std::unique_ptr<double[]> data_;
 };
 
-template <typename T, typename TBox>
-Status add_valid_extent_gradients(const BoxConvProblem& p, const T* input, const TBox* boxes,
-                                  const T* output_grad, TBox* boxes_grad,
-                                  const ParallelFor& parallel_for) {
-  const Tiling tiling =
-      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
+// Whether there are kernels for large planes. Double would need running sums of a wider type.
+template <typename T>
+constexpr bool kHasLargePlanesKernels = !std::is_same<T, double>::value;
+
+// Sets *ok to false if the results are wrong; see kernels_large_planes.h.
+template <typename T>
+Status large_planes_forward(const BoxConvProblem& p, const BoxReach& reach, const T* input,
+                            const float* boxes, T* output, const ParallelFor& parallel_for,
+                            bool* ok) {
+  const Tiling tiling = large_planes_forward_tiling(p, reach);
+  std::atomic<bool> all_ok{true};
+  const Status status =
+      run_in_parallel(tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
+                      [&](Index begin, Index end) {
+                        return BOXCONV_RUN_KERNEL(large_planes_forward(
+                            p, reach, tiling, input, boxes, output, &all_ok, begin, end));
+                      });
+  *ok = all_ok;
+  return status;
+}
+
+// The same for the backward pass. Leaves boxes_grad as it is if the results are wrong.
+template <typename T>
+Status large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, const T* input,
+                             const float* boxes, const T* output_grad, T* input_grad,
+                             float* boxes_grad, const ParallelFor& parallel_for, bool* ok) {
+  const Tiling tiling = large_planes_backward_tiling(p, reach);
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), p.boxes_size());
   if (!partial.ok()) return Status::kOutOfMemory;
-  const Status status =
-      run_in_parallel(tiling.count(), tile_cost(p, tiling, kValidExtentCost), parallel_for,
-                      [&](Index begin, Index end) {
-                        return BOXCONV_RUN_KERNEL(valid_extent_tiles(
-                            p, tiling, input, boxes, output_grad, partial.data(), begin, end));
-                      });
-  if (status == Status::kOk) partial.add_to(boxes_grad);
+  std::atomic<bool> all_ok{true};
+  const Status status = run_in_parallel(
+      tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
+      [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(large_planes_backward(p, reach, tiling, input, boxes, output_grad,
+                                                        input_grad, partial.data(), &all_ok, begin,
+                                                        end));
+      });
+  *ok = all_ok;
+  if (status == Status::kOk && *ok) partial.add_to(boxes_grad);
   return status;
 }
 
@@ -159,16 +186,13 @@ Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBo
   const BoxConvProblem p = simplest_layout(problem);
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
   const BoxReach reach = reach_of(p, boxes, /*backward=*/false);
-  if (uses_running_sums<T>(p)) {
-    const Tiling tiling = large_forward_tiling(p, reach);
-    std::atomic<bool> ok{true};
-    const Status status = run_in_parallel(
-        tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
-        [&](Index begin, Index end) {
-          return BOXCONV_RUN_KERNEL(large_forward_tiles(p, reach, tiling, input, boxes, output,
-                                                        &ok, begin, end));
-        });
-    if (status != Status::kOk || ok) return status;
+  if constexpr (kHasLargePlanesKernels<T>) {
+    if (has_large_planes(p)) {
+      bool ok = true;
+      const Status status =
+          large_planes_forward(p, reach, input, boxes, output, parallel_for, &ok);
+      if (status != Status::kOk || ok) return status;
+    }
   }
   const Tiling tiling = forward_tiling(p, reach, max_channels_per_tile<T>());
   return run_in_parallel(
@@ -187,20 +211,13 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;
   const BoxReach reach = reach_of(p, boxes, /*backward=*/true);
-  if (uses_running_sums<T>(p) && p.normalization != Normalization::kValid) {
-    const Tiling tiling = large_backward_tiling(p, reach);
-    PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
-    if (!partial.ok()) return Status::kOutOfMemory;
-    std::atomic<bool> ok{true};
-    const Status status = run_in_parallel(
-        tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
-        [&](Index begin, Index end) {
-          return BOXCONV_RUN_KERNEL(large_backward_tiles(p, reach, tiling, input, boxes,
-                                                         output_grad, input_grad, partial.data(),
-                                                         &ok, begin, end));
-        });
-    if (status == Status::kOk && ok) partial.add_to(boxes_grad);
-    if (status != Status::kOk || ok) return status;
+  if constexpr (kHasLargePlanesKernels<T>) {
+    if (has_large_planes(p) && p.normalization != Normalization::kValid) {
+      bool ok = true;
+      const Status status = large_planes_backward(p, reach, input, boxes, output_grad, input_grad,
+                                                  boxes_grad, parallel_for, &ok);
+      if (status != Status::kOk || ok) return status;
+    }
   }
   const Tiling tiling = backward_tiling(p, reach, max_channels_per_tile<T>());
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
@@ -211,10 +228,8 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
         return BOXCONV_RUN_KERNEL(backward_tiles(p, tiling, input, boxes, output_grad, input_grad,
                                                  partial.data(), begin, end));
       });
-  if (status != Status::kOk) return status;
-  partial.add_to(boxes_grad);
-  if (p.normalization != Normalization::kValid || edges == 0) return Status::kOk;
-  return add_valid_extent_gradients(p, input, boxes, output_grad, boxes_grad, parallel_for);
+  if (status == Status::kOk) partial.add_to(boxes_grad);
+  return status;
 }
 
 template <typename T, typename TTable>

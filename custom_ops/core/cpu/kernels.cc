@@ -3,30 +3,16 @@
 #include "core/base/dispatch.h"
 #include "core/cpu/box_conv_backward.h"
 #include "core/cpu/box_conv_forward.h"
-#include "core/cpu/box_conv_large_backward.h"
-#include "core/cpu/box_conv_large_forward.h"
 #include "core/cpu/integral_image.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-#define INSTANTIATE(T, TBox)                                                                \
-  template bool forward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*,      \
-                                       const TBox*, T*, Index, Index);                      \
-  template bool backward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*,     \
-                                        const TBox*, const T*, T*, double*, Index, Index);  \
-  template bool valid_extent_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*, \
-                                            const TBox*, const T*, double*, Index, Index);
-BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
-#undef INSTANTIATE
-
-#define INSTANTIATE(T, TBox)                                                                     \
-  template bool large_forward_tiles<T, TBox>(const BoxConvProblem&, const BoxReach&,             \
-                                             const Tiling&, const T*, const TBox*, T*,           \
-                                             std::atomic<bool>*, Index, Index);                  \
-  template bool large_backward_tiles<T, TBox>(const BoxConvProblem&, const BoxReach&,            \
-                                              const Tiling&, const T*, const TBox*, const T*,    \
-                                              T*, double*, std::atomic<bool>*, Index, Index);
+#define INSTANTIATE(T, TBox)                                                            \
+  template bool forward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*,  \
+                                       const TBox*, T*, Index, Index);                  \
+  template bool backward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*, \
+                                        const TBox*, const T*, T*, double*, Index, Index);
 BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
 #undef INSTANTIATE
 

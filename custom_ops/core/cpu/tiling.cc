@@ -24,54 +24,21 @@ AxisTiling axis_tiling(Index outputs, Index stride, Index reach_min, Index reach
                     tile_length(outputs, stride, reach_max - reach_min + 1));
 }
 
-// The largest number of channels of a tile if each channel takes `values` values of memory.
-Index channels_per_tile(const BoxConvProblem& p, Index values, Index max_values,
-                        Index max_channels) {
-  if (p.layout == Layout::kChannelsFirst) return min_index(1, p.channels);
-  while (max_channels > 1 && max_channels * values > max_values) max_channels /= 2;
-  return min_index(max_channels, p.channels);
-}
-
 Tiling tiling_of(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
                  Index max_channels) {
   const Index values = rows.source_length() * columns.source_length() * (1 + p.boxes_per_channel);
   return Tiling(p, rows, columns,
-                channels_per_tile(p, values, kMaxScratchValues, max_channels));
-}
-
-// Planes with more rows or columns than this are large.
-constexpr Index kMaxSmallSide = 200;
-// The width of a strip of columns (running_sums.h).
-constexpr Index kMinLargeWidth = 16;
-// The number of tiles that is enough to share them evenly among threads.
-constexpr Index kEnoughTiles = 16;
-// The largest number of values in the ring buffers of a tile with several channels, and of one with
-// whole cache lines of channels. The latter should fit in the third-level cache.
-constexpr Index kMaxRingValues = Index{8} << 20;
-constexpr Index kMaxWholeLineRingValues = Index{2} << 20;
-constexpr Index kWholeLine = kCacheLineBytes / sizeof(float);
-
-// Tiles of whole rows. The rows within reach of two tiles are read twice and each tile sums those
-// above its first output, so tiles have several times as many rows, except that there are at least
-// two tiles.
-Tiling large_tiling(const BoxConvProblem& p, Index out_height, Index out_width, Index stride_y,
-                    Index stride_x, const BoxReach& reach, Index planes_per_channel) {
-  const Index reach_rows = min_index(reach.bottom - reach.top + 1, p.height);
-  const Index values = reach_rows * p.width * planes_per_channel;
-  const bool whole_lines = kWholeLine * values <= kMaxWholeLineRingValues;
-  const Index channels = channels_per_tile(p, values, kMaxRingValues,
-                                           whole_lines ? kWholeLine : kWholeLine / 2);
-  const Index planes = p.batch * ((p.channels + channels - 1) / channels);
-  const Index most = max_index(p.height / max_index(64, 4 * reach_rows), planes > 1 ? 1 : 2);
-  const Index wanted = max_index((kEnoughTiles + planes - 1) / planes, 1);
-  const Index count = min_index(most, wanted);
-  const Index length = round_up((out_height + count - 1) / count, 16);
-  return Tiling(p, AxisTiling(out_height, stride_y, reach.top, reach.bottom, p.height, length),
-                AxisTiling(out_width, stride_x, reach.left, reach.right, p.width, out_width),
-                channels);
+                channels_within(p, values, kMaxScratchValues, max_channels));
 }
 
 }  // namespace
+
+Index channels_within(const BoxConvProblem& p, Index values, Index max_values,
+                      Index max_channels) {
+  if (p.layout == Layout::kChannelsFirst) return min_index(1, p.channels);
+  while (max_channels > 1 && max_channels * values > max_values) max_channels /= 2;
+  return min_index(max_channels, p.channels);
+}
 
 AxisTiling::AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size,
                        Index length)
@@ -141,18 +108,6 @@ Tiling forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_
 Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
   return tiling_of(p, axis_tiling(p.height, 1, reach.top, reach.bottom, p.height),
                    axis_tiling(p.width, 1, reach.left, reach.right, p.width), max_channels);
-}
-
-bool has_large_planes(const BoxConvProblem& p) {
-  return max_index(p.height, p.width) > kMaxSmallSide && p.width >= kMinLargeWidth;
-}
-
-Tiling large_forward_tiling(const BoxConvProblem& p, const BoxReach& reach) {
-  return large_tiling(p, p.out_height(), p.out_width(), p.stride_y, p.stride_x, reach, 1);
-}
-
-Tiling large_backward_tiling(const BoxConvProblem& p, const BoxReach& reach) {
-  return large_tiling(p, p.height, p.width, 1, 1, reach, p.boxes_per_channel);
 }
 
 Index integral_image_groups(const IntegralImageProblem& p) {

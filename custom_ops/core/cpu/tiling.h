@@ -68,18 +68,15 @@ class Tiling {
   Index channels_per_tile_, channel_groups_, count_;
 };
 
+// The largest number of channels of a tile, at most `max_channels`, if each channel takes `values`
+// values of memory and all of them at most `max_values`.
+Index channels_within(const BoxConvProblem& p, Index values, Index max_values, Index max_channels);
+
 // Tiles of the output. A tile has at most `max_channels` channels, or fewer if its planes would take
 // too much memory because the boxes reach far.
 Tiling forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);
 // Tiles of the input gradient. `reach` is that of the mirrored boxes.
 Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);
-
-// Whether the planes are so large that running sums (running_sums.h) are faster than tiles that fit
-// in a cache.
-bool has_large_planes(const BoxConvProblem& p);
-// The same for these planes: tiles of whole rows.
-Tiling large_forward_tiling(const BoxConvProblem& p, const BoxReach& reach);
-Tiling large_backward_tiling(const BoxConvProblem& p, const BoxReach& reach);
 
 // Integral images are computed for groups of this many neighbouring channels (channels last), or
 // one channel at a time (channels first).

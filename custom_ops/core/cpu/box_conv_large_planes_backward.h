@@ -1,5 +1,5 @@
 // The backward pass on large planes, in groups of 16 rows like the forward pass
-// (box_conv_large_forward.h). Let x be the plane of the input and g the plane of the output gradient.
+// (box_conv_large_planes_forward.h). Let x be the plane of the input and g the plane of the output gradient.
 // Unlike in box_conv_backward.h, sums down the columns come first, since running sums compute these:
 //
 //   column_sums = g summed down the columns of the mirrored box
@@ -12,27 +12,27 @@
 //   d loss / d x_max = + sum of x * column_sums     at the columns of its right edge
 //
 // Normalization "valid" is not supported.
-#ifndef BOXCONV_CORE_CPU_BOX_CONV_LARGE_BACKWARD_H_
-#define BOXCONV_CORE_CPU_BOX_CONV_LARGE_BACKWARD_H_
+#ifndef BOXCONV_CORE_CPU_BOX_CONV_LARGE_PLANES_BACKWARD_H_
+#define BOXCONV_CORE_CPU_BOX_CONV_LARGE_PLANES_BACKWARD_H_
 
 #include <atomic>
 #include <cmath>
 
 #include "core/base/problem.h"
 #include "core/cpu/box_conv_backward.h"
-#include "core/cpu/box_conv_large_forward.h"
+#include "core/cpu/box_conv_large_planes_forward.h"
 #include "core/cpu/dot_product.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-template <typename T, typename TBox>
-class LargeBackwardKernel {
+template <typename T>
+class LargePlanesBackwardKernel {
  public:
   using V = typename PlaneType<T>::type;
 
   // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
-  LargeBackwardKernel(const BoxConvProblem& p, const TBox* boxes, const BoxReach& reach,
+  LargePlanesBackwardKernel(const BoxConvProblem& p, const float* boxes, const BoxReach& reach,
                       const Tiling& tiling)
       : p_(p), boxes_(boxes), reach_(reach), row_stride_(padded_stride(padded_width(p.width))) {
     const Index channels = tiling.channels_per_tile();
@@ -235,7 +235,7 @@ class LargeBackwardKernel {
   }
 
   const BoxConvProblem& p_;
-  const TBox* boxes_;
+  const float* boxes_;
   const BoxReach reach_;
   const Index row_stride_;
   Scratch scratch_;
@@ -249,13 +249,13 @@ class LargeBackwardKernel {
   V *strip_, *suffix_sums_;
 };
 
-// Sets *ok to false if the results are wrong; see LargeBackwardKernel::run.
-template <typename T, typename TBox>
-bool large_backward_tiles(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
-                          const T* input, const TBox* boxes, const T* output_grad, T* input_grad,
+// Sets *ok to false if the results are wrong; see LargePlanesBackwardKernel::run.
+template <typename T>
+bool large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
+                          const T* input, const float* boxes, const T* output_grad, T* input_grad,
                           double* partial_boxes_grad, std::atomic<bool>* ok, Index begin,
                           Index end) {
-  const LargeBackwardKernel<T, TBox> kernel(p, boxes, reach, tiling);
+  const LargePlanesBackwardKernel<T> kernel(p, boxes, reach, tiling);
   if (!kernel.ok()) return false;
   for (Index i = begin; i < end; ++i) {
     const Tile tile = tiling.at(i);
@@ -271,4 +271,4 @@ bool large_backward_tiles(const BoxConvProblem& p, const BoxReach& reach, const 
 }  // namespace BOXCONV_ISA
 }  // namespace boxconv
 
-#endif  // BOXCONV_CORE_CPU_BOX_CONV_LARGE_BACKWARD_H_
+#endif  // BOXCONV_CORE_CPU_BOX_CONV_LARGE_PLANES_BACKWARD_H_

@@ -7,31 +7,31 @@
 //
 // Every pixel of a tile is read once and takes part in one sum in each direction, however large the
 // boxes are. Apart from the ring buffers, only the sums of 16 rows are kept.
-#ifndef BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_
-#define BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_
+#ifndef BOXCONV_CORE_CPU_BOX_CONV_LARGE_PLANES_FORWARD_H_
+#define BOXCONV_CORE_CPU_BOX_CONV_LARGE_PLANES_FORWARD_H_
 
 #include <atomic>
 
 #include "core/base/problem.h"
-#include "core/cpu/box_conv_forward.h"
 #include "core/cpu/image_rows.h"
 #include "core/cpu/plane_windows.h"
 #include "core/cpu/row_rings.h"
 #include "core/cpu/running_sums.h"
 #include "core/cpu/scratch.h"
 #include "core/cpu/tiling.h"
+#include "core/cpu/valid_extent.h"
 #include "core/geometry/box_extent.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-template <typename T, typename TBox>
-class LargeForwardKernel {
+template <typename T>
+class LargePlanesForwardKernel {
  public:
   using V = typename PlaneType<T>::type;
 
   // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
-  LargeForwardKernel(const BoxConvProblem& p, const TBox* boxes, const BoxReach& reach,
+  LargePlanesForwardKernel(const BoxConvProblem& p, const float* boxes, const BoxReach& reach,
                      const Tiling& tiling)
       : p_(p), boxes_(boxes), reach_(reach), width_(padded_width(p.width)) {
     const Index channels = tiling.channels_per_tile();
@@ -50,7 +50,7 @@ class LargeForwardKernel {
       row_group_sums_ = scratch_.array<V>(kGroupRows<V> * group_columns);
       suffix_sums_ = scratch_.array<V>(PlaneWindows<V>::suffix_size(p.width));
       responses_ = scratch_.array<V>(planes * kGroupRows<V> * response_stride_);
-      factors_ = scratch_.array<V>(p.out_width());
+      factors_ = scratch_.array<V>(padded_width(p.out_width()));
     });
     if (ok_) source_.clear_zeros();
   }
@@ -165,7 +165,7 @@ class LargeForwardKernel {
   }
 
   const BoxConvProblem& p_;
-  const TBox* boxes_;
+  const float* boxes_;
   const BoxReach reach_;
   const Index width_;
   Index response_stride_;
@@ -179,11 +179,11 @@ class LargeForwardKernel {
 };
 
 // Sets *ok to false if the results are wrong because a running sum was too large.
-template <typename T, typename TBox>
-bool large_forward_tiles(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
-                         const T* input, const TBox* boxes, T* output, std::atomic<bool>* ok,
+template <typename T>
+bool large_planes_forward(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
+                         const T* input, const float* boxes, T* output, std::atomic<bool>* ok,
                          Index begin, Index end) {
-  const LargeForwardKernel<T, TBox> kernel(p, boxes, reach, tiling);
+  const LargePlanesForwardKernel<T> kernel(p, boxes, reach, tiling);
   if (!kernel.ok()) return false;
   for (Index i = begin; i < end; ++i) {
     const Tile tile = tiling.at(i);
@@ -198,4 +198,4 @@ bool large_forward_tiles(const BoxConvProblem& p, const BoxReach& reach, const T
 }  // namespace BOXCONV_ISA
 }  // namespace boxconv
 
-#endif  // BOXCONV_CORE_CPU_BOX_CONV_LARGE_FORWARD_H_
+#endif  // BOXCONV_CORE_CPU_BOX_CONV_LARGE_PLANES_FORWARD_H_
