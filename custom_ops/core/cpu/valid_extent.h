@@ -149,7 +149,7 @@ class ProductTotals {
 };
 
 // Adds the derivative of the factors along one axis to the gradients of a min and a max edge.
-// total[i] is the total of row or column outputs.first + i, at the resolution of the input.
+// totals[i] is the total of row or column outputs.first + i, at the resolution of the input.
 inline void add_axis_gradients(const ValidFactors& factors, Span outputs, const double* totals,
                                double* min_grad, double* max_grad) {
   double min_sum = 0, max_sum = 0;
