@@ -294,6 +294,13 @@ class BackwardKernel {
   double *row_totals_, *column_totals_;
 };
 
+// The part of `partial_boxes_grad` to which a tile adds its edge gradients.
+inline double* partial_of(const BoxConvProblem& p, const Tiling& tiling, const Tile& tile,
+                          double* partial_boxes_grad) {
+  const Index part = tile.image * tiling.rectangles_per_image() + tile.rectangle;
+  return partial_boxes_grad + (part * p.channels + tile.channels.first) * p.boxes_per_channel * 4;
+}
+
 template <typename T, typename TBox>
 bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,
                     const TBox* boxes, const T* output_grad, T* input_grad,
@@ -317,11 +324,8 @@ bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* inpu
       prefetchers.add(pixel_prefetcher(in, input + next.image * in.size(), next.rows, next.columns,
                                        next.channels));
     }
-    const Index part = tile.image * tiling.rectangles_per_image() + tile.rectangle;
-    double* boxes_grad =
-        partial_boxes_grad + (part * p.channels + tile.channels.first) * p.boxes_per_channel * 4;
     kernel.run(tile, input + tile.image * in.size(), output_grad + tile.image * out.size(),
-               prefetchers, result, boxes_grad);
+               prefetchers, result, partial_of(p, tiling, tile, partial_boxes_grad));
   }
   return true;
 }
