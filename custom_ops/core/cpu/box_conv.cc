@@ -9,6 +9,7 @@
 
 #include "core/base/dispatch.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/small_planes.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
 
@@ -107,6 +108,29 @@ class PartialEdgeGradients {
   std::unique_ptr<double[]> data_;
 };
 
+// Rough cost of a tile of small planes in nanoseconds.
+Index tile_cost(const BoxConvProblem& p, const SmallPlaneTiling& tiling, PixelCost cost) {
+  const double pixels = static_cast<double>(p.height * p.width * tiling.channels_per_tile()) *
+                        static_cast<double>(tiling.max_lines());
+  return cost.nanoseconds(pixels, p.boxes_per_channel);
+}
+
+template <typename T>
+SmallPlaneTiling small_plane_tiling(const BoxConvProblem& p) {
+  return SmallPlaneTiling(p, BOXCONV_RUN_KERNEL(image_lanes<T>()),
+                          sizeof(typename PlaneType<T>::type), sizeof(T));
+}
+
+template <typename T, typename TBox>
+Status small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tiling, const T* input,
+                            const TBox* boxes, T* output, const ParallelFor& parallel_for) {
+  return run_in_parallel(tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
+                         [&](Index begin, Index end) {
+                           return BOXCONV_RUN_KERNEL(small_planes_forward(p, tiling, input, boxes,
+                                                                          output, begin, end));
+                         });
+}
+
 template <typename T, typename TBox>
 Status add_valid_extent_gradients(const BoxConvProblem& p, const T* input, const TBox* boxes,
                                   const T* output_grad, TBox* boxes_grad,
@@ -142,6 +166,10 @@ template <typename T, typename TBox>
 Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* boxes, T* output,
                         const ParallelFor& parallel_for) {
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
+  const SmallPlaneTiling small_planes = small_plane_tiling<T>(p);
+  if (small_planes.worthwhile()) {
+    return small_planes_forward(p, small_planes, input, boxes, output, parallel_for);
+  }
   const Tiling tiling =
       forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
   return run_in_parallel(
