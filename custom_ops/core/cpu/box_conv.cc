@@ -149,6 +149,24 @@ Status add_valid_extent_gradients(const BoxConvProblem& p, const T* input, const
   return status;
 }
 
+template <typename T, typename TBox>
+Status small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,
+                             const T* input, const TBox* boxes, const T* output_grad, T* input_grad,
+                             TBox* boxes_grad, const ParallelFor& parallel_for) {
+  PartialEdgeGradients partial(tiling.image_groups(), p.boxes_size());
+  if (!partial.ok()) return Status::kOutOfMemory;
+  const Status status = run_in_parallel(
+      tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
+      [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(small_planes_backward(p, tiling, input, boxes, output_grad,
+                                                        input_grad, partial.data(), begin, end));
+      });
+  if (status != Status::kOk) return status;
+  partial.add_to(boxes_grad);
+  if (p.normalization != Normalization::kValid || p.boxes_size() == 0) return Status::kOk;
+  return add_valid_extent_gradients(p, input, boxes, output_grad, boxes_grad, parallel_for);
+}
+
 }  // namespace
 
 const char* instruction_set() {
@@ -186,6 +204,11 @@ Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* bo
   const Index edges = p.boxes_size();
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;
+  const SmallPlaneTiling small_planes = small_plane_tiling<T>(p);
+  if (small_planes.worthwhile()) {
+    return small_planes_backward(p, small_planes, input, boxes, output_grad, input_grad, boxes_grad,
+                                 parallel_for);
+  }
   const Tiling tiling =
       backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels_per_tile<T>());
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);

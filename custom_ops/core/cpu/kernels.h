@@ -32,6 +32,11 @@ namespace boxconv {
   bool small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,           \
                             const T* input, const TBox* boxes, T* output, Index begin,         \
                             Index end);                                                        \
+  template <typename T, typename TBox>                                                         \
+  bool small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,          \
+                             const T* input, const TBox* boxes, const T* output_grad,          \
+                             T* input_grad, double* partial_boxes_grad, Index begin,           \
+                             Index end);                                                       \
   template <typename T, typename TTable>                                                       \
   bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table,     \
                              Index begin, Index end);                                          \

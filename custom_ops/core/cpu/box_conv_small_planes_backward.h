@@ -1,0 +1,205 @@
+// The backward pass for small planes of many images, with the images in the lanes. It computes the
+// sums of box_conv_backward.h; the edge gradients are summed over all images of a tile.
+#ifndef BOXCONV_CORE_CPU_BOX_CONV_SMALL_PLANES_BACKWARD_H_
+#define BOXCONV_CORE_CPU_BOX_CONV_SMALL_PLANES_BACKWARD_H_
+
+#include "core/base/problem.h"
+#include "core/cpu/box_conv_backward.h"
+#include "core/cpu/box_conv_small_planes_forward.h"
+#include "core/cpu/dot_product.h"
+#include "core/cpu/small_plane_windows.h"
+#include "core/cpu/small_planes.h"
+#include "core/geometry/box_extent.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// The inverse of keep_strided_pixels: moves the pixels to their place in the input, with zeros
+// between them.
+template <typename V>
+void spread_strided_pixels(const BoxConvProblem& p, Index lines, V* plane) {
+  // From the last pixel on, so that no pixel is overwritten before it has moved.
+  const V* in = plane + p.out_height() * p.out_width() * lines;
+  V* out = plane + p.height * p.width * lines;
+  for (Index y = p.height; y-- > 0;) {
+    for (Index x = p.width; x-- > 0;) {
+      out -= lines;
+      if (y % p.stride_y == 0 && x % p.stride_x == 0) {
+        in -= lines;
+        for (Index i = 0; i < lines; ++i) out[i] = in[i];
+      } else {
+        clear(out, lines);
+      }
+    }
+  }
+}
+
+template <typename T, typename TBox>
+class SmallPlanesBackwardKernel {
+ public:
+  using V = typename PlaneType<T>::type;
+
+  // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
+  SmallPlanesBackwardKernel(const BoxConvProblem& p, const TBox* boxes,
+                            const SmallPlaneTiling& tiling)
+      : p_(p),
+        boxes_(boxes),
+        max_channels_(tiling.channels_per_tile()),
+        in_place_(p.boxes_per_channel == 1) {
+    const Index plane_size = p.height * p.width * tiling.max_lines();
+    plane_stride_ = padded_stride(plane_size);
+    ok_ = scratch_.allocate([&] {
+      inputs_ = scratch_.array<V>(max_channels_ * plane_stride_);
+      output_grads_ = scratch_.array<V>(max_channels_ * plane_stride_);
+      input_grads_ = in_place_ ? output_grads_ : scratch_.array<V>(max_channels_ * plane_stride_);
+      box_input_grad_ = scratch_.array<V>(in_place_ ? 0 : plane_size);
+      row_sums_ = scratch_.array<V>(plane_size);
+      column_sums_ = scratch_.array<V>(plane_size);
+      suffix_ = scratch_.array<V>(
+          SmallPlaneWindows<V, kGroupRows<V>>::suffix_size(max_index(p.height, p.width)));
+      factors_ = scratch_.array<V>(p.width);
+    });
+  }
+
+  bool ok() const { return ok_; }
+
+  // Computes the input gradient of a tile and adds the tile's contribution to the gradients of its
+  // boxes.
+  void run(const SmallPlaneTile& tile, const T* input, const T* output_grad, T* input_grad,
+           double* boxes_grad) const {
+    if (tile.lines == kGroupRows<V>) {
+      run<kGroupRows<V>>(tile, input, output_grad, input_grad, boxes_grad);
+    } else {
+      run<kLanes<V>>(tile, input, output_grad, input_grad, boxes_grad);
+    }
+  }
+
+ private:
+  template <int kLines>
+  void run(const SmallPlaneTile& tile, const T* input, const T* output_grad, T* input_grad,
+           double* boxes_grad) const {
+    const Index plane_size = p_.height * p_.width * kLines;
+    load_small_planes(input_shape(p_), input, tile.images, tile.channels, inputs_, plane_stride_,
+                      kLines);
+    const Index first = tile.channels.first * p_.boxes_per_channel;
+    const Index count = tile.channels.count * p_.boxes_per_channel;
+    if (!in_place_) clear(input_grads_, tile.channels.count * plane_stride_);
+    for (Index begin = 0; begin < count; begin += max_channels_) {
+      const Span boxes{first + begin, min_index(max_channels_, count - begin)};
+      load_small_planes(output_shape(p_), output_grad, tile.images, boxes, output_grads_,
+                        plane_stride_, kLines);
+      for (Index i = 0; i < boxes.count; ++i) {
+        V* const box_output_grad = output_grads_ + i * plane_stride_;
+        const Index offset = (begin + i) / p_.boxes_per_channel * plane_stride_;
+        if (p_.stride_y > 1 || p_.stride_x > 1) {
+          spread_strided_pixels(p_, kLines, box_output_grad);
+        }
+        V* const result = in_place_ ? box_output_grad : box_input_grad_;
+        add_box<kLines>(box_edges(boxes_ + (boxes.first + i) * 4), inputs_ + offset,
+                        box_output_grad, result, boxes_grad + (boxes.first + i) * 4);
+        if (!in_place_) add_plane(result, plane_size, input_grads_ + offset);
+      }
+    }
+    store_small_planes(input_shape(p_), input_grads_, plane_stride_, kLines, tile.images,
+                       tile.channels, input_grad);
+  }
+
+  // Sets `result` to the contribution of one box to the input gradient and adds to the gradients of
+  // its edges. `result` may be `output_grad`.
+  template <int kLines>
+  void add_box(const BoxEdges& box, const V* input, V* output_grad, V* result,
+               double* boxes_grad) const {
+    if (box.empty) {
+      clear(result, p_.height * p_.width * kLines);
+      return;
+    }
+    const BoxEdges mirror = backward_box(box);
+    const double factor = common_factor<V>(p_, box);
+    if (p_.normalization == Normalization::kValid) {
+      apply_valid_factors(p_, box, kLines, factors_, output_grad);
+    }
+    const SmallPlaneWindows<V, kLines> windows(suffix_);
+    const auto column_window = sliding_window<V>(mirror.top, mirror.bottom, 1.0, p_.height);
+    windows.slide(sliding_window<V>(mirror.left, mirror.right, factor, p_.width),
+                  row_axis(p_, kLines), output_grad, row_sums_);
+    windows.slide(column_window, column_axis(p_, kLines), output_grad, column_sums_);
+    windows.slide(column_window, column_axis(p_, kLines), row_sums_, result);
+    add_edge_gradients<kLines>(box, mirror, factor, input, result, boxes_grad);
+  }
+
+  template <int kLines>
+  void add_edge_gradients(const BoxEdges& box, const BoxEdges& mirror, double factor,
+                          const V* input, const V* input_grad, double* boxes_grad) const {
+    const Index row_size = p_.width * kLines;
+    double responses = 0, y_min = 0, y_max = 0, x_min = 0, x_max = 0;
+    const Index max_rows = dot_product_rows<V>(row_size);
+    for (Index row = 0; row < p_.height; row += max_rows) {
+      const Span rows{row, min_index(max_rows, p_.height - row)};
+      responses += dot_product(input_grad + row * row_size, input + row * row_size, row_size,
+                               rows.count, row_size);
+      // The bottom edge of the mirrored box corresponds to the top edge of the box, and so on.
+      y_min += row_edge_sum<kLines>(rows, mirror.bottom.offset, input);
+      y_max += row_edge_sum<kLines>(rows, mirror.top.offset, input);
+      x_min += column_edge_sum<kLines>(rows, mirror.right.offset, input);
+      x_max += column_edge_sum<kLines>(rows, mirror.left.offset, input);
+    }
+    const bool area = p_.normalization == Normalization::kArea;
+    const double by_height = area ? responses / box.height : 0;
+    const double by_width = area ? responses / box.width : 0;
+    boxes_grad[0] += by_height - y_min;  // row_sums_ include `factor` already
+    boxes_grad[1] += by_width - x_min * factor;
+    boxes_grad[2] += y_max - by_height;
+    boxes_grad[3] += x_max * factor - by_width;
+  }
+
+  // The sum of input[y] * row_sums[y + shift] over the given rows y.
+  template <int kLines>
+  double row_edge_sum(Span rows, Index shift, const V* input) const {
+    const Index row_size = p_.width * kLines;
+    const Index begin = clamp_index(-shift, rows.first, rows.first + rows.count);
+    const Index end = clamp_index(p_.height - shift, begin, rows.first + rows.count);
+    if (begin == end) return 0;
+    return dot_product(row_sums_ + (begin + shift) * row_size, input + begin * row_size, row_size,
+                       end - begin, row_size);
+  }
+
+  // The sum of input[y][x] * column_sums[y][x + shift] over the given rows y.
+  template <int kLines>
+  double column_edge_sum(Span rows, Index shift, const V* input) const {
+    const Index row_size = p_.width * kLines, row = rows.first * row_size;
+    const Index begin = clamp_index(-shift, 0, p_.width);
+    const Index end = clamp_index(p_.width - shift, begin, p_.width);
+    if (begin == end) return 0;
+    return dot_product(column_sums_ + row + (begin + shift) * kLines, input + row + begin * kLines,
+                       row_size, rows.count, (end - begin) * kLines);
+  }
+
+  const BoxConvProblem& p_;
+  const TBox* boxes_;
+  const Index max_channels_;
+  const bool in_place_;  // the input gradient of a channel's only box overwrites the output gradient
+  Index plane_stride_;
+  Scratch scratch_;
+  bool ok_;
+  V *inputs_, *output_grads_, *input_grads_, *box_input_grad_;
+  V *row_sums_, *column_sums_, *suffix_, *factors_;
+};
+
+template <typename T, typename TBox>
+bool small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& tiling, const T* input,
+                           const TBox* boxes, const T* output_grad, T* input_grad,
+                           double* partial_boxes_grad, Index begin, Index end) {
+  const SmallPlanesBackwardKernel<T, TBox> kernel(p, boxes, tiling);
+  if (!kernel.ok()) return false;
+  for (Index i = begin; i < end; ++i) {
+    const SmallPlaneTile tile = tiling.at(i);
+    kernel.run(tile, input, output_grad, input_grad,
+               partial_boxes_grad + tile.image_group * p.boxes_size());
+  }
+  return true;
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_BOX_CONV_SMALL_PLANES_BACKWARD_H_
