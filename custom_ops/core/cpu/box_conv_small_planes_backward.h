@@ -48,10 +48,11 @@ class SmallPlanesBackwardKernel {
         in_place_(p.boxes_per_channel == 1) {
     const Index plane_size = p.height * p.width * tiling.max_lines();
     plane_stride_ = padded_stride(plane_size);
+    const Index planes_size = padded_channels<V>(max_channels_) * plane_stride_;
     ok_ = scratch_.allocate([&] {
-      inputs_ = scratch_.array<V>(max_channels_ * plane_stride_);
-      output_grads_ = scratch_.array<V>(max_channels_ * plane_stride_);
-      input_grads_ = in_place_ ? output_grads_ : scratch_.array<V>(max_channels_ * plane_stride_);
+      inputs_ = scratch_.array<V>(planes_size);
+      output_grads_ = scratch_.array<V>(planes_size);
+      input_grads_ = in_place_ ? output_grads_ : scratch_.array<V>(planes_size);
       box_input_grad_ = scratch_.array<V>(in_place_ ? 0 : plane_size);
       row_sums_ = scratch_.array<V>(plane_size);
       column_sums_ = scratch_.array<V>(plane_size);

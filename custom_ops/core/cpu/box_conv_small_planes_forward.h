@@ -9,6 +9,8 @@
 #ifndef BOXCONV_CORE_CPU_BOX_CONV_SMALL_PLANES_FORWARD_H_
 #define BOXCONV_CORE_CPU_BOX_CONV_SMALL_PLANES_FORWARD_H_
 
+#include <cstring>
+
 #include "core/base/problem.h"
 #include "core/cpu/image_rows.h"
 #include "core/cpu/plane_windows.h"
@@ -43,27 +45,50 @@ BOXCONV_INLINE void prefetch_pixel(const ImageShape& shape, const T* images, Ind
   }
 }
 
+// The number of channels in a patch of PaddedPatch.
+template <typename V>
+BOXCONV_INLINE Index padded_channels(Index channels) {
+  return round_up(channels, kMaxPatch<V>);
+}
+
+// One pixel of `lines` images. Groups with fewer images, and channels that do not fill a patch of
+// transpose(), are padded here, because transposing the remainder value by value is slow.
+template <typename T>
+struct PaddedPatch {
+  static constexpr Index kStride = kCacheLineBytes / sizeof(T);  // a multiple of kMaxPatch
+  T values[kGroupRows<typename PlaneType<T>::type> * kStride] = {};
+};
+
 // Loads whole planes of a group of images: sets planes[c * plane_stride + pixel * lines + i] to
-// channel channels.first + c of image images.first + i, and to zero for i >= images.count.
+// channel channels.first + c of image images.first + i, and to zero for i >= images.count. There
+// must be padded_channels(channels.count) planes, and at most a cache line of channels.
 template <typename T, typename V>
 void load_small_planes(const ImageShape& shape, const T* images_begin, Span images, Span channels,
                        V* planes, Index plane_stride, Index lines) {
-  const Index pixels = shape.height * shape.width;
-  const T* in = images_begin + images.first * shape.size() + shape.offset(0, 0, channels.first);
-  if (images.count < lines) {
-    for (Index c = 0; c < channels.count; ++c) clear(planes + c * plane_stride, pixels * lines);
-  }
-  if (shape.channels_last()) {
-    for (Index pixel = 0; pixel < pixels; ++pixel) {
-      prefetch_pixel(shape, in, pixel + kPrefetchPixels, images.count);
-      transpose(in + pixel * shape.channels, shape.size(), images.count, channels.count,
-                planes + pixel * lines, plane_stride);
-    }
-  } else {
+  const Index pixels = shape.height * shape.width, stride = shape.size();
+  const T* in = images_begin + images.first * stride + shape.offset(0, 0, channels.first);
+  if (!shape.channels_last()) {
     for (Index c = 0; c < channels.count; ++c) {
-      transpose(in + c * pixels, shape.size(), images.count, pixels, planes + c * plane_stride,
-                lines);
+      V* plane = planes + c * plane_stride;
+      if (images.count < lines) clear(plane, pixels * lines);
+      transpose(in + c * pixels, stride, images.count, pixels, plane, lines);
     }
+    return;
+  }
+  const Index padded = padded_channels<V>(channels.count);
+  const bool whole = images.count == lines && channels.count == padded;
+  PaddedPatch<T> patch;
+  for (Index pixel = 0; pixel < pixels; ++pixel) {
+    prefetch_pixel(shape, in, pixel + kPrefetchPixels, images.count);
+    const T* source = in + pixel * shape.channels;
+    if (!whole) {
+      for (Index i = 0; i < images.count; ++i) {
+        std::memcpy(patch.values + i * patch.kStride, source + i * stride,
+                    channels.count * sizeof(T));
+      }
+    }
+    transpose(whole ? source : patch.values, whole ? stride : patch.kStride, lines, padded,
+              planes + pixel * lines, plane_stride);
   }
 }
 
@@ -71,23 +96,32 @@ void load_small_planes(const ImageShape& shape, const T* images_begin, Span imag
 template <typename V, typename T>
 void store_small_planes(const ImageShape& shape, const V* planes, Index plane_stride, Index lines,
                         Span images, Span channels, T* images_begin) {
-  const Index pixels = shape.height * shape.width;
-  T* out = images_begin + images.first * shape.size() + shape.offset(0, 0, channels.first);
-  if (shape.channels_last()) {
-    // A few images at a time, so that each cache line is written at once.
-    constexpr Index n = kMaxPatch<V>;
-    for (Index pixel = 0; pixel < pixels; ++pixel) {
-      prefetch_pixel(shape, out, pixel + kPrefetchPixels, images.count);
-      for (Index i = 0; i < images.count; i += n) {
-        transpose(planes + pixel * lines + i, plane_stride, channels.count,
-                  min_index(n, images.count - i), out + pixel * shape.channels + i * shape.size(),
-                  shape.size());
-      }
-    }
-  } else {
+  const Index pixels = shape.height * shape.width, stride = shape.size();
+  T* out = images_begin + images.first * stride + shape.offset(0, 0, channels.first);
+  if (!shape.channels_last()) {
     for (Index c = 0; c < channels.count; ++c) {
-      transpose(planes + c * plane_stride, lines, pixels, images.count, out + c * pixels,
-                shape.size());
+      transpose(planes + c * plane_stride, lines, pixels, images.count, out + c * pixels, stride);
+    }
+    return;
+  }
+  const Index padded = padded_channels<V>(channels.count);
+  const bool whole = images.count == lines && channels.count == padded;
+  PaddedPatch<T> patch;
+  // A few images at a time, so that each cache line is written at once.
+  constexpr Index n = kMaxPatch<V>;
+  for (Index pixel = 0; pixel < pixels; ++pixel) {
+    prefetch_pixel(shape, out, pixel + kPrefetchPixels, images.count);
+    T* target = out + pixel * shape.channels;
+    for (Index i = 0; i < images.count; i += n) {
+      transpose(planes + pixel * lines + i, plane_stride, padded, min_index(n, lines - i),
+                whole ? target + i * stride : patch.values + i * patch.kStride,
+                whole ? stride : patch.kStride);
+    }
+    if (!whole) {
+      for (Index i = 0; i < images.count; ++i) {
+        std::memcpy(target + i * stride, patch.values + i * patch.kStride,
+                    channels.count * sizeof(T));
+      }
     }
   }
 }
@@ -134,9 +168,10 @@ class SmallPlanesForwardKernel {
         in_place_(p.boxes_per_channel == 1) {
     const Index plane_size = p.height * p.width * tiling.max_lines();
     plane_stride_ = padded_stride(plane_size);
+    const Index planes_size = padded_channels<V>(max_channels_) * plane_stride_;
     ok_ = scratch_.allocate([&] {
-      planes_ = scratch_.array<V>(max_channels_ * plane_stride_);
-      responses_ = in_place_ ? planes_ : scratch_.array<V>(max_channels_ * plane_stride_);
+      planes_ = scratch_.array<V>(planes_size);
+      responses_ = in_place_ ? planes_ : scratch_.array<V>(planes_size);
       column_sums_ = scratch_.array<V>(plane_size);
       suffix_ = scratch_.array<V>(
           SmallPlaneWindows<V, kGroupRows<V>>::suffix_size(max_index(p.height, p.width)));

@@ -35,36 +35,6 @@ constexpr Index kChain = 64;
 template <typename V, int kLines>
 class WindowSlider {
  public:
-  // One value of each line.
-  struct Lines {
-    static constexpr int kWidth = kLines < kMaxLanes<V> ? kLines : kMaxLanes<V>;
-    static constexpr int kVectors = kLines / kWidth;
-    Vector<V, kWidth> v[kVectors] = {};
-
-    BOXCONV_INLINE static Lines load(const V* values) {
-      Lines lines;
-      for (int i = 0; i < kVectors; ++i) lines.v[i] = load_vector<V, kWidth>(values + i * kWidth);
-      return lines;
-    }
-    BOXCONV_INLINE void store(V* values) const {
-      for (int i = 0; i < kVectors; ++i) store_vector<V, kWidth>(v[i], values + i * kWidth);
-    }
-    BOXCONV_INLINE Lines& operator+=(const Lines& other) {
-      for (int i = 0; i < kVectors; ++i) v[i] += other.v[i];
-      return *this;
-    }
-    BOXCONV_INLINE Lines& operator*=(V factor) {
-      for (int i = 0; i < kVectors; ++i) v[i] *= factor;
-      return *this;
-    }
-    BOXCONV_INLINE Lines& add_product(V factor, const Lines& other) {
-      for (int i = 0; i < kVectors; ++i) v[i] += factor * other.v[i];
-      return *this;
-    }
-    BOXCONV_INLINE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
-    BOXCONV_INLINE friend Lines operator*(V factor, Lines a) { return a *= factor; }
-  };
-
   // The number of values in `suffix`, for lines of at most this length.
   static Index suffix_size(Index length) { return (length + 1) * kLines; }
 
@@ -99,6 +69,36 @@ class WindowSlider {
     const Index in_stride, length;
     V* const out;
     const Index out_stride;
+  };
+
+  // One value of each line.
+  struct Lines {
+    static constexpr int kWidth = kLines < kMaxLanes<V> ? kLines : kMaxLanes<V>;
+    static constexpr int kVectors = kLines / kWidth;
+    Vector<V, kWidth> v[kVectors] = {};
+
+    BOXCONV_INLINE static Lines load(const V* values) {
+      Lines lines;
+      for (int i = 0; i < kVectors; ++i) lines.v[i] = load_vector<V, kWidth>(values + i * kWidth);
+      return lines;
+    }
+    BOXCONV_INLINE void store(V* values) const {
+      for (int i = 0; i < kVectors; ++i) store_vector<V, kWidth>(v[i], values + i * kWidth);
+    }
+    BOXCONV_INLINE Lines& operator+=(const Lines& other) {
+      for (int i = 0; i < kVectors; ++i) v[i] += other.v[i];
+      return *this;
+    }
+    BOXCONV_INLINE Lines& operator*=(V factor) {
+      for (int i = 0; i < kVectors; ++i) v[i] *= factor;
+      return *this;
+    }
+    BOXCONV_INLINE Lines& add_product(V factor, const Lines& other) {
+      for (int i = 0; i < kVectors; ++i) v[i] += factor * other.v[i];
+      return *this;
+    }
+    BOXCONV_INLINE friend Lines operator+(Lines a, const Lines& b) { return a += b; }
+    BOXCONV_INLINE friend Lines operator*(V factor, Lines a) { return a *= factor; }
   };
 
   static void zero(const Call& call, Index begin, Index end) {

@@ -13,6 +13,9 @@
 
 namespace boxconv {
 
+// No side of a small plane is longer.
+constexpr Index kMaxSmallSide = 64;
+
 struct SmallPlaneTile {
   Index image_group;
   Span images, channels;
