@@ -108,9 +108,9 @@ class PartialEdgeGradients {
   std::unique_ptr<double[]> data_;
 };
 
-// Rough cost of a tile of small planes in nanoseconds.
-Index tile_cost(const BoxConvProblem& p, const SmallPlaneTiling& tiling, PixelCost cost) {
-  const double pixels = static_cast<double>(p.height * p.width * tiling.channels_per_tile()) *
+// Rough cost of a unit of work in nanoseconds.
+Index unit_cost(const BoxConvProblem& p, const SmallPlaneTiling& tiling, PixelCost cost) {
+  const double pixels = static_cast<double>(p.height * p.width * tiling.channels_per_unit()) *
                         static_cast<double>(tiling.max_lines());
   return cost.nanoseconds(pixels, p.boxes_per_channel);
 }
@@ -124,7 +124,7 @@ SmallPlaneTiling small_plane_tiling(const BoxConvProblem& p) {
 template <typename T, typename TBox>
 Status small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tiling, const T* input,
                             const TBox* boxes, T* output, const ParallelFor& parallel_for) {
-  return run_in_parallel(tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
+  return run_in_parallel(tiling.unit_count(), unit_cost(p, tiling, kForwardCost), parallel_for,
                          [&](Index begin, Index end) {
                            return BOXCONV_RUN_KERNEL(small_planes_forward(p, tiling, input, boxes,
                                                                           output, begin, end));
@@ -156,7 +156,7 @@ Status small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& ti
   PartialEdgeGradients partial(tiling.image_groups(), p.boxes_size());
   if (!partial.ok()) return Status::kOutOfMemory;
   const Status status = run_in_parallel(
-      tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
+      tiling.unit_count(), unit_cost(p, tiling, kBackwardCost), parallel_for,
       [&](Index begin, Index end) {
         return BOXCONV_RUN_KERNEL(small_planes_backward(p, tiling, input, boxes, output_grad,
                                                         input_grad, partial.data(), begin, end));

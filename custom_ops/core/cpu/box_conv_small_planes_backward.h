@@ -44,7 +44,7 @@ class SmallPlanesBackwardKernel {
                             const SmallPlaneTiling& tiling)
       : p_(p),
         boxes_(boxes),
-        max_channels_(tiling.channels_per_tile()),
+        max_channels_(tiling.max_channels()),
         in_place_(p.boxes_per_channel == 1) {
     const Index plane_size = p.height * p.width * tiling.max_lines();
     plane_stride_ = padded_stride(plane_size);
@@ -192,8 +192,10 @@ bool small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& tili
                            double* partial_boxes_grad, Index begin, Index end) {
   const SmallPlanesBackwardKernel<T, TBox> kernel(p, boxes, tiling);
   if (!kernel.ok()) return false;
-  for (Index i = begin; i < end; ++i) {
-    const SmallPlaneTile tile = tiling.at(i);
+  for (Index i = begin; i < end;) {
+    const Index units = tiling.joined(i, end);
+    const SmallPlaneTile tile = tiling.tile(i, units);
+    i += units;
     kernel.run(tile, input, output_grad, input_grad,
                partial_boxes_grad + tile.image_group * p.boxes_size());
   }

@@ -33,14 +33,15 @@ inline PlaneAxis row_axis(const BoxConvProblem& p, Index lines) {
 // Pixels of channels-last images are prefetched this many pixels ahead.
 constexpr Index kPrefetchPixels = 3;
 
-// Prefetches one cache line of a pixel in each of `count` channels-last images. Hardware
-// prefetchers do not follow loops that visit one pixel of each image in turn.
+// Prefetches some channels of a pixel in each of `count` channels-last images. Hardware prefetchers
+// do not follow loops that visit one pixel of each image in turn.
 template <typename T>
 BOXCONV_INLINE void prefetch_pixel(const ImageShape& shape, const T* images, Index pixel,
-                                   Index count) {
+                                   Index count, Index channels) {
+  constexpr Index n = kCacheLineBytes / sizeof(T);
   const T* address = images + min_index(pixel, shape.height * shape.width - 1) * shape.channels;
   for (Index i = 0; i < count; ++i) {
-    __builtin_prefetch(address);
+    for (Index c = 0; c < channels; c += n) __builtin_prefetch(address + c);
     address += shape.size();
   }
 }
@@ -55,13 +56,13 @@ BOXCONV_INLINE Index padded_channels(Index channels) {
 // transpose(), are padded here, because transposing the remainder value by value is slow.
 template <typename T>
 struct PaddedPatch {
-  static constexpr Index kStride = kCacheLineBytes / sizeof(T);  // a multiple of kMaxPatch
+  static constexpr Index kStride = kMaxSmallPlaneChannels;
   T values[kGroupRows<typename PlaneType<T>::type> * kStride] = {};
 };
 
 // Loads whole planes of a group of images: sets planes[c * plane_stride + pixel * lines + i] to
 // channel channels.first + c of image images.first + i, and to zero for i >= images.count. There
-// must be padded_channels(channels.count) planes, and at most a cache line of channels.
+// must be padded_channels(channels.count) planes.
 template <typename T, typename V>
 void load_small_planes(const ImageShape& shape, const T* images_begin, Span images, Span channels,
                        V* planes, Index plane_stride, Index lines) {
@@ -79,7 +80,7 @@ void load_small_planes(const ImageShape& shape, const T* images_begin, Span imag
   const bool whole = images.count == lines && channels.count == padded;
   PaddedPatch<T> patch;
   for (Index pixel = 0; pixel < pixels; ++pixel) {
-    prefetch_pixel(shape, in, pixel + kPrefetchPixels, images.count);
+    prefetch_pixel(shape, in, pixel + kPrefetchPixels, images.count, channels.count);
     const T* source = in + pixel * shape.channels;
     if (!whole) {
       for (Index i = 0; i < images.count; ++i) {
@@ -110,7 +111,7 @@ void store_small_planes(const ImageShape& shape, const V* planes, Index plane_st
   // A few images at a time, so that each cache line is written at once.
   constexpr Index n = kMaxPatch<V>;
   for (Index pixel = 0; pixel < pixels; ++pixel) {
-    prefetch_pixel(shape, out, pixel + kPrefetchPixels, images.count);
+    prefetch_pixel(shape, out, pixel + kPrefetchPixels, images.count, channels.count);
     T* target = out + pixel * shape.channels;
     for (Index i = 0; i < images.count; i += n) {
       transpose(planes + pixel * lines + i, plane_stride, padded, min_index(n, lines - i),
@@ -164,7 +165,7 @@ class SmallPlanesForwardKernel {
                            const SmallPlaneTiling& tiling)
       : p_(p),
         boxes_(boxes),
-        max_channels_(tiling.channels_per_tile()),
+        max_channels_(tiling.max_channels()),
         in_place_(p.boxes_per_channel == 1) {
     const Index plane_size = p.height * p.width * tiling.max_lines();
     plane_stride_ = padded_stride(plane_size);
@@ -248,7 +249,11 @@ bool small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tilin
                           const TBox* boxes, T* output, Index begin, Index end) {
   const SmallPlanesForwardKernel<T, TBox> kernel(p, boxes, tiling);
   if (!kernel.ok()) return false;
-  for (Index i = begin; i < end; ++i) kernel.run(tiling.at(i), input, output);
+  for (Index i = begin; i < end;) {
+    const Index units = tiling.joined(i, end);
+    kernel.run(tiling.tile(i, units), input, output);
+    i += units;
+  }
   return true;
 }
 

@@ -3,8 +3,6 @@
 #include "core/base/dispatch.h"
 #include "core/cpu/box_conv_backward.h"
 #include "core/cpu/box_conv_forward.h"
-#include "core/cpu/box_conv_small_planes_backward.h"
-#include "core/cpu/box_conv_small_planes_forward.h"
 #include "core/cpu/integral_image.h"
 
 namespace boxconv {
@@ -16,13 +14,7 @@ namespace BOXCONV_ISA {
   template bool backward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*,     \
                                         const TBox*, const T*, T*, double*, Index, Index);  \
   template bool valid_extent_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*, \
-                                            const TBox*, const T*, double*, Index, Index);  \
-  template Index image_lanes<T>();                                                          \
-  template bool small_planes_forward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&, \
-                                              const T*, const TBox*, T*, Index, Index); \
-  template bool small_planes_backward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&, \
-                                               const T*, const TBox*, const T*, T*, double*, \
-                                               Index, Index);
+                                            const TBox*, const T*, double*, Index, Index);
 BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
 #undef INSTANTIATE
 

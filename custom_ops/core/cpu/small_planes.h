@@ -1,5 +1,5 @@
-// Plans the kernels for small planes of many images. Every box is the same for all images of a
-// batch, so these kernels put images in the lanes. A tile is a group of neighbouring images and of
+// Plans the kernels for small planes of many images. A box is the same for all images of a batch,
+// so these kernels put images in the lanes. A tile is a group of neighbouring images and of
 // neighbouring channels, whole planes each.
 //
 // Like the tiling of large planes (tiling.h), the plan depends only on the problem and the
@@ -13,30 +13,44 @@
 
 namespace boxconv {
 
-// No side of a small plane is longer.
+// No side of a small plane is longer. Sums over at most this many pixels are accurate enough in
+// float32 without the shorter chains of sliding_window.h.
 constexpr Index kMaxSmallSide = 64;
+// A tile has at most this many channels.
+constexpr Index kMaxSmallPlaneChannels = 64;
 
 struct SmallPlaneTile {
   Index image_group;
   Span images, channels;
-  Index lines;  // lanes for the images: at least images.count
+  Index lines;  // number of lanes for the images, at least images.count
 };
 
+// Threads take units of work. The channels of a unit are one cache line of a channels-last pixel,
+// or a single channel of channels-first images. A thread joins neighbouring units of the same
+// images to a tile: the more of a pixel is read at a time, the better for the memory. Each channel
+// is computed on its own, so the results do not depend on how units are joined.
 class SmallPlaneTiling {
  public:
-  // `lanes` is the number of values V in a vector. A tile has up to two vectors of images.
+  // `lanes` is the number of values in a vector. `value_bytes` is the size of a value in a plane
+  // and `image_bytes` that of a value in an image.
   SmallPlaneTiling(const BoxConvProblem& p, Index lanes, Index value_bytes, Index image_bytes);
 
-  // Whether the kernels for small planes are faster than those for tiles of one image.
+  // Whether these kernels are faster than those for tiles of one image.
   bool worthwhile() const { return worthwhile_; }
-  Index count() const { return image_groups_ * channel_groups_; }
+  Index unit_count() const { return image_groups_ * channel_groups_; }
   Index image_groups() const { return image_groups_; }
-  Index channels_per_tile() const { return channels_per_tile_; }
+  Index channels_per_unit() const { return channels_per_unit_; }
   Index max_lines() const { return max_lines_; }
-  SmallPlaneTile at(Index index) const;
+
+  // The number of units, from `begin` to `end` - 1 at most, that are joined to a tile.
+  Index joined(Index begin, Index end) const;
+  SmallPlaneTile tile(Index begin, Index units) const;
+  // The largest number of channels in a tile.
+  Index max_channels() const { return max_units_ * channels_per_unit_; }
 
  private:
-  Index batch_, channels_, lanes_, max_lines_, channels_per_tile_, image_groups_, channel_groups_;
+  Index batch_, channels_, lanes_, max_lines_;
+  Index channels_per_unit_, image_groups_, channel_groups_, max_units_;
   bool worthwhile_;
 };
 
