@@ -161,10 +161,8 @@ Status small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& ti
         return BOXCONV_RUN_KERNEL(small_planes_backward(p, tiling, input, boxes, output_grad,
                                                         input_grad, partial.data(), begin, end));
       });
-  if (status != Status::kOk) return status;
-  partial.add_to(boxes_grad);
-  if (p.normalization != Normalization::kValid || p.boxes_size() == 0) return Status::kOk;
-  return add_valid_extent_gradients(p, input, boxes, output_grad, boxes_grad, parallel_for);
+  if (status == Status::kOk) partial.add_to(boxes_grad);
+  return status;
 }
 
 }  // namespace

@@ -4,11 +4,11 @@
 #define BOXCONV_CORE_CPU_BOX_CONV_SMALL_PLANES_BACKWARD_H_
 
 #include "core/base/problem.h"
-#include "core/cpu/box_conv_backward.h"
 #include "core/cpu/box_conv_small_planes_forward.h"
 #include "core/cpu/dot_product.h"
 #include "core/cpu/small_plane_windows.h"
 #include "core/cpu/small_planes.h"
+#include "core/cpu/valid_extent.h"
 #include "core/geometry/box_extent.h"
 
 namespace boxconv {
@@ -59,6 +59,9 @@ class SmallPlanesBackwardKernel {
       suffix_ = scratch_.array<V>(
           SmallPlaneWindows<V, kGroupRows<V>>::suffix_size(max_index(p.height, p.width)));
       factors_ = scratch_.array<V>(p.width);
+      column_products_ = scratch_.array<V>(p.width * tiling.max_lines());
+      row_totals_ = scratch_.array<double>(p.height);
+      column_totals_ = scratch_.array<double>(p.width);
     });
   }
 
@@ -98,7 +101,9 @@ class SmallPlanesBackwardKernel {
         V* const result = in_place_ ? box_output_grad : box_input_grad_;
         add_box<kLines>(box_edges(boxes_ + (boxes.first + i) * 4), inputs_ + offset,
                         box_output_grad, result, boxes_grad + (boxes.first + i) * 4);
-        if (!in_place_) add_plane(result, plane_size, input_grads_ + offset);
+        if (in_place_) continue;
+        V* const sum = input_grads_ + offset;
+        for (Index j = 0; j < plane_size; ++j) sum[j] += result[j];
       }
     }
     store_small_planes(input_shape(p_), input_grads_, plane_stride_, kLines, tile.images,
@@ -116,16 +121,46 @@ class SmallPlanesBackwardKernel {
     }
     const BoxEdges mirror = backward_box(box);
     const double factor = common_factor<V>(p_, box);
+    const SmallPlaneWindows<V, kLines> windows(suffix_);
     if (p_.normalization == Normalization::kValid) {
       apply_valid_factors(p_, box, kLines, factors_, output_grad);
+      windows.slide(sliding_window<V>(box.top, box.bottom, 1.0, p_.height),
+                    column_axis(p_, kLines), input, row_sums_);
+      windows.slide(sliding_window<V>(box.left, box.right, 1.0, p_.width), row_axis(p_, kLines),
+                    row_sums_, column_sums_);
+      sum_products<kLines>(column_sums_, output_grad);
+      add_valid_extent_gradients(p_, box, {0, p_.height}, row_totals_, {0, p_.width},
+                                 column_totals_, boxes_grad);
     }
-    const SmallPlaneWindows<V, kLines> windows(suffix_);
     const auto column_window = sliding_window<V>(mirror.top, mirror.bottom, 1.0, p_.height);
     windows.slide(sliding_window<V>(mirror.left, mirror.right, factor, p_.width),
                   row_axis(p_, kLines), output_grad, row_sums_);
     windows.slide(column_window, column_axis(p_, kLines), output_grad, column_sums_);
     windows.slide(column_window, column_axis(p_, kLines), row_sums_, result);
     add_edge_gradients<kLines>(box, mirror, factor, input, result, boxes_grad);
+  }
+
+  // Sets row_totals_ and column_totals_ to the totals of a * b at the outputs, over all images.
+  template <int kLines>
+  void sum_products(const V* a, const V* b) const {
+    using Pixel = PixelGroup<V, kLines, 1>;
+    clear(row_totals_, p_.height);
+    clear(column_totals_, p_.width);
+    clear(column_products_, p_.width * kLines);
+    for (Index y = 0; y < p_.height; y += p_.stride_y) {
+      Pixel row;
+      for (Index x = 0; x < p_.width; x += p_.stride_x) {
+        const Index pixel = (y * p_.width + x) * kLines;
+        V* column = column_products_ + x * kLines;
+        const Pixel product = Pixel::load(a + pixel, 0) * Pixel::load(b + pixel, 0);
+        row += product;
+        (Pixel::load(column, 0) += product).store(column, 0);
+      }
+      row_totals_[y] = row.total();
+    }
+    for (Index x = 0; x < p_.width; x += p_.stride_x) {
+      column_totals_[x] = Pixel::load(column_products_ + x * kLines, 0).total();
+    }
   }
 
   template <int kLines>
@@ -183,7 +218,8 @@ class SmallPlanesBackwardKernel {
   Scratch scratch_;
   bool ok_;
   V *inputs_, *output_grads_, *input_grads_, *box_input_grad_;
-  V *row_sums_, *column_sums_, *suffix_, *factors_;
+  V *row_sums_, *column_sums_, *suffix_, *factors_, *column_products_;
+  double *row_totals_, *column_totals_;
 };
 
 template <typename T, typename TBox>

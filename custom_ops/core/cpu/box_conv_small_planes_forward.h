@@ -17,6 +17,7 @@
 #include "core/cpu/scratch.h"
 #include "core/cpu/small_plane_windows.h"
 #include "core/cpu/small_planes.h"
+#include "core/cpu/valid_extent.h"
 #include "core/geometry/box_extent.h"
 
 namespace boxconv {
@@ -140,16 +141,20 @@ void keep_strided_pixels(const BoxConvProblem& p, Index lines, V* plane) {
   }
 }
 
-// Multiplies a plane by the factors of normalization "valid".
+// Multiplies a plane by the factors of normalization "valid". `factors` is scratch memory for a row.
 template <typename V>
 void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, Index lines, V* factors,
                          V* plane) {
-  for (Index x = 0; x < p.width; ++x) factors[x] = column_factor<V>(p, box, x);
+  const ValidFactors of_rows = valid_row_factors(p, box);
+  const ValidFactors of_columns = valid_column_factors(p, box);
+  for (Index x = 0; x < p.width; ++x) factors[x] = bounded_factor<V>(of_columns.at(x).factor);
   for (Index y = 0; y < p.height; ++y) {
-    const V factor = row_factor<V>(p, box, y);
+    const V factor = bounded_factor<V>(of_rows.at(y).factor);
     for (Index x = 0; x < p.width; ++x) {
       const V product = factor * factors[x];
-      for (Index i = 0; i < lines; ++i) plane[i] *= product;
+      for (Index i = 0; i < lines; i += kLanes<V>) {
+        store_vector<V>(load_vector(plane + i) * product, plane + i);
+      }
       plane += lines;
     }
   }

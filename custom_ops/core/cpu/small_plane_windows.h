@@ -59,6 +59,20 @@ struct PixelGroup {
     }
     return *this;
   }
+  // The sum of all values.
+  BOXCONV_INLINE double total() const {
+    double sum = 0;
+    for (int j = 0; j < kCount; ++j) {
+      for (int i = 0; i < kVectors * kWidth; ++i) sum += v[j][i / kWidth][i % kWidth];
+    }
+    return sum;
+  }
+  BOXCONV_INLINE friend PixelGroup operator*(PixelGroup a, const PixelGroup& b) {
+    for (int j = 0; j < kCount; ++j) {
+      for (int i = 0; i < kVectors; ++i) a.v[j][i] *= b.v[j][i];
+    }
+    return a;
+  }
   BOXCONV_INLINE friend PixelGroup operator*(V factor, PixelGroup group) {
     for (int j = 0; j < kCount; ++j) {
       for (int i = 0; i < kVectors; ++i) group.v[j][i] *= factor;
