@@ -110,14 +110,13 @@ class PartialEdgeGradients {
 
 // Rough cost of a unit of work in nanoseconds.
 Index unit_cost(const BoxConvProblem& p, const SmallPlaneTiling& tiling, PixelCost cost) {
-  const double pixels = static_cast<double>(p.height * p.width * tiling.channels_per_unit()) *
-                        static_cast<double>(tiling.max_lines());
+  const double pixels = static_cast<double>(p.height * p.width * tiling.planes_per_unit());
   return cost.nanoseconds(pixels, p.boxes_per_channel);
 }
 
 template <typename T>
 SmallPlaneTiling small_plane_tiling(const BoxConvProblem& p) {
-  return SmallPlaneTiling(p, BOXCONV_RUN_KERNEL(image_lanes<T>()),
+  return SmallPlaneTiling(p, BOXCONV_RUN_KERNEL(images_per_group<T>()),
                           sizeof(typename PlaneType<T>::type), sizeof(T));
 }
 

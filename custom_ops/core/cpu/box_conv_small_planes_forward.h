@@ -23,12 +23,14 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// The axes of a plane whose pixels have `lines` values, one for each image.
-inline PlaneAxis column_axis(const BoxConvProblem& p, Index lines) {
-  return {p.height, p.width * lines, p.width, lines};
+// The columns and the rows of a plane.
+template <typename V>
+PlaneAxis column_axis(const BoxConvProblem& p) {
+  return {p.height, p.width * kLanes<V>, p.width, kLanes<V>};
 }
-inline PlaneAxis row_axis(const BoxConvProblem& p, Index lines) {
-  return {p.width, lines, p.height, p.width * lines};
+template <typename V>
+PlaneAxis row_axis(const BoxConvProblem& p) {
+  return {p.width, kLanes<V>, p.height, p.width * kLanes<V>};
 }
 
 // Pixels of channels-last images are prefetched this many pixels ahead.
@@ -47,115 +49,112 @@ BOXCONV_INLINE void prefetch_pixel(const ImageShape& shape, const T* images, Ind
   }
 }
 
-// The number of channels in a patch of PaddedPatch.
+// The number of planes for `channels` channels: whole patches of transpose().
 template <typename V>
-BOXCONV_INLINE Index padded_channels(Index channels) {
+BOXCONV_INLINE Index padded_planes(Index channels) {
   return round_up(channels, kMaxPatch<V>);
 }
 
-// One pixel of `lines` images. Groups with fewer images, and channels that do not fill a patch of
-// transpose(), are padded here, because transposing the remainder value by value is slow.
+// One pixel of a group of images. Images and channels that do not fill up the patches of
+// transpose() are padded here, because transposing what remains value by value is slow.
 template <typename T>
-struct PaddedPatch {
+struct PaddedPixel {
   static constexpr Index kStride = kMaxSmallPlaneChannels;
-  T values[kGroupRows<typename PlaneType<T>::type> * kStride] = {};
+  T values[kLanes<typename PlaneType<T>::type> * kStride] = {};
 };
 
-// Loads whole planes of a group of images: sets planes[c * plane_stride + pixel * lines + i] to
+// Loads whole planes of a group of images: sets planes[c * plane_stride + pixel * kLanes<V> + i] to
 // channel channels.first + c of image images.first + i, and to zero for i >= images.count. There
-// must be padded_channels(channels.count) planes.
+// must be padded_planes(channels.count) planes.
 template <typename T, typename V>
 void load_small_planes(const ImageShape& shape, const T* images_begin, Span images, Span channels,
-                       V* planes, Index plane_stride, Index lines) {
+                       V* planes, Index plane_stride) {
+  constexpr Index lanes = kLanes<V>;
   const Index pixels = shape.height * shape.width, stride = shape.size();
   const T* in = images_begin + images.first * stride + shape.offset(0, 0, channels.first);
   if (!shape.channels_last()) {
     for (Index c = 0; c < channels.count; ++c) {
       V* plane = planes + c * plane_stride;
-      if (images.count < lines) clear(plane, pixels * lines);
-      transpose(in + c * pixels, stride, images.count, pixels, plane, lines);
+      if (images.count < lanes) clear(plane, pixels * lanes);
+      transpose(in + c * pixels, stride, images.count, pixels, plane, lanes);
     }
     return;
   }
-  const Index padded = padded_channels<V>(channels.count);
-  const bool whole = images.count == lines && channels.count == padded;
-  PaddedPatch<T> patch;
+  const Index padded = padded_planes<V>(channels.count);
+  const bool whole = images.count == lanes && channels.count == padded;
+  PaddedPixel<T> padding;
   for (Index pixel = 0; pixel < pixels; ++pixel) {
     prefetch_pixel(shape, in, pixel + kPrefetchPixels, images.count, channels.count);
     const T* source = in + pixel * shape.channels;
-    if (!whole) {
-      for (Index i = 0; i < images.count; ++i) {
-        std::memcpy(patch.values + i * patch.kStride, source + i * stride,
-                    channels.count * sizeof(T));
-      }
+    V* target = planes + pixel * lanes;
+    if (whole) {
+      transpose(source, stride, lanes, padded, target, plane_stride);
+      continue;
     }
-    transpose(whole ? source : patch.values, whole ? stride : patch.kStride, lines, padded,
-              planes + pixel * lines, plane_stride);
+    for (Index i = 0; i < images.count; ++i) {
+      std::memcpy(padding.values + i * padding.kStride, source + i * stride,
+                  channels.count * sizeof(T));
+    }
+    transpose(padding.values, padding.kStride, lanes, padded, target, plane_stride);
   }
 }
 
 // The inverse of load_small_planes.
 template <typename V, typename T>
-void store_small_planes(const ImageShape& shape, const V* planes, Index plane_stride, Index lines,
-                        Span images, Span channels, T* images_begin) {
+void store_small_planes(const ImageShape& shape, const V* planes, Index plane_stride, Span images,
+                        Span channels, T* images_begin) {
+  constexpr Index lanes = kLanes<V>;
   const Index pixels = shape.height * shape.width, stride = shape.size();
   T* out = images_begin + images.first * stride + shape.offset(0, 0, channels.first);
   if (!shape.channels_last()) {
     for (Index c = 0; c < channels.count; ++c) {
-      transpose(planes + c * plane_stride, lines, pixels, images.count, out + c * pixels, stride);
+      transpose(planes + c * plane_stride, lanes, pixels, images.count, out + c * pixels, stride);
     }
     return;
   }
-  const Index padded = padded_channels<V>(channels.count);
-  const bool whole = images.count == lines && channels.count == padded;
-  PaddedPatch<T> patch;
-  // A few images at a time, so that each cache line is written at once.
-  constexpr Index n = kMaxPatch<V>;
+  const Index padded = padded_planes<V>(channels.count);
+  const bool whole = images.count == lanes && channels.count == padded;
+  PaddedPixel<T> padding;
   for (Index pixel = 0; pixel < pixels; ++pixel) {
     prefetch_pixel(shape, out, pixel + kPrefetchPixels, images.count, channels.count);
+    const V* source = planes + pixel * lanes;
     T* target = out + pixel * shape.channels;
-    for (Index i = 0; i < images.count; i += n) {
-      transpose(planes + pixel * lines + i, plane_stride, padded, min_index(n, lines - i),
-                whole ? target + i * stride : patch.values + i * patch.kStride,
-                whole ? stride : patch.kStride);
+    if (whole) {
+      transpose(source, plane_stride, padded, lanes, target, stride);
+      continue;
     }
-    if (!whole) {
-      for (Index i = 0; i < images.count; ++i) {
-        std::memcpy(target + i * stride, patch.values + i * patch.kStride,
-                    channels.count * sizeof(T));
-      }
+    transpose(source, plane_stride, padded, lanes, padding.values, padding.kStride);
+    for (Index i = 0; i < images.count; ++i) {
+      std::memcpy(target + i * stride, padding.values + i * padding.kStride,
+                  channels.count * sizeof(T));
     }
   }
 }
 
-// Keeps every stride-th pixel of a plane of p.height x p.width pixels, in the order of the output.
+// Moves the pixels of a plane at the resolution of the input that have an output to the start of
+// the plane.
 template <typename V>
-void keep_strided_pixels(const BoxConvProblem& p, Index lines, V* plane) {
+void gather_outputs(const BoxConvProblem& p, V* plane) {
   V* out = plane;
   for (Index y = 0; y < p.height; y += p.stride_y) {
     for (Index x = 0; x < p.width; x += p.stride_x) {
-      const V* pixel = plane + (y * p.width + x) * lines;
-      for (Index i = 0; i < lines; ++i) out[i] = pixel[i];
-      out += lines;
+      store_vector<V>(load_vector(plane + (y * p.width + x) * kLanes<V>), out);
+      out += kLanes<V>;
     }
   }
 }
 
 // Multiplies a plane by the factors of normalization "valid". `factors` is scratch memory for a row.
 template <typename V>
-void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, Index lines, V* factors,
-                         V* plane) {
+void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, V* factors, V* plane) {
   const ValidFactors of_rows = valid_row_factors(p, box);
   const ValidFactors of_columns = valid_column_factors(p, box);
   for (Index x = 0; x < p.width; ++x) factors[x] = bounded_factor<V>(of_columns.at(x).factor);
   for (Index y = 0; y < p.height; ++y) {
     const V factor = bounded_factor<V>(of_rows.at(y).factor);
     for (Index x = 0; x < p.width; ++x) {
-      const V product = factor * factors[x];
-      for (Index i = 0; i < lines; i += kLanes<V>) {
-        store_vector<V>(load_vector(plane + i) * product, plane + i);
-      }
-      plane += lines;
+      store_vector<V>(load_vector(plane) * (factor * factors[x]), plane);
+      plane += kLanes<V>;
     }
   }
 }
@@ -171,16 +170,16 @@ class SmallPlanesForwardKernel {
       : p_(p),
         boxes_(boxes),
         max_channels_(tiling.max_channels()),
-        in_place_(p.boxes_per_channel == 1) {
-    const Index plane_size = p.height * p.width * tiling.max_lines();
-    plane_stride_ = padded_stride(plane_size);
-    const Index planes_size = padded_channels<V>(max_channels_) * plane_stride_;
+        in_place_(p.boxes_per_channel == 1),
+        plane_size_(p.height * p.width * kLanes<V>),
+        plane_stride_(padded_stride(plane_size_)) {
+    const Index planes_size = padded_planes<V>(max_channels_) * plane_stride_;
     ok_ = scratch_.allocate([&] {
       planes_ = scratch_.array<V>(planes_size);
       responses_ = in_place_ ? planes_ : scratch_.array<V>(planes_size);
-      column_sums_ = scratch_.array<V>(plane_size);
+      column_sums_ = scratch_.array<V>(plane_size_);
       suffix_ = scratch_.array<V>(
-          SmallPlaneWindows<V, kGroupRows<V>>::suffix_size(max_index(p.height, p.width)));
+          SmallPlaneWindows<V>::suffix_size(max_index(p.height, p.width)));
       factors_ = scratch_.array<V>(p.width);
     });
   }
@@ -188,64 +187,51 @@ class SmallPlanesForwardKernel {
   bool ok() const { return ok_; }
 
   void run(const SmallPlaneTile& tile, const T* input, T* output) const {
-    if (tile.lines == kGroupRows<V>) {
-      run<kGroupRows<V>>(tile, input, output);
-    } else {
-      run<kLanes<V>>(tile, input, output);
-    }
-  }
-
- private:
-  template <int kLines>
-  void run(const SmallPlaneTile& tile, const T* input, T* output) const {
-    load_small_planes(input_shape(p_), input, tile.images, tile.channels, planes_, plane_stride_,
-                      kLines);
-    // The responses of a few boxes at a time are kept and stored, whole cache lines if possible.
+    load_small_planes(input_shape(p_), input, tile.images, tile.channels, planes_, plane_stride_);
+    // The responses are stored as soon as there are enough to write whole cache lines.
     const Index first = tile.channels.first * p_.boxes_per_channel;
     const Index count = tile.channels.count * p_.boxes_per_channel;
     for (Index begin = 0; begin < count; begin += max_channels_) {
       const Span boxes{first + begin, min_index(max_channels_, count - begin)};
       for (Index i = 0; i < boxes.count; ++i) {
-        respond<kLines>(box_edges(boxes_ + (boxes.first + i) * 4),
-                        planes_ + (begin + i) / p_.boxes_per_channel * plane_stride_,
-                        responses_ + i * plane_stride_);
+        respond(box_edges(boxes_ + (boxes.first + i) * 4),
+                planes_ + (begin + i) / p_.boxes_per_channel * plane_stride_,
+                responses_ + i * plane_stride_);
       }
-      store_small_planes(output_shape(p_), responses_, plane_stride_, kLines, tile.images, boxes,
-                         output);
+      store_small_planes(output_shape(p_), responses_, plane_stride_, tile.images, boxes, output);
     }
   }
 
-  template <int kLines>
+ private:
   void respond(const BoxEdges& box, const V* plane, V* responses) const {
     if (box.empty) {
-      clear(responses, p_.height * p_.width * kLines);
+      clear(responses, plane_size_);
       return;
     }
-    const SmallPlaneWindows<V, kLines> windows(suffix_);
-    const double factor = common_factor<V>(p_, box);
-    windows.slide(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), column_axis(p_, kLines),
-                  plane, column_sums_);
-    windows.slide(sliding_window<V>(box.left, box.right, factor, p_.width), row_axis(p_, kLines),
-                  column_sums_, responses);
+    const SmallPlaneWindows<V> windows(suffix_);
+    windows.slide(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), column_axis<V>(p_), plane,
+                  column_sums_);
+    windows.slide(sliding_window<V>(box.left, box.right, common_factor<V>(p_, box), p_.width),
+                  row_axis<V>(p_), column_sums_, responses);
     if (p_.normalization == Normalization::kValid) {
-      apply_valid_factors(p_, box, kLines, factors_, responses);
+      apply_valid_factors(p_, box, factors_, responses);
     }
-    if (p_.stride_y > 1 || p_.stride_x > 1) keep_strided_pixels(p_, kLines, responses);
+    if (p_.stride_y > 1 || p_.stride_x > 1) gather_outputs(p_, responses);
   }
 
   const BoxConvProblem& p_;
   const TBox* boxes_;
   const Index max_channels_;
-  const bool in_place_;  // the responses of a channel's only box overwrite the plane
-  Index plane_stride_;
+  const bool in_place_;  // the responses of a channel's only box overwrite the plane of the input
+  const Index plane_size_, plane_stride_;
   Scratch scratch_;
   bool ok_;
   V *planes_, *responses_, *column_sums_, *suffix_, *factors_;
 };
 
-// The number of images in a vector.
+// The number of images in a group.
 template <typename T>
-Index image_lanes() {
+Index images_per_group() {
   return kLanes<typename PlaneType<T>::type>;
 }
 
@@ -255,7 +241,7 @@ bool small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tilin
   const SmallPlanesForwardKernel<T, TBox> kernel(p, boxes, tiling);
   if (!kernel.ok()) return false;
   for (Index i = begin; i < end;) {
-    const Index units = tiling.joined(i, end);
+    const Index units = tiling.joined_units(i, end);
     kernel.run(tiling.tile(i, units), input, output);
     i += units;
   }

@@ -27,7 +27,7 @@ namespace boxconv {
                           const TBox* boxes, const T* output_grad, double* partial_boxes_grad, \
                           Index begin, Index end);                                             \
   template <typename T>                                                                        \
-  Index image_lanes();                                                                         \
+  Index images_per_group();                                                                         \
   template <typename T, typename TBox>                                                         \
   bool small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,           \
                             const T* input, const TBox* boxes, T* output, Index begin,         \

@@ -9,7 +9,7 @@ namespace boxconv {
 namespace BOXCONV_ISA {
 
 #define INSTANTIATE(T, TBox)                                                                      \
-  template Index image_lanes<T>();                                                                \
+  template Index images_per_group<T>();                                                                \
   template bool small_planes_forward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&,     \
                                               const T*, const TBox*, T*, Index, Index);           \
   template bool small_planes_backward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&,    \

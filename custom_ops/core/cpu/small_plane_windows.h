@@ -1,11 +1,11 @@
-// Sums of a sliding window along one axis of a small plane, for all lines of that axis at once.
+// Sums of a sliding window along one axis of a small plane, for all lines of that axis.
 //
 // A pixel is a vector with one image in each lane:
 //
-//     plane[(y * width + x) * kImages + image]
+//     plane[(y * width + x) * kLanes<V> + image]
 //
-// The window is that of sliding_window.h, and so are the sums of long windows. The set-up of a
-// window is shared by all rows or all columns of the plane, and several of them are summed at once.
+// The windows are those of sliding_window.h. Here, what depends only on the window is computed once
+// for all rows or all columns of the plane.
 #ifndef BOXCONV_CORE_CPU_SMALL_PLANE_WINDOWS_H_
 #define BOXCONV_CORE_CPU_SMALL_PLANE_WINDOWS_H_
 
@@ -17,76 +17,46 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// The lines of a plane along one axis. Pixel i < length of line j < lines lies at
-// i * pixel_stride + j * line_stride. No line is longer than kMaxSmallSide (small_planes.h), so a
-// running sum in float32 is accurate enough.
+// The lines of a plane along one axis: pixel i < length of line j < lines lies at
+// i * pixel_stride + j * line_stride. No line is longer than kMaxSmallSide (small_planes.h).
 struct PlaneAxis {
   Index length, pixel_stride, lines, line_stride;
 };
 
-// The same pixel of kCount neighbouring lines. Each has kImages values.
-template <typename V, int kImages, int kCount>
+// The same pixel of kCount neighbouring lines.
+template <typename V, int kCount>
 struct PixelGroup {
-  static constexpr int kWidth = kImages < kMaxLanes<V> ? kImages : kMaxLanes<V>;
-  static constexpr int kVectors = kImages / kWidth;
-  Vector<V, kWidth> v[kCount][kVectors] = {};
+  Vector<V> v[kCount] = {};
 
   BOXCONV_INLINE static PixelGroup load(const V* values, Index stride) {
     PixelGroup group;
-    for (int j = 0; j < kCount; ++j) {
-      for (int i = 0; i < kVectors; ++i) {
-        group.v[j][i] = load_vector<V, kWidth>(values + j * stride + i * kWidth);
-      }
-    }
+    for (int i = 0; i < kCount; ++i) group.v[i] = load_vector<V>(values + i * stride);
     return group;
   }
   BOXCONV_INLINE void store(V* values, Index stride) const {
-    for (int j = 0; j < kCount; ++j) {
-      for (int i = 0; i < kVectors; ++i) {
-        store_vector<V, kWidth>(v[j][i], values + j * stride + i * kWidth);
-      }
-    }
+    for (int i = 0; i < kCount; ++i) store_vector<V>(v[i], values + i * stride);
   }
   BOXCONV_INLINE PixelGroup& operator+=(const PixelGroup& other) {
-    for (int j = 0; j < kCount; ++j) {
-      for (int i = 0; i < kVectors; ++i) v[j][i] += other.v[j][i];
-    }
+    for (int i = 0; i < kCount; ++i) v[i] += other.v[i];
     return *this;
   }
   BOXCONV_INLINE PixelGroup& add_product(V factor, const PixelGroup& other) {
-    for (int j = 0; j < kCount; ++j) {
-      for (int i = 0; i < kVectors; ++i) v[j][i] += factor * other.v[j][i];
-    }
+    for (int i = 0; i < kCount; ++i) v[i] += factor * other.v[i];
     return *this;
   }
-  // The sum of all values.
-  BOXCONV_INLINE double total() const {
-    double sum = 0;
-    for (int j = 0; j < kCount; ++j) {
-      for (int i = 0; i < kVectors * kWidth; ++i) sum += v[j][i / kWidth][i % kWidth];
-    }
-    return sum;
-  }
-  BOXCONV_INLINE friend PixelGroup operator*(PixelGroup a, const PixelGroup& b) {
-    for (int j = 0; j < kCount; ++j) {
-      for (int i = 0; i < kVectors; ++i) a.v[j][i] *= b.v[j][i];
-    }
-    return a;
-  }
   BOXCONV_INLINE friend PixelGroup operator*(V factor, PixelGroup group) {
-    for (int j = 0; j < kCount; ++j) {
-      for (int i = 0; i < kVectors; ++i) group.v[j][i] *= factor;
-    }
+    for (int i = 0; i < kCount; ++i) group.v[i] *= factor;
     return group;
   }
 };
 
-template <typename V, int kImages>
+template <typename V>
 class SmallPlaneWindows {
  public:
   // The number of values in `suffix`, for lines of at most this length.
-  static Index suffix_size(Index length) { return (length + 1) * kGroupLines * kImages; }
+  static Index suffix_size(Index length) { return (length + 1) * kGroupLines * kLanes<V>; }
 
+  // `suffix` is scratch memory for suffix_size(length) values.
   explicit SmallPlaneWindows(V* suffix) : suffix_(suffix) {}
 
   // Sets pixel i < axis.length of each line of `out` to the window's sum at output i.
@@ -100,15 +70,12 @@ class SmallPlaneWindows {
 
  private:
   // Windows with at most this many whole pixels inside the line are summed pixel by pixel.
-#ifndef KDIRECT
-#define KDIRECT 5
-#endif
-  static constexpr int kMaxDirectMiddle = KDIRECT;
-  // The number of lines that are summed at once: four vectors hide the latency of additions.
-  static constexpr int kVectors = PixelGroup<V, kImages, 1>::kVectors;
-  static constexpr int kGroupLines = kVectors < 4 ? 4 / kVectors : 1;
+  static constexpr int kMaxDirectMiddle = 5;
+  // The number of lines that longer windows slide along at once, which hides the latency of the
+  // additions.
+  static constexpr int kGroupLines = 4;
 
-  // The first and the last pixel of a window, which have weights of their own.
+  // The first and the last pixel of a window on each line, and the weights of all its pixels.
   struct Ends {
     V first_weight, weight, last_weight;
     const V *first, *last;
@@ -116,8 +83,7 @@ class SmallPlaneWindows {
   };
 
   static void slide_direct(const SlidingWindow<V>& w, const PlaneAxis& axis, const V* in, V* out) {
-    // Pixels outside the line are zero.
-    static constexpr V kZeros[kImages] = {};
+    static constexpr V kZeros[kLanes<V>] = {};  // replaces pixels outside the line
     for (Index i = 0; i < axis.length; ++i) {
       const Index first = i + w.first, last = i + w.last;
       const bool first_inside = inside(first, axis.length);
@@ -144,21 +110,18 @@ class SmallPlaneWindows {
     (void)((middle == kMiddle ? (sum_pixels<kMiddle>(ends, axis, in, out), true) : false) || ...);
   }
 
-  // Computes the same output of each line: the sum of kMiddle pixels from `in` on and of the ends.
+  // Computes one output of each line: the sum of kMiddle pixels, from `in` on, and of the ends. The
+  // arguments are passed by value, so that the compiler keeps them in registers.
   template <int kMiddle>
   static void sum_pixels(const Ends ends, const PlaneAxis axis, const V* in, V* out) {
-    using Pixel = PixelGroup<V, kImages, 1>;
     const V *first = ends.first, *last = ends.last;
     for (Index j = 0; j < axis.lines; ++j) {
-      Pixel sum;
-      if (kMiddle > 0) {
-        sum = Pixel::load(in, 0);
-        for (int i = 1; i < kMiddle; ++i) sum += Pixel::load(in + i * axis.pixel_stride, 0);
-        sum = ends.weight * sum;
-      }
-      sum.add_product(ends.first_weight, Pixel::load(first, 0));
-      sum.add_product(ends.last_weight, Pixel::load(last, 0));
-      sum.store(out, 0);
+      Vector<V> sum = {};
+      for (int i = 0; i < kMiddle; ++i) sum += load_vector<V>(in + i * axis.pixel_stride);
+      sum *= ends.weight;
+      sum += ends.first_weight * load_vector<V>(first);
+      sum += ends.last_weight * load_vector<V>(last);
+      store_vector<V>(sum, out);
       in += axis.line_stride;
       out += axis.line_stride;
       first += ends.first_stride;
@@ -166,7 +129,7 @@ class SmallPlaneWindows {
     }
   }
 
-  // Slides the window along the lines from `line` on, kCount lines at a time.
+  // Slides the window along the lines from `line` on, kCount lines at a time, then along the rest.
   template <int kCount>
   void slide_lines(const SlidingWindow<V>& w, const PlaneAxis& axis, Index line, const V* in,
                    V* out) const {
@@ -177,19 +140,18 @@ class SmallPlaneWindows {
     if constexpr (kCount > 1) slide_lines<kCount / 2>(w, axis, line, in, out);
   }
 
-  // Slides the window along kCount lines by intervals, as WindowSlider does: let h = i + w.last be
-  // the last pixel of the window at output i. Intervals are ranges of h.
+  // Slides the window along kCount lines by intervals, as WindowSlider does (sliding_window.h). Let
+  // h = i + w.last, the last pixel of the window at output i. Intervals are ranges of h.
   template <int kCount>
   static void slide_intervals(const SlidingWindow<V> w, const PlaneAxis axis, const V* in, V* out,
                               V* suffix) {
-    using Group = PixelGroup<V, kImages, kCount>;
+    using Group = PixelGroup<V, kCount>;
     const auto load = [&](Index p) {
       return Group::load(in + p * axis.pixel_stride, axis.line_stride);
     };
     const auto store = [&](const Group& sum, Index i) {
       sum.store(out + i * axis.pixel_stride, axis.line_stride);
     };
-    const auto suffix_at = [&](Index p) { return suffix + p * (kCount * kImages); };
     // At outputs outside [begin, end), the whole window lies outside the line.
     const Index begin = clamp_index(-w.last, 0, axis.length);
     const Index end = clamp_index(axis.length - w.first, begin, axis.length);
@@ -198,38 +160,48 @@ class SmallPlaneWindows {
     const Index n = w.middle, last = end + w.last;
     for (Index interval = begin + w.last; interval < last; interval += n) {
       const Index stop = min_index(interval + n, last), left = max_index(interval - n, 0);
-      const Index right = min_index(interval, axis.length);
-      // The suffix sums of the interval to the left, as in WindowSlider::make_suffix:
-      // suffix[p - left] = first_weight * pixel[p - 1] + weight * (pixel[p] + ... pixel[right - 1]).
-      {
-        Group sum, pixel;
-        if (right > 0) pixel = load(right - 1);
-        (w.first_weight * pixel).store(suffix_at(right - left), kImages);
-        Index p = right - 1;
-        for (; p > 0 && p >= left; --p) {
-          sum += pixel;
-          pixel = load(p - 1);
-          (w.weight * sum).add_product(w.first_weight, pixel).store(suffix_at(p - left), kImages);
-        }
-        if (left == 0 && right > 0) (w.weight * (sum += pixel)).store(suffix_at(0), kImages);
-      }
-      // The outputs. Windows whose middle begins before pixel 0 share the suffix sum of pixel 0.
+      make_suffix<kCount>(w, load, left, min_index(interval, axis.length), suffix);
       Group prefix;
+      const auto sum_until = [&](Index h) {
+        // Windows whose middle begins before pixel 0 share the suffix sum of pixel 0.
+        const Index p = max_index(h - n, 0) - left;
+        Group sum = Group::load(suffix + p * kCount * kLanes<V>, kLanes<V>);
+        return sum.add_product(w.weight, prefix);
+      };
       const Index inside_end = clamp_index(axis.length, interval, stop);
-      Index h = interval;
-      for (; h < inside_end; ++h) {
+      for (Index h = interval; h < inside_end; ++h) {
         const Group pixel = load(h);
-        Group sum = Group::load(suffix_at(max_index(h - n, 0) - left), kImages);
-        sum.add_product(w.weight, prefix).add_product(w.last_weight, pixel);
-        store(sum, h - w.last);
+        store(sum_until(h).add_product(w.last_weight, pixel), h - w.last);
         prefix += pixel;
       }
-      for (; h < stop; ++h) {
-        Group sum = Group::load(suffix_at(max_index(h - n, 0) - left), kImages);
-        sum.add_product(w.weight, prefix);
-        store(sum, h - w.last);
-      }
+      for (Index h = inside_end; h < stop; ++h) store(sum_until(h), h - w.last);
     }
+  }
+
+  // Computes the contributions of the left interval [begin, end) to windows whose middle begins at
+  // pixel p, for begin <= p <= end:
+  //
+  //     suffix[p - begin] = first_weight * pixel[p - 1]
+  //                         + weight * (pixel[p] + ... + pixel[end - 1])
+  template <int kCount, typename Load>
+  BOXCONV_INLINE static void make_suffix(const SlidingWindow<V>& w, const Load& load, Index begin,
+                                         Index end, V* suffix) {
+    using Group = PixelGroup<V, kCount>;
+    V* out = suffix + (end - begin) * kCount * kLanes<V>;
+    const auto store = [&](const Group& sum) {
+      sum.store(out, kLanes<V>);
+      out -= kCount * kLanes<V>;
+    };
+    Group sum, pixel;
+    if (end > 0) pixel = load(end - 1);
+    store(w.first_weight * pixel);
+    for (Index p = end - 1; p >= max_index(begin, 1); --p) {
+      sum += pixel;
+      pixel = load(p - 1);
+      store((w.weight * sum).add_product(w.first_weight, pixel));
+    }
+    // Pixel 0 has no pixel before it.
+    if (begin == 0 && end > 0) store(w.weight * (sum += pixel));
   }
 
   V* const suffix_;

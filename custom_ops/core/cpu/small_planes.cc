@@ -1,19 +1,16 @@
-// Chooses the number of images and channels in a tile of small planes.
+// Chooses the number of channels in a tile of small planes, and when to use such tiles.
 #include "core/cpu/small_planes.h"
-
-#include <cstdlib>
 
 namespace boxconv {
 namespace {
 
-// Two vectors of images share the set-up of a box. This pays while a plane of twice the images
-// leaves room in a first-level cache of 32 KiB for the sums.
-constexpr Index kMaxWidePlaneBytes = Index{8} << 10;
-// The largest size of the input's planes in a tile.
+// The input planes of a tile with several units take at most this much memory.
 constexpr Index kMaxTileBytes = Index{2} << 20;
+// Channels-last planes with more pixels are as fast in tiles of one image.
+constexpr Index kMaxChannelsLastPixels = 32 * 32;
 
-// Rough cost of a plane in nanoseconds: `plane` plus `pixel` for each pixel. Forward passes of one
-// image, and of one lane here, measured on one core of an x86-64 server with AVX2.
+// Rough cost of a plane in nanoseconds: `plane`, and `pixel` for each pixel. Measured on one core
+// of an x86-64 server with AVX2, forward.
 struct PlaneCost {
   double plane, pixel;
   double nanoseconds(Index pixels) const { return plane + pixel * static_cast<double>(pixels); }
@@ -21,15 +18,16 @@ struct PlaneCost {
 
 bool is_worthwhile(const BoxConvProblem& p, Index lanes) {
   const bool channels_first = p.layout == Layout::kChannelsFirst;
-  const PlaneCost large = channels_first ? PlaneCost{400, 1.2} : PlaneCost{200, 1.4};
-  const PlaneCost small = channels_first ? PlaneCost{25, 0.8} : PlaneCost{25, 1.5};
-  // Channels-last planes of so many pixels are as fast in tiles of one image.
-  const Index max_pixels = channels_first ? kMaxSmallSide * kMaxSmallSide : 32 * 32;
-  const Index pixels = p.height * p.width, images = p.batch, slots = round_up(images, lanes);
-  if (getenv("SP_ALL")) return atoi(getenv("SP_ALL"));
-  return p.height <= kMaxSmallSide && p.width <= kMaxSmallSide && pixels <= max_pixels &&
-         static_cast<double>(images) * large.nanoseconds(pixels) >
-             static_cast<double>(slots) * small.nanoseconds(pixels);
+  const Index pixels = p.height * p.width;
+  if (p.height > kMaxSmallSide || p.width > kMaxSmallSide) return false;
+  if (!channels_first && pixels > kMaxChannelsLastPixels) return false;
+  const PlaneCost in_tiles = channels_first ? PlaneCost{400, 1.2} : PlaneCost{200, 1.4};
+  const PlaneCost in_lanes = channels_first ? PlaneCost{25, 0.8} : PlaneCost{25, 1.5};
+  // Images and channels that fill up the last vectors cost as much as others.
+  const Index padded_channels = channels_first ? p.channels : round_up(p.channels, lanes);
+  const Index padded_planes = round_up(p.batch, lanes) * padded_channels;
+  return static_cast<double>(p.batch * p.channels) * in_tiles.nanoseconds(pixels) >
+         static_cast<double>(padded_planes) * in_lanes.nanoseconds(pixels);
 }
 
 }  // namespace
@@ -37,33 +35,25 @@ bool is_worthwhile(const BoxConvProblem& p, Index lanes) {
 SmallPlaneTiling::SmallPlaneTiling(const BoxConvProblem& p, Index lanes, Index value_bytes,
                                    Index image_bytes)
     : batch_(p.batch), channels_(p.channels), lanes_(lanes), worthwhile_(is_worthwhile(p, lanes)) {
-  const Index lane_bytes = max_index(p.height * p.width * value_bytes, 1);
-  const bool wide = batch_ > lanes && lane_bytes * 2 * lanes <= kMaxWidePlaneBytes;
-  max_lines_ = wide ? 2 * lanes : lanes;
-  if (getenv("SP_LINES")) max_lines_ = lanes * atoi(getenv("SP_LINES"));
-  image_groups_ = (batch_ + max_lines_ - 1) / max_lines_;
   const bool channels_first = p.layout == Layout::kChannelsFirst;
   channels_per_unit_ = channels_first ? 1 : kCacheLineBytes / image_bytes;
   channel_groups_ = (channels_ + channels_per_unit_ - 1) / channels_per_unit_;
-  const Index most_channels =
-      min_index(kMaxSmallPlaneChannels, kMaxTileBytes / (lane_bytes * max_lines_));
-  max_units_ = channels_first ? 1 : max_index(most_channels / channels_per_unit_, 1);
-  if (getenv("SP_UNITS")) max_units_ = atoi(getenv("SP_UNITS"));
+  const Index channel_bytes = max_index(p.height * p.width, 1) * lanes * value_bytes;
+  const Index channels = min_index(kMaxSmallPlaneChannels, kMaxTileBytes / channel_bytes);
+  max_units_ = channels_first ? 1 : max_index(channels / channels_per_unit_, 1);
 }
 
-Index SmallPlaneTiling::joined(Index begin, Index end) const {
+Index SmallPlaneTiling::joined_units(Index begin, Index end) const {
   const Index left_in_group = channel_groups_ - begin % channel_groups_;
   return min_index(min_index(max_units_, left_in_group), end - begin);
 }
 
 SmallPlaneTile SmallPlaneTiling::tile(Index begin, Index units) const {
-  const Index group = begin / channel_groups_, image = group * max_lines_;
+  const Index group = begin / channel_groups_, image = group * lanes_;
   const Index channel = begin % channel_groups_ * channels_per_unit_;
-  const Index images = min_index(max_lines_, batch_ - image);
   return {group,
-          {image, images},
-          {channel, min_index(units * channels_per_unit_, channels_ - channel)},
-          images > lanes_ ? max_lines_ : lanes_};
+          {image, min_index(lanes_, batch_ - image)},
+          {channel, min_index(units * channels_per_unit_, channels_ - channel)}};
 }
 
 }  // namespace boxconv

@@ -13,8 +13,8 @@
 
 namespace boxconv {
 
-// No side of a small plane is longer. Sums over at most this many pixels are accurate enough in
-// float32 without the shorter chains of sliding_window.h.
+// No side of a small plane is longer. Sums of at most this many pixels are accurate enough in
+// float32 without the chains of sliding_window.h.
 constexpr Index kMaxSmallSide = 64;
 // A tile has at most this many channels.
 constexpr Index kMaxSmallPlaneChannels = 64;
@@ -22,7 +22,6 @@ constexpr Index kMaxSmallPlaneChannels = 64;
 struct SmallPlaneTile {
   Index image_group;
   Span images, channels;
-  Index lines;  // number of lanes for the images, at least images.count
 };
 
 // Threads take units of work. The channels of a unit are one cache line of a channels-last pixel,
@@ -31,26 +30,25 @@ struct SmallPlaneTile {
 // is computed on its own, so the results do not depend on how units are joined.
 class SmallPlaneTiling {
  public:
-  // `lanes` is the number of values in a vector. `value_bytes` is the size of a value in a plane
-  // and `image_bytes` that of a value in an image.
+  // `lanes` is the number of images in a group: the number of values in a vector. `value_bytes` is
+  // the size of a value in a plane and `image_bytes` that of a value in an image.
   SmallPlaneTiling(const BoxConvProblem& p, Index lanes, Index value_bytes, Index image_bytes);
 
   // Whether these kernels are faster than those for tiles of one image.
   bool worthwhile() const { return worthwhile_; }
-  Index unit_count() const { return image_groups_ * channel_groups_; }
-  Index image_groups() const { return image_groups_; }
-  Index channels_per_unit() const { return channels_per_unit_; }
-  Index max_lines() const { return max_lines_; }
-
-  // The number of units, from `begin` to `end` - 1 at most, that are joined to a tile.
-  Index joined(Index begin, Index end) const;
-  SmallPlaneTile tile(Index begin, Index units) const;
+  Index image_groups() const { return (batch_ + lanes_ - 1) / lanes_; }
+  Index unit_count() const { return image_groups() * channel_groups_; }
+  // The number of planes in a unit, including lanes without an image.
+  Index planes_per_unit() const { return lanes_ * channels_per_unit_; }
   // The largest number of channels in a tile.
   Index max_channels() const { return max_units_ * channels_per_unit_; }
 
+  // The number of units, from `begin` on and before `end`, that are joined to a tile.
+  Index joined_units(Index begin, Index end) const;
+  SmallPlaneTile tile(Index begin, Index units) const;
+
  private:
-  Index batch_, channels_, lanes_, max_lines_;
-  Index channels_per_unit_, image_groups_, channel_groups_, max_units_;
+  Index batch_, channels_, lanes_, channels_per_unit_, channel_groups_, max_units_;
   bool worthwhile_;
 };
 
