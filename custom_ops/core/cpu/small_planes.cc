@@ -6,28 +6,25 @@ namespace {
 
 // The input planes of a tile with several units take at most this much memory.
 constexpr Index kMaxTileBytes = Index{2} << 20;
-// Channels-last planes with more pixels are as fast in tiles of one image.
-constexpr Index kMaxChannelsLastPixels = 32 * 32;
+// Planes with more pixels are as fast in tiles of one image, if they are channels-last.
+constexpr Index kMaxSmallPixels = 32 * 32;
 
-// Rough cost of a plane in nanoseconds: `plane`, and `pixel` for each pixel. Measured on one core
-// of an x86-64 server with AVX2, forward.
+// Rough cost of a channels-last plane in nanoseconds: `plane`, and `pixel` for each pixel. Measured
+// on one core of an x86-64 server with AVX2, forward.
 struct PlaneCost {
   double plane, pixel;
   double nanoseconds(Index pixels) const { return plane + pixel * static_cast<double>(pixels); }
 };
+constexpr PlaneCost kInTiles{200, 1.4}, kInLanes{25, 1.5};
 
+// Does not depend on the layout, so that results have the same bits in either layout.
 bool is_worthwhile(const BoxConvProblem& p, Index lanes) {
-  const bool channels_first = p.layout == Layout::kChannelsFirst;
   const Index pixels = p.height * p.width;
-  if (p.height > kMaxSmallSide || p.width > kMaxSmallSide) return false;
-  if (!channels_first && pixels > kMaxChannelsLastPixels) return false;
-  const PlaneCost in_tiles = channels_first ? PlaneCost{400, 1.2} : PlaneCost{200, 1.4};
-  const PlaneCost in_lanes = channels_first ? PlaneCost{25, 0.8} : PlaneCost{25, 1.5};
+  if (p.height > kMaxSmallSide || p.width > kMaxSmallSide || pixels > kMaxSmallPixels) return false;
   // Images and channels that fill up the last vectors cost as much as others.
-  const Index padded_channels = channels_first ? p.channels : round_up(p.channels, lanes);
-  const Index padded_planes = round_up(p.batch, lanes) * padded_channels;
-  return static_cast<double>(p.batch * p.channels) * in_tiles.nanoseconds(pixels) >
-         static_cast<double>(padded_planes) * in_lanes.nanoseconds(pixels);
+  const Index padded_planes = round_up(p.batch, lanes) * round_up(p.channels, lanes);
+  return static_cast<double>(p.batch * p.channels) * kInTiles.nanoseconds(pixels) >
+         static_cast<double>(padded_planes) * kInLanes.nanoseconds(pixels);
 }
 
 }  // namespace
