@@ -9,6 +9,7 @@
 
 #include "core/base/dispatch.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/kernels_small_planes.h"
 #include "core/cpu/small_planes.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
@@ -125,8 +126,8 @@ Status small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& til
                             const TBox* boxes, T* output, const ParallelFor& parallel_for) {
   return run_in_parallel(tiling.unit_count(), unit_cost(p, tiling, kForwardCost), parallel_for,
                          [&](Index begin, Index end) {
-                           return BOXCONV_RUN_KERNEL(small_planes_forward(p, tiling, input, boxes,
-                                                                          output, begin, end));
+                           return BOXCONV_RUN_KERNEL(
+                               small_planes_forward(p, tiling, input, boxes, output, begin, end));
                          });
 }
 

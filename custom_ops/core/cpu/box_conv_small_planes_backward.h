@@ -60,8 +60,7 @@ class SmallPlanesBackwardKernel {
       box_input_grad_ = scratch_.array<V>(in_place_ ? 0 : plane_size_);
       row_sums_ = scratch_.array<V>(plane_size_);
       column_sums_ = scratch_.array<V>(plane_size_);
-      suffix_ = scratch_.array<V>(
-          SmallPlaneWindows<V>::suffix_size(max_index(p.height, p.width)));
+      suffix_ = scratch_.array<V>(SmallPlaneWindows<V>::suffix_size(max_index(p.height, p.width)));
       factors_ = scratch_.array<V>(p.width);
       column_products_ = scratch_.array<V>(row_size_);
       row_totals_ = scratch_.array<double>(p.height);
@@ -204,7 +203,8 @@ class SmallPlanesBackwardKernel {
   const BoxConvProblem& p_;
   const TBox* boxes_;
   const Index max_channels_;
-  const bool in_place_;  // the input gradient of a channel's only box overwrites the output gradient
+  const bool
+      in_place_;  // the input gradient of a channel's only box overwrites the output gradient
   const Index row_size_, plane_size_, plane_stride_;
   Scratch scratch_;
   bool ok_;

@@ -144,7 +144,8 @@ void gather_outputs(const BoxConvProblem& p, V* plane) {
   }
 }
 
-// Multiplies a plane by the factors of normalization "valid". `factors` is scratch memory for a row.
+// Multiplies a plane by the factors of normalization "valid". `factors` is scratch memory for a
+// row.
 template <typename V>
 void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, V* factors, V* plane) {
   const ValidFactors of_rows = valid_row_factors(p, box);
@@ -178,8 +179,7 @@ class SmallPlanesForwardKernel {
       planes_ = scratch_.array<V>(planes_size);
       responses_ = in_place_ ? planes_ : scratch_.array<V>(planes_size);
       column_sums_ = scratch_.array<V>(plane_size_);
-      suffix_ = scratch_.array<V>(
-          SmallPlaneWindows<V>::suffix_size(max_index(p.height, p.width)));
+      suffix_ = scratch_.array<V>(SmallPlaneWindows<V>::suffix_size(max_index(p.height, p.width)));
       factors_ = scratch_.array<V>(p.width);
     });
   }

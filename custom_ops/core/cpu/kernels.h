@@ -5,7 +5,6 @@
 #define BOXCONV_CORE_CPU_KERNELS_H_
 
 #include "core/base/problem.h"
-#include "core/cpu/small_planes.h"
 #include "core/cpu/tiling.h"
 
 namespace boxconv {
@@ -26,17 +25,6 @@ namespace boxconv {
   bool valid_extent_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,       \
                           const TBox* boxes, const T* output_grad, double* partial_boxes_grad, \
                           Index begin, Index end);                                             \
-  template <typename T>                                                                        \
-  Index images_per_group();                                                                         \
-  template <typename T, typename TBox>                                                         \
-  bool small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,           \
-                            const T* input, const TBox* boxes, T* output, Index begin,         \
-                            Index end);                                                        \
-  template <typename T, typename TBox>                                                         \
-  bool small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,          \
-                             const T* input, const TBox* boxes, const T* output_grad,          \
-                             T* input_grad, double* partial_boxes_grad, Index begin,           \
-                             Index end);                                                       \
   template <typename T, typename TTable>                                                       \
   bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table,     \
                              Index begin, Index end);                                          \

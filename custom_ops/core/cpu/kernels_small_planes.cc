@@ -8,13 +8,13 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-#define INSTANTIATE(T, TBox)                                                                      \
-  template Index images_per_group<T>();                                                                \
-  template bool small_planes_forward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&,     \
-                                              const T*, const TBox*, T*, Index, Index);           \
-  template bool small_planes_backward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&,    \
-                                               const T*, const TBox*, const T*, T*, double*, Index, \
-                                               Index);
+#define INSTANTIATE(T, TBox)                                                                   \
+  template Index images_per_group<T>();                                                        \
+  template bool small_planes_forward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&,  \
+                                              const T*, const TBox*, T*, Index, Index);        \
+  template bool small_planes_backward<T, TBox>(const BoxConvProblem&, const SmallPlaneTiling&, \
+                                               const T*, const TBox*, const T*, T*, double*,   \
+                                               Index, Index);
 BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
 #undef INSTANTIATE
 
