@@ -52,7 +52,7 @@ BOXCONV_INLINE void prefetch_pixel(const ImageShape& shape, const T* images, Ind
 // The number of planes for `channels` channels: whole patches of transpose().
 template <typename V>
 BOXCONV_INLINE Index padded_planes(Index channels) {
-  return round_up(channels, kMaxPatch<V>);
+  return round_up(channels, kLanes<V>);
 }
 
 // One pixel of a group of images. Images and channels that do not fill up the patches of
