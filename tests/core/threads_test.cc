@@ -103,6 +103,7 @@ struct Case {
 
 // Problems with several images, with tiles that share cache lines, with several tiles an image, and
 // with planes that are large enough for running sums.
+// with small planes of many images.
 std::vector<Case> make_cases() {
   std::vector<Case> cases;
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
@@ -117,6 +118,7 @@ std::vector<Case> make_cases() {
       p.stride_x = 2;
       cases.emplace_back(p);
       p.width = 40, p.channels = 11;
+      p.batch = 19, p.height = 6, p.width = 7, p.channels = 37;
       cases.emplace_back(p);
     }
   }

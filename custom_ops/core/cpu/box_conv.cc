@@ -14,7 +14,9 @@
 #include "core/base/dispatch.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/kernels_large_planes.h"
+#include "core/cpu/kernels_small_planes.h"
 #include "core/cpu/large_planes.h"
+#include "core/cpu/small_planes.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
 
@@ -118,6 +120,44 @@ class PartialEdgeGradients {
   std::unique_ptr<double[]> data_;
 };
 
+// Rough cost of a unit of work in nanoseconds.
+Index unit_cost(const BoxConvProblem& p, const SmallPlaneTiling& tiling, PixelCost cost) {
+  const double pixels = static_cast<double>(p.height * p.width * tiling.planes_per_unit());
+  return cost.nanoseconds(pixels, p.boxes_per_channel);
+}
+
+template <typename T>
+SmallPlaneTiling small_plane_tiling(const BoxConvProblem& p) {
+  return SmallPlaneTiling(p, BOXCONV_RUN_KERNEL(images_per_group<T>()),
+                          sizeof(typename PlaneType<T>::type), sizeof(T));
+}
+
+template <typename T, typename TBox>
+Status small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tiling, const T* input,
+                            const TBox* boxes, T* output, const ParallelFor& parallel_for) {
+  return run_in_parallel(tiling.unit_count(), unit_cost(p, tiling, kForwardCost), parallel_for,
+                         [&](Index begin, Index end) {
+                           return BOXCONV_RUN_KERNEL(
+                               small_planes_forward(p, tiling, input, boxes, output, begin, end));
+                         });
+}
+
+template <typename T, typename TBox>
+Status small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,
+                             const T* input, const TBox* boxes, const T* output_grad, T* input_grad,
+                             TBox* boxes_grad, const ParallelFor& parallel_for) {
+  PartialEdgeGradients partial(tiling.image_groups(), p.boxes_size());
+  if (!partial.ok()) return Status::kOutOfMemory;
+  const Status status = run_in_parallel(
+      tiling.unit_count(), unit_cost(p, tiling, kBackwardCost), parallel_for,
+      [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(small_planes_backward(p, tiling, input, boxes, output_grad,
+                                                        input_grad, partial.data(), begin, end));
+      });
+  if (status == Status::kOk) partial.add_to(boxes_grad);
+  return status;
+}
+
 // Whether there are kernels for large planes. Double would need running sums of a wider type.
 template <typename T>
 constexpr bool kHasLargePlanesKernels = !std::is_same<T, double>::value;
@@ -185,6 +225,10 @@ Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBo
                         const ParallelFor& parallel_for) {
   const BoxConvProblem p = simplest_layout(problem);
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
+  const SmallPlaneTiling small_planes = small_plane_tiling<T>(p);
+  if (small_planes.worthwhile()) {
+    return small_planes_forward(p, small_planes, input, boxes, output, parallel_for);
+  }
   const BoxReach reach = reach_of(p, boxes, /*backward=*/false);
   if constexpr (kHasLargePlanesKernels<T>) {
     if (has_large_planes(p)) {
@@ -210,6 +254,11 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
   const Index edges = p.boxes_size();
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;
+  const SmallPlaneTiling small_planes = small_plane_tiling<T>(p);
+  if (small_planes.worthwhile()) {
+    return small_planes_backward(p, small_planes, input, boxes, output_grad, input_grad, boxes_grad,
+                                 parallel_for);
+  }
   const BoxReach reach = reach_of(p, boxes, /*backward=*/true);
   if constexpr (kHasLargePlanesKernels<T>) {
     if (has_large_planes(p) && p.normalization != Normalization::kValid) {
