@@ -53,6 +53,7 @@ def draw(suite: Suite, runs: list[Run], path: Path) -> None:
         else:
             _draw_lines(panel, suite, results.rows(run))
         panel.set(title=run.pass_name, yscale="log")
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.grid(alpha=0.3)
     for panel in panels[:, 0]:
         panel.set_ylabel("nanoseconds per output")
