@@ -96,6 +96,15 @@ void shape_tiles(Random& random, BoxConvProblem* p) {
   if (!random.chance(0.2)) (random.chance(0.5) ? p->height : p->width) = random.between(1, 9);
 }
 
+// Planes that are large enough for running sums down the columns.
+void shape_large_planes(Random& random, BoxConvProblem* p) {
+  p->batch = 1;
+  p->channels = random.chance(0.9) ? random.between(1, 3) : 17;
+  p->boxes_per_channel = random.between(1, 2);
+  p->height = random.between(201, 260);
+  p->width = random.between(16, 19);
+}
+
 void shape_empty(Random& random, BoxConvProblem* p) {
   shape_small(random, p);
   Index* const sizes[] = {&p->batch, &p->height, &p->width, &p->channels, &p->boxes_per_channel};
@@ -111,8 +120,10 @@ Index make_stride(Random& random) {
 BoxConvProblem make_shape(Random& random) {
   BoxConvProblem p;
   const double kind = random.uniform(0, 1);
-  if (kind < 0.64) {
+  if (kind < 0.62) {
     shape_small(random, &p);
+  } else if (kind < 0.64) {
+    shape_large_planes(random, &p);
   } else if (kind < 0.72) {
     shape_many_images(random, &p);
   } else if (kind < 0.82) {

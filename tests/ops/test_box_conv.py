@@ -213,13 +213,16 @@ def test_the_derivative_on_a_pixel_border_is_that_of_the_growing_box(box, edge):
     )
 
 
-def test_an_image_gives_the_same_bits_alone_and_in_a_batch():
-    x = images((5, 33, 31, 24), seed=4)
+@pytest.mark.parametrize("size", [(7, 7), (33, 31), (210, 20)])
+def test_an_image_gives_the_same_results_alone_and_in_a_batch(size):
+    """Small planes of many images are summed in another order, so bits may differ there."""
+    x = images((9, *size, 24), seed=4)
     boxes = boxes_around_pixel(24, 2, reach=9, seed=4).astype(np.float32)
     batch = to_float64(tf_boxconv.box_conv2d(x, boxes))
-    for i in range(5):
+    tolerance = tolerances.VALUES["float32"] if size == (7, 7) else {"rtol": 0, "atol": 0}
+    for i in range(9):
         alone = to_float64(tf_boxconv.box_conv2d(x[i : i + 1], boxes))
-        np.testing.assert_array_equal(alone, batch[i : i + 1])
+        np.testing.assert_allclose(alone, batch[i : i + 1], **tolerance)
 
 
 def test_the_tolerances_are_those_that_the_package_promises():

@@ -16,24 +16,25 @@ constexpr Index kMaxRingValues = Index{8} << 20;
 constexpr Index kMaxWholeLineRingValues = Index{2} << 20;
 constexpr Index kWholeLine = kCacheLineBytes / sizeof(float);
 
-// Tiles of whole rows. The rows within reach of two tiles are read twice and each tile sums those
-// above its first output, so tiles have several times as many rows, except that there are at least
-// two tiles.
+// Tiles of whole rows. Rows within reach of two tiles are read twice, and each tile first sums the
+// rows above its first output. Tiles therefore have several times as many rows as the boxes reach,
+// except that there are at least two tiles. The split does not depend on the layout, so that the
+// results do not either.
 Tiling large_tiling(const BoxConvProblem& p, Index out_height, Index out_width, Index stride_y,
                     Index stride_x, const BoxReach& reach, Index planes_per_channel) {
   const Index reach_rows = min_index(reach.bottom - reach.top + 1, p.height);
   const Index values = reach_rows * p.width * planes_per_channel;
   const bool whole_lines = kWholeLine * values <= kMaxWholeLineRingValues;
-  const Index channels = channels_within(p, values, kMaxRingValues,
+  const Index channels = channels_within(p.channels, values, kMaxRingValues,
                                          whole_lines ? kWholeLine : kWholeLine / 2);
-  const Index planes = p.batch * ((p.channels + channels - 1) / channels);
-  const Index most = max_index(p.height / max_index(64, 4 * reach_rows), planes > 1 ? 1 : 2);
-  const Index wanted = max_index((kEnoughTiles + planes - 1) / planes, 1);
+  const Index groups = p.batch * ((p.channels + channels - 1) / channels);
+  const Index most = max_index(p.height / max_index(64, 4 * reach_rows), groups > 1 ? 1 : 2);
+  const Index wanted = max_index((kEnoughTiles + groups - 1) / groups, 1);
   const Index count = min_index(most, wanted);
   const Index length = round_up((out_height + count - 1) / count, 16);
   return Tiling(p, AxisTiling(out_height, stride_y, reach.top, reach.bottom, p.height, length),
                 AxisTiling(out_width, stride_x, reach.left, reach.right, p.width, out_width),
-                channels);
+                p.layout == Layout::kChannelsFirst ? 1 : channels);
 }
 
 }  // namespace

@@ -27,17 +27,15 @@ AxisTiling axis_tiling(Index outputs, Index stride, Index reach_min, Index reach
 Tiling tiling_of(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
                  Index max_channels) {
   const Index values = rows.source_length() * columns.source_length() * (1 + p.boxes_per_channel);
-  return Tiling(p, rows, columns,
-                channels_within(p, values, kMaxScratchValues, max_channels));
+  const Index max = p.layout == Layout::kChannelsFirst ? 1 : max_channels;
+  return Tiling(p, rows, columns, channels_within(p.channels, values, kMaxScratchValues, max));
 }
 
 }  // namespace
 
-Index channels_within(const BoxConvProblem& p, Index values, Index max_values,
-                      Index max_channels) {
-  if (p.layout == Layout::kChannelsFirst) return min_index(1, p.channels);
+Index channels_within(Index channels, Index values, Index max_values, Index max_channels) {
   while (max_channels > 1 && max_channels * values > max_values) max_channels /= 2;
-  return min_index(max_channels, p.channels);
+  return min_index(max_channels, channels);
 }
 
 AxisTiling::AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size,

@@ -68,9 +68,9 @@ class Tiling {
   Index channels_per_tile_, channel_groups_, count_;
 };
 
-// The largest number of channels of a tile, at most `max_channels`, if each channel takes `values`
-// values of memory and all of them at most `max_values`.
-Index channels_within(const BoxConvProblem& p, Index values, Index max_values, Index max_channels);
+// The number of channels of a tile: at most `max_channels` of the image's `channels`. Fewer if all of
+// them took more than `max_values` values of memory, at `values` values a channel.
+Index channels_within(Index channels, Index values, Index max_values, Index max_channels);
 
 // Tiles of the output. A tile has at most `max_channels` channels, or fewer if its planes would take
 // too much memory because the boxes reach far.
