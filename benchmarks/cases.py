@@ -11,7 +11,15 @@ PASSES = FORWARD, FORWARD_BACKWARD = ("forward", "forward+backward")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """The shape and type of an input tensor, and the number of boxes or filters a channel."""
+    """A tensor and what is computed on it.
+
+    Attributes:
+        batch, height, width, channels: Shape of the input.
+        multiplier: Number of boxes or filters a channel.
+        dtype: Type of the input.
+        data_format: Layout of the input, "channels_last" or "channels_first".
+        normalization: Argument of `tf_boxconv.box_conv2d`. Rivals without boxes ignore it.
+    """
 
     batch: int
     height: int
@@ -20,6 +28,7 @@ class Case:
     multiplier: int = 1
     dtype: str = "float32"
     data_format: str = "channels_last"
+    normalization: str = "area"
 
     @property
     def elements(self) -> int:
@@ -44,6 +53,8 @@ class Case:
             text += f", {self.multiplier} boxes"
         if self.dtype != "float32":
             text += f", {self.dtype}"
+        if self.normalization != "area":
+            text += f", {self.normalization}"
         return text if self.data_format == "channels_last" else text + ", NCHW"
 
 

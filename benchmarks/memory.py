@@ -72,6 +72,7 @@ def _call(case: Case, candidate: Candidate, pass_name: str) -> Callable[[], obje
         "input": inputs.x,
         "boxes": tf.constant(random_boxes(case)),
         "data_format": "NHWC" if case.data_format == "channels_last" else "NCHW",
+        "normalization": case.normalization,
     }
 
     def call():

@@ -136,7 +136,8 @@ def _box(operator: Callable, make_boxes: Callable) -> Callable[[Case, int | None
     def operation(case: Case, size: int | None) -> Operation:
         boxes = make_boxes(case) if size is None else make_boxes(case, size)
         dtype = "float64" if case.dtype == "float64" else "float32"
-        return lambda x, b: operator(x, b, data_format=case.data_format), [tf.cast(boxes, dtype)]
+        options = {"data_format": case.data_format, "normalization": case.normalization}
+        return lambda x, b: operator(x, b, **options), [tf.cast(boxes, dtype)]
 
     return operation
 

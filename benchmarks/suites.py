@@ -19,6 +19,10 @@ OTHER_SHAPES = (
     Case(32, 16, 16, 256),
     Case(8, 56, 56, 96, multiplier=4),
 )
+LARGE_PLANES = tuple(
+    Case(1, side, side, channels)
+    for side, channels in ((256, 64), (512, 16), (1024, 8), (2048, 4), (4096, 1))
+)
 NAMED_SHAPES = (STANDARD, LARGER_THAN_CACHE, *OTHER_SHAPES)
 
 _FEW = (
@@ -29,37 +33,6 @@ _FEW = (
     Candidate("OpenCV integral"),
     COPY,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Suite:
-    """Cases that are timed in the same rounds and drawn in one plot.
-
-    Attributes:
-        title: Title of the plot.
-        entries: The cases and candidates.
-        axis_label: Label of the horizontal axis. Empty if the cases themselves are the axis.
-        axis: Position of a candidate and case on the horizontal axis. If it returns `None`, a
-            horizontal line is drawn. `None` if the cases themselves are the axis.
-    """
-
-    title: str
-    entries: tuple[Entry, ...]
-    axis_label: str = ""
-    axis: Callable[[Case, Candidate], int | None] | None = None
-
-    @property
-    def over_size(self) -> bool:
-        """Whether the kernel size varies instead of the case."""
-        return len(self.entries) == 1
-
-
-def _of(operator: str, sizes: tuple[int, ...]) -> tuple[Candidate, ...]:
-    return tuple(Candidate(operator, size) for size in sizes)
-
-
-def _with(candidates: tuple[Candidate, ...], cases) -> tuple[Entry, ...]:
-    return tuple(Entry(case, candidates) for case in cases)
 
 
 # Functions instead of lambdas, because suites are pickled.
@@ -83,6 +56,57 @@ def multiplier_of(case: Case, candidate: Candidate) -> int | None:
     return case.multiplier
 
 
+def operator_of(case: Case, candidate: Candidate) -> str | None:
+    """The operator, whatever its size."""
+    return candidate.operator
+
+
+def candidate_of(case: Case, candidate: Candidate) -> str | None:
+    """The operator and its size, whatever the case."""
+    return str(candidate)
+
+
+def operator_and_plane_of(case: Case, candidate: Candidate) -> str | None:
+    """The operator and the plane, without the baselines that each case needs for its ratios."""
+    if candidate == COPY or (candidate == DEPTHWISE_3 and case != STANDARD):
+        return None
+    return f"{candidate.operator} on {case.height}x{case.width}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """Cases that are timed in the same rounds and drawn in one plot.
+
+    Attributes:
+        title: Title of the plot.
+        entries: The cases and candidates.
+        axis_label: Label of the horizontal axis. Empty if the cases themselves are the axis.
+        axis: Position of a candidate and case on the horizontal axis. If it returns `None`, a
+            horizontal line is drawn. `None` if the cases themselves are the axis.
+        line: Name of the line to which a candidate and case belong. If it returns `None`, they
+            are not drawn. Not used if the cases themselves are the axis.
+    """
+
+    title: str
+    entries: tuple[Entry, ...]
+    axis_label: str = ""
+    axis: Callable[[Case, Candidate], int | None] | None = None
+    line: Callable[[Case, Candidate], str | None] = candidate_of
+
+
+def _of(operator: str, sizes: tuple[int, ...]) -> tuple[Candidate, ...]:
+    return tuple(Candidate(operator, size) for size in sizes)
+
+
+def _boxes_up_to(side: int) -> tuple[Candidate, ...]:
+    """Returns boxes of 1, 3, 7, 15 ... pixels, the largest about as large as the plane."""
+    return _of("box", tuple(2**i - 1 for i in range(1, side.bit_length())))
+
+
+def _with(candidates: tuple[Candidate, ...], cases) -> tuple[Entry, ...]:
+    return tuple(Entry(case, candidates) for case in cases)
+
+
 SUITES: dict[str, Suite] = {
     "sizes": Suite(
         "time against kernel size",
@@ -102,6 +126,30 @@ SUITES: dict[str, Suite] = {
         ),
         "kernel size in pixels",
         size_of,
+        operator_of,
+    ),
+    # Drawn in docs/images/time_against_kernel_size.png.
+    "sizes_and_planes": Suite(
+        "time of an output against kernel size",
+        (
+            Entry(
+                STANDARD,
+                (
+                    *_boxes_up_to(STANDARD.height),
+                    *_of("depthwise", DIRECT_SIZES[:-1]),
+                    *_of("portable", (3, 31, 63)),
+                    COPY,
+                ),
+            ),
+            *(
+                Entry(case, (*_boxes_up_to(case.height), DEPTHWISE_3, COPY))
+                for case in LARGE_PLANES
+                if case.height in (512, 2048)
+            ),
+        ),
+        "kernel size in pixels",
+        size_of,
+        operator_and_plane_of,
     ),
     "planes": Suite(
         "square planes from 16 to 2048 pixels, equal number of elements",

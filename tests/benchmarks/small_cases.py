@@ -3,7 +3,7 @@
 import dataclasses
 
 from benchmarks.cases import COPY, DEPTHWISE_3, Candidate, Case, Entry
-from benchmarks.suites import Suite, size_of
+from benchmarks.suites import Suite, operator_of, size_of
 
 TINY = Case(2, 8, 9, 3)
 TINY_SUITE = Suite(
@@ -11,6 +11,7 @@ TINY_SUITE = Suite(
     (Entry(TINY, (Candidate("box", 3), Candidate("box", 5), DEPTHWISE_3, COPY)),),
     "kernel size",
     size_of,
+    operator_of,
 )
 
 

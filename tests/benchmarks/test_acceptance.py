@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks.acceptance import __main__ as acceptance
-from benchmarks.acceptance import memory, precision, ratios, shapes, threads
+from benchmarks.acceptance import memory, precision, ratios, shapes, speedup, threads
 from benchmarks.acceptance.budget import Check, all_kept, at_least, table_of
-from benchmarks.cases import FORWARD, FORWARD_BACKWARD
+from benchmarks.cases import DEPTHWISE_3, FORWARD, FORWARD_BACKWARD, PASSES, Candidate, Case
 from benchmarks.measure import keys_of
+from benchmarks.suites import STANDARD
 from benchmarks.tables import console
 from tests.benchmarks.small_cases import TINY
 
@@ -62,12 +63,63 @@ def test_ratios_of_equal_times_are_one():
         assert len(missed) == 3 and all(name.endswith("/ box 31") for name in missed)
 
 
-def test_shapes_are_compared_per_output_and_per_thread():
-    times = fake_times(shapes.ENTRIES, FORWARD, lambda key: key.case.outputs)
-    checks = shapes.per_output_checks(times, FORWARD, 1)
-    assert len(checks) == 3 and {check.measured for check in checks} == {1.0}
+@pytest.mark.parametrize("pass_name", PASSES)
+def test_shapes_that_take_the_same_time_per_output_keep_their_budgets(pass_name):
+    names = []
+    for group in shapes.GROUPS:
+        assert group.entries()[0].case == STANDARD
+        times = fake_times(group.entries(), pass_name, lambda key: key.case.outputs)
+        checks = shapes.group_checks(group, times, pass_name, 1)
+        assert {check.measured for check in checks} == {1.0}
+        assert all(check.kept for check in checks)
+        names += [check.name for check in checks]
+    assert len(set(names)) == len(names)
+
+
+def test_shapes_are_compared_with_the_standard_shape_depthwise_and_the_smallest_box():
+    small, large = Candidate("box", 3), Candidate("box", 7)
+    case = Case(1, 8, 8, 1)
+    budgets = (
+        shapes.Budget(case, 3, per_output=(2.0, None), to_depthwise_3=(3.0, 2.5)),
+        shapes.Budget(case, 7),
+    )
+    group = shapes.Group(budgets, largest_to_smallest=1.3)
+    seconds = {shapes.BASE: STANDARD.outputs, DEPTHWISE_3: 64, small: 3 * 64, large: 6 * 64}
+    for pass_name, of_small, of_depthwise in ((FORWARD, 2.0, 3.0), (FORWARD_BACKWARD, None, 2.5)):
+        times = fake_times(group.entries(), pass_name, lambda key: seconds[key.candidate])
+        checks = shapes.group_checks(group, times, pass_name, 2)
+        assert [(check.measured, check.budget) for check in checks] == [
+            (3.0, of_small),
+            (3.0, of_depthwise),
+            (6.0, None),
+            (2.0, 1.3),
+        ]
+        assert all(check.name.startswith(f"{pass_name}, 2 threads: ") for check in checks)
+
+
+def test_shapes_cover_both_layouts_of_every_large_plane_with_several_channels():
+    layouts = {}
+    for group in shapes.GROUPS:
+        for budget in group.budgets:
+            if group.largest_to_smallest:
+                sizes = layouts.setdefault(budget.case.height, {})
+                sizes.setdefault(budget.case.data_format, []).append(budget.size)
+    assert set(layouts) == {256, 512, 1024, 2048, 4096}
+    for height, sizes in layouts.items():
+        assert len(sizes) == (1 if height == 4096 else 2)
+        assert all(found == [3, 33, 129, height] for found in sizes.values())
+
+
+def test_shapes_of_many_outputs_are_timed_in_half_the_rounds():
+    rounds = {group.title: group.rounds(15) for group in shapes.GROUPS}
+    assert rounds["1x512x512x16; 1x16x512x512, NCHW"] == 15
+    assert rounds["1x4096x4096x1"] == 8
+
+
+def test_speedup_of_half_the_time_is_two():
+    times = fake_times(speedup.ENTRIES, FORWARD)
     half = {key: [sample / 2 for sample in samples] for key, samples in times.items()}
-    checks = shapes.speedup_checks(times, half, FORWARD)
+    checks = speedup.speedup_checks(times, half, FORWARD)
     assert {check.measured for check in checks} == {2.0} and all(check.kept for check in checks)
 
 

@@ -94,6 +94,19 @@ def test_portable_path_equals_box(pass_name):
         np.testing.assert_allclose(ours, portable, **tolerances.MODELS["float32"])
 
 
+def test_boxes_are_normalized_as_the_case_says():
+    case = dataclasses.replace(TINY, normalization="valid")
+    inputs = Inputs(case)
+    area, valid = (result_of("box", c, 5, inputs) for c in (TINY, case))
+    # They differ only where boxes leave the plane.
+    inside = np.s_[:, 3:-3, 3:-3]
+    np.testing.assert_allclose(valid[inside], area[inside], **tolerances.VALUES["float32"])
+    assert np.all(np.abs(valid[:, 0]) > np.abs(area[:, 0]))
+    np.testing.assert_allclose(
+        result_of("portable", case, 5, inputs), valid, **tolerances.VALUES["float32"]
+    )
+
+
 @pytest.mark.parametrize("dtype", rivals.FLOAT_TYPES)
 @pytest.mark.parametrize("pass_name", PASSES)
 def test_the_copy_is_not_optimized_away(dtype, pass_name):
@@ -104,7 +117,7 @@ def test_the_copy_is_not_optimized_away(dtype, pass_name):
 
 
 @pytest.mark.parametrize("pass_name", PASSES)
-@pytest.mark.parametrize("suite", ["sizes", "boxes", "dtypes"])
+@pytest.mark.parametrize("suite", ["sizes", "boxes", "dtypes", "sizes_and_planes"])
 def test_all_candidates_of_a_suite_run(suite, pass_name):
     entries = {dataclasses.replace(e, case=shrunk(e.case)) for e in SUITES[suite].entries}
     keys, skipped = measure.keys_of(entries, pass_name)

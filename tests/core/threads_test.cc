@@ -101,7 +101,9 @@ struct Case {
   }
 };
 
-// Problems with several images, with tiles that share cache lines, and with several tiles an image.
+// Problems with several images, with tiles that share cache lines, with several tiles an image, and
+// with planes that are large enough for running sums.
+// with small planes of many images.
 std::vector<Case> make_cases() {
   std::vector<Case> cases;
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
@@ -114,6 +116,9 @@ std::vector<Case> make_cases() {
       cases.emplace_back(p);
       p.batch = 1, p.height = 300, p.width = 7, p.channels = 2, p.boxes_per_channel = 1;
       p.stride_x = 2;
+      cases.emplace_back(p);
+      p.width = 40, p.channels = 11;
+      p.batch = 19, p.height = 6, p.width = 7, p.channels = 37;
       cases.emplace_back(p);
     }
   }

@@ -47,6 +47,18 @@ MUTANTS = [
         "if (cell > size) return {size - 1, 1.0};",
     ),
     Mutant(
+        'extents of "valid": repeated rows of a group count again',
+        "cpu/valid_extent.h",
+        "(has_row ? product : Vector<V>{})",
+        "product",
+    ),
+    Mutant(
+        'extents of "valid": a tile takes the rows of another for its own',
+        "cpu/box_conv_backward.h",
+        "const Index y = tile.source_rows.first - tile.rows.first;",
+        "const Index y = 0;",
+    ),
+    Mutant(
         "outputs beside the line are not cleared",
         "cpu/sliding_window.h",
         "    zero(call, end, count);\n",
@@ -73,8 +85,8 @@ MUTANTS = [
     Mutant(
         "one pixel read beyond the image",
         "cpu/image_rows.h",
-        "for (Index x = 0; x < columns.count; ++x) plane[x] = convert<V>(source[x]);",
-        "for (Index x = 0; x <= columns.count; ++x) plane[x] = convert<V>(source[x]);",
+        "convert_values(row + c * shape.channel_stride(), columns.count, planes",
+        "convert_values(row + c * shape.channel_stride(), columns.count + 1, planes",
     ),
     Mutant(
         "suffix sums begin beyond the line",
@@ -90,7 +102,7 @@ MUTANTS = [
     ),
     Mutant(
         "bfloat16 truncated instead of rounded",
-        "base/half.h",
+        "cpu/convert.h",
         "(bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;",
         "bits >> 16;",
     ),

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <utility>
 
 #include "number_types.h"
 #include "random.h"
@@ -32,6 +33,21 @@ void shape_small(Random& random, BoxConvProblem* p) {
   p->width = random.between(1, 13);
   p->channels = random.between(1, 5);
   p->boxes_per_channel = random.between(1, 3);
+}
+
+// Small planes of many images, which have kernels of their own.
+void shape_many_images(Random& random, BoxConvProblem* p) {
+  shape_small(random, p);
+  p->batch = random.chance(0.5) ? random.pick<Index>({4, 7, 8, 9, 16}) : random.between(2, 12);
+  p->channels = random.chance(0.5) ? random.pick<Index>({4, 8, 15, 16, 17, 33}) : p->channels;
+  if (p->channels > 5) {
+    p->height = std::min<Index>(p->height, 5);
+    p->width = std::min<Index>(p->width, 6);
+  } else if (random.chance(0.2)) {
+    p->height = random.between(1, 4);
+    p->width = random.between(12, 40);
+    if (random.chance(0.5)) std::swap(p->height, p->width);
+  }
 }
 
 void shape_near_vectors(Random& random, BoxConvProblem* p) {
@@ -80,6 +96,15 @@ void shape_tiles(Random& random, BoxConvProblem* p) {
   if (!random.chance(0.2)) (random.chance(0.5) ? p->height : p->width) = random.between(1, 9);
 }
 
+// Planes that are large enough for running sums down the columns.
+void shape_large_planes(Random& random, BoxConvProblem* p) {
+  p->batch = 1;
+  p->channels = random.chance(0.9) ? random.between(1, 3) : 17;
+  p->boxes_per_channel = random.between(1, 2);
+  p->height = random.between(201, 260);
+  p->width = random.between(16, 19);
+}
+
 void shape_empty(Random& random, BoxConvProblem* p) {
   shape_small(random, p);
   Index* const sizes[] = {&p->batch, &p->height, &p->width, &p->channels, &p->boxes_per_channel};
@@ -95,8 +120,12 @@ Index make_stride(Random& random) {
 BoxConvProblem make_shape(Random& random) {
   BoxConvProblem p;
   const double kind = random.uniform(0, 1);
-  if (kind < 0.72) {
+  if (kind < 0.62) {
     shape_small(random, &p);
+  } else if (kind < 0.64) {
+    shape_large_planes(random, &p);
+  } else if (kind < 0.72) {
+    shape_many_images(random, &p);
   } else if (kind < 0.82) {
     shape_near_vectors(random, &p);
   } else if (kind < 0.87) {

@@ -131,21 +131,25 @@ def test_float32_on_a_large_plane(fill):
     assert np.max(np.abs(out - expected) / (expected + 1e-30)) < tolerances.OPERATOR["float32"]
 
 
+@pytest.mark.parametrize("height", [70, 230])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_a_bad_pixel_changes_only_outputs_whose_box_contains_or_touches_it(value):
-    clean = images((1, 70, 60, 3), seed=1)
+def test_a_bad_pixel_changes_only_outputs_whose_box_contains_or_touches_it(value, height):
+    """Large planes with such pixels are computed in another way, so bits may differ there."""
+    clean = images((1, height, 60, 3), seed=1)
     bad = clean.copy()
     bad[0, 30, 25, 1] = value
     boxes = np.float32([[[-1.3, -2.2, 1.4, 0.9]], [[-9.2, -20.4, 10.3, 8.1]], [[-2, -2, 2, 2]]])
     expected, out = (to_float64(tf_boxconv.box_conv2d(x, boxes)) for x in (clean, bad))
-    rows, columns = np.arange(70)[:, None], np.arange(60)[None, :]
+    rows, columns = np.arange(height)[:, None], np.arange(60)[None, :]
     y_min, x_min, y_max, x_max = boxes[1, 0]
     # The outputs whose box overlaps the pixel (30, 25). No edge lies on a pixel border.
     near = (rows + y_min - 0.5 < 30) & (rows + y_max + 0.5 > 30)
     near = near & (columns + x_min - 0.5 < 25) & (columns + x_max + 0.5 > 25)
-    far = np.ones((70, 60, 3), bool)
+    far = np.ones((height, 60, 3), bool)
     far[..., 1] = ~near
-    np.testing.assert_array_equal(out[0][far], expected[0][far])
+    exact = height < 200
+    tolerance = {"rtol": 0, "atol": 0} if exact else tolerances.VALUES["float32"]
+    np.testing.assert_allclose(out[0][far], expected[0][far], **tolerance)
 
 
 @pytest.mark.parametrize("box", [(-0.3, -0.2, 0.3, 0.1), (0.6, -1.4, 1.2, -0.7)])
@@ -209,13 +213,16 @@ def test_the_derivative_on_a_pixel_border_is_that_of_the_growing_box(box, edge):
     )
 
 
-def test_an_image_gives_the_same_bits_alone_and_in_a_batch():
-    x = images((5, 33, 31, 24), seed=4)
+@pytest.mark.parametrize("size", [(7, 7), (33, 31), (210, 20)])
+def test_an_image_gives_the_same_results_alone_and_in_a_batch(size):
+    """Small planes of many images are summed in another order, so bits may differ there."""
+    x = images((9, *size, 24), seed=4)
     boxes = boxes_around_pixel(24, 2, reach=9, seed=4).astype(np.float32)
     batch = to_float64(tf_boxconv.box_conv2d(x, boxes))
-    for i in range(5):
+    tolerance = tolerances.VALUES["float32"] if size == (7, 7) else {"rtol": 0, "atol": 0}
+    for i in range(9):
         alone = to_float64(tf_boxconv.box_conv2d(x[i : i + 1], boxes))
-        np.testing.assert_array_equal(alone, batch[i : i + 1])
+        np.testing.assert_allclose(alone, batch[i : i + 1], **tolerance)
 
 
 def test_the_tolerances_are_those_that_the_package_promises():

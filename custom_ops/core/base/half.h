@@ -1,8 +1,8 @@
 // Storage types for IEEE binary16 and bfloat16, and their conversions.
 //
 // The types have the same bits as Eigen::half, Eigen::bfloat16 and the CUDA types. On the CPU,
-// compilers vectorise the conversions; on a GPU they are single instructions. Both round to the
-// nearest value, ties to even. NaNs stay NaN.
+// compilers vectorise the conversions, and cpu/convert.h has faster ones for x86; on a GPU they are
+// single instructions. All round to the nearest value, ties to even. NaNs stay NaN.
 #ifndef BOXCONV_CORE_BASE_HALF_H_
 #define BOXCONV_CORE_BASE_HALF_H_
 

@@ -6,9 +6,17 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
+#ifdef BOXCONV_HAS_X86
+#include <cpuid.h>
+#endif
 
 #include "core/base/dispatch.h"
 #include "core/cpu/kernels.h"
+#include "core/cpu/kernels_large_planes.h"
+#include "core/cpu/kernels_small_planes.h"
+#include "core/cpu/large_planes.h"
+#include "core/cpu/small_planes.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
 
@@ -17,6 +25,15 @@ namespace {
 
 enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
 
+#ifdef BOXCONV_HAS_X86
+// Whether the processor converts halves. Older compilers do not know "f16c" in
+// __builtin_cpu_supports.
+bool has_f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
 // The widest instruction set that the processor has, unless TF_BOXCONV_ISA names a narrower one.
 InstructionSet detect_instruction_set() {
 #ifdef BOXCONV_HAS_X86
@@ -24,9 +41,8 @@ InstructionSet detect_instruction_set() {
   const auto requests = [requested](const char* name) {
     return requested != nullptr && std::strcmp(requested, name) == 0;
   };
-  if (requests("baseline") || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-    return InstructionSet::kBaseline;
-  }
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+  if (requests("baseline") || !avx2) return InstructionSet::kBaseline;
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
   return avx512 && !requests("avx2") ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
@@ -60,9 +76,6 @@ Index max_channels_per_tile() {
   const bool whole_cache_lines = chosen_instruction_set() == InstructionSet::kAvx512;
   return whole_cache_lines ? kCacheLineBytes / static_cast<Index>(sizeof(V)) : 8;
 }
-
-// Cost of the kernel valid_extent_tiles.
-constexpr PixelCost kValidExtentCost{0.3, 5.0};
 
 // Rough cost of a tile in nanoseconds.
 Index tile_cost(const BoxConvProblem& p, const Tiling& tiling, PixelCost cost) {
@@ -107,21 +120,83 @@ class PartialEdgeGradients {
   std::unique_ptr<double[]> data_;
 };
 
+// Rough cost of a unit of work in nanoseconds.
+Index unit_cost(const BoxConvProblem& p, const SmallPlaneTiling& tiling, PixelCost cost) {
+  const double pixels = static_cast<double>(p.height * p.width * tiling.planes_per_unit());
+  return cost.nanoseconds(pixels, p.boxes_per_channel);
+}
+
+template <typename T>
+SmallPlaneTiling small_plane_tiling(const BoxConvProblem& p) {
+  return SmallPlaneTiling(p, BOXCONV_RUN_KERNEL(images_per_group<T>()),
+                          sizeof(typename PlaneType<T>::type), sizeof(T));
+}
+
 template <typename T, typename TBox>
-Status add_valid_extent_gradients(const BoxConvProblem& p, const T* input, const TBox* boxes,
-                                  const T* output_grad, TBox* boxes_grad,
-                                  const ParallelFor& parallel_for) {
-  const Tiling tiling =
-      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
+Status small_planes_forward(const BoxConvProblem& p, const SmallPlaneTiling& tiling, const T* input,
+                            const TBox* boxes, T* output, const ParallelFor& parallel_for) {
+  return run_in_parallel(tiling.unit_count(), unit_cost(p, tiling, kForwardCost), parallel_for,
+                         [&](Index begin, Index end) {
+                           return BOXCONV_RUN_KERNEL(
+                               small_planes_forward(p, tiling, input, boxes, output, begin, end));
+                         });
+}
+
+template <typename T, typename TBox>
+Status small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& tiling,
+                             const T* input, const TBox* boxes, const T* output_grad, T* input_grad,
+                             TBox* boxes_grad, const ParallelFor& parallel_for) {
+  PartialEdgeGradients partial(tiling.image_groups(), p.boxes_size());
+  if (!partial.ok()) return Status::kOutOfMemory;
+  const Status status = run_in_parallel(
+      tiling.unit_count(), unit_cost(p, tiling, kBackwardCost), parallel_for,
+      [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(small_planes_backward(p, tiling, input, boxes, output_grad,
+                                                        input_grad, partial.data(), begin, end));
+      });
+  if (status == Status::kOk) partial.add_to(boxes_grad);
+  return status;
+}
+
+// Whether there are kernels for large planes. Double would need running sums of a wider type.
+template <typename T>
+constexpr bool kHasLargePlanesKernels = !std::is_same<T, double>::value;
+
+// Sets *ok to false if the results are wrong; see kernels_large_planes.h.
+template <typename T>
+Status large_planes_forward(const BoxConvProblem& p, const BoxReach& reach, const T* input,
+                            const float* boxes, T* output, const ParallelFor& parallel_for,
+                            bool* ok) {
+  const Tiling tiling = large_planes_forward_tiling(p, reach);
+  std::atomic<bool> all_ok{true};
+  const Status status =
+      run_in_parallel(tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
+                      [&](Index begin, Index end) {
+                        return BOXCONV_RUN_KERNEL(large_planes_forward(
+                            p, reach, tiling, input, boxes, output, &all_ok, begin, end));
+                      });
+  *ok = all_ok;
+  return status;
+}
+
+// The same for the backward pass. Leaves boxes_grad as it is if the results are wrong.
+template <typename T>
+Status large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, const T* input,
+                             const float* boxes, const T* output_grad, T* input_grad,
+                             float* boxes_grad, const ParallelFor& parallel_for, bool* ok) {
+  const Tiling tiling = large_planes_backward_tiling(p, reach);
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), p.boxes_size());
   if (!partial.ok()) return Status::kOutOfMemory;
-  const Status status =
-      run_in_parallel(tiling.count(), tile_cost(p, tiling, kValidExtentCost), parallel_for,
-                      [&](Index begin, Index end) {
-                        return BOXCONV_RUN_KERNEL(valid_extent_tiles(
-                            p, tiling, input, boxes, output_grad, partial.data(), begin, end));
-                      });
-  if (status == Status::kOk) partial.add_to(boxes_grad);
+  std::atomic<bool> all_ok{true};
+  const Status status = run_in_parallel(
+      tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
+      [&](Index begin, Index end) {
+        return BOXCONV_RUN_KERNEL(large_planes_backward(p, reach, tiling, input, boxes, output_grad,
+                                                        input_grad, partial.data(), &all_ok, begin,
+                                                        end));
+      });
+  *ok = all_ok;
+  if (status == Status::kOk && *ok) partial.add_to(boxes_grad);
   return status;
 }
 
@@ -138,12 +213,32 @@ const char* instruction_set() {
   }
 }
 
+// Images of one channel are the same in both layouts. Channels-first images are simpler to read.
+BoxConvProblem simplest_layout(const BoxConvProblem& p) {
+  BoxConvProblem simplest = p;
+  if (p.channels == 1 && p.boxes_per_channel == 1) simplest.layout = Layout::kChannelsFirst;
+  return simplest;
+}
+
 template <typename T, typename TBox>
-Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* boxes, T* output,
+Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBox* boxes, T* output,
                         const ParallelFor& parallel_for) {
+  const BoxConvProblem p = simplest_layout(problem);
   if (p.height * p.width * p.out_channels() == 0) return Status::kOk;
-  const Tiling tiling =
-      forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
+  const SmallPlaneTiling small_planes = small_plane_tiling<T>(p);
+  if (small_planes.worthwhile()) {
+    return small_planes_forward(p, small_planes, input, boxes, output, parallel_for);
+  }
+  const BoxReach reach = reach_of(p, boxes, /*backward=*/false);
+  if constexpr (kHasLargePlanesKernels<T>) {
+    if (has_large_planes(p)) {
+      bool ok = true;
+      const Status status =
+          large_planes_forward(p, reach, input, boxes, output, parallel_for, &ok);
+      if (status != Status::kOk || ok) return status;
+    }
+  }
+  const Tiling tiling = forward_tiling(p, reach, max_channels_per_tile<T>());
   return run_in_parallel(
       tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
       [&](Index begin, Index end) {
@@ -152,14 +247,28 @@ Status box_conv_forward(const BoxConvProblem& p, const T* input, const TBox* box
 }
 
 template <typename T, typename TBox>
-Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* boxes,
+Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TBox* boxes,
                          const T* output_grad, T* input_grad, TBox* boxes_grad,
                          const ParallelFor& parallel_for) {
+  const BoxConvProblem p = simplest_layout(problem);
   const Index edges = p.boxes_size();
   for (Index i = 0; i < edges; ++i) boxes_grad[i] = 0;
   if (p.input_size() == 0) return Status::kOk;
-  const Tiling tiling =
-      backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels_per_tile<T>());
+  const SmallPlaneTiling small_planes = small_plane_tiling<T>(p);
+  if (small_planes.worthwhile()) {
+    return small_planes_backward(p, small_planes, input, boxes, output_grad, input_grad, boxes_grad,
+                                 parallel_for);
+  }
+  const BoxReach reach = reach_of(p, boxes, /*backward=*/true);
+  if constexpr (kHasLargePlanesKernels<T>) {
+    if (has_large_planes(p) && p.normalization != Normalization::kValid) {
+      bool ok = true;
+      const Status status = large_planes_backward(p, reach, input, boxes, output_grad, input_grad,
+                                                  boxes_grad, parallel_for, &ok);
+      if (status != Status::kOk || ok) return status;
+    }
+  }
+  const Tiling tiling = backward_tiling(p, reach, max_channels_per_tile<T>());
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), edges);
   if (!partial.ok()) return Status::kOutOfMemory;
   const Status status = run_in_parallel(
@@ -168,10 +277,8 @@ Status box_conv_backward(const BoxConvProblem& p, const T* input, const TBox* bo
         return BOXCONV_RUN_KERNEL(backward_tiles(p, tiling, input, boxes, output_grad, input_grad,
                                                  partial.data(), begin, end));
       });
-  if (status != Status::kOk) return status;
-  partial.add_to(boxes_grad);
-  if (p.normalization != Normalization::kValid || edges == 0) return Status::kOk;
-  return add_valid_extent_gradients(p, input, boxes, output_grad, boxes_grad, parallel_for);
+  if (status == Status::kOk) partial.add_to(boxes_grad);
+  return status;
 }
 
 template <typename T, typename TTable>

@@ -14,6 +14,10 @@
 // With normalization "area", the growing area also reduces the response. This adds
 // + sum(x * input_grad) / side for the min edges and - sum(x * input_grad) / side for the max
 // edges, since sum(x * input_grad) = sum(out * g).
+//
+// With normalization "valid", g is multiplied by the factors of the outputs first. The extent
+// differs from output to output, so its derivative needs the sums over the boxes at each output
+// (valid_extent.h). A tile adds the part of these sums that its own pixels contribute.
 #ifndef BOXCONV_CORE_CPU_BOX_CONV_BACKWARD_H_
 #define BOXCONV_CORE_CPU_BOX_CONV_BACKWARD_H_
 
@@ -24,6 +28,7 @@
 #include "core/cpu/plane_windows.h"
 #include "core/cpu/scratch.h"
 #include "core/cpu/tiling.h"
+#include "core/cpu/valid_extent.h"
 #include "core/geometry/box_extent.h"
 
 namespace boxconv {
@@ -45,6 +50,30 @@ void spread(V* values, Index count, Index offset, Index stride, Index width) {
   }
   for (Index x = count; x < width; ++x) {
     if (x < offset || (x - offset) % stride != 0) values[x] = 0;
+  }
+}
+
+// Loads row `y` of the output gradient at the resolution of the input, zero between outputs: sets
+// planes[i * plane_stride + x] to the gradient at column columns.first + x of the input, channel
+// channels.first + i of the output.
+template <typename T, typename V>
+void load_output_grad_row(const BoxConvProblem& p, const T* image_output_grad, Index y,
+                          Span columns, Span channels, V* planes, Index plane_stride) {
+  const Index width = padded_width(columns.count);
+  if (y % p.stride_y != 0) {
+    for (Index i = 0; i < channels.count; ++i) clear(planes + i * plane_stride, width);
+    return;
+  }
+  const Index first = (columns.first + p.stride_x - 1) / p.stride_x;
+  const Index end = (columns.first + columns.count + p.stride_x - 1) / p.stride_x;
+  load_row(output_shape(p), image_output_grad, y / p.stride_y, {first, end - first}, channels,
+           planes, plane_stride);
+  for (Index i = 0; i < channels.count; ++i) {
+    V* const values = planes + i * plane_stride;
+    if (p.stride_x > 1) {
+      spread(values, end - first, first * p.stride_x - columns.first, p.stride_x, columns.count);
+    }
+    clear(values + columns.count, width - columns.count);
   }
 }
 
@@ -73,7 +102,12 @@ class BackwardKernel {
       row_group_sums_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
       suffix_sums_ =
           scratch_.array<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
-      factors_ = scratch_.array<V>(source_columns);
+      const bool valid = p.normalization == Normalization::kValid;
+      factors_ = scratch_.array<V>(valid ? padded_width(source_columns) : 0);
+      response_group_ = scratch_.array<V>(valid ? kGroupRows<V> * row_stride_ : 0);
+      column_lanes_ = scratch_.array<V>(valid ? source_columns * kLanes<V> : 0);
+      row_totals_ = scratch_.array<double>(valid ? source_rows : 0);
+      column_totals_ = scratch_.array<double>(valid ? source_columns : 0);
     });
   }
 
@@ -112,31 +146,11 @@ class BackwardKernel {
     return output_grads_ + channel * p_.boxes_per_channel * source_stride_;
   }
 
-  // Loads the output gradient into planes at the resolution of the input, zero between outputs.
   void load_output_grads(const Tile& tile, const T* image_output_grad) const {
-    const Span channels = out_channels(p_, tile);
-    const Span& x = tile.source_columns;
-    const Index first_output = (x.first + p_.stride_x - 1) / p_.stride_x;
-    const Index end_output = (x.first + x.count + p_.stride_x - 1) / p_.stride_x;
-    const Span outputs{first_output, end_output - first_output};
-    const Index width = padded_width(x.count);
     for (Index row = 0; row < tile.source_rows.count; ++row) {
-      V* rows = output_grads_ + row * row_stride_;
-      const Index y = tile.source_rows.first + row;
-      if (y % p_.stride_y != 0) {
-        for (Index i = 0; i < channels.count; ++i) clear(rows + i * source_stride_, width);
-        continue;
-      }
-      load_row(output_shape(p_), image_output_grad, y / p_.stride_y, outputs, channels, rows,
-               source_stride_);
-      for (Index i = 0; i < channels.count; ++i) {
-        V* values = rows + i * source_stride_;
-        if (p_.stride_x > 1) {
-          spread(values, outputs.count, outputs.first * p_.stride_x - x.first, p_.stride_x,
-                 x.count);
-        }
-        clear(values + x.count, width - x.count);
-      }
+      load_output_grad_row(p_, image_output_grad, tile.source_rows.first + row,
+                           tile.source_columns, out_channels(p_, tile),
+                           output_grads_ + row * row_stride_, source_stride_);
     }
   }
 
@@ -146,12 +160,14 @@ class BackwardKernel {
                double* boxes_grad) const {
     const BoxEdges mirror = backward_box(box);
     const double factor = common_factor<V>(p_, box);
+    const V* input = inputs_ + c * plane_stride_;
     if (p_.normalization == Normalization::kValid) {
       // The planes already have the resolution of the input, so the strides are 1.
       apply_valid_factors(p_, box, tile.source_rows, tile.source_columns, 1, 1, factors_,
                           output_grad, row_stride_);
+      sum_input_down(tile, box, input);
     }
-    sum_along_rows(tile, mirror, factor, output_grad);
+    sum_along_rows(tile, box, mirror, factor, output_grad, boxes_grad);
 
     const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     const Index y = tile.rows.first - tile.source_rows.first;
@@ -163,29 +179,58 @@ class BackwardKernel {
     V* result = is_first_box ? input_grad(c) : box_input_grad_;
     windows.down(column_window, row_sums_, row_stride_, tile.source_rows.count,
                  padded_width(tile.columns.count), result, tile.rows.count);
-    add_edge_gradients(tile, box, mirror, factor, inputs_ + c * plane_stride_, result, boxes_grad);
+    add_edge_gradients(tile, box, mirror, factor, input, result, boxes_grad);
     if (!is_first_box) add_plane(result, tile.rows.count * row_stride_, input_grad(c));
   }
 
-  // Sets row_sums_ to the sums of the output gradient along the rows, times `factor`.
-  void sum_along_rows(const Tile& tile, const BoxEdges& mirror, double factor,
-                      const V* output_grad) const {
+  // Sets row_sums_ to the sums of the input down the columns of the box, at the source rows.
+  // sum_along_rows() needs them for "valid" and replaces them.
+  void sum_input_down(const Tile& tile, const BoxEdges& box, const V* input) const {
+    const Index y = tile.source_rows.first - tile.rows.first;
+    const auto column_window =
+        sliding_window<V>(shifted(box.top, y), shifted(box.bottom, y), 1.0,
+                          max_index(tile.source_rows.count, tile.rows.count));
+    PlaneWindows<V>(suffix_sums_, &prefetcher_)
+        .down(column_window, input, row_stride_, tile.rows.count, padded_width(tile.columns.count),
+              row_sums_, tile.source_rows.count);
+  }
+
+  // Sets row_sums_ to the sums of the output gradient along the rows, times `factor`. For "valid",
+  // also adds the derivative of the extents to the edge gradients.
+  void sum_along_rows(const Tile& tile, const BoxEdges& box, const BoxEdges& mirror, double factor,
+                      const V* output_grad, double* boxes_grad) const {
     const PlaneWindows<V> windows(suffix_sums_, &prefetcher_);
     const Index rows = tile.source_rows.count, columns = tile.columns.count;
+    const Index source_columns = tile.source_columns.count;
     const Index x = tile.columns.first - tile.source_columns.first;
+    const Index reach = max_index(source_columns, columns);
     const auto row_window =
-        sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor,
-                          max_index(tile.source_columns.count, columns));
+        sliding_window<V>(shifted(mirror.left, x), shifted(mirror.right, x), factor, reach);
+    const auto response_window =
+        sliding_window<V>(shifted(box.left, -x), shifted(box.right, -x), 1.0, reach);
+    const bool valid = p_.normalization == Normalization::kValid;
+    ProductTotals<V> totals(column_lanes_, row_totals_, column_totals_);
+    if (valid) totals.start(source_columns);
     for (Index row = 0; row < rows; row += kGroupRows<V>) {
       const Index lines = group_lines<V>(row, rows);
+      V* row_sums = row_sums_ + row * row_stride_;
       rows_to_group(output_grad + row * row_stride_, row_stride_, rows - row,
-                    padded_width(tile.source_columns.count), row_group_, lines);
-      windows.along(row_window, row_group_, lines, tile.source_columns.count, row_group_sums_,
-                    columns);
+                    padded_width(source_columns), row_group_, lines);
+      if (valid) {
+        rows_to_group(row_sums, row_stride_, rows - row, padded_width(columns), row_group_sums_,
+                      lines);
+        windows.along(response_window, row_group_sums_, lines, columns, response_group_,
+                      source_columns);
+        totals.add_group(response_group_, row_group_, lines, min_index(rows - row, lines));
+      }
+      windows.along(row_window, row_group_, lines, source_columns, row_group_sums_, columns);
       clear(row_group_sums_ + columns * lines, (padded_width(columns) - columns) * lines);
-      group_to_rows(row_group_sums_, lines, padded_width(columns), row_sums_ + row * row_stride_,
-                    row_stride_, lines);
+      group_to_rows(row_group_sums_, lines, padded_width(columns), row_sums, row_stride_, lines);
     }
+    if (!valid) return;
+    totals.finish();
+    add_valid_extent_gradients(p_, box, tile.source_rows, row_totals_, tile.source_columns,
+                               column_totals_, boxes_grad);
   }
 
   // Adds to the gradients of the box's four edges. `input_grad` is the contribution of this box
@@ -245,7 +290,8 @@ class BackwardKernel {
   bool ok_;
   mutable Prefetcher prefetcher_;
   V *inputs_, *output_grads_, *row_sums_, *column_sums_, *box_input_grad_;
-  V *row_group_, *row_group_sums_, *suffix_sums_, *factors_;
+  V *row_group_, *row_group_sums_, *suffix_sums_, *factors_, *response_group_, *column_lanes_;
+  double *row_totals_, *column_totals_;
 };
 
 // The part of `partial_boxes_grad` to which a tile adds its edge gradients.
@@ -280,56 +326,6 @@ bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* inpu
     }
     kernel.run(tile, input + tile.image * in.size(), output_grad + tile.image * out.size(),
                prefetchers, result, partial_of(p, tiling, tile, partial_boxes_grad));
-  }
-  return true;
-}
-
-// Adds the derivative of the normalization "valid" to the edge gradients of a tile's boxes:
-//
-//     - sum over the outputs of response * output_grad * d log(extent) / d edge
-//
-// The extent differs from output to output, so this needs the responses themselves. `tile` is a
-// tile of the forward pass.
-template <typename T, typename TBox>
-void add_valid_extent_gradients(const BoxConvProblem& p, const ForwardKernel<T, TBox>& kernel,
-                                const Tile& tile, const T* image_output_grad, double* boxes_grad) {
-  const ImageShape out = output_shape(p);
-  const Span channels = out_channels(p, tile);
-  for (Index i = 0; i < channels.count; ++i) {
-    const BoxEdges box = kernel.box(tile, i);
-    if (box.empty) continue;
-    double* gradient = boxes_grad + 4 * i;
-    for (Index row = 0; row < tile.rows.count; ++row) {
-      const Index y = tile.rows.first + row;
-      const T* grads = image_output_grad + out.offset(y, tile.columns.first, channels.first + i);
-      const AxisFactor of_row =
-          axis_factor(p.normalization, box.top, box.bottom, box.height, y * p.stride_y, p.height);
-      for (Index column = 0; column < tile.columns.count; ++column) {
-        const Index x = (tile.columns.first + column) * p.stride_x;
-        const AxisFactor of_column =
-            axis_factor(p.normalization, box.left, box.right, box.width, x, p.width);
-        const double product = static_cast<double>(widen(grads[column * out.pixel_stride()])) *
-                               kernel.response(i, row, column);
-        gradient[0] += product * of_row.min_growth;
-        gradient[1] += product * of_column.min_growth;
-        gradient[2] -= product * of_row.max_growth;
-        gradient[3] -= product * of_column.max_growth;
-      }
-    }
-  }
-}
-
-template <typename T, typename TBox>
-bool valid_extent_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,
-                        const TBox* boxes, const T* output_grad, double* partial_boxes_grad,
-                        Index begin, Index end) {
-  const ForwardKernel<T, TBox> kernel(p, boxes, tiling);
-  if (!kernel.ok()) return false;
-  for (Index i = begin; i < end; ++i) {
-    const Tile tile = tiling.at(i);
-    kernel.respond(tile, input + tile.image * input_shape(p).size(), PrefetchQueue());
-    add_valid_extent_gradients(p, kernel, tile, output_grad + tile.image * output_shape(p).size(),
-                               partial_of(p, tiling, tile, partial_boxes_grad));
   }
   return true;
 }

@@ -12,26 +12,11 @@
 #include "core/cpu/plane_windows.h"
 #include "core/cpu/scratch.h"
 #include "core/cpu/tiling.h"
+#include "core/cpu/valid_extent.h"
 #include "core/geometry/box_extent.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
-
-// Multiplies outputs by their factors of normalization "valid": values[y * row_stride + x] is the
-// output at row rows.first + y and column columns.first + x. Output (i, j) lies at row i * stride_y
-// and column j * stride_x of the input. `factors` is scratch memory for columns.count values.
-template <typename V>
-void apply_valid_factors(const BoxConvProblem& p, const BoxEdges& box, Span rows, Span columns,
-                         Index stride_y, Index stride_x, V* factors, V* values, Index row_stride) {
-  for (Index x = 0; x < columns.count; ++x) {
-    factors[x] = column_factor<V>(p, box, (columns.first + x) * stride_x);
-  }
-  for (Index y = 0; y < rows.count; ++y) {
-    const V factor = row_factor<V>(p, box, (rows.first + y) * stride_y);
-    V* row = values + y * row_stride;
-    for (Index x = 0; x < columns.count; ++x) row[x] *= factor * factors[x];
-  }
-}
 
 template <typename T, typename TBox>
 class ForwardKernel {
@@ -61,7 +46,7 @@ class ForwardKernel {
       suffix_sums_ =
           scratch_.array<V>(PlaneWindows<V>::suffix_size(max_index(source_rows, source_columns)));
       row_group_sums_ = scratch_.array<V>(kGroupRows<V> * group_sum_columns);
-      factors_ = scratch_.array<V>(columns);
+      factors_ = scratch_.array<V>(padded_width(columns));
     });
   }
 
@@ -88,17 +73,12 @@ class ForwardKernel {
     }
   }
 
+ private:
   // Box i of a tile, counted over all its channels.
   BoxEdges box(const Tile& tile, Index i) const {
     return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
   }
 
-  // The response of box i at a row and column of the tile.
-  V response(Index i, Index row, Index column) const {
-    return responses_[i * plane_stride_ + row * row_stride_ + column];
-  }
-
- private:
   void respond(const Tile& tile, const BoxEdges& box, const V* plane, V* responses) const {
     if (box.empty) {
       clear(responses, tile.rows.count * row_stride_);

@@ -39,6 +39,17 @@ double dot_product(const V* a, const V* b, Index stride, Index rows, Index width
   return total;
 }
 
+// The dot product of two arrays of any length, in parts whose rounding errors are bounded.
+template <typename V>
+double dot_product(const V* a, const V* b, Index count) {
+  constexpr Index kPart = 4 * kLanes<V> * kChain;
+  double total = 0;
+  for (Index i = 0; i < count; i += kPart) {
+    total += dot_product(a + i, b + i, 0, 1, min_index(kPart, count - i));
+  }
+  return total;
+}
+
 }  // namespace BOXCONV_ISA
 }  // namespace boxconv
 

@@ -4,6 +4,7 @@
 #define BOXCONV_CORE_CPU_IMAGE_ROWS_H_
 
 #include "core/base/problem.h"
+#include "core/cpu/convert.h"
 #include "core/cpu/plane_windows.h"
 #include "core/cpu/prefetcher.h"
 #include "core/cpu/tiling.h"
@@ -67,11 +68,9 @@ template <typename T, typename V>
 void load_row(const ImageShape& shape, const T* image, Index y, Span columns, Span channels,
               V* planes, Index stride) {
   const T* row = image + shape.offset(y, columns.first, channels.first);
-  if (!shape.channels_last()) {
+  if (shape.pixel_stride() == 1) {
     for (Index c = 0; c < channels.count; ++c) {
-      const T* source = row + c * shape.channel_stride();
-      V* plane = planes + c * stride;
-      for (Index x = 0; x < columns.count; ++x) plane[x] = convert<V>(source[x]);
+      convert_values(row + c * shape.channel_stride(), columns.count, planes + c * stride);
     }
     return;
   }
@@ -98,11 +97,9 @@ template <typename V, typename T>
 void store_row(const ImageShape& shape, const V* planes, Index stride, Index y, Span columns,
                Span channels, T* image) {
   T* row = image + shape.offset(y, columns.first, channels.first);
-  if (!shape.channels_last()) {
+  if (shape.pixel_stride() == 1) {
     for (Index c = 0; c < channels.count; ++c) {
-      const V* plane = planes + c * stride;
-      T* target = row + c * shape.channel_stride();
-      for (Index x = 0; x < columns.count; ++x) target[x] = convert<T>(plane[x]);
+      convert_values(planes + c * stride, columns.count, row + c * shape.channel_stride());
     }
     return;
   }

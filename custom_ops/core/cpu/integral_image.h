@@ -4,6 +4,7 @@
 
 #include "core/base/half.h"
 #include "core/base/problem.h"
+#include "core/cpu/convert.h"
 #include "core/cpu/scratch.h"
 #include "core/cpu/tiling.h"
 
@@ -17,6 +18,10 @@ template <typename T, typename TTable>
 void interleaved_integral_images(Index height, Index width, Index count, Index stride,
                                  const T* input, double* column_sums, TTable* table) {
   double row_sums[kIntegralImageChannels];
+  // Halves are converted here, several at once if the processor can.
+  using V = typename PlaneType<T>::type;
+  constexpr bool kConvertsFirst = std::is_same<T, Half>::value && kLoadsAsFloats<T>;
+  V converted[kIntegralImageChannels];
   for (Index i = 0; i < (width + 1) * count; ++i) column_sums[i] = 0;
   for (Index x = 0; x <= width; ++x) {
     for (Index c = 0; c < count; ++c) table[x * stride + c] = 0;
@@ -29,10 +34,11 @@ void interleaved_integral_images(Index height, Index width, Index count, Index s
     }
     for (Index x = 0; x < width; ++x) {
       const T* pixel = input + (y * width + x) * stride;
+      if constexpr (kConvertsFirst) convert_values(pixel, count, converted);
       double* sums = column_sums + (x + 1) * count;
       TTable* entry = row + (x + 1) * stride;
       for (Index c = 0; c < count; ++c) {
-        row_sums[c] += widen(pixel[c]);
+        row_sums[c] += kConvertsFirst ? converted[c] : widen(pixel[c]);
         sums[c] += row_sums[c];
         entry[c] = static_cast<TTable>(sums[c]);
       }

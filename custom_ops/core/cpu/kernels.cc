@@ -8,13 +8,11 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-#define INSTANTIATE(T, TBox)                                                                \
-  template bool forward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*,      \
-                                       const TBox*, T*, Index, Index);                      \
-  template bool backward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*,     \
-                                        const TBox*, const T*, T*, double*, Index, Index);  \
-  template bool valid_extent_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*, \
-                                            const TBox*, const T*, double*, Index, Index);
+#define INSTANTIATE(T, TBox)                                                            \
+  template bool forward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*,  \
+                                       const TBox*, T*, Index, Index);                  \
+  template bool backward_tiles<T, TBox>(const BoxConvProblem&, const Tiling&, const T*, \
+                                        const TBox*, const T*, T*, double*, Index, Index);
 BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
 #undef INSTANTIATE
 

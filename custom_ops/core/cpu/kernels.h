@@ -9,25 +9,20 @@
 
 namespace boxconv {
 
-// backward_tiles adds each tile's contribution to the edge gradients, and valid_extent_tiles the
-// contribution of normalization "valid", to partial_boxes_grad
+// backward_tiles adds each tile's contribution to the edge gradients to partial_boxes_grad
 // [batch * tiling.rectangles_per_image(), channels, boxes_per_channel, 4].
-#define BOXCONV_DECLARE_KERNELS(ISA)                                                           \
-  namespace ISA {                                                                              \
-  template <typename T, typename TBox>                                                         \
-  bool forward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,            \
-                     const TBox* boxes, T* output, Index begin, Index end);                    \
-  template <typename T, typename TBox>                                                         \
-  bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,           \
-                      const TBox* boxes, const T* output_grad, T* input_grad,                  \
-                      double* partial_boxes_grad, Index begin, Index end);                     \
-  template <typename T, typename TBox>                                                         \
-  bool valid_extent_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,       \
-                          const TBox* boxes, const T* output_grad, double* partial_boxes_grad, \
-                          Index begin, Index end);                                             \
-  template <typename T, typename TTable>                                                       \
-  bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table,     \
-                             Index begin, Index end);                                          \
+#define BOXCONV_DECLARE_KERNELS(ISA)                                                       \
+  namespace ISA {                                                                          \
+  template <typename T, typename TBox>                                                     \
+  bool forward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,        \
+                     const TBox* boxes, T* output, Index begin, Index end);                \
+  template <typename T, typename TBox>                                                     \
+  bool backward_tiles(const BoxConvProblem& p, const Tiling& tiling, const T* input,       \
+                      const TBox* boxes, const T* output_grad, T* input_grad,              \
+                      double* partial_boxes_grad, Index begin, Index end);                 \
+  template <typename T, typename TTable>                                                   \
+  bool integral_image_planes(const IntegralImageProblem& p, const T* input, TTable* table, \
+                             Index begin, Index end);                                      \
   }
 
 BOXCONV_DECLARE_KERNELS(baseline)

@@ -4,13 +4,14 @@
 
 #include <cstdlib>
 
+#include "core/cpu/huge_pages.h"
 #include "core/cpu/simd.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-// The scratch memory of one thread. Up to 8 MiB stay allocated between calls: new memory costs a
-// page fault every 4 KiB, which takes longer than the arithmetic of a small problem.
+// The scratch memory of one thread. It stays allocated between calls: new memory costs page faults,
+// which take longer than the arithmetic of a small problem.
 class ThreadMemory {
  public:
   ~ThreadMemory() { std::free(data_); }
@@ -21,20 +22,25 @@ class ThreadMemory {
       std::free(data_);
       data_ = static_cast<char*>(std::malloc(bytes));
       size_ = data_ == nullptr ? 0 : bytes;
+      if (data_ != nullptr) advise_huge_pages(data_, size_, kMaxKept);
     }
     return data_;
   }
 
-  // Frees the memory if it has grown large.
-  void trim() {
-    constexpr std::size_t kMaxKept = std::size_t{8} << 20;
+  // Lets the operating system have the memory if it has grown large: the system takes its pages only
+  // when it needs them.
+  void release() {
     if (size_ <= kMaxKept) return;
+    if (size_ <= kMaxLent && lend_pages(data_, size_)) return;
     std::free(data_);
     data_ = nullptr;
     size_ = 0;
   }
 
  private:
+  static constexpr std::size_t kMaxKept = std::size_t{8} << 20;
+  static constexpr std::size_t kMaxLent = std::size_t{64} << 20;
+
   char* data_ = nullptr;
   std::size_t size_ = 0;
 };
@@ -52,7 +58,7 @@ class ThreadMemory {
 class Scratch {
  public:
   Scratch() = default;
-  ~Scratch() { memory().trim(); }
+  ~Scratch() { memory().release(); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 

@@ -11,29 +11,42 @@ constexpr Index kMinLength = 128;
 // The largest number of values in the planes of a tile with several channels.
 constexpr Index kMaxScratchValues = Index{3} << 20;
 
-Index channels_per_tile_of(const BoxConvProblem& p, const AxisTiling& rows,
-                           const AxisTiling& columns, Index max_channels) {
-  if (p.layout == Layout::kChannelsFirst) return min_index(1, p.channels);
-  const Index planes_per_channel = 1 + p.boxes_per_channel;
-  const Index values = rows.source_length() * columns.source_length() * planes_per_channel;
-  while (max_channels > 1 && max_channels * values > kMaxScratchValues) max_channels /= 2;
-  return min_index(max_channels, p.channels);
+Index tile_length(Index outputs, Index stride, Index reach) {
+  // Pixels within reach of two neighbouring intervals are read twice, so an interval is at least as
+  // long as the reach. An axis that is not much longer than one interval is not split.
+  const Index length = round_up(max_index(kMinLength, reach) / stride + 1, 16);
+  return outputs * 2 <= length * 3 ? max_index(outputs, 1) : length;
+}
+
+// `outputs` outputs, `stride` pixels apart, along an axis of `size` pixels.
+AxisTiling axis_tiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size) {
+  return AxisTiling(outputs, stride, reach_min, reach_max, size,
+                    tile_length(outputs, stride, reach_max - reach_min + 1));
+}
+
+Tiling tiling_of(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
+                 Index max_channels) {
+  const Index values = rows.source_length() * columns.source_length() * (1 + p.boxes_per_channel);
+  const Index max = p.layout == Layout::kChannelsFirst ? 1 : max_channels;
+  return Tiling(p, rows, columns, channels_within(p.channels, values, kMaxScratchValues, max));
 }
 
 }  // namespace
 
-AxisTiling::AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size)
+Index channels_within(Index channels, Index values, Index max_values, Index max_channels) {
+  while (max_channels > 1 && max_channels * values > max_values) max_channels /= 2;
+  return min_index(max_channels, channels);
+}
+
+AxisTiling::AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size,
+                       Index length)
     : outputs_(outputs),
       stride_(stride),
       reach_min_(reach_min),
       reach_max_(reach_max),
-      size_(size) {
-  // Pixels within reach of two neighbouring intervals are read twice, so an interval is at least as
-  // long as the reach. An axis that is not much longer than one interval is not split.
-  length_ = round_up(max_index(kMinLength, reach_max - reach_min + 1) / stride + 1, 16);
-  if (outputs * 2 <= length_ * 3) length_ = max_index(outputs, 1);
-  count_ = (outputs + length_ - 1) / length_;
-}
+      size_(size),
+      length_(length),
+      count_((outputs + length - 1) / length) {}
 
 Index AxisTiling::count() const { return count_; }
 
@@ -55,9 +68,11 @@ Span AxisTiling::source(Index interval) const {
 }
 
 Tiling::Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
-               Index max_channels)
-    : channels_(p.channels), rows_(rows), columns_(columns) {
-  channels_per_tile_ = channels_per_tile_of(p, rows, columns, max_channels);
+               Index channels_per_tile)
+    : channels_(p.channels),
+      rows_(rows),
+      columns_(columns),
+      channels_per_tile_(channels_per_tile) {
   channel_groups_ =
       channels_per_tile_ > 0 ? (channels_ + channels_per_tile_ - 1) / channels_per_tile_ : 0;
   count_ = p.batch * rectangles_per_image() * channel_groups_;
@@ -83,14 +98,14 @@ Tile Tiling::at(Index index) const {
 }
 
 Tiling forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
-  return Tiling(p, AxisTiling(p.out_height(), p.stride_y, reach.top, reach.bottom, p.height),
-                AxisTiling(p.out_width(), p.stride_x, reach.left, reach.right, p.width),
-                max_channels);
+  return tiling_of(p, axis_tiling(p.out_height(), p.stride_y, reach.top, reach.bottom, p.height),
+                   axis_tiling(p.out_width(), p.stride_x, reach.left, reach.right, p.width),
+                   max_channels);
 }
 
 Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {
-  return Tiling(p, AxisTiling(p.height, 1, reach.top, reach.bottom, p.height),
-                AxisTiling(p.width, 1, reach.left, reach.right, p.width), max_channels);
+  return tiling_of(p, axis_tiling(p.height, 1, reach.top, reach.bottom, p.height),
+                   axis_tiling(p.width, 1, reach.left, reach.right, p.width), max_channels);
 }
 
 Index integral_image_groups(const IntegralImageProblem& p) {

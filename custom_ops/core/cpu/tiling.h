@@ -36,7 +36,9 @@ BOXCONV_INLINE Span out_channels(const BoxConvProblem& p, const Tile& tile) {
 // pixels i * stride + [reach_min, reach_max].
 class AxisTiling {
  public:
-  AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size);
+  // `length` is the largest number of outputs in an interval.
+  AxisTiling(Index outputs, Index stride, Index reach_min, Index reach_max, Index size,
+             Index length);
 
   Index count() const;          // number of intervals
   Index length() const;         // largest number of outputs in an interval
@@ -50,10 +52,8 @@ class AxisTiling {
 
 class Tiling {
  public:
-  // A tile has at most `max_channels` channels, or fewer if its planes would take too much memory
-  // because the boxes reach far.
   Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
-         Index max_channels);
+         Index channels_per_tile);
 
   Index count() const;  // number of tiles
   Index rectangles_per_image() const;
@@ -68,7 +68,12 @@ class Tiling {
   Index channels_per_tile_, channel_groups_, count_;
 };
 
-// Tiles of the output.
+// The number of channels of a tile: at most `max_channels` of the image's `channels`. Fewer if all of
+// them took more than `max_values` values of memory, at `values` values a channel.
+Index channels_within(Index channels, Index values, Index max_values, Index max_channels);
+
+// Tiles of the output. A tile has at most `max_channels` channels, or fewer if its planes would take
+// too much memory because the boxes reach far.
 Tiling forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);
 // Tiles of the input gradient. `reach` is that of the mirrored boxes.
 Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);

@@ -1,13 +1,15 @@
 // Matrix transposition: between channels-last pixels and planes, and between rows and row groups.
 //
 // Square patches are transposed in registers, by shuffles that compilers do not find themselves.
-// The remainder at the borders is transposed in smaller patches, then value by value.
+// The remainder at the borders is transposed in smaller patches, then in narrow ones, then value by
+// value.
 #ifndef BOXCONV_CORE_CPU_TRANSPOSE_H_
 #define BOXCONV_CORE_CPU_TRANSPOSE_H_
 
 #include <type_traits>
 
 #include "core/base/half.h"
+#include "core/cpu/convert.h"
 #include "core/cpu/simd.h"
 
 namespace boxconv {
@@ -93,12 +95,14 @@ BOXCONV_INLINE void transpose_registers(Vector<float, 16> (&r)[16]) {
 #undef BOXCONV_SHUFFLE
 #endif
 
-// Side of the smallest and of the largest patches. Anything smaller is transposed value by value.
+// Side of the smallest and of the largest patches. Anything smaller is narrow.
 template <typename V>
 constexpr int kMinPatch = kLanes<V>;
 template <typename V>
 constexpr int kMaxPatch = kLanes<V>;
 #ifdef BOXCONV_HAS_SHUFFLE
+template <>
+inline constexpr int kMinPatch<float> = 4;
 template <>
 inline constexpr int kMaxPatch<float> = kMaxLanes<float>;
 #endif
@@ -112,77 +116,150 @@ BOXCONV_INLINE V* next_row(V* row, Index stride) {
   return row;
 }
 
-// out[j * out_stride + i] = in[i * in_stride + j] for i and j below n.
-template <int n, typename V>
-BOXCONV_INLINE void transpose_patch(const V* in, Index in_stride, V* out, Index out_stride) {
+// Whether the values between these types can be transposed in registers.
+template <typename From, typename To>
 #ifdef BOXCONV_HAS_SHUFFLE
-  if constexpr (std::is_same<V, float>::value) {
-    Vector<float, n> rows[n];
-    for (int i = 0; i < n; ++i) {
-      rows[i] = load_vector<float, n>(in);
-      in = next_row(in, in_stride);
-    }
-    transpose_registers(rows);
-    for (int j = 0; j < n; ++j) {
-      store_vector<float, n>(rows[j], out);
-      out = next_row(out, out_stride);
-    }
+constexpr bool kTransposesRegisters = kLoadsAsFloats<From> && kLoadsAsFloats<To>;
+#else
+constexpr bool kTransposesRegisters = false;
+#endif
+
+#ifdef BOXCONV_HAS_SHUFFLE
+// out[j * out_stride + i] = in[i * in_stride + j] for i < rows and j < columns, both at most n.
+// Loads `loaded` >= columns values of each row of `in`, and stores `stored` >= rows values to each
+// row of `out`, in ascending order; those beyond `rows` are zeros.
+template <int n, int rows, int columns, int loaded, int stored, typename From, typename To>
+BOXCONV_INLINE void transpose_in_registers(const From* in, Index in_stride, To* out,
+                                           Index out_stride) {
+  Vector<float, n> r[n] = {};
+  for (int i = 0; i < rows; ++i) {
+    r[i] = load_first_floats<n, loaded>(in);
+    in = next_row(in, in_stride);
+  }
+  transpose_registers(r);
+  for (int j = 0; j < columns; ++j) {
+    store_first_floats<n, stored>(r[j], out);
+    out = next_row(out, out_stride);
+  }
+}
+#endif
+
+// out[j * out_stride + i] = in[i * in_stride + j] for i and j below n. Values are converted if From
+// and To differ: one is the type of an image, the other the type of its planes. The conversion runs
+// row by row, which is faster than value by value.
+template <int n, typename From, typename To>
+BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
+#ifdef BOXCONV_HAS_SHUFFLE
+  if constexpr (kTransposesRegisters<From, To>) {
+    transpose_in_registers<n, n, n, n, n>(in, in_stride, out, out_stride);
     return;
   }
 #endif
-  for (int j = 0; j < n; ++j) {
-    for (int i = 0; i < n; ++i) out[j * out_stride + i] = in[i * in_stride + j];
-  }
-}
-
-// The same, with conversion between the type of an image and that of its planes. The conversion
-// runs row by row, which compilers vectorise.
-template <int n, typename From, typename To>
-BOXCONV_INLINE void transpose_patch(const From* in, Index in_stride, To* out, Index out_stride) {
-  if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
-    To patch[n * n];
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) patch[i * n + j] = convert<To>(in[i * in_stride + j]);
+  if constexpr (std::is_same<From, To>::value) {
+    for (int j = 0; j < n; ++j) {
+      for (int i = 0; i < n; ++i) out[j * out_stride + i] = in[i * in_stride + j];
     }
+  } else if constexpr (std::is_same<typename PlaneType<From>::type, To>::value) {
+    To patch[n * n];
+    for (int i = 0; i < n; ++i) convert_values(in + i * in_stride, n, patch + i * n);
     transpose_patch<n>(patch, n, out, out_stride);
   } else {
     From patch[n * n];
     transpose_patch<n>(in, in_stride, patch, n);
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) out[i * out_stride + j] = convert<To>(patch[i * n + j]);
+    for (int i = 0; i < n; ++i) convert_values(patch + i * n, n, out + i * out_stride);
+  }
+}
+
+// Transposes `rows` x `columns` values one by one.
+template <typename From, typename To>
+void transpose_values(const From* in, Index in_stride, Index rows, Index columns, To* out,
+                      Index out_stride) {
+  for (Index j = 0; j < columns; ++j) {
+    for (Index i = 0; i < rows; ++i) {
+      out[j * out_stride + i] = convert_value<To>(in[i * in_stride + j]);
     }
   }
 }
 
-// Transposes `rows` x `columns` values, by patches of side kSide, then smaller patches, then single
-// values.
+// Transposes images with few channels, or the channels that remain after larger patches: rows x
+// kColumns values if kColumns < 4, kRows x columns values if kRows < 4. Whole vectors are faster
+// than single values, so they are loaded wherever they do not extend beyond the values of `in`, and
+// stored wherever the values that they overwrite are stored later.
+template <int kRows, int kColumns, typename From, typename To>
+void transpose_narrow(const From* in, Index in_stride, Index rows, Index columns, To* out,
+                      Index out_stride) {
+#ifdef BOXCONV_HAS_SHUFFLE
+  Index i = 0, j = 0;
+  if constexpr (kColumns < 4) {
+    const Index last = (rows - 1) * in_stride + kColumns - 1;
+    for (; (i + 3) * in_stride + 3 <= last; i += 4) {
+      transpose_in_registers<4, 4, kColumns, 4, 4>(in + i * in_stride, in_stride, out + i,
+                                                   out_stride);
+    }
+    for (; i + 4 <= rows; i += 4) {
+      transpose_in_registers<4, 4, kColumns, kColumns, 4>(in + i * in_stride, in_stride, out + i,
+                                                          out_stride);
+    }
+  } else {
+    const Index last = out_stride == kRows ? (columns - 1) * out_stride + kRows - 1 : -1;
+    for (; (j + 3) * out_stride + 3 <= last; j += 4) {
+      transpose_in_registers<4, kRows, 4, 4, 4>(in + j, in_stride, out + j * out_stride,
+                                                out_stride);
+    }
+    for (; j + 4 <= columns; j += 4) {
+      transpose_in_registers<4, kRows, 4, 4, kRows>(in + j, in_stride, out + j * out_stride,
+                                                    out_stride);
+    }
+  }
+  transpose_values(in + i * in_stride + j, in_stride, rows - i, columns - j,
+                   out + j * out_stride + i, out_stride);
+#endif
+}
+
+template <typename From, typename To>
+void transpose_narrow(const From* in, Index in_stride, Index rows, Index columns, To* out,
+                      Index out_stride) {
+  const auto call = [&](auto narrow) { narrow(in, in_stride, rows, columns, out, out_stride); };
+  if constexpr (!kTransposesRegisters<From, To>) {
+    call(transpose_values<From, To>);
+  } else if (columns == 1) {
+    call(transpose_narrow<4, 1, From, To>);
+  } else if (columns == 2) {
+    call(transpose_narrow<4, 2, From, To>);
+  } else if (columns == 3) {
+    call(transpose_narrow<4, 3, From, To>);
+  } else if (rows == 1) {
+    call(transpose_narrow<1, 4, From, To>);
+  } else if (rows == 2) {
+    call(transpose_narrow<2, 4, From, To>);
+  } else {
+    call(transpose_narrow<3, 4, From, To>);
+  }
+}
+
+// Transposes `rows` x `columns` values, by patches of side kSide, then smaller patches, then narrow
+// ones.
 template <int kSide, typename From, typename To>
 void transpose_patches(const From* in, Index in_stride, Index rows, Index columns, To* out,
                        Index out_stride) {
   if constexpr (kSide >= kMinPatch<typename PlaneType<From>::type>) {
     constexpr int n = kSide;
-    const Index patch_columns = columns / n * n;  // the columns that patches of side n cover
-    Index i = 0;
-    for (; i + n <= rows; i += n) {
+    const Index patch_rows = rows / n * n, patch_columns = columns / n * n;
+    for (Index i = 0; i < patch_rows; i += n) {
       for (Index j = 0; j < patch_columns; j += n) {
         transpose_patch<n>(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
       }
-      if (patch_columns < columns) {
-        transpose_patches<n / 2>(in + i * in_stride + patch_columns, in_stride, n,
-                                 columns - patch_columns, out + patch_columns * out_stride + i,
-                                 out_stride);
-      }
     }
-    if (i < rows) {
-      transpose_patches<n / 2>(in + i * in_stride, in_stride, rows - i, columns, out + i,
-                               out_stride);
+    if (patch_columns < columns) {
+      transpose_patches<n / 2>(in + patch_columns, in_stride, patch_rows, columns - patch_columns,
+                               out + patch_columns * out_stride, out_stride);
+    }
+    if (patch_rows < rows) {
+      transpose_patches<n / 2>(in + patch_rows * in_stride, in_stride, rows - patch_rows, columns,
+                               out + patch_rows, out_stride);
     }
   } else {
-    for (Index j = 0; j < columns; ++j) {
-      for (Index i = 0; i < rows; ++i) {
-        out[j * out_stride + i] = convert<To>(in[i * in_stride + j]);
-      }
-    }
+    transpose_narrow(in, in_stride, rows, columns, out, out_stride);
   }
 }
 
