@@ -188,13 +188,12 @@ Status large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, con
   PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), p.boxes_size());
   if (!partial.ok()) return Status::kOutOfMemory;
   std::atomic<bool> all_ok{true};
-  const Status status = run_in_parallel(
-      tiling.count(), tile_cost(p, tiling, kBackwardCost), parallel_for,
-      [&](Index begin, Index end) {
-        return BOXCONV_RUN_KERNEL(large_planes_backward(p, reach, tiling, input, boxes, output_grad,
-                                                        input_grad, partial.data(), &all_ok, begin,
-                                                        end));
-      });
+  const Status status = run_in_parallel(tiling.count(), tile_cost(p, tiling, kBackwardCost),
+                                        parallel_for, [&](Index begin, Index end) {
+                                          return BOXCONV_RUN_KERNEL(large_planes_backward(
+                                              p, reach, tiling, input, boxes, output_grad,
+                                              input_grad, partial.data(), &all_ok, begin, end));
+                                        });
   *ok = all_ok;
   if (status == Status::kOk && *ok) partial.add_to(boxes_grad);
   return status;
@@ -233,8 +232,7 @@ Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBo
   if constexpr (kHasLargePlanesKernels<T>) {
     if (has_large_planes(p)) {
       bool ok = true;
-      const Status status =
-          large_planes_forward(p, reach, input, boxes, output, parallel_for, &ok);
+      const Status status = large_planes_forward(p, reach, input, boxes, output, parallel_for, &ok);
       if (status != Status::kOk || ok) return status;
     }
   }

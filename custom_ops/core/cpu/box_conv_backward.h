@@ -148,9 +148,9 @@ class BackwardKernel {
 
   void load_output_grads(const Tile& tile, const T* image_output_grad) const {
     for (Index row = 0; row < tile.source_rows.count; ++row) {
-      load_output_grad_row(p_, image_output_grad, tile.source_rows.first + row,
-                           tile.source_columns, out_channels(p_, tile),
-                           output_grads_ + row * row_stride_, source_stride_);
+      load_output_grad_row(p_, image_output_grad, tile.source_rows.first + row, tile.source_columns,
+                           out_channels(p_, tile), output_grads_ + row * row_stride_,
+                           source_stride_);
     }
   }
 

@@ -1,6 +1,7 @@
 // The backward pass on large planes, in groups of 16 rows like the forward pass
-// (box_conv_large_planes_forward.h). Let x be the plane of the input and g the plane of the output gradient.
-// Unlike in box_conv_backward.h, sums down the columns come first, since running sums compute these:
+// (box_conv_large_planes_forward.h). Let x be the plane of the input and g the plane of the output
+// gradient. Unlike in box_conv_backward.h, sums down the columns come first, since running sums
+// compute these:
 //
 //   column_sums = g summed down the columns of the mirrored box
 //   input_grad  = column_sums summed along the rows of the mirrored box
@@ -33,7 +34,7 @@ class LargePlanesBackwardKernel {
 
   // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
   LargePlanesBackwardKernel(const BoxConvProblem& p, const float* boxes, const BoxReach& reach,
-                      const Tiling& tiling)
+                            const Tiling& tiling)
       : p_(p), boxes_(boxes), reach_(reach), row_stride_(padded_stride(padded_width(p.width))) {
     const Index channels = tiling.channels_per_tile();
     const Index planes = channels * p.boxes_per_channel;
@@ -140,8 +141,8 @@ class LargePlanesBackwardKernel {
                           running_sums_ + i * RunningSums<V>::size(p_.width));
   }
 
-  // Computes the rows `rows` of the input gradient of channel c of a tile. Returns false if a running
-  // sum was too large.
+  // Computes the rows `rows` of the input gradient of channel c of a tile. Returns false if a
+  // running sum was too large.
   bool add_channel(const Tile& tile, Span rows, Index c, const T* image_output_grad,
                    double* boxes_grad) const {
     const Index lines = group_lines<V>(0, rows.count);
@@ -167,8 +168,9 @@ class LargePlanesBackwardKernel {
     return ok;
   }
 
-  // Adds the contribution of box i of a tile to input_grad_group_ and to the edge gradients. The first box
-  // of a channel overwrites input_grad_group_ instead. Returns false if a running sum was too large.
+  // Adds the contribution of box i of a tile to input_grad_group_ and to the edge gradients. The
+  // first box of a channel overwrites input_grad_group_ instead. Returns false if a running sum was
+  // too large.
   bool add_box(Span rows, const BoxEdges& box, Index i, const PlaneRows<V>& output_grad,
                bool is_first_box, double* boxes_grad) const {
     const BoxEdges mirror = backward_box(box);
@@ -198,8 +200,8 @@ class LargePlanesBackwardKernel {
     return ok;
   }
 
-  // Sets column_sums_ to the group of the sums of the output gradient down the columns. Returns false
-  // if a running sum was too large.
+  // Sets column_sums_ to the group of the sums of the output gradient down the columns. Returns
+  // false if a running sum was too large.
   bool sum_columns(Span rows, RunningSums<V> sums, const PlaneRows<V>& output_grad) const {
     const Index lines = group_lines<V>(0, rows.count);
     clear(strip_ + rows.count * kStrip, (lines - rows.count) * kStrip);
@@ -207,8 +209,8 @@ class LargePlanesBackwardKernel {
     bool ok = true;
     for (Index strip = 0; strip < strips_of(p_.width); ++strip) {
       ok &= sums.slide(strip, strip_);
-      transpose(strip_, kStrip, lines, kStrip,
-                column_sums_ + strip_begin(strip, p_.width) * lines, lines);
+      transpose(strip_, kStrip, lines, kStrip, column_sums_ + strip_begin(strip, p_.width) * lines,
+                lines);
     }
     return ok;
   }
@@ -244,17 +246,17 @@ class LargePlanesBackwardKernel {
   RowRings<V> output_grads_;
   double* running_sums_;
   const V** addresses_;
-  V *inputs_, *input_grads_, *input_sum_rows_;                            // rows
-  V *input_group_, *column_sums_, *input_grad_group_, *box_group_;        // groups of rows
+  V *inputs_, *input_grads_, *input_sum_rows_;                      // rows
+  V *input_group_, *column_sums_, *input_grad_group_, *box_group_;  // groups of rows
   V *strip_, *suffix_sums_;
 };
 
 // Sets *ok to false if the results are wrong; see LargePlanesBackwardKernel::run.
 template <typename T>
 bool large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
-                          const T* input, const float* boxes, const T* output_grad, T* input_grad,
-                          double* partial_boxes_grad, std::atomic<bool>* ok, Index begin,
-                          Index end) {
+                           const T* input, const float* boxes, const T* output_grad, T* input_grad,
+                           double* partial_boxes_grad, std::atomic<bool>* ok, Index begin,
+                           Index end) {
   const LargePlanesBackwardKernel<T> kernel(p, boxes, reach, tiling);
   if (!kernel.ok()) return false;
   for (Index i = begin; i < end; ++i) {

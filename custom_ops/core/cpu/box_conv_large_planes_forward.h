@@ -1,4 +1,5 @@
-// The forward pass on large planes. A tile consists of whole rows. It is computed in groups of 16 rows:
+// The forward pass on large planes. A tile consists of whole rows. It is computed in groups of 16
+// rows:
 //
 //   1. load the rows that come within reach into ring buffers, one for each channel,
 //   2. for each box: sum down the columns with running sums (running_sums.h), strip by strip,
@@ -32,7 +33,7 @@ class LargePlanesForwardKernel {
 
   // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
   LargePlanesForwardKernel(const BoxConvProblem& p, const float* boxes, const BoxReach& reach,
-                     const Tiling& tiling)
+                           const Tiling& tiling)
       : p_(p), boxes_(boxes), reach_(reach), width_(padded_width(p.width)) {
     const Index channels = tiling.channels_per_tile();
     const Index planes = channels * p.boxes_per_channel;
@@ -44,8 +45,8 @@ class LargePlanesForwardKernel {
                             rows, p.width, p.height);
       running_sums_ = scratch_.array<double>(planes * RunningSums<V>::size(p.width));
       strip_ = scratch_.array<V>(kGroupRows<V> * p.stride_y * kStrip);
-      addresses_ = scratch_.array<const V*>(
-          RunningSums<V>::addresses_size(kGroupRows<V> * p.stride_y));
+      addresses_ =
+          scratch_.array<const V*>(RunningSums<V>::addresses_size(kGroupRows<V> * p.stride_y));
       row_group_ = scratch_.array<V>(kGroupRows<V> * width_);
       row_group_sums_ = scratch_.array<V>(kGroupRows<V> * group_columns);
       suffix_sums_ = scratch_.array<V>(PlaneWindows<V>::suffix_size(p.width));
@@ -91,7 +92,8 @@ class LargePlanesForwardKernel {
     return std::is_same<T, V>::value && !input_shape(p_).channels_last();
   }
 
-  // The rows that box i of a tile is convolved with. Boxes are counted over all channels of the tile.
+  // The rows that box i of a tile is convolved with. Boxes are counted over all channels of the
+  // tile.
   PlaneRows<V> rows_of(const T* image, const Tile& tile, Index i) const {
     const Index c = i / p_.boxes_per_channel;
     if constexpr (std::is_same<T, V>::value) {
@@ -129,8 +131,8 @@ class LargePlanesForwardKernel {
     return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
   }
 
-  // Computes the responses of box i of a tile at a group of rows. Returns false if a running sum was
-  // too large.
+  // Computes the responses of box i of a tile at a group of rows. Returns false if a running sum
+  // was too large.
   bool respond(const Tile& tile, const T* image, Span group, Index i, V* responses) const {
     const BoxEdges box = box_of(tile, i);
     if (box.empty) {
@@ -181,8 +183,8 @@ class LargePlanesForwardKernel {
 // Sets *ok to false if the results are wrong because a running sum was too large.
 template <typename T>
 bool large_planes_forward(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
-                         const T* input, const float* boxes, T* output, std::atomic<bool>* ok,
-                         Index begin, Index end) {
+                          const T* input, const float* boxes, T* output, std::atomic<bool>* ok,
+                          Index begin, Index end) {
   const LargePlanesForwardKernel<T> kernel(p, boxes, reach, tiling);
   if (!kernel.ok()) return false;
   for (Index i = begin; i < end; ++i) {

@@ -11,8 +11,8 @@
 
 namespace boxconv {
 
-// Advises the operating system to back an array of at least `min_bytes` by huge pages. If the system
-// ignores the advice, nothing else changes.
+// Advises the operating system to back an array of at least `min_bytes` by huge pages. If the
+// system ignores the advice, nothing else changes.
 //
 // By default, these are arrays that the frameworks' allocators request anew from the system each
 // time. With pages of 4 KiB, the page faults would take longer than the computation. The pages of

@@ -1,6 +1,6 @@
 // Declares the kernels for large planes of each instruction set, for box_conv.cc. A kernel computes
-// the tiles [begin, end) of `tiling` and returns false if there is not enough memory. It sets *ok to
-// false if the results are wrong because a running sum was too large or not finite.
+// the tiles [begin, end) of `tiling` and returns false if there is not enough memory. It sets *ok
+// to false if the results are wrong because a running sum was too large or not finite.
 #ifndef BOXCONV_CORE_CPU_KERNELS_LARGE_PLANES_H_
 #define BOXCONV_CORE_CPU_KERNELS_LARGE_PLANES_H_
 

@@ -4,9 +4,9 @@
 //
 //     middle(y) = middle(y - 1) + the row that enters - the row that leaves
 //
-// It is kept in double, so the rounding errors that a large value leaves behind are far below those of
-// float. Only one double per column is stored, however high the window is. This suits windows that
-// do not fit in a cache; sliding_window.h stores as many rows as the window has.
+// It is kept in double, so the rounding errors that a large value leaves behind are far below those
+// of float. Only one double per column is stored, however high the window is. This suits windows
+// that do not fit in a cache; sliding_window.h stores as many rows as the window has.
 //
 // A NaN or an infinity that has entered a sum would never leave it again, and a huge value would
 // leave a large error. slide() therefore returns whether all sums were moderate. If not, the plane
@@ -84,8 +84,8 @@ class RunningSums {
   }
   static Index addresses_size(Index count) { return 2 * count; }
 
-  // Computes the sums for the columns of a strip: out[i * kStrip + x] at the i-th row. Returns false
-  // if a sum was too large.
+  // Computes the sums for the columns of a strip: out[i * kStrip + x] at the i-th row. Returns
+  // false if a sum was too large.
   bool slide(Index strip, V* out) const {
     return has_middle() ? slide_strip<true>(strip, out) : slide_strip<false>(strip, out);
   }

@@ -27,8 +27,8 @@ class ThreadMemory {
     return data_;
   }
 
-  // Lets the operating system have the memory if it has grown large: the system takes its pages only
-  // when it needs them.
+  // Lets the operating system have the memory if it has grown large: the system takes its pages
+  // only when it needs them.
   void release() {
     if (size_ <= kMaxKept) return;
     if (size_ <= kMaxLent && lend_pages(data_, size_)) return;

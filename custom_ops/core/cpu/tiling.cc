@@ -69,10 +69,7 @@ Span AxisTiling::source(Index interval) const {
 
 Tiling::Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
                Index channels_per_tile)
-    : channels_(p.channels),
-      rows_(rows),
-      columns_(columns),
-      channels_per_tile_(channels_per_tile) {
+    : channels_(p.channels), rows_(rows), columns_(columns), channels_per_tile_(channels_per_tile) {
   channel_groups_ =
       channels_per_tile_ > 0 ? (channels_ + channels_per_tile_ - 1) / channels_per_tile_ : 0;
   count_ = p.batch * rectangles_per_image() * channel_groups_;

@@ -68,12 +68,12 @@ class Tiling {
   Index channels_per_tile_, channel_groups_, count_;
 };
 
-// The number of channels of a tile: at most `max_channels` of the image's `channels`. Fewer if all of
-// them took more than `max_values` values of memory, at `values` values a channel.
+// The number of channels of a tile: at most `max_channels` of the image's `channels`. Fewer if all
+// of them took more than `max_values` values of memory, at `values` values a channel.
 Index channels_within(Index channels, Index values, Index max_values, Index max_channels);
 
-// Tiles of the output. A tile has at most `max_channels` channels, or fewer if its planes would take
-// too much memory because the boxes reach far.
+// Tiles of the output. A tile has at most `max_channels` channels, or fewer if its planes would
+// take too much memory because the boxes reach far.
 Tiling forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);
 // Tiles of the input gradient. `reach` is that of the mirrored boxes.
 Tiling backward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels);
