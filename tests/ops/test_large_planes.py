@@ -1,6 +1,6 @@
-"""`box_conv2d` on planes of more than 200 rows or columns, which the CPU kernels slide over in double.
+"""`box_conv2d` on planes of more than 200 rows or columns, which have CPU kernels of their own.
 
-The widths are multiples of the 16 columns that the kernels sum at a time, or not.
+The widths are multiples of the 16 columns that these kernels sum at a time, or not.
 """
 
 import numpy as np
@@ -57,11 +57,13 @@ def test_a_bad_gradient_changes_only_the_pixels_of_its_box(value, data_format):
     np.moveaxis(bad, channel, -1)[0, 100, 10, 1] = value
     boxes = np.float32([[[-1.3, -2.2, 1.4, 0.9]], [[-9.2, -5.4, 10.3, 8.1]]])
 
+    def operator(x, boxes):
+        return tf_boxconv.box_conv2d(x, boxes, data_format=data_format)
+
     def input_grad(g):
         arguments = [tensor(images(clean.shape, seed=2)), tensor(boxes)]
-        operator = lambda x, b: tf_boxconv.box_conv2d(x, b, data_format=data_format)  # noqa: E731
-        grad = to_float64(value_and_gradients(operator, arguments, tensor(g))[1][0])
-        return np.moveaxis(grad, channel, -1)[0]
+        _, (grad, _) = value_and_gradients(operator, arguments, tensor(g))
+        return np.moveaxis(to_float64(grad), channel, -1)[0]
 
     far = np.ones((240, 32, 2), bool)
     far[100 - 10 : 100 + 12, 10 - 6 : 10 + 10, 1] = False
