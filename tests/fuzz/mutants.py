@@ -112,6 +112,24 @@ MUTANTS = [
         "one_pixel ? -1 : last - first - 1,",
         "last - first - 1,",
     ),
+    Mutant(
+        "large planes: rows never leave a running sum",
+        "cpu/running_sums.h",
+        "sums[v] += entering[v] - __builtin_convertvector(first_pixel, Wide);",
+        "sums[v] += entering[v];",
+    ),
+    Mutant(
+        "large planes: a NaN stays in a running sum",
+        "cpu/running_sums.h",
+        "return total <= max_sum * max_sum;",
+        "return true;",
+    ),
+    Mutant(
+        "small planes: images beyond the batch",
+        "cpu/small_planes.cc",
+        "{image, min_index(lanes_, batch_ - image)}",
+        "{image, lanes_}",
+    ),
 ]
 
 
