@@ -199,6 +199,13 @@ Status large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, con
   return status;
 }
 
+// Images of one channel are the same in both layouts. Channels-first images are simpler to read.
+BoxConvProblem simplest_layout(const BoxConvProblem& p) {
+  BoxConvProblem simplest = p;
+  if (p.channels == 1 && p.boxes_per_channel == 1) simplest.layout = Layout::kChannelsFirst;
+  return simplest;
+}
+
 }  // namespace
 
 const char* instruction_set() {
@@ -210,13 +217,6 @@ const char* instruction_set() {
     default:
       return "baseline";
   }
-}
-
-// Images of one channel are the same in both layouts. Channels-first images are simpler to read.
-BoxConvProblem simplest_layout(const BoxConvProblem& p) {
-  BoxConvProblem simplest = p;
-  if (p.channels == 1 && p.boxes_per_channel == 1) simplest.layout = Layout::kChannelsFirst;
-  return simplest;
 }
 
 template <typename T, typename TBox>

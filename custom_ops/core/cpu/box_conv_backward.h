@@ -24,6 +24,7 @@
 #include "core/base/problem.h"
 #include "core/cpu/box_conv_forward.h"
 #include "core/cpu/dot_product.h"
+#include "core/cpu/edge_sums.h"
 #include "core/cpu/image_rows.h"
 #include "core/cpu/plane_windows.h"
 #include "core/cpu/scratch.h"
@@ -239,25 +240,18 @@ class BackwardKernel {
   void add_edge_gradients(const Tile& tile, const BoxEdges& box, const BoxEdges& mirror,
                           double factor, const V* input, const V* input_grad,
                           double* boxes_grad) const {
-    double responses = 0, y_min = 0, x_min = 0, y_max = 0, x_max = 0;
+    EdgeSums sums;
     const Index max_rows = dot_product_rows<V>(tile.columns.count);
     for (Index row = 0; row < tile.rows.count; row += max_rows) {
       const Span rows{row, min_index(max_rows, tile.rows.count - row)};
-      responses += dot_product(input_grad + row * row_stride_, input + row * row_stride_,
-                               row_stride_, rows.count, tile.columns.count);
-      // The bottom edge of the mirrored box corresponds to the top edge of the box, and so on.
-      y_min += row_edge_sum(tile, rows, mirror.bottom, input);
-      y_max += row_edge_sum(tile, rows, mirror.top, input);
-      x_min += column_edge_sum(tile, rows, mirror.right, input);
-      x_max += column_edge_sum(tile, rows, mirror.left, input);
+      sums.responses += dot_product(input_grad + row * row_stride_, input + row * row_stride_,
+                                    row_stride_, rows.count, tile.columns.count);
+      sums.y_min += row_edge_sum(tile, rows, mirror.bottom, input);
+      sums.y_max += row_edge_sum(tile, rows, mirror.top, input);
+      sums.x_min += column_edge_sum(tile, rows, mirror.right, input);
+      sums.x_max += column_edge_sum(tile, rows, mirror.left, input);
     }
-    const bool area = p_.normalization == Normalization::kArea;
-    const double by_height = area ? responses / box.height : 0;
-    const double by_width = area ? responses / box.width : 0;
-    boxes_grad[0] += by_height - y_min;  // row_sums_ include `factor` already
-    boxes_grad[1] += by_width - x_min * factor;
-    boxes_grad[2] += y_max - by_height;
-    boxes_grad[3] += x_max * factor - by_width;
+    add_edge_sums(p_, box, factor, sums, boxes_grad);
   }
 
   // The sum of input[y] * row_sums[y + edge.offset] over the given rows y of the tile.

@@ -21,8 +21,10 @@
 
 #include "core/base/problem.h"
 #include "core/cpu/box_conv_backward.h"
-#include "core/cpu/box_conv_large_planes_forward.h"
 #include "core/cpu/dot_product.h"
+#include "core/cpu/edge_sums.h"
+#include "core/cpu/row_rings.h"
+#include "core/cpu/running_sums.h"
 
 namespace boxconv {
 namespace BOXCONV_ISA {
@@ -182,21 +184,19 @@ class LargePlanesBackwardKernel {
     V* const input_grad = is_first_box ? input_grad_group_ : box_group_;
     windows.along(sliding_window<V>(mirror.left, mirror.right, factor, p_.width), column_sums_,
                   lines, p_.width, input_grad, p_.width);
-    const double responses = dot_product(input_grad, input_group_, p_.width * lines);
+    EdgeSums sums;
+    sums.responses = dot_product(input_grad, input_group_, p_.width * lines);
     if (!is_first_box) add_plane(box_group_, p_.width * lines, input_grad_group_);
 
     windows.along(sliding_window<V>(box.left, box.right, factor, p_.width), input_group_, lines,
                   p_.width, box_group_, p_.width);
     group_to_rows(box_group_, lines, padded_width(p_.width), input_sum_rows_, row_stride_, lines);
 
-    const bool area = p_.normalization == Normalization::kArea;
-    const double by_height = area ? responses / box.height : 0;
-    const double by_width = area ? responses / box.width : 0;
-    // The bottom edge of the mirrored box corresponds to the top edge of the box, and so on.
-    boxes_grad[0] += by_height - row_edge_sum(rows, mirror.bottom, output_grad);
-    boxes_grad[1] += by_width - column_edge_sum(mirror.right, lines) * factor;
-    boxes_grad[2] += row_edge_sum(rows, mirror.top, output_grad) - by_height;
-    boxes_grad[3] += column_edge_sum(mirror.left, lines) * factor - by_width;
+    sums.y_min = row_edge_sum(rows, mirror.bottom, output_grad);
+    sums.y_max = row_edge_sum(rows, mirror.top, output_grad);
+    sums.x_min = column_edge_sum(mirror.right, lines);
+    sums.x_max = column_edge_sum(mirror.left, lines);
+    add_edge_sums(p_, box, factor, sums, boxes_grad);
     return ok;
   }
 

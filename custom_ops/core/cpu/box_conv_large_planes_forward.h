@@ -116,14 +116,14 @@ class LargePlanesForwardKernel {
   // Adds the given rows to the sums before the first output of a tile.
   void start(const Tile& tile, const T* image, Span rows) const {
     for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
-      if (box_of(tile, i).empty) continue;
-      sums_of(tile, i).start(rows_of(image, tile, i), tile.rows.first * p_.stride_y, rows.first,
-                             rows.first + rows.count);
+      const BoxEdges box = box_of(tile, i);
+      if (box.empty) continue;
+      sums_of(box, i).start(rows_of(image, tile, i), tile.rows.first * p_.stride_y, rows.first,
+                            rows.first + rows.count);
     }
   }
 
-  RunningSums<V> sums_of(const Tile& tile, Index i) const {
-    const BoxEdges box = box_of(tile, i);
+  RunningSums<V> sums_of(const BoxEdges& box, Index i) const {
     return RunningSums<V>(sliding_window<V>(box.top, box.bottom, 1.0, p_.height), p_.width,
                           running_sums_ + i * RunningSums<V>::size(p_.width));
   }
@@ -144,7 +144,7 @@ class LargePlanesForwardKernel {
     const Index begin = group.first == tile.rows.first ? output : output - p_.stride_y + 1;
     const Index count = output + (group.count - 1) * p_.stride_y + 1 - begin;
     const Index lines = group_lines<V>(0, group.count);
-    RunningSums<V> sums = sums_of(tile, i);
+    RunningSums<V> sums = sums_of(box, i);
     sums.set_rows(rows_of(image, tile, i), begin, count, addresses_);
     bool ok = true;
     for (Index strip = 0; strip < strips_of(p_.width); ++strip) {

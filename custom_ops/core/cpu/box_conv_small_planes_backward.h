@@ -6,6 +6,7 @@
 #include "core/base/problem.h"
 #include "core/cpu/box_conv_small_planes_forward.h"
 #include "core/cpu/dot_product.h"
+#include "core/cpu/edge_sums.h"
 #include "core/cpu/small_plane_windows.h"
 #include "core/cpu/small_planes.h"
 #include "core/cpu/valid_extent.h"
@@ -159,25 +160,18 @@ class SmallPlanesBackwardKernel {
 
   void add_edge_gradients(const BoxEdges& box, const BoxEdges& mirror, double factor,
                           const V* input, const V* input_grad, double* boxes_grad) const {
-    double responses = 0, y_min = 0, y_max = 0, x_min = 0, x_max = 0;
+    EdgeSums sums;
     const Index max_rows = dot_product_rows<V>(row_size_);
     for (Index row = 0; row < p_.height; row += max_rows) {
       const Span rows{row, min_index(max_rows, p_.height - row)};
-      responses += dot_product(input_grad + row * row_size_, input + row * row_size_, row_size_,
-                               rows.count, row_size_);
-      // The bottom edge of the mirrored box corresponds to the top edge of the box, and so on.
-      y_min += row_edge_sum(rows, mirror.bottom.offset, input);
-      y_max += row_edge_sum(rows, mirror.top.offset, input);
-      x_min += column_edge_sum(rows, mirror.right.offset, input);
-      x_max += column_edge_sum(rows, mirror.left.offset, input);
+      sums.responses += dot_product(input_grad + row * row_size_, input + row * row_size_,
+                                    row_size_, rows.count, row_size_);
+      sums.y_min += row_edge_sum(rows, mirror.bottom.offset, input);
+      sums.y_max += row_edge_sum(rows, mirror.top.offset, input);
+      sums.x_min += column_edge_sum(rows, mirror.right.offset, input);
+      sums.x_max += column_edge_sum(rows, mirror.left.offset, input);
     }
-    const bool area = p_.normalization == Normalization::kArea;
-    const double by_height = area ? responses / box.height : 0;
-    const double by_width = area ? responses / box.width : 0;
-    boxes_grad[0] += by_height - y_min;  // row_sums_ include `factor` already
-    boxes_grad[1] += by_width - x_min * factor;
-    boxes_grad[2] += y_max - by_height;
-    boxes_grad[3] += x_max * factor - by_width;
+    add_edge_sums(p_, box, factor, sums, boxes_grad);
   }
 
   // The sum of input[y] * row_sums[y + shift] over the given rows y.

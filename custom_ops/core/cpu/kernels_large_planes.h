@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "core/base/problem.h"
+#include "core/cpu/instruction_sets.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
 
@@ -27,11 +28,7 @@ namespace boxconv {
                              Index begin, Index end);                                              \
   }
 
-BOXCONV_DECLARE_KERNELS(baseline)
-#ifdef BOXCONV_HAS_X86
-BOXCONV_DECLARE_KERNELS(avx2)
-BOXCONV_DECLARE_KERNELS(avx512)
-#endif
+BOXCONV_FOR_EACH_ISA(BOXCONV_DECLARE_KERNELS)
 #undef BOXCONV_DECLARE_KERNELS
 
 }  // namespace boxconv

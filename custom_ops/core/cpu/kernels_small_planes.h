@@ -4,6 +4,7 @@
 #define BOXCONV_CORE_CPU_KERNELS_SMALL_PLANES_H_
 
 #include "core/base/problem.h"
+#include "core/cpu/instruction_sets.h"
 #include "core/cpu/small_planes.h"
 
 namespace boxconv {
@@ -24,11 +25,7 @@ namespace boxconv {
                              T* input_grad, double* partial_boxes_grad, Index begin, Index end);   \
   }
 
-BOXCONV_DECLARE_KERNELS(baseline)
-#ifdef BOXCONV_HAS_X86
-BOXCONV_DECLARE_KERNELS(avx2)
-BOXCONV_DECLARE_KERNELS(avx512)
-#endif
+BOXCONV_FOR_EACH_ISA(BOXCONV_DECLARE_KERNELS)
 #undef BOXCONV_DECLARE_KERNELS
 
 }  // namespace boxconv

@@ -99,7 +99,8 @@ class ProductTotals {
     clear(column_totals_, columns);
   }
 
-  // Adds the product of the next groups of two planes. Of the `lines` lines, `rows` have rows.
+  // Adds the product of the next group of one plane and that of the other. A group has `lines`
+  // lines, of which the first `rows` hold rows of the plane.
   void add_group(const V* a, const V* b, Index lines, Index rows) {
     for (Index line = 0; line < lines; line += kLanes<V>) {
       add_lines(a + line, b + line, lines, min_index(rows - line, kLanes<V>));
