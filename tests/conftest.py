@@ -1,8 +1,10 @@
-"""Settings of the backend that `KERAS_BACKEND` names."""
+"""Settings of the backend that `KERAS_BACKEND` names, and the seeds of the tests."""
 
 import os
+import zlib
 
 import keras
+import pytest
 
 if keras.config.backend() == "jax":
     # Tests of sharding need two devices.
@@ -18,3 +20,9 @@ if keras.config.backend() == "torch":
 
     # OpenMP's threads spin while they wait, which slows down the other test processes.
     torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Seeds all random numbers before the fixtures of each test, so that no test fails by chance."""
+    keras.utils.set_random_seed(zlib.crc32(item.nodeid.encode()))

@@ -89,7 +89,7 @@ def test_errors_name_the_argument():
 
 def test_a_constant_sum_of_the_channels_is_refused():
     image = keras.Input((13, 15, 3))
-    x = BoxConv2D(4, activation="relu")(image)
+    x = BoxConv2D(4, activation="tanh")(image)
     model = keras.Model(image, keras.layers.Conv2D(5, 1, activation="softmax")(x))
     x = images((2, 13, 15, 3))
     with pytest.raises(ValueError, match="ends in logits, or `channel`"):
