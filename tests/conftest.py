@@ -24,5 +24,5 @@ if keras.config.backend() == "torch":
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Seeds all random numbers before the fixtures of each test, so that no test fails by chance."""
+    """Seeds all random numbers before the fixtures of each test: no test fails by chance."""
     keras.utils.set_random_seed(zlib.crc32(item.nodeid.encode()))
