@@ -37,6 +37,19 @@ struct BoxConvProblem {
   BOXCONV_HOST_DEVICE Index boxes_size() const { return out_channels() * 4; }
 };
 
+// A box convolution followed by a 1x1 convolution: the responses of each pixel, `out_channels()`
+// values, are multiplied by the matrix `kernel` [out_channels, filters], and `bias` [filters] is
+// added. Output [batch, out_height, out_width, filters] or [batch, filters, out_height, out_width].
+struct SeparableBoxConvProblem {
+  BoxConvProblem box_conv;
+  Index filters = 0;
+
+  Index kernel_size() const { return box_conv.out_channels() * filters; }
+  Index output_size() const {
+    return box_conv.batch * box_conv.out_height() * box_conv.out_width() * filters;
+  }
+};
+
 // The integral image (summed-area table) of each plane has a leading row and column of zeros:
 // [batch, height + 1, width + 1, channels] or [batch, channels, height + 1, width + 1].
 struct IntegralImageProblem {
