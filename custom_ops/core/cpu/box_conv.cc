@@ -1,70 +1,24 @@
-// Plans the tiles of a problem, chooses the instruction set and runs the kernels in parallel.
+// Plans the tiles of a problem and runs the kernels in parallel.
 #include "core/cpu/box_conv.h"
 
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <type_traits>
-#ifdef BOXCONV_HAS_X86
-#include <cpuid.h>
-#endif
 
 #include "core/base/dispatch.h"
+#include "core/cpu/instruction_sets.h"
 #include "core/cpu/kernels.h"
 #include "core/cpu/kernels_large_planes.h"
 #include "core/cpu/kernels_small_planes.h"
 #include "core/cpu/large_planes.h"
+#include "core/cpu/run_in_parallel.h"
 #include "core/cpu/small_planes.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
 
 namespace boxconv {
 namespace {
-
-enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
-
-#ifdef BOXCONV_HAS_X86
-// Whether the processor converts halves. Older compilers do not know "f16c" in
-// __builtin_cpu_supports.
-bool has_f16c() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
-}
-#endif
-
-// The widest instruction set that the processor has, unless TF_BOXCONV_ISA names a narrower one.
-InstructionSet detect_instruction_set() {
-#ifdef BOXCONV_HAS_X86
-  const char* requested = std::getenv("TF_BOXCONV_ISA");
-  const auto requests = [requested](const char* name) {
-    return requested != nullptr && std::strcmp(requested, name) == 0;
-  };
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-  if (requests("baseline") || !avx2) return InstructionSet::kBaseline;
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  return avx512 && !requests("avx2") ? InstructionSet::kAvx512 : InstructionSet::kAvx2;
-#else
-  return InstructionSet::kBaseline;
-#endif
-}
-
-InstructionSet chosen_instruction_set() {
-  static const InstructionSet chosen = detect_instruction_set();
-  return chosen;
-}
-
-// Calls a kernel of kernels.h, compiled for the chosen instruction set.
-#ifdef BOXCONV_HAS_X86
-#define BOXCONV_RUN_KERNEL(call)                                      \
-  (chosen_instruction_set() == InstructionSet::kAvx512 ? avx512::call \
-   : chosen_instruction_set() == InstructionSet::kAvx2 ? avx2::call   \
-                                                       : baseline::call)
-#else
-#define BOXCONV_RUN_KERNEL(call) (baseline::call)
-#endif
 
 // The largest number of channels in a tile. Without AVX-512, 8 channels are half a cache line of
 // floats. Whole cache lines would waste less memory bandwidth, but the planes of 16 channels do not
@@ -82,19 +36,6 @@ Index tile_cost(const BoxConvProblem& p, const Tiling& tiling, PixelCost cost) {
   const double pixels = static_cast<double>(tiling.rows().length() * tiling.columns().length()) *
                         static_cast<double>(tiling.channels_per_tile());
   return cost.nanoseconds(pixels, p.boxes_per_channel);
-}
-
-// Runs kernel(begin, end) over [0, total) in parallel. The kernel returns false if there is not
-// enough memory.
-template <typename Kernel>
-Status run_in_parallel(Index total, Index cost, const ParallelFor& parallel_for,
-                       const Kernel& kernel) {
-  if (total == 0) return Status::kOk;
-  std::atomic<bool> ok{true};
-  parallel_for(total, cost, [&](Index begin, Index end) {
-    if (!kernel(begin, end)) ok = false;
-  });
-  return ok ? Status::kOk : Status::kOutOfMemory;
 }
 
 // Separate edge gradients for each rectangle of each image (see Tile). add_to() sums them in a
@@ -207,17 +148,6 @@ BoxConvProblem simplest_layout(const BoxConvProblem& p) {
 }
 
 }  // namespace
-
-const char* instruction_set() {
-  switch (chosen_instruction_set()) {
-    case InstructionSet::kAvx512:
-      return "avx512";
-    case InstructionSet::kAvx2:
-      return "avx2";
-    default:
-      return "baseline";
-  }
-}
 
 template <typename T, typename TBox>
 Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBox* boxes, T* output,

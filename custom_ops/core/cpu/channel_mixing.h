@@ -1,0 +1,68 @@
+// Plans 1x1 convolutions and their kernel gradients.
+//
+// Like other plans (tiling.h), these depend only on the problem, so that the results do not depend
+// on the number of threads.
+#ifndef BOXCONV_CORE_CPU_CHANNEL_MIXING_H_
+#define BOXCONV_CORE_CPU_CHANNEL_MIXING_H_
+
+#include "core/base/problem.h"
+
+namespace boxconv {
+
+// The channels of each pixel, multiplied by a matrix. Pixels are taken in blocks, each within one
+// image.
+struct ChannelMixing {
+  // The pixels of a block: a multiple of the rows of a tile and of the columns of a panel
+  // (matrix_product.h).
+  static constexpr Index kBlockPixels = 96;
+
+  Layout layout;
+  Index images, pixels;  // pixels of an image
+  Index in_channels, out_channels;
+
+  Index blocks_per_image() const { return (pixels + kBlockPixels - 1) / kBlockPixels; }
+  Index block_count() const { return images * blocks_per_image(); }
+};
+
+// Channels-last pixels lie one after the other, as if they were those of a single image.
+inline ChannelMixing channel_mixing(Layout layout, Index images, Index pixels, Index in_channels,
+                                    Index out_channels) {
+  if (layout == Layout::kChannelsLast) {
+    pixels *= images;
+    images = images > 0 ? 1 : 0;
+  }
+  return {layout, images, pixels, in_channels, out_channels};
+}
+
+// The gradient of the matrix [in_channels, out_channels] is a sum over all pixels. A unit of work
+// computes some rows of the gradient for one part of the pixels. Its row `in_channels` is the
+// gradient of the bias.
+class KernelGradientPlan {
+ public:
+  KernelGradientPlan(Index in_channels, Index out_channels)
+      : in_channels_(in_channels), out_channels_(out_channels) {
+    const Index wanted = kMaxPartialValues / max_index(size(), 1);
+    parts_ = clamp_index(wanted, 1, kMaxParts);
+  }
+
+  // The number of values of the gradients of the matrix and of the bias.
+  Index size() const { return (in_channels_ + 1) * out_channels_; }
+  Index parts() const { return parts_; }
+  Index row_groups() const { return max_index((in_channels_ + kRows - 1) / kRows, 1); }
+  Index unit_count() const { return parts_ * row_groups(); }
+
+  Index part(Index unit) const { return unit / row_groups(); }
+  Index first_row(Index unit) const { return unit % row_groups() * kRows; }
+  Index row_count(Index unit) const { return min_index(kRows, in_channels_ - first_row(unit)); }
+
+ private:
+  static constexpr Index kRows = 96;
+  static constexpr Index kMaxParts = 16;
+  static constexpr Index kMaxPartialValues = Index{1} << 19;
+
+  Index in_channels_, out_channels_, parts_;
+};
+
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_CHANNEL_MIXING_H_

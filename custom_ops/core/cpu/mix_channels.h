@@ -1,0 +1,255 @@
+// 1x1 convolutions, and the gradients of their kernels.
+//
+// In channels-last images, the pixels of a block are the rows of a matrix product and the output
+// channels its columns; in channels-first images it is the reverse. The right factor, which is
+// packed, is the kernel or the block.
+#ifndef BOXCONV_CORE_CPU_MIX_CHANNELS_H_
+#define BOXCONV_CORE_CPU_MIX_CHANNELS_H_
+
+#include <type_traits>
+
+#include "core/cpu/channel_mixing.h"
+#include "core/cpu/convert.h"
+#include "core/cpu/image_rows.h"
+#include "core/cpu/matrix_product.h"
+#include "core/cpu/scratch.h"
+
+namespace boxconv {
+namespace BOXCONV_ISA {
+
+// Some pixels of one image.
+struct PixelBlock {
+  Index image, first, count;
+};
+
+BOXCONV_INLINE PixelBlock pixel_block(const ChannelMixing& m, Index block) {
+  const Index first = block % m.blocks_per_image() * ChannelMixing::kBlockPixels;
+  return {block / m.blocks_per_image(), first,
+          min_index(ChannelMixing::kBlockPixels, m.pixels - first)};
+}
+
+// The first value of a block, in images with `channels` channels.
+template <typename T>
+T* block_of(const ChannelMixing& m, T* images, Index channels, const PixelBlock& block) {
+  const Index stride = m.layout == Layout::kChannelsLast ? channels : 1;
+  return images + block.image * m.pixels * channels + block.first * stride;
+}
+
+template <typename T>
+class ChannelMixer {
+ public:
+  using V = typename PlaneType<T>::type;
+
+  // `weights` [in_channels, out_channels]. Check ok() before anything else.
+  ChannelMixer(const ChannelMixing& m, const V* weights, const V* bias)
+      : m_(m), weights_(weights), bias_(bias) {
+    const Index in = m.in_channels, out = m.out_channels;
+    const bool last = m.layout == Layout::kChannelsLast;
+    ok_ = scratch_.allocate([&] {
+      packed_ = scratch_.array<V>(last ? packed_size<V>(in, out)
+                                       : packed_size<V>(min_index(in, kMaxDepth), kBlock));
+      initial_ = scratch_.array<V>(last ? round_up(out, kPanelColumns<V>) : out * kPanelColumns<V>);
+      in_block_ = scratch_.array<V>(kConverts && last ? kBlock * in : 0);
+      out_block_ = scratch_.array<V>(kConverts ? kBlock * out : 0);
+    });
+    if (!ok_) return;
+    if (last) {
+      for (Index k = 0; k < in; k += kMaxDepth) {
+        pack_rows(weights + k * out, out, min_index(kMaxDepth, in - k), out,
+                  packed_ + packed_size<V>(k, out));
+      }
+      convert_values(bias, out, initial_);
+    } else {
+      for (Index i = 0; i < out * kPanelColumns<V>; ++i) initial_[i] = bias[i / kPanelColumns<V>];
+    }
+  }
+
+  bool ok() const { return ok_; }
+
+  void run(const PixelBlock& block, const T* in, T* out) const {
+    if (m_.layout == Layout::kChannelsLast) {
+      run_channels_last(block, in, out);
+    } else {
+      run_channels_first(block, in, out);
+    }
+  }
+
+ private:
+  static constexpr bool kConverts = !std::is_same<T, V>::value;
+  static constexpr Index kBlock = ChannelMixing::kBlockPixels;
+  // The largest depth of a product: the packed panels of more would leave the second-level cache.
+  static constexpr Index kMaxDepth = 256;
+
+  void run_channels_last(const PixelBlock& block, const T* in, T* out) const {
+    const Index depth = m_.in_channels, columns = m_.out_channels;
+    const V* left = as_values(in, block.count * depth, in_block_);
+    V* const result = values_of(out);
+    Initial<V> initial{initial_, 0, kPanelColumns<V>};
+    for (Index k = 0; k == 0 || k < depth; k += kMaxDepth) {
+      multiply(block.count, columns, min_index(kMaxDepth, depth - k), {left + k, depth, 1},
+               packed_ + packed_size<V>(k, columns), initial, result, columns);
+      initial = {result, columns, kPanelColumns<V>};
+    }
+    if constexpr (kConverts) convert_values(result, block.count * columns, out);
+  }
+
+  void run_channels_first(const PixelBlock& block, const T* in, T* out) const {
+    const Index depth = m_.in_channels, rows = m_.out_channels;
+    V* const result = values_of(out);
+    const Index stride = kConverts ? kBlock : m_.pixels;
+    Initial<V> initial{initial_, kPanelColumns<V>, 0};
+    for (Index k = 0; k == 0 || k < depth; k += kMaxDepth) {
+      const Index count = min_index(kMaxDepth, depth - k);
+      pack_rows(in + k * m_.pixels, m_.pixels, count, block.count, packed_);
+      multiply(rows, block.count, count, {weights_ + k * rows, 1, rows}, packed_, initial, result,
+               stride);
+      initial = {result, stride, kPanelColumns<V>};
+    }
+    if constexpr (kConverts) {
+      for (Index i = 0; i < rows; ++i) {
+        convert_values(result + i * kBlock, block.count, out + i * m_.pixels);
+      }
+    }
+  }
+
+  static const V* as_values(const T* in, Index count, V* converted) {
+    if constexpr (kConverts) {
+      convert_values(in, count, converted);
+      return converted;
+    } else {
+      return in;
+    }
+  }
+
+  V* values_of(T* out) const {
+    if constexpr (kConverts) {
+      return out_block_;
+    } else {
+      return out;
+    }
+  }
+
+  const ChannelMixing& m_;
+  const V *weights_, *bias_;
+  Scratch scratch_;
+  bool ok_;
+  V *packed_, *initial_, *in_block_, *out_block_;
+};
+
+template <typename T>
+bool mix_channels(const ChannelMixing& m, const T* in, const typename PlaneType<T>::type* weights,
+                  const typename PlaneType<T>::type* bias, T* out, Index begin, Index end) {
+  const ChannelMixer<T> mixer(m, weights, bias);
+  if (!mixer.ok()) return false;
+  for (Index i = begin; i < end; ++i) {
+    const PixelBlock block = pixel_block(m, i);
+    mixer.run(block, block_of(m, in, m.in_channels, block),
+              block_of(m, out, m.out_channels, block));
+  }
+  return true;
+}
+
+// Adds to the gradients of the kernel and of the bias.
+template <typename T>
+class KernelGradient {
+ public:
+  using V = typename PlaneType<T>::type;
+
+  KernelGradient(const ChannelMixing& m, const KernelGradientPlan& plan) : m_(m), plan_(plan) {
+    rows_ = min_index(m.in_channels, plan.row_count(0));
+    ok_ = scratch_.allocate([&] {
+      packed_ = scratch_.array<V>(packed_size<V>(kBlock, m.out_channels));
+      in_block_ = scratch_.array<V>(kConverts ? kBlock * rows_ : 0);
+      kernel_sums_ = scratch_.array<V>(rows_ * m.out_channels);
+      bias_sums_ = scratch_.array<V>(round_up(m.out_channels, kPanelColumns<V>));
+    });
+  }
+
+  bool ok() const { return ok_; }
+
+  // Adds the contribution of a unit of the plan to `totals` [plan.parts(), in_channels + 1,
+  // out_channels].
+  void run(Index unit, const T* in, const T* out_grad, double* totals) const {
+    const Index part = plan_.part(unit), row = plan_.first_row(unit), rows = plan_.row_count(unit);
+    const Index columns = m_.out_channels, blocks = m_.block_count();
+    const Index begin = part * blocks / plan_.parts(), end = (part + 1) * blocks / plan_.parts();
+    double* const kernel_totals = totals + part * plan_.size() + row * columns;
+    double* const bias_totals = totals + part * plan_.size() + m_.in_channels * columns;
+    for (Index first = begin; first < end; first += kChainBlocks) {
+      clear(kernel_sums_, rows * columns);
+      clear(bias_sums_, round_up(columns, kPanelColumns<V>));
+      for (Index i = first; i < min_index(first + kChainBlocks, end); ++i) {
+        add_block(pixel_block(m_, i), row, rows, in, out_grad);
+      }
+      for (Index i = 0; i < rows * columns; ++i) kernel_totals[i] += kernel_sums_[i];
+      if (row > 0) continue;
+      for (Index i = 0; i < columns; ++i) bias_totals[i] += bias_sums_[i];
+    }
+  }
+
+ private:
+  static constexpr bool kConverts = !std::is_same<T, V>::value;
+  static constexpr Index kBlock = ChannelMixing::kBlockPixels;
+  // The number of blocks that are summed in V before the sum is added to a total in double.
+  static constexpr Index kChainBlocks = 8;
+
+  void add_block(const PixelBlock& block, Index row, Index rows, const T* in,
+                 const T* out_grad) const {
+    const bool last = m_.layout == Layout::kChannelsLast;
+    const Index columns = m_.out_channels;
+    const T* grad = block_of(m_, out_grad, columns, block);
+    if (last) {
+      pack_rows(grad, columns, block.count, columns, packed_);
+    } else {
+      pack_columns(grad, m_.pixels, block.count, columns, packed_);
+    }
+    const T* first = block_of(m_, in, m_.in_channels, block) + row * (last ? 1 : m_.pixels);
+    multiply(rows, columns, block.count, left_factor(first, block.count, rows), packed_,
+             {kernel_sums_, columns, kPanelColumns<V>}, kernel_sums_, columns);
+    if (row > 0) return;
+    for (Index j = 0; j < columns; j += kPanelColumns<V>) {
+      const V* panel = packed_ + j * block.count;
+      for (Index k = 0; k < block.count; ++k) {
+        for (Index i = 0; i < kPanelColumns<V>; ++i) {
+          bias_sums_[j + i] += panel[k * kPanelColumns<V> + i];
+        }
+      }
+    }
+  }
+
+  // Rows of the product are channels, its depth is the pixels of a block.
+  LeftFactor<V> left_factor(const T* in, Index pixels, Index rows) const {
+    const bool last = m_.layout == Layout::kChannelsLast;
+    if constexpr (kConverts) {
+      const Index lines = last ? pixels : rows, length = last ? rows : pixels;
+      const Index stride = last ? m_.in_channels : m_.pixels;
+      for (Index i = 0; i < lines; ++i) {
+        convert_values(in + i * stride, length, in_block_ + i * length);
+      }
+      return {in_block_, last ? 1 : length, last ? length : 1};
+    } else {
+      return {in, last ? 1 : m_.pixels, last ? m_.in_channels : 1};
+    }
+  }
+
+  const ChannelMixing& m_;
+  const KernelGradientPlan& plan_;
+  Index rows_;
+  Scratch scratch_;
+  bool ok_;
+  V *packed_, *in_block_, *kernel_sums_, *bias_sums_;
+};
+
+template <typename T>
+bool add_kernel_gradients(const ChannelMixing& m, const KernelGradientPlan& plan, const T* in,
+                          const T* out_grad, double* totals, Index begin, Index end) {
+  const KernelGradient<T> gradient(m, plan);
+  if (!gradient.ok()) return false;
+  for (Index unit = begin; unit < end; ++unit) gradient.run(unit, in, out_grad, totals);
+  return true;
+}
+
+}  // namespace BOXCONV_ISA
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_MIX_CHANNELS_H_
