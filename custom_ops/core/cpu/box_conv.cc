@@ -2,9 +2,6 @@
 #include "core/cpu/box_conv.h"
 
 #include <atomic>
-#include <memory>
-#include <new>
-#include <type_traits>
 
 #include "core/base/dispatch.h"
 #include "core/cpu/instruction_sets.h"
@@ -12,7 +9,7 @@
 #include "core/cpu/kernels_large_planes.h"
 #include "core/cpu/kernels_small_planes.h"
 #include "core/cpu/large_planes.h"
-#include "core/cpu/run_in_parallel.h"
+#include "core/cpu/parallel_tiles.h"
 #include "core/cpu/small_planes.h"
 #include "core/cpu/tiling.h"
 #include "core/geometry/box_reach.h"
@@ -20,57 +17,10 @@
 namespace boxconv {
 namespace {
 
-// The largest number of channels in a tile. Without AVX-512, 8 channels are half a cache line of
-// floats. Whole cache lines would waste less memory bandwidth, but the planes of 16 channels do not
-// fit into a second-level cache of 512 KiB. Processors with AVX-512 have larger caches, and vectors
-// of whole cache lines.
-template <typename T>
-Index max_channels_per_tile() {
-  using V = typename PlaneType<T>::type;
-  const bool whole_cache_lines = chosen_instruction_set() == InstructionSet::kAvx512;
-  return whole_cache_lines ? kCacheLineBytes / static_cast<Index>(sizeof(V)) : 8;
-}
-
-// Rough cost of a tile in nanoseconds.
-Index tile_cost(const BoxConvProblem& p, const Tiling& tiling, PixelCost cost) {
-  const double pixels = static_cast<double>(tiling.rows().length() * tiling.columns().length()) *
-                        static_cast<double>(tiling.channels_per_tile());
-  return cost.nanoseconds(pixels, p.boxes_per_channel);
-}
-
-// Separate edge gradients for each rectangle of each image (see Tile). add_to() sums them in a
-// fixed order, so the result does not depend on the number of threads.
-class PartialEdgeGradients {
- public:
-  PartialEdgeGradients(Index parts, Index edges)
-      : parts_(parts), edges_(edges), data_(new (std::nothrow) double[parts * edges]()) {}
-  bool ok() const { return data_ != nullptr; }
-  double* data() const { return data_.get(); }
-
-  template <typename TBox>
-  void add_to(TBox* boxes_grad) const {
-    for (Index i = 0; i < edges_; ++i) {
-      double sum = 0;
-      for (Index n = 0; n < parts_; ++n) sum += data_[n * edges_ + i];
-      boxes_grad[i] += static_cast<TBox>(sum);
-    }
-  }
-
- private:
-  Index parts_, edges_;
-  std::unique_ptr<double[]> data_;
-};
-
 // Rough cost of a unit of work in nanoseconds.
 Index unit_cost(const BoxConvProblem& p, const SmallPlaneTiling& tiling, PixelCost cost) {
   const double pixels = static_cast<double>(p.height * p.width * tiling.planes_per_unit());
   return cost.nanoseconds(pixels, p.boxes_per_channel);
-}
-
-template <typename T>
-SmallPlaneTiling small_plane_tiling(const BoxConvProblem& p) {
-  return SmallPlaneTiling(p, BOXCONV_RUN_KERNEL(images_per_group<T>()),
-                          sizeof(typename PlaneType<T>::type), sizeof(T));
 }
 
 template <typename T, typename TBox>
@@ -98,10 +48,6 @@ Status small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& ti
   if (status == Status::kOk) partial.add_to(boxes_grad);
   return status;
 }
-
-// Whether there are kernels for large planes. Double would need running sums of a wider type.
-template <typename T>
-constexpr bool kHasLargePlanesKernels = !std::is_same<T, double>::value;
 
 // Sets *ok to false if the results are wrong; see kernels_large_planes.h.
 template <typename T>

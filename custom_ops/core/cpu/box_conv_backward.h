@@ -83,8 +83,10 @@ class BackwardKernel {
  public:
   using V = typename PlaneType<T>::type;
 
-  // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
-  BackwardKernel(const BoxConvProblem& p, const TBox* boxes, const Tiling& tiling)
+  // Allocates scratch memory for any tile of `tiling`; without planes of output gradients if run()
+  // will be given them. Check ok() before anything else.
+  BackwardKernel(const BoxConvProblem& p, const TBox* boxes, const Tiling& tiling,
+                 bool loads_output_grads = true)
       : p_(p),
         boxes_(boxes),
         row_stride_(padded_stride(padded_width(tiling.columns().source_length()))) {
@@ -96,7 +98,8 @@ class BackwardKernel {
     ok_ = scratch_.allocate([&] {
       inputs_ = scratch_.array<V>(channels * plane_stride_);
       box_input_grad_ = scratch_.array<V>(p.boxes_per_channel > 1 ? plane_stride_ : 0);
-      output_grads_ = scratch_.array<V>(channels * p.boxes_per_channel * source_stride_);
+      const Index boxes = loads_output_grads ? channels * p.boxes_per_channel : 0;
+      loaded_output_grads_ = scratch_.array<V>(boxes * source_stride_);
       row_sums_ = scratch_.array<V>(source_stride_);
       column_sums_ = scratch_.array<V>(plane_stride_);
       row_group_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
@@ -118,10 +121,20 @@ class BackwardKernel {
   // boxes.
   void run(const Tile& tile, const T* image, const T* image_output_grad,
            const PrefetchQueue& prefetchers, T* image_input_grad, double* boxes_grad) const {
+    load_output_grads(tile, image_output_grad);
+    run(tile, image, loaded_output_grads_, source_stride_, prefetchers, image_input_grad,
+        boxes_grad);
+  }
+
+  // The same, given the planes of the tile's output gradients, `stride` values apart. They are
+  // overwritten. Their rows are padded like those of load_planes(), and as far apart.
+  void run(const Tile& tile, const T* image, V* output_grads, Index stride,
+           const PrefetchQueue& prefetchers, T* image_input_grad, double* boxes_grad) const {
     prefetcher_ = Prefetcher();
+    output_grads_ = output_grads;
+    output_grad_stride_ = stride;
     load_planes(input_shape(p_), image, tile.rows, tile.columns, tile.channels, inputs_,
                 row_stride_, plane_stride_);
-    load_output_grads(tile, image_output_grad);
     for (Index c = 0; c < tile.channels.count; ++c) {
       prefetchers.start(c, tile.channels.count, &prefetcher_);
       Index boxes_added = 0;
@@ -129,7 +142,7 @@ class BackwardKernel {
         const Index i = c * p_.boxes_per_channel + m;
         const BoxEdges box = box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
         if (box.empty) continue;
-        add_box(tile, box, c, output_grads_ + i * source_stride_, boxes_added == 0,
+        add_box(tile, box, c, output_grads_ + i * output_grad_stride_, boxes_added == 0,
                 boxes_grad + i * 4);
         ++boxes_added;
       }
@@ -144,13 +157,13 @@ class BackwardKernel {
  private:
   // The input gradient of a channel overwrites the output gradient of its first box.
   V* input_grad(Index channel) const {
-    return output_grads_ + channel * p_.boxes_per_channel * source_stride_;
+    return output_grads_ + channel * p_.boxes_per_channel * output_grad_stride_;
   }
 
   void load_output_grads(const Tile& tile, const T* image_output_grad) const {
     for (Index row = 0; row < tile.source_rows.count; ++row) {
       load_output_grad_row(p_, image_output_grad, tile.source_rows.first + row, tile.source_columns,
-                           out_channels(p_, tile), output_grads_ + row * row_stride_,
+                           out_channels(p_, tile), loaded_output_grads_ + row * row_stride_,
                            source_stride_);
     }
   }
@@ -283,7 +296,9 @@ class BackwardKernel {
   Scratch scratch_;
   bool ok_;
   mutable Prefetcher prefetcher_;
-  V *inputs_, *output_grads_, *row_sums_, *column_sums_, *box_input_grad_;
+  mutable V* output_grads_;  // of the current tile
+  mutable Index output_grad_stride_;
+  V *inputs_, *loaded_output_grads_, *row_sums_, *column_sums_, *box_input_grad_;
   V *row_group_, *row_group_sums_, *suffix_sums_, *factors_, *response_group_, *column_lanes_;
   double *row_totals_, *column_totals_;
 };

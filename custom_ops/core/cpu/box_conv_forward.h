@@ -66,6 +66,22 @@ class ForwardKernel {
     }
   }
 
+  // Computes the responses of a tile's boxes, in groups of rows (plane_windows.h): box i of the
+  // tile sets the groups of the plane at responses + i * stride. The strides of the problem are 1.
+  void respond_in_groups(const Tile& tile, const T* image, const PrefetchQueue& prefetchers,
+                         V* responses, Index stride) const {
+    prefetcher_ = Prefetcher();
+    load_planes(input_shape(p_), image, tile.source_rows, tile.source_columns, tile.channels,
+                planes_, row_stride_, plane_stride_);
+    for (Index c = 0; c < tile.channels.count; ++c) {
+      prefetchers.start(c, tile.channels.count, &prefetcher_);
+      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
+        const Index i = c * p_.boxes_per_channel + m;
+        respond_in_groups(tile, box(tile, i), planes_ + c * plane_stride_, responses + i * stride);
+      }
+    }
+  }
+
   void store_responses(const Tile& tile, T* image) const {
     for (Index row = 0; row < tile.rows.count; ++row) {
       store_row(output_shape(p_), responses_ + row * row_stride_, plane_stride_,
@@ -84,6 +100,32 @@ class ForwardKernel {
       clear(responses, tile.rows.count * row_stride_);
       return;
     }
+    sum_box(tile, box, plane, [&](Index row, Index lines, const auto& sum_rows) {
+      sum_rows(row_group_sums_);
+      group_to_rows(row_group_sums_, lines * p_.stride_x, padded_width(tile.columns.count),
+                    responses + row * row_stride_, row_stride_, lines);
+    });
+    if (p_.normalization == Normalization::kValid) {
+      apply_valid_factors(p_, box, tile.rows, tile.columns, p_.stride_y, p_.stride_x, factors_,
+                          responses, row_stride_);
+    }
+  }
+
+  void respond_in_groups(const Tile& tile, const BoxEdges& box, const V* plane,
+                         V* responses) const {
+    if (box.empty) {
+      clear(responses, round_up(tile.rows.count, kGroupRows<V>) * tile.columns.count);
+      return;
+    }
+    sum_box(tile, box, plane, [&](Index row, Index, const auto& sum_rows) {
+      sum_rows(responses + row * tile.columns.count);
+    });
+  }
+
+  // Computes the sums over a box and calls call(row, lines, sum_rows) for each group of rows;
+  // sum_rows(group) sets the sums of that group.
+  template <typename Call>
+  void sum_box(const Tile& tile, const BoxEdges& box, const V* plane, const Call& call) const {
     // Even with strides above 1, sums are computed at every pixel from the first to the last
     // output.
     const Index sum_rows = (tile.rows.count - 1) * p_.stride_y + 1;
@@ -103,14 +145,9 @@ class ForwardKernel {
       const Index lines = group_lines<V>(row, tile.rows.count);
       rows_to_group(column_sums_ + row * p_.stride_y * row_stride_, p_.stride_y * row_stride_,
                     tile.rows.count - row, width, row_group_, lines);
-      windows.along(row_window, row_group_, lines, tile.source_columns.count, row_group_sums_,
-                    sum_columns);
-      group_to_rows(row_group_sums_, lines * p_.stride_x, padded_width(tile.columns.count),
-                    responses + row * row_stride_, row_stride_, lines);
-    }
-    if (p_.normalization == Normalization::kValid) {
-      apply_valid_factors(p_, box, tile.rows, tile.columns, p_.stride_y, p_.stride_x, factors_,
-                          responses, row_stride_);
+      call(row, lines, [&](V* group) {
+        windows.along(row_window, row_group_, lines, tile.source_columns.count, group, sum_columns);
+      });
     }
   }
 

@@ -39,20 +39,25 @@ inline ChannelMixing channel_mixing(Layout layout, Index images, Index pixels, I
 // gradient of the bias.
 class KernelGradientPlan {
  public:
-  KernelGradientPlan(Index in_channels, Index out_channels)
-      : in_channels_(in_channels), out_channels_(out_channels) {
-    const Index wanted = kMaxPartialValues / max_index(size(), 1);
-    parts_ = clamp_index(wanted, 1, kMaxParts);
+  KernelGradientPlan(Index in_channels, Index out_channels, Index parts)
+      : in_channels_(in_channels), out_channels_(out_channels), parts_(parts) {}
+
+  // The largest number of parts whose gradients do not take too much memory.
+  static Index max_parts(Index in_channels, Index out_channels) {
+    const Index size = KernelGradientPlan(in_channels, out_channels, 1).size();
+    return clamp_index(kMaxPartialValues / max_index(size, 1), 1, kMaxParts);
   }
 
   // The number of values of the gradients of the matrix and of the bias.
   Index size() const { return (in_channels_ + 1) * out_channels_; }
+  Index out_channels() const { return out_channels_; }
   Index parts() const { return parts_; }
   Index row_groups() const { return max_index((in_channels_ + kRows - 1) / kRows, 1); }
   Index unit_count() const { return parts_ * row_groups(); }
 
   Index part(Index unit) const { return unit / row_groups(); }
   Index first_row(Index unit) const { return unit % row_groups() * kRows; }
+  Index max_rows() const { return min_index(kRows, in_channels_); }
   Index row_count(Index unit) const { return min_index(kRows, in_channels_ - first_row(unit)); }
 
  private:

@@ -12,6 +12,8 @@
 #ifndef BOXCONV_CORE_CPU_MATRIX_PRODUCT_H_
 #define BOXCONV_CORE_CPU_MATRIX_PRODUCT_H_
 
+#include <type_traits>
+
 #include "core/cpu/convert.h"
 #include "core/cpu/simd.h"
 #include "core/cpu/transpose.h"
@@ -25,6 +27,9 @@ constexpr Index kPanelColumns = 2 * kMaxLanes<V>;
 
 // The rows of a tile. With AVX-512 there are 32 vector registers instead of 16.
 constexpr int kTileRows = kVectorBytes == 64 ? 12 : 6;
+
+// The largest depth of a product. The packed panels of more would leave the second-level cache.
+constexpr Index kMaxProductDepth = 256;
 
 // The number of values of a packed matrix.
 template <typename V>
@@ -139,15 +144,28 @@ void multiply(Index rows, Index columns, Index depth, const LeftFactor<V>& a, co
   }
 }
 
+// Sets one row of a panel to `count` values, and the rest to zero.
+template <typename T, typename V>
+BOXCONV_INLINE void pack_row(const T* in, Index count, V* panel) {
+  constexpr int n = kMaxLanes<V>;
+  if (count < kPanelColumns<V>) {
+    convert_values(in, count, panel);
+    for (Index i = count; i < kPanelColumns<V>; ++i) panel[i] = 0;
+  } else if constexpr (std::is_same<T, V>::value) {
+    store_vector<V, n>(load_vector<V, n>(in), panel);
+    store_vector<V, n>(load_vector<V, n>(in + n), panel + n);
+  } else {
+    convert_values(in, 2 * n, panel);
+  }
+}
+
 // Packs a matrix with the given number of rows. Its element (k, j) is in[k * stride + j].
 template <typename T, typename V>
 void pack_rows(const T* in, Index stride, Index rows, Index columns, V* packed) {
-  constexpr Index width = kPanelColumns<V>;
-  for (Index j = 0; j < columns; j += width) {
-    const Index count = min_index(width, columns - j);
-    for (Index k = 0; k < rows; ++k, packed += width) {
-      convert_values(in + k * stride + j, count, packed);
-      for (Index i = count; i < width; ++i) packed[i] = 0;
+  for (Index j = 0; j < columns; j += kPanelColumns<V>) {
+    const Index count = min_index(kPanelColumns<V>, columns - j);
+    for (Index k = 0; k < rows; ++k, packed += kPanelColumns<V>) {
+      pack_row(in + k * stride + j, count, packed);
     }
   }
 }

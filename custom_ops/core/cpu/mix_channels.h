@@ -47,15 +47,15 @@ class ChannelMixer {
     const bool last = m.layout == Layout::kChannelsLast;
     ok_ = scratch_.allocate([&] {
       packed_ = scratch_.array<V>(last ? packed_size<V>(in, out)
-                                       : packed_size<V>(min_index(in, kMaxDepth), kBlock));
+                                       : packed_size<V>(min_index(in, kMaxProductDepth), kBlock));
       initial_ = scratch_.array<V>(last ? round_up(out, kPanelColumns<V>) : out * kPanelColumns<V>);
       in_block_ = scratch_.array<V>(kConverts && last ? kBlock * in : 0);
       out_block_ = scratch_.array<V>(kConverts ? kBlock * out : 0);
     });
     if (!ok_) return;
     if (last) {
-      for (Index k = 0; k < in; k += kMaxDepth) {
-        pack_rows(weights + k * out, out, min_index(kMaxDepth, in - k), out,
+      for (Index k = 0; k < in; k += kMaxProductDepth) {
+        pack_rows(weights + k * out, out, min_index(kMaxProductDepth, in - k), out,
                   packed_ + packed_size<V>(k, out));
       }
       convert_values(bias, out, initial_);
@@ -77,16 +77,14 @@ class ChannelMixer {
  private:
   static constexpr bool kConverts = !std::is_same<T, V>::value;
   static constexpr Index kBlock = ChannelMixing::kBlockPixels;
-  // The largest depth of a product: the packed panels of more would leave the second-level cache.
-  static constexpr Index kMaxDepth = 256;
 
   void run_channels_last(const PixelBlock& block, const T* in, T* out) const {
     const Index depth = m_.in_channels, columns = m_.out_channels;
     const V* left = as_values(in, block.count * depth, in_block_);
     V* const result = values_of(out);
     Initial<V> initial{initial_, 0, kPanelColumns<V>};
-    for (Index k = 0; k == 0 || k < depth; k += kMaxDepth) {
-      multiply(block.count, columns, min_index(kMaxDepth, depth - k), {left + k, depth, 1},
+    for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
+      multiply(block.count, columns, min_index(kMaxProductDepth, depth - k), {left + k, depth, 1},
                packed_ + packed_size<V>(k, columns), initial, result, columns);
       initial = {result, columns, kPanelColumns<V>};
     }
@@ -98,8 +96,8 @@ class ChannelMixer {
     V* const result = values_of(out);
     const Index stride = kConverts ? kBlock : m_.pixels;
     Initial<V> initial{initial_, kPanelColumns<V>, 0};
-    for (Index k = 0; k == 0 || k < depth; k += kMaxDepth) {
-      const Index count = min_index(kMaxDepth, depth - k);
+    for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
+      const Index count = min_index(kMaxProductDepth, depth - k);
       pack_rows(in + k * m_.pixels, m_.pixels, count, block.count, packed_);
       multiply(rows, block.count, count, {weights_ + k * rows, 1, rows}, packed_, initial, result,
                stride);
@@ -149,19 +147,71 @@ bool mix_channels(const ChannelMixing& m, const T* in, const typename PlaneType<
   return true;
 }
 
-// Adds to the gradients of the kernel and of the bias.
+// The blocks of images as factors of the kernel gradient: the rows of the product are input
+// channels, its columns output channels, and its depth the pixels of a block.
 template <typename T>
-class KernelGradient {
+class ImageBlocks {
  public:
   using V = typename PlaneType<T>::type;
 
-  KernelGradient(const ChannelMixing& m, const KernelGradientPlan& plan) : m_(m), plan_(plan) {
-    rows_ = min_index(m.in_channels, plan.row_count(0));
+  ImageBlocks(const ChannelMixing& m, const T* in, const T* out_grad)
+      : m_(m), in_(in), out_grad_(out_grad) {}
+
+  Index count() const { return m_.block_count(); }
+  static constexpr Index kMaxDepth = ChannelMixing::kBlockPixels;
+  // The number of values of scratch memory that left_factor() needs.
+  static Index scratch_size(Index rows) { return kConverts ? kMaxDepth * rows : 0; }
+
+  // Packs the right factor and returns the depth.
+  Index pack(Index i, V* packed) const {
+    const PixelBlock block = pixel_block(m_, i);
+    const T* grad = block_of(m_, out_grad_, m_.out_channels, block);
+    if (m_.layout == Layout::kChannelsLast) {
+      pack_rows(grad, m_.out_channels, block.count, m_.out_channels, packed);
+    } else {
+      pack_columns(grad, m_.pixels, block.count, m_.out_channels, packed);
+    }
+    return block.count;
+  }
+
+  LeftFactor<V> left_factor(Index i, Index first_row, Index rows, V* scratch) const {
+    const bool last = m_.layout == Layout::kChannelsLast;
+    const PixelBlock block = pixel_block(m_, i);
+    const T* in = block_of(m_, in_, m_.in_channels, block) + first_row * (last ? 1 : m_.pixels);
+    const Index stride = last ? m_.in_channels : m_.pixels;
+    if constexpr (kConverts) {
+      const Index lines = last ? block.count : rows, length = last ? rows : block.count;
+      for (Index line = 0; line < lines; ++line) {
+        convert_values(in + line * stride, length, scratch + line * length);
+      }
+      return {scratch, last ? 1 : length, last ? length : 1};
+    } else {
+      return {in, last ? 1 : stride, last ? stride : 1};
+    }
+  }
+
+ private:
+  static constexpr bool kConverts = !std::is_same<T, V>::value;
+
+  const ChannelMixing& m_;
+  const T *in_, *out_grad_;
+};
+
+// Adds to the gradients of the kernel and of the bias. Blocks is ImageBlocks<T> or alike.
+template <typename Blocks>
+class KernelGradient {
+ public:
+  using V = typename Blocks::V;
+
+  // Check ok() before anything else.
+  KernelGradient(const KernelGradientPlan& plan, const Blocks& blocks)
+      : plan_(plan), blocks_(blocks) {
+    const Index columns = plan.out_channels(), rows = plan.max_rows();
     ok_ = scratch_.allocate([&] {
-      packed_ = scratch_.array<V>(packed_size<V>(kBlock, m.out_channels));
-      in_block_ = scratch_.array<V>(kConverts ? kBlock * rows_ : 0);
-      kernel_sums_ = scratch_.array<V>(rows_ * m.out_channels);
-      bias_sums_ = scratch_.array<V>(round_up(m.out_channels, kPanelColumns<V>));
+      packed_ = scratch_.array<V>(packed_size<V>(Blocks::kMaxDepth, columns));
+      left_ = scratch_.array<V>(Blocks::scratch_size(rows));
+      kernel_sums_ = scratch_.array<V>(rows * columns);
+      bias_sums_ = scratch_.array<V>(round_up(columns, kPanelColumns<V>));
     });
   }
 
@@ -169,18 +219,16 @@ class KernelGradient {
 
   // Adds the contribution of a unit of the plan to `totals` [plan.parts(), in_channels + 1,
   // out_channels].
-  void run(Index unit, const T* in, const T* out_grad, double* totals) const {
+  void run(Index unit, double* totals) const {
     const Index part = plan_.part(unit), row = plan_.first_row(unit), rows = plan_.row_count(unit);
-    const Index columns = m_.out_channels, blocks = m_.block_count();
-    const Index begin = part * blocks / plan_.parts(), end = (part + 1) * blocks / plan_.parts();
+    const Index columns = plan_.out_channels(), count = blocks_.count();
+    const Index begin = part * count / plan_.parts(), end = (part + 1) * count / plan_.parts();
     double* const kernel_totals = totals + part * plan_.size() + row * columns;
-    double* const bias_totals = totals + part * plan_.size() + m_.in_channels * columns;
+    double* const bias_totals = totals + (part + 1) * plan_.size() - columns;
     for (Index first = begin; first < end; first += kChainBlocks) {
       clear(kernel_sums_, rows * columns);
       clear(bias_sums_, round_up(columns, kPanelColumns<V>));
-      for (Index i = first; i < min_index(first + kChainBlocks, end); ++i) {
-        add_block(pixel_block(m_, i), row, rows, in, out_grad);
-      }
+      for (Index i = first; i < min_index(first + kChainBlocks, end); ++i) add_block(i, row, rows);
       for (Index i = 0; i < rows * columns; ++i) kernel_totals[i] += kernel_sums_[i];
       if (row > 0) continue;
       for (Index i = 0; i < columns; ++i) bias_totals[i] += bias_sums_[i];
@@ -188,65 +236,51 @@ class KernelGradient {
   }
 
  private:
-  static constexpr bool kConverts = !std::is_same<T, V>::value;
-  static constexpr Index kBlock = ChannelMixing::kBlockPixels;
   // The number of blocks that are summed in V before the sum is added to a total in double.
   static constexpr Index kChainBlocks = 8;
 
-  void add_block(const PixelBlock& block, Index row, Index rows, const T* in,
-                 const T* out_grad) const {
-    const bool last = m_.layout == Layout::kChannelsLast;
-    const Index columns = m_.out_channels;
-    const T* grad = block_of(m_, out_grad, columns, block);
-    if (last) {
-      pack_rows(grad, columns, block.count, columns, packed_);
-    } else {
-      pack_columns(grad, m_.pixels, block.count, columns, packed_);
-    }
-    const T* first = block_of(m_, in, m_.in_channels, block) + row * (last ? 1 : m_.pixels);
-    multiply(rows, columns, block.count, left_factor(first, block.count, rows), packed_,
+  void add_block(Index i, Index row, Index rows) const {
+    const Index columns = plan_.out_channels(), depth = blocks_.pack(i, packed_);
+    multiply(rows, columns, depth, blocks_.left_factor(i, row, rows, left_), packed_,
              {kernel_sums_, columns, kPanelColumns<V>}, kernel_sums_, columns);
     if (row > 0) return;
     for (Index j = 0; j < columns; j += kPanelColumns<V>) {
-      const V* panel = packed_ + j * block.count;
-      for (Index k = 0; k < block.count; ++k) {
-        for (Index i = 0; i < kPanelColumns<V>; ++i) {
-          bias_sums_[j + i] += panel[k * kPanelColumns<V> + i];
-        }
-      }
+      add_rows(packed_ + j * depth, depth, bias_sums_ + j);
     }
   }
 
-  // Rows of the product are channels, its depth is the pixels of a block.
-  LeftFactor<V> left_factor(const T* in, Index pixels, Index rows) const {
-    const bool last = m_.layout == Layout::kChannelsLast;
-    if constexpr (kConverts) {
-      const Index lines = last ? pixels : rows, length = last ? rows : pixels;
-      const Index stride = last ? m_.in_channels : m_.pixels;
-      for (Index i = 0; i < lines; ++i) {
-        convert_values(in + i * stride, length, in_block_ + i * length);
-      }
-      return {in_block_, last ? 1 : length, last ? length : 1};
-    } else {
-      return {in, last ? 1 : m_.pixels, last ? m_.in_channels : 1};
+  // Adds the rows of a panel to `sums`.
+  static void add_rows(const V* panel, Index rows, V* sums) {
+    constexpr int n = kMaxLanes<V>;
+    Vector<V, n> first = load_vector<V, n>(sums), second = load_vector<V, n>(sums + n);
+    for (Index k = 0; k < rows; ++k, panel += 2 * n) {
+      first += load_vector<V, n>(panel);
+      second += load_vector<V, n>(panel + n);
     }
+    store_vector<V, n>(first, sums);
+    store_vector<V, n>(second, sums + n);
   }
 
-  const ChannelMixing& m_;
   const KernelGradientPlan& plan_;
-  Index rows_;
+  const Blocks& blocks_;
   Scratch scratch_;
   bool ok_;
-  V *packed_, *in_block_, *kernel_sums_, *bias_sums_;
+  V *packed_, *left_, *kernel_sums_, *bias_sums_;
 };
+
+template <typename Blocks>
+bool add_kernel_gradients(const KernelGradientPlan& plan, const Blocks& blocks, double* totals,
+                          Index begin, Index end) {
+  const KernelGradient<Blocks> gradient(plan, blocks);
+  if (!gradient.ok()) return false;
+  for (Index unit = begin; unit < end; ++unit) gradient.run(unit, totals);
+  return true;
+}
 
 template <typename T>
 bool add_kernel_gradients(const ChannelMixing& m, const KernelGradientPlan& plan, const T* in,
                           const T* out_grad, double* totals, Index begin, Index end) {
-  const KernelGradient<T> gradient(m, plan);
-  if (!gradient.ok()) return false;
-  for (Index unit = begin; unit < end; ++unit) gradient.run(unit, in, out_grad, totals);
-  return true;
+  return add_kernel_gradients(plan, ImageBlocks<T>(m, in, out_grad), totals, begin, end);
 }
 
 }  // namespace BOXCONV_ISA

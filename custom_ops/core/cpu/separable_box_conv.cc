@@ -3,31 +3,40 @@
 #include "core/cpu/separable_box_conv.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <new>
 
 #include "core/base/dispatch.h"
 #include "core/cpu/channel_mixing.h"
+#include "core/cpu/grouped_responses.h"
+#include "core/cpu/kernels.h"
 #include "core/cpu/kernels_mix_channels.h"
-#include "core/cpu/run_in_parallel.h"
+#include "core/cpu/kernels_mix_groups.h"
+#include "core/cpu/large_planes.h"
+#include "core/cpu/parallel_tiles.h"
 #include "core/cpu/scratch.h"
+#include "core/geometry/box_reach.h"
 
 namespace boxconv {
 namespace {
 
 // The responses of several images together take at most this many bytes. They should stay in the
 // third-level cache.
-constexpr Index kMaxResponseBytes = Index{4} << 20;
-// Kernels for small planes (small_planes.h) take images in groups.
+constexpr Index kMaxResponseBytes = Index{2} << 20;
+// The kernels for small planes (small_planes.h) take images in groups.
 constexpr Index kImageGroup = 8;
 
-// Rough cost of a multiplication and an addition, in nanoseconds.
-constexpr double kProductCost = 0.03;
+// The number of images at a time, if the responses of an image take `bytes`.
+Index images_at_once(Index batch, Index bytes) {
+  const Index images = clamp_index(kMaxResponseBytes / max_index(bytes, 1), 1, max_index(batch, 1));
+  return images < batch && images > kImageGroup ? images / kImageGroup * kImageGroup : images;
+}
 
-Index images_at_once(const BoxConvProblem& p, Index value_bytes) {
-  const Index bytes = max_index(p.out_height() * p.out_width() * p.out_channels() * value_bytes, 1);
-  const Index images = clamp_index(kMaxResponseBytes / bytes, 1, max_index(p.batch, 1));
-  return images < p.batch && images > kImageGroup ? images / kImageGroup * kImageGroup : images;
+// Rough cost in nanoseconds of products with this many multiplications.
+Index product_cost(double multiplications) {
+  constexpr double kNanoseconds = 0.03;
+  return 1 + static_cast<Index>(multiplications * kNanoseconds);
 }
 
 // An array that is not initialized. Check ok() before anything else.
@@ -37,24 +46,23 @@ class Array {
   explicit Array(Index count) : values_(new (std::nothrow) V[static_cast<std::size_t>(count)]) {}
   bool ok() const { return values_ != nullptr; }
   V* data() const { return values_.get(); }
-  V& operator[](Index i) const { return values_[static_cast<std::size_t>(i)]; }
 
  private:
   std::unique_ptr<V[]> values_;
 };
 
-// The responses of some images. Like the scratch memory of the kernels, the memory stays allocated
-// between calls.
-template <typename T>
-class Responses {
+// Memory for responses. Like the scratch memory of the kernels, it stays allocated between calls.
+template <typename V>
+class ResponseMemory {
  public:
-  explicit Responses(Index count)
-      : values_(reinterpret_cast<T*>(
-            memory().reserve(static_cast<std::size_t>(max_index(count, 1)) * sizeof(T)))) {}
-  ~Responses() { memory().release(); }
-  Responses(const Responses&) = delete;
-  Responses& operator=(const Responses&) = delete;
-  T* data() const { return values_; }
+  explicit ResponseMemory(Index count)
+      : values_(reinterpret_cast<V*>(
+            memory().reserve(static_cast<std::size_t>(max_index(count, 1)) * sizeof(V)))) {}
+  ~ResponseMemory() { memory().release(); }
+  ResponseMemory(const ResponseMemory&) = delete;
+  ResponseMemory& operator=(const ResponseMemory&) = delete;
+  bool ok() const { return values_ != nullptr; }
+  V* data() const { return values_; }
 
  private:
   static baseline::ThreadMemory& memory() {
@@ -62,79 +70,325 @@ class Responses {
     return memory;
   }
 
-  T* values_;
+  V* values_;
 };
 
-// A group of images of a problem.
-struct ImageGroup {
-  Index first, count;
+// Where the backward pass of some images adds its gradients.
+struct GradientTotals {
+  const KernelGradientPlan& plan;
+  double* kernel;  // [plan.parts(), plan.size()]
+  double* boxes;
 };
 
-// Calls call(group) for each group of images until a status is not kOk.
-template <typename Call>
-Status for_each_group(const BoxConvProblem& p, Index images, const Call& call) {
-  for (Index first = 0; first < p.batch; first += images) {
-    const Status status = call(ImageGroup{first, min_index(images, p.batch - first)});
-    if (status != Status::kOk) return status;
+// A ParallelFor for code that runs in parallel already.
+void serially(Index total, Index, const std::function<void(Index, Index)>& body) { body(0, total); }
+
+// Keeps the responses as an image with the layout of the input.
+template <typename T, typename TBox>
+class ResponseImages {
+ public:
+  using V = typename PlaneType<T>::type;
+
+  // Check ok() before anything else.
+  ResponseImages(const SeparableBoxConvProblem& p, const TBox* boxes, bool backward,
+                 const ParallelFor& parallel_for)
+      : p_(p),
+        boxes_(boxes),
+        parallel_for_(parallel_for),
+        pixels_(p.box_conv.out_height() * p.box_conv.out_width()),
+        depth_(p.box_conv.out_channels()),
+        images_(images_at_once(p.box_conv.batch, pixels_ * depth_ * sizeof(T))),
+        responses_(images_ * pixels_ * depth_),
+        transposed_weights_(backward ? p.kernel_size() : 0),
+        zeros_(backward ? depth_ : 0),
+        edge_grads_(backward ? p.box_conv.boxes_size() : 0) {}
+
+  bool ok() const {
+    return responses_.ok() && transposed_weights_.ok() && zeros_.ok() && edge_grads_.ok();
   }
-  return Status::kOk;
-}
 
-// Converts the kernel [responses, filters] to the type of the sums.
-template <typename T, typename V>
-void convert_kernel(const SeparableBoxConvProblem& p, const T* kernel, V* weights) {
-  for (Index i = 0; i < p.kernel_size(); ++i) weights[i] = convert<V>(kernel[i]);
-}
+  Index images_at_a_time() const { return images_; }
 
-// The same, transposed: [filters, responses].
-template <typename T, typename V>
-void transpose_kernel(const SeparableBoxConvProblem& p, const T* kernel, V* weights) {
-  const Index responses = p.box_conv.out_channels();
-  for (Index k = 0; k < responses; ++k) {
-    for (Index f = 0; f < p.filters; ++f) {
-      weights[f * responses + k] = convert<V>(kernel[k * p.filters + f]);
+  Status forward(Index images, const T* input, const V* weights, const V* bias, T* output) const {
+    const BoxConvProblem part = of_images(images);
+    const Status status = box_conv_forward(part, input, boxes_, responses_.data(), parallel_for_);
+    if (status != Status::kOk) return status;
+    return mix(channel_mixing(part.layout, images, pixels_, depth_, p_.filters), responses_.data(),
+               weights, bias, output);
+  }
+
+  Status backward(Index images, const T* input, const V* weights, const T* output_grad,
+                  T* input_grad, const GradientTotals& totals) const {
+    const BoxConvProblem part = of_images(images);
+    Status status = box_conv_forward(part, input, boxes_, responses_.data(), parallel_for_);
+    if (status != Status::kOk) return status;
+    status = add_gradients(channel_mixing(part.layout, images, pixels_, depth_, p_.filters), totals,
+                           output_grad);
+    if (status != Status::kOk) return status;
+    // The gradients of the responses replace them.
+    transpose(weights);
+    std::fill_n(zeros_.data(), depth_, V{0});
+    status = mix(channel_mixing(part.layout, images, pixels_, p_.filters, depth_), output_grad,
+                 transposed_weights_.data(), zeros_.data(), responses_.data());
+    if (status != Status::kOk) return status;
+    status = box_conv_backward(part, input, boxes_, responses_.data(), input_grad,
+                               edge_grads_.data(), parallel_for_);
+    const Index edges = part.boxes_size();
+    for (Index i = 0; i < edges; ++i) totals.boxes[i] += edge_grads_.data()[i];
+    return status;
+  }
+
+ private:
+  BoxConvProblem of_images(Index images) const {
+    BoxConvProblem part = p_.box_conv;
+    part.batch = images;
+    return part;
+  }
+
+  Status mix(const ChannelMixing& m, const T* in, const V* weights, const V* bias, T* out) const {
+    const double pixels = min_index(ChannelMixing::kBlockPixels, m.pixels);
+    return run_in_parallel(
+        m.block_count(), product_cost(pixels * m.in_channels * m.out_channels), parallel_for_,
+        [&](Index begin, Index end) {
+          return BOXCONV_RUN_KERNEL(mix_channels(m, in, weights, bias, out, begin, end));
+        });
+  }
+
+  Status add_gradients(const ChannelMixing& m, const GradientTotals& totals,
+                       const T* output_grad) const {
+    const double products = static_cast<double>(m.images * m.pixels) * p_.kernel_size();
+    return run_in_parallel(
+        totals.plan.unit_count(), product_cost(products / totals.plan.unit_count()), parallel_for_,
+        [&](Index begin, Index end) {
+          return BOXCONV_RUN_KERNEL(add_kernel_gradients(m, totals.plan, responses_.data(),
+                                                         output_grad, totals.kernel, begin, end));
+        });
+  }
+
+  void transpose(const V* weights) const {
+    for (Index k = 0; k < depth_; ++k) {
+      for (Index f = 0; f < p_.filters; ++f) {
+        transposed_weights_.data()[f * depth_ + k] = weights[k * p_.filters + f];
+      }
     }
   }
-}
 
-Index product_cost(Index pixels, Index in_channels, Index out_channels) {
-  return 1 + static_cast<Index>(static_cast<double>(pixels) * static_cast<double>(in_channels) *
-                                static_cast<double>(out_channels) * kProductCost);
-}
+  const SeparableBoxConvProblem& p_;
+  const TBox* boxes_;
+  const ParallelFor& parallel_for_;
+  Index pixels_, depth_, images_;
+  ResponseMemory<T> responses_;
+  Array<V> transposed_weights_, zeros_;
+  Array<TBox> edge_grads_;
+};
 
-template <typename T, typename V>
-Status mix(const ChannelMixing& m, const T* in, const V* weights, const V* bias, T* out,
-           const ParallelFor& parallel_for) {
-  const Index pixels = min_index(ChannelMixing::kBlockPixels, m.pixels);
-  return run_in_parallel(
-      m.block_count(), product_cost(pixels, m.in_channels, m.out_channels), parallel_for,
-      [&](Index begin, Index end) {
-        return BOXCONV_RUN_KERNEL(mix_channels(m, in, weights, bias, out, begin, end));
-      });
-}
+// Keeps the responses in groups of rows (grouped_responses.h).
+template <typename T, typename TBox>
+class ResponseGroups {
+ public:
+  using V = typename PlaneType<T>::type;
 
-template <typename T>
-Status add_gradients(const ChannelMixing& m, const KernelGradientPlan& plan, const T* in,
-                     const T* out_grad, double* totals, const ParallelFor& parallel_for) {
-  const Index pixels = m.images * m.pixels / plan.parts() + 1;
-  return run_in_parallel(
-      plan.unit_count(), product_cost(pixels, m.in_channels, m.out_channels) / plan.row_groups(),
-      parallel_for, [&](Index begin, Index end) {
-        return BOXCONV_RUN_KERNEL(add_kernel_gradients(m, plan, in, out_grad, totals, begin, end));
-      });
-}
-
-// Adds the parts of the gradients up in a fixed order.
-template <typename T>
-void sum_parts(const SeparableBoxConvProblem& p, const KernelGradientPlan& plan,
-               const double* totals, T* kernel_grad, T* bias_grad) {
-  const Index kernel_size = p.kernel_size();
-  for (Index i = 0; i < plan.size(); ++i) {
-    double sum = 0;
-    for (Index part = 0; part < plan.parts(); ++part) sum += totals[part * plan.size() + i];
-    (i < kernel_size ? kernel_grad[i] : bias_grad[i - kernel_size]) = convert<T>(sum);
+  static bool suits(const BoxConvProblem& p, const TBox* boxes, bool backward) {
+    if (small_plane_tiling<T>(p).worthwhile()) return false;
+    if (kHasLargePlanesKernels<T> && has_large_planes(p)) return false;
+    return has_whole_planes(p, forward_tiling_of(p, boxes)) &&
+           (!backward || has_whole_planes(p, backward_tiling_of(p, boxes)));
   }
+
+  // Check ok() before anything else.
+  ResponseGroups(const SeparableBoxConvProblem& p, const TBox* boxes, bool backward,
+                 const ParallelFor& parallel_for)
+      : p_(p),
+        boxes_(boxes),
+        parallel_for_(parallel_for),
+        images_(images_at_once(p.box_conv.batch, groups(1).image_stride * sizeof(V))),
+        responses_(images_ * groups(1).image_stride) {}
+
+  bool ok() const { return responses_.ok(); }
+
+  Index images_at_a_time() const { return images_; }
+
+  Status forward(Index images, const T* input, const V* weights, const V* bias, T* output) const {
+    const GroupedResponses r = groups(images);
+    const Status status = respond(r, input);
+    if (status != Status::kOk) return status;
+    const double products = GroupedResponses::kBlockColumns * r.group_rows * p_.kernel_size();
+    return run_in_parallel(
+        r.block_count(), product_cost(products), parallel_for_, [&](Index begin, Index end) {
+          return BOXCONV_RUN_KERNEL(
+              mix_groups(r, responses_.data(), weights, bias, output, begin, end));
+        });
+  }
+
+  Status backward(Index images, const T* input, const V* weights, const T* output_grad,
+                  T* input_grad, const GradientTotals& totals) const {
+    const GroupedResponses r = groups(images);
+    Status status = respond(r, input);
+    if (status != Status::kOk) return status;
+    const double row_products = static_cast<double>(r.width) * p_.kernel_size();
+    status = run_in_parallel(
+        totals.plan.unit_count(),
+        product_cost(row_products * r.height * images / totals.plan.unit_count()), parallel_for_,
+        [&](Index begin, Index end) {
+          return BOXCONV_RUN_KERNEL(add_group_kernel_gradients(
+              r, totals.plan, responses_.data(), output_grad, totals.kernel, begin, end));
+        });
+    if (status != Status::kOk) return status;
+    // The gradients of the responses replace them.
+    status = run_in_parallel(
+        images * r.height, product_cost(row_products), parallel_for_, [&](Index begin, Index end) {
+          return BOXCONV_RUN_KERNEL(
+              response_gradients(r, weights, output_grad, responses_.data(), begin, end));
+        });
+    if (status != Status::kOk) return status;
+    const BoxConvProblem part = of_images(images);
+    const Tiling tiling = backward_tiling_of(part, boxes_);
+    const PartialEdgeGradients partial(images, part.boxes_size());
+    if (!partial.ok()) return Status::kOutOfMemory;
+    status = run_in_parallel(tiling.count(), tile_cost(part, tiling, kBackwardCost), parallel_for_,
+                             [&](Index begin, Index end) {
+                               return BOXCONV_RUN_KERNEL(grouped_backward(
+                                   part, r, tiling, input, boxes_, responses_.data(), input_grad,
+                                   partial.data(), begin, end));
+                             });
+    partial.add_to(totals.boxes);
+    return status;
+  }
+
+ private:
+  static Tiling forward_tiling_of(const BoxConvProblem& p, const TBox* boxes) {
+    return forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
+  }
+  static Tiling backward_tiling_of(const BoxConvProblem& p, const TBox* boxes) {
+    return backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels_per_tile<T>());
+  }
+
+  BoxConvProblem of_images(Index images) const {
+    BoxConvProblem part = p_.box_conv;
+    part.batch = images;
+    return part;
+  }
+
+  GroupedResponses groups(Index images) const {
+    return grouped_responses(p_, images, BOXCONV_RUN_KERNEL(group_rows<T>()));
+  }
+
+  Status respond(const GroupedResponses& r, const T* input) const {
+    const BoxConvProblem part = of_images(r.images);
+    const Tiling tiling = forward_tiling_of(part, boxes_);
+    return run_in_parallel(tiling.count(), tile_cost(part, tiling, kForwardCost), parallel_for_,
+                           [&](Index begin, Index end) {
+                             return BOXCONV_RUN_KERNEL(grouped_forward(
+                                 part, r, tiling, input, boxes_, responses_.data(), begin, end));
+                           });
+  }
+
+  const SeparableBoxConvProblem& p_;
+  const TBox* boxes_;
+  const ParallelFor& parallel_for_;
+  Index images_;
+  ResponseMemory<V> responses_;
+};
+
+template <typename From, typename To>
+void convert_array(const From* in, Index count, To* out) {
+  for (Index i = 0; i < count; ++i) out[i] = convert<To>(in[i]);
 }
+
+// The sizes of one image.
+struct ImageSizes {
+  explicit ImageSizes(const SeparableBoxConvProblem& p)
+      : input(p.box_conv.input_size() / max_index(p.box_conv.batch, 1)),
+        output(p.output_size() / max_index(p.box_conv.batch, 1)) {}
+  Index input, output;
+};
+
+// With this many images, threads take whole images.
+constexpr Index kManyImages = 8;
+
+// Rough cost in nanoseconds of an image, with this many products per kernel value and pixel.
+Index image_cost(const SeparableBoxConvProblem& p, PixelCost boxes, double products) {
+  const BoxConvProblem& b = p.box_conv;
+  const double pixels = static_cast<double>(b.height * b.width);
+  return boxes.nanoseconds(pixels * static_cast<double>(b.channels), b.boxes_per_channel) +
+         product_cost(pixels * static_cast<double>(p.kernel_size()) * products);
+}
+
+// The forward pass of the images [begin, end).
+template <template <typename, typename> class Responses, typename T, typename TBox, typename V>
+Status forward_images(const SeparableBoxConvProblem& p, const T* input, const TBox* boxes,
+                      const V* weights, const V* bias, T* output, Index begin, Index end,
+                      const ParallelFor& parallel_for) {
+  const Responses<T, TBox> responses(p, boxes, /*backward=*/false, parallel_for);
+  if (!responses.ok()) return Status::kOutOfMemory;
+  const ImageSizes image(p);
+  Status status = Status::kOk;
+  for (Index i = begin; i < end && status == Status::kOk; i += responses.images_at_a_time()) {
+    status = responses.forward(min_index(responses.images_at_a_time(), end - i),
+                               input + i * image.input, weights, bias, output + i * image.output);
+  }
+  return status;
+}
+
+// The backward pass of the images [begin, end).
+template <template <typename, typename> class Responses, typename T, typename TBox, typename V>
+Status backward_images(const SeparableBoxConvProblem& p, const T* input, const TBox* boxes,
+                       const V* weights, const T* output_grad, T* input_grad,
+                       const GradientTotals& totals, Index begin, Index end,
+                       const ParallelFor& parallel_for) {
+  const Responses<T, TBox> responses(p, boxes, /*backward=*/true, parallel_for);
+  if (!responses.ok()) return Status::kOutOfMemory;
+  const ImageSizes image(p);
+  Status status = Status::kOk;
+  for (Index i = begin; i < end && status == Status::kOk; i += responses.images_at_a_time()) {
+    status = responses.backward(min_index(responses.images_at_a_time(), end - i),
+                                input + i * image.input, weights, output_grad + i * image.output,
+                                input_grad + i * image.input, totals);
+  }
+  return status;
+}
+
+// The gradients of the kernel, the bias and the boxes, in parts. Each part is a sum over some of
+// the images. sum_to() adds the parts up in a fixed order.
+class PartialGradients {
+ public:
+  PartialGradients(const SeparableBoxConvProblem& p, Index parts)
+      : kernel_size_(p.kernel_size()),
+        bias_size_(p.filters),
+        edges_(p.box_conv.boxes_size()),
+        parts_(parts),
+        kernel_(parts * (kernel_size_ + bias_size_)),
+        boxes_(parts * edges_) {
+    if (!ok()) return;
+    std::fill_n(kernel_.data(), parts * (kernel_size_ + bias_size_), 0.0);
+    std::fill_n(boxes_.data(), parts * edges_, 0.0);
+  }
+
+  bool ok() const { return kernel_.ok() && boxes_.ok(); }
+  double* kernel(Index part) const { return kernel_.data() + part * (kernel_size_ + bias_size_); }
+  double* boxes(Index part) const { return boxes_.data() + part * edges_; }
+
+  template <typename T, typename TBox>
+  void sum_to(T* kernel_grad, T* bias_grad, TBox* boxes_grad) const {
+    for (Index i = 0; i < kernel_size_; ++i) kernel_grad[i] = convert<T>(kernel_sum(i));
+    for (Index i = 0; i < bias_size_; ++i) bias_grad[i] = convert<T>(kernel_sum(kernel_size_ + i));
+    for (Index i = 0; i < edges_; ++i) {
+      double sum = 0;
+      for (Index part = 0; part < parts_; ++part) sum += boxes(part)[i];
+      boxes_grad[i] = static_cast<TBox>(sum);
+    }
+  }
+
+ private:
+  double kernel_sum(Index i) const {
+    double sum = 0;
+    for (Index part = 0; part < parts_; ++part) sum += kernel(part)[i];
+    return sum;
+  }
+
+  Index kernel_size_, bias_size_, edges_, parts_;
+  Array<double> kernel_, boxes_;
+};
 
 }  // namespace
 
@@ -144,25 +398,24 @@ Status separable_box_conv_forward(const SeparableBoxConvProblem& p, const T* inp
                                   const ParallelFor& parallel_for) {
   using V = typename PlaneType<T>::type;
   if (p.output_size() == 0) return Status::kOk;
-  BoxConvProblem part = p.box_conv;
-  part.batch = images_at_once(part, sizeof(T));
-  const Responses<T> responses(part.output_size());
   const Array<V> weights(p.kernel_size()), biases(p.filters);
-  if (!responses.data() || !weights.ok() || !biases.ok()) return Status::kOutOfMemory;
-  convert_kernel(p, kernel, weights.data());
-  for (Index i = 0; i < p.filters; ++i) biases[i] = convert<V>(bias[i]);
-  const Index pixels = part.out_height() * part.out_width();
-  return for_each_group(p.box_conv, part.batch, [&](ImageGroup images) {
-    part.batch = images.count;
-    const T* group_input = input + images.first * part.height * part.width * part.channels;
-    const Status status =
-        box_conv_forward(part, group_input, boxes, responses.data(), parallel_for);
-    if (status != Status::kOk) return status;
-    const ChannelMixing m =
-        channel_mixing(part.layout, images.count, pixels, part.out_channels(), p.filters);
-    return mix(m, responses.data(), weights.data(), biases.data(),
-               output + images.first * pixels * p.filters, parallel_for);
-  });
+  if (!weights.ok() || !biases.ok()) return Status::kOutOfMemory;
+  convert_array(kernel, p.kernel_size(), weights.data());
+  convert_array(bias, p.filters, biases.data());
+  const Index batch = p.box_conv.batch;
+  if (!ResponseGroups<T, TBox>::suits(p.box_conv, boxes, /*backward=*/false)) {
+    return forward_images<ResponseImages>(p, input, boxes, weights.data(), biases.data(), output, 0,
+                                          batch, parallel_for);
+  }
+  if (batch < kManyImages) {
+    return forward_images<ResponseGroups>(p, input, boxes, weights.data(), biases.data(), output, 0,
+                                          batch, parallel_for);
+  }
+  return run_in_parallel(
+      batch, image_cost(p, kForwardCost, 1), parallel_for, [&](Index begin, Index end) {
+        return forward_images<ResponseGroups>(p, input, boxes, weights.data(), biases.data(),
+                                              output, begin, end, serially) == Status::kOk;
+      });
 }
 
 template <typename T, typename TBox>
@@ -171,47 +424,37 @@ Status separable_box_conv_backward(const SeparableBoxConvProblem& p, const T* in
                                    T* input_grad, TBox* boxes_grad, T* kernel_grad, T* bias_grad,
                                    const ParallelFor& parallel_for) {
   using V = typename PlaneType<T>::type;
-  BoxConvProblem part = p.box_conv;
-  part.batch = images_at_once(part, sizeof(T));
-  const Index responses_count = part.out_channels(), edges = part.boxes_size();
-  const Index pixels = part.out_height() * part.out_width();
-  const KernelGradientPlan plan(responses_count, p.filters);
-  const Responses<T> responses(part.output_size());
-  const Array<V> weights(p.kernel_size()), zeros(responses_count);
-  const Array<double> totals(plan.parts() * plan.size()), edge_totals(edges);
-  const Array<TBox> edge_grads(edges);
-  if (!responses.data() || !weights.ok() || !zeros.ok() || !totals.ok() || !edge_totals.ok() ||
-      !edge_grads.ok()) {
-    return Status::kOutOfMemory;
+  const Index batch = p.box_conv.batch, responses = p.box_conv.out_channels();
+  const Index max_parts = KernelGradientPlan::max_parts(responses, p.filters);
+  const bool in_groups = p.box_conv.input_size() * p.kernel_size() > 0 &&
+                         ResponseGroups<T, TBox>::suits(p.box_conv, boxes, /*backward=*/true);
+  const bool by_images = in_groups && min_index(batch, max_parts) >= kManyImages;
+  const Index parts = by_images ? min_index(batch, max_parts) : max_parts;
+  const PartialGradients partial(p, parts);
+  const Array<V> weights(p.kernel_size());
+  if (!partial.ok() || !weights.ok()) return Status::kOutOfMemory;
+  convert_array(kernel, p.kernel_size(), weights.data());
+  const KernelGradientPlan plan(responses, p.filters, by_images ? 1 : parts);
+  const auto run = in_groups ? backward_images<ResponseGroups, T, TBox, V>
+                             : backward_images<ResponseImages, T, TBox, V>;
+  Status status;
+  if (by_images) {
+    const Index cost = image_cost(p, kBackwardCost, 2) * batch / parts;
+    status = run_in_parallel(parts, cost, parallel_for, [&](Index begin, Index end) {
+      bool ok = true;
+      for (Index i = begin; i < end; ++i) {
+        ok &= run(p, input, boxes, weights.data(), output_grad, input_grad,
+                  {plan, partial.kernel(i), partial.boxes(i)}, i * batch / parts,
+                  (i + 1) * batch / parts, serially) == Status::kOk;
+      }
+      return ok;
+    });
+  } else {
+    status = run(p, input, boxes, weights.data(), output_grad, input_grad,
+                 {plan, partial.kernel(0), partial.boxes(0)}, 0, batch, parallel_for);
   }
-  transpose_kernel(p, kernel, weights.data());
-  std::fill_n(zeros.data(), responses_count, V{0});
-  std::fill_n(totals.data(), plan.parts() * plan.size(), 0.0);
-  std::fill_n(edge_totals.data(), edges, 0.0);
-  const Status status = for_each_group(p.box_conv, part.batch, [&](ImageGroup images) {
-    part.batch = images.count;
-    const Index first_input = images.first * part.height * part.width * part.channels;
-    const T* group_grad = output_grad + images.first * pixels * p.filters;
-    Status done =
-        box_conv_forward(part, input + first_input, boxes, responses.data(), parallel_for);
-    if (done != Status::kOk) return done;
-    done =
-        add_gradients(channel_mixing(part.layout, images.count, pixels, responses_count, p.filters),
-                      plan, responses.data(), group_grad, totals.data(), parallel_for);
-    if (done != Status::kOk) return done;
-    // The gradient of the responses replaces them.
-    done = mix(channel_mixing(part.layout, images.count, pixels, p.filters, responses_count),
-               group_grad, weights.data(), zeros.data(), responses.data(), parallel_for);
-    if (done != Status::kOk) return done;
-    done = box_conv_backward(part, input + first_input, boxes, responses.data(),
-                             input_grad + first_input, edge_grads.data(), parallel_for);
-    for (Index i = 0; i < edges; ++i) edge_totals[i] += edge_grads[i];
-    return done;
-  });
-  if (status != Status::kOk) return status;
-  for (Index i = 0; i < edges; ++i) boxes_grad[i] = static_cast<TBox>(edge_totals[i]);
-  sum_parts(p, plan, totals.data(), kernel_grad, bias_grad);
-  return Status::kOk;
+  if (status == Status::kOk) partial.sum_to(kernel_grad, bias_grad, boxes_grad);
+  return status;
 }
 
 #define INSTANTIATE(T, TBox)                                                                       \
