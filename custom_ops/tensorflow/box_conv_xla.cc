@@ -186,7 +186,7 @@ class BoxConv2DGradXlaOp : public tensorflow::XlaOpKernel {
     OP_REQUIRES_OK(context, OpInput::read(context, 2, "output_grad", &output_grad));
     BoxConvProblem problem;
     OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
-    OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
+    OP_REQUIRES_OK(context, check_output_grad(output_shape_of(problem), output_grad.shape()));
     // The gradient of the boxes sums over the batch, so undefined images must not contribute.
     const xla::XlaOp x = input.masked(), grad = output_grad.masked();
     xla::XlaOp input_grad, boxes_grad;
