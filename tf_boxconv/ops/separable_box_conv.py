@@ -24,6 +24,7 @@ from tf_boxconv.ops.arguments import (
     standardize_implementation,
     standardize_normalization,
     standardize_strides,
+    static_shape,
     strided_shape,
 )
 from tf_boxconv.ops.separable_box_conv_portable import separable_box_conv2d_portable
@@ -123,12 +124,19 @@ def _compute(x, boxes, kernel, bias, options, implementation, name):
         if portable:
             return separable_box_conv2d_portable(x, boxes, kernel, bias, *options)
         if bias is None:
-            bias = ops.zeros(ops.shape(kernel)[1:], dtype_name(x))
+            bias = _zero_bias(kernel)
         if not hasattr(backends.native, "separable_box_conv2d"):
             return separable_box_conv2d_portable(
                 *(x, boxes, kernel, bias, *options), run_box_conv=backends.native.box_conv2d
             )
         return backends.native.separable_box_conv2d(x, boxes, kernel, bias, *options)
+
+
+def _zero_bias(kernel):
+    shape = static_shape(kernel)
+    if shape is None or shape[1] is None:
+        return ops.zeros_like(ops.sum(kernel, axis=0))
+    return ops.zeros((shape[1],), dtype_name(kernel))
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
