@@ -110,6 +110,41 @@ def box_conv2d_gradients(
     return _to_format(input_grad, data_format), boxes_grad
 
 
+def separable_box_conv2d(
+    x, boxes, kernel, bias, strides=(1, 1), normalization="area", data_format="channels_last"
+):
+    """Computes `tf_boxconv.separable_box_conv2d` in float64."""
+    responses = box_conv2d(x, boxes, strides, normalization, data_format)
+    planes = _channels_first(responses, data_format)
+    out = np.einsum("nkij,kf->nfij", planes, np.asarray(kernel, np.float64))
+    return _to_format(out + np.asarray(bias, np.float64)[:, None, None], data_format)
+
+
+def separable_box_conv2d_gradients(
+    x,
+    boxes,
+    kernel,
+    output_grad,
+    strides=(1, 1),
+    normalization="area",
+    data_format="channels_last",
+    magnitudes=False,
+):
+    """Returns `(input_grad, boxes_grad, kernel_grad, bias_grad)` in float64.
+
+    With `magnitudes`, it returns the sums of the absolute values of all terms. `x`, `kernel` and
+    `output_grad` must not be negative then.
+    """
+    options = (strides, normalization, data_format)
+    kernel = np.asarray(kernel, np.float64)
+    g = _channels_first(np.asarray(output_grad, np.float64), data_format)
+    responses = _channels_first(box_conv2d(x, boxes, *options), data_format)
+    responses_grad = _to_format(np.einsum("nfij,kf->nkij", g, kernel), data_format)
+    input_grad, boxes_grad = box_conv2d_gradients(x, boxes, responses_grad, *options, magnitudes)
+    kernel_grad = np.einsum("nkij,nfij->kf", responses, g)
+    return input_grad, boxes_grad, kernel_grad, g.sum((0, 2, 3))
+
+
 def integral_image(x, data_format="channels_last"):
     """Computes the summed-area table in float64. Its first row and column are zeros."""
     x = _channels_first(np.asarray(x, np.float64), data_format)

@@ -1,5 +1,5 @@
-// Reads the attributes of BoxConv>BoxConv2D and BoxConv>BoxConv2DGrad, and combines them with the
-// shapes of a call to a BoxConvProblem.
+// Reads the attributes of BoxConv>BoxConv2D, BoxConv>SeparableBoxConv2D and their gradients, and
+// combines them with the shapes of a call to a BoxConvProblem or a SeparableBoxConvProblem.
 #ifndef BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
 #define BOXCONV_TENSORFLOW_BOX_CONV_ATTRIBUTES_H_
 
@@ -55,6 +55,24 @@ class BoxConvAttributes {
     return absl::OkStatus();
   }
 
+  absl::Status separable_problem(const tensorflow::TensorShape& input,
+                                 const tensorflow::TensorShape& boxes,
+                                 const tensorflow::TensorShape& kernel,
+                                 SeparableBoxConvProblem* separable) const {
+    TF_RETURN_IF_ERROR(problem(input, boxes, &separable->box_conv));
+    if (kernel.dims() != 2) {
+      return tensorflow::errors::InvalidArgument("`kernel` must have shape [C * M, filters], got ",
+                                                 kernel.DebugString());
+    }
+    if (kernel.dim_size(0) != separable->box_conv.out_channels()) {
+      return tensorflow::errors::InvalidArgument("`kernel` must have one row per box, got kernel ",
+                                                 kernel.DebugString(), " and boxes ",
+                                                 boxes.DebugString());
+    }
+    separable->filters = kernel.dim_size(1);
+    return absl::OkStatus();
+  }
+
  private:
   BoxConvProblem prototype_;
 };
@@ -63,9 +81,26 @@ inline tensorflow::TensorShape output_shape_of(const BoxConvProblem& p) {
   return image_shape(p.layout, {p.batch, p.out_height(), p.out_width(), p.out_channels()});
 }
 
-inline absl::Status check_output_grad(const BoxConvProblem& problem,
+inline tensorflow::TensorShape output_shape_of(const SeparableBoxConvProblem& p) {
+  const BoxConvProblem& b = p.box_conv;
+  return image_shape(b.layout, {b.batch, b.out_height(), b.out_width(), p.filters});
+}
+
+inline tensorflow::TensorShape bias_shape_of(const SeparableBoxConvProblem& p) {
+  return tensorflow::TensorShape({p.filters});
+}
+
+inline absl::Status check_bias(const SeparableBoxConvProblem& problem,
+                               const tensorflow::TensorShape& bias) {
+  if (bias == bias_shape_of(problem)) return absl::OkStatus();
+  return tensorflow::errors::InvalidArgument(
+      "`bias` must have shape [filters], one value per column of `kernel`: ",
+      bias_shape_of(problem).DebugString(), ", got ", bias.DebugString());
+}
+
+// `shape` is the shape of the output.
+inline absl::Status check_output_grad(const tensorflow::TensorShape& shape,
                                       const tensorflow::TensorShape& output_grad) {
-  const tensorflow::TensorShape shape = output_shape_of(problem);
   if (output_grad == shape) return absl::OkStatus();
   return tensorflow::errors::InvalidArgument("`output_grad` must have the output's shape ",
                                              shape.DebugString(), ", got ",

@@ -42,7 +42,7 @@ class BoxConv2DGradOp : public tensorflow::OpKernel {
     const tensorflow::Tensor& output_grad = context->input(2);
     BoxConvProblem problem;
     OP_REQUIRES_OK(context, attributes_.problem(input.shape(), boxes.shape(), &problem));
-    OP_REQUIRES_OK(context, check_output_grad(problem, output_grad.shape()));
+    OP_REQUIRES_OK(context, check_output_grad(output_shape_of(problem), output_grad.shape()));
     tensorflow::Tensor *input_grad = nullptr, *boxes_grad = nullptr;
     OP_REQUIRES_OK(context, context->allocate_output(0, input.shape(), &input_grad));
     OP_REQUIRES_OK(context, context->allocate_output(1, boxes.shape(), &boxes_grad));

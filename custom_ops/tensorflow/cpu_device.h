@@ -6,13 +6,14 @@
 
 #include "core/cpu/box_conv.h"
 #include "core/cpu/huge_pages.h"
+#include "core/cpu/separable_box_conv.h"
 #include "core/cpu/thread_share.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace boxconv {
 
 // Passed as the template parameter Device to the OpKernel class templates, such as BoxConv2DOp. The
-// alternative is CudaDevice, which has the same functions.
+// alternative is CudaDevice, which has the same functions except `separable_*`.
 class CpuDevice {
  public:
   template <typename T, typename TBox>
@@ -29,6 +30,28 @@ class CpuDevice {
     advise_huge_pages(input_grad, problem.input_size() * sizeof(T));
     return to_tensorflow(box_conv_backward(problem, input, boxes, output_grad, input_grad,
                                            boxes_grad, parallel_for(context)));
+  }
+
+  template <typename T, typename TBox>
+  static absl::Status separable_forward(tensorflow::OpKernelContext* context,
+                                        const SeparableBoxConvProblem& problem, const T* input,
+                                        const TBox* boxes, const T* kernel, const T* bias,
+                                        T* output) {
+    advise_huge_pages(output, problem.output_size() * sizeof(T));
+    return to_tensorflow(separable_box_conv_forward(problem, input, boxes, kernel, bias, output,
+                                                    parallel_for(context)));
+  }
+
+  template <typename T, typename TBox>
+  static absl::Status separable_backward(tensorflow::OpKernelContext* context,
+                                         const SeparableBoxConvProblem& problem, const T* input,
+                                         const TBox* boxes, const T* kernel, const T* output_grad,
+                                         T* input_grad, TBox* boxes_grad, T* kernel_grad,
+                                         T* bias_grad) {
+    advise_huge_pages(input_grad, problem.box_conv.input_size() * sizeof(T));
+    return to_tensorflow(separable_box_conv_backward(problem, input, boxes, kernel, output_grad,
+                                                     input_grad, boxes_grad, kernel_grad, bias_grad,
+                                                     parallel_for(context)));
   }
 
   template <typename T, typename TTable>

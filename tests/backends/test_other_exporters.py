@@ -82,16 +82,17 @@ def test_the_tensorflow_lite_converter_equals_the_model(model, x, expected, tmp_
 
 
 @on_tensorflow
-def test_keras_saved_models_keep_the_compiled_operator(model, tmp_path):
+def test_keras_saved_models_keep_the_compiled_operators(model, tmp_path):
     from tf_boxconv.exporting import saved_model_graph
 
+    compiled = ["BoxConv>BoxConv2D", "BoxConv>SeparableBoxConv2D"]
     model.export(str(tmp_path / "model"), verbose=False)
-    assert saved_model_graph.custom_ops(tmp_path / "model") == ["BoxConv>BoxConv2D"]
+    assert saved_model_graph.custom_ops(tmp_path / "model") == compiled
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", model.call, model.inputs)
     archive.write_out(str(tmp_path / "archive"), verbose=False)
-    assert saved_model_graph.custom_ops(tmp_path / "archive") == ["BoxConv>BoxConv2D"]
+    assert saved_model_graph.custom_ops(tmp_path / "archive") == compiled
 
 
 @on_jax

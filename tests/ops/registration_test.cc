@@ -8,7 +8,8 @@
 
 int main() {
   for (const std::string op :
-       {"BoxConv>BoxConv2D", "BoxConv>BoxConv2DGrad", "BoxConv>IntegralImage"}) {
+       {"BoxConv>BoxConv2D", "BoxConv>BoxConv2DGrad", "BoxConv>SeparableBoxConv2D",
+        "BoxConv>SeparableBoxConv2DGrad", "BoxConv>IntegralImage"}) {
     const tensorflow::OpDef* definition = nullptr;
     const auto status = tensorflow::OpRegistry::Global()->LookUpOpDef(op, &definition);
     if (!status.ok()) {

@@ -21,14 +21,12 @@ def call(model: keras.Model, *args, **kwargs):
     """Returns `model(*args, **kwargs)` without compiled operators; call it in a `tf.function`."""
     layers = list(box_layers(model))
     for layer in layers:
-        layer._convolve_boxes = functools.partial(
-            layer._convolve_boxes, boxes=_current_boxes(layer)
-        )
+        layer._boxes_for_call = functools.partial(np.asarray, _current_boxes(layer))
     try:
         return model(*args, **kwargs)
     finally:
         for layer in layers:
-            del layer._convolve_boxes
+            del layer._boxes_for_call
 
 
 def _current_boxes(layer: BaseBoxConv2D) -> np.ndarray:

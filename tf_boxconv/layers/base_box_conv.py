@@ -24,13 +24,12 @@ from tf_boxconv.ops.arguments import (
     standardize_normalization,
     standardize_strides,
 )
-from tf_boxconv.ops.box_conv import box_conv2d
 
 
 class BaseBoxConv2D(keras.layers.Layer):
     """Abstract layer that owns boxes `[channels, depth_multiplier, 4]` (private).
 
-    Subclasses call `_build_boxes` in `build` and `_convolve_boxes` in `call`. See
+    Subclasses call `_build_boxes` in `build` and `_operator_arguments` in `call`. See
     `DepthwiseBoxConv2D` for the arguments.
     """
 
@@ -173,27 +172,25 @@ class BaseBoxConv2D(keras.layers.Layer):
                 dtype=self.dtype,
             )
 
-    def _convolve_boxes(self, inputs, boxes=None):
-        """Averages `inputs` over the layer's boxes, or over other `boxes` in pixels."""
-        boxes = self.boxes if boxes is None else boxes
+    def _operator_arguments(self, inputs):
+        """Returns the arguments that `box_conv2d` and `separable_box_conv2d` share."""
+        boxes = self._boxes_for_call()
         # The dtype policy may have changed since the layer was built.
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
-        return box_conv2d(
-            ops.cast(inputs, self.compute_dtype),
-            boxes if dtype_name(boxes) == dtype else ops.cast(boxes, dtype),
-            strides=self.strides,
-            normalization=self.normalization,
-            data_format=self.data_format,
-            implementation=self.implementation,
-        )
+        return {
+            "x": ops.cast(inputs, self.compute_dtype),
+            "boxes": boxes if dtype_name(boxes) == dtype else ops.cast(boxes, dtype),
+            "strides": self.strides,
+            "normalization": self.normalization,
+            "data_format": self.data_format,
+            "implementation": self.implementation,
+        }
 
-    def _add_bias_and_activate(self, outputs):
-        if self.bias is not None:
-            shape = [1, 1, 1, 1]
-            shape[self._channel_axis] = self.bias.shape[0]
-            # Not `ops.add`: on TensorFlow it adds a channels-first bias along the last axis if the
-            # width happens to equal the number of channels (Keras 3.15).
-            outputs = outputs + ops.reshape(ops.cast(self.bias, outputs.dtype), shape)
+    def _boxes_for_call(self):
+        """Returns the boxes in pixels. An export replaces this method, to make them constants."""
+        return self.boxes
+
+    def _activate(self, outputs):
         return outputs if self.activation is None else self.activation(outputs)
 
     @property

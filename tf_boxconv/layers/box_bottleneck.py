@@ -11,8 +11,8 @@ from tf_boxconv.layers.conv2d_arguments import (
     refuse_positional_arguments,
 )
 from tf_boxconv.layers.depthwise_box_conv2d import DepthwiseBoxConv2D
-from tf_boxconv.layers.mixing import mix_channels
 from tf_boxconv.ops.arguments import standardize_count, standardize_data_format
+from tf_boxconv.ops.mixing import mix_channels
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")

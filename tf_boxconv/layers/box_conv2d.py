@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import keras
-from keras import initializers, regularizers
+from keras import initializers, ops, regularizers
 
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.layers.conv2d_arguments import refuse_positional_arguments
-from tf_boxconv.layers.mixing import mix_channels
 from tf_boxconv.ops.arguments import standardize_count, strided_shape
+from tf_boxconv.ops.separable_box_conv import separable_box_conv2d
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
@@ -165,8 +165,11 @@ class BoxConv2D(BaseBoxConv2D):
 
     def call(self, inputs):
         """Averages `inputs` over the boxes and mixes the responses."""
-        responses = self._convolve_boxes(inputs)
-        return self._add_bias_and_activate(mix_channels(responses, self.kernel, self.data_format))
+        # The dtype policy may have changed since the layer was built.
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        bias = None if self.bias is None else ops.cast(self.bias, self.compute_dtype)
+        outputs = separable_box_conv2d(**self._operator_arguments(inputs), kernel=kernel, bias=bias)
+        return self._activate(outputs)
 
     def compute_output_shape(self, input_shape):
         """Returns the shape of the output; unknown dimensions are `None`."""

@@ -7,6 +7,8 @@ import keras
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 from tf_boxconv.layers.conv2d_arguments import refuse_positional_arguments
 from tf_boxconv.ops.arguments import strided_shape
+from tf_boxconv.ops.box_conv import box_conv2d
+from tf_boxconv.ops.mixing import add_bias
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
@@ -158,7 +160,10 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
 
     def call(self, inputs):
         """Averages `inputs` over the boxes."""
-        return self._add_bias_and_activate(self._convolve_boxes(inputs))
+        outputs = box_conv2d(**self._operator_arguments(inputs))
+        if self.bias is not None:
+            outputs = add_bias(outputs, self.bias, self.data_format)
+        return self._activate(outputs)
 
     def compute_output_shape(self, input_shape):
         """Returns the shape of the output; unknown dimensions are `None`."""

@@ -1,1 +1,1 @@
-"""The operators `box_conv2d` and `integral_image`, and their portable path."""
+"""The public operators, such as `box_conv2d`, and their portable path."""

@@ -169,6 +169,75 @@ def check_boxes(boxes, x, data_format: str) -> None:
         )
 
 
+def convert_kernel(kernel, boxes, x):
+    """Converts `kernel` to a tensor `[C * M, filters]` with the dtype of `x`.
+
+    Raises an error if its dtype or shape does not fit `x` and `boxes`.
+    """
+    kernel = _convert_like(kernel, x)
+    check_kernel(kernel, boxes, x)
+    return ops.convert_to_tensor(kernel)
+
+
+def check_kernel(kernel, boxes, x) -> None:
+    """Raises an error unless the dtype and shape of `kernel` fit. Accepts `KerasTensor`s."""
+    _check_dtype_like(kernel, "kernel", x)
+    shape, boxes_shape = static_shape(kernel), static_shape(boxes)
+    if shape is not None and len(shape) != 2:
+        raise ValueError(
+            "`kernel` must have shape [C * M, filters]: a row of weights for each box. Received: "
+            f"kernel.shape={shape}"
+        )
+    if shape is None or boxes_shape is None or None in (shape[0], *boxes_shape[:2]):
+        return
+    boxes_count = boxes_shape[0] * boxes_shape[1]
+    if shape[0] != boxes_count:
+        raise ValueError(
+            f"`kernel` must have shape [C * M, filters]: one row for each box, {boxes_count}. "
+            f"Received: kernel.shape={shape}, boxes.shape={boxes_shape}"
+        )
+
+
+def convert_bias(bias, kernel, x):
+    """Converts `bias` to a tensor `[filters]` with the dtype of `x`; None stays None.
+
+    Raises an error if its dtype or shape does not fit `x` and `kernel`.
+    """
+    if bias is None:
+        return None
+    bias = _convert_like(bias, x)
+    check_bias(bias, kernel, x)
+    return ops.convert_to_tensor(bias)
+
+
+def check_bias(bias, kernel, x) -> None:
+    """Raises an error unless the dtype and shape of `bias` fit. Accepts `KerasTensor`s and None."""
+    if bias is None:
+        return
+    _check_dtype_like(bias, "bias", x)
+    shape, kernel_shape = static_shape(bias), static_shape(kernel)
+    filters = None if kernel_shape is None else kernel_shape[1]
+    if shape is None or (len(shape) == 1 and (None in (shape[0], filters) or shape[0] == filters)):
+        return
+    raise ValueError(
+        "`bias` must have shape [filters]: one value for each column of `kernel`. Received: "
+        f"bias.shape={shape}, kernel.shape={kernel_shape}"
+    )
+
+
+def _convert_like(array, x):
+    """Converts `array` to a tensor with the dtype of `x`, unless it is a tensor already."""
+    return array if _is_tensor(array) else ops.convert_to_tensor(array, dtype=dtype_name(x))
+
+
+def _check_dtype_like(array, name: str, x) -> None:
+    if dtype_name(array) != dtype_name(x):
+        raise TypeError(
+            f"`{name}` must have the dtype of `x`, {dtype_name(x)}. Received: "
+            f"{name}.dtype={dtype_name(array)}; convert it with keras.ops.cast first."
+        )
+
+
 def _boxes_dtype(x) -> str:
     return "float64" if dtype_name(x) == "float64" else "float32"
 

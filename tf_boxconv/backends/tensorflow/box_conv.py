@@ -52,8 +52,18 @@ def _box_conv2d_for_export(x, boxes, strides, normalization, data_format) -> tf.
     return box_conv2d_portable(x, boxes, *options, data_format, matrices)
 
 
-def _attributes(op: tf.Operation) -> dict:
+def attributes_of(op: tf.Operation) -> dict:
+    """Returns the attributes of a custom op except its types, to pass them to another op."""
     return {name: op.get_attr(name) for name in ("strides", "normalization", "data_format")}
+
+
+def options_of(attributes: dict) -> tuple[tuple[int, int], str | None, str]:
+    """Returns `(strides, normalization, data_format)` of the Python functions."""
+    return (
+        tuple(int(s) for s in attributes["strides"]),
+        normalization_of(_text(attributes["normalization"])),
+        data_format_of(_text(attributes["data_format"])),
+    )
 
 
 @tf.RegisterGradient("BoxConv>BoxConv2D")
@@ -61,7 +71,7 @@ def _box_conv2d_gradient(op: tf.Operation, output_grad: tf.Tensor) -> list[tf.Te
     x, boxes = op.inputs
     return list(
         compiled_ops.box_conv_box_conv2d_grad(
-            input=x, boxes=boxes, output_grad=output_grad, **_attributes(op)
+            input=x, boxes=boxes, output_grad=output_grad, **attributes_of(op)
         )
     )
 
@@ -77,7 +87,7 @@ def _box_conv2d_second_gradient(
     `tf.autodiff.ForwardAccumulator` does.
     """
     x, boxes, output_grad = op.inputs
-    attributes = _attributes(op)
+    attributes = attributes_of(op)
     to_x = to_boxes = to_output_grad = None
     if of_input_grad is not None:
         # <of_input_grad, B^T g> = <B of_input_grad, g>: the gradients of the forward op, with
@@ -106,11 +116,7 @@ def _through_boxes_grad(x, boxes, output_grad, of_boxes_grad, attributes) -> lis
 
     `of_boxes_grad` is nearly always zero. The result is then zeros, without any computation.
     """
-    options = (
-        tuple(int(s) for s in attributes["strides"]),
-        normalization_of(_text(attributes["normalization"])),
-        data_format_of(_text(attributes["data_format"])),
-    )
+    options = options_of(attributes)
     compute = _portable_eagerly if tf.executing_eagerly() else _portable_in_graph
     return tf.cond(
         tf.reduce_any(of_boxes_grad != 0),
