@@ -32,6 +32,22 @@ BOXCONV_EXPORT const char* boxconv_cpu_backward(const boxconv_problem* problem, 
                                                 const void* boxes, const void* output_grad,
                                                 void* input_grad, void* boxes_grad,
                                                 int32_t threads);
+/* A box convolution followed by a 1x1 convolution, which mixes the responses of each pixel.
+ *   kernel  [channels * boxes_per_channel, filters]
+ *   bias    [filters]
+ *   output  like a box convolution's, with `filters` channels
+ * Their element type is `dtype`, like that of their gradients. */
+BOXCONV_EXPORT const char* boxconv_cpu_separable_forward(const boxconv_problem* problem,
+                                                         int64_t filters, const void* input,
+                                                         const void* boxes, const void* kernel,
+                                                         const void* bias, void* output,
+                                                         int32_t threads);
+BOXCONV_EXPORT const char* boxconv_cpu_separable_backward(const boxconv_problem* problem,
+                                                          int64_t filters, const void* input,
+                                                          const void* boxes, const void* kernel,
+                                                          const void* output_grad, void* input_grad,
+                                                          void* boxes_grad, void* kernel_grad,
+                                                          void* bias_grad, int32_t threads);
 /* Only the input sizes, layout and dtype of the problem are used. `table` has one row and one
  * column more than the input. It is float32 if `float32_table` is not 0, otherwise float64. */
 BOXCONV_EXPORT const char* boxconv_cpu_integral_image(const boxconv_problem* problem,

@@ -25,6 +25,13 @@ inline BoxConvProblem problem_of(const boxconv_problem& p) {
   return problem;
 }
 
+inline SeparableBoxConvProblem separable_problem_of(const boxconv_problem& p, Index filters) {
+  SeparableBoxConvProblem problem;
+  problem.box_conv = problem_of(p);
+  problem.filters = filters;
+  return problem;
+}
+
 inline IntegralImageProblem integral_image_problem_of(const boxconv_problem& p) {
   return {p.batch, p.height, p.width, p.channels, problem_of(p).layout};
 }
@@ -66,6 +73,14 @@ template <typename Call>
 const char* check_and_dispatch_box_types(const boxconv_problem& p, const Call& call) {
   const char* error = check(p);
   return error != nullptr ? error : with_box_types(dtype_of(p), call);
+}
+
+// The same for a box convolution that is followed by a 1x1 convolution with `filters` filters.
+template <typename Call>
+const char* check_and_dispatch_separable_types(const boxconv_problem& p, Index filters,
+                                               const Call& call) {
+  if (filters < 0) return "filters must not be negative";
+  return check_and_dispatch_box_types(p, call);
 }
 
 // The same for integral images: call(TableTypes<T, TTable>()), where TTable is float if
