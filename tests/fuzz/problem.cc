@@ -308,6 +308,12 @@ void make_values(Random& random, Index count, std::vector<double>* values) {
   for (double& value : *values) value = decode(encode<T>(make_value<T>(random, kind)));
 }
 
+Index make_filters(Random& random) {
+  if (random.chance(0.02)) return 0;
+  return random.chance(0.7) ? random.between(1, 9)
+                            : random.pick<Index>({15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 67});
+}
+
 template <typename T>
 void fill(Random& random, Problem* problem) {
   make_boxes(random, problem);
@@ -315,6 +321,18 @@ void fill(Random& random, Problem* problem) {
   make_values<T>(random, problem->shape.input_size(), &problem->input);
   make_values<T>(random, problem->shape.output_size(), &problem->output_grad);
 }
+
+// Has random numbers of its own, so that problems keep their other values.
+template <typename T>
+void fill_separable(Random random, Problem* problem) {
+  const SeparableBoxConvProblem p = problem->separable();
+  make_values<T>(random, p.kernel_size(), &problem->kernel);
+  make_values<T>(random, p.filters, &problem->bias);
+  make_values<T>(random, p.output_size(), &problem->mixed_grad);
+}
+
+// The random numbers of the separable box convolution.
+Random separable_random(std::uint64_t seed) { return Random(seed ^ 0x5eba7ab1e0000000u); }
 
 const char* name_of(NumberType type) {
   const char* const names[] = {"float16", "bfloat16", "float32", "float64"};
@@ -341,7 +359,27 @@ Problem make_problem(std::uint64_t seed) {
                               NumberType::kFloat32, NumberType::kFloat64});
   problem.misaligned = random.chance(0.3);
   problem.shape = make_shape(random);
-  with_type(problem.type, [&](auto t) { fill<decltype(t)>(random, &problem); });
+  Random separable = separable_random(seed);
+  problem.filters = make_filters(separable);
+  with_type(problem.type, [&](auto t) {
+    fill<decltype(t)>(random, &problem);
+    fill_separable<decltype(t)>(separable, &problem);
+  });
+  return problem;
+}
+
+Problem make_problem(std::uint64_t seed, NumberType type, const SeparableBoxConvProblem& shape) {
+  Random random(seed);
+  Problem problem;
+  problem.seed = seed;
+  problem.type = type;
+  problem.misaligned = random.chance(0.3);
+  problem.shape = shape.box_conv;
+  problem.filters = shape.filters;
+  with_type(type, [&](auto t) {
+    fill<decltype(t)>(random, &problem);
+    fill_separable<decltype(t)>(separable_random(seed), &problem);
+  });
   return problem;
 }
 
@@ -351,12 +389,13 @@ std::string describe(const Problem& problem, bool boxes) {
   std::snprintf(line, sizeof(line),
                 "seed 0x%016" PRIx64
                 ": %s%s, %s, batch %lld, plane %lldx%lld, channels %lld, "
-                "boxes a channel %lld, strides %lldx%lld, normalization %s",
+                "boxes a channel %lld, filters %lld, strides %lldx%lld, normalization %s",
                 problem.seed, name_of(problem.type), problem.misaligned ? " misaligned" : "",
                 p.layout == Layout::kChannelsLast ? "channels_last" : "channels_first",
                 static_cast<long long>(p.batch), static_cast<long long>(p.height),
                 static_cast<long long>(p.width), static_cast<long long>(p.channels),
-                static_cast<long long>(p.boxes_per_channel), static_cast<long long>(p.stride_y),
+                static_cast<long long>(p.boxes_per_channel),
+                static_cast<long long>(problem.filters), static_cast<long long>(p.stride_y),
                 static_cast<long long>(p.stride_x), name_of(p.normalization));
   std::string text = line;
   for (std::size_t i = 0; boxes && i < problem.boxes.size(); i += 4) {
@@ -374,6 +413,11 @@ Index input_index(const BoxConvProblem& p, Index n, Index y, Index x, Index c) {
 
 Index output_index(const BoxConvProblem& p, Index n, Index y, Index x, Index c) {
   return index_of(p.layout, n, y, x, c, p.out_height(), p.out_width(), p.out_channels());
+}
+
+Index mixed_index(const SeparableBoxConvProblem& shape, Index n, Index y, Index x, Index f) {
+  const BoxConvProblem& p = shape.box_conv;
+  return index_of(p.layout, n, y, x, f, p.out_height(), p.out_width(), shape.filters);
 }
 
 }  // namespace fuzz
