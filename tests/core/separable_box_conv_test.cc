@@ -99,6 +99,17 @@ TEST(sizes_of_zero) {
   });
 }
 
+// Core takes the images in groups if all responses need more than 4 MiB.
+TEST(several_groups_of_images_agree_with_the_reference) {
+  for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+    SeparableBoxConvProblem p;
+    p.box_conv.batch = 11, p.box_conv.height = 33, p.box_conv.width = 37;
+    p.box_conv.channels = 5, p.box_conv.boxes_per_channel = 9, p.filters = 3;
+    p.box_conv.layout = layout;
+    check_problem(fuzz::make_problem(3, NumberType::kFloat64, p));
+  }
+}
+
 template <typename T>
 void check_threads(const fuzz::Problem& problem) {
   const test::Trace trace(fuzz::describe(problem) + ", " + instruction_set());

@@ -66,7 +66,7 @@ void shape_many_channels(Random& random, BoxConvProblem* p) {
   p->width = random.between(1, 5);
   p->channels = random.chance(0.5) ? random.pick<Index>({31, 32, 33, 63, 64, 65, 127, 128, 129})
                                    : random.between(10, 80);
-  p->boxes_per_channel = random.between(1, 2);
+  p->boxes_per_channel = random.between(1, 3);
 }
 
 void shape_many_boxes(Random& random, BoxConvProblem* p) {
@@ -105,6 +105,18 @@ void shape_large_planes(Random& random, BoxConvProblem* p) {
   p->width = random.between(16, 19);
 }
 
+// More than 4 MiB of responses in float64, for which the separable box convolution takes the images
+// in groups.
+void shape_many_responses(Random& random, BoxConvProblem* p) {
+  p->batch = random.pick<Index>({2, 5, 12, 20});
+  p->channels = random.between(3, 5);
+  p->boxes_per_channel = random.between(10, 13);
+  const double values = random.uniform(1.1, 1.6) * (4 << 20) / sizeof(double);
+  p->width = random.between(20, 40);
+  const double row = static_cast<double>(p->batch * p->out_channels() * p->width);
+  p->height = static_cast<Index>(values / row) + 1;
+}
+
 void shape_empty(Random& random, BoxConvProblem* p) {
   shape_small(random, p);
   Index* const sizes[] = {&p->batch, &p->height, &p->width, &p->channels, &p->boxes_per_channel};
@@ -117,7 +129,7 @@ Index make_stride(Random& random) {
   return random.chance(0.9) ? random.between(2, 4) : random.pick<Index>({5, 7, 16, 33, 1000});
 }
 
-BoxConvProblem make_shape(Random& random) {
+BoxConvProblem make_shape(Random& random, NumberType type) {
   BoxConvProblem p;
   const double kind = random.uniform(0, 1);
   if (kind < 0.62) {
@@ -136,8 +148,10 @@ BoxConvProblem make_shape(Random& random) {
     shape_line(random, &p);
   } else if (kind < 0.96) {
     shape_tiles(random, &p);
-  } else {
+  } else if (kind < 0.998 || type != NumberType::kFloat64) {
     shape_empty(random, &p);
+  } else {
+    shape_many_responses(random, &p);
   }
   p.stride_y = make_stride(random);
   p.stride_x = random.chance(0.5) ? p.stride_y : make_stride(random);
@@ -358,7 +372,7 @@ Problem make_problem(std::uint64_t seed) {
   problem.type = random.pick({NumberType::kFloat16, NumberType::kBFloat16, NumberType::kFloat32,
                               NumberType::kFloat32, NumberType::kFloat64});
   problem.misaligned = random.chance(0.3);
-  problem.shape = make_shape(random);
+  problem.shape = make_shape(random, problem.type);
   Random separable = separable_random(seed);
   problem.filters = make_filters(separable);
   with_type(problem.type, [&](auto t) {
