@@ -38,6 +38,30 @@ inline auto backward_binding() {
                                       .Ret<xla::ffi::AnyBuffer>());
 }
 
+// Arguments: input, boxes, kernel, bias. Results: output.
+inline auto separable_forward_binding() {
+  return with_box_conv_attributes(xla::ffi::Ffi::Bind()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>());
+}
+
+// Arguments: input, boxes, kernel, output_grad. Results: input_grad, boxes_grad, kernel_grad,
+// bias_grad.
+inline auto separable_backward_binding() {
+  return with_box_conv_attributes(xla::ffi::Ffi::Bind()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Arg<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>()
+                                      .Ret<xla::ffi::AnyBuffer>());
+}
+
 // Arguments: input. Results: table.
 inline auto integral_image_binding() {
   return xla::ffi::Ffi::Bind()

@@ -3,6 +3,7 @@
 
 #include "core/cpu/box_conv.h"
 #include "core/cpu/huge_pages.h"
+#include "core/cpu/separable_box_conv.h"
 #include "ffi/bindings.h"
 #include "ffi/handlers.h"
 #include "ffi/pool_parallel_for.h"
@@ -25,6 +26,14 @@ Error to_ffi(Status status) {
 // Rough cost of one problem in nanoseconds.
 Index problem_cost(const BoxConvProblem& p, PixelCost cost) {
   return cost.nanoseconds(static_cast<double>(p.input_size()), p.boxes_per_channel);
+}
+
+// `products` is the number of matrix products: 1 for the output, 2 for the gradients.
+Index problem_cost(const SeparableBoxConvProblem& p, PixelCost cost, Index products) {
+  constexpr double kMultiplyAdd = 0.05;  // nanoseconds, on one core with AVX2
+  const double sums = static_cast<double>(p.output_size() * p.box_conv.out_channels());
+  return problem_cost(p.box_conv, cost) +
+         static_cast<Index>(kMultiplyAdd * sums * static_cast<double>(products));
 }
 
 // Runs run_problem(i) for problems 0 to count - 1 in parallel. Each problem is itself computed in
@@ -84,6 +93,57 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
   });
 }
 
+Error separable_forward(AnyBuffer input, AnyBuffer boxes, AnyBuffer kernel, AnyBuffer bias,
+                        Result<AnyBuffer> output, Span<const std::int64_t> strides,
+                        std::string_view normalization, std::string_view data_format,
+                        ThreadPool pool) {
+  SeparableBoxConvProblems problems;
+  BOXCONV_RETURN_IF_ERROR(read_separable_forward(input, boxes, kernel, bias, *output, strides,
+                                                 normalization, data_format, &problems));
+  advise_huge_pages(output->untyped_data(), output->size_bytes());
+  const ParallelFor parallel_for = pool_parallel_for(&pool);
+  const SeparableBoxConvProblem problem = problems.problem();
+  const BoxConvProblems& box_conv = problems.box_conv;
+  return with_box_types(input, [&](auto types) {
+    using T = typename decltype(types)::Image;
+    using TBox = typename decltype(types)::Box;
+    return for_each_problem(
+        box_conv.count, problem_cost(problem, kForwardCost, 1), parallel_for, [&](Index i) {
+          return separable_box_conv_forward<T, TBox>(
+              problem, box_conv.input<T>(input, i), box_conv.boxes<TBox>(boxes, i),
+              problems.kernel<T>(kernel, i), problems.bias<T>(bias, i),
+              problems.output<T>(*output, i), parallel_for);
+        });
+  });
+}
+
+Error separable_backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer kernel, AnyBuffer output_grad,
+                         Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
+                         Result<AnyBuffer> kernel_grad, Result<AnyBuffer> bias_grad,
+                         Span<const std::int64_t> strides, std::string_view normalization,
+                         std::string_view data_format, ThreadPool pool) {
+  SeparableBoxConvProblems problems;
+  BOXCONV_RETURN_IF_ERROR(read_separable_backward(input, boxes, kernel, output_grad, *input_grad,
+                                                  *boxes_grad, *kernel_grad, *bias_grad, strides,
+                                                  normalization, data_format, &problems));
+  advise_huge_pages(input_grad->untyped_data(), input_grad->size_bytes());
+  const ParallelFor parallel_for = pool_parallel_for(&pool);
+  const SeparableBoxConvProblem problem = problems.problem();
+  const BoxConvProblems& box_conv = problems.box_conv;
+  return with_box_types(input, [&](auto types) {
+    using T = typename decltype(types)::Image;
+    using TBox = typename decltype(types)::Box;
+    return for_each_problem(
+        box_conv.count, problem_cost(problem, kBackwardCost, 2), parallel_for, [&](Index i) {
+          return separable_box_conv_backward<T, TBox>(
+              problem, box_conv.input<T>(input, i), box_conv.boxes<TBox>(boxes, i),
+              problems.kernel<T>(kernel, i), problems.output<T>(output_grad, i),
+              box_conv.input<T>(*input_grad, i), box_conv.boxes<TBox>(*boxes_grad, i),
+              problems.kernel<T>(*kernel_grad, i), problems.bias<T>(*bias_grad, i), parallel_for);
+        });
+  });
+}
+
 Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view data_format,
                      ThreadPool pool) {
   IntegralImageProblem problem;
@@ -107,6 +167,14 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_forward_cpu, boxconv::ffi::forward,
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_backward_cpu, boxconv::ffi::backward,
                               boxconv::ffi::backward_binding().Ctx<xla::ffi::ThreadPool>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    tf_boxconv_separable_forward_cpu, boxconv::ffi::separable_forward,
+    boxconv::ffi::separable_forward_binding().Ctx<xla::ffi::ThreadPool>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    tf_boxconv_separable_backward_cpu, boxconv::ffi::separable_backward,
+    boxconv::ffi::separable_backward_binding().Ctx<xla::ffi::ThreadPool>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_integral_image_cpu, boxconv::ffi::integral_image,
                               boxconv::ffi::integral_image_binding().Ctx<xla::ffi::ThreadPool>());

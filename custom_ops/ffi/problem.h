@@ -60,14 +60,17 @@ struct BoxConvProblems {
   Dims leading;            // the sizes of the additional leading axes, the same for all arrays
   Index count = 1;         // their product
 
-  Dims output_dims() const {
+  Dims output_dims() const { return output_dims(problem.out_channels()); }
+
+  // The same with another number of channels.
+  Dims output_dims(Index channels) const {
     const bool channels_first = problem.layout == Layout::kChannelsFirst;
     Dims dims = leading;
     dims.push_back(problem.batch);
-    if (channels_first) dims.push_back(problem.out_channels());
+    if (channels_first) dims.push_back(channels);
     dims.push_back(problem.out_height());
     dims.push_back(problem.out_width());
-    if (!channels_first) dims.push_back(problem.out_channels());
+    if (!channels_first) dims.push_back(channels);
     return dims;
   }
 
@@ -84,6 +87,38 @@ struct BoxConvProblems {
   template <typename T>
   T* output(const AnyBuffer& buffer, Index i) const {
     return static_cast<T*>(buffer.untyped_data()) + i * problem.output_size();
+  }
+};
+
+// `box_conv.count` problems of the same shape, each with its own boxes, kernel and bias.
+struct SeparableBoxConvProblems {
+  BoxConvProblems box_conv;
+  Index filters = 0;
+
+  SeparableBoxConvProblem problem() const { return {box_conv.problem, filters}; }
+  Dims output_dims() const { return box_conv.output_dims(filters); }
+  Dims kernel_dims() const { return with_leading_axes({box_conv.problem.out_channels(), filters}); }
+  Dims bias_dims() const { return with_leading_axes({filters}); }
+
+  // As in BoxConvProblems.
+  template <typename T>
+  T* output(const AnyBuffer& buffer, Index i) const {
+    return static_cast<T*>(buffer.untyped_data()) + i * problem().output_size();
+  }
+  template <typename T>
+  T* kernel(const AnyBuffer& buffer, Index i) const {
+    return static_cast<T*>(buffer.untyped_data()) + i * problem().kernel_size();
+  }
+  template <typename T>
+  T* bias(const AnyBuffer& buffer, Index i) const {
+    return static_cast<T*>(buffer.untyped_data()) + i * filters;
+  }
+
+ private:
+  Dims with_leading_axes(std::initializer_list<Index> sizes) const {
+    Dims dims = box_conv.leading;
+    dims.insert(dims.end(), sizes);
+    return dims;
   }
 };
 
@@ -253,6 +288,55 @@ inline Error read_backward(const AnyBuffer& input, const AnyBuffer& boxes,
   BOXCONV_RETURN_IF_ERROR(check_buffer("output_grad", output_grad, type, problems->output_dims()));
   BOXCONV_RETURN_IF_ERROR(check_buffer("input_grad", input_grad, type, dims_of(input)));
   return check_buffer("boxes_grad", boxes_grad, boxes.element_type(), dims_of(boxes));
+}
+
+// Reads the shapes and the attributes, and checks all arguments that a forward and a backward call
+// have in common.
+inline Error read_separable_problems(const AnyBuffer& input, const AnyBuffer& boxes,
+                                     const AnyBuffer& kernel, Span<const std::int64_t> strides,
+                                     std::string_view normalization, std::string_view data_format,
+                                     SeparableBoxConvProblems* problems) {
+  BOXCONV_RETURN_IF_ERROR(
+      read_problems(input, boxes, strides, normalization, data_format, &problems->box_conv));
+  BOXCONV_RETURN_IF_ERROR(check_types(input, boxes));
+  const Dims dims = dims_of(kernel);
+  if (dims.empty()) {
+    return Error::InvalidArgument("`kernel` must have shape [..., C * M, filters], got []");
+  }
+  problems->filters = dims.back();
+  return check_buffer("kernel", kernel, input.element_type(), problems->kernel_dims());
+}
+
+// Reads and checks all arguments of a forward call of the separable box convolution.
+inline Error read_separable_forward(const AnyBuffer& input, const AnyBuffer& boxes,
+                                    const AnyBuffer& kernel, const AnyBuffer& bias,
+                                    const AnyBuffer& output, Span<const std::int64_t> strides,
+                                    std::string_view normalization, std::string_view data_format,
+                                    SeparableBoxConvProblems* problems) {
+  BOXCONV_RETURN_IF_ERROR(
+      read_separable_problems(input, boxes, kernel, strides, normalization, data_format, problems));
+  const DataType type = input.element_type();
+  BOXCONV_RETURN_IF_ERROR(check_buffer("bias", bias, type, problems->bias_dims()));
+  return check_buffer("output", output, type, problems->output_dims());
+}
+
+// Reads and checks all arguments of a backward call of the separable box convolution.
+inline Error read_separable_backward(const AnyBuffer& input, const AnyBuffer& boxes,
+                                     const AnyBuffer& kernel, const AnyBuffer& output_grad,
+                                     const AnyBuffer& input_grad, const AnyBuffer& boxes_grad,
+                                     const AnyBuffer& kernel_grad, const AnyBuffer& bias_grad,
+                                     Span<const std::int64_t> strides,
+                                     std::string_view normalization, std::string_view data_format,
+                                     SeparableBoxConvProblems* problems) {
+  BOXCONV_RETURN_IF_ERROR(
+      read_separable_problems(input, boxes, kernel, strides, normalization, data_format, problems));
+  const DataType type = input.element_type();
+  BOXCONV_RETURN_IF_ERROR(check_buffer("output_grad", output_grad, type, problems->output_dims()));
+  BOXCONV_RETURN_IF_ERROR(check_buffer("input_grad", input_grad, type, dims_of(input)));
+  BOXCONV_RETURN_IF_ERROR(
+      check_buffer("boxes_grad", boxes_grad, boxes.element_type(), dims_of(boxes)));
+  BOXCONV_RETURN_IF_ERROR(check_buffer("kernel_grad", kernel_grad, type, dims_of(kernel)));
+  return check_buffer("bias_grad", bias_grad, type, problems->bias_dims());
 }
 
 // Reads and checks all arguments of an integral image. Leading axes become part of the batch.

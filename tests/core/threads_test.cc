@@ -11,6 +11,7 @@
 #include "check.h"
 #include "core/c_api/boxconv.h"
 #include "core/cpu/box_conv.h"
+#include "core/cpu/separable_box_conv.h"
 #include "ffi/pool_parallel_for.h"
 #include "pool.h"
 
@@ -41,6 +42,8 @@ std::vector<float> boxes_of(const BoxConvProblem& p) {
   return boxes;
 }
 
+constexpr Index kFilters = 19;
+
 struct Results {
   std::vector<float> output, input_grad, boxes_grad, table;
 
@@ -56,15 +59,37 @@ struct Results {
   }
 };
 
+struct SeparableResults {
+  std::vector<float> output, input_grad, boxes_grad, kernel_grad, bias_grad;
+
+  explicit SeparableResults(const SeparableBoxConvProblem& p)
+      : output(static_cast<std::size_t>(p.output_size())),
+        input_grad(static_cast<std::size_t>(p.box_conv.input_size())),
+        boxes_grad(static_cast<std::size_t>(p.box_conv.boxes_size())),
+        kernel_grad(static_cast<std::size_t>(p.kernel_size())),
+        bias_grad(static_cast<std::size_t>(p.filters)) {}
+
+  bool operator==(const SeparableResults& other) const {
+    return output == other.output && input_grad == other.input_grad &&
+           boxes_grad == other.boxes_grad && kernel_grad == other.kernel_grad &&
+           bias_grad == other.bias_grad;
+  }
+};
+
 struct Case {
   BoxConvProblem p;
-  std::vector<float> input, boxes, output_grad;
+  SeparableBoxConvProblem separable;
+  std::vector<float> input, boxes, output_grad, kernel, bias, mixed_grad;
 
   explicit Case(const BoxConvProblem& problem)
       : p(problem),
+        separable{problem, kFilters},
         input(random_values(p.input_size(), 1)),
         boxes(boxes_of(p)),
-        output_grad(random_values(p.output_size(), 1)) {}
+        output_grad(random_values(p.output_size(), 1)),
+        kernel(random_values(separable.kernel_size(), 1)),
+        bias(random_values(kFilters, 1)),
+        mixed_grad(random_values(separable.output_size(), 1)) {}
 
   Results run(const ParallelFor& parallel_for) const {
     Results r(p);
@@ -77,20 +102,23 @@ struct Case {
     return r;
   }
 
+  SeparableResults run_separable(const ParallelFor& parallel_for) const {
+    SeparableResults r(separable);
+    CHECK(separable_box_conv_forward(separable, input.data(), boxes.data(), kernel.data(),
+                                     bias.data(), r.output.data(), parallel_for) == Status::kOk);
+    CHECK(separable_box_conv_backward(separable, input.data(), boxes.data(), kernel.data(),
+                                      mixed_grad.data(), r.input_grad.data(), r.boxes_grad.data(),
+                                      r.kernel_grad.data(), r.bias_grad.data(),
+                                      parallel_for) == Status::kOk);
+    return r;
+  }
+
   Results run_on_one_thread() const { return run(on_threads(1)); }
+  SeparableResults run_separable_on_one_thread() const { return run_separable(on_threads(1)); }
 
   Results run_by_the_c_interface(int threads) const {
     Results r(p);
-    const boxconv_problem problem{p.batch,
-                                  p.height,
-                                  p.width,
-                                  p.channels,
-                                  p.boxes_per_channel,
-                                  p.stride_y,
-                                  p.stride_x,
-                                  static_cast<int>(p.layout),
-                                  static_cast<int>(p.normalization),
-                                  BOXCONV_FLOAT32};
+    const boxconv_problem problem = c_problem();
     CHECK(boxconv_cpu_forward(&problem, input.data(), boxes.data(), r.output.data(), threads) ==
           nullptr);
     CHECK(boxconv_cpu_backward(&problem, input.data(), boxes.data(), output_grad.data(),
@@ -98,6 +126,33 @@ struct Case {
     CHECK(boxconv_cpu_integral_image(&problem, 1, input.data(), r.table.data(), threads) ==
           nullptr);
     return r;
+  }
+
+  SeparableResults run_separable_by_the_c_interface(int threads) const {
+    SeparableResults r(separable);
+    const boxconv_problem problem = c_problem();
+    CHECK(boxconv_cpu_separable_forward(&problem, kFilters, input.data(), boxes.data(),
+                                        kernel.data(), bias.data(), r.output.data(),
+                                        threads) == nullptr);
+    CHECK(boxconv_cpu_separable_backward(&problem, kFilters, input.data(), boxes.data(),
+                                         kernel.data(), mixed_grad.data(), r.input_grad.data(),
+                                         r.boxes_grad.data(), r.kernel_grad.data(),
+                                         r.bias_grad.data(), threads) == nullptr);
+    return r;
+  }
+
+ private:
+  boxconv_problem c_problem() const {
+    return {p.batch,
+            p.height,
+            p.width,
+            p.channels,
+            p.boxes_per_channel,
+            p.stride_y,
+            p.stride_x,
+            static_cast<int>(p.layout),
+            static_cast<int>(p.normalization),
+            BOXCONV_FLOAT32};
   }
 };
 
@@ -145,20 +200,29 @@ TEST(callers_share_a_pool) {
   Pool pool(3);
   const ParallelFor parallel_for = with_costly_tiles(pool_parallel_for(&pool));
   std::vector<std::vector<Results>> got(3);
+  std::vector<std::vector<SeparableResults>> separable(3);
   std::atomic<std::size_t> next{0};
   run_together(3, [&] {
-    std::vector<Results>& results = got[next++];
-    for (const Case& c : cases) results.push_back(c.run(parallel_for));
+    const std::size_t caller = next++;
+    for (const Case& c : cases) {
+      got[caller].push_back(c.run(parallel_for));
+      separable[caller].push_back(c.run_separable(parallel_for));
+    }
   });
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const Results want = cases[i].run_on_one_thread();
     for (const auto& results : got) CHECK(results[i] == want);
+    const SeparableResults want_separable = cases[i].run_separable_on_one_thread();
+    for (const auto& results : separable) CHECK(results[i] == want_separable);
   }
 }
 
 TEST(core_starts_threads) {
   const ParallelFor parallel_for = with_costly_tiles(on_threads(4));
-  for (const Case& c : make_cases()) CHECK(c.run(parallel_for) == c.run_on_one_thread());
+  for (const Case& c : make_cases()) {
+    CHECK(c.run(parallel_for) == c.run_on_one_thread());
+    CHECK(c.run_separable(parallel_for) == c.run_separable_on_one_thread());
+  }
 }
 
 // The problem is large enough for the C interface to start threads.
@@ -167,7 +231,21 @@ TEST(the_c_interface_starts_threads_for_two_callers) {
   p.batch = 2, p.height = 48, p.width = 48, p.channels = 40, p.boxes_per_channel = 2;
   const Case c(p);
   const Results want = c.run_on_one_thread();
-  run_together(2, [&] { CHECK(c.run_by_the_c_interface(3) == want); });
+  const SeparableResults want_separable = c.run_separable_on_one_thread();
+  run_together(2, [&] {
+    CHECK(c.run_by_the_c_interface(3) == want);
+    CHECK(c.run_separable_by_the_c_interface(3) == want_separable);
+  });
+}
+
+TEST(the_c_interface_refuses_a_negative_number_of_filters) {
+  const boxconv_problem problem{
+      1, 1, 1, 1, 1, 1, 1, BOXCONV_CHANNELS_LAST, BOXCONV_AREA, BOXCONV_FLOAT32};
+  const float value = 1, boxes[4] = {-0.5f, -0.5f, 0.5f, 0.5f};
+  float output = 0;
+  const char* error =
+      boxconv_cpu_separable_forward(&problem, -1, &value, boxes, &value, &value, &output, 1);
+  CHECK_CONTAINS(error == nullptr ? "" : error, "filters must not be negative");
 }
 
 }  // namespace

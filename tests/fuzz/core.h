@@ -4,6 +4,7 @@
 
 #include "core/base/half.h"
 #include "core/cpu/box_conv.h"
+#include "core/cpu/separable_box_conv.h"
 #include "core/cpu/threads.h"
 
 namespace boxconv {

@@ -81,6 +81,11 @@ struct Limits {
   double rounding, smallest, largest;
 };
 
+// A bound of the error of rounding a value to a type with these limits.
+inline double rounding_error(double value, const Limits& stored) {
+  return std::fabs(value) * stored.rounding * 1.001 + stored.smallest;
+}
+
 template <typename T>
 Limits limits();
 template <>

@@ -66,7 +66,7 @@ void shape_many_channels(Random& random, BoxConvProblem* p) {
   p->width = random.between(1, 5);
   p->channels = random.chance(0.5) ? random.pick<Index>({31, 32, 33, 63, 64, 65, 127, 128, 129})
                                    : random.between(10, 80);
-  p->boxes_per_channel = random.between(1, 2);
+  p->boxes_per_channel = random.between(1, 3);
 }
 
 void shape_many_boxes(Random& random, BoxConvProblem* p) {
@@ -105,6 +105,18 @@ void shape_large_planes(Random& random, BoxConvProblem* p) {
   p->width = random.between(16, 19);
 }
 
+// More than 4 MiB of responses in float64, for which the separable box convolution takes the images
+// in groups.
+void shape_many_responses(Random& random, BoxConvProblem* p) {
+  p->batch = random.pick<Index>({2, 5, 12, 20});
+  p->channels = random.between(3, 5);
+  p->boxes_per_channel = random.between(10, 13);
+  const double values = random.uniform(1.1, 1.6) * (4 << 20) / sizeof(double);
+  p->width = random.between(20, 40);
+  const double row = static_cast<double>(p->batch * p->out_channels() * p->width);
+  p->height = static_cast<Index>(values / row) + 1;
+}
+
 void shape_empty(Random& random, BoxConvProblem* p) {
   shape_small(random, p);
   Index* const sizes[] = {&p->batch, &p->height, &p->width, &p->channels, &p->boxes_per_channel};
@@ -117,7 +129,7 @@ Index make_stride(Random& random) {
   return random.chance(0.9) ? random.between(2, 4) : random.pick<Index>({5, 7, 16, 33, 1000});
 }
 
-BoxConvProblem make_shape(Random& random) {
+BoxConvProblem make_shape(Random& random, NumberType type) {
   BoxConvProblem p;
   const double kind = random.uniform(0, 1);
   if (kind < 0.62) {
@@ -136,8 +148,10 @@ BoxConvProblem make_shape(Random& random) {
     shape_line(random, &p);
   } else if (kind < 0.96) {
     shape_tiles(random, &p);
-  } else {
+  } else if (kind < 0.998 || type != NumberType::kFloat64) {
     shape_empty(random, &p);
+  } else {
+    shape_many_responses(random, &p);
   }
   p.stride_y = make_stride(random);
   p.stride_x = random.chance(0.5) ? p.stride_y : make_stride(random);
@@ -308,6 +322,12 @@ void make_values(Random& random, Index count, std::vector<double>* values) {
   for (double& value : *values) value = decode(encode<T>(make_value<T>(random, kind)));
 }
 
+Index make_filters(Random& random) {
+  if (random.chance(0.02)) return 0;
+  return random.chance(0.7) ? random.between(1, 9)
+                            : random.pick<Index>({15, 16, 17, 24, 31, 32, 33, 63, 64, 65, 67});
+}
+
 template <typename T>
 void fill(Random& random, Problem* problem) {
   make_boxes(random, problem);
@@ -315,6 +335,18 @@ void fill(Random& random, Problem* problem) {
   make_values<T>(random, problem->shape.input_size(), &problem->input);
   make_values<T>(random, problem->shape.output_size(), &problem->output_grad);
 }
+
+// Has random numbers of its own, so that problems keep their other values.
+template <typename T>
+void fill_separable(Random random, Problem* problem) {
+  const SeparableBoxConvProblem p = problem->separable();
+  make_values<T>(random, p.kernel_size(), &problem->kernel);
+  make_values<T>(random, p.filters, &problem->bias);
+  make_values<T>(random, p.output_size(), &problem->mixed_grad);
+}
+
+// The random numbers of the separable box convolution.
+Random separable_random(std::uint64_t seed) { return Random(seed ^ 0x5eba7ab1e0000000u); }
 
 const char* name_of(NumberType type) {
   const char* const names[] = {"float16", "bfloat16", "float32", "float64"};
@@ -340,8 +372,28 @@ Problem make_problem(std::uint64_t seed) {
   problem.type = random.pick({NumberType::kFloat16, NumberType::kBFloat16, NumberType::kFloat32,
                               NumberType::kFloat32, NumberType::kFloat64});
   problem.misaligned = random.chance(0.3);
-  problem.shape = make_shape(random);
-  with_type(problem.type, [&](auto t) { fill<decltype(t)>(random, &problem); });
+  problem.shape = make_shape(random, problem.type);
+  Random separable = separable_random(seed);
+  problem.filters = make_filters(separable);
+  with_type(problem.type, [&](auto t) {
+    fill<decltype(t)>(random, &problem);
+    fill_separable<decltype(t)>(separable, &problem);
+  });
+  return problem;
+}
+
+Problem make_problem(std::uint64_t seed, NumberType type, const SeparableBoxConvProblem& shape) {
+  Random random(seed);
+  Problem problem;
+  problem.seed = seed;
+  problem.type = type;
+  problem.misaligned = random.chance(0.3);
+  problem.shape = shape.box_conv;
+  problem.filters = shape.filters;
+  with_type(type, [&](auto t) {
+    fill<decltype(t)>(random, &problem);
+    fill_separable<decltype(t)>(separable_random(seed), &problem);
+  });
   return problem;
 }
 
@@ -351,12 +403,13 @@ std::string describe(const Problem& problem, bool boxes) {
   std::snprintf(line, sizeof(line),
                 "seed 0x%016" PRIx64
                 ": %s%s, %s, batch %lld, plane %lldx%lld, channels %lld, "
-                "boxes a channel %lld, strides %lldx%lld, normalization %s",
+                "boxes a channel %lld, filters %lld, strides %lldx%lld, normalization %s",
                 problem.seed, name_of(problem.type), problem.misaligned ? " misaligned" : "",
                 p.layout == Layout::kChannelsLast ? "channels_last" : "channels_first",
                 static_cast<long long>(p.batch), static_cast<long long>(p.height),
                 static_cast<long long>(p.width), static_cast<long long>(p.channels),
-                static_cast<long long>(p.boxes_per_channel), static_cast<long long>(p.stride_y),
+                static_cast<long long>(p.boxes_per_channel),
+                static_cast<long long>(problem.filters), static_cast<long long>(p.stride_y),
                 static_cast<long long>(p.stride_x), name_of(p.normalization));
   std::string text = line;
   for (std::size_t i = 0; boxes && i < problem.boxes.size(); i += 4) {
@@ -374,6 +427,11 @@ Index input_index(const BoxConvProblem& p, Index n, Index y, Index x, Index c) {
 
 Index output_index(const BoxConvProblem& p, Index n, Index y, Index x, Index c) {
   return index_of(p.layout, n, y, x, c, p.out_height(), p.out_width(), p.out_channels());
+}
+
+Index mixed_index(const SeparableBoxConvProblem& shape, Index n, Index y, Index x, Index f) {
+  const BoxConvProblem& p = shape.box_conv;
+  return index_of(p.layout, n, y, x, f, p.out_height(), p.out_width(), shape.filters);
 }
 
 }  // namespace fuzz

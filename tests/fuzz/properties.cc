@@ -5,12 +5,12 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
-#include <type_traits>
 
 #include "number_types.h"
 #include "random.h"
 #include "reference.h"
 #include "run_core.h"
+#include "separable_reference.h"
 
 namespace boxconv {
 namespace fuzz {
@@ -26,7 +26,7 @@ using SumType = typename BoxType<T>::type;
 // A bound of the error of rounding a value to T.
 template <typename T>
 double store_rounding(double value) {
-  return std::fabs(value) * limits<T>().rounding * 1.001 + limits<T>().smallest;
+  return rounding_error(value, limits<T>());
 }
 
 // Whether `got` can be the result of rounding a value within `tolerance` of `want` to T. Values
@@ -41,34 +41,6 @@ bool is_near(double got, double want, double tolerance) {
   return std::fabs(got - want) <= allowed;
 }
 
-double largest_finite(const std::vector<double>& values) {
-  double largest = 0;
-  for (const double value : values) {
-    if (std::isfinite(value)) largest = std::fmax(largest, std::fabs(value));
-  }
-  return largest;
-}
-
-void add_to_all(double amount, Expected* expected) {
-  for (double& tolerance : expected->tolerances) tolerance += amount;
-}
-
-// On large planes, sums down the columns are differences of sums in double. Each row may leave a
-// rounding error of the sum of all rows, even where the box contains only zeros.
-void add_errors_of_running_sums(const Problem& problem, Reference* reference) {
-  const BoxConvProblem& p = problem.shape;
-  if (std::max(p.height, p.width) <= 200 || p.width < 16) return;
-  const double height = static_cast<double>(p.height), width = static_cast<double>(p.width);
-  const double x = largest_finite(problem.input), g = largest_finite(problem.output_grad);
-  // Of a response to values up to 1. With the other normalizations, the weights of a row sum to 1
-  // or less.
-  const double error =
-      height * height * 0x1p-53 * (p.normalization == Normalization::kNone ? width : 1);
-  add_to_all(error * x, &reference->output);
-  add_to_all(error * g * static_cast<double>(p.boxes_per_channel), &reference->input_grad);
-  add_to_all(error * x * g * height * width, &reference->boxes_grad);
-}
-
 template <typename T>
 class Checker {
  public:
@@ -76,9 +48,7 @@ class Checker {
       : problem_(problem),
         random_(~problem.seed),
         arguments_(problem),
-        reference_(make_reference(problem, limits<SumType<T>>())) {
-    if (!std::is_same<T, double>::value) add_errors_of_running_sums(problem, &reference_);
-  }
+        reference_(make_reference(problem, limits<SumType<T>>())) {}
 
   Report run() {
     const Arguments<T> before(problem_);
@@ -93,6 +63,13 @@ class Checker {
     if (random_.chance(0.3)) check_other_layout(results);
     if (random_.chance(0.15)) check_integral_image<float>();
     if (random_.chance(0.15)) check_integral_image<double>();
+    constexpr Index kManyResponses = (4 << 20) / sizeof(T);
+    if (random_.chance(0.35) || problem_.shape.output_size() > kManyResponses) check_separable();
+    return std::move(report_);
+  }
+
+  Report run_separable() {
+    check_separable();
     return std::move(report_);
   }
 
@@ -238,6 +215,38 @@ class Checker {
     compare("integral image", table, integral_image_reference(problem_));
   }
 
+  void check_separable() {
+    const SeparableArguments<T> arguments(problem_), before(problem_);
+    const SeparableResults<T> results(problem_, arguments, on_threads(1));
+    expect(results.ok, "separable: core returned an error, or wrote to the memory before a result");
+    expect(arguments.same_bits(before), "separable: core wrote to an argument");
+    const SeparableReference want =
+        make_separable_reference(problem_, reference_.output, limits<SumType<T>>(), limits<T>());
+    compare("separable output", results.output, want.output);
+    compare("separable input gradient", results.input_grad, want.input_grad);
+    compare("separable edge gradient", results.boxes_grad, want.boxes_grad);
+    compare("kernel gradient", results.kernel_grad, want.kernel_grad);
+    compare("bias gradient", results.bias_grad, want.bias_grad);
+    check_separable_split(arguments, results, 1);
+    if (random_.chance(0.04)) {
+      check_separable_split(arguments, results, random_.pick<Index>({2, 4, 7}));
+    }
+  }
+
+  void check_separable_split(const SeparableArguments<T>& arguments,
+                             const SeparableResults<T>& results, Index threads) {
+    const SeparableResults<T> split(problem_, arguments, RandomSplit(random_.bits(), threads));
+    expect(split.ok, "separable: core returned an error when the work was split");
+    expect(split.output.same_bits(results.output), "separable output depends on the split");
+    expect(split.input_grad.same_bits(results.input_grad),
+           "separable input gradient depends on the split");
+    expect(split.boxes_grad.same_bits(results.boxes_grad),
+           "separable edge gradients depend on the split");
+    expect(split.kernel_grad.same_bits(results.kernel_grad),
+           "kernel gradient depends on the split");
+    expect(split.bias_grad.same_bits(results.bias_grad), "bias gradient depends on the split");
+  }
+
   const Problem& problem_;
   Random random_;
   const Arguments<T> arguments_;
@@ -249,6 +258,11 @@ class Checker {
 
 Report check(const Problem& problem) {
   return with_type(problem.type, [&](auto t) { return Checker<decltype(t)>(problem).run(); });
+}
+
+Report check_separable(const Problem& problem) {
+  return with_type(problem.type,
+                   [&](auto t) { return Checker<decltype(t)>(problem).run_separable(); });
 }
 
 }  // namespace fuzz

@@ -23,7 +23,14 @@ struct Report {
 //   - output and input gradient have the same bits in either layout,
 //   - all results have the same bits for any split of the work,
 //   - core does not write to its arguments or to the memory before the results.
+//
+// Some problems also check the separable box convolution.
 Report check(const Problem& problem);
+
+// Checks the separable box convolution: that results agree with the reference, NaNs and infinities
+// included, that they have the same bits for any split of the work, and that core does not write
+// anywhere else.
+Report check_separable(const Problem& problem);
 
 }  // namespace fuzz
 }  // namespace boxconv

@@ -19,11 +19,14 @@ struct Expected {
   std::vector<double> tolerances;
   // Whether the result must be NaN or infinite, because the box contains such a pixel.
   std::vector<char> non_finite;
+  // Sums of the magnitudes of all terms. Only box convolutions and their gradients have them.
+  std::vector<double> magnitudes;
 
   explicit Expected(Index count = 0)
       : values(static_cast<std::size_t>(count)),
         tolerances(static_cast<std::size_t>(count)),
-        non_finite(static_cast<std::size_t>(count)) {}
+        non_finite(static_cast<std::size_t>(count)),
+        magnitudes(static_cast<std::size_t>(count)) {}
 };
 
 struct Reference {

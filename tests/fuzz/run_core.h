@@ -131,6 +131,55 @@ struct Results {
   }
 };
 
+template <typename T>
+struct SeparableArguments {
+  using Box = typename BoxType<T>::type;
+  Buffer<T> input;
+  Buffer<Box> boxes;
+  Buffer<T> kernel, bias, output_grad;
+
+  explicit SeparableArguments(const Problem& p)
+      : input(p.input, p.misaligned),
+        boxes(p.boxes, p.misaligned),
+        kernel(p.kernel, p.misaligned),
+        bias(p.bias, p.misaligned),
+        output_grad(p.mixed_grad, p.misaligned) {}
+
+  bool same_bits(const SeparableArguments& other) const {
+    return input.same_bits(other.input) && boxes.same_bits(other.boxes) &&
+           kernel.same_bits(other.kernel) && bias.same_bits(other.bias) &&
+           output_grad.same_bits(other.output_grad);
+  }
+};
+
+template <typename T>
+struct SeparableResults {
+  using Box = typename BoxType<T>::type;
+  Buffer<T> output, input_grad;
+  Buffer<Box> boxes_grad;
+  Buffer<T> kernel_grad, bias_grad;
+  bool ok;
+
+  SeparableResults(const Problem& p, const SeparableArguments<T>& arguments,
+                   const ParallelFor& parallel_for)
+      : output(p.separable().output_size(), p.misaligned),
+        input_grad(p.shape.input_size(), p.misaligned),
+        boxes_grad(p.shape.boxes_size(), p.misaligned),
+        kernel_grad(p.separable().kernel_size(), p.misaligned),
+        bias_grad(p.filters, p.misaligned) {
+    const SeparableArguments<T>& a = arguments;
+    const Status forward =
+        separable_box_conv_forward(p.separable(), a.input.data(), a.boxes.data(), a.kernel.data(),
+                                   a.bias.data(), output.data(), parallel_for);
+    const Status backward = separable_box_conv_backward(
+        p.separable(), a.input.data(), a.boxes.data(), a.kernel.data(), a.output_grad.data(),
+        input_grad.data(), boxes_grad.data(), kernel_grad.data(), bias_grad.data(), parallel_for);
+    ok = forward == Status::kOk && backward == Status::kOk && output.prefix_untouched() &&
+         input_grad.prefix_untouched() && boxes_grad.prefix_untouched() &&
+         kernel_grad.prefix_untouched() && bias_grad.prefix_untouched();
+  }
+};
+
 }  // namespace fuzz
 }  // namespace boxconv
 

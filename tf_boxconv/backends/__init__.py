@@ -1,9 +1,9 @@
 """The compiled operators, with one module for each backend of Keras.
 
-Each module provides `SUPPORTS_JIT`, and `box_conv2d` and `integral_image` for the tensors of its
-framework. The two functions get arguments that are checked already. `import tf_boxconv` imports the
-module of the current backend only. On TensorFlow this registers the custom ops, which SavedModels
-need.
+Each module provides `SUPPORTS_JIT`, and `box_conv2d`, `separable_box_conv2d` and `integral_image`
+for the tensors of its framework. The functions get arguments that are checked already.
+`import tf_boxconv` imports the module of the current backend only. On TensorFlow this registers the
+custom ops, which SavedModels need.
 """
 
 from __future__ import annotations

@@ -36,18 +36,20 @@ def box_conv2d(
     options = Options(strides, normalization_attribute(normalization), layout_of(data_format))
     if calls.exporting(x, boxes):
         return calls.portable_forward(options, x, boxes)
-    compute = without_explicit_axes(functools.partial(_box_conv, options), options, x)
+    compute = without_explicit_axes(functools.partial(forward, options), options, x)
     with forward_mode_advice('pass implementation="portable"'):
         return compute(*vary_equally(x, boxes))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _box_conv(options: Options, x, boxes):
+def forward(options: Options, x, boxes):
+    """Returns the output; has gradients of first and second order."""
     return calls.forward(options)(x, boxes)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _box_conv_grad(options: Options, x, boxes, output_grad):
+def backward(options: Options, x, boxes, output_grad):
+    """Returns `(input_grad, boxes_grad)`; has gradients."""
     return calls.backward(options)(x, boxes, output_grad)
 
 
@@ -57,8 +59,8 @@ def _second_gradient(options: Options, arrays, of_gradients):
     of_input_grad, of_boxes_grad = of_gradients
     # <of_input_grad, B^T g> = <B of_input_grad, g>: the gradients of the forward operator, with
     # `of_input_grad` instead of the image.
-    to_output_grad = _box_conv(options, of_input_grad, boxes)
-    _, to_boxes = _box_conv_grad(options, of_input_grad, boxes, output_grad)
+    to_output_grad = forward(options, of_input_grad, boxes)
+    _, to_boxes = backward(options, of_input_grad, boxes, output_grad)
     # If nothing depends on `boxes_grad`, which is nearly always, JAX passes zeros.
     to_x, more_to_boxes, more_to_output_grad = jax.lax.cond(
         jnp.any(of_boxes_grad != 0),
@@ -79,10 +81,8 @@ def _through_boxes_grad(options: Options, arrays, of_boxes_grad):
     return gradients(of_boxes_grad)
 
 
-_box_conv.defvjp(
-    lambda options, x, boxes: (_box_conv(options, x, boxes), (x, boxes)),
-    lambda options, arrays, output_grad: _box_conv_grad(options, *arrays, output_grad),
+forward.defvjp(
+    lambda options, x, boxes: (forward(options, x, boxes), (x, boxes)),
+    lambda options, arrays, output_grad: backward(options, *arrays, output_grad),
 )
-_box_conv_grad.defvjp(
-    lambda options, *arrays: (_box_conv_grad(options, *arrays), arrays), _second_gradient
-)
+backward.defvjp(lambda options, *arrays: (backward(options, *arrays), arrays), _second_gradient)

@@ -2,7 +2,8 @@
 
 A call takes four steps:
 1. `custom_vmap` turns axes that `jax.vmap` maps into leading axes.
-2. The platform decides: the portable path runs on platforms without a handler, such as TPUs.
+2. The platform decides: on platforms without a handler, such as TPUs, another function of the same
+   arguments runs, mostly the portable path.
 3. `sharding.py` divides arrays among devices.
 4. `handlers.py` calls the compiled handler, which loops over leading axes.
 """
@@ -10,7 +11,7 @@ A call takes four steps:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -54,23 +55,25 @@ def portable_integral_image(options: Options, dtype: str, x):
     return table.astype(dtype)
 
 
-def _operator(native: Callable, portable: Callable) -> Callable:
+def operator(native: Callable, other: Callable, platforms: Sequence[str] | None = None) -> Callable:
     """Combines steps 1 and 2 into a compiled function of arrays with equal leading axes.
 
     Args:
-        native: A function of arrays with leading axes.
-        portable: The same function of arrays without leading axes.
+        native: A function of arrays with leading axes, which calls a handler.
+        other: The same function of arrays without leading axes, for platforms without the handler.
+        platforms: The platforms that may have the handler. None: all.
     """
 
     def by_platform(*arrays):
-        if jax.default_backend() == "cpu" and "cpu" in NATIVE_PLATFORMS:
-            # `platform_dependent` would trace `portable`, which no device needs.
+        native_platforms = [p for p in NATIVE_PLATFORMS if platforms is None or p in platforms]
+        if jax.default_backend() == "cpu" and "cpu" in native_platforms:
+            # `platform_dependent` would trace `other`, which no device needs.
             return native(*arrays)
-        batched_portable = portable
+        batched_other = other
         for _ in range(arrays[0].ndim - 4):
-            batched_portable = jax.vmap(batched_portable)
-        branches = dict.fromkeys(NATIVE_PLATFORMS, native)
-        return jax.lax.platform_dependent(*arrays, default=batched_portable, **branches)
+            batched_other = jax.vmap(batched_other)
+        branches = dict.fromkeys(native_platforms, native)
+        return jax.lax.platform_dependent(*arrays, default=batched_other, **branches)
 
     function = custom_vmap(by_platform)
 
@@ -90,7 +93,7 @@ def _operator(native: Callable, portable: Callable) -> Callable:
 @functools.cache
 def forward(options: Options) -> Callable:
     """Returns a function of `(x, boxes)` that computes the output."""
-    return _operator(
+    return operator(
         functools.partial(sharding.forward, options), functools.partial(portable_forward, options)
     )
 
@@ -98,7 +101,7 @@ def forward(options: Options) -> Callable:
 @functools.cache
 def backward(options: Options) -> Callable:
     """Returns a function of `(x, boxes, output_grad)` that computes `(input_grad, boxes_grad)`."""
-    return _operator(
+    return operator(
         functools.partial(sharding.backward, options),
         functools.partial(_portable_backward, options),
     )
@@ -110,7 +113,7 @@ def integral_image(options: Options, dtype: str) -> Callable:
 
     Uses only `data_format` of `options`.
     """
-    return _operator(
+    return operator(
         functools.partial(sharding.integral_image, options, dtype),
         functools.partial(portable_integral_image, options, dtype),
     )

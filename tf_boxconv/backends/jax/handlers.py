@@ -31,12 +31,11 @@ class Options:
         """Returns the options as attributes of an FFI call."""
         return {**dataclasses.asdict(self), "strides": np.array(self.strides, np.int64)}
 
-    def output_shape(self, x, boxes) -> tuple[int, ...]:
-        """Returns the shape of the output for `x` and `boxes`."""
-        *leading, n, h, w, c = to_channels_last(x.shape, self.channels_first)
+    def output_shape(self, x, channels: int) -> tuple[int, ...]:
+        """Returns the shape of an output with this number of channels for images `x`."""
+        *leading, n, h, w, _ = to_channels_last(x.shape, self.channels_first)
         size = (-(-length // s) for length, s in zip((h, w), self.strides, strict=True))
-        shape = (*leading, n, *size, c * boxes.shape[-2])
-        return from_channels_last(shape, self.channels_first)
+        return from_channels_last((*leading, n, *size, channels), self.channels_first)
 
 
 def to_channels_last(axes: Sequence, channels_first: bool) -> tuple:
@@ -53,7 +52,9 @@ def from_channels_last(axes: Sequence, channels_first: bool) -> tuple:
 
 def call_forward(options: Options, x, boxes):
     """Returns the output."""
-    call = jax.ffi.ffi_call("tf_boxconv_forward", _like(x, options.output_shape(x, boxes)))
+    channels, per_channel, _ = boxes.shape[-3:]
+    shape = options.output_shape(x, channels * per_channel)
+    call = jax.ffi.ffi_call("tf_boxconv_forward", _like(x, shape))
     return call(x, boxes, **options.attributes())
 
 
@@ -61,6 +62,21 @@ def call_backward(options: Options, x, boxes, output_grad):
     """Returns `(input_grad, boxes_grad)`."""
     call = jax.ffi.ffi_call("tf_boxconv_backward", (_like(x), _like(boxes)))
     return tuple(call(x, boxes, output_grad, **options.attributes()))
+
+
+def call_separable_forward(options: Options, x, boxes, kernel, bias):
+    """Returns the output of the separable box convolution."""
+    shape = options.output_shape(x, kernel.shape[-1])
+    call = jax.ffi.ffi_call("tf_boxconv_separable_forward", _like(x, shape))
+    return call(x, boxes, kernel, bias, **options.attributes())
+
+
+def call_separable_backward(options: Options, x, boxes, kernel, output_grad):
+    """Returns `(input_grad, boxes_grad, kernel_grad, bias_grad)`."""
+    bias_shape = (*kernel.shape[:-2], kernel.shape[-1])
+    results = _like(x), _like(boxes), _like(kernel), _like(kernel, bias_shape)
+    call = jax.ffi.ffi_call("tf_boxconv_separable_backward", results)
+    return tuple(call(x, boxes, kernel, output_grad, **options.attributes()))
 
 
 def call_integral_image(options: Options, dtype: str, x):

@@ -13,8 +13,10 @@ from tf_boxconv.backends.library import (
     load_core_library,
 )
 
-_TARGETS = ("forward", "backward", "integral_image")
 _PLATFORMS = ("cpu", "cuda")
+# The handlers, and those that exist on the CPU only.
+_TARGETS = ("forward", "backward", "integral_image")
+_CPU_TARGETS = ("separable_forward", "separable_backward")
 
 
 def _load_library() -> ctypes.CDLL:
@@ -33,7 +35,7 @@ def _register_handlers(library: ctypes.CDLL) -> list[str]:
     for platform in _PLATFORMS:
         if not hasattr(library, f"tf_boxconv_forward_{platform}"):
             continue
-        for target in _TARGETS:
+        for target in _TARGETS + (_CPU_TARGETS if platform == "cpu" else ()):
             handler = jax.ffi.pycapsule(getattr(library, f"tf_boxconv_{target}_{platform}"))
             # JAX registers targets for "CUDA", but calls the platform "cuda" elsewhere.
             name = "CUDA" if platform == "cuda" else platform

@@ -30,16 +30,16 @@ def box_conv2d(
     if x.device.type != "cpu" or exporting():
         return box_conv2d_portable(x, boxes, strides, normalization, data_format)
     x, layout, restore = in_memory_order(x, data_format)
-    return restore(
-        _box_conv2d(x, boxes, list(strides), normalization_attribute(normalization), layout)
-    )
+    return restore(forward(x, boxes, list(strides), normalization_attribute(normalization), layout))
 
 
-def _box_conv2d(x, boxes, *options):
+def forward(x, boxes, *options) -> torch.Tensor:
+    """Returns the output. `options` are the strides, the normalization and the data format."""
     return choose_form(_operator, BoxConv, derivatives.portable)(x, boxes, *options)
 
 
-def _box_conv2d_grad(x, boxes, output_grad, *options):
+def backward(x, boxes, output_grad, *options) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns `(input_grad, boxes_grad)`."""
     run = choose_form(_grad_operator, BoxConvGrad, derivatives.portable_gradients)
     return run(x, boxes, output_grad, *options)
 
@@ -52,18 +52,22 @@ def _operator(
     x: torch.Tensor, boxes: torch.Tensor, strides: Sequence[int], normalization: str, layout: str
 ) -> torch.Tensor:
     x, boxes = x.contiguous(), boxes.contiguous()
-    out = _empty_output(x, boxes, strides, normalization, layout)
+    out = empty_output(x, boxes.shape[0] * boxes.shape[1], strides, layout)
     problem = problem_of(x, layout, boxes.shape[1], strides, normalization)
     call("forward", problem, x, boxes, out)
     return out
 
 
 @_operator.register_fake
-def _empty_output(x, boxes, strides, normalization, layout) -> torch.Tensor:
+def _(x, boxes, strides, normalization, layout):
+    return empty_output(x, boxes.shape[0] * boxes.shape[1], strides, layout)
+
+
+def empty_output(x, channels: int, strides: Sequence[int], layout: str) -> torch.Tensor:
+    """Returns an output with this number of channels for images `x`, not initialized."""
     batch, *sizes = x.shape
     height, width = sizes[:2] if layout == "channels_last" else sizes[1:]
     size = [(height + strides[0] - 1) // strides[0], (width + strides[1] - 1) // strides[1]]
-    channels = boxes.shape[0] * boxes.shape[1]
     shape = [*size, channels] if layout == "channels_last" else [channels, *size]
     return x.new_empty([batch, *shape])
 
@@ -97,7 +101,8 @@ def _(x, boxes, output_grad, strides, normalization, layout):
 # respect to `boxes`, except for the first gradient, differentiate the portable path.
 
 
-def _save_inputs(ctx, inputs, output) -> None:
+def save_inputs(ctx, inputs, output) -> None:
+    """Saves the tensors and the options of an operator for its derivatives."""
     tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
     ctx.save_for_backward(*tensors)
     ctx.save_for_forward(*tensors)
@@ -107,10 +112,66 @@ def _save_inputs(ctx, inputs, output) -> None:
     ctx.set_materialize_grads(False)
 
 
+def tangent(x, boxes, x_tangent, boxes_tangent, *options) -> torch.Tensor | None:
+    """Returns the tangent of the output. Tangents may be None, which means zero."""
+    through_x = through_boxes = None
+    if x_tangent is not None:
+        through_x = forward(x_tangent, boxes, *options)
+    if boxes_tangent is not None:
+        through_boxes = derivatives.along_boxes(x, boxes, boxes_tangent, *options)
+    return add(through_x, through_boxes)
+
+
+def gradient_tangents(
+    x, boxes, output_grad, x_tangent, boxes_tangent, output_grad_tangent, *options
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Returns the tangents of `(input_grad, boxes_grad)`. Tangents may be None."""
+    input_grad_tangent = boxes_grad_tangent = None
+    if output_grad_tangent is not None:
+        input_grad_tangent, boxes_grad_tangent = backward(x, boxes, output_grad_tangent, *options)
+    if x_tangent is not None:
+        _, through_x = backward(x_tangent, boxes, output_grad, *options)
+        boxes_grad_tangent = add(boxes_grad_tangent, through_x)
+    if boxes_tangent is not None:
+        through_boxes = derivatives.gradients_along_boxes(
+            x, boxes, output_grad, boxes_tangent, *options
+        )
+        input_grad_tangent = add(input_grad_tangent, through_boxes[0])
+        boxes_grad_tangent = add(boxes_grad_tangent, through_boxes[1])
+    return input_grad_tangent, boxes_grad_tangent
+
+
+def second_gradients(
+    x, boxes, output_grad, of_input_grad, of_boxes_grad, *options
+) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`.
+
+    Gradients may be None, which means zero.
+    """
+    to_x = to_boxes = to_output_grad = None
+    if of_input_grad is not None:
+        # <of_input_grad, B^T g> = <B of_input_grad, g>: the gradients of the forward operator, with
+        # `of_input_grad` instead of the image.
+        to_output_grad = forward(of_input_grad, boxes, *options)
+        _, to_boxes = backward(of_input_grad, boxes, output_grad, *options)
+    if of_boxes_grad is not None:
+        to_x, more_to_boxes, more_to_output_grad = derivatives.through_boxes_grad(
+            x, boxes, output_grad, of_boxes_grad, *options
+        )
+        to_boxes = add(to_boxes, more_to_boxes)
+        to_output_grad = add(to_output_grad, more_to_output_grad)
+    return to_x, to_boxes, to_output_grad
+
+
+def add(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
+    """Returns the sum of two tensors. None means zero."""
+    return b if a is None else a if b is None else a + b
+
+
 class BoxConv(torch.autograd.Function):
     """The forward operator of `box_conv2d`."""
 
-    setup_context = staticmethod(_save_inputs)
+    setup_context = staticmethod(save_inputs)
 
     @staticmethod
     def forward(x, boxes, *options):
@@ -124,18 +185,12 @@ class BoxConv(torch.autograd.Function):
         if output_grad is None:
             return (None,) * 5
         x, boxes = ctx.saved_tensors
-        return *_box_conv2d_grad(x, boxes, output_grad, *ctx.options), None, None, None
+        return *backward(x, boxes, output_grad, *ctx.options), None, None, None
 
     @staticmethod
     def jvp(ctx, x_tangent, boxes_tangent, *_):
         """Returns `B(boxes) x_tangent` plus the directional derivative along `boxes_tangent`."""
-        x, boxes = ctx.saved_tensors
-        through_x = through_boxes = None
-        if x_tangent is not None:
-            through_x = _box_conv2d(x_tangent, boxes, *ctx.options)
-        if boxes_tangent is not None:
-            through_boxes = derivatives.along_boxes(x, boxes, boxes_tangent, *ctx.options)
-        return _add(through_x, through_boxes)
+        return tangent(*ctx.saved_tensors, x_tangent, boxes_tangent, *ctx.options)
 
     @staticmethod
     def vmap(info, in_dims, x, boxes, *options):
@@ -145,13 +200,13 @@ class BoxConv(torch.autograd.Function):
         x = fold(x, in_dims[0], axis, size)
         if in_dims[1] is not None:
             boxes = fold(boxes, in_dims[1], 0, size)
-        return unfold(_box_conv2d(x, boxes, *options), axis, size), axis
+        return unfold(forward(x, boxes, *options), axis, size), axis
 
 
 class BoxConvGrad(torch.autograd.Function):
     """The gradient operator of `box_conv2d`."""
 
-    setup_context = staticmethod(_save_inputs)
+    setup_context = staticmethod(save_inputs)
 
     @staticmethod
     def forward(x, boxes, output_grad, *options):
@@ -162,40 +217,15 @@ class BoxConvGrad(torch.autograd.Function):
     @torch.compiler.disable  # Compiled, it would read saved tensors twice; checkpoints refuse that.
     def backward(ctx, of_input_grad, of_boxes_grad):
         """Back-propagates through `(input_grad, boxes_grad)` to `(x, boxes, output_grad)`."""
-        x, boxes, output_grad = ctx.saved_tensors
-        to_x = to_boxes = to_output_grad = None
-        if of_input_grad is not None:
-            # <of_input_grad, B^T g> = <B of_input_grad, g>: the gradients of the forward operator,
-            # with `of_input_grad` instead of the image.
-            to_output_grad = _box_conv2d(of_input_grad, boxes, *ctx.options)
-            _, to_boxes = _box_conv2d_grad(of_input_grad, boxes, output_grad, *ctx.options)
-        if of_boxes_grad is not None:
-            to_x, more_to_boxes, more_to_output_grad = derivatives.through_boxes_grad(
-                x, boxes, output_grad, of_boxes_grad, *ctx.options
-            )
-            to_boxes = _add(to_boxes, more_to_boxes)
-            to_output_grad = _add(to_output_grad, more_to_output_grad)
-        return to_x, to_boxes, to_output_grad, None, None, None
+        gradients = second_gradients(*ctx.saved_tensors, of_input_grad, of_boxes_grad, *ctx.options)
+        return *gradients, None, None, None
 
     @staticmethod
     def jvp(ctx, x_tangent, boxes_tangent, output_grad_tangent, *_):
         """Returns the tangents of `(input_grad, boxes_grad)`."""
-        x, boxes, output_grad = ctx.saved_tensors
-        input_grad_tangent = boxes_grad_tangent = None
-        if output_grad_tangent is not None:
-            input_grad_tangent, boxes_grad_tangent = _box_conv2d_grad(
-                x, boxes, output_grad_tangent, *ctx.options
-            )
-        if x_tangent is not None:
-            _, through_x = _box_conv2d_grad(x_tangent, boxes, output_grad, *ctx.options)
-            boxes_grad_tangent = _add(boxes_grad_tangent, through_x)
-        if boxes_tangent is not None:
-            through_boxes = derivatives.gradients_along_boxes(
-                x, boxes, output_grad, boxes_tangent, *ctx.options
-            )
-            input_grad_tangent = _add(input_grad_tangent, through_boxes[0])
-            boxes_grad_tangent = _add(boxes_grad_tangent, through_boxes[1])
-        return input_grad_tangent, boxes_grad_tangent
+        return gradient_tangents(
+            *ctx.saved_tensors, x_tangent, boxes_tangent, output_grad_tangent, *ctx.options
+        )
 
     @staticmethod
     def vmap(info, in_dims, x, boxes, output_grad, *options):
@@ -207,14 +237,10 @@ class BoxConvGrad(torch.autograd.Function):
                 (x, boxes, output_grad), in_dims, (channels, 0, channels), strict=False
             )
         )
-        input_grad, boxes_grad = _box_conv2d_grad(x, boxes, output_grad, *options)
+        input_grad, boxes_grad = backward(x, boxes, output_grad, *options)
         gradients = unfold(input_grad, channels, size), unfold(boxes_grad, 0, size)
         return gradients, (channels, 0)
 
 
-def _add(a: torch.Tensor | None, b: torch.Tensor | None) -> torch.Tensor | None:
-    return b if a is None else a if b is None else a + b
-
-
-_operator.register_autograd(BoxConv.backward, setup_context=_save_inputs)
-_grad_operator.register_autograd(BoxConvGrad.backward, setup_context=_save_inputs)
+_operator.register_autograd(BoxConv.backward, setup_context=save_inputs)
+_grad_operator.register_autograd(BoxConvGrad.backward, setup_context=save_inputs)

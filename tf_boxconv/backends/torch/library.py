@@ -27,10 +27,13 @@ class _Problem(ctypes.Structure):
 
 def _load() -> ctypes.CDLL:
     library = load_core_library()
-    problem, pointer, int32 = ctypes.POINTER(_Problem), ctypes.c_void_p, ctypes.c_int32
+    problem, pointer = ctypes.POINTER(_Problem), ctypes.c_void_p
+    int32, int64 = ctypes.c_int32, ctypes.c_int64
     for name, arguments in (
-        ("forward", [pointer, pointer, pointer]),
-        ("backward", [pointer, pointer, pointer, pointer, pointer]),
+        ("forward", [pointer] * 3),
+        ("backward", [pointer] * 5),
+        ("separable_forward", [int64, *[pointer] * 5]),
+        ("separable_backward", [int64, *[pointer] * 8]),
         ("integral_image", [int32, pointer, pointer]),
     ):
         function = getattr(library, f"boxconv_cpu_{name}")
