@@ -35,10 +35,14 @@ std::vector<float> random_values(Index count, float scale) {
   return values;
 }
 
-// Boxes that reach about three pixels in each direction, so that large planes have several tiles.
-std::vector<float> boxes_of(const BoxConvProblem& p) {
+// Boxes that reach about three pixels to the left and right, and `scale_y` times as far up and
+// down.
+std::vector<float> boxes_of(const BoxConvProblem& p, float scale_y) {
   std::vector<float> boxes = random_values(p.boxes_size(), 2);
-  for (std::size_t i = 0; i < boxes.size(); ++i) boxes[i] += i % 4 < 2 ? -1.0f : 1.5f;
+  for (std::size_t i = 0; i < boxes.size(); ++i) {
+    boxes[i] += i % 4 < 2 ? -1.0f : 1.5f;
+    if (i % 2 == 0) boxes[i] *= scale_y;
+  }
   return boxes;
 }
 
@@ -81,11 +85,11 @@ struct Case {
   SeparableBoxConvProblem separable;
   std::vector<float> input, boxes, output_grad, kernel, bias, mixed_grad;
 
-  explicit Case(const BoxConvProblem& problem)
+  explicit Case(const BoxConvProblem& problem, float scale_y = 1)
       : p(problem),
         separable{problem, kFilters},
         input(random_values(p.input_size(), 1)),
-        boxes(boxes_of(p)),
+        boxes(boxes_of(p, scale_y)),
         output_grad(random_values(p.output_size(), 1)),
         kernel(random_values(separable.kernel_size(), 1)),
         bias(random_values(kFilters, 1)),
@@ -156,9 +160,9 @@ struct Case {
   }
 };
 
-// Problems with several images, with tiles that share cache lines, with several tiles an image, and
-// with planes that are large enough for running sums.
-// with small planes of many images.
+// Problems with several images, with tiles that share cache lines, with several tiles an image,
+// with planes that are large enough for running sums, and with small planes of many images. On
+// large planes, large boxes give tiles that a thread joins.
 std::vector<Case> make_cases() {
   std::vector<Case> cases;
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
@@ -173,6 +177,8 @@ std::vector<Case> make_cases() {
       p.stride_x = 2;
       cases.emplace_back(p);
       p.width = 40, p.channels = 11;
+      cases.emplace_back(p);
+      cases.emplace_back(p, /*scale_y=*/100.0f);
       p.batch = 19, p.height = 6, p.width = 7, p.channels = 37;
       cases.emplace_back(p);
     }

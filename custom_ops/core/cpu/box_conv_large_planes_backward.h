@@ -34,11 +34,11 @@ class LargePlanesBackwardKernel {
  public:
   using V = typename PlaneType<T>::type;
 
-  // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
+  // Allocates scratch memory for any tile of `tiling` with at most `channels` channels. Check ok()
+  // before anything else.
   LargePlanesBackwardKernel(const BoxConvProblem& p, const float* boxes, const BoxReach& reach,
-                            const Tiling& tiling)
+                            const Tiling& tiling, Index channels)
       : p_(p), boxes_(boxes), reach_(reach), row_stride_(padded_stride(padded_width(p.width))) {
-    const Index channels = tiling.channels_per_tile();
     const Index planes = channels * p.boxes_per_channel;
     const Index ring = reads_in_place() ? 0 : ring_rows<V>(tiling, reach, 1);
     const Index group_size = kGroupRows<V> * padded_width(p.width);
@@ -257,10 +257,12 @@ bool large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, const
                            const T* input, const float* boxes, const T* output_grad, T* input_grad,
                            double* partial_boxes_grad, std::atomic<bool>* ok, Index begin,
                            Index end) {
-  const LargePlanesBackwardKernel<T> kernel(p, boxes, reach, tiling);
+  const LargePlanesBackwardKernel<T> kernel(p, boxes, reach, tiling,
+                                            tiling.max_joined_channels(end - begin));
   if (!kernel.ok()) return false;
-  for (Index i = begin; i < end; ++i) {
-    const Tile tile = tiling.at(i);
+  for (Index i = begin, joined; i < end; i += joined) {
+    joined = tiling.joined(i, end);
+    const Tile tile = tiling.at(i, joined);
     const Index in = tile.image * input_shape(p).size(), out = tile.image * output_shape(p).size();
     if (!kernel.run(tile, input + in, output_grad + out, input_grad + in,
                     partial_of(p, tiling, tile, partial_boxes_grad))) {

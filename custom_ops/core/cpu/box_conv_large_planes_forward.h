@@ -31,11 +31,11 @@ class LargePlanesForwardKernel {
  public:
   using V = typename PlaneType<T>::type;
 
-  // Allocates scratch memory for any tile of `tiling`. Check ok() before anything else.
+  // Allocates scratch memory for any tile of `tiling` with at most `channels` channels. Check ok()
+  // before anything else.
   LargePlanesForwardKernel(const BoxConvProblem& p, const float* boxes, const BoxReach& reach,
-                           const Tiling& tiling)
+                           const Tiling& tiling, Index channels)
       : p_(p), boxes_(boxes), reach_(reach), width_(padded_width(p.width)) {
-    const Index channels = tiling.channels_per_tile();
     const Index planes = channels * p.boxes_per_channel;
     const Index rows = reads_in_place() ? 0 : ring_rows<V>(tiling, reach, p.stride_y);
     response_stride_ = padded_stride(padded_width(p.out_width()));
@@ -185,10 +185,12 @@ template <typename T>
 bool large_planes_forward(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
                           const T* input, const float* boxes, T* output, std::atomic<bool>* ok,
                           Index begin, Index end) {
-  const LargePlanesForwardKernel<T> kernel(p, boxes, reach, tiling);
+  const LargePlanesForwardKernel<T> kernel(p, boxes, reach, tiling,
+                                           tiling.max_joined_channels(end - begin));
   if (!kernel.ok()) return false;
-  for (Index i = begin; i < end; ++i) {
-    const Tile tile = tiling.at(i);
+  for (Index i = begin, joined; i < end; i += joined) {
+    joined = tiling.joined(i, end);
+    const Tile tile = tiling.at(i, joined);
     if (!kernel.run(tile, input + tile.image * input_shape(p).size(),
                     output + tile.image * output_shape(p).size())) {
       *ok = false;

@@ -39,7 +39,7 @@ class ThreadMemory {
 
  private:
   static constexpr std::size_t kMaxKept = std::size_t{8} << 20;
-  static constexpr std::size_t kMaxLent = std::size_t{64} << 20;
+  static constexpr std::size_t kMaxLent = std::size_t{96} << 20;
 
   char* data_ = nullptr;
   std::size_t size_ = 0;
