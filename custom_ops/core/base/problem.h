@@ -25,6 +25,9 @@ struct BoxConvProblem {
   Index stride_y = 1, stride_x = 1;
   Layout layout = Layout::kChannelsLast;
   Normalization normalization = Normalization::kArea;
+  // On the CPU, the input and its gradient may be `channels` neighbouring channels of images with
+  // more channels, this many. 0: they are the whole images.
+  Index image_channels = 0;
 
   BOXCONV_HOST_DEVICE Index out_height() const { return (height + stride_y - 1) / stride_y; }
   BOXCONV_HOST_DEVICE Index out_width() const { return (width + stride_x - 1) / stride_x; }

@@ -89,7 +89,8 @@ Status large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, con
 // Images of one channel are the same in both layouts. Channels-first images are simpler to read.
 BoxConvProblem simplest_layout(const BoxConvProblem& p) {
   BoxConvProblem simplest = p;
-  if (p.channels == 1 && p.boxes_per_channel == 1) simplest.layout = Layout::kChannelsFirst;
+  const bool one_channel = p.channels == 1 && p.boxes_per_channel == 1 && p.image_channels <= 1;
+  if (one_channel) simplest.layout = Layout::kChannelsFirst;
   return simplest;
 }
 

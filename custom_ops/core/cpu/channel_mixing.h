@@ -19,6 +19,7 @@ struct ChannelMixing {
   Layout layout;
   Index images, pixels;  // pixels of an image
   Index in_channels, out_channels;
+  bool adds = false;  // adds the products to what the output holds, instead of to the bias
 
   Index blocks_per_image() const { return (pixels + kBlockPixels - 1) / kBlockPixels; }
   Index block_count() const { return images * blocks_per_image(); }
@@ -31,25 +32,31 @@ inline ChannelMixing channel_mixing(Layout layout, Index images, Index pixels, I
     pixels *= images;
     images = images > 0 ? 1 : 0;
   }
-  return {layout, images, pixels, in_channels, out_channels};
+  return {layout, images, pixels, in_channels, out_channels, /*adds=*/false};
 }
 
-// The gradient of the matrix [in_channels, out_channels] is a sum over all pixels. A unit of work
-// computes some rows of the gradient for one part of the pixels. Its row `in_channels` is the
-// gradient of the bias.
+// Where the gradients of a matrix [in_channels, out_channels] and of the bias are added up, in
+// parts that lie `stride` values apart.
+struct KernelTotals {
+  double* kernel;
+  double* bias;  // null: the gradient of the bias is not wanted
+  Index stride;
+};
+
+// The gradient of a matrix is a sum over all pixels. A unit of work computes some rows of the
+// gradient for one part of the pixels.
 class KernelGradientPlan {
  public:
   KernelGradientPlan(Index in_channels, Index out_channels, Index parts)
       : in_channels_(in_channels), out_channels_(out_channels), parts_(parts) {}
 
-  // The largest number of parts whose gradients do not take too much memory.
-  static Index max_parts(Index in_channels, Index out_channels) {
-    const Index size = KernelGradientPlan(in_channels, out_channels, 1).size();
-    return clamp_index(kMaxPartialValues / max_index(size, 1), 1, kMaxParts);
+  // The largest number of parts whose gradients do not take too much memory, for a matrix with
+  // `size` values.
+  static Index max_parts(Index size) {
+    constexpr Index kMaxParts = 16, kMaxValues = Index{1} << 19;
+    return clamp_index(kMaxValues / max_index(size, 1), 1, kMaxParts);
   }
 
-  // The number of values of the gradients of the matrix and of the bias.
-  Index size() const { return (in_channels_ + 1) * out_channels_; }
   Index out_channels() const { return out_channels_; }
   Index parts() const { return parts_; }
   Index row_groups() const { return max_index((in_channels_ + kRows - 1) / kRows, 1); }
@@ -62,8 +69,6 @@ class KernelGradientPlan {
 
  private:
   static constexpr Index kRows = 96;
-  static constexpr Index kMaxParts = 16;
-  static constexpr Index kMaxPartialValues = Index{1} << 19;
 
   Index in_channels_, out_channels_, parts_;
 };

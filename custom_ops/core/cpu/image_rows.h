@@ -29,7 +29,7 @@ struct ImageShape {
 };
 
 inline ImageShape input_shape(const BoxConvProblem& p) {
-  return {p.height, p.width, p.channels, p.layout};
+  return {p.height, p.width, max_index(p.channels, p.image_channels), p.layout};
 }
 inline ImageShape output_shape(const BoxConvProblem& p) {
   return {p.out_height(), p.out_width(), p.out_channels(), p.layout};

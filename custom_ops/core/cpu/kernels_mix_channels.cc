@@ -9,7 +9,7 @@ namespace BOXCONV_ISA {
   template bool mix_channels<T>(const ChannelMixing&, const T*, const PlaneType<T>::type*,         \
                                 const PlaneType<T>::type*, T*, Index, Index);                      \
   template bool add_kernel_gradients<T>(const ChannelMixing&, const KernelGradientPlan&, const T*, \
-                                        const T*, double*, Index, Index);
+                                        const T*, const KernelTotals&, Index, Index);
 BOXCONV_FOR_EACH_BOX_TYPE(INSTANTIATE)
 #undef INSTANTIATE
 

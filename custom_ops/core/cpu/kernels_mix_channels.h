@@ -12,8 +12,7 @@ namespace boxconv {
 // mix_channels computes the blocks [begin, end) of `m`: each pixel's channels times `weights`
 // [in_channels, out_channels], plus `bias`.
 //
-// add_kernel_gradients adds the contributions of the units [begin, end) of `plan` to `totals`
-// [plan.parts(), in_channels + 1, out_channels].
+// add_kernel_gradients adds the contributions of the units [begin, end) of `plan` to `totals`.
 #define BOXCONV_DECLARE_KERNELS(ISA)                                                             \
   namespace ISA {                                                                                \
   template <typename T>                                                                          \
@@ -22,7 +21,8 @@ namespace boxconv {
                     const typename PlaneType<T>::type* bias, T* out, Index begin, Index end);    \
   template <typename T>                                                                          \
   bool add_kernel_gradients(const ChannelMixing& m, const KernelGradientPlan& plan, const T* in, \
-                            const T* out_grad, double* totals, Index begin, Index end);          \
+                            const T* out_grad, const KernelTotals& totals, Index begin,          \
+                            Index end);                                                          \
   }
 
 BOXCONV_FOR_EACH_ISA(BOXCONV_DECLARE_KERNELS)

@@ -14,7 +14,7 @@ namespace BOXCONV_ISA {
                                  Index);                                                           \
   template bool add_group_kernel_gradients<T, V>(const GroupedResponses&,                          \
                                                  const KernelGradientPlan&, const V*, const T*,    \
-                                                 double*, Index, Index);                           \
+                                                 const KernelTotals&, Index, Index);               \
   template bool response_gradients<T, V>(const GroupedResponses&, const V*, const T*, V*, Index,   \
                                          Index);                                                   \
   template bool grouped_backward<T, TBox, V>(const BoxConvProblem&, const GroupedResponses&,       \

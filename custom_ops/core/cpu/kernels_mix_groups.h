@@ -17,8 +17,8 @@ namespace boxconv {
 // grouped_forward computes the responses of the tiles [begin, end), mix_groups the output of the
 // blocks [begin, end).
 //
-// add_group_kernel_gradients adds the contributions of the units [begin, end) of `plan` to `totals`
-// [plan.parts(), in_channels + 1, out_channels]. response_gradients computes the gradients of the
+// add_group_kernel_gradients adds the contributions of the units [begin, end) of `plan` to
+// `totals`. response_gradients computes the gradients of the
 // responses for the rows [begin, end), counted over all images. grouped_backward takes the tiles
 // [begin, end) of these gradients and overwrites them; see backward_tiles for its results.
 #define BOXCONV_DECLARE_KERNELS(ISA)                                                              \
@@ -33,8 +33,8 @@ namespace boxconv {
                   T* out, Index begin, Index end);                                                \
   template <typename T, typename V>                                                               \
   bool add_group_kernel_gradients(const GroupedResponses& r, const KernelGradientPlan& plan,      \
-                                  const V* responses, const T* out_grad, double* totals,          \
-                                  Index begin, Index end);                                        \
+                                  const V* responses, const T* out_grad,                          \
+                                  const KernelTotals& totals, Index begin, Index end);            \
   template <typename T, typename V>                                                               \
   bool response_gradients(const GroupedResponses& r, const V* weights, const T* out_grad,         \
                           V* grads, Index begin, Index end);                                      \

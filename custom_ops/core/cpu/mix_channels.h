@@ -40,7 +40,7 @@ class ChannelMixer {
  public:
   using V = typename PlaneType<T>::type;
 
-  // `weights` [in_channels, out_channels]. Check ok() before anything else.
+  // `weights` [in_channels, out_channels]. Check ok() before anything else. If m.adds, T must be V.
   ChannelMixer(const ChannelMixing& m, const V* weights, const V* bias)
       : m_(m), weights_(weights), bias_(bias) {
     const Index in = m.in_channels, out = m.out_channels;
@@ -83,6 +83,7 @@ class ChannelMixer {
     const V* left = as_values(in, block.count * depth, in_block_);
     V* const result = values_of(out);
     Initial<V> initial{initial_, 0, kPanelColumns<V>};
+    if (m_.adds) initial = {result, columns, kPanelColumns<V>};
     for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
       multiply(block.count, columns, min_index(kMaxProductDepth, depth - k), {left + k, depth, 1},
                packed_ + packed_size<V>(k, columns), initial, result, columns);
@@ -96,6 +97,7 @@ class ChannelMixer {
     V* const result = values_of(out);
     const Index stride = kConverts ? kBlock : m_.pixels;
     Initial<V> initial{initial_, kPanelColumns<V>, 0};
+    if (m_.adds) initial = {result, stride, kPanelColumns<V>};
     for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
       const Index count = min_index(kMaxProductDepth, depth - k);
       pack_rows(in + k * m_.pixels, m_.pixels, count, block.count, packed_);
@@ -217,21 +219,19 @@ class KernelGradient {
 
   bool ok() const { return ok_; }
 
-  // Adds the contribution of a unit of the plan to `totals` [plan.parts(), in_channels + 1,
-  // out_channels].
-  void run(Index unit, double* totals) const {
+  // Adds the contribution of a unit of the plan to `totals`.
+  void run(Index unit, const KernelTotals& totals) const {
     const Index part = plan_.part(unit), row = plan_.first_row(unit), rows = plan_.row_count(unit);
     const Index columns = plan_.out_channels(), count = blocks_.count();
     const Index begin = part * count / plan_.parts(), end = (part + 1) * count / plan_.parts();
-    double* const kernel_totals = totals + part * plan_.size() + row * columns;
-    double* const bias_totals = totals + (part + 1) * plan_.size() - columns;
+    double* const kernel_totals = totals.kernel + part * totals.stride + row * columns;
     for (Index first = begin; first < end; first += kChainBlocks) {
       clear(kernel_sums_, rows * columns);
       clear(bias_sums_, round_up(columns, kPanelColumns<V>));
       for (Index i = first; i < min_index(first + kChainBlocks, end); ++i) add_block(i, row, rows);
       for (Index i = 0; i < rows * columns; ++i) kernel_totals[i] += kernel_sums_[i];
-      if (row > 0) continue;
-      for (Index i = 0; i < columns; ++i) bias_totals[i] += bias_sums_[i];
+      if (row > 0 || totals.bias == nullptr) continue;
+      for (Index i = 0; i < columns; ++i) totals.bias[part * totals.stride + i] += bias_sums_[i];
     }
   }
 
@@ -269,8 +269,8 @@ class KernelGradient {
 };
 
 template <typename Blocks>
-bool add_kernel_gradients(const KernelGradientPlan& plan, const Blocks& blocks, double* totals,
-                          Index begin, Index end) {
+bool add_kernel_gradients(const KernelGradientPlan& plan, const Blocks& blocks,
+                          const KernelTotals& totals, Index begin, Index end) {
   const KernelGradient<Blocks> gradient(plan, blocks);
   if (!gradient.ok()) return false;
   for (Index unit = begin; unit < end; ++unit) gradient.run(unit, totals);
@@ -279,7 +279,7 @@ bool add_kernel_gradients(const KernelGradientPlan& plan, const Blocks& blocks, 
 
 template <typename T>
 bool add_kernel_gradients(const ChannelMixing& m, const KernelGradientPlan& plan, const T* in,
-                          const T* out_grad, double* totals, Index begin, Index end) {
+                          const T* out_grad, const KernelTotals& totals, Index begin, Index end) {
   return add_kernel_gradients(plan, ImageBlocks<T>(m, in, out_grad), totals, begin, end);
 }
 

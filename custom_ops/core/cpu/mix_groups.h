@@ -172,8 +172,8 @@ class GroupBlocks {
 
 template <typename T, typename V>
 bool add_group_kernel_gradients(const GroupedResponses& r, const KernelGradientPlan& plan,
-                                const V* responses, const T* out_grad, double* totals, Index begin,
-                                Index end) {
+                                const V* responses, const T* out_grad, const KernelTotals& totals,
+                                Index begin, Index end) {
   return add_kernel_gradients(plan, GroupBlocks<T>(r, responses, out_grad), totals, begin, end);
 }
 

@@ -26,6 +26,10 @@ namespace {
 constexpr Index kMaxResponseBytes = Index{2} << 20;
 // The kernels for small planes (small_planes.h) take images in groups.
 constexpr Index kImageGroup = 8;
+// The responses of one image take at most this many bytes, unless those of this many channels take
+// more. A multiple of a cache line is read of each pixel.
+constexpr Index kMaxSliceBytes = Index{32} << 20;
+constexpr Index kSliceChannels = 16;
 
 // The number of images at a time, if the responses of an image take `bytes`.
 Index images_at_once(Index batch, Index bytes) {
@@ -75,15 +79,21 @@ class ResponseMemory {
 
 // Where the backward pass of some images adds its gradients.
 struct GradientTotals {
-  const KernelGradientPlan& plan;
-  double* kernel;  // [plan.parts(), plan.size()]
+  Index parts;  // of the gradients of the kernel and the bias
+  KernelTotals kernel;
   double* boxes;
 };
 
 // A ParallelFor for code that runs in parallel already.
 void serially(Index total, Index, const std::function<void(Index, Index)>& body) { body(0, total); }
 
-// Keeps the responses as an image with the layout of the input.
+// Some neighbouring channels of a problem.
+struct ChannelSlice {
+  Index first, count;
+};
+
+// Keeps the responses as an image with the layout of the input. If an image has very many of them,
+// only those of some channels at a time.
 template <typename T, typename TBox>
 class ResponseImages {
  public:
@@ -96,12 +106,13 @@ class ResponseImages {
         boxes_(boxes),
         parallel_for_(parallel_for),
         pixels_(p.box_conv.out_height() * p.box_conv.out_width()),
-        depth_(p.box_conv.out_channels()),
-        images_(images_at_once(p.box_conv.batch, pixels_ * depth_ * sizeof(T))),
+        images_(images_at_once(p.box_conv.batch, pixels_ * p.box_conv.out_channels() * sizeof(T))),
+        channels_(channels_at_once()),
+        depth_(channels_ * p.box_conv.boxes_per_channel),
         responses_(images_ * pixels_ * depth_),
-        transposed_weights_(backward ? p.kernel_size() : 0),
+        transposed_weights_(backward ? depth_ * p.filters : 0),
         zeros_(backward ? depth_ : 0),
-        edge_grads_(backward ? p.box_conv.boxes_size() : 0) {}
+        edge_grads_(backward ? 4 * depth_ : 0) {}
 
   bool ok() const {
     return responses_.ok() && transposed_weights_.ok() && zeros_.ok() && edge_grads_.ok();
@@ -110,39 +121,84 @@ class ResponseImages {
   Index images_at_a_time() const { return images_; }
 
   Status forward(Index images, const T* input, const V* weights, const V* bias, T* output) const {
-    const BoxConvProblem part = of_images(images);
-    const Status status = box_conv_forward(part, input, boxes_, responses_.data(), parallel_for_);
-    if (status != Status::kOk) return status;
-    return mix(channel_mixing(part.layout, images, pixels_, depth_, p_.filters), responses_.data(),
-               weights, bias, output);
+    return for_each_slice([&](const ChannelSlice& slice) {
+      const BoxConvProblem part = part_of(images, slice);
+      const Status status = respond(part, slice, input);
+      if (status != Status::kOk) return status;
+      ChannelMixing m =
+          channel_mixing(part.layout, images, pixels_, part.out_channels(), p_.filters);
+      m.adds = slice.first > 0;
+      return mix(m, responses_.data(), weights + first_response(slice) * p_.filters, bias, output);
+    });
   }
 
   Status backward(Index images, const T* input, const V* weights, const T* output_grad,
                   T* input_grad, const GradientTotals& totals) const {
-    const BoxConvProblem part = of_images(images);
-    Status status = box_conv_forward(part, input, boxes_, responses_.data(), parallel_for_);
-    if (status != Status::kOk) return status;
-    status = add_gradients(channel_mixing(part.layout, images, pixels_, depth_, p_.filters), totals,
-                           output_grad);
-    if (status != Status::kOk) return status;
-    // The gradients of the responses replace them.
-    transpose(weights);
-    std::fill_n(zeros_.data(), depth_, V{0});
-    status = mix(channel_mixing(part.layout, images, pixels_, p_.filters, depth_), output_grad,
-                 transposed_weights_.data(), zeros_.data(), responses_.data());
-    if (status != Status::kOk) return status;
-    status = box_conv_backward(part, input, boxes_, responses_.data(), input_grad,
-                               edge_grads_.data(), parallel_for_);
-    const Index edges = part.boxes_size();
-    for (Index i = 0; i < edges; ++i) totals.boxes[i] += edge_grads_.data()[i];
-    return status;
+    return for_each_slice([&](const ChannelSlice& slice) {
+      const BoxConvProblem part = part_of(images, slice);
+      const Index depth = part.out_channels(), first = first_response(slice);
+      Status status = respond(part, slice, input);
+      if (status != Status::kOk) return status;
+      KernelTotals kernel = totals.kernel;
+      kernel.kernel += first * p_.filters;
+      if (slice.first > 0) kernel.bias = nullptr;
+      status = add_gradients(channel_mixing(part.layout, images, pixels_, depth, p_.filters),
+                             totals.parts, output_grad, kernel);
+      if (status != Status::kOk) return status;
+      // The gradients of the responses replace them.
+      transpose(weights + first * p_.filters, depth);
+      std::fill_n(zeros_.data(), depth, V{0});
+      status = mix(channel_mixing(part.layout, images, pixels_, p_.filters, depth), output_grad,
+                   transposed_weights_.data(), zeros_.data(), responses_.data());
+      if (status != Status::kOk) return status;
+      const Index channel = offset_of(slice);
+      status = box_conv_backward(part, input + channel, boxes_ + 4 * first, responses_.data(),
+                                 input_grad + channel, edge_grads_.data(), parallel_for_);
+      for (Index i = 0; i < 4 * depth; ++i) totals.boxes[4 * first + i] += edge_grads_.data()[i];
+      return status;
+    });
   }
 
  private:
-  BoxConvProblem of_images(Index images) const {
+  // Half types would be rounded after each slice, so they have one slice.
+  Index channels_at_once() const {
+    const BoxConvProblem& p = p_.box_conv;
+    if (!std::is_same<T, V>::value) return p.channels;
+    const Index bytes = pixels_ * p.boxes_per_channel * static_cast<Index>(sizeof(T));
+    const Index channels = kMaxSliceBytes / max_index(bytes, 1);
+    if (channels >= p.channels) return p.channels;
+    return min_index(p.channels, max_index(channels / kSliceChannels, 1) * kSliceChannels);
+  }
+
+  template <typename Call>
+  Status for_each_slice(const Call& call) const {
+    const Index channels = p_.box_conv.channels;
+    Status status = Status::kOk;
+    for (Index c = 0; (c == 0 || c < channels) && status == Status::kOk; c += channels_) {
+      status = call(ChannelSlice{c, min_index(channels_, channels - c)});
+    }
+    return status;
+  }
+
+  BoxConvProblem part_of(Index images, const ChannelSlice& slice) const {
     BoxConvProblem part = p_.box_conv;
     part.batch = images;
+    part.channels = slice.count;
+    part.image_channels = p_.box_conv.channels;
     return part;
+  }
+  Index first_response(const ChannelSlice& slice) const {
+    return slice.first * p_.box_conv.boxes_per_channel;
+  }
+  // Where a slice begins in an image of the input.
+  Index offset_of(const ChannelSlice& slice) const {
+    const BoxConvProblem& p = p_.box_conv;
+    return p.layout == Layout::kChannelsLast ? slice.first : slice.first * p.height * p.width;
+  }
+
+  Status respond(const BoxConvProblem& part, const ChannelSlice& slice, const T* input) const {
+    return box_conv_forward(part, input + offset_of(slice), boxes_ + 4 * first_response(slice),
+                            responses_.data(), parallel_for_);
   }
 
   Status mix(const ChannelMixing& m, const T* in, const V* weights, const V* bias, T* out) const {
@@ -154,21 +210,22 @@ class ResponseImages {
         });
   }
 
-  Status add_gradients(const ChannelMixing& m, const GradientTotals& totals,
-                       const T* output_grad) const {
-    const double products = static_cast<double>(m.images * m.pixels) * p_.kernel_size();
-    return run_in_parallel(
-        totals.plan.unit_count(), product_cost(products / totals.plan.unit_count()), parallel_for_,
-        [&](Index begin, Index end) {
-          return BOXCONV_RUN_KERNEL(add_kernel_gradients(m, totals.plan, responses_.data(),
-                                                         output_grad, totals.kernel, begin, end));
-        });
+  Status add_gradients(const ChannelMixing& m, Index parts, const T* output_grad,
+                       const KernelTotals& totals) const {
+    const KernelGradientPlan plan(m.in_channels, m.out_channels, parts);
+    const double products =
+        static_cast<double>(m.images * m.pixels) * m.in_channels * m.out_channels;
+    return run_in_parallel(plan.unit_count(), product_cost(products / plan.unit_count()),
+                           parallel_for_, [&](Index begin, Index end) {
+                             return BOXCONV_RUN_KERNEL(add_kernel_gradients(
+                                 m, plan, responses_.data(), output_grad, totals, begin, end));
+                           });
   }
 
-  void transpose(const V* weights) const {
-    for (Index k = 0; k < depth_; ++k) {
+  void transpose(const V* weights, Index depth) const {
+    for (Index k = 0; k < depth; ++k) {
       for (Index f = 0; f < p_.filters; ++f) {
-        transposed_weights_.data()[f * depth_ + k] = weights[k * p_.filters + f];
+        transposed_weights_.data()[f * depth + k] = weights[k * p_.filters + f];
       }
     }
   }
@@ -176,7 +233,7 @@ class ResponseImages {
   const SeparableBoxConvProblem& p_;
   const TBox* boxes_;
   const ParallelFor& parallel_for_;
-  Index pixels_, depth_, images_;
+  Index pixels_, images_, channels_, depth_;
   ResponseMemory<T> responses_;
   Array<V> transposed_weights_, zeros_;
   Array<TBox> edge_grads_;
@@ -226,12 +283,12 @@ class ResponseGroups {
     Status status = respond(r, input);
     if (status != Status::kOk) return status;
     const double row_products = static_cast<double>(r.width) * p_.kernel_size();
+    const KernelGradientPlan plan(r.in_channels, r.out_channels, totals.parts);
     status = run_in_parallel(
-        totals.plan.unit_count(),
-        product_cost(row_products * r.height * images / totals.plan.unit_count()), parallel_for_,
-        [&](Index begin, Index end) {
+        plan.unit_count(), product_cost(row_products * r.height * images / plan.unit_count()),
+        parallel_for_, [&](Index begin, Index end) {
           return BOXCONV_RUN_KERNEL(add_group_kernel_gradients(
-              r, totals.plan, responses_.data(), output_grad, totals.kernel, begin, end));
+              r, plan, responses_.data(), output_grad, totals.kernel, begin, end));
         });
     if (status != Status::kOk) return status;
     // The gradients of the responses replace them.
@@ -365,8 +422,12 @@ class PartialGradients {
   }
 
   bool ok() const { return kernel_.ok() && boxes_.ok(); }
-  double* kernel(Index part) const { return kernel_.data() + part * (kernel_size_ + bias_size_); }
   double* boxes(Index part) const { return boxes_.data() + part * edges_; }
+  KernelTotals kernel(Index part) const {
+    const Index stride = kernel_size_ + bias_size_;
+    double* const kernel = kernel_.data() + part * stride;
+    return {kernel, kernel + kernel_size_, stride};
+  }
 
   template <typename T, typename TBox>
   void sum_to(T* kernel_grad, T* bias_grad, TBox* boxes_grad) const {
@@ -382,7 +443,7 @@ class PartialGradients {
  private:
   double kernel_sum(Index i) const {
     double sum = 0;
-    for (Index part = 0; part < parts_; ++part) sum += kernel(part)[i];
+    for (Index part = 0; part < parts_; ++part) sum += kernel(part).kernel[i];
     return sum;
   }
 
@@ -424,8 +485,8 @@ Status separable_box_conv_backward(const SeparableBoxConvProblem& p, const T* in
                                    T* input_grad, TBox* boxes_grad, T* kernel_grad, T* bias_grad,
                                    const ParallelFor& parallel_for) {
   using V = typename PlaneType<T>::type;
-  const Index batch = p.box_conv.batch, responses = p.box_conv.out_channels();
-  const Index max_parts = KernelGradientPlan::max_parts(responses, p.filters);
+  const Index batch = p.box_conv.batch;
+  const Index max_parts = KernelGradientPlan::max_parts(p.kernel_size());
   const bool in_groups = p.box_conv.input_size() * p.kernel_size() > 0 &&
                          ResponseGroups<T, TBox>::suits(p.box_conv, boxes, /*backward=*/true);
   const bool by_images = in_groups && min_index(batch, max_parts) >= kManyImages;
@@ -434,7 +495,6 @@ Status separable_box_conv_backward(const SeparableBoxConvProblem& p, const T* in
   const Array<V> weights(p.kernel_size());
   if (!partial.ok() || !weights.ok()) return Status::kOutOfMemory;
   convert_array(kernel, p.kernel_size(), weights.data());
-  const KernelGradientPlan plan(responses, p.filters, by_images ? 1 : parts);
   const auto run = in_groups ? backward_images<ResponseGroups, T, TBox, V>
                              : backward_images<ResponseImages, T, TBox, V>;
   Status status;
@@ -444,14 +504,14 @@ Status separable_box_conv_backward(const SeparableBoxConvProblem& p, const T* in
       bool ok = true;
       for (Index i = begin; i < end; ++i) {
         ok &= run(p, input, boxes, weights.data(), output_grad, input_grad,
-                  {plan, partial.kernel(i), partial.boxes(i)}, i * batch / parts,
+                  {1, partial.kernel(i), partial.boxes(i)}, i * batch / parts,
                   (i + 1) * batch / parts, serially) == Status::kOk;
       }
       return ok;
     });
   } else {
     status = run(p, input, boxes, weights.data(), output_grad, input_grad,
-                 {plan, partial.kernel(0), partial.boxes(0)}, 0, batch, parallel_for);
+                 {parts, partial.kernel(0), partial.boxes(0)}, 0, batch, parallel_for);
   }
   if (status == Status::kOk) partial.sum_to(kernel_grad, bias_grad, boxes_grad);
   return status;
