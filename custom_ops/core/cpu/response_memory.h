@@ -1,0 +1,76 @@
+// What the two ways to keep responses (response_images.h, response_groups.h) share: memory, the
+// number of images at a time, costs.
+#ifndef BOXCONV_CORE_CPU_RESPONSE_MEMORY_H_
+#define BOXCONV_CORE_CPU_RESPONSE_MEMORY_H_
+
+#include <memory>
+#include <new>
+
+#include "core/base/platform.h"
+#include "core/cpu/channel_mixing.h"
+#include "core/cpu/scratch.h"
+
+namespace boxconv {
+
+// The responses of several images together take at most this many bytes. They should stay in the
+// third-level cache.
+constexpr Index kMaxResponseBytes = Index{2} << 20;
+// The kernels for small planes (small_planes.h) take images in groups.
+constexpr Index kImageGroup = 8;
+
+// The number of images at a time, if the responses of an image take `bytes`.
+inline Index images_at_once(Index batch, Index bytes) {
+  const Index images = clamp_index(kMaxResponseBytes / max_index(bytes, 1), 1, max_index(batch, 1));
+  return images < batch && images > kImageGroup ? images / kImageGroup * kImageGroup : images;
+}
+
+// Rough cost in nanoseconds of products with this many multiplications.
+inline Index product_cost(double multiplications) {
+  constexpr double kNanoseconds = 0.03;
+  return 1 + static_cast<Index>(multiplications * kNanoseconds);
+}
+
+// An array that is not initialized. Check ok() before anything else.
+template <typename V>
+class Array {
+ public:
+  explicit Array(Index count) : values_(new (std::nothrow) V[static_cast<std::size_t>(count)]) {}
+  bool ok() const { return values_ != nullptr; }
+  V* data() const { return values_.get(); }
+
+ private:
+  std::unique_ptr<V[]> values_;
+};
+
+// Memory for responses. Like the scratch memory of the kernels, it stays allocated between calls.
+template <typename V>
+class ResponseMemory {
+ public:
+  explicit ResponseMemory(Index count)
+      : values_(reinterpret_cast<V*>(
+            memory().reserve(static_cast<std::size_t>(max_index(count, 1)) * sizeof(V)))) {}
+  ~ResponseMemory() { memory().release(); }
+  ResponseMemory(const ResponseMemory&) = delete;
+  ResponseMemory& operator=(const ResponseMemory&) = delete;
+  bool ok() const { return values_ != nullptr; }
+  V* data() const { return values_; }
+
+ private:
+  static baseline::ThreadMemory& memory() {
+    thread_local baseline::ThreadMemory memory;
+    return memory;
+  }
+
+  V* values_;
+};
+
+// Where the backward pass of some images adds its gradients.
+struct GradientTotals {
+  Index parts;  // of the gradients of the kernel and the bias
+  KernelTotals kernel;
+  double* boxes;
+};
+
+}  // namespace boxconv
+
+#endif  // BOXCONV_CORE_CPU_RESPONSE_MEMORY_H_
