@@ -16,6 +16,7 @@ namespace boxconv {
 //
 // grouped_forward computes the responses of the tiles [begin, end), mix_groups the output of the
 // blocks [begin, end).
+// mix_groups prefetches `next_input`, the next image, unless it is null.
 //
 // add_group_kernel_gradients adds the contributions of the units [begin, end) of `plan` to
 // `totals`. response_gradients computes the gradients of the
@@ -29,8 +30,9 @@ namespace boxconv {
   bool grouped_forward(const BoxConvProblem& p, const GroupedResponses& r, const Tiling& tiling,  \
                        const T* input, const TBox* boxes, V* responses, Index begin, Index end);  \
   template <typename T, typename V>                                                               \
-  bool mix_groups(const GroupedResponses& r, const V* responses, const V* weights, const V* bias, \
-                  T* out, Index begin, Index end);                                                \
+  bool mix_groups(const BoxConvProblem& p, const GroupedResponses& r, const V* responses,         \
+                  const V* weights, const V* bias, const T* next_input, T* out, Index begin,      \
+                  Index end);                                                                     \
   template <typename T, typename V>                                                               \
   bool add_group_kernel_gradients(const GroupedResponses& r, const KernelGradientPlan& plan,      \
                                   const V* responses, const T* out_grad,                          \

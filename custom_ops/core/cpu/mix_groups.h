@@ -55,7 +55,8 @@ class GroupMixer {
 
   bool ok() const { return ok_; }
 
-  void run(const GroupBlock& block, const V* responses, T* out) const {
+  // Each pixel calls next_input->next().
+  void run(const GroupBlock& block, const V* responses, Prefetcher* next_input, T* out) const {
     const Index lines = group_lines<V>(block.row, r_.height);
     const Index rows = min_index(lines, r_.height - block.row);
     const V* group = responses + block.image * r_.image_stride + block.row * r_.width;
@@ -63,6 +64,7 @@ class GroupMixer {
     T* image = out + (block.image * r_.height + block.row) * row_stride;
     for (Index x = block.column; x < block.column + block.columns; ++x) {
       prefetch(group + (x + 1) * lines, rows, image + (x + 1) * r_.out_channels, row_stride);
+      for (Index i = 0; i < rows; ++i) next_input->next();
       mix_column(group + x * lines, rows, image + x * r_.out_channels, row_stride);
     }
   }
@@ -115,12 +117,18 @@ class GroupMixer {
 };
 
 template <typename T, typename V>
-bool mix_groups(const GroupedResponses& r, const V* responses, const V* weights, const V* bias,
-                T* out, Index begin, Index end) {
+bool mix_groups(const BoxConvProblem& p, const GroupedResponses& r, const V* responses,
+                const V* weights, const V* bias, const T* next_input, T* out, Index begin,
+                Index end) {
   const GroupMixer<T> mixer(r, weights, bias);
   if (!mixer.ok()) return false;
+  Prefetcher prefetcher;
+  if (next_input != nullptr) {
+    prefetcher =
+        pixel_prefetcher(input_shape(p), next_input, {0, p.height}, {0, p.width}, {0, p.channels});
+  }
   for (Index i = begin; i < end; ++i) {
-    mixer.run(group_block(r, i, GroupedResponses::kBlockColumns), responses, out);
+    mixer.run(group_block(r, i, GroupedResponses::kBlockColumns), responses, &prefetcher, out);
   }
   return true;
 }

@@ -41,15 +41,17 @@ class ResponseGroups {
 
   Index images_at_a_time() const { return images_; }
 
-  Status forward(Index images, const T* input, const V* weights, const V* bias, T* output) const {
+  // `next_input` are the next images, or null.
+  Status forward(Index images, const T* input, const V* weights, const V* bias, const T* next_input,
+                 T* output) const {
     const GroupedResponses r = groups(images);
     const Status status = respond(r, input);
     if (status != Status::kOk) return status;
     const double products = GroupedResponses::kBlockColumns * r.group_rows * p_.kernel_size();
     return run_in_parallel(
         r.block_count(), product_cost(products), parallel_for_, [&](Index begin, Index end) {
-          return BOXCONV_RUN_KERNEL(
-              mix_groups(r, responses_.data(), weights, bias, output, begin, end));
+          return BOXCONV_RUN_KERNEL(mix_groups(p_.box_conv, r, responses_.data(), weights, bias,
+                                               next_input, output, begin, end));
         });
   }
 

@@ -54,7 +54,8 @@ class ResponseImages {
 
   Index images_at_a_time() const { return images_; }
 
-  Status forward(Index images, const T* input, const V* weights, const V* bias, T* output) const {
+  Status forward(Index images, const T* input, const V* weights, const V* bias, const T*,
+                 T* output) const {
     return for_each_slice([&](const ChannelSlice& slice) {
       const BoxConvProblem part = part_of(images, slice);
       const Status status = respond(part, slice, input);

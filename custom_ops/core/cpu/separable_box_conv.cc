@@ -49,10 +49,12 @@ Status forward_images(const SeparableBoxConvProblem& p, const T* input, const TB
   const Responses<T, TBox> responses(p, boxes, /*backward=*/false, parallel_for);
   if (!responses.ok()) return Status::kOutOfMemory;
   const ImageSizes image(p);
+  const Index count = responses.images_at_a_time();
   Status status = Status::kOk;
-  for (Index i = begin; i < end && status == Status::kOk; i += responses.images_at_a_time()) {
-    status = responses.forward(min_index(responses.images_at_a_time(), end - i),
-                               input + i * image.input, weights, bias, output + i * image.output);
+  for (Index i = begin; i < end && status == Status::kOk; i += count) {
+    const T* next = i + count < end ? input + (i + count) * image.input : nullptr;
+    status = responses.forward(min_index(count, end - i), input + i * image.input, weights, bias,
+                               next, output + i * image.output);
   }
   return status;
 }
