@@ -16,6 +16,7 @@ ROWS = {
     "tests.ops.test_box_conv_gradients": "gradients of gradients",
     "tests.ops.test_box_conv_bad_input": "bad input",
     "tests.ops.test_box_conv": "`box_conv2d`: values and gradients",
+    "tests.ops.test_separable_box_conv": "`separable_box_conv2d`",
     "tests.ops.test_integral_image": "`integral_image`, with gradients",
     "tests.layers.test_across_backends": "files of one backend on the others",
     "tests.layers.test_saving": "layers: saving",

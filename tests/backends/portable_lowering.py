@@ -16,19 +16,31 @@ import tf_boxconv
 from tests import reference, tolerances
 from tests.backends.xla import compiled, hlo_of
 from tests.images import DATA_FORMATS, images
+from tests.ops import separable_problems
 from tests.ops.problems import DTYPES, check_against_reference, random_problem
 
 NAN = float("nan")
 
 
 def check_that_no_handler_is_called():
-    boxes = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3)
-    text = hlo_of(lambda x: tf_boxconv.box_conv2d(x, boxes), tf.zeros([1, 5, 6, 3]))
-    assert "custom-call" not in text and "dot(" in text, text
+    boxes, kernel = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3), tf.ones([3, 4])
+    for function in (
+        lambda x: tf_boxconv.box_conv2d(x, boxes),
+        lambda x: tf_boxconv.separable_box_conv2d(x, boxes, kernel),
+    ):
+        text = hlo_of(function, tf.zeros([1, 5, 6, 3]))
+        assert "custom-call" not in text and "dot(" in text, text
 
 
 def check_random_problem(dtype: str, seed: int):
     check_against_reference(compiled(tf_boxconv.box_conv2d), random_problem(seed, dtype))
+
+
+def check_separable_problem(dtype: str, seed: int):
+    separable_problems.check_against_reference(
+        compiled(tf_boxconv.separable_box_conv2d),
+        separable_problems.random_separable_problem(seed, dtype),
+    )
 
 
 def check_edges_on_borders_and_empty_boxes(normalization: str | None):
@@ -63,6 +75,9 @@ def _checks() -> dict:
         for seed in range(4000, 4004):
             name = f"random problem, {dtype}, seed {seed}"
             checks[name] = functools.partial(check_random_problem, dtype, seed)
+        for seed in range(4000, 4003):
+            name = f"random separable problem, {dtype}, seed {seed}"
+            checks[name] = functools.partial(check_separable_problem, dtype, seed)
     for normalization in ("area", "valid", None):
         name = f"edges on borders and empty boxes, {normalization}"
         checks[name] = functools.partial(check_edges_on_borders_and_empty_boxes, normalization)

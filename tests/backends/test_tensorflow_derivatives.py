@@ -28,6 +28,17 @@ def box_conv_function(operator):
     return lambda x, boxes: tf.reduce_sum(tf.sin(operator(x, boxes, (2, 1), "valid")), -1)
 
 
+def separable_function(operator):
+    """The kernel depends on the boxes, so that its derivatives count too."""
+
+    def function(x, boxes):
+        kernel = tf.reshape(tf.sin(boxes), [4, 4])
+        out = operator(x, boxes, kernel, kernel[0], (2, 1), "valid")
+        return tf.reduce_sum(tf.sin(out), -1)
+
+    return function
+
+
 def integral_image_function(operator):
     # `boxes` only gives the function the same arguments as those of `box_conv_function`.
     return lambda x, boxes: tf.sin(operator(x)) * tf.reduce_sum(boxes)
@@ -38,6 +49,12 @@ PAIRS = {
     "box_conv2d": (
         box_conv_function(tf_boxconv.box_conv2d),
         box_conv_function(box_conv2d_portable),
+    ),
+    "separable_box_conv2d": (
+        separable_function(tf_boxconv.separable_box_conv2d),
+        separable_function(
+            functools.partial(tf_boxconv.separable_box_conv2d, implementation="portable")
+        ),
     ),
     "integral_image": (
         integral_image_function(tf_boxconv.integral_image),

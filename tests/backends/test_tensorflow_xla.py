@@ -15,6 +15,7 @@ from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.boxes import boxes_around_pixel
 from tests.images import DATA_FORMATS, images
+from tests.ops import separable_problems
 from tests.ops.problems import (
     DTYPES,
     output_and_gradients,
@@ -56,6 +57,17 @@ def test_same_bits_as_without_xla(dtype, seed):
     problem = random_problem(seed, dtype)
     expected = output_and_gradients(tf_boxconv.box_conv2d, problem)
     actual = under_xla(output_and_gradients, tf_boxconv.box_conv2d, problem)
+    for a, e in zip(actual, expected, strict=True):
+        assert_same_bits(a, e)
+
+
+@pytest.mark.parametrize("seed", range(3000, 3003))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_separable_has_the_same_bits_as_without_xla(dtype, seed):
+    problem = separable_problems.random_separable_problem(seed, dtype)
+    arguments = (tf_boxconv.separable_box_conv2d, problem)
+    expected = separable_problems.output_and_gradients(*arguments)
+    actual = under_xla(separable_problems.output_and_gradients, *arguments)
     for a, e in zip(actual, expected, strict=True):
         assert_same_bits(a, e)
 
@@ -107,6 +119,37 @@ def test_sizes_of_zero(shape, per_channel):
 
 
 @pytest.mark.parametrize(
+    "sizes",
+    [(0, 5, 6, 3, 2, 4), (2, 0, 6, 3, 2, 4), (2, 5, 6, 0, 2, 4), (2, 5, 6, 3, 0, 4)]
+    + [(2, 5, 6, 3, 2, 0)],
+)
+def test_separable_sizes_of_zero(sizes):
+    *shape, per_channel, filters = sizes
+    x, boxes = tf.ones(shape), tf.zeros([shape[-1], per_channel, 4]) + [-1.0, -1, 1, 1]
+    arguments = [x, boxes, tf.ones([shape[-1] * per_channel, filters]), tf.ones([filters])]
+
+    def results(*arguments):
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            out = tf_boxconv.separable_box_conv2d(*arguments)
+        return out, *tape.gradient(out, arguments)
+
+    for a, e in zip(compiled(results)(*arguments), results(*arguments), strict=True):
+        assert_same_bits(a, e)
+
+
+@pytest.mark.parametrize("through", [("kernel",), ("input", "boxes", "kernel", "bias")])
+def test_separable_second_order(through):
+    problem = separable_problems.random_separable_problem(2003, "float64")
+    arguments = (tf_boxconv.separable_box_conv2d, problem, through)
+    expected = separable_problems.second_order_gradients(*arguments)
+    actual = under_xla(separable_problems.second_order_gradients, *arguments)
+    for a, e in zip(actual, expected, strict=True):
+        scale = 1 + np.max(np.abs(e), initial=0)
+        np.testing.assert_allclose(a / scale, e / scale, **tolerances.DERIVATIVES["float64"])
+
+
+@pytest.mark.parametrize(
     ("through", "seed"),
     [
         (("input",), 2001),
@@ -143,14 +186,18 @@ def test_batch_whose_size_depends_on_values(normalization):
     # The last two images, which no mask chooses, hold NaNs.
     x = tf.concat([images((6, 9, 11, 3)), tf.fill([2, 9, 11, 3], float("nan"))], 0)
     boxes = tf.constant(boxes_around_pixel(3, 2, reach=4), tf.float32)
+    kernel, bias = tf.constant(images((6, 4), seed=1)), tf.constant(images((4,), seed=2))
 
     def results(x, boxes, mask):
-        with tf.GradientTape() as tape:
-            tape.watch([x, boxes])
+        weights = [x, boxes, kernel, bias]
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(weights)
             chosen = tf.boolean_mask(x, mask)
             out = tf_boxconv.box_conv2d(chosen, boxes, 2, normalization)
+            mixed = tf_boxconv.separable_box_conv2d(chosen, boxes, kernel, bias, 2, normalization)
         gradients = tape.gradient(out, [x, boxes], output_gradients=out)
-        return out, tf_boxconv.integral_image(chosen), *gradients
+        of_mixed = tape.gradient(mixed, weights, output_gradients=mixed)
+        return out, mixed, tf_boxconv.integral_image(chosen), *gradients, *of_mixed
 
     function = compiled(results)
     for mask in ([1, 0, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 0, 0], [0] * 8):
@@ -194,9 +241,38 @@ def test_bad_shapes_found_by_the_compiler_are_an_error(x_shape, boxes_shape, mes
 
 
 def test_handlers_are_called():
-    boxes = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3)
-    text = hlo_of(lambda x: tf_boxconv.box_conv2d(x, boxes), tf.zeros([1, 5, 6, 3]))
-    assert "tf_boxconv_forward" in text and "dot(" not in text
+    boxes, kernel = tf.constant([[[-1.5, -0.5, 1.0, 2.0]]] * 3), tf.ones([3, 4])
+    for function, handler in (
+        (lambda x: tf_boxconv.box_conv2d(x, boxes), "tf_boxconv_forward"),
+        (
+            lambda x: tf_boxconv.separable_box_conv2d(x, boxes, kernel),
+            "tf_boxconv_separable_forward",
+        ),
+    ):
+        text = hlo_of(function, tf.zeros([1, 5, 6, 3]))
+        assert f'"{handler}"' in text and "dot(" not in text
+
+
+@pytest.mark.parametrize(
+    ("kernel_shape", "bias_shape", "message"),
+    [
+        ((3,), (4,), r"`kernel` must have shape \[C \* M, filters\], got \[3\]"),
+        ((2, 4), (4,), r"one row per box, got kernel \[2,4\] and boxes \[3,1,4\]"),
+        ((3, 4), (3,), r"`bias` must have shape .*\[4\], got \[3\]"),
+    ],
+)
+def test_bad_kernels_and_biases_found_by_the_compiler_are_an_error(
+    kernel_shape, bias_shape, message
+):
+    unknown = tf.TensorSpec(None)
+
+    @tf.function(jit_compile=True, input_signature=[unknown, unknown])
+    def convolve(kernel, bias):
+        x, boxes = tf.zeros([1, 4, 4, 3]), tf.zeros([3, 1, 4])
+        return tf_boxconv.separable_box_conv2d(x, boxes, kernel, bias)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        convolve(tf.zeros(kernel_shape), tf.zeros(bias_shape))
 
 
 @pytest.fixture(scope="module")

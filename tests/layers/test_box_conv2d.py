@@ -3,14 +3,16 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 from keras.src import testing
 
+import tf_boxconv
 from tests import reference, tolerances
-from tests.backend import dtype_name, to_float64
+from tests.backend import BACKEND, dtype_name, layer_gradients, to_float64
 from tests.boxes import boxes_anywhere
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import trainable_parameters
-from tf_boxconv.layers import BoxConv2D
+from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
 
 class BoxConv2DTest(testing.TestCase):
@@ -83,6 +85,59 @@ def test_against_the_reference(data_format, strides, normalization, dtype):
     assert dtype_name(out) == dtype
     got = np.moveaxis(to_float64(out), channel, -1)
     np.testing.assert_allclose(got, mixed, **tolerances.MODELS[dtype])
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("policy", ["float64", "float32", "mixed_float16", "mixed_bfloat16"])
+def test_equals_box_conv2d_and_a_product_with_the_kernel(policy, use_bias, data_format):
+    layer = BoxConv2D(
+        6,
+        depth_multiplier=2,
+        strides=(2, 1),
+        data_format=data_format,
+        activation="tanh",
+        use_bias=use_bias,
+        bias_initializer="random_normal",
+        dtype=policy,
+    )
+    x = images(image_shape(data_format, 9, 11, 5))
+    out = layer(x)
+    dtype = layer.compute_dtype
+    assert dtype_name(out) == dtype
+    options = {"strides": (2, 1), "data_format": data_format}
+    responses = tf_boxconv.box_conv2d(ops.cast(x, dtype), layer.boxes, **options)
+    channel = 3 if data_format == "channels_last" else 1
+    mixed = np.moveaxis(to_float64(responses), channel, -1) @ to_float64(layer.kernel)
+    if use_bias:
+        mixed = mixed + to_float64(layer.bias)
+    got = np.moveaxis(to_float64(out), channel, -1)
+    np.testing.assert_allclose(got, np.tanh(mixed), **tolerances.MODELS[dtype])
+
+
+@pytest.mark.parametrize("policy", ["float64", "float32", "mixed_float16", "mixed_bfloat16"])
+def test_gradients_equal_those_of_a_depthwise_and_a_dense_layer(policy):
+    if BACKEND == "torch" and policy == "float64":
+        pytest.skip("Dense computes in float32 for float64 on PyTorch (Keras 3.15)")
+    x = images((2, 9, 11, 5))
+    layer = BoxConv2D(6, depth_multiplier=2, bias_initializer="random_normal", dtype=policy)
+    layer.build(x.shape)
+    first = DepthwiseBoxConv2D(2, dtype=policy)
+    second = keras.layers.Dense(6, dtype=policy)
+    two_layers = keras.Sequential([keras.Input(x.shape[1:], dtype="float32"), first, second])
+    first.set_boxes(layer.boxes)
+    second.set_weights([to_float64(layer.kernel), to_float64(layer.bias)])
+
+    def loss(out):
+        return ops.mean(ops.sin(ops.cast(out, "float64" if policy == "float64" else "float32")))
+
+    found, expected = (layer_gradients(loss, network, x) for network in (layer, two_layers))
+    assert len(found) == 4
+    for a, e in zip(map(to_float64, found), map(to_float64, expected), strict=True):
+        largest = np.max(np.abs(e))
+        np.testing.assert_allclose(
+            a / largest, e / largest, **tolerances.MODELS[layer.compute_dtype]
+        )
 
 
 def test_a_conv2d_whose_kernel_is_constant_in_space_equals_one_box_per_channel():

@@ -18,14 +18,18 @@ each_layer = pytest.mark.parametrize("name", LAYERS)
 
 @pytest.fixture
 def native_calls(monkeypatch):
-    """A list that grows with each call of the compiled operator."""
-    calls, operator = [], backends.native.box_conv2d
+    """A list that grows with each call of a compiled operator."""
+    calls = []
 
-    def counted(*arguments):
-        calls.append(arguments)
-        return operator(*arguments)
+    def counted(operator):
+        def count_and_call(*arguments):
+            calls.append(arguments)
+            return operator(*arguments)
 
-    monkeypatch.setattr(backends.native, "box_conv2d", counted)
+        return count_and_call
+
+    for name in ("box_conv2d", "separable_box_conv2d"):
+        monkeypatch.setattr(backends.native, name, counted(getattr(backends.native, name)))
     return calls
 
 

@@ -77,6 +77,37 @@ def test_boxes_may_be_an_input(implementation):
     np.testing.assert_allclose(to_float64(got), wanted, **FLOAT32)
 
 
+@both_implementations
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_separable_box_conv2d(implementation, data_format, use_bias, tmp_path):
+    x = images(image_shape(data_format, 9, 11, 3))
+    kernel = images((6, 4), seed=1)
+    bias = images((4,), seed=2) if use_bias else None
+    options = {"strides": (3, 2), "data_format": data_format, "implementation": implementation}
+    inputs = keras.Input(image_shape(data_format, None, None, 3)[1:])
+    outputs = tf_boxconv.separable_box_conv2d(inputs, BOXES, kernel, bias, **options)
+    assert outputs.shape == image_shape(data_format, None, None, 4, None)
+    model = keras.Model(inputs, outputs)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    wanted = to_float64(tf_boxconv.separable_box_conv2d(x, BOXES, kernel, bias, **options))
+    for either in (model, loaded):
+        np.testing.assert_allclose(either.predict(x, verbose=0), wanted, **FLOAT32)
+    assert loaded.to_json() == model.to_json()
+
+
+def test_kernel_and_bias_may_be_inputs():
+    shapes = [(2, 9, 11, 3), (3, 2, 4), (6, 4), (4,)]
+    values = [images(shapes[0]), BOXES, images(shapes[2], seed=1), images(shapes[3], seed=2)]
+    inputs = [keras.Input(batch_shape=shape) for shape in shapes]
+    outputs = tf_boxconv.separable_box_conv2d(*inputs, name="mix")
+    assert outputs.shape == (2, 9, 11, 4)
+    got = keras.Model(inputs, outputs)([tensor(value) for value in values])
+    wanted = to_float64(tf_boxconv.separable_box_conv2d(*values))
+    np.testing.assert_allclose(to_float64(got), wanted, **FLOAT32)
+
+
 @pytest.mark.parametrize("kind", ["list", "array", "tensor", "variable"])
 def test_boxes_may_be_a_constant(kind, tmp_path):
     make = {"list": np.ndarray.tolist, "array": np.asarray, "tensor": tensor}

@@ -125,10 +125,6 @@ def _compute(x, boxes, kernel, bias, options, implementation, name):
             return separable_box_conv2d_portable(x, boxes, kernel, bias, *options)
         if bias is None:
             bias = _zero_bias(kernel)
-        if not hasattr(backends.native, "separable_box_conv2d"):
-            return separable_box_conv2d_portable(
-                *(x, boxes, kernel, bias, *options), run_box_conv=backends.native.box_conv2d
-            )
         return backends.native.separable_box_conv2d(x, boxes, kernel, bias, *options)
 
 
