@@ -148,7 +148,7 @@ BoxConvProblem make_shape(Random& random, NumberType type) {
     shape_line(random, &p);
   } else if (kind < 0.96) {
     shape_tiles(random, &p);
-  } else if (kind < 0.998 || type != NumberType::kFloat64) {
+  } else if (kind < 0.995 || type != NumberType::kFloat64) {
     shape_empty(random, &p);
   } else {
     shape_many_responses(random, &p);
