@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tests.backends.jax_reference import box_conv2d_reference
 from tests.boxes import boxes_around_pixel
@@ -54,3 +57,21 @@ def assert_equal_trees(actual, expected, tolerance=1e-10):
         assert a.shape == e.shape and a.dtype == e.dtype
         scale = np.max(np.abs(e), initial=1)
         np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * scale)
+
+
+# Two devices.
+
+MESH = Mesh(np.array(jax.devices()), ("data",))
+COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+def sharded(array, *spec):
+    """Returns the array on both devices, with axes split as `PartitionSpec(*spec)` says."""
+    return jax.device_put(array, NamedSharding(MESH, PartitionSpec(*spec)))
+
+
+def collectives(function, *arguments):
+    """Returns how often the compiled function communicates between devices, by operation."""
+    text = compiled_text(function, *arguments)
+    assert HANDLER_CALL in text
+    return {name: n for name in COLLECTIVES if (n := len(re.findall(rf" {name}(-start)?\(", text)))}

@@ -12,14 +12,22 @@ if BACKEND != "jax":
 
 import jax
 
+from tf_boxconv.backends.jax import separable_box_conv2d
+
 X = images((2, 4, 5, 3))
 BOXES = np.float32([[[-1.2, -0.7, 1.1, 1.6]]] * 3)
+KERNEL, BIAS = images((3, 2)), images((2,))
+
+
+def separable(x):
+    return separable_box_conv2d(x, BOXES, KERNEL, BIAS, (1, 1), "area", "channels_last")
 
 
 @pytest.mark.parametrize(
     ("operator", "advice"),
     [
         (lambda x: box_conv2d(x, BOXES), 'implementation="portable"'),
+        (separable, 'implementation="portable"'),
         (integral_image, "linear, to the tangent"),
     ],
 )

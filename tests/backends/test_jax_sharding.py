@@ -1,7 +1,5 @@
 """The operators on JAX with arrays that are sharded over two devices."""
 
-import re
-
 import numpy as np
 import pytest
 
@@ -15,35 +13,22 @@ if BACKEND != "jax":
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from tests.backends.jax_functions import (
     BOXES,
-    HANDLER_CALL,
+    MESH,
     X,
     assert_equal_trees,
+    collectives,
     compiled_text,
     expected_loss,
     loss,
     penalty_of,
+    sharded,
     value_and_gradients_of,
 )
-
-MESH = Mesh(np.array(jax.devices()), ("data",))
-COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
-
-
-def sharded(array, *spec):
-    """Returns the array on both devices, with axes split as `PartitionSpec(*spec)` says."""
-    return jax.device_put(array, NamedSharding(MESH, P(*spec)))
-
-
-def collectives(function, *arguments):
-    """Returns how often the compiled function communicates between devices, by operation."""
-    text = compiled_text(function, *arguments)
-    assert HANDLER_CALL in text
-    return {name: n for name in COLLECTIVES if (n := len(re.findall(rf" {name}(-start)?\(", text)))}
 
 
 def test_there_are_two_devices():

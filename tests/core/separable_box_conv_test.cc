@@ -99,7 +99,7 @@ TEST(sizes_of_zero) {
   });
 }
 
-// Core takes the images in groups if all responses need more than 4 MiB.
+// Core takes the images in groups if all responses need more than 2 MiB.
 TEST(several_groups_of_images_agree_with_the_reference) {
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
     SeparableBoxConvProblem p;

@@ -130,6 +130,36 @@ MUTANTS = [
         "{image, min_index(lanes_, batch_ - image)}",
         "{image, lanes_}",
     ),
+    Mutant(
+        "separable: edge gradients of the last group of images only",
+        "cpu/separable_box_conv.cc",
+        "edge_totals[i] += edge_grads[i];",
+        "edge_totals[i] = edge_grads[i];",
+    ),
+    Mutant(
+        "kernel gradient: the last pixels are left out",
+        "cpu/mix_channels.h",
+        "end = (part + 1) * blocks / plan_.parts();",
+        "end = (part * blocks + blocks - 1) / plan_.parts();",
+    ),
+    Mutant(
+        "mixing: blocks of channels-first images begin at a wrong pixel",
+        "cpu/mix_channels.h",
+        "const Index stride = m.layout == Layout::kChannelsLast ? channels : 1;",
+        "const Index stride = channels;",
+    ),
+    Mutant(
+        "mixing: only the last 256 channels are summed",
+        "cpu/mix_channels.h",
+        "      initial = {result, columns, kPanelColumns<V>};\n",
+        "",
+    ),
+    Mutant(
+        "mixing: one pixel read beyond the image",
+        "cpu/mix_channels.h",
+        "m_.pixels, count, block.count, packed_);",
+        "m_.pixels, count, block.count + 1, packed_);",
+    ),
 ]
 
 

@@ -105,13 +105,13 @@ void shape_large_planes(Random& random, BoxConvProblem* p) {
   p->width = random.between(16, 19);
 }
 
-// More than 4 MiB of responses in float64, for which the separable box convolution takes the images
+// More than 2 MiB of responses in float64, for which the separable box convolution takes the images
 // in groups.
 void shape_many_responses(Random& random, BoxConvProblem* p) {
   p->batch = random.pick<Index>({2, 5, 12, 20});
   p->channels = random.between(3, 5);
   p->boxes_per_channel = random.between(10, 13);
-  const double values = random.uniform(1.1, 1.6) * (4 << 20) / sizeof(double);
+  const double values = random.uniform(1.1, 1.6) * (2 << 20) / sizeof(double);
   p->width = random.between(20, 40);
   const double row = static_cast<double>(p->batch * p->out_channels() * p->width);
   p->height = static_cast<Index>(values / row) + 1;
@@ -148,7 +148,7 @@ BoxConvProblem make_shape(Random& random, NumberType type) {
     shape_line(random, &p);
   } else if (kind < 0.96) {
     shape_tiles(random, &p);
-  } else if (kind < 0.998 || type != NumberType::kFloat64) {
+  } else if (kind < 0.995 || type != NumberType::kFloat64) {
     shape_empty(random, &p);
   } else {
     shape_many_responses(random, &p);

@@ -63,7 +63,7 @@ class Checker {
     if (random_.chance(0.3)) check_other_layout(results);
     if (random_.chance(0.15)) check_integral_image<float>();
     if (random_.chance(0.15)) check_integral_image<double>();
-    constexpr Index kManyResponses = (4 << 20) / sizeof(T);
+    constexpr Index kManyResponses = (2 << 20) / sizeof(T);
     if (random_.chance(0.35) || problem_.shape.output_size() > kManyResponses) check_separable();
     return std::move(report_);
   }
