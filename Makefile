@@ -41,7 +41,7 @@ test: install
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 long-test: install
-	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m long $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 # Tests that run on every backend.
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test_constraints.py \
