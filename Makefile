@@ -28,7 +28,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo quickstart test long-test backends-test without-tensorflow-test keras-range-test support-table bazel-test fuzz readme-test install lint lint-metadata format docs gpu-check clean
+.PHONY: demo quickstart test long-test backends-test without-tensorflow-test keras-range-test environments support-table bazel-test fuzz readme-test install lint lint-metadata format docs gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -41,7 +41,7 @@ test: install
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 long-test: install
-	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m long $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
 # Tests that run on every backend.
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test_constraints.py \
@@ -59,44 +59,61 @@ backends-test: install
 	$(BIN)/python -m pytest -m long -k jax $(PYTEST_FLAGS) tests/examples/pose/training/test_distribution.py
 	$(call backend_tests,torch)
 
-# Installs JAX and this package, without TensorFlow, into a new environment, and runs tests there.
+# The two targets below test a copy of this repository in other environments. The frameworks, which take
+# longest to install, stay installed until pyproject.toml changes; the copy and its libraries are new each time.
+define copy_repository
+rm -rf $(1) && mkdir -p $(1) && git ls-files -z | xargs -0 cp --parents -t $(1)
+endef
+
+# Installs JAX and this package, without TensorFlow, and runs tests there.
 WITHOUT_TENSORFLOW = build/without_tensorflow
 WITHOUT_TENSORFLOW_TESTS ?= tests/ops tests/layers/test_box_conv2d.py tests/layers/test_saving.py
-without-tensorflow-test:
-	rm -rf $(WITHOUT_TENSORFLOW) && mkdir -p $(WITHOUT_TENSORFLOW)
-	git ls-files -z | xargs -0 cp --parents -t $(WITHOUT_TENSORFLOW)
-	$(PYTHON) -m venv $(WITHOUT_TENSORFLOW)/.venv
-	cd $(WITHOUT_TENSORFLOW) && .venv/bin/pip install --quiet --disable-pip-version-check "$(JAX)" \
-		&& .venv/bin/pip install --quiet --disable-pip-version-check -e ".[test]" \
-		&& ! .venv/bin/python -c "import tensorflow" 2>/dev/null \
-		&& KERAS_BACKEND=jax .venv/bin/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
+without-tensorflow-test: $(WITHOUT_TENSORFLOW)/.installed
+	$(call copy_repository,$(WITHOUT_TENSORFLOW)/copy)
+	cd $(WITHOUT_TENSORFLOW)/copy \
+		&& ../.venv/bin/pip install --quiet --disable-pip-version-check -e ".[test]" \
+		&& ! ../.venv/bin/python -c "import tensorflow" 2>/dev/null \
+		&& KERAS_BACKEND=jax ../.venv/bin/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
 			$(WITHOUT_TENSORFLOW_TESTS)
 
+$(WITHOUT_TENSORFLOW)/.installed: pyproject.toml
+	rm -rf $(@D) && $(PYTHON) -m venv $(@D)/.venv
+	$(@D)/.venv/bin/pip install --quiet --disable-pip-version-check "$(JAX)"
+	touch $@
+
 # Tests the oldest Keras that pyproject.toml allows on the oldest Python, and the newest Keras on the newest
-# Python, each in a new environment. --no-deps is needed because TensorFlow requires a newer Keras than the
-# oldest.
+# Python. --no-deps is needed because TensorFlow requires a newer Keras than the oldest.
 PYTHON_OLDEST ?= $(shell tests/find_python.sh 3.10)
 PYTHON_NEWEST ?= $(shell tests/find_python.sh 3.13)
 KERAS_OLDEST ?= $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 KERAS_RANGE = build/keras_range
 KERAS_RANGE_TESTS ?= tests/ops tests/layers tests/test_constraints.py tests/test_initializers.py
-# Arguments: a name, a Python interpreter, the Keras requirement for pip.
+# Arguments: a name, the Keras requirement for pip.
 define keras_range_test
-@if [ -z "$(2)" ]; then echo "NOT TESTED: $(1) (this Python was not found; set \
+@if [ ! -e $(KERAS_RANGE)/$(1)/.venv ]; then echo "NOT TESTED: $(1) (this Python was not found; set \
 	PYTHON_OLDEST=... or PYTHON_NEWEST=...)"; else set -ex; \
-rm -rf $(KERAS_RANGE)/$(1); mkdir -p $(KERAS_RANGE)/$(1); \
-git ls-files -z | xargs -0 cp --parents -t $(KERAS_RANGE)/$(1); cd $(KERAS_RANGE)/$(1); \
-$(2) -m venv .venv; \
-.venv/bin/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"; \
-BOXCONV_CUDA=OFF .venv/bin/pip install --quiet --disable-pip-version-check -e ".[test,visualize]"; \
-.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(3)"; \
-.venv/bin/python -c "import sys, keras; print('Python', sys.version.split()[0], 'Keras', keras.__version__)"; \
-.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
+$(call copy_repository,$(KERAS_RANGE)/$(1)/copy); cd $(KERAS_RANGE)/$(1)/copy; \
+BOXCONV_CUDA=OFF ../.venv/bin/pip install --quiet --disable-pip-version-check -e ".[test,visualize]"; \
+../.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(2)"; \
+../.venv/bin/python -c "import sys, keras; print('Python', sys.version.split()[0], 'Keras', keras.__version__)"; \
+../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
 endef
 
-keras-range-test:
-	$(call keras_range_test,oldest,$(PYTHON_OLDEST),keras==$(KERAS_OLDEST).0)
-	$(call keras_range_test,newest,$(PYTHON_NEWEST),keras<4)
+keras-range-test: $(KERAS_RANGE)/oldest/.installed $(KERAS_RANGE)/newest/.installed
+	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0)
+	$(call keras_range_test,newest,keras<4)
+
+$(KERAS_RANGE)/oldest/.installed: python = $(PYTHON_OLDEST)
+$(KERAS_RANGE)/newest/.installed: python = $(PYTHON_NEWEST)
+$(KERAS_RANGE)/%/.installed: pyproject.toml
+	rm -rf $(@D) && mkdir -p $(@D)
+	test -z "$(python)" || ($(python) -m venv $(@D)/.venv && $(@D)/.venv/bin/pip install --quiet \
+		--disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22")
+	test -z "$(python)" || touch $@
+
+# Installs the frameworks in the environments of the two targets above.
+environments: $(WITHOUT_TENSORFLOW)/.installed $(KERAS_RANGE)/oldest/.installed \
+	$(KERAS_RANGE)/newest/.installed
 
 # Prints the table of tests passed on each backend.
 support-table: backends-test

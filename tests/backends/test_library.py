@@ -11,6 +11,7 @@ import pytest
 
 import tf_boxconv
 from tests.backend import BACKEND
+from tests.new_process import run_python
 from tf_boxconv.backends import library
 from tf_boxconv.backends.library import (
     FOLDER,
@@ -45,14 +46,8 @@ def lib(tmp_path) -> Path:
 
 def run(lib: Path, code: str = IMPORT_AND_RUN, **environment):
     inherited = {k: v for k, v in os.environ.items() if k != LIBRARY_VARIABLE}
-    env = {**inherited, "PYTHONPATH": str(lib.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**env, **environment},
-        cwd=lib.parents[1],
-        capture_output=True,
-        text=True,
-    )
+    env = {**inherited, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return run_python(code, cwd=lib.parents[1], path=lib.parents[1], env={**env, **environment})
 
 
 def truncate(library: Path, share: float) -> None:

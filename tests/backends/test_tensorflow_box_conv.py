@@ -1,8 +1,6 @@
 """`box_conv2d` in TensorFlow: graphs, shape inference, threads."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import tf_boxconv
 from tests import tolerances
 from tests.backend import tensorflow_only
 from tests.images import DATA_FORMATS, image_shape
+from tests.new_process import run_python
 from tests.ops.problems import output_and_gradients, random_problem, second_order_gradients
 
 tf = pytest.importorskip("tensorflow")
@@ -91,13 +90,8 @@ print("HASH", digest.hexdigest())
 def test_same_bits_on_any_number_of_threads():
     hashes = set()
     for threads in (1, 2, 4):
-        done = subprocess.run(
-            [sys.executable, "-c", HASH_ON_THREADS, str(threads)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-            cwd=ROOT,
-        )
+        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+        done = run_python(HASH_ON_THREADS, threads, cwd=ROOT, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
         hashes.update(line for line in done.stdout.splitlines() if line.startswith("HASH"))
     assert len(hashes) == 1

@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import tf_boxconv
+from tests import new_process
 from tests.backend import tensorflow_only
 from tf_boxconv.backends.library import LIBRARY_VARIABLE
 
@@ -20,15 +20,11 @@ PACKAGE = Path(tf_boxconv.__file__).parent
 LIBRARY_NAME = "libtf_boxconv_ops.so"
 
 
-def run_python(code: str, pythonpath: Path | None = None, **environment: str):
+def run(code: str, path: Path | None = None, **environment: str):
     # Without the variable a process loads the library beside its package.
     inherited = {k: v for k, v in os.environ.items() if k != LIBRARY_VARIABLE}
     env = {**inherited, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
-    if pythonpath is not None:
-        env["PYTHONPATH"] = str(pythonpath)
-    return subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, cwd="/"
-    )
+    return new_process.run_python(code, cwd="/", path=path, env=env)
 
 
 def copy_package(folder: Path) -> Path:
@@ -43,7 +39,7 @@ def copy_package(folder: Path) -> Path:
 def test_the_error_about_a_missing_library_says_what_to_run(tmp_path):
     library = copy_package(tmp_path)
     (library / LIBRARY_NAME).unlink()
-    done = run_python("import tf_boxconv", pythonpath=tmp_path)
+    done = run("import tf_boxconv", path=tmp_path)
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()[-1]
     assert "LibraryUnavailable: tf_boxconv's compiled library is missing" in message
@@ -61,7 +57,7 @@ def test_the_error_about_a_library_for_another_tensorflow_says_what_to_run(tmp_p
     command = ["c++", "-shared", "-fPIC", "-Wl,-z,now", "-o", target, tmp_path / "other.cc"]
     subprocess.run(command, check=True)
     (library / "build_info.json").write_text(json.dumps({"tensorflow": "2.19.1"}))
-    done = run_python("import tf_boxconv", pythonpath=tmp_path)
+    done = run("import tf_boxconv", path=tmp_path)
     assert done.returncode != 0
     message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
     assert "It was built for TensorFlow 2.19.1; this is TensorFlow" in message
@@ -76,7 +72,7 @@ def test_loading_a_second_copy_is_refused(tmp_path):
         f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
         "import tf_boxconv"
     )
-    done = run_python(code, **{LIBRARY_VARIABLE: tf_boxconv.library_path()})
+    done = run(code, **{LIBRARY_VARIABLE: tf_boxconv.library_path()})
     assert done.returncode != 0
     assert "already registered by another copy" in done.stderr.strip().splitlines()[-1]
 
@@ -85,12 +81,12 @@ def test_the_variable_may_name_another_library(tmp_path):
     library = copy_package(tmp_path) / LIBRARY_NAME
     other = library.rename(tmp_path / "other.so")
     code = "import tf_boxconv; print(tf_boxconv.library_path())"
-    done = run_python(code, pythonpath=tmp_path, **{LIBRARY_VARIABLE: str(other)})
+    done = run(code, path=tmp_path, **{LIBRARY_VARIABLE: str(other)})
     assert done.stdout.strip() == str(other), done.stderr
 
 
 def test_a_variable_that_names_no_file_is_refused():
-    done = run_python("import tf_boxconv", PACKAGE.parent, **{LIBRARY_VARIABLE: "/no/such.so"})
+    done = run("import tf_boxconv", PACKAGE.parent, **{LIBRARY_VARIABLE: "/no/such.so"})
     assert done.returncode != 0
     message = done.stderr.strip().splitlines()[-1]
     assert "LibraryUnavailable: TF_BOXCONV_LIBRARY names /no/such.so, which does not" in message
@@ -100,7 +96,7 @@ def test_a_variable_that_names_no_file_is_refused():
 def test_a_variable_that_names_another_kind_of_file_is_refused(tmp_path):
     (tmp_path / "text.so").write_text("not a library")
     variable = {LIBRARY_VARIABLE: str(tmp_path / "text.so")}
-    done = run_python("import tf_boxconv", PACKAGE.parent, **variable)
+    done = run("import tf_boxconv", PACKAGE.parent, **variable)
     assert done.returncode != 0
     message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
     assert "text.so is not a shared library" in message and "Unset TF_BOXCONV_LIBRARY" in message
@@ -115,7 +111,7 @@ def test_the_library_runs_its_op_without_the_package():
         "assert 'tf_boxconv' not in sys.modules\n"
         "print(float(tf.reduce_sum(out)))"
     )
-    done = run_python(code)
+    done = run(code)
     assert done.stdout.strip() == "16.0", done.stderr
 
 
@@ -139,5 +135,5 @@ def test_the_baseline_instruction_set_equals_the_reference():
         "reference.box_conv2d(x, boxes), **tolerances.VALUES['float64'])"
     )
     environment = {LIBRARY_VARIABLE: tf_boxconv.library_path(), "TF_BOXCONV_ISA": "baseline"}
-    done = run_python(code, pythonpath=PACKAGE.parent, **environment)
+    done = run(code, path=PACKAGE.parent, **environment)
     assert done.returncode == 0, done.stderr

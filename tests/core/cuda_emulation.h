@@ -29,7 +29,8 @@ inline Dim threadIdx, blockIdx, blockDim, gridDim;
 namespace cuda_emulation {
 
 constexpr int kWarp = 32;
-constexpr std::size_t kStackBytes = 256 << 10;
+// The address sanitizer clears its notes on the whole stack at each switch, so stacks are small.
+constexpr std::size_t kStackBytes = 64 << 10;
 
 // A thread block, and the scheduler of its fibres.
 class Block {

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.long
-CUSTOM_OPS = Path(__file__).resolve().parents[2] / "custom_ops"
+ROOT = Path(__file__).resolve().parents[2]
+CUSTOM_OPS = ROOT / "custom_ops"
 ARM64_COMPILER = "aarch64-linux-gnu-g++"
 ARM64_EMULATOR = "qemu-aarch64"
 ARM64 = (
@@ -38,7 +39,7 @@ def build(folder, *options, targets=("all",)):
 
 def build_and_run(folder, *options):
     build(folder, *options)
-    run("ctest", "--test-dir", folder, "--output-on-failure", "--no-tests=error")
+    run("ctest", "--test-dir", folder, "--parallel", "2", "--output-on-failure", "--no-tests=error")
 
 
 def run_under_thread_sanitizer(program):
@@ -60,8 +61,9 @@ def run_under_thread_sanitizer(program):
 
 @pytest.mark.timeout(1200)
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
-def test_core_under_sanitizers(tmp_path):
-    build_and_run(tmp_path)
+def test_core_under_sanitizers():
+    # `make fuzz` builds most of the same files.
+    build_and_run(ROOT / "build/fuzz")
 
 
 @pytest.mark.timeout(1200)

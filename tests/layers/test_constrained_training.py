@@ -1,8 +1,5 @@
 """Boxes satisfy their constraint after training, whatever the options of the optimizer."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ from tests.backend import BACKEND, tensorflow_only, to_float64
 from tests.boxes import are_valid
 from tests.images import images
 from tests.layers.cases import LAYERS, make
+from tests.new_process import run_python
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 SIZE = (8, 10)
@@ -101,12 +99,7 @@ def test_moving_averages_that_a_callback_swaps_in_are_valid():
 def test_boxes_are_valid_under_a_mirrored_strategy(replicas, arguments):
     """In a new process, because TensorFlow fixes the number of devices when it is first used."""
     code = f"from tests.layers import {__name__.split('.')[-1]} as t; t.fit_mirrored"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}({replicas}, {arguments!r})"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python(f"{code}({replicas}, {arguments!r})")
     assert done.returncode == 0, done.stderr[-2000:]
 
 
@@ -150,4 +143,5 @@ def test_importing_the_package_changes_no_optimizer():
         "name = '_update_model_variables_moving_average'\n"
         "assert not hasattr(getattr(keras.optimizers.Optimizer, name), 'constrains_boxes')"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    done = run_python(program)
+    assert done.returncode == 0, done.stderr[-2000:]
