@@ -18,8 +18,8 @@ namespace boxconv {
 
 // The responses of one image take at most this many bytes, unless those of this many channels take
 // more. A multiple of a cache line is read of each pixel.
-constexpr Index kMaxSliceBytes = Index{32} << 20;
-constexpr Index kSliceChannels = 16;
+constexpr Index kMaxSliceBytes = Index{24} << 20;
+constexpr Index kSliceChannels = 8;
 
 // Some neighbouring channels of a problem.
 struct ChannelSlice {
