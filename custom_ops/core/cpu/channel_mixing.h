@@ -19,7 +19,10 @@ struct ChannelMixing {
   Layout layout;
   Index images, pixels;  // pixels of an image
   Index in_channels, out_channels;
-  bool adds = false;  // adds the products to what the output holds, instead of to the bias
+  // The matrix is [out_channels, in_channels] instead of [in_channels, out_channels].
+  bool transposed = false;
+  // The products are added to what the output holds, instead of to the bias.
+  bool adds = false;
 
   Index blocks_per_image() const { return (pixels + kBlockPixels - 1) / kBlockPixels; }
   Index block_count() const { return images * blocks_per_image(); }
@@ -32,7 +35,7 @@ inline ChannelMixing channel_mixing(Layout layout, Index images, Index pixels, I
     pixels *= images;
     images = images > 0 ? 1 : 0;
   }
-  return {layout, images, pixels, in_channels, out_channels, /*adds=*/false};
+  return {layout, images, pixels, in_channels, out_channels, false, false};
 }
 
 // Where the gradients of a matrix [in_channels, out_channels] and of the bias are added up, in
@@ -48,7 +51,10 @@ struct KernelTotals {
 class KernelGradientPlan {
  public:
   KernelGradientPlan(Index in_channels, Index out_channels, Index parts)
-      : in_channels_(in_channels), out_channels_(out_channels), parts_(parts) {}
+      : in_channels_(in_channels),
+        out_channels_(out_channels),
+        parts_(parts),
+        rows_(clamp_index(kMaxUnitValues / max_index(out_channels, 1), 12, 192)) {}
 
   // The largest number of parts whose gradients do not take too much memory, for a matrix with
   // `size` values.
@@ -59,18 +65,19 @@ class KernelGradientPlan {
 
   Index out_channels() const { return out_channels_; }
   Index parts() const { return parts_; }
-  Index row_groups() const { return max_index((in_channels_ + kRows - 1) / kRows, 1); }
+  Index row_groups() const { return max_index((in_channels_ + rows_ - 1) / rows_, 1); }
   Index unit_count() const { return parts_ * row_groups(); }
 
   Index part(Index unit) const { return unit / row_groups(); }
-  Index first_row(Index unit) const { return unit % row_groups() * kRows; }
-  Index max_rows() const { return min_index(kRows, in_channels_); }
-  Index row_count(Index unit) const { return min_index(kRows, in_channels_ - first_row(unit)); }
+  Index first_row(Index unit) const { return unit % row_groups() * rows_; }
+  Index max_rows() const { return min_index(rows_, in_channels_); }
+  Index row_count(Index unit) const { return min_index(rows_, in_channels_ - first_row(unit)); }
 
  private:
-  static constexpr Index kRows = 96;
+  // The rows of a unit should stay in the second-level cache.
+  static constexpr Index kMaxUnitValues = 192 * 256;
 
-  Index in_channels_, out_channels_, parts_;
+  Index in_channels_, out_channels_, parts_, rows_;
 };
 
 }  // namespace boxconv

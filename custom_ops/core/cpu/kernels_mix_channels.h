@@ -9,8 +9,8 @@
 
 namespace boxconv {
 
-// mix_channels computes the blocks [begin, end) of `m`: each pixel's channels times `weights`
-// [in_channels, out_channels], plus `bias`.
+// mix_channels computes the blocks [begin, end) of `m`: each pixel's channels times `weights`, plus
+// `bias`.
 //
 // add_kernel_gradients adds the contributions of the units [begin, end) of `plan` to `totals`.
 #define BOXCONV_DECLARE_KERNELS(ISA)                                                             \

@@ -119,15 +119,23 @@ void multiply_panel(Index rows, Index columns, const LeftFactor<V>& a, const V* 
 template <bool kDepthContiguous, typename V>
 void multiply_all(Index rows, Index columns, Index depth, const LeftFactor<V>& a, const V* packed,
                   const Initial<V>& initial, V* out, Index out_stride) {
-  for (Index i = 0; i < rows; i += kTileRows) {
-    const LeftFactor<V> left{a.values + i * a.row_stride, a.row_stride, a.depth_stride};
+  const auto multiply_at = [&](Index i, Index j) {
+    const V* first =
+        initial.values + j / kPanelColumns<V> * initial.panel_stride + i * initial.row_stride;
+    multiply_panel<kDepthContiguous>(
+        min_index(kTileRows, rows - i), min_index(kPanelColumns<V>, columns - j),
+        {a.values + i * a.row_stride, a.row_stride, a.depth_stride}, packed + j * depth, depth,
+        first, initial.row_stride, out + i * out_stride + j, out_stride);
+  };
+  // If the panels do not stay in a cache near the registers, each is used for all rows at once.
+  constexpr std::size_t kMaxNearBytes = std::size_t{64} << 10;
+  if (static_cast<std::size_t>(depth * columns) * sizeof(V) > kMaxNearBytes) {
     for (Index j = 0; j < columns; j += kPanelColumns<V>) {
-      const V* first =
-          initial.values + i * initial.row_stride + j / kPanelColumns<V> * initial.panel_stride;
-      multiply_panel<kDepthContiguous>(min_index(kTileRows, rows - i),
-                                       min_index(kPanelColumns<V>, columns - j), left,
-                                       packed + j * depth, depth, first, initial.row_stride,
-                                       out + i * out_stride + j, out_stride);
+      for (Index i = 0; i < rows; i += kTileRows) multiply_at(i, j);
+    }
+  } else {
+    for (Index i = 0; i < rows; i += kTileRows) {
+      for (Index j = 0; j < columns; j += kPanelColumns<V>) multiply_at(i, j);
     }
   }
 }
@@ -159,14 +167,27 @@ BOXCONV_INLINE void pack_row(const T* in, Index count, V* panel) {
   }
 }
 
+// Sets row k of all panels of a packed matrix with `rows` rows.
+template <typename T, typename V>
+BOXCONV_INLINE void pack_row_of_panels(const T* in, Index columns, Index k, Index rows, V* packed) {
+  for (Index j = 0; j < columns; j += kPanelColumns<V>) {
+    pack_row(in + j, min_index(kPanelColumns<V>, columns - j),
+             packed + j * rows + k * kPanelColumns<V>);
+  }
+}
+
+template <typename V>
+BOXCONV_INLINE void clear_row_of_panels(Index columns, Index k, Index rows, V* packed) {
+  for (Index j = 0; j < columns; j += kPanelColumns<V>) {
+    clear(packed + j * rows + k * kPanelColumns<V>, kPanelColumns<V>);
+  }
+}
+
 // Packs a matrix with the given number of rows. Its element (k, j) is in[k * stride + j].
 template <typename T, typename V>
 void pack_rows(const T* in, Index stride, Index rows, Index columns, V* packed) {
-  for (Index j = 0; j < columns; j += kPanelColumns<V>) {
-    const Index count = min_index(kPanelColumns<V>, columns - j);
-    for (Index k = 0; k < rows; ++k, packed += kPanelColumns<V>) {
-      pack_row(in + k * stride + j, count, packed);
-    }
+  for (Index k = 0; k < rows; ++k) {
+    pack_row_of_panels(in + k * stride, columns, k, rows, packed);
   }
 }
 

@@ -40,7 +40,7 @@ class ChannelMixer {
  public:
   using V = typename PlaneType<T>::type;
 
-  // `weights` [in_channels, out_channels]. Check ok() before anything else. If m.adds, T must be V.
+  // Check ok() before anything else. If m.adds, T must be V.
   ChannelMixer(const ChannelMixing& m, const V* weights, const V* bias)
       : m_(m), weights_(weights), bias_(bias) {
     const Index in = m.in_channels, out = m.out_channels;
@@ -55,8 +55,13 @@ class ChannelMixer {
     if (!ok_) return;
     if (last) {
       for (Index k = 0; k < in; k += kMaxProductDepth) {
-        pack_rows(weights + k * out, out, min_index(kMaxProductDepth, in - k), out,
-                  packed_ + packed_size<V>(k, out));
+        const Index depth = min_index(kMaxProductDepth, in - k);
+        V* const packed = packed_ + packed_size<V>(k, out);
+        if (m.transposed) {
+          pack_columns(weights + k, in, depth, out, packed);
+        } else {
+          pack_rows(weights + k * out, out, depth, out, packed);
+        }
       }
       convert_values(bias, out, initial_);
     } else {
@@ -101,8 +106,7 @@ class ChannelMixer {
     for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
       const Index count = min_index(kMaxProductDepth, depth - k);
       pack_rows(in + k * m_.pixels, m_.pixels, count, block.count, packed_);
-      multiply(rows, block.count, count, {weights_ + k * rows, 1, rows}, packed_, initial, result,
-               stride);
+      multiply(rows, block.count, count, left_weights(k), packed_, initial, result, stride);
       initial = {result, stride, kPanelColumns<V>};
     }
     if constexpr (kConverts) {
@@ -110,6 +114,12 @@ class ChannelMixer {
         convert_values(result + i * kBlock, block.count, out + i * m_.pixels);
       }
     }
+  }
+
+  // The weights of the input channels from k on, as a left factor.
+  LeftFactor<V> left_weights(Index k) const {
+    if (m_.transposed) return {weights_ + k, m_.in_channels, 1};
+    return {weights_ + k * m_.out_channels, 1, m_.out_channels};
   }
 
   static const V* as_values(const T* in, Index count, V* converted) {

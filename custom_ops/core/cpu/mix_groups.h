@@ -153,16 +153,19 @@ class GroupBlocks {
     const Index rows = min_index(lines, r_.height - block.row), channels = r_.out_channels;
     const T* first =
         out_grad_ + ((block.image * r_.height + block.row) * r_.width + block.column) * channels;
-    for (Index j = 0; j < channels; j += kPanelColumns<V>) {
-      const Index count = min_index(kPanelColumns<V>, channels - j);
+    const Index depth = block.columns * lines;
+    for (Index y = 0; y < lines; ++y) {
       for (Index x = 0; x < block.columns; ++x) {
-        for (Index y = 0; y < lines; ++y, packed += kPanelColumns<V>) {
+        const Index k = x * lines + y;
+        if (y < rows) {
+          pack_row_of_panels(first + (y * r_.width + x) * channels, channels, k, depth, packed);
+        } else {
           // Lines without a row of the image count as zero.
-          pack_row(first + (y * r_.width + x) * channels + j, y < rows ? count : 0, packed);
+          clear_row_of_panels(channels, k, depth, packed);
         }
       }
     }
-    return block.columns * lines;
+    return depth;
   }
 
   LeftFactor<V> left_factor(Index i, Index first_row, Index, V*) const {

@@ -22,7 +22,8 @@ class ResponseGroups {
   using V = typename PlaneType<T>::type;
 
   static bool suits(const BoxConvProblem& p, const TBox* boxes, bool backward) {
-    if (small_plane_tiling<T>(p).worthwhile()) return false;
+    const bool small = p.height * p.width < kMinPixels;
+    if (small && small_plane_tiling<T>(p).worthwhile()) return false;
     if (kHasLargePlanesKernels<T> && has_large_planes(p)) return false;
     return has_whole_planes(p, forward_tiling_of(p, boxes)) &&
            (!backward || has_whole_planes(p, backward_tiling_of(p, boxes)));
@@ -34,7 +35,7 @@ class ResponseGroups {
       : p_(p),
         boxes_(boxes),
         parallel_for_(parallel_for),
-        images_(images_at_once(p.box_conv.batch, groups(1).image_stride * sizeof(V))),
+        images_(images_at_once(p.box_conv.batch, groups(1).image_stride * sizeof(V), 1)),
         responses_(images_ * groups(1).image_stride) {}
 
   bool ok() const { return responses_.ok(); }
@@ -91,6 +92,9 @@ class ResponseGroups {
   }
 
  private:
+  // On smaller planes, the kernels for small planes of many images are faster.
+  static constexpr Index kMinPixels = 20 * 20;
+
   static Tiling forward_tiling_of(const BoxConvProblem& p, const TBox* boxes) {
     return forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
   }

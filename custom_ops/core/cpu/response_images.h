@@ -16,8 +16,8 @@
 
 namespace boxconv {
 
-// The responses of one image take at most this many bytes, unless those of this many channels take
-// more. A multiple of a cache line is read of each pixel.
+// The responses of the images at a time take at most this many bytes, unless those of
+// kSliceChannels channels take more.
 constexpr Index kMaxSliceBytes = Index{24} << 20;
 constexpr Index kSliceChannels = 8;
 
@@ -40,17 +40,14 @@ class ResponseImages {
         boxes_(boxes),
         parallel_for_(parallel_for),
         pixels_(p.box_conv.out_height() * p.box_conv.out_width()),
-        images_(images_at_once(p.box_conv.batch, pixels_ * p.box_conv.out_channels() * sizeof(T))),
+        images_(images_at_once()),
         channels_(channels_at_once()),
         depth_(channels_ * p.box_conv.boxes_per_channel),
         responses_(images_ * pixels_ * depth_),
-        transposed_weights_(backward ? depth_ * p.filters : 0),
         zeros_(backward ? depth_ : 0),
         edge_grads_(backward ? 4 * depth_ : 0) {}
 
-  bool ok() const {
-    return responses_.ok() && transposed_weights_.ok() && zeros_.ok() && edge_grads_.ok();
-  }
+  bool ok() const { return responses_.ok() && zeros_.ok() && edge_grads_.ok(); }
 
   Index images_at_a_time() const { return images_; }
 
@@ -81,10 +78,10 @@ class ResponseImages {
                              totals.parts, output_grad, kernel);
       if (status != Status::kOk) return status;
       // The gradients of the responses replace them.
-      transpose(weights + first * p_.filters, depth);
+      ChannelMixing m = channel_mixing(part.layout, images, pixels_, p_.filters, depth);
+      m.transposed = true;
       std::fill_n(zeros_.data(), depth, V{0});
-      status = mix(channel_mixing(part.layout, images, pixels_, p_.filters, depth), output_grad,
-                   transposed_weights_.data(), zeros_.data(), responses_.data());
+      status = mix(m, output_grad, weights + first * p_.filters, zeros_.data(), responses_.data());
       if (status != Status::kOk) return status;
       const Index channel = offset_of(slice);
       status = box_conv_backward(part, input + channel, boxes_ + 4 * first, responses_.data(),
@@ -95,11 +92,17 @@ class ResponseImages {
   }
 
  private:
+  Index images_at_once() const {
+    const BoxConvProblem& p = p_.box_conv;
+    const Index group = small_plane_tiling<T>(p).images_at_once();
+    return boxconv::images_at_once(p.batch, pixels_ * p.out_channels() * sizeof(T), group);
+  }
+
   // Half types would be rounded after each slice, so they have one slice.
   Index channels_at_once() const {
     const BoxConvProblem& p = p_.box_conv;
     if (!std::is_same<T, V>::value) return p.channels;
-    const Index bytes = pixels_ * p.boxes_per_channel * static_cast<Index>(sizeof(T));
+    const Index bytes = images_ * pixels_ * p.boxes_per_channel * static_cast<Index>(sizeof(T));
     const Index channels = kMaxSliceBytes / max_index(bytes, 1);
     if (channels >= p.channels) return p.channels;
     return min_index(p.channels, max_index(channels / kSliceChannels, 1) * kSliceChannels);
@@ -157,20 +160,12 @@ class ResponseImages {
                            });
   }
 
-  void transpose(const V* weights, Index depth) const {
-    for (Index k = 0; k < depth; ++k) {
-      for (Index f = 0; f < p_.filters; ++f) {
-        transposed_weights_.data()[f * depth + k] = weights[k * p_.filters + f];
-      }
-    }
-  }
-
   const SeparableBoxConvProblem& p_;
   const TBox* boxes_;
   const ParallelFor& parallel_for_;
   Index pixels_, images_, channels_, depth_;
   ResponseMemory<T> responses_;
-  Array<V> transposed_weights_, zeros_;
+  Array<V> zeros_;
   Array<TBox> edge_grads_;
 };
 

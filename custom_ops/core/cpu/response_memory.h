@@ -15,13 +15,10 @@ namespace boxconv {
 // The responses of several images together take at most this many bytes. They should stay in the
 // third-level cache.
 constexpr Index kMaxResponseBytes = Index{2} << 20;
-// The kernels for small planes (small_planes.h) take images in groups.
-constexpr Index kImageGroup = 8;
-
-// The number of images at a time, if the responses of an image take `bytes`.
-inline Index images_at_once(Index batch, Index bytes) {
-  const Index images = clamp_index(kMaxResponseBytes / max_index(bytes, 1), 1, max_index(batch, 1));
-  return images < batch && images > kImageGroup ? images / kImageGroup * kImageGroup : images;
+// The number of images at a time, a multiple of `group`, if the responses of an image take `bytes`.
+inline Index images_at_once(Index batch, Index bytes, Index group) {
+  const Index groups = kMaxResponseBytes / max_index(bytes * group, 1);
+  return clamp_index(batch, 1, max_index(groups, 1) * group);
 }
 
 // Rough cost in nanoseconds of products with this many multiplications.

@@ -36,6 +36,8 @@ class SmallPlaneTiling {
 
   // Whether these kernels are faster than those for tiles of one image.
   bool worthwhile() const { return worthwhile_; }
+  // The number of images that are computed together: one if these kernels are not worthwhile.
+  Index images_at_once() const { return worthwhile_ ? lanes_ : 1; }
   Index image_groups() const { return (batch_ + lanes_ - 1) / lanes_; }
   Index unit_count() const { return image_groups() * channel_groups_; }
   // The number of planes in a unit, including lanes without an image.
