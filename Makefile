@@ -25,6 +25,8 @@ OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt \
 	$(foreach kind,h cc cuh cu,custom_ops/*/*.$(kind) custom_ops/*/*/*.$(kind)))
 export PATH := $(abspath $(BIN)):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# OpenVINO then sends no usage data. Each of its exports would start processes for that.
+export CI ?= true
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
