@@ -25,6 +25,8 @@ OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt \
 	$(foreach kind,h cc cuh cu,custom_ops/*/*.$(kind) custom_ops/*/*/*.$(kind)))
 export PATH := $(abspath $(BIN)):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# OpenVINO then sends no usage data. Each of its exports would start processes for that.
+export CI ?= true
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
@@ -71,7 +73,7 @@ WITHOUT_TENSORFLOW_TESTS ?= tests/ops tests/layers/test_box_conv2d.py tests/laye
 without-tensorflow-test: $(WITHOUT_TENSORFLOW)/.installed
 	$(call copy_repository,$(WITHOUT_TENSORFLOW)/copy)
 	cd $(WITHOUT_TENSORFLOW)/copy \
-		&& ../.venv/bin/pip install --quiet --disable-pip-version-check -e ".[test]" \
+		&& $(TEMPORARY) ../.venv/bin/pip install --quiet --disable-pip-version-check -e ".[test]" \
 		&& ! ../.venv/bin/python -c "import tensorflow" 2>/dev/null \
 		&& KERAS_BACKEND=jax ../.venv/bin/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
 			$(WITHOUT_TENSORFLOW_TESTS)
@@ -93,7 +95,8 @@ define keras_range_test
 @if [ ! -e $(KERAS_RANGE)/$(1)/.venv ]; then echo "NOT TESTED: $(1) (this Python was not found; set \
 	PYTHON_OLDEST=... or PYTHON_NEWEST=...)"; else set -ex; \
 $(call copy_repository,$(KERAS_RANGE)/$(1)/copy); cd $(KERAS_RANGE)/$(1)/copy; \
-BOXCONV_CUDA=OFF ../.venv/bin/pip install --quiet --disable-pip-version-check -e ".[test,visualize]"; \
+$(TEMPORARY) BOXCONV_CUDA=OFF ../.venv/bin/pip install --quiet --disable-pip-version-check \
+	-e ".[test,visualize]"; \
 ../.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(2)"; \
 ../.venv/bin/python -c "import sys, keras; print('Python', sys.version.split()[0], 'Keras', keras.__version__)"; \
 ../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
@@ -149,11 +152,14 @@ readme-test:
 install: $(VENV)/.installed $(LIBRARY)
 
 # TensorFlow comes first because the op is compiled against the installed version.
+# pip builds in a temporary folder. ccache needs the same path from there to the sources in each checkout.
+TEMPORARY = mkdir -p build && TMPDIR="$$PWD/build"
+
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || (echo "Python's venv module is missing: \
 	on Debian and Ubuntu run 'apt install python3-venv'" && false)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
-	$(BIN)/pip install --quiet --disable-pip-version-check \
+	$(TEMPORARY) $(BIN)/pip install --quiet --disable-pip-version-check \
 		-e ".[benchmarks,docs,examples,export,runtimes,test,lint]"
 	# --no-deps: it depends on `tensorflow`, which pip would install over tensorflow-cpu.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
@@ -161,7 +167,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(LIBRARY): $(OP_SOURCES) | $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(TEMPORARY) $(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
 CXX_FILES = $(shell git ls-files '*.h' '*.cc' '*.cuh' '*.cu')
