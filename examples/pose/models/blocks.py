@@ -16,6 +16,7 @@ blocks consist of Keras layers and run on every backend.
 
 import contextlib
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -24,12 +25,21 @@ import keras
 from keras import layers
 
 from examples.pose.models import BOX_CONTEXTS, CONTEXTS
-from tf_boxconv.layers import DepthwiseBoxConv2D
+from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
 # The small boxes of "pure_box": their number per channel, and their `max_size` in pixels.
 NEAR_BOXES, NEAR_SIZE = 2, 5
 # Arguments of `DepthwiseBoxConv2D` that the network sets itself.
 RESERVED_BOX_OPTIONS = ("depth_multiplier", "name", "strides", "data_format")
+# Arguments of `DepthwiseBoxConv2D` that `BoxConv2D` has too, and that concern the boxes alone.
+SHARED_BOX_OPTIONS = (
+    "normalization",
+    "max_size",
+    "boxes_initializer",
+    "boxes_regularizer",
+    "boxes_constraint",
+    "implementation",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +91,34 @@ class Context:
             far = self._wide(f"{name}_far")(x)
         return layers.Concatenate(name=f"{name}_both")([near, far])
 
+    def filter_and_mix(self, x, filters: int, name: str):
+        """Filters `x` of shape `[N, H, W, C]` and mixes the responses: `[N, H, W, filters]`.
+
+        The result is a 1x1 convolution of what `filter` returns. For two kinds of filters, that is
+        the sum of two layers, each of which filters and mixes: `SeparableConv2D` for kernels and
+        `BoxConv2D` for boxes.
+
+            mix([near(x), far(x)]) = mix_near(near(x)) + mix_far(far(x))
+
+        `BoxConv2D` neither stores the responses of the boxes nor keeps them for the gradient.
+        `"dense"` has one kind of filter, followed by a 1x1 convolution. So have boxes with options
+        that `BoxConv2D` does not share, such as `activation` or `trainable`.
+        """
+        separate = self.kind in BOX_CONTEXTS and set(self.box_options) - set(SHARED_BOX_OPTIONS)
+        if self.kind == "dense" or separate:
+            y = self.filter(x, name)
+            return layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_mix")(y)
+        with self._explain_box_option_errors():
+            both = self._near(f"{name}_near"), self._wide(f"{name}_far")
+            responses = sum(layer.depth_multiplier for layer in both) * x.shape[-1]
+            # The limit of `GlorotUniform` for one 1x1 convolution of all responses.
+            limit = math.sqrt(6 / (responses + filters))
+            mixed = [
+                with_mixing(layer, filters, keras.initializers.RandomUniform(-limit, limit))(x)
+                for layer in both
+            ]
+        return layers.Add(name=f"{name}_both")(mixed)
+
     def enlarge(self, x, times: int, name: str):
         """Upsamples `x` bilinearly by the factor `times`. Returns `x` itself if that is 1."""
         if times == 1:
@@ -128,6 +166,23 @@ class Context:
         return layers.DepthwiseConv2D(3, dilation_rate=self.kernel_size // 2, **common)
 
 
+def with_mixing(layer: keras.Layer, filters: int, initializer="glorot_uniform") -> keras.Layer:
+    """Returns a layer that filters as `layer` does, then mixes the responses without a bias.
+
+    Args:
+        layer: A `DepthwiseConv2D` or `DepthwiseBoxConv2D`, which need not be built.
+        filters: Number of output channels.
+        initializer: Initializer of the mixing weights.
+
+    Returns:
+        A `SeparableConv2D` or `BoxConv2D` of the same name.
+    """
+    config = {**layer.get_config(), "filters": filters}
+    if isinstance(layer, DepthwiseBoxConv2D):
+        return BoxConv2D.from_config({**config, "kernel_initializer": initializer})
+    return layers.SeparableConv2D.from_config({**config, "pointwise_initializer": initializer})
+
+
 def _reason(error: Exception) -> str:
     """Returns the first line of an error, without Keras's heading and colour codes."""
     text = re.sub(r"\x1b\[\d*m", "", str(error))
@@ -171,8 +226,7 @@ def convolution(x, filters: int, name: str, kernel_size: int = 1, strides: int =
 
 def mixing_block(x, context: Context, name: str):
     """A residual block: the context's filters, then a 1x1 convolution that mixes channels."""
-    y = context.filter(x, name)
-    y = layers.Conv2D(x.shape[-1], 1, use_bias=False, name=f"{name}_mix")(y)
+    y = context.filter_and_mix(x, x.shape[-1], name)
     y = layers.Add(name=f"{name}_add")([x, norm(y, name)])
     return layers.ReLU(name=f"{name}_relu")(y)
 

@@ -32,6 +32,7 @@ import numpy as np
 from examples.pose.cli.errors import UserError, describe
 from examples.pose.files.atomic_write import atomic_write, partial_path, write_json
 from examples.pose.files.file_lock import lock
+from examples.pose.models import older
 
 # Only `train` writes these, while it holds the folder's lock.
 TRAINED_FILES = ("config.json", "model.keras", "state.npz", "metrics.json", "boxes.gif")
@@ -227,6 +228,8 @@ class RunFolder:
     def load_model(self) -> keras.Model:
         """Reads the model as of the last finished epoch, uncompiled.
 
+        `examples.pose.models.older` converts models of older versions.
+
         Raises:
             RunFolderError: There is no run, no epoch is finished yet, or the file is damaged.
         """
@@ -236,7 +239,7 @@ class RunFolder:
                 "`python -m examples.pose.train` has finished at least one epoch."
             )
         try:
-            model = keras.models.load_model(self.model_path, compile=False)
+            model = older.convert_model(keras.models.load_model(self.model_path, compile=False))
         except MemoryError:
             raise
         # Keras raises many kinds of error for damaged files.

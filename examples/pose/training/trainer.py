@@ -17,7 +17,7 @@ from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import metrics
 from examples.pose.inference import backends
-from examples.pose.models import heatmaps
+from examples.pose.models import heatmaps, older
 from examples.pose.training.distribution import Workers
 from examples.pose.training.input_pipeline import plain_batches
 from examples.pose.training.optimisation import Optimisation
@@ -167,14 +167,17 @@ class Trainer:
         """Restores a state that `state` returned in a training with the same arguments.
 
         Older versions did not save the `scale` of box layers. If a scale is missing, the layer
-        keeps its own, which the arguments determine.
+        keeps its own, which the arguments determine. `examples.pose.models.older` converts states
+        of versions whose blocks had other layers.
 
         Raises:
             RunFolderError: `state` belongs to another network or optimizer.
         """
+        named = self._variables()
+        state = older.convert_state(state, self.model, named)
         variables = {
             name: variable
-            for name, variable in self._variables().items()
+            for name, variable in named.items()
             if name in state or not _is_scale(name)
         }
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}

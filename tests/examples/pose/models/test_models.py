@@ -7,7 +7,7 @@ import pytest
 from examples.pose import model_cost, models
 from examples.pose.evaluation import multiply_adds
 from tests.layers.cases import trainable_parameters
-from tf_boxconv.layers import DepthwiseBoxConv2D
+from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
 # Arguments of a small network of each kind.
 SMALL = {
@@ -64,7 +64,9 @@ def test_box_and_depthwise_networks_differ_in_wide_filters_only(name):
     box, depthwise = small(name), small(name, context="depthwise")
     assert [layer.name for layer in box.layers] == [layer.name for layer in depthwise.layers]
     boxes, kernels = wide_layers(box), wide_layers(depthwise)
-    assert all(isinstance(layer, DepthwiseBoxConv2D) for layer in boxes)
+    # Blocks that normalise the responses before they mix them need the responses.
+    box_layer = DepthwiseBoxConv2D if name == "hourglass" else BoxConv2D
+    assert {type(layer) for layer in boxes} == {box_layer}
     assert all(layer.kernel_size == (7, 7) for layer in kernels)
     for one, other in zip(box.layers, depthwise.layers, strict=True):
         if one not in boxes:
@@ -87,6 +89,21 @@ def test_filter_arguments_reach_every_block(name):
     assert {(layer.kernel_size, layer.dilation_rate) for layer in dilated} == {((3, 3), (4, 4))}
     boxes = wide_layers(small(name, boxes=3))
     assert {layer.depth_multiplier for layer in boxes} == {3}
+
+
+def test_options_of_single_boxes_do_not_reach_the_mixing_weights():
+    """`BoxConv2D` would apply these options to its mixing weights or to its output."""
+    fixed = small("light", box_options={"trainable": False})
+    assert all(not layer.trainable for layer in wide_layers(fixed))
+    assert fixed.get_layer("stage0_block0_mix").trainable
+    active = small("light", box_options={"activation": "relu", "use_bias": True})
+    assert {layer.activation for layer in wide_layers(active)} == {keras.activations.relu}
+    assert {layer.bias.shape for layer in wide_layers(active)} == {(6,)}
+    for model in (fixed, active):
+        assert all(isinstance(layer, DepthwiseBoxConv2D) for layer in wide_layers(model))
+    shared = small("light", box_options={"normalization": "valid"})
+    assert {type(layer) for layer in wide_layers(shared)} == {BoxConv2D}
+    assert {layer.normalization for layer in wide_layers(shared)} == {"valid"}
 
 
 @pytest.mark.parametrize("name", models.NAMES)
@@ -138,8 +155,12 @@ def test_multiply_adds():
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.DepthwiseConv2D(5, padding="same")(x)
     x = DepthwiseBoxConv2D(depth_multiplier=2)(x)
+    x = keras.layers.SeparableConv2D(5, 3, padding="same")(x)
+    x = BoxConv2D(6, depth_multiplier=3, strides=(2, 1))(x)  # 2x3 outputs
     model = keras.Model(image, keras.layers.Conv2D(7, 1)(x))
-    expected = 12 * (4 * 3 * 9 + 4 * 25 + 8 * multiply_adds.BOX_MULTIPLY_ADDS + 8 * 7)
+    per_box = multiply_adds.BOX_MULTIPLY_ADDS
+    expected = 12 * (4 * 3 * 9 + 4 * 25 + 8 * per_box + 8 * 9 + 8 * 5)
+    expected += 6 * (15 * per_box + 15 * 6 + 6 * 7)
     assert multiply_adds.multiply_adds(model) == expected
 
 
