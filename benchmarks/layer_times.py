@@ -135,6 +135,10 @@ def compile_call(
         with tf.GradientTape() as tape:
             tape.watch(x)
             out = layer(x)
+        # In training, the gradient of the output depends on the output. Without this, TensorFlow
+        # could run both passes at the same time.
+        with tf.control_dependencies([out]):
+            output_grad = tf.identity(output_grad)
         # Also return the output; otherwise TensorFlow would skip the forward pass.
         return out, *tape.gradient(out, [x, *weights], output_grad)
 
