@@ -1,11 +1,12 @@
-"""Measures the memory that the operator needs beyond its inputs, outputs and gradients.
+"""Measures the memory that the operator and the layer need beyond inputs, outputs and gradients.
 
     python -m benchmarks.memory
 
 Each figure is measured in a new process: peak resident memory during one call, minus the resident
 memory before the call, minus the size of the returned tensors. A call on a small tensor comes first
 to load code and allocate stacks. `box` calls the compiled op and its compiled gradient op directly.
-Its rivals are compiled functions of TensorFlow's own ops.
+Its rivals are compiled functions of TensorFlow's own ops. `BoxConv2D` is a compiled function of the
+layer, with as many filters as channels. Unfused, the layer is `box_conv2d` and a matrix product.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ from benchmarks.suites import OTHER_SHAPES, STANDARD
 from benchmarks.tables import console, threads_text
 from examples.pose.cli import progress
 
-BUDGET = 64.0  # MiB
 BUDGET_CASE = Case(8, 512, 512, 64)
 BOX = Candidate("box")
+LAYER_CASE = Case(4, 384, 384, 64, multiplier=4)
+LAYER = Candidate("BoxConv2D")
+UNFUSED_LAYER = Candidate("BoxConv2D, unfused")
+BUDGETS = {BOX: 64.0, LAYER: 150.0}  # MiB
 _RIVALS = (Candidate("cumsum+gather", 31), Candidate("portable", 31))
 # On the first shape the rivals' temporaries would exceed the memory of many machines.
 MEASUREMENTS: tuple[tuple[Case, tuple[Candidate, ...]], ...] = (
@@ -36,6 +40,7 @@ MEASUREMENTS: tuple[tuple[Case, tuple[Candidate, ...]], ...] = (
     (Case(2, 512, 512, 64), (BOX, *_RIVALS)),
     (STANDARD, (BOX, *_RIVALS)),
     *((case, (BOX,)) for case in OTHER_SHAPES),
+    (LAYER_CASE, (LAYER, UNFUSED_LAYER)),
 )
 
 
@@ -62,9 +67,14 @@ def _extra_memory(case: Case, candidate: Candidate, pass_name: str) -> float:
 def _call(case: Case, candidate: Candidate, pass_name: str) -> Callable[[], object]:
     import tensorflow as tf
 
+    from benchmarks import layer_times
     from benchmarks.rivals import RIVALS, Inputs
     from tf_boxconv.backends.tensorflow.library import compiled_ops
 
+    if candidate in (LAYER, UNFUSED_LAYER):
+        layer = layer_times.fused_and_unfused(case, case.channels)[candidate.operator]
+        x, output_grad = (layer_times.random_images(case.shape, case.dtype, i) for i in range(2))
+        return layer_times.compile_call(layer, pass_name, x, output_grad)
     inputs = Inputs(case)
     if candidate != BOX:
         return RIVALS[candidate.operator].call(case, candidate.size, inputs, pass_name)
@@ -123,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
         table.add_section()
         for candidate in candidates:
             extra = [extra_memory(case, candidate, name, args.threads) for name in PASSES]
-            budget = f"{BUDGET:.0f}" if candidate == BOX else ""
+            budget = f"{BUDGETS[candidate]:.0f}" if candidate in BUDGETS else ""
             cells = [f"{value:.1f}" for value in extra]
             table.add_row(str(case), str(candidate), *cells, budget)
     console.print(table)

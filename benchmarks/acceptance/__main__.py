@@ -21,7 +21,7 @@ from benchmarks.acceptance.budget import Check, all_kept, table_of
 from benchmarks.tables import console
 
 # Each is a module of this package with a function `checks`.
-SECTIONS = ("ratios", "shapes", "speedup", "precision", "threads", "memory")
+SECTIONS = ("ratios", "shapes", "layers", "speedup", "precision", "threads", "memory")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,21 +1,23 @@
-"""Budget of the memory beyond inputs, outputs and gradients."""
+"""Budgets of the memory beyond inputs, outputs and gradients."""
 
 from __future__ import annotations
 
 from benchmarks import workers
 from benchmarks.acceptance.budget import Check
-from benchmarks.cases import PASSES
-from benchmarks.memory import BOX, BUDGET, BUDGET_CASE, extra_memory
+from benchmarks.cases import FORWARD_BACKWARD, PASSES
+from benchmarks.memory import BOX, BUDGET_CASE, BUDGETS, LAYER, LAYER_CASE, extra_memory
 
 
 def checks(rounds: int) -> list[Check]:
-    """Measures both passes. `rounds` is not used."""
+    """Measures the operator and the layer. `rounds` is not used."""
     threads = workers.default_threads()
+    measured = [(BUDGET_CASE, BOX, pass_name) for pass_name in PASSES]
+    measured.append((LAYER_CASE, LAYER, FORWARD_BACKWARD))
     return [
         Check(
-            f"extra MiB, {pass_name}, {BUDGET_CASE}",
-            extra_memory(BUDGET_CASE, BOX, pass_name, threads),
-            BUDGET,
+            f"extra MiB, {pass_name}, {candidate}, {case}",
+            extra_memory(case, candidate, pass_name, threads),
+            BUDGETS[candidate],
         )
-        for pass_name in PASSES
+        for case, candidate, pass_name in measured
     ]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from benchmarks.acceptance import __main__ as acceptance
-from benchmarks.acceptance import memory, precision, ratios, shapes, speedup, threads
+from benchmarks.acceptance import layers, memory, precision, ratios, shapes, speedup, threads
 from benchmarks.acceptance.budget import Check, all_kept, at_least, table_of
 from benchmarks.cases import DEPTHWISE_3, FORWARD, FORWARD_BACKWARD, PASSES, Candidate, Case
+from benchmarks.layer_times import BASE, FOUR_BOXES, FUSED, ONE_BOX, SEPARABLE, UNFUSED
 from benchmarks.measure import keys_of
 from benchmarks.suites import STANDARD
 from benchmarks.tables import console
@@ -114,6 +115,56 @@ def test_shapes_of_many_outputs_are_timed_in_half_the_rounds():
     rounds = {group.title: group.rounds(15) for group in shapes.GROUPS}
     assert rounds["1x512x512x16; 1x16x512x512, NCHW"] == 15
     assert rounds["1x4096x4096x1"] == 8
+
+
+def test_layers_are_compared_with_their_rivals():
+    seconds = {ONE_BOX: 3.0, SEPARABLE: 4.0, FOUR_BOXES: 6.0, BASE: 8.0}
+    times = {
+        (layers.SHAPE, pass_name, name): [value] * 3
+        for pass_name in PASSES
+        for name, value in seconds.items()
+    }
+    checks = layers.rival_checks(times, 2)
+    assert [(check.measured, check.budget) for check in checks] == [
+        (0.75, 0.85),
+        (0.75, 0.75),
+        (0.75, 0.70),
+        (0.75, 0.70),
+    ]
+    assert [check.kept for check in checks] == [True, True, False, False]
+    assert len({check.name for check in checks}) == 4
+
+
+def test_the_fused_layer_may_take_a_twentieth_longer_than_the_unfused_layer():
+    case, filters = layers.PROBLEMS[0]
+    times = {(p, name): [1.0] * 3 for p in PASSES for name in (FUSED, UNFUSED)}
+    times[FORWARD_BACKWARD, FUSED] = [1.1] * 3
+    forward, both = layers.fused_checks(case, filters, times, 1)
+    assert forward.measured == 1.0 and forward.kept
+    assert both.measured == pytest.approx(1.1) and not both.kept
+    assert all("fused / unfused, 1x256x256x32, 32 filters" in c.name for c in (forward, both))
+
+
+def test_layers_are_measured_with_one_to_eight_boxes_on_all_shapes():
+    assert len(set(layers.PROBLEMS)) == 16
+    assert {case.multiplier for case, _ in layers.PROBLEMS} == {1, 2, 4, 8}
+    shapes_and_filters = {(case.shape, filters) for case, filters in layers.PROBLEMS}
+    assert shapes_and_filters == {
+        ((1, 256, 256, 32), 32),
+        ((32, 16, 16, 256), 256),
+        ((8, 28, 28, 128), 256),
+        ((8, 64, 64, 64), 64),
+    }
+    layouts = {case.data_format for case, _ in layers.PROBLEMS if case.height == 64}
+    assert layouts == {"channels_first"}
+
+
+def test_checks_of_layers_run_both_numbers_of_threads(monkeypatch):
+    monkeypatch.setattr(layers, "SHAPE", (1, 8, 8, 4))
+    monkeypatch.setattr(layers, "PROBLEMS", ((Case(1, 8, 8, 3, multiplier=2), 5),))
+    checks = layers.checks(rounds=1)
+    assert len({check.name for check in checks}) == len(checks) == 12
+    assert all(check.measured > 0 and check.budget for check in checks)
 
 
 def test_speedup_of_half_the_time_is_two():
