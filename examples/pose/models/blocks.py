@@ -56,7 +56,7 @@ class Context:
 
     Raises:
         ValueError: An attribute is out of range. If `box_options` are no valid arguments of the
-            layer, `filter` raises the error.
+            layer, `filter` and `filter_and_mix` raise the error.
     """
 
     kind: str = "box"
