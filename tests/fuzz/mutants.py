@@ -131,16 +131,22 @@ MUTANTS = [
         "{image, lanes_}",
     ),
     Mutant(
-        "separable: edge gradients of the last group of images only",
-        "cpu/separable_box_conv.cc",
-        "edge_totals[i] += edge_grads[i];",
-        "edge_totals[i] = edge_grads[i];",
+        "separable: edge gradients of the last images only",
+        "cpu/response_images.h",
+        "totals.boxes[4 * first + i] += edge_grads_.data()[i];",
+        "totals.boxes[4 * first + i] = edge_grads_.data()[i];",
     ),
     Mutant(
         "kernel gradient: the last pixels are left out",
         "cpu/mix_channels.h",
-        "end = (part + 1) * blocks / plan_.parts();",
-        "end = (part * blocks + blocks - 1) / plan_.parts();",
+        "end = (part + 1) * count / plan_.parts();",
+        "end = (part * count + count - 1) / plan_.parts();",
+    ),
+    Mutant(
+        "kernel gradient: rows below the image count again",
+        "cpu/mix_groups.h",
+        "if (y < rows) {",
+        "if (y < lines) {",
     ),
     Mutant(
         "mixing: blocks of channels-first images begin at a wrong pixel",
