@@ -87,12 +87,13 @@ def test_a_layer_outside_a_model_has_none():
     assert visualize.mixing_weights(layer) is None
 
 
-def test_all_box_layers_of_the_u_net_have_mixing_weights():
-    model = models.build("u_net", image_size=32, width=8)
+def test_all_box_layers_of_the_hourglass_have_mixing_weights():
+    """Behind a concatenation, a batch normalization and an activation."""
+    model = models.build("hourglass", image_size=32, width=8, depth=1, stacks=1)
     layers = list(description.box_layers(model))
-    assert len(layers) == 11
+    assert len(layers) == 6
     for layer in layers:
         channels = layer.boxes.shape[0]
-        mix = model.get_layer(layer.name.replace("_far", "_mix"))
+        mix = model.get_layer(layer.name.replace("_far", "_expand"))
         kernel = np.asarray(mix.kernel)[0, 0]
         np.testing.assert_array_equal(visualize.mixing_weights(layer), kernel[channels:])
