@@ -149,6 +149,12 @@ MUTANTS = [
         "if (y < lines) {",
     ),
     Mutant(
+        "separable: planes of gradients are read as if they began where boxes reach",
+        "cpu/response_groups.h",
+        "const Tiling tiling = backward_tiling_of(part, whole);",
+        "const Tiling tiling = backward_tiling_of(part, reach_of(part, boxes_, true));",
+    ),
+    Mutant(
         "mixing: blocks of channels-first images begin at a wrong pixel",
         "cpu/mix_channels.h",
         "const Index stride = m.layout == Layout::kChannelsLast ? channels : 1;",

@@ -26,7 +26,7 @@ class ResponseGroups {
     if (small && small_plane_tiling<T>(p).worthwhile()) return false;
     if (kHasLargePlanesKernels<T> && has_large_planes(p)) return false;
     return has_whole_planes(p, forward_tiling_of(p, boxes)) &&
-           (!backward || has_whole_planes(p, backward_tiling_of(p, boxes)));
+           (!backward || has_whole_planes(p, backward_tiling_of(p, reach_of(p, boxes, backward))));
   }
 
   // Check ok() before anything else.
@@ -78,7 +78,9 @@ class ResponseGroups {
         });
     if (status != Status::kOk) return status;
     const BoxConvProblem part = of_images(images);
-    const Tiling tiling = backward_tiling_of(part, boxes_);
+    // The planes of the gradients are whole, so tiles read whole planes whatever the boxes reach.
+    const BoxReach whole{-part.height, -part.width, part.height, part.width};
+    const Tiling tiling = backward_tiling_of(part, whole);
     const PartialEdgeGradients partial(images, part.boxes_size());
     if (!partial.ok()) return Status::kOutOfMemory;
     status = run_in_parallel(tiling.count(), tile_cost(part, tiling, kBackwardCost), parallel_for_,
@@ -98,8 +100,8 @@ class ResponseGroups {
   static Tiling forward_tiling_of(const BoxConvProblem& p, const TBox* boxes) {
     return forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());
   }
-  static Tiling backward_tiling_of(const BoxConvProblem& p, const TBox* boxes) {
-    return backward_tiling(p, reach_of(p, boxes, /*backward=*/true), max_channels_per_tile<T>());
+  static Tiling backward_tiling_of(const BoxConvProblem& p, const BoxReach& reach) {
+    return backward_tiling(p, reach, max_channels_per_tile<T>());
   }
 
   BoxConvProblem of_images(Index images) const {

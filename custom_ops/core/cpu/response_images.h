@@ -112,7 +112,8 @@ class ResponseImages {
   Status for_each_slice(const Call& call) const {
     const Index channels = p_.box_conv.channels;
     Status status = Status::kOk;
-    for (Index c = 0; (c == 0 || c < channels) && status == Status::kOk; c += channels_) {
+    for (Index c = 0; (c == 0 || c < channels) && status == Status::kOk;
+         c += max_index(channels_, 1)) {
       status = call(ChannelSlice{c, min_index(channels_, channels - c)});
     }
     return status;
