@@ -244,7 +244,9 @@ class ReferenceMaker {
         return of_rows ? box.row_edge(pixel, plane, bounds) : box.column_edge(pixel, plane, bounds);
       };
       const Plane gains = sum_of(image.finite, false), gain_bounds = sum_of(image.magnitudes, true);
-      double value = 0, bound = 0;
+      // In double, a sum over a large plane would have larger errors than core's.
+      long double value = 0;
+      double bound = 0;
       for (Index y = 0; y < grads.rows; ++y) {
         for (Index x = 0; x < grads.columns; ++x) {
           const TouchedPixels& t = of_rows ? box.row(y) : box.column(x);
@@ -255,7 +257,7 @@ class ReferenceMaker {
         }
       }
       const auto at = static_cast<std::size_t>(4 * i + edge);
-      reference_.boxes_grad.values[at] += high ? value : -value;
+      reference_.boxes_grad.values[at] += static_cast<double>(high ? value : -value);
       reference_.boxes_grad.magnitudes[at] += bound;
       reference_.boxes_grad.tolerances[at] +=
           unchecked || may_overflow(bound)
