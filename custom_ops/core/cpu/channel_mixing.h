@@ -21,7 +21,7 @@ struct ChannelMixing {
   Index in_channels, out_channels;
   // The matrix is [out_channels, in_channels] instead of [in_channels, out_channels].
   bool transposed = false;
-  // The products are added to what the output holds, instead of to the bias.
+  // The products are added to the output, instead of to the bias.
   bool adds = false;
 
   Index blocks_per_image() const { return (pixels + kBlockPixels - 1) / kBlockPixels; }
@@ -38,8 +38,8 @@ inline ChannelMixing channel_mixing(Layout layout, Index images, Index pixels, I
   return {layout, images, pixels, in_channels, out_channels, false, false};
 }
 
-// Where the gradients of a matrix [in_channels, out_channels] and of the bias are added up, in
-// parts that lie `stride` values apart.
+// Sums of the gradients of a matrix [in_channels, out_channels] and of the bias, in parts that lie
+// `stride` values apart.
 struct KernelTotals {
   double* kernel;
   double* bias;  // null: the gradient of the bias is not wanted

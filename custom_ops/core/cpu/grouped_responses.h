@@ -1,6 +1,6 @@
-// Plans box convolution followed by a 1x1 convolution where a tile is a whole plane. The responses
-// stay in the order in which the sums along rows yield them, and are factors of matrix products in
-// that order. No response is transposed back to an image.
+// Plans box convolution followed by a 1x1 convolution for planes that are one tile each. The sums
+// along rows leave the responses transposed, in groups of rows. The matrix product reads them in
+// this order, so no response is transposed back to an image.
 //
 // A plane of responses is stored in groups of rows (plane_windows.h). A plane of their gradients is
 // stored row by row, as the backward pass of the boxes needs it. Both use the same memory.
@@ -28,12 +28,15 @@ struct GroupedResponses {
   Index block_count() const { return images * groups() * column_blocks(); }
 };
 
-// The plan for `images` images at a time. Strides are odd multiples of a cache line, so that the
-// pixels of different planes do not map to the same cache set.
+// The rows of the largest group of any type and instruction set.
+constexpr Index kMaxGroupRows = 16;
+
+// The plan for `images` images at a time. Planes are not a power of two apart, because their pixels
+// would then map to the same cache set. Their rows have the stride of BackwardKernel's planes.
 inline GroupedResponses grouped_responses(const SeparableBoxConvProblem& p, Index images,
                                           Index group_rows) {
   const BoxConvProblem& b = p.box_conv;
-  const Index rows = round_up(b.height, 16), row_stride = round_up(b.width, 8) + 16;
+  const Index rows = round_up(b.height, kMaxGroupRows), row_stride = round_up(b.width, 8) + 16;
   const Index plane_stride = rows * row_stride + 16;
   return {images,           b.height,  b.width,      group_rows,
           b.out_channels(), p.filters, plane_stride, b.out_channels() * plane_stride};

@@ -14,14 +14,13 @@ namespace boxconv {
 
 // V stands for the type of the sums, PlaneType<T>::type.
 //
-// grouped_forward computes the responses of the tiles [begin, end), mix_groups the output of the
-// blocks [begin, end).
-// mix_groups prefetches `next_input`, the next image, unless it is null.
-//
+// grouped_forward computes the responses of the tiles [begin, end).
+// mix_groups computes the output of the blocks [begin, end). It prefetches `next_input`, the next
+// image, unless that is null.
 // add_group_kernel_gradients adds the contributions of the units [begin, end) of `plan` to
-// `totals`. response_gradients computes the gradients of the
-// responses for the rows [begin, end), counted over all images. grouped_backward takes the tiles
-// [begin, end) of these gradients and overwrites them; see backward_tiles for its results.
+// `totals`. response_gradients computes the gradients of the responses in the rows [begin, end),
+// counted over all images. grouped_backward computes the results of backward_tiles (kernels.h) for
+// the tiles [begin, end). It overwrites `grads`, the gradients of the responses.
 #define BOXCONV_DECLARE_KERNELS(ISA)                                                              \
   namespace ISA {                                                                                 \
   template <typename T>                                                                           \

@@ -44,7 +44,7 @@ struct LeftFactor {
   Index row_stride, depth_stride;
 };
 
-// What the sums begin with. In panel j, element (i, column) is
+// The initial values of the sums. In panel j, element (i, column) is
 // values[j * panel_stride + i * row_stride + column].
 template <typename V>
 struct Initial {

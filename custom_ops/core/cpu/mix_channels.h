@@ -41,8 +41,7 @@ class ChannelMixer {
   using V = typename PlaneType<T>::type;
 
   // Check ok() before anything else. If m.adds, T must be V.
-  ChannelMixer(const ChannelMixing& m, const V* weights, const V* bias)
-      : m_(m), weights_(weights), bias_(bias) {
+  ChannelMixer(const ChannelMixing& m, const V* weights, const V* bias) : m_(m), weights_(weights) {
     const Index in = m.in_channels, out = m.out_channels;
     const bool last = m.layout == Layout::kChannelsLast;
     ok_ = scratch_.allocate([&] {
@@ -140,7 +139,7 @@ class ChannelMixer {
   }
 
   const ChannelMixing& m_;
-  const V *weights_, *bias_;
+  const V* weights_;
   Scratch scratch_;
   bool ok_;
   V *packed_, *initial_, *in_block_, *out_block_;

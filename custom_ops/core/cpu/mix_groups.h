@@ -17,6 +17,8 @@ namespace BOXCONV_ISA {
 
 template <typename T>
 Index group_rows() {
+  static_assert(kMaxGroupRows % kGroupRows<typename PlaneType<T>::type> == 0,
+                "a plane of grouped_responses() must hold whole groups");
   return kGroupRows<typename PlaneType<T>::type>;
 }
 
@@ -160,7 +162,7 @@ class GroupBlocks {
         if (y < rows) {
           pack_row_of_panels(first + (y * r_.width + x) * channels, channels, k, depth, packed);
         } else {
-          // Lines without a row of the image count as zero.
+          // The responses of lines below the image repeat those of the last row.
           clear_row_of_panels(channels, k, depth, packed);
         }
       }

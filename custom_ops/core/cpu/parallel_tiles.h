@@ -1,4 +1,4 @@
-// What the parallel loops over tiles share: which kernels suit a problem, costs, partial sums.
+// Shared by the parallel loops over tiles: the choice of kernels, costs, partial sums.
 #ifndef BOXCONV_CORE_CPU_PARALLEL_TILES_H_
 #define BOXCONV_CORE_CPU_PARALLEL_TILES_H_
 

@@ -25,6 +25,7 @@ class ResponseGroups {
     const bool small = p.height * p.width < kMinPixels;
     if (small && small_plane_tiling<T>(p).worthwhile()) return false;
     if (kHasLargePlanesKernels<T> && has_large_planes(p)) return false;
+    if (image_bytes(p) > kMaxImageBytes) return false;
     return has_whole_planes(p, forward_tiling_of(p, boxes)) &&
            (!backward || has_whole_planes(p, backward_tiling_of(p, reach_of(p, boxes, backward))));
   }
@@ -78,7 +79,8 @@ class ResponseGroups {
         });
     if (status != Status::kOk) return status;
     const BoxConvProblem part = of_images(images);
-    // The planes of the gradients are whole, so tiles read whole planes whatever the boxes reach.
+    // The planes of the gradients are whole, so tiles must read whole planes even if the boxes
+    // reach less.
     const BoxReach whole{-part.height, -part.width, part.height, part.width};
     const Tiling tiling = backward_tiling_of(part, whole);
     const PartialEdgeGradients partial(images, part.boxes_size());
@@ -94,8 +96,14 @@ class ResponseGroups {
   }
 
  private:
-  // On smaller planes, the kernels for small planes of many images are faster.
+  // Planes with fewer pixels use the kernels for small planes if there are enough images.
   static constexpr Index kMinPixels = 20 * 20;
+  // The responses of an image take at most this much memory.
+  static constexpr Index kMaxImageBytes = Index{24} << 20;
+
+  static Index image_bytes(const BoxConvProblem& p) {
+    return grouped_responses({p, /*filters=*/0}, 1, 1).image_stride * static_cast<Index>(sizeof(V));
+  }
 
   static Tiling forward_tiling_of(const BoxConvProblem& p, const TBox* boxes) {
     return forward_tiling(p, reach_of(p, boxes, /*backward=*/false), max_channels_per_tile<T>());

@@ -16,8 +16,8 @@
 
 namespace boxconv {
 
-// The responses of the images at a time take at most this many bytes, unless those of
-// kSliceChannels channels take more.
+// Responses are computed for as many channels at a time as fit in this many bytes, but for at least
+// kSliceChannels.
 constexpr Index kMaxSliceBytes = Index{24} << 20;
 constexpr Index kSliceChannels = 8;
 
@@ -26,8 +26,9 @@ struct ChannelSlice {
   Index first, count;
 };
 
-// Keeps the responses as an image with the layout of the input. If an image has very many of them,
-// only those of some channels at a time.
+// Keeps the responses as an image with the layout of the input. If an image has very many
+// responses, it keeps those of some channels at a time. Half types are rounded to T between the
+// steps.
 template <typename T, typename TBox>
 class ResponseImages {
  public:
@@ -129,7 +130,7 @@ class ResponseImages {
   Index first_response(const ChannelSlice& slice) const {
     return slice.first * p_.box_conv.boxes_per_channel;
   }
-  // Where a slice begins in an image of the input.
+  // The offset of the first value of a slice in an image of the input.
   Index offset_of(const ChannelSlice& slice) const {
     const BoxConvProblem& p = p_.box_conv;
     return p.layout == Layout::kChannelsLast ? slice.first : slice.first * p.height * p.width;

@@ -1,8 +1,8 @@
-// What the two ways to keep responses (response_images.h, response_groups.h) share: memory, the
-// number of images at a time, costs.
+// Shared by ResponseImages and ResponseGroups: memory, the number of images at a time, costs.
 #ifndef BOXCONV_CORE_CPU_RESPONSE_MEMORY_H_
 #define BOXCONV_CORE_CPU_RESPONSE_MEMORY_H_
 
+#include <cstdint>
 #include <memory>
 #include <new>
 
@@ -12,9 +12,10 @@
 
 namespace boxconv {
 
-// The responses of several images together take at most this many bytes. They should stay in the
-// third-level cache.
+// The responses of several images together take at most this many bytes, so that they stay in the
+// third-level cache. A single image, or group of images, may take more.
 constexpr Index kMaxResponseBytes = Index{2} << 20;
+
 // The number of images at a time, a multiple of `group`, if the responses of an image take `bytes`.
 inline Index images_at_once(Index batch, Index bytes, Index group) {
   const Index groups = kMaxResponseBytes / max_index(bytes * group, 1);
@@ -39,13 +40,18 @@ class Array {
   std::unique_ptr<V[]> values_;
 };
 
-// Memory for responses. Like the scratch memory of the kernels, it stays allocated between calls.
+// Memory for responses, aligned to a cache line. Like the scratch memory of the kernels, a thread
+// keeps it between calls unless it is very large.
 template <typename V>
 class ResponseMemory {
  public:
-  explicit ResponseMemory(Index count)
-      : values_(reinterpret_cast<V*>(
-            memory().reserve(static_cast<std::size_t>(max_index(count, 1)) * sizeof(V)))) {}
+  explicit ResponseMemory(Index count) {
+    const Index bytes = count * static_cast<Index>(sizeof(V)) + kCacheLineBytes;
+    char* const begin = memory().reserve(static_cast<std::size_t>(bytes));
+    if (begin == nullptr) return;
+    const auto misaligned = reinterpret_cast<std::uintptr_t>(begin) % kCacheLineBytes;
+    values_ = reinterpret_cast<V*>(begin + (kCacheLineBytes - misaligned) % kCacheLineBytes);
+  }
   ~ResponseMemory() { memory().release(); }
   ResponseMemory(const ResponseMemory&) = delete;
   ResponseMemory& operator=(const ResponseMemory&) = delete;
@@ -58,10 +64,10 @@ class ResponseMemory {
     return memory;
   }
 
-  V* values_;
+  V* values_ = nullptr;
 };
 
-// Where the backward pass of some images adds its gradients.
+// The sums to which the backward pass of some images adds its gradients.
 struct GradientTotals {
   Index parts;  // of the gradients of the kernel and the bias
   KernelTotals kernel;

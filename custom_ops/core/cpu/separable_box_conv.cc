@@ -30,7 +30,8 @@ struct ImageSizes {
   Index input, output;
 };
 
-// With this many images, threads take whole images.
+// With this many images in groups, each thread takes whole images. Fewer images are computed one
+// after the other, by all threads together.
 constexpr Index kManyImages = 8;
 
 // Rough cost in nanoseconds of an image, with this many products per kernel value and pixel.
@@ -78,7 +79,7 @@ Status backward_images(const SeparableBoxConvProblem& p, const T* input, const T
 }
 
 // The gradients of the kernel, the bias and the boxes, in parts. Each part is a sum over some of
-// the images. sum_to() adds the parts up in a fixed order.
+// the pixels. sum_to() adds the parts up in a fixed order.
 class PartialGradients {
  public:
   PartialGradients(const SeparableBoxConvProblem& p, Index parts)
@@ -159,7 +160,7 @@ Status separable_box_conv_backward(const SeparableBoxConvProblem& p, const T* in
   using V = typename PlaneType<T>::type;
   const Index batch = p.box_conv.batch;
   const Index max_parts = KernelGradientPlan::max_parts(p.kernel_size());
-  const bool in_groups = p.box_conv.input_size() * p.kernel_size() > 0 &&
+  const bool in_groups = p.box_conv.input_size() > 0 && p.kernel_size() > 0 &&
                          ResponseGroups<T, TBox>::suits(p.box_conv, boxes, /*backward=*/true);
   const bool by_images = in_groups && min_index(batch, max_parts) >= kManyImages;
   const Index parts = by_images ? min_index(batch, max_parts) : max_parts;

@@ -1,5 +1,5 @@
-// Box convolution followed by a 1x1 convolution, on the CPU. The responses of the boxes are kept
-// for a few images at a time only.
+// Box convolution followed by a 1x1 convolution, on the CPU. A thread keeps the responses of the
+// boxes for a few images at a time only.
 #ifndef BOXCONV_CORE_CPU_SEPARABLE_BOX_CONV_H_
 #define BOXCONV_CORE_CPU_SEPARABLE_BOX_CONV_H_
 
@@ -9,7 +9,8 @@
 namespace boxconv {
 
 // Instantiated for the pairs (T, TBox) of BOXCONV_FOR_EACH_BOX_TYPE in core/base/dispatch.h. Half
-// types accumulate in float. Results do not depend on how ParallelFor splits the work.
+// types accumulate in float; where responses are kept as images (response_images.h), they are
+// rounded to T first. Results do not depend on how ParallelFor splits the work.
 template <typename T, typename TBox>
 Status separable_box_conv_forward(const SeparableBoxConvProblem& problem, const T* input,
                                   const TBox* boxes, const T* kernel, const T* bias, T* output,
