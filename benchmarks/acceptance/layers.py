@@ -23,8 +23,8 @@ TO_RIVALS = (
 
 MAX_TO_UNFUSED = 1.05
 BOXES_PER_CHANNEL = (1, 2, 4, 8)
-# Inputs and numbers of filters. The responses of these inputs (large planes, small planes of many
-# images, channels-first images) stay images, and so the operator gains least on them.
+# Inputs and numbers of filters: a large plane, small planes of many images, planes between them
+# with many filters, and channels-first images. The operator gains less on them than on SHAPE.
 PROBLEMS = tuple(
     (dataclasses.replace(case, multiplier=boxes), filters)
     for case, filters in (

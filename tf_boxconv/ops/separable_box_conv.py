@@ -49,10 +49,10 @@ def separable_box_conv2d(
         out[..., f] = bias[f] + sum over c and m of
                       box_conv2d(x, boxes)[..., c * M + m] * kernel[c * M + m, f]
 
-    This is what `BoxConv2D` computes before its activation. On the CPU one operator computes both
-    steps for a few rows at a time. It stores no responses, which are `M` times as large as `x`,
-    neither in memory nor for the gradients. On other devices it runs `box_conv2d` and a matrix
-    product.
+    `BoxConv2D` computes this before its activation. On the CPU one operator computes the responses
+    of a few images at a time, multiplies them while they are in the cache, and computes them again
+    for the gradient. The tensor of all responses, `M` times as large as `x`, never exists. On
+    other devices this function runs `box_conv2d` and a matrix product.
 
     The result is differentiable with respect to `x`, `boxes`, `kernel` and `bias`, and so are its
     gradients. See `box_conv2d` for the geometry of boxes and for their derivatives.

@@ -29,12 +29,12 @@ from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """Where the value of a weight was stored: the whole weight at `path`, or some of its rows.
+    """The place where a weight was stored: the whole weight at `path`, or some of its rows.
 
     Attributes:
         path: Path of the earlier weight.
         start: First row, on the second last axis. A row holds the weights of one response.
-        stop: The row after the last one, or None for all.
+        stop: The row after the last one. None: to the last row.
         ndim: Rank of the present weight. Leading axes of length 1 are dropped to reach it.
     """
 
@@ -57,8 +57,8 @@ class _Source:
 def convert_model(model: keras.Model) -> keras.Model:
     """Converts a functional model, with its weights.
 
-    Blocks whose layers cannot be replaced stay as they are: those with a bias, an activation or
-    a layer that is not trained before the 1x1 convolution.
+    Blocks whose layers cannot be replaced stay as they are: those with a bias, an activation or a
+    frozen layer before the 1x1 convolution.
 
     Returns:
         A new model, or `model` itself if there is nothing to convert.
@@ -125,10 +125,20 @@ def _earlier_blocks(model: keras.Model) -> list[str]:
     return [
         block
         for block in blocks
-        if isinstance(named[f"{block}_mix"], layers.Conv2D)
+        if _only_mixes(named[f"{block}_mix"])
         and isinstance(named.get(f"{block}_both"), layers.Concatenate)
         and all(_only_filters(named.get(f"{block}_{part}")) for part in ("near", "far"))
     ]
+
+
+def _only_mixes(layer: keras.Layer) -> bool:
+    """Whether a layer is a 1x1 convolution without bias and activation."""
+    return (
+        isinstance(layer, layers.Conv2D)
+        and layer.kernel_size == (1, 1)
+        and layer.activation in (None, keras.activations.linear)
+        and not layer.use_bias
+    )
 
 
 def _only_filters(layer: keras.Layer | None) -> bool:
@@ -143,7 +153,7 @@ def _only_filters(layer: keras.Layer | None) -> bool:
 
 
 def _sources(model: keras.Model) -> dict[str, _Source]:
-    """For each weight of a converted block that was stored elsewhere: its path, and where."""
+    """Maps the path of each moved weight of a converted block to its earlier place."""
     sources = {}
     named = {layer.name: layer for layer in model.layers}
     for name in named:

@@ -5,13 +5,13 @@ the CPU. On other devices, and for derivatives other than the first gradient, `b
 product with the kernel are composed:
 
     responses = B(boxes) x
-    output = responses * kernel + bias
+    output = responses @ kernel + bias
 
 For an upstream gradient `g` of the output, the gradients are
 
-    to the responses  r = g * kernel^T
+    to the responses  r = g @ kernel^T
     to x and boxes    those of the box convolution, for the upstream gradient r
-    to the kernel     responses^T * g, summed over all pixels
+    to the kernel     responses^T @ g, summed over all pixels
     to the bias       g, summed over all pixels
 """
 
