@@ -210,10 +210,13 @@ MODES = {
 COMPILED = ("jvp", "grad", "jacfwd", "forward over reverse", "vmap of grad")
 
 
-def run_mode(mode, operator, options):
+def arguments_and_tangents(options):
     arguments = [t.detach().clone() for t in arguments_of(options)]
-    tangents = [random_tensor(t.shape, 5 + i) for i, t in enumerate(arguments)]
-    return MODES[mode](function_of(options, operator), arguments, tangents)
+    return arguments, [random_tensor(t.shape, 5 + i) for i, t in enumerate(arguments)]
+
+
+def run_mode(mode, operator, options):
+    return MODES[mode](function_of(options, operator), *arguments_and_tangents(options))
 
 
 @each_option_set
@@ -237,13 +240,13 @@ def test_compiled_native_equals_portable_in_each_mode(mode, order):
     options = OPTIONS[1]
     torch._dynamo.reset()
     compile_ = functools.partial(torch.compile, backend="aot_eager")
+    inputs = arguments_and_tangents(options)
     if order == "compile(transform(f))":
-        run = compile_(lambda: run_mode(mode, separable_box_conv2d, options), fullgraph=True)
-        actual = run()
+        function = function_of(options)
+        run = compile_(lambda *inputs: MODES[mode](function, *inputs), fullgraph=True)
+        actual = run(*inputs)
     else:  # PyTorch cannot compile this with `fullgraph=True`.
-        arguments = [t.detach().clone() for t in arguments_of(options)]
-        tangents = [random_tensor(t.shape, 5 + i) for i, t in enumerate(arguments)]
-        actual = MODES[mode](compile_(function_of(options)), arguments, tangents)
+        actual = MODES[mode](compile_(function_of(options)), *inputs)
     assert_equal(actual, run_mode(mode, separable_portable, options))
 
 
