@@ -162,8 +162,8 @@ MUTANTS = [
     ),
     Mutant(
         "mixing: only the last 256 channels are summed",
-        "cpu/mix_channels.h",
-        "      initial = {result, columns, kPanelColumns<V>};\n",
+        "cpu/matrix_product.h",
+        "    initial = {out, out_stride, kPanelColumns<V>};\n",
         "",
     ),
     Mutant(

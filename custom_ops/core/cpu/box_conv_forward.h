@@ -54,32 +54,18 @@ class ForwardKernel {
 
   // Computes the responses of a tile's boxes and keeps them in scratch memory.
   void respond(const Tile& tile, const T* image, const PrefetchQueue& prefetchers) const {
-    prefetcher_ = Prefetcher();
-    load_planes(input_shape(p_), image, tile.source_rows, tile.source_columns, tile.channels,
-                planes_, row_stride_, plane_stride_);
-    for (Index c = 0; c < tile.channels.count; ++c) {
-      prefetchers.start(c, tile.channels.count, &prefetcher_);
-      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
-        const Index i = c * p_.boxes_per_channel + m;
-        respond(tile, box(tile, i), planes_ + c * plane_stride_, responses_ + i * plane_stride_);
-      }
-    }
+    for_each_box(tile, image, prefetchers, [&](Index i, const V* plane) {
+      respond(tile, box(tile, i), plane, responses_ + i * plane_stride_);
+    });
   }
 
   // Computes the responses of a tile's boxes, in groups of rows (plane_windows.h): box i of the
   // tile sets the groups of the plane at responses + i * stride. The strides of the problem are 1.
   void respond_in_groups(const Tile& tile, const T* image, const PrefetchQueue& prefetchers,
                          V* responses, Index stride) const {
-    prefetcher_ = Prefetcher();
-    load_planes(input_shape(p_), image, tile.source_rows, tile.source_columns, tile.channels,
-                planes_, row_stride_, plane_stride_);
-    for (Index c = 0; c < tile.channels.count; ++c) {
-      prefetchers.start(c, tile.channels.count, &prefetcher_);
-      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
-        const Index i = c * p_.boxes_per_channel + m;
-        respond_in_groups(tile, box(tile, i), planes_ + c * plane_stride_, responses + i * stride);
-      }
-    }
+    for_each_box(tile, image, prefetchers, [&](Index i, const V* plane) {
+      respond_in_groups(tile, box(tile, i), plane, responses + i * stride);
+    });
   }
 
   void store_responses(const Tile& tile, T* image) const {
@@ -90,6 +76,21 @@ class ForwardKernel {
   }
 
  private:
+  // Loads the planes of a tile's channels and calls call(i, plane) for each box i.
+  template <typename Call>
+  void for_each_box(const Tile& tile, const T* image, const PrefetchQueue& prefetchers,
+                    const Call& call) const {
+    prefetcher_ = Prefetcher();
+    load_planes(input_shape(p_), image, tile.source_rows, tile.source_columns, tile.channels,
+                planes_, row_stride_, plane_stride_);
+    for (Index c = 0; c < tile.channels.count; ++c) {
+      prefetchers.start(c, tile.channels.count, &prefetcher_);
+      for (Index m = 0; m < p_.boxes_per_channel; ++m) {
+        call(c * p_.boxes_per_channel + m, planes_ + c * plane_stride_);
+      }
+    }
+  }
+
   // Box i of a tile, counted over all its channels.
   BoxEdges box(const Tile& tile, Index i) const {
     return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);

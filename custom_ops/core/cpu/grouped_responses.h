@@ -21,11 +21,12 @@ struct GroupedResponses {
   Index plane_stride;  // in values
   Index image_stride;
 
-  // A unit of work of the 1x1 convolution is a block of columns of a group.
+  // A unit of work of the 1x1 convolution is a block of this many columns of a group.
   static constexpr Index kBlockColumns = 16;
   Index groups() const { return (height + group_rows - 1) / group_rows; }
-  Index column_blocks() const { return (width + kBlockColumns - 1) / kBlockColumns; }
-  Index block_count() const { return images * groups() * column_blocks(); }
+  // The numbers of blocks of `columns` columns, in a group and in all images.
+  Index column_blocks(Index columns) const { return (width + columns - 1) / columns; }
+  Index block_count(Index columns) const { return images * groups() * column_blocks(columns); }
 };
 
 // The rows of the largest group of any type and instruction set.

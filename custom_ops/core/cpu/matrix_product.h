@@ -152,6 +152,17 @@ void multiply(Index rows, Index columns, Index depth, const LeftFactor<V>& a, co
   }
 }
 
+// Calls call(k, count, initial) for parts of the depth, from k on, of at most kMaxProductDepth. The
+// first part has the given initial values, the others continue the sums in `out`.
+template <typename V, typename Call>
+void for_each_depth_part(Index depth, Initial<V> initial, const V* out, Index out_stride,
+                         const Call& call) {
+  for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
+    call(k, min_index(kMaxProductDepth, depth - k), initial);
+    initial = {out, out_stride, kPanelColumns<V>};
+  }
+}
+
 // Sets one row of a panel to `count` values, and the rest to zero.
 template <typename T, typename V>
 BOXCONV_INLINE void pack_row(const T* in, Index count, V* panel) {

@@ -88,11 +88,11 @@ class ChannelMixer {
     V* const result = values_of(out);
     Initial<V> initial{initial_, 0, kPanelColumns<V>};
     if (m_.adds) initial = {result, columns, kPanelColumns<V>};
-    for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
-      multiply(block.count, columns, min_index(kMaxProductDepth, depth - k), {left + k, depth, 1},
-               packed_ + packed_size<V>(k, columns), initial, result, columns);
-      initial = {result, columns, kPanelColumns<V>};
-    }
+    for_each_depth_part(depth, initial, result, columns,
+                        [&](Index k, Index count, const Initial<V>& start) {
+                          multiply(block.count, columns, count, {left + k, depth, 1},
+                                   packed_ + packed_size<V>(k, columns), start, result, columns);
+                        });
     if constexpr (kConverts) convert_values(result, block.count * columns, out);
   }
 
@@ -102,12 +102,11 @@ class ChannelMixer {
     const Index stride = kConverts ? kBlock : m_.pixels;
     Initial<V> initial{initial_, kPanelColumns<V>, 0};
     if (m_.adds) initial = {result, stride, kPanelColumns<V>};
-    for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
-      const Index count = min_index(kMaxProductDepth, depth - k);
-      pack_rows(in + k * m_.pixels, m_.pixels, count, block.count, packed_);
-      multiply(rows, block.count, count, left_weights(k), packed_, initial, result, stride);
-      initial = {result, stride, kPanelColumns<V>};
-    }
+    for_each_depth_part(
+        depth, initial, result, stride, [&](Index k, Index count, const Initial<V>& start) {
+          pack_rows(in + k * m_.pixels, m_.pixels, count, block.count, packed_);
+          multiply(rows, block.count, count, left_weights(k), packed_, start, result, stride);
+        });
     if constexpr (kConverts) {
       for (Index i = 0; i < rows; ++i) {
         convert_values(result + i * kBlock, block.count, out + i * m_.pixels);

@@ -28,8 +28,8 @@ struct GroupBlock {
 };
 
 BOXCONV_INLINE GroupBlock group_block(const GroupedResponses& r, Index i, Index columns) {
-  const Index per_row = (r.width + columns - 1) / columns, row = i / per_row;
-  const Index first = i % per_row * columns;
+  const Index blocks = r.column_blocks(columns), row = i / blocks;
+  const Index first = i % blocks * columns;
   return {row / r.groups(), row % r.groups() * r.group_rows, first,
           min_index(columns, r.width - first)};
 }
@@ -98,13 +98,12 @@ class GroupMixer {
       result = out;
     }
     const Index stride = kConverts ? columns : out_stride;
-    Initial<V> initial{bias_, 0, kPanelColumns<V>};
-    for (Index k = 0; k == 0 || k < depth; k += kMaxProductDepth) {
-      multiply(rows, columns, min_index(kMaxProductDepth, depth - k),
-               {responses + k * r_.plane_stride, 1, r_.plane_stride},
-               packed_ + packed_size<V>(k, columns), initial, result, stride);
-      initial = {result, stride, kPanelColumns<V>};
-    }
+    const Initial<V> bias{bias_, 0, kPanelColumns<V>};
+    for_each_depth_part(
+        depth, bias, result, stride, [&](Index k, Index count, const Initial<V>& start) {
+          multiply(rows, columns, count, {responses + k * r_.plane_stride, 1, r_.plane_stride},
+                   packed_ + packed_size<V>(k, columns), start, result, stride);
+        });
     if constexpr (kConverts) {
       for (Index i = 0; i < rows; ++i) {
         convert_values(result + i * columns, columns, out + i * out_stride);
@@ -144,7 +143,7 @@ class GroupBlocks {
   GroupBlocks(const GroupedResponses& r, const V* responses, const T* out_grad)
       : r_(r), responses_(responses), out_grad_(out_grad) {}
 
-  Index count() const { return r_.images * r_.groups() * ((r_.width + kColumns - 1) / kColumns); }
+  Index count() const { return r_.block_count(kColumns); }
   static constexpr Index kColumns = 8;
   static constexpr Index kMaxDepth = kColumns * kGroupRows<V>;
   static Index scratch_size(Index) { return 0; }
@@ -214,14 +213,13 @@ class ResponseGradient {
     const T* in = out_grad + row * r_.width * depth;
     V* const out =
         grads + row / r_.height * r_.image_stride + row % r_.height * padded_stride(padded);
-    Initial<V> initial{zeros_, 0, 0};
-    for (Index k = 0; k < depth; k += kMaxProductDepth) {
-      const Index count = min_index(kMaxProductDepth, depth - k);
-      pack_columns(in + k, depth, count, r_.width, packed_);
-      multiply(r_.in_channels, r_.width, count, {weights_ + k, depth, 1}, packed_, initial, out,
-               r_.plane_stride);
-      initial = {out, r_.plane_stride, kPanelColumns<V>};
-    }
+    const Initial<V> zeros{zeros_, 0, 0};
+    for_each_depth_part(depth, zeros, out, r_.plane_stride,
+                        [&](Index k, Index count, const Initial<V>& start) {
+                          pack_columns(in + k, depth, count, r_.width, packed_);
+                          multiply(r_.in_channels, r_.width, count, {weights_ + k, depth, 1},
+                                   packed_, start, out, r_.plane_stride);
+                        });
     for (Index i = 0; i < r_.in_channels; ++i) {
       clear(out + i * r_.plane_stride + r_.width, padded - r_.width);
     }

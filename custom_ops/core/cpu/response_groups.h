@@ -51,7 +51,8 @@ class ResponseGroups {
     if (status != Status::kOk) return status;
     const double products = GroupedResponses::kBlockColumns * r.group_rows * p_.kernel_size();
     return run_in_parallel(
-        r.block_count(), product_cost(products), parallel_for_, [&](Index begin, Index end) {
+        r.block_count(GroupedResponses::kBlockColumns), product_cost(products), parallel_for_,
+        [&](Index begin, Index end) {
           return BOXCONV_RUN_KERNEL(mix_groups(p_.box_conv, r, responses_.data(), weights, bias,
                                                next_input, output, begin, end));
         });

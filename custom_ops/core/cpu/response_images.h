@@ -46,7 +46,9 @@ class ResponseImages {
         depth_(channels_ * p.box_conv.boxes_per_channel),
         responses_(images_ * pixels_ * depth_),
         zeros_(backward ? depth_ : 0),
-        edge_grads_(backward ? 4 * depth_ : 0) {}
+        edge_grads_(backward ? 4 * depth_ : 0) {
+    if (backward && zeros_.ok()) std::fill_n(zeros_.data(), depth_, V{0});
+  }
 
   bool ok() const { return responses_.ok() && zeros_.ok() && edge_grads_.ok(); }
 
@@ -81,7 +83,6 @@ class ResponseImages {
       // The gradients of the responses replace them.
       ChannelMixing m = channel_mixing(part.layout, images, pixels_, p_.filters, depth);
       m.transposed = true;
-      std::fill_n(zeros_.data(), depth, V{0});
       status = mix(m, output_grad, weights + first * p_.filters, zeros_.data(), responses_.data());
       if (status != Status::kOk) return status;
       const Index channel = offset_of(slice);

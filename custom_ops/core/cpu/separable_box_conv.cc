@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "core/base/dispatch.h"
+#include "core/cpu/convert.h"
 #include "core/cpu/parallel_tiles.h"
 #include "core/cpu/response_groups.h"
 #include "core/cpu/response_images.h"
@@ -13,11 +14,6 @@
 
 namespace boxconv {
 namespace {
-
-template <typename From, typename To>
-void convert_array(const From* in, Index count, To* out) {
-  for (Index i = 0; i < count; ++i) out[i] = convert<To>(in[i]);
-}
 
 // A ParallelFor for code that runs in parallel already.
 void serially(Index total, Index, const std::function<void(Index, Index)>& body) { body(0, total); }
@@ -134,8 +130,8 @@ Status separable_box_conv_forward(const SeparableBoxConvProblem& p, const T* inp
   if (p.output_size() == 0) return Status::kOk;
   const Array<V> weights(p.kernel_size()), biases(p.filters);
   if (!weights.ok() || !biases.ok()) return Status::kOutOfMemory;
-  convert_array(kernel, p.kernel_size(), weights.data());
-  convert_array(bias, p.filters, biases.data());
+  baseline::convert_values(kernel, p.kernel_size(), weights.data());
+  baseline::convert_values(bias, p.filters, biases.data());
   const Index batch = p.box_conv.batch;
   if (!ResponseGroups<T, TBox>::suits(p.box_conv, boxes, /*backward=*/false)) {
     return forward_images<ResponseImages>(p, input, boxes, weights.data(), biases.data(), output, 0,
@@ -167,7 +163,7 @@ Status separable_box_conv_backward(const SeparableBoxConvProblem& p, const T* in
   const PartialGradients partial(p, parts);
   const Array<V> weights(p.kernel_size());
   if (!partial.ok() || !weights.ok()) return Status::kOutOfMemory;
-  convert_array(kernel, p.kernel_size(), weights.data());
+  baseline::convert_values(kernel, p.kernel_size(), weights.data());
   const auto run = in_groups ? backward_images<ResponseGroups, T, TBox, V>
                              : backward_images<ResponseImages, T, TBox, V>;
   Status status;
