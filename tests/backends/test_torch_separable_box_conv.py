@@ -110,7 +110,7 @@ def test_results_in_each_dtype(dtype):
 
 @pytest.mark.parametrize(("index", "portable"), [(0, False), (1, True), (2, False), (3, False)])
 def test_only_gradients_of_the_boxes_gradient_run_the_portable_path(index, portable):
-    """They are slow. Those of the other gradients must not compute them."""
+    """The portable path is slow, so gradients of the other gradients must not run it."""
     arguments = arguments_of(OPTIONS[0])
     out = function_of(OPTIONS[0])(*arguments)
     gradients = torch.autograd.grad(torch.sin(out).sum(), arguments, create_graph=True)

@@ -21,7 +21,7 @@ struct Problem {
   BoxConvProblem shape;
   bool misaligned = false;  // arrays begin one element after an aligned address
   std::vector<double> input, boxes, output_grad;
-  // Of the separable box convolution. `mixed_grad` is the upstream gradient of its output.
+  // The separable box convolution uses these too. `mixed_grad` is the gradient of its output.
   Index filters = 0;
   std::vector<double> kernel, bias, mixed_grad;
 

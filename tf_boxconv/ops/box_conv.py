@@ -22,6 +22,7 @@ from tf_boxconv.ops.arguments import (
     strided_shape,
 )
 from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
+from tf_boxconv.ops.operation import BoxConvOperation
 
 
 def box_conv2d(
@@ -119,15 +120,8 @@ def _compute(x, boxes, strides, normalization, data_format, implementation, name
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
-class BoxConv2DOperation(keras.Operation):
+class BoxConv2DOperation(BoxConvOperation):
     """The node that `box_conv2d` adds to a functional model; it takes the same arguments."""
-
-    def __init__(self, strides, normalization, data_format, implementation, *, name=None):
-        super().__init__(name=name)
-        self.strides = tuple(strides)  # A list if it comes from a saved model.
-        self.normalization = normalization
-        self.data_format = data_format
-        self.implementation = implementation
 
     def call(self, x, boxes):
         """Computes the responses."""
@@ -152,13 +146,3 @@ class BoxConv2DOperation(keras.Operation):
         channels = None if None in (channels, multiplier) else channels * multiplier
         shape = strided_shape(x.shape, self.strides, channels, self.data_format)
         return keras.KerasTensor(shape, dtype_name(x))
-
-    def get_config(self):
-        """Returns the config of the operation."""
-        return {
-            **super().get_config(),
-            "strides": self.strides,
-            "normalization": self.normalization,
-            "data_format": self.data_format,
-            "implementation": self.implementation,
-        }

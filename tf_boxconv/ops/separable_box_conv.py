@@ -27,6 +27,7 @@ from tf_boxconv.ops.arguments import (
     static_shape,
     strided_shape,
 )
+from tf_boxconv.ops.operation import BoxConvOperation
 from tf_boxconv.ops.separable_box_conv_portable import separable_box_conv2d_portable
 
 
@@ -136,15 +137,8 @@ def _zero_bias(kernel):
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")
-class SeparableBoxConv2DOperation(keras.Operation):
+class SeparableBoxConv2DOperation(BoxConvOperation):
     """The node that `separable_box_conv2d` adds to a functional model; it takes its arguments."""
-
-    def __init__(self, strides, normalization, data_format, implementation, *, name=None):
-        super().__init__(name=name)
-        self.strides = tuple(strides)  # A list if it comes from a saved model.
-        self.normalization = normalization
-        self.data_format = data_format
-        self.implementation = implementation
 
     def call(self, x, boxes, kernel, bias=None):
         """Computes the output."""
@@ -161,13 +155,3 @@ class SeparableBoxConv2DOperation(keras.Operation):
         check_bias(None if bias is None else as_tensor_like(bias, dtype_name(x)), kernel, x)
         shape = strided_shape(x.shape, self.strides, kernel.shape[1], self.data_format)
         return keras.KerasTensor(shape, dtype_name(x))
-
-    def get_config(self):
-        """Returns the config of the operation."""
-        return {
-            **super().get_config(),
-            "strides": self.strides,
-            "normalization": self.normalization,
-            "data_format": self.data_format,
-            "implementation": self.implementation,
-        }

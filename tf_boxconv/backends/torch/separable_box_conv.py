@@ -139,14 +139,14 @@ def _per_channel(bias, layout) -> torch.Tensor:
     return bias if layout == "channels_last" else bias[:, None, None]
 
 
-def _products(responses, output_grad, layout) -> torch.Tensor:
+def _kernel_gradient(responses, output_grad, layout) -> torch.Tensor:
     """Returns the gradient of the kernel."""
     images = "nij{}" if layout == "channels_last" else "n{}ij"
     equation = f"{images.format('k')},{images.format('f')}->kf"
     return torch.einsum(equation, responses, output_grad)
 
 
-def _pixel_sums(output_grad, layout) -> torch.Tensor:
+def _bias_gradient(output_grad, layout) -> torch.Tensor:
     """Returns the gradient of the bias."""
     return output_grad.sum((0, 1, 2) if layout == "channels_last" else (0, 2, 3))
 
@@ -164,8 +164,8 @@ def _compose_gradients(
     responses_grad = _mix(output_grad, kernel.mT, None, layout)
     return (
         *run_backward(x, boxes, responses_grad, *options),
-        _products(run(x, boxes, *options), output_grad, layout),
-        _pixel_sums(output_grad, layout),
+        _kernel_gradient(run(x, boxes, *options), output_grad, layout),
+        _bias_gradient(output_grad, layout),
     )
 
 
@@ -252,7 +252,7 @@ class SeparableBoxConvGrad(torch.autograd.Function):
             to_x, to_boxes, to_responses_grad = box_conv.second_gradients(
                 x, boxes, responses_grad, of_input_grad, of_boxes_grad, *ctx.options
             )
-            to_kernel = _products(to_responses_grad, output_grad, layout)
+            to_kernel = _kernel_gradient(to_responses_grad, output_grad, layout)
             to_output_grad = _mix(to_responses_grad, kernel, None, layout)
         if of_kernel_grad is not None:
             responses = box_conv.forward(x, boxes, *ctx.options)
@@ -274,8 +274,8 @@ class SeparableBoxConvGrad(torch.autograd.Function):
         if output_grad_tangent is not None:
             responses_grad_tangent = _mix(output_grad_tangent, kernel.mT, None, layout)
             responses = box_conv.forward(x, boxes, *ctx.options)
-            kernel_grad_tangent = _products(responses, output_grad_tangent, layout)
-            bias_grad_tangent = _pixel_sums(output_grad_tangent, layout)
+            kernel_grad_tangent = _kernel_gradient(responses, output_grad_tangent, layout)
+            bias_grad_tangent = _bias_gradient(output_grad_tangent, layout)
         if kernel_tangent is not None:
             responses_grad_tangent = add(
                 responses_grad_tangent, _mix(output_grad, kernel_tangent.mT, None, layout)
@@ -283,7 +283,7 @@ class SeparableBoxConvGrad(torch.autograd.Function):
         responses_tangent = box_conv.tangent(x, boxes, x_tangent, boxes_tangent, *ctx.options)
         if responses_tangent is not None:
             kernel_grad_tangent = add(
-                kernel_grad_tangent, _products(responses_tangent, output_grad, layout)
+                kernel_grad_tangent, _kernel_gradient(responses_tangent, output_grad, layout)
             )
         responses_grad = _mix(output_grad, kernel.mT, None, layout)
         tangents = box_conv.gradient_tangents(
