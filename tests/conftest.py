@@ -26,3 +26,14 @@ if keras.config.backend() == "torch":
 def pytest_runtest_setup(item):
     """Seeds all random numbers before the fixtures of each test: no test fails by chance."""
     keras.utils.set_random_seed(zlib.crc32(item.nodeid.encode()))
+
+
+@pytest.fixture(scope="module")
+def fused_on_all_planes():
+    """Makes `separable_box_conv2d` run its fused operator on small planes too; for modules."""
+    with pytest.MonkeyPatch.context() as patch:
+        if keras.config.backend() == "tensorflow":
+            from tf_boxconv.backends.tensorflow import separable_box_conv
+
+            patch.setattr(separable_box_conv, "MIN_PIXELS", 0)
+        yield

@@ -82,6 +82,7 @@ def test_the_tensorflow_lite_converter_equals_the_model(model, x, expected, tmp_
 
 
 @on_tensorflow
+@pytest.mark.usefixtures("fused_on_all_planes")
 def test_keras_saved_models_keep_the_compiled_operators(model, tmp_path):
     from tf_boxconv.exporting import saved_model_graph
 

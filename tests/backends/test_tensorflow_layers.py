@@ -14,7 +14,7 @@ from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = tensorflow_only
+pytestmark = [tensorflow_only, pytest.mark.usefixtures("fused_on_all_planes")]
 
 each_layer = pytest.mark.parametrize("name", LAYERS)
 

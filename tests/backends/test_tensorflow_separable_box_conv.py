@@ -7,7 +7,9 @@ import tf_boxconv
 from tests import tolerances
 from tests.backend import tensor, tensorflow_only, value_and_gradients
 from tests.images import DATA_FORMATS, image_shape, images
+from tests.ops.problems import DTYPES
 from tests.ops.separable_problems import (
+    check_against_reference,
     output_and_gradients,
     random_separable_problem,
     second_order_gradients,
@@ -15,8 +17,11 @@ from tests.ops.separable_problems import (
 from tf_boxconv import separable_box_conv2d
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = tensorflow_only
+pytestmark = [tensorflow_only, pytest.mark.usefixtures("fused_on_all_planes")]
 
+from tf_boxconv.backends.tensorflow import separable_box_conv as implementation  # noqa: E402
+
+MIN_PIXELS = implementation.MIN_PIXELS
 ALL = ("input", "boxes", "kernel", "bias")
 FUSED = "BoxConv>SeparableBoxConv2D"
 
@@ -109,14 +114,42 @@ def test_gradients_run_one_fused_op():
     assert custom_ops(loss, spec) == [FUSED, f"{FUSED}Grad"]
 
 
+@pytest.fixture
+def compose_small_planes(monkeypatch):
+    """Undoes `fused_on_all_planes`."""
+    monkeypatch.setattr(implementation, "MIN_PIXELS", MIN_PIXELS)
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+@pytest.mark.parametrize(
+    ("height", "width", "op"),
+    [(31, 33, "BoxConv>BoxConv2D"), (32, 32, FUSED), (16, 64, FUSED), (None, 8, FUSED)],
+)
+def test_small_planes_are_composed(height, width, op, data_format, compose_small_planes):
+    boxes, kernel = tf.zeros([3, 2, 4]), tf.zeros([6, 4])
+    spec = tf.TensorSpec(image_shape(data_format, height, width, 3, None))
+    for bias in (None, tf.zeros([4])):
+        assert custom_ops(
+            lambda x, bias=bias: separable_box_conv2d(
+                x, boxes, kernel, bias, data_format=data_format
+            ),
+            spec,
+        ) == [op]
+
+
+@pytest.mark.parametrize("seed", range(5000, 5004))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_composition_on_random_problems(dtype, seed, compose_small_planes):
+    """Random problems have small planes."""
+    check_against_reference(separable_box_conv2d, random_separable_problem(seed, dtype))
+
+
 @pytest.mark.parametrize("seed", [21, 22])
 def test_a_machine_with_a_gpu_runs_the_composition(seed, monkeypatch):
     """The fused op has no GPU kernel. On such a machine, it would copy the images to the CPU."""
-    from tf_boxconv.backends.tensorflow import separable_box_conv
-
     problem = random_separable_problem(seed, "float64")
     expected = output_and_gradients(separable_box_conv2d, problem)
-    monkeypatch.setattr(separable_box_conv, "_HAS_CUDA_KERNELS", True)
+    monkeypatch.setattr(implementation, "_HAS_CUDA_KERNELS", True)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [kind])
     actual = output_and_gradients(separable_box_conv2d, problem)
     for a, e in zip(actual, expected, strict=True):

@@ -33,6 +33,7 @@ from tests.backends.xla import compiled, hlo_of  # noqa: E402
 pytestmark = [
     tensorflow_only,
     pytest.mark.skipif(not backends.native_supports_jit(), reason="built without XLA"),
+    pytest.mark.usefixtures("fused_on_all_planes"),
 ]
 
 ROOT = Path(__file__).resolve().parents[2]

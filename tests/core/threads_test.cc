@@ -162,7 +162,7 @@ struct Case {
 
 // Problems with several images, with tiles that share cache lines, with several tiles an image,
 // with planes that are large enough for running sums, and with small planes of many images. On
-// large planes, large boxes give tiles that a thread joins.
+// large planes, large boxes give tiles that all threads share.
 std::vector<Case> make_cases() {
   std::vector<Case> cases;
   for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
@@ -179,6 +179,11 @@ std::vector<Case> make_cases() {
       p.width = 40, p.channels = 11;
       cases.emplace_back(p);
       cases.emplace_back(p, /*scale_y=*/100.0f);
+      if (layout == Layout::kChannelsLast && normalization == Normalization::kArea) {
+        BoxConvProblem of_two_steps = p;
+        of_two_steps.width = 300, of_two_steps.channels = 16, of_two_steps.stride_x = 1;
+        cases.emplace_back(of_two_steps, /*scale_y=*/100.0f);
+      }
       p.batch = 19, p.height = 6, p.width = 7, p.channels = 37;
       cases.emplace_back(p);
     }

@@ -16,6 +16,8 @@ from tests import tolerances
 from tests.exporting.models import SIZE, images, model, relative_error
 from tf_boxconv.exporting import saved_model_graph
 
+pytestmark = pytest.mark.usefixtures("fused_on_all_planes")
+
 # Operations that compute matrices while the model runs.
 MATRIX_OPS = {"Range", "Minimum", "Maximum", "ClipByValue", "DivNoNan", "SelectV2"}
 

@@ -37,6 +37,18 @@ def test_random_problems(dtype, seed):
     check_against_reference(tf_boxconv.box_conv2d, large_problem(seed, dtype))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_large_boxes_on_a_plane_that_takes_several_steps(dtype):
+    """All threads share the tile of such a plane, which has 16 channels and then a single one."""
+    rng = np.random.default_rng(3)
+    c, height, width = 17, 250, 290
+    boxes = rng.uniform(-1.1, 1.1, (c, 1, 4)) * [height, width, height, width]
+    boxes = np.concatenate([boxes[..., :2], boxes[..., :2] + abs(boxes[..., 2:])], -1)
+    x, g = rng.normal(size=(1, c, height, width)), rng.normal(size=(1, c, height, width))
+    problem = make_problem(x, boxes, g, dtype, (1, 1), "area", "channels_last")
+    check_against_reference(tf_boxconv.box_conv2d, problem)
+
+
 @pytest.mark.parametrize("size", [0.4, 1, 2, 3, 15, 16, 17, 64, 200, 229, 230, 231, 500])
 def test_windows_of_every_height(size):
     rng = np.random.default_rng(0)

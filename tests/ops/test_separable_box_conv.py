@@ -26,6 +26,7 @@ PROBLEM_COUNT = 16 if BACKEND == "jax" else 80
 FILTERS = [7, 65] if BACKEND == "jax" else [1, 7, 8, 17, 65]
 portable = functools.partial(separable_box_conv2d, implementation="portable")
 both_formats = pytest.mark.parametrize("data_format", DATA_FORMATS)
+pytestmark = pytest.mark.usefixtures("fused_on_all_planes")
 
 
 @pytest.mark.parametrize("seed", range(5000, 5000 + PROBLEM_COUNT))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
-from keras import ops
 
 from tf_boxconv import backends
 from tf_boxconv.ops.arguments import (
@@ -24,7 +23,6 @@ from tf_boxconv.ops.arguments import (
     standardize_implementation,
     standardize_normalization,
     standardize_strides,
-    static_shape,
     strided_shape,
 )
 from tf_boxconv.ops.operation import BoxConvOperation
@@ -53,7 +51,8 @@ def separable_box_conv2d(
     `BoxConv2D` computes this before its activation. On the CPU one operator computes the responses
     of a few images at a time, multiplies them while they are in the cache, and computes them again
     for the gradient. The tensor of all responses, `M` times as large as `x`, never exists. On
-    other devices this function runs `box_conv2d` and a matrix product.
+    other devices, and on TensorFlow for planes of fewer than 32x32 pixels, this function runs
+    `box_conv2d` and a matrix product.
 
     The result is differentiable with respect to `x`, `boxes`, `kernel` and `bias`, and so are its
     gradients. See `box_conv2d` for the geometry of boxes and for their derivatives.
@@ -124,16 +123,7 @@ def _compute(x, boxes, kernel, bias, options, implementation, name):
         bias = convert_bias(bias, kernel, x)
         if portable:
             return separable_box_conv2d_portable(x, boxes, kernel, bias, *options)
-        if bias is None:
-            bias = _zero_bias(kernel)
         return backends.native.separable_box_conv2d(x, boxes, kernel, bias, *options)
-
-
-def _zero_bias(kernel):
-    shape = static_shape(kernel)
-    if shape is None or shape[1] is None:
-        return ops.zeros_like(ops.sum(kernel, axis=0))
-    return ops.zeros((shape[1],), dtype_name(kernel))
 
 
 @keras.saving.register_keras_serializable(package="tf_boxconv")

@@ -32,6 +32,13 @@ struct BoxConvProblem {
   BOXCONV_HOST_DEVICE Index out_height() const { return (height + stride_y - 1) / stride_y; }
   BOXCONV_HOST_DEVICE Index out_width() const { return (width + stride_x - 1) / stride_x; }
   BOXCONV_HOST_DEVICE Index out_channels() const { return channels * boxes_per_channel; }
+  // From one image of a tensor to the next.
+  BOXCONV_HOST_DEVICE Index input_stride() const {
+    return height * width * max_index(channels, image_channels);
+  }
+  BOXCONV_HOST_DEVICE Index output_stride() const {
+    return out_height() * out_width() * out_channels();
+  }
   // Number of elements of each array.
   BOXCONV_HOST_DEVICE Index input_size() const { return batch * height * width * channels; }
   BOXCONV_HOST_DEVICE Index output_size() const {

@@ -1,12 +1,10 @@
 // Plans the tiles of a problem and runs the kernels in parallel.
 #include "core/cpu/box_conv.h"
 
-#include <atomic>
-
 #include "core/base/dispatch.h"
+#include "core/cpu/box_conv_large_planes.h"
 #include "core/cpu/instruction_sets.h"
 #include "core/cpu/kernels.h"
-#include "core/cpu/kernels_large_planes.h"
 #include "core/cpu/kernels_small_planes.h"
 #include "core/cpu/large_planes.h"
 #include "core/cpu/parallel_tiles.h"
@@ -46,43 +44,6 @@ Status small_planes_backward(const BoxConvProblem& p, const SmallPlaneTiling& ti
                                                         input_grad, partial.data(), begin, end));
       });
   if (status == Status::kOk) partial.add_to(boxes_grad);
-  return status;
-}
-
-// Sets *ok to false if the results are wrong; see kernels_large_planes.h.
-template <typename T>
-Status large_planes_forward(const BoxConvProblem& p, const BoxReach& reach, const T* input,
-                            const float* boxes, T* output, const ParallelFor& parallel_for,
-                            bool* ok) {
-  const Tiling tiling = large_planes_forward_tiling(p, reach);
-  std::atomic<bool> all_ok{true};
-  const Status status =
-      run_in_parallel(tiling.count(), tile_cost(p, tiling, kForwardCost), parallel_for,
-                      [&](Index begin, Index end) {
-                        return BOXCONV_RUN_KERNEL(large_planes_forward(
-                            p, reach, tiling, input, boxes, output, &all_ok, begin, end));
-                      });
-  *ok = all_ok;
-  return status;
-}
-
-// The same for the backward pass. Leaves boxes_grad as it is if the results are wrong.
-template <typename T>
-Status large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, const T* input,
-                             const float* boxes, const T* output_grad, T* input_grad,
-                             float* boxes_grad, const ParallelFor& parallel_for, bool* ok) {
-  const Tiling tiling = large_planes_backward_tiling(p, reach);
-  PartialEdgeGradients partial(p.batch * tiling.rectangles_per_image(), p.boxes_size());
-  if (!partial.ok()) return Status::kOutOfMemory;
-  std::atomic<bool> all_ok{true};
-  const Status status = run_in_parallel(tiling.count(), tile_cost(p, tiling, kBackwardCost),
-                                        parallel_for, [&](Index begin, Index end) {
-                                          return BOXCONV_RUN_KERNEL(large_planes_backward(
-                                              p, reach, tiling, input, boxes, output_grad,
-                                              input_grad, partial.data(), &all_ok, begin, end));
-                                        });
-  *ok = all_ok;
-  if (status == Status::kOk && *ok) partial.add_to(boxes_grad);
   return status;
 }
 

@@ -1,4 +1,4 @@
-// The backward pass on large planes, in groups of 16 rows like the forward pass
+// The backward pass on large planes, in steps like the forward pass
 // (box_conv_large_planes_forward.h). Let x be the plane of the input and g the plane of the output
 // gradient. Unlike in box_conv_backward.h, sums down the columns come first, since running sums
 // compute these:
@@ -23,6 +23,7 @@
 #include "core/cpu/box_conv_backward.h"
 #include "core/cpu/dot_product.h"
 #include "core/cpu/edge_sums.h"
+#include "core/cpu/large_planes.h"
 #include "core/cpu/row_rings.h"
 #include "core/cpu/running_sums.h"
 
@@ -34,20 +35,48 @@ class LargePlanesBackwardKernel {
  public:
   using V = typename PlaneType<T>::type;
 
-  // Allocates scratch memory for any tile of `tiling` with at most `channels` channels. Check ok()
-  // before anything else.
-  LargePlanesBackwardKernel(const BoxConvProblem& p, const float* boxes, const BoxReach& reach,
-                            const Tiling& tiling, Index channels)
-      : p_(p), boxes_(boxes), reach_(reach), row_stride_(padded_stride(padded_width(p.width))) {
-    const Index planes = channels * p.boxes_per_channel;
-    const Index ring = reads_in_place() ? 0 : ring_rows<V>(tiling, reach, 1);
-    const Index group_size = kGroupRows<V> * padded_width(p.width);
-    ok_ = scratch_.allocate([&] {
-      output_grads_ = RowRings<V>(scratch_.array<V>(RowRings<V>::size(planes, ring, p.width)),
-                                  planes, ring, p.width, p.height);
-      running_sums_ = scratch_.array<double>(planes * RunningSums<V>::size(p.width));
-      inputs_ = scratch_.array<V>(channels * kGroupRows<V> * row_stride_);
-      input_grads_ = scratch_.array<V>(channels * kGroupRows<V> * row_stride_);
+  LargePlanesBackwardKernel(const LargeTile& t, const float* boxes)
+      : p_(t.problem),
+        reach_(t.reach),
+        tile_(t.tile),
+        step_rows_(t.plan.step_rows),
+        boxes_(boxes),
+        row_stride_(padded_stride(padded_width(p_.width))) {
+    MemoryLayout memory(t.memory);
+    set_shared_arrays(t.plan.tiling, &memory);
+  }
+
+  // The bytes of memory that the phases of a tile share.
+  Index shared_bytes(const Tiling& tiling) {
+    MemoryLayout memory;
+    set_shared_arrays(tiling, &memory);
+    return memory.size();
+  }
+
+  // The first phase of a step, for the rows [begin, end).
+  void run_rows(const TileStep& step, const T* image, const T* image_output_grad,
+                T* image_input_grad, Index begin, Index end) const {
+    for (Index i = begin; i < min_index(end, step.stored.count); ++i) {
+      store_row(input_shape(p_), input_grads_ + i * row_stride_, channel_stride(),
+                step.stored.first + i, tile_.columns, tile_.channels, image_input_grad);
+    }
+    for (Index i = begin; i < min_index(end, step.computed.count); ++i) {
+      load_row(input_shape(p_), image, step.computed.first + i, tile_.columns, tile_.channels,
+               inputs_ + i * row_stride_, channel_stride());
+    }
+    if (reads_in_place()) return;
+    for (Index i = begin; i < min_index(end, step.loaded.count); ++i) {
+      const Index y = step.loaded.first + i;
+      load_output_grad_row(p_, image_output_grad, y, {0, p_.width}, out_channels(p_, tile_),
+                           output_grads_.row(0, y), output_grads_.plane_stride());
+    }
+  }
+
+  // Allocates the scratch memory that run_channel() needs. Returns false if there is not enough.
+  bool allocate_scratch() {
+    const Index group_size = kGroupRows<V> * padded_width(p_.width);
+    const bool ok = scratch_.allocate([&] {
+      zeros_ = scratch_.array<V>(padded_width(p_.width));
       input_sum_rows_ = scratch_.array<V>(kGroupRows<V> * row_stride_);
       strip_ = scratch_.array<V>(kGroupRows<V> * kStrip);
       addresses_ = scratch_.array<const V*>(RunningSums<V>::addresses_size(kGroupRows<V>));
@@ -55,44 +84,29 @@ class LargePlanesBackwardKernel {
       column_sums_ = scratch_.array<V>(group_size);
       input_grad_group_ = scratch_.array<V>(group_size);
       box_group_ = scratch_.array<V>(group_size);
-      suffix_sums_ = scratch_.array<V>(PlaneWindows<V>::suffix_size(p.width));
+      suffix_sums_ = scratch_.array<V>(PlaneWindows<V>::suffix_size(p_.width));
     });
-    if (ok_) output_grads_.clear_zeros();
+    if (ok) clear(zeros_, padded_width(p_.width));
+    return ok;
   }
-  bool ok() const { return ok_; }
 
-  // Computes the input gradient of a tile and adds the tile's contribution to the gradients of its
-  // boxes. Returns false if a running sum was too large or an edge gradient is not finite; the
-  // results are then wrong.
-  bool run(const Tile& tile, const T* image, const T* image_output_grad, T* image_input_grad,
-           double* boxes_grad) const {
-    const Index boxes = out_channels(p_, tile).count;
-    clear(running_sums_, boxes * RunningSums<V>::size(p_.width));
+  // The second phase of a step, for channel c of the tile: computes its input gradient and adds the
+  // step's contribution to the gradients of the tile's boxes. Returns false if a running sum was
+  // too large or an edge gradient is not finite; the results are then wrong.
+  bool run_channel(const TileStep& step, const T* image_output_grad, Index c,
+                   double* boxes_grad) const {
     bool ok = true;
-    Index loaded = tile.source_rows.first;
-    for (Index row = 0; row < tile.rows.count; row += kGroupRows<V>) {
-      const Span rows{tile.rows.first + row, min_index(kGroupRows<V>, tile.rows.count - row)};
-      const Index end = min_index(rows.first + rows.count + reach_.bottom, p_.height);
-      while (loaded < end) {
-        const Span next = next_rows(loaded, end);
-        load(tile, image_output_grad, next);
-        if (row == 0) start(tile, image_output_grad, next);
-        loaded += next.count;
-      }
-      for (Index i = 0; i < rows.count; ++i) {
-        load_row(input_shape(p_), image, rows.first + i, tile.columns, tile.channels,
-                 inputs_ + i * row_stride_, kGroupRows<V> * row_stride_);
-      }
-      for (Index c = 0; c < tile.channels.count; ++c) {
-        ok &= add_channel(tile, rows, c, image_output_grad, boxes_grad);
-      }
-      for (Index i = 0; i < rows.count; ++i) {
-        store_row(input_shape(p_), input_grads_ + i * row_stride_, kGroupRows<V> * row_stride_,
-                  rows.first + i, tile.columns, tile.channels, image_input_grad);
-      }
+    const Index first = c * p_.boxes_per_channel, last = first + p_.boxes_per_channel;
+    for (Index i = first; i < last && step.is_first; ++i) start(image_output_grad, step.loaded, i);
+    for (Index row = 0; row < step.computed.count; row += kGroupRows<V>) {
+      const Span rows{step.computed.first + row,
+                      min_index(kGroupRows<V>, step.computed.count - row)};
+      const Index offset = c * channel_stride() + row * row_stride_;
+      ok &= add_group(rows, c, image_output_grad, inputs_ + offset, input_grads_ + offset,
+                      boxes_grad);
     }
     // Here, infinities give NaN in edge gradients that box_conv_backward.h leaves finite.
-    for (Index i = 0; i < boxes * 4; ++i) ok &= std::isfinite(boxes_grad[i]);
+    for (Index i = first * 4; i < last * 4; ++i) ok &= std::isfinite(boxes_grad[i]);
     return ok;
   }
 
@@ -103,74 +117,77 @@ class LargePlanesBackwardKernel {
            p_.stride_x == 1;
   }
 
-  // The rows of the output gradient of box i of a tile, counted over all its channels.
-  PlaneRows<V> output_grad_rows(const T* image_output_grad, const Tile& tile, Index i) const {
+  // Sets the arrays that the phases share: for each box the rows within reach and the running sums,
+  // for each channel the input and its gradient in a step.
+  void set_shared_arrays(const Tiling& tiling, MemoryLayout* memory) {
+    const Index channels = tiling.channels_per_tile(), planes = channels * p_.boxes_per_channel;
+    const Index rows = reads_in_place() ? 0 : ring_rows(tiling, reach_, step_rows_, 1);
+    output_grads_ = RowRings<V>(memory->array<V>(RowRings<V>::size(planes, rows, p_.width)), rows,
+                                p_.width, p_.height);
+    running_sums_ = memory->array<double>(planes * RunningSums<V>::size(p_.width));
+    inputs_ = memory->array<V>(channels * channel_stride());
+    input_grads_ = memory->array<V>(channels * channel_stride());
+  }
+  // Between neighbouring channels of a step's inputs.
+  Index channel_stride() const { return step_rows_ * row_stride_; }
+
+  // The rows of the output gradient of box i, counted over all channels of the tile.
+  PlaneRows<V> output_grad_rows(const T* image_output_grad, Index i) const {
     if constexpr (std::is_same<T, V>::value) {
       if (reads_in_place()) {
-        const Index plane = out_channels(p_, tile).first + i;
-        return output_grads_.rows_of(image_output_grad + plane * p_.height * p_.width, p_.width);
+        const Index plane = out_channels(p_, tile_).first + i;
+        return {image_output_grad + plane * p_.height * p_.width, p_.width, p_.height, p_.height,
+                zeros_};
       }
     }
-    return output_grads_.rows(i);
+    return output_grads_.rows(i, zeros_);
   }
 
-  // Loads rows of the output gradient, unless they are read in place.
-  void load(const Tile& tile, const T* image_output_grad, Span rows) const {
-    if (reads_in_place()) return;
-    for (Index y = rows.first; y < rows.first + rows.count; ++y) {
-      load_output_grad_row(p_, image_output_grad, y, {0, p_.width}, out_channels(p_, tile),
-                           output_grads_.row(0, y), output_grads_.plane_stride());
-    }
+  // Adds the rows `loaded` to the sums of box i before the first row of the tile.
+  void start(const T* image_output_grad, Span loaded, Index i) const {
+    const BoxEdges box = box_of(i);
+    if (box.empty) return;
+    const RunningSums<V> sums = sums_of(backward_box(box), i);
+    sums.clear();
+    sums.start(output_grad_rows(image_output_grad, i), tile_.rows.first, loaded.first,
+               loaded.first + loaded.count);
   }
 
-  // Adds the given rows to the sums before the first row of a tile.
-  void start(const Tile& tile, const T* image_output_grad, Span rows) const {
-    for (Index i = 0; i < out_channels(p_, tile).count; ++i) {
-      const BoxEdges box = box_of(tile, i);
-      if (box.empty) continue;
-      sums_of(backward_box(box), i)
-          .start(output_grad_rows(image_output_grad, tile, i), tile.rows.first, rows.first,
-                 rows.first + rows.count);
-    }
-  }
-
-  // Box i of a tile, counted over all its channels, and its running sums.
-  BoxEdges box_of(const Tile& tile, Index i) const {
-    return box_edges(boxes_ + (out_channels(p_, tile).first + i) * 4);
+  // Box i, counted over all channels of the tile, and its running sums.
+  BoxEdges box_of(Index i) const {
+    return box_edges(boxes_ + (out_channels(p_, tile_).first + i) * 4);
   }
   RunningSums<V> sums_of(const BoxEdges& mirror, Index i) const {
     return RunningSums<V>(sliding_window<V>(mirror.top, mirror.bottom, 1.0, p_.height), p_.width,
                           running_sums_ + i * RunningSums<V>::size(p_.width));
   }
 
-  // Computes the rows `rows` of the input gradient of channel c of a tile. Returns false if a
-  // running sum was too large.
-  bool add_channel(const Tile& tile, Span rows, Index c, const T* image_output_grad,
-                   double* boxes_grad) const {
+  // Computes a group of rows of the input gradient of channel c. Returns false if a running sum was
+  // too large.
+  bool add_group(Span rows, Index c, const T* image_output_grad, V* input, V* input_grad,
+                 double* boxes_grad) const {
     const Index lines = group_lines<V>(0, rows.count);
-    V* const input = inputs_ + c * kGroupRows<V> * row_stride_;
     // Lines without a row are zero, so that they do not contribute to dot products.
     clear(input + rows.count * row_stride_, (lines - rows.count) * row_stride_);
     transpose(input, row_stride_, lines, p_.width, input_group_, lines);
     bool is_first_box = true, ok = true;
-    for (Index m = 0; m < p_.boxes_per_channel; ++m) {
-      const Index i = c * p_.boxes_per_channel + m;
-      const BoxEdges box = box_of(tile, i);
+    for (Index i = c * p_.boxes_per_channel; i < (c + 1) * p_.boxes_per_channel; ++i) {
+      const BoxEdges box = box_of(i);
       if (box.empty) continue;
-      ok &= add_box(rows, box, i, output_grad_rows(image_output_grad, tile, i), is_first_box,
+      ok &= add_box(rows, box, i, output_grad_rows(image_output_grad, i), is_first_box,
                     boxes_grad + i * 4);
       is_first_box = false;
     }
-    V* const result = input_grads_ + c * kGroupRows<V> * row_stride_;
     if (is_first_box) {
-      clear(result, rows.count * row_stride_);
+      clear(input_grad, rows.count * row_stride_);
     } else {
-      group_to_rows(input_grad_group_, lines, padded_width(p_.width), result, row_stride_, lines);
+      group_to_rows(input_grad_group_, lines, padded_width(p_.width), input_grad, row_stride_,
+                    lines);
     }
     return ok;
   }
 
-  // Adds the contribution of box i of a tile to input_grad_group_ and to the edge gradients. The
+  // Adds the contribution of box i to input_grad_group_ and to the edge gradients. The
   // first box of a channel overwrites input_grad_group_ instead. Returns false if a running sum was
   // too large.
   bool add_box(Span rows, const BoxEdges& box, Index i, const PlaneRows<V>& output_grad,
@@ -237,37 +254,44 @@ class LargePlanesBackwardKernel {
   }
 
   const BoxConvProblem& p_;
-  const float* boxes_;
-  const BoxReach reach_;
+  const BoxReach& reach_;
+  const Tile tile_;
+  const Index step_rows_;
+  const float* const boxes_;
   const Index row_stride_;
-  Scratch scratch_;
-  bool ok_;
   mutable Prefetcher prefetcher_;
+  // Shared by the phases.
   RowRings<V> output_grads_;
   double* running_sums_;
+  V *inputs_, *input_grads_;
+  // Of one thread in the second phase.
+  Scratch scratch_;
   const V** addresses_;
-  V *inputs_, *input_grads_, *input_sum_rows_;                      // rows
+  V *zeros_, *strip_, *suffix_sums_, *input_sum_rows_;
   V *input_group_, *column_sums_, *input_grad_group_, *box_group_;  // groups of rows
-  V *strip_, *suffix_sums_;
 };
 
-// Sets *ok to false if the results are wrong; see LargePlanesBackwardKernel::run.
 template <typename T>
-bool large_planes_backward(const BoxConvProblem& p, const BoxReach& reach, const Tiling& tiling,
-                           const T* input, const float* boxes, const T* output_grad, T* input_grad,
-                           double* partial_boxes_grad, std::atomic<bool>* ok, Index begin,
-                           Index end) {
-  const LargePlanesBackwardKernel<T> kernel(p, boxes, reach, tiling,
-                                            tiling.max_joined_channels(end - begin));
-  if (!kernel.ok()) return false;
-  for (Index i = begin, joined; i < end; i += joined) {
-    joined = tiling.joined(i, end);
-    const Tile tile = tiling.at(i, joined);
-    const Index in = tile.image * input_shape(p).size(), out = tile.image * output_shape(p).size();
-    if (!kernel.run(tile, input + in, output_grad + out, input_grad + in,
-                    partial_of(p, tiling, tile, partial_boxes_grad))) {
-      *ok = false;
-    }
+Index large_planes_backward_bytes(const LargeTile& t) {
+  return LargePlanesBackwardKernel<T>(t, nullptr).shared_bytes(t.plan.tiling);
+}
+
+template <typename T>
+void large_planes_backward_rows(const LargeTile& t, const TileStep& step, const T* image,
+                                const T* output_grad, T* input_grad, Index begin, Index end) {
+  LargePlanesBackwardKernel<T>(t, nullptr)
+      .run_rows(step, image, output_grad, input_grad, begin, end);
+}
+
+template <typename T>
+bool large_planes_backward_channels(const LargeTile& t, const TileStep& step, const float* boxes,
+                                    const T* output_grad, double* partial_boxes_grad,
+                                    std::atomic<bool>* ok, Index begin, Index end) {
+  LargePlanesBackwardKernel<T> kernel(t, boxes);
+  if (!kernel.allocate_scratch()) return false;
+  double* const boxes_grad = partial_of(t.problem, t.plan.tiling, t.tile, partial_boxes_grad);
+  for (Index c = begin; c < end; ++c) {
+    if (!kernel.run_channel(step, output_grad, c, boxes_grad)) *ok = false;
   }
   return true;
 }

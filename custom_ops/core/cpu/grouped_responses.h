@@ -29,9 +29,6 @@ struct GroupedResponses {
   Index block_count(Index columns) const { return images * groups() * column_blocks(columns); }
 };
 
-// The rows of the largest group of any type and instruction set.
-constexpr Index kMaxGroupRows = 16;
-
 // The plan for `images` images at a time. Planes are not a power of two apart, because their pixels
 // would then map to the same cache set. Their rows have the stride of BackwardKernel's planes.
 inline GroupedResponses grouped_responses(const SeparableBoxConvProblem& p, Index images,

@@ -6,13 +6,18 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
-#define INSTANTIATE(T)                                                                          \
-  template bool large_planes_forward<T>(const BoxConvProblem&, const BoxReach&, const Tiling&,  \
-                                        const T*, const float*, T*, std::atomic<bool>*, Index,  \
-                                        Index);                                                 \
-  template bool large_planes_backward<T>(const BoxConvProblem&, const BoxReach&, const Tiling&, \
-                                         const T*, const float*, const T*, T*, double*,         \
-                                         std::atomic<bool>*, Index, Index);
+#define INSTANTIATE(T)                                                                             \
+  template Index large_planes_forward_bytes<T>(const LargeTile&);                                  \
+  template void large_planes_forward_rows<T>(const LargeTile&, const TileStep&, const T*, T*,      \
+                                             Index, Index);                                        \
+  template bool large_planes_forward_channels<T>(const LargeTile&, const TileStep&, const T*,      \
+                                                 const float*, std::atomic<bool>*, Index, Index);  \
+  template Index large_planes_backward_bytes<T>(const LargeTile&);                                 \
+  template void large_planes_backward_rows<T>(const LargeTile&, const TileStep&, const T*,         \
+                                              const T*, T*, Index, Index);                         \
+  template bool large_planes_backward_channels<T>(const LargeTile&, const TileStep&, const float*, \
+                                                  const T*, double*, std::atomic<bool>*, Index,    \
+                                                  Index);
 INSTANTIATE(Half)
 INSTANTIATE(BFloat16)
 INSTANTIATE(float)

@@ -14,10 +14,42 @@ namespace boxconv {
 // Whether running sums are faster than tiles that fit in a cache.
 bool has_large_planes(const BoxConvProblem& p);
 
-// Tiles of the output.
-Tiling large_planes_forward_tiling(const BoxConvProblem& p, const BoxReach& reach);
-// Tiles of the input gradient. `reach` is that of the mirrored boxes.
-Tiling large_planes_backward_tiling(const BoxConvProblem& p, const BoxReach& reach);
+struct LargePlanesPlan {
+  Tiling tiling;
+  // Whether all threads work on one tile after the other. Otherwise each tile has one thread.
+  bool shared;
+  // A tile is computed in steps of this many rows, a multiple of kMaxGroupRows.
+  Index step_rows;
+};
+
+// The plan for the output.
+LargePlanesPlan large_planes_forward_plan(const BoxConvProblem& p, const BoxReach& reach);
+// The plan for the input gradient. `reach` is that of the mirrored boxes.
+LargePlanesPlan large_planes_backward_plan(const BoxConvProblem& p, const BoxReach& reach);
+
+// A tile, and the memory that the kernels of all its steps use.
+struct LargeTile {
+  const BoxConvProblem& problem;
+  const BoxReach& reach;
+  const LargePlanesPlan& plan;
+  Tile tile;
+  char* memory;  // starts at a cache line
+};
+
+// A step of a tile has two phases. In the first, threads share rows: they store the results of the
+// step before, and load the rows that come within reach. In the second, threads share channels:
+// they compute the results.
+struct TileStep {
+  Span stored;    // rows of the result
+  Span loaded;    // rows of the source
+  Span computed;  // rows of the result; none in the last step
+  bool is_first;
+
+  // The number of units in the first phase. Unit i is the i-th row of each span.
+  Index row_count() const {
+    return max_index(stored.count, max_index(loaded.count, computed.count));
+  }
+};
 
 }  // namespace boxconv
 

@@ -58,6 +58,11 @@ Status run_in_parallel(Index total, Index cost, const ParallelFor& parallel_for,
   return ok ? Status::kOk : Status::kOutOfMemory;
 }
 
+// A ParallelFor for code that runs in parallel already.
+inline void serially(Index total, Index, const std::function<void(Index, Index)>& body) {
+  body(0, total);
+}
+
 // Separate edge gradients for each rectangle of each image (see Tile). add_to() sums them in a
 // fixed order, so the result does not depend on the number of threads.
 class PartialEdgeGradients {

@@ -7,6 +7,7 @@
 #include "core/base/problem.h"
 #include "core/cpu/channel_mixing.h"
 #include "core/cpu/grouped_responses.h"
+#include "core/cpu/kept_array.h"
 #include "core/cpu/kernels_mix_groups.h"
 #include "core/cpu/large_planes.h"
 #include "core/cpu/parallel_tiles.h"
@@ -137,7 +138,7 @@ class ResponseGroups {
   const TBox* boxes_;
   const ParallelFor& parallel_for_;
   Index images_;
-  ResponseMemory<V> responses_;
+  KeptArray<V> responses_;
 };
 
 }  // namespace boxconv

@@ -10,6 +10,7 @@
 #include "core/base/problem.h"
 #include "core/cpu/box_conv.h"
 #include "core/cpu/channel_mixing.h"
+#include "core/cpu/kept_array.h"
 #include "core/cpu/kernels_mix_channels.h"
 #include "core/cpu/parallel_tiles.h"
 #include "core/cpu/response_memory.h"
@@ -167,7 +168,7 @@ class ResponseImages {
   const TBox* boxes_;
   const ParallelFor& parallel_for_;
   Index pixels_, images_, channels_, depth_;
-  ResponseMemory<T> responses_;
+  KeptArray<T> responses_;
   Array<V> zeros_;
   Array<TBox> edge_grads_;
 };

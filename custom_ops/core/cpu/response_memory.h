@@ -1,14 +1,12 @@
-// Shared by ResponseImages and ResponseGroups: memory, the number of images at a time, costs.
+// Shared by ResponseImages and ResponseGroups: the number of images at a time, costs, sums.
 #ifndef BOXCONV_CORE_CPU_RESPONSE_MEMORY_H_
 #define BOXCONV_CORE_CPU_RESPONSE_MEMORY_H_
 
-#include <cstdint>
 #include <memory>
 #include <new>
 
 #include "core/base/platform.h"
 #include "core/cpu/channel_mixing.h"
-#include "core/cpu/scratch.h"
 
 namespace boxconv {
 
@@ -38,33 +36,6 @@ class Array {
 
  private:
   std::unique_ptr<V[]> values_;
-};
-
-// Memory for responses, aligned to a cache line. Like the scratch memory of the kernels, a thread
-// keeps it between calls unless it is very large.
-template <typename V>
-class ResponseMemory {
- public:
-  explicit ResponseMemory(Index count) {
-    const Index bytes = count * static_cast<Index>(sizeof(V)) + kCacheLineBytes;
-    char* const begin = memory().reserve(static_cast<std::size_t>(bytes));
-    if (begin == nullptr) return;
-    const auto misaligned = reinterpret_cast<std::uintptr_t>(begin) % kCacheLineBytes;
-    values_ = reinterpret_cast<V*>(begin + (kCacheLineBytes - misaligned) % kCacheLineBytes);
-  }
-  ~ResponseMemory() { memory().release(); }
-  ResponseMemory(const ResponseMemory&) = delete;
-  ResponseMemory& operator=(const ResponseMemory&) = delete;
-  bool ok() const { return values_ != nullptr; }
-  V* data() const { return values_; }
-
- private:
-  static baseline::ThreadMemory& memory() {
-    thread_local baseline::ThreadMemory memory;
-    return memory;
-  }
-
-  V* values_ = nullptr;
 };
 
 // The sums to which the backward pass of some images adds its gradients.

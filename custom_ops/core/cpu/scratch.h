@@ -10,14 +10,21 @@
 namespace boxconv {
 namespace BOXCONV_ISA {
 
+// The first cache line from `address` on.
+BOXCONV_INLINE char* cache_line_from(char* address) {
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(address) % kCacheLineBytes;
+  return address + (kCacheLineBytes - misaligned) % kCacheLineBytes;
+}
+
 // The scratch memory of one thread. It stays allocated between calls: new memory costs page faults,
 // which take longer than the arithmetic of a small problem.
 class ThreadMemory {
  public:
   ~ThreadMemory() { std::free(data_); }
 
-  // Returns at least `bytes` bytes, or null if there is not enough memory.
-  char* reserve(std::size_t bytes) {
+  // Returns at least `count` bytes, or null if there is not enough memory.
+  char* reserve(Index count) {
+    const auto bytes = static_cast<std::size_t>(count);
     if (bytes > size_) {
       std::free(data_);
       data_ = static_cast<char*>(std::malloc(bytes));
@@ -45,6 +52,27 @@ class ThreadMemory {
   std::size_t size_ = 0;
 };
 
+// Places arrays one after the other, each at the start of a cache line. `base` is the start of one.
+// If it is null, the arrays are only counted: size() is the number of bytes that they take.
+class MemoryLayout {
+ public:
+  MemoryLayout() = default;
+  explicit MemoryLayout(char* base) : base_(base) {}
+
+  // Returns the next array, or null if `base` is null.
+  template <typename T>
+  T* array(Index count) {
+    T* const values = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + size_);
+    size_ += round_up(count * static_cast<Index>(sizeof(T)), kCacheLineBytes);
+    return values;
+  }
+  Index size() const { return size_; }
+
+ private:
+  char* base_ = nullptr;
+  Index size_ = 0;
+};
+
 // Arrays in the thread's memory, each aligned to a cache line:
 //
 //   Scratch scratch;
@@ -67,11 +95,9 @@ class Scratch {
   template <typename SetArrays>
   bool allocate(const SetArrays& set_arrays) {
     set_arrays();
-    char* memory_begin = memory().reserve(size_ + kAlignment);
+    char* const memory_begin = memory().reserve(layout_.size() + kCacheLineBytes);
     if (memory_begin == nullptr) return false;
-    const auto address = reinterpret_cast<std::uintptr_t>(memory_begin);
-    base_ = memory_begin + (kAlignment - address % kAlignment) % kAlignment;
-    size_ = 0;
+    layout_ = MemoryLayout(cache_line_from(memory_begin));
     set_arrays();
     return true;
   }
@@ -79,22 +105,16 @@ class Scratch {
   // Returns the next array. Call it only in set_arrays().
   template <typename T>
   T* array(Index count) {
-    T* const values = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + size_);
-    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
-    size_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    return values;
+    return layout_.array<T>(count);
   }
 
  private:
-  static constexpr std::size_t kAlignment = kCacheLineBytes;
-
   static ThreadMemory& memory() {
     thread_local ThreadMemory memory;
     return memory;
   }
 
-  char* base_ = nullptr;
-  std::size_t size_ = 0;  // of the arrays so far
+  MemoryLayout layout_;
 };
 
 }  // namespace BOXCONV_ISA

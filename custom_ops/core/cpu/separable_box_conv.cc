@@ -15,9 +15,6 @@
 namespace boxconv {
 namespace {
 
-// A ParallelFor for code that runs in parallel already.
-void serially(Index total, Index, const std::function<void(Index, Index)>& body) { body(0, total); }
-
 // The sizes of one image.
 struct ImageSizes {
   explicit ImageSizes(const SeparableBoxConvProblem& p)

@@ -68,12 +68,8 @@ Span AxisTiling::source(Index interval) const {
 }
 
 Tiling::Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
-               Index channels_per_tile, Index max_joined)
-    : channels_(p.channels),
-      rows_(rows),
-      columns_(columns),
-      channels_per_tile_(channels_per_tile),
-      max_joined_(max_joined) {
+               Index channels_per_tile)
+    : channels_(p.channels), rows_(rows), columns_(columns), channels_per_tile_(channels_per_tile) {
   channel_groups_ =
       channels_per_tile_ > 0 ? (channels_ + channels_per_tile_ - 1) / channels_per_tile_ : 0;
   count_ = p.batch * rectangles_per_image() * channel_groups_;
@@ -85,28 +81,17 @@ Index Tiling::rectangles_per_image() const { return rows_.count() * columns_.cou
 
 Index Tiling::channels_per_tile() const { return channels_per_tile_; }
 
-Tile Tiling::at(Index index, Index joined) const {
+Tile Tiling::at(Index index) const {
   const Index first = index % channel_groups_ * channels_per_tile_;
   const Index rectangle = index / channel_groups_ % rectangles_per_image();
   const Index row = rectangle / columns_.count(), column = rectangle % columns_.count();
   return {index / channel_groups_ / rectangles_per_image(),
           rectangle,
-          {first, min_index(joined * channels_per_tile_, channels_ - first)},
+          {first, min_index(channels_per_tile_, channels_ - first)},
           rows_.outputs(row),
           columns_.outputs(column),
           rows_.source(row),
           columns_.source(column)};
-}
-
-Index Tiling::joined(Index index, Index end) const {
-  // Joined tiles begin at a multiple of their number, as cache lines do.
-  const Index group = index % channel_groups_;
-  if (group % max_joined_ != 0) return 1;
-  return min_index(max_joined_, min_index(channel_groups_ - group, end - index));
-}
-
-Index Tiling::max_joined_channels(Index count) const {
-  return min_index(channels_, min_index(max_joined_, count) * channels_per_tile_);
 }
 
 Tiling forward_tiling(const BoxConvProblem& p, const BoxReach& reach, Index max_channels) {

@@ -17,6 +17,9 @@ struct Span {
   Index first, count;
 };
 
+// The rows of the largest group (plane_windows.h) of any type and instruction set.
+constexpr Index kMaxGroupRows = 16;
+
 // The forward pass computes the output from the input. The backward pass computes the input
 // gradient from the output gradient, spread to the resolution of the input.
 struct Tile {
@@ -52,26 +55,20 @@ class AxisTiling {
 
 class Tiling {
  public:
-  // A thread computes up to `max_joined` tiles of neighbouring channels as one tile.
   Tiling(const BoxConvProblem& p, const AxisTiling& rows, const AxisTiling& columns,
-         Index channels_per_tile, Index max_joined = 1);
+         Index channels_per_tile);
 
   Index count() const;  // number of tiles
   Index rectangles_per_image() const;
   Index channels_per_tile() const;
   const AxisTiling& rows() const { return rows_; }
   const AxisTiling& columns() const { return columns_; }
-  // Tile `index`, joined with the `joined` - 1 tiles after it.
-  Tile at(Index index, Index joined = 1) const;
-  // The number of tiles to join from tile `index` on, if a thread computes the tiles up to `end`.
-  Index joined(Index index, Index end) const;
-  // The largest number of channels of the tiles that a thread joins, if it computes `count` tiles.
-  Index max_joined_channels(Index count) const;
+  Tile at(Index index) const;
 
  private:
   Index channels_;
   AxisTiling rows_, columns_;
-  Index channels_per_tile_, max_joined_, channel_groups_, count_;
+  Index channels_per_tile_, channel_groups_, count_;
 };
 
 // The number of channels of a tile: at most `max_channels` of the image's `channels`. Fewer if all

@@ -23,7 +23,7 @@ def separable_box_conv2d(
     x: jax.Array,
     boxes: jax.Array,
     kernel: jax.Array,
-    bias: jax.Array,
+    bias: jax.Array | None,
     strides: tuple[int, int],
     normalization: str | None,
     data_format: str,
@@ -38,12 +38,14 @@ def separable_box_conv2d(
         x: `[N, H, W, C]`, or `[N, C, H, W]` if `data_format="channels_first"`.
         boxes: `[C, M, 4]`, float64 if `x` is float64, and float32 otherwise.
         kernel: `[C * M, filters]`, in the dtype of `x`.
-        bias: `[filters]`, in the dtype of `x`.
+        bias: `[filters]`, in the dtype of `x`. None is zero.
         strides: `(stride_y, stride_x)`.
         normalization: `"area"`, `"valid"` or None.
         data_format: `"channels_last"` or `"channels_first"`.
     """
     options = Options(strides, normalization_attribute(normalization), layout_of(data_format))
+    if bias is None:
+        bias = jnp.zeros_like(kernel, shape=kernel.shape[1:])
     if calls.exporting(x, boxes, kernel, bias):
         responses = calls.portable_forward(options, x, boxes)
         return _mix(options, responses, kernel, bias)

@@ -3,11 +3,13 @@
 The custom ops have kernels for the CPU only. On a machine with a GPU and kernels of `box_conv2d`
 for it, the function is a composition: `box_conv2d`, then a matrix product. A graph made elsewhere
 still runs there: TensorFlow places the custom ops on the CPU.
+
+Small planes are composed too. Their responses stay in the cache anyway, and the gradient of a
+composition need not compute them again.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
 from tf_boxconv.backends.attributes import layout_of, normalization_attribute
@@ -18,26 +20,26 @@ from tf_boxconv.backends.tensorflow.library import compiled_ops
 from tf_boxconv.ops.separable_box_conv_portable import separable_box_conv2d_portable
 
 _HAS_CUDA_KERNELS = build_info()["cuda"] is not None
+# Planes of fewer pixels are composed. docs/notes/cpu_kernels.md shows the measurement.
+MIN_PIXELS = 32 * 32
 
 
 def separable_box_conv2d(
     x: tf.Tensor,
     boxes: tf.Tensor,
     kernel: tf.Tensor,
-    bias: tf.Tensor,
+    bias: tf.Tensor | None,
     strides: tuple[int, int],
     normalization: str | None,
     data_format: str,
 ) -> tf.Tensor:
     """Computes `tf_boxconv.separable_box_conv2d` on arguments that are checked already."""
     options = (strides, normalization, data_format)
-    if not tf.executing_eagerly() and called_by_exporter():
-        # A missing bias is passed as zeros.
-        values = tf.get_static_value(bias)
-        bias = None if values is not None and not np.any(values) else bias
+    exporting = not tf.executing_eagerly() and called_by_exporter()
+    if exporting or _runs_on_gpu() or _has_small_planes(x, data_format):
         return _composition(x, boxes, kernel, bias, *options)
-    if _runs_on_gpu():
-        return _composition(x, boxes, kernel, bias, *options)
+    if bias is None:
+        bias = tf.zeros(tf.shape(kernel)[1:], kernel.dtype)
     return compiled_ops.box_conv_separable_box_conv2d(
         input=x,
         boxes=boxes,
@@ -52,6 +54,12 @@ def separable_box_conv2d(
 def _runs_on_gpu() -> bool:
     """Returns whether TensorFlow would run `box_conv2d` on a GPU."""
     return _HAS_CUDA_KERNELS and bool(tf.config.get_visible_devices("GPU"))
+
+
+def _has_small_planes(x: tf.Tensor, data_format: str) -> bool:
+    """Returns whether planes have few pixels. If their size is not known yet, they have not."""
+    height, width = x.shape[1:3] if data_format == "channels_last" else x.shape[2:]
+    return height is not None and width is not None and height * width < MIN_PIXELS
 
 
 def _composition(x, boxes, kernel, bias, *options) -> tf.Tensor:

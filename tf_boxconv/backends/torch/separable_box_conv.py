@@ -34,7 +34,7 @@ def separable_box_conv2d(
     x: torch.Tensor,
     boxes: torch.Tensor,
     kernel: torch.Tensor,
-    bias: torch.Tensor,
+    bias: torch.Tensor | None,
     strides: tuple[int, int],
     normalization: str | None,
     data_format: str,
@@ -45,7 +45,7 @@ def separable_box_conv2d(
         x: `[N, H, W, C]`, or `[N, C, H, W]` if `data_format="channels_first"`.
         boxes: `[C, M, 4]`, float64 if `x` is float64, and float32 otherwise.
         kernel: `[C * M, filters]`, in the dtype of `x`.
-        bias: `[filters]`, in the dtype of `x`.
+        bias: `[filters]`, in the dtype of `x`. None is zero.
         strides: `(stride_y, stride_x)`.
         normalization: `"area"`, `"valid"` or None.
         data_format: `"channels_last"` or `"channels_first"`.
@@ -53,6 +53,8 @@ def separable_box_conv2d(
     if x.device.type != "cpu" or exporting():
         responses = box_conv.box_conv2d(x, boxes, strides, normalization, data_format)
         return _mix(responses, kernel, bias, data_format)
+    if bias is None:
+        bias = kernel.new_zeros(kernel.shape[1:])
     x, layout, restore = in_memory_order(x, data_format)
     options = list(strides), normalization_attribute(normalization), layout
     return restore(_forward(x, boxes, kernel, bias, *options))
