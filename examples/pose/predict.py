@@ -35,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         "dashed limbs are uncertain (in a labelled pose: hidden).",
     )
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="picture of one person that fills most of it"
+        "pictures", nargs="*", metavar="IMAGE", help="picture of one person that fills most of it"
     )
     parser.add_argument(
         "--model",
@@ -82,7 +82,7 @@ def main(argv=None) -> int:
     """The command `python -m examples.pose.predict`; returns its exit status."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
-    if bool(arguments.images) == bool(arguments.dataset):
+    if bool(arguments.pictures) == bool(arguments.dataset):
         parser.error("give either pictures or --dataset")
     if arguments.dataset and (arguments.json or not is_image_name(arguments.output)):
         parser.error("with --dataset, --output is one picture (.png, .jpg), and there is no --json")

@@ -94,7 +94,7 @@ def evaluate_joints(
     predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
     true, labelled = _to_original(photographs, photographs.joints), photographs.labelled
     pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
-    pck.update_joints(predicted, true, labelled)
+    pck.update_joints(predicted, true, labelled, photographs.person.get("box"))
     result = metrics.summary(pck, skeleton.joint_names)
     person = photographs.person
     if "head_box" in person:
@@ -116,6 +116,7 @@ def read_test_photographs(
     image_size: int,
     data_dir: str | None,
     prepared_dir: str | None,
+    keypoint_files: datasets.KeypointFiles | None = None,
     skeleton: Skeleton | None = None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
@@ -126,6 +127,7 @@ def read_test_photographs(
         image_size: The model's image size in pixels.
         data_dir: Folder of official data sets, or None.
         prepared_dir: Folder of prepared records, or None for the default.
+        keypoint_files: The files of the data set `keypoints`.
         skeleton: The joints to convert to; None keeps the data set's own.
         skip_broken: Whether to leave out pictures that cannot be read.
 
@@ -137,7 +139,9 @@ def read_test_photographs(
     """
     with as_user_error(ValueError):
         split = datasets.evaluation_split(name)
-        dataset, source = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
+        dataset, source = datasets.load(
+            name, split, data_dir, prepared_dir, skip_broken, keypoint_files
+        )
         target = skeleton or source
         dataset = joint_mapping.with_joints(dataset, source, target)
     photographs = in_memory.read_photographs(dataset, image_size, f"reading {name} {split}")

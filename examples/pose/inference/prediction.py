@@ -54,7 +54,7 @@ def _without_repeats(paths: list[str]) -> list[str]:
 
 def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
     """Predicts the pictures of a command line; returns the exit status."""
-    paths = _without_repeats(arguments.images)
+    paths = _without_repeats(arguments.pictures)
     names = unique_names(paths)
     _check_files(model, paths, names, arguments)
     predictor = _load(model, arguments)
@@ -93,14 +93,16 @@ def predict_dataset(model: Path, arguments: argparse.Namespace) -> int:
     # The config of a run records the folders of its data. A SavedModel has no config.
     run = RunFolder(model)
     config = run.config if run.config_path.exists() else {}
-    places = command_line.data_places(arguments, config)
+    data_dir, prepared_dir, files = command_line.data_places(arguments, config)
     output_paths.check_outputs([("--output", arguments.output)], model_files.model_inputs(model))
-    for folder in places:
+    for folder in (data_dir, prepared_dir, files.images):
         output_paths.check_not_inside("--output", arguments.output, folder)
     predictor = _load(model, arguments)
     with as_user_error(ValueError):
         split = arguments.split or datasets.evaluation_split(arguments.dataset)
-        dataset, skeleton = datasets.load(arguments.dataset, split, *places, arguments.skip_broken)
+        dataset, skeleton = datasets.load(
+            arguments.dataset, split, data_dir, prepared_dir, arguments.skip_broken, files
+        )
     if skeleton != predictor.skeleton:
         raise PredictError(
             f"the model in {model} was trained for other joints than the data set "

@@ -3,12 +3,13 @@
 A configuration is a dict with a value for each argument. No function here reads or writes files.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from examples.pose import models
+from examples.pose import datasets, models
 from examples.pose.cli.errors import as_user_error
 from examples.pose.training import training_arguments
 from examples.pose.training.optimisation import Optimisation
@@ -64,8 +65,22 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: An argument is out of its range, or two arguments contradict each other.
     """
-    training_arguments.dataset_names(config["dataset"])
+    names = training_arguments.dataset_names(config["dataset"])
+    with as_user_error(ValueError):
+        if datasets.KEYPOINTS in names:
+            keypoint_files(config).check()
+        elif keypoint_files(config) != datasets.KeypointFiles():
+            raise ValueError(
+                "--annotations, --validation, --images and --flip_pairs are for "
+                "--dataset keypoints."
+            )
     optimisation(config)
+
+
+def keypoint_files(config: Mapping[str, Any]) -> datasets.KeypointFiles:
+    """Returns the files of the data set `keypoints` in a configuration."""
+    names = (field.name for field in dataclasses.fields(datasets.KeypointFiles))
+    return datasets.KeypointFiles(**{name: config.get(name) for name in names})
 
 
 def check_all(arguments: list[str]) -> dict[str, Any]:

@@ -337,7 +337,7 @@ def _is_skeleton(value: Any) -> bool:
     joints = range(len(names))
     return all(
         isinstance(pair, list) and len(pair) == 2 and all(joint in joints for joint in pair)
-        for pair in (*flips, *limbs, reference)
+        for pair in (*flips, *limbs, *([reference] if reference else []))
     )
 
 

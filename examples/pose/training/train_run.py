@@ -34,6 +34,7 @@ def read_training_photographs(
     size: int,
     data_dir: str | None,
     prepared_dir: str | None,
+    keypoint_files: datasets.KeypointFiles | None = None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
     """Reads the training splits of several data sets into memory, with the joints of the first one.
@@ -43,6 +44,7 @@ def read_training_photographs(
         size: Side to which the photographs are letterboxed, in pixels.
         data_dir: Folder of official data sets, or None for the default.
         prepared_dir: Folder of prepared data sets, or None for the default.
+        keypoint_files: The files of the data set `keypoints`.
         skip_broken: Whether to leave out pictures that cannot be read.
 
     Returns:
@@ -54,7 +56,9 @@ def read_training_photographs(
     joined, target = None, None
     for name in names:
         with as_user_error(ValueError):
-            dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
+            dataset, skeleton = datasets.load(
+                name, "train", data_dir, prepared_dir, skip_broken, keypoint_files
+            )
         target = target or skeleton
         with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
             dataset = joint_mapping.with_joints(dataset, skeleton, target)
@@ -228,7 +232,7 @@ def train(config: dict[str, Any]) -> None:
         interruption.explain_stop(lambda: _kept_message(run, config) if workers.is_chief else ""),
         run.lock() if workers.is_chief else contextlib.nullcontext(),
     ):
-        folders = config["data_dir"], config["prepared_dir"]
+        folders = config["data_dir"], config["prepared_dir"], configuration.keypoint_files(config)
         skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)

@@ -9,7 +9,10 @@ from examples.pose.cli.errors import as_user_error
 from examples.pose.training import PRECISIONS, STRATEGIES
 
 # Options that do not change the result. They may differ when a run is resumed.
-FREE_ARGUMENTS = ("data_dir", "prepared_dir", "skip_broken", "strategy", "log_boxes")
+FREE_ARGUMENTS = (
+    *("data_dir", "prepared_dir", "skip_broken", "annotations", "validation", "images"),
+    *("strategy", "log_boxes"),
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
