@@ -96,6 +96,14 @@ def score(text: str) -> float:
     return value
 
 
+def box(text: str) -> tuple[float, float, float, float]:
+    """Argument type: a box `x,y,width,height` in pixels, with sides of at least one pixel."""
+    values = [_float(part) for part in text.split(",")]
+    if len(values) != 4 or not all(abs(v) < 1e6 for v in values) or min(values[2:]) < 1:
+        raise argparse.ArgumentTypeError(f"must be x,y,width,height in pixels, got {text!r}")
+    return tuple(values)
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Argument type: a JSON object."""
     try:
