@@ -72,12 +72,7 @@ def evaluate_joints(
     decoding: str = DECODING,
     coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
-    """Evaluates a model, in pixels of the original photographs, by all metrics that apply.
-
-    * PCK@0.2, always.
-    * PCKh@0.5, if head sizes are known. As in the official evaluation of MPII Human Pose, only
-      people who are sufficiently separated from others count.
-    * COCO's ten AP and AR values, if the data set has the labels for them.
+    """Predicts the joints of all people, and measures them as `measure_joints` does.
 
     Args:
         model: A model from images to heatmap logits.
@@ -85,13 +80,37 @@ def evaluate_joints(
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
         decoding: How to read joints from heatmaps, see `heatmaps.decode`.
+        coco: See `measure_joints`.
+    """
+    predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
+    return measure_joints(predicted, scores, photographs, skeleton, coco)
+
+
+def measure_joints(
+    predicted: np.ndarray,
+    scores: np.ndarray,
+    photographs: Photographs,
+    skeleton: Skeleton,
+    coco: coco_evaluation.CocoAP | None = None,
+) -> dict[str, Any]:
+    """Measures predictions, in pixels of the original photographs, by all metrics that apply.
+
+    * PCK@0.2, always.
+    * PCKh@0.5, if head sizes are known. As in the official evaluation of MPII Human Pose, only
+      people who are sufficiently separated from others count.
+    * COCO's ten AP and AR values, if the data set has the labels for them.
+
+    Args:
+        predicted: `[n, J, 2]`, see `predict_people`.
+        scores: `[n, J]`.
+        photographs: The people.
+        skeleton: The joints.
         coco: The metric for COCO's values; by default, a new one. Afterwards its `results` hold the
             predictions in COCO's format.
 
     Returns:
         The entries of `metrics.summary` for PCK and PCKh, and the ten values as the dict `coco`.
     """
-    predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
     true, labelled = _to_original(photographs, photographs.joints), photographs.labelled
     pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
     pck.update_joints(predicted, true, labelled, photographs.person.get("box"))

@@ -1,6 +1,7 @@
 """Trains a run from its last finished epoch, or from the start, and evaluates it at the end."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from examples.pose.cli.errors import UserError, as_user_error, describe
 from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
-from examples.pose.evaluation import accuracy
+from examples.pose.evaluation import accuracy, example_pages
 from examples.pose.files.atomic_write import write_json
 from examples.pose.models import BOX_CONTEXTS
 from examples.pose.models.blocks import Context
@@ -32,6 +33,10 @@ from examples.pose.training.run_folder import RunFolder
 from examples.pose.training.trainer import DivergedError, Trainer
 from examples.pose.training.training_arguments import FREE_ARGUMENTS
 from tf_boxconv.visualize import BoxLogger
+
+# TensorBoard shows the predictions on this many photographs, about this many times in a run.
+HANDFUL = 6
+PAGES = 20
 
 
 def read_training_photographs(
@@ -162,6 +167,9 @@ def fit(
             # The curves are written before the state. If the process is killed in between, the
             # epoch is trained and its points are written again.
             curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
+            if epoch % math.ceil(epochs / PAGES) == 0 or epoch == epochs - 1:
+                page = _draw_handful(trainer, test_photographs, skeleton)
+                curves.add_picture(trainer.done, "predictions", page)
             run.save_state(state)
             run.save_model(trainer.inference)
             print_once(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
@@ -169,6 +177,13 @@ def fit(
     boxes.on_train_end()
     trainer.update_inference()
     return trainer.inference
+
+
+def _draw_handful(trainer: Trainer, photographs: Photographs, skeleton: Skeleton) -> np.ndarray:
+    """Draws the predictions on a few photographs, always the same, beside the labelled poses."""
+    few = evenly_spaced(photographs, HANDFUL)
+    joints, scores = trainer.predict(few.images)
+    return example_pages.draw_handful(few, skeleton, joints, scores)
 
 
 def _start_from(

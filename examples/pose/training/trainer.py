@@ -154,6 +154,11 @@ class Trainer:
             pck.update_joints(joints, targets[..., :2], targets[..., 2] > 0, batch_boxes)
         return float(pck.result())
 
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts images `[n, S, S, 3]`: joints `[n, J, 2]` in their pixels, and scores."""
+        joints, scores = heatmaps.decode(self._predict(images.astype(np.float32)))
+        return joints.numpy(), scores.numpy()
+
     def state(self) -> dict[str, np.ndarray]:
         """Returns everything that the next steps depend on except the batches: arrays by name.
 
