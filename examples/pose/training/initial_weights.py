@@ -5,6 +5,7 @@ Weights are copied by their paths. Two kinds of weights may differ from the earl
 * Heads, whose shapes depend on the number of joints, start anew if the joints are others.
 * Boxes keep their share of the plane if the image size differs: in a network for images 1.5 times
   as large, they are 1.5 times as large. docs/results.md compares that with keeping their pixels.
+  Boxes of layers with a `max_size` of their own keep their pixels.
 """
 
 from __future__ import annotations
