@@ -160,7 +160,7 @@ $(VENV)/.installed: pyproject.toml
 	on Debian and Ubuntu run 'apt install python3-venv'" && false)
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22"
 	$(TEMPORARY) $(BIN)/pip install --quiet --disable-pip-version-check \
-		-e ".[benchmarks,docs,examples,export,runtimes,test,lint]"
+		-e ".[benchmarks,docs,examples,export,runtimes,test,lint,video]"
 	# --no-deps: it depends on `tensorflow`, which pip would install over tensorflow-cpu.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
 		"tensorflow-serving-api>=2.21,<2.22"

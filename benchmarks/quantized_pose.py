@@ -99,7 +99,8 @@ def main(argv: list[str] | None = None) -> None:
     name, size = run.dataset, run.config["image_size"]
     places = command_line.data_places(args, run.config)
     with as_user_error(ValueError):
-        dataset, _ = datasets.load(name, "train", *places)
+        data_dir, prepared_dir, files = places
+        dataset, _ = datasets.load(name, "train", data_dir, prepared_dir, False, files)
     calibration = in_memory.read_photographs(dataset, size, f"reading {name} train")
     test, skeleton = accuracy.read_test_photographs(name, size, *places)
     model = run.load_model()

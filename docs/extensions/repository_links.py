@@ -15,6 +15,7 @@ from pathlib import Path
 OUTSIDE_PAGES = {
     "changelog": "CHANGELOG.md",
     "contributing": "CONTRIBUTING.md",
+    "own_pictures": "examples/pose/datasets/keypoints/README.md",
     "pose": "examples/pose/README.md",
     "quickstart": "examples/quickstart/README.md",
 }

@@ -4,7 +4,8 @@
 
 By default, it measures on the evaluation split of the first data set that the run was trained on.
 It prints the results and writes them to `evaluation-DATASET.json` in the run folder, with plots of
-PCK by tolerance and by joint. The metric is PCK@0.2; `mpii` also has PCKh@0.5, and `coco_keypoints`
+PCK by tolerance and by joint, and a page of the worst, the median and the best predictions. The
+metric is PCK@0.2; `mpii` also has PCKh@0.5, and data sets with the joints of COCO
 COCO's own evaluation, with the predictions in COCO's format in
 `evaluation-DATASET-coco-results.json`.
 """
@@ -45,8 +46,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from examples.pose.datasets.skeletons import Skeleton
-    from examples.pose.evaluation import accuracy, coco_evaluation, cost
+    from examples.pose.evaluation import accuracy, coco_evaluation, cost, example_pages
     from examples.pose.files.atomic_write import write_json
+    from examples.pose.images.image_files import write_image
     from examples.pose.training.run_folder import RunFolder
 
     run = RunFolder(arguments.run)
@@ -62,7 +64,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
     settings = prediction_arguments.settings_of(arguments)
     coco = coco_evaluation.CocoAP()
-    result = accuracy.evaluate_joints(model, photographs, skeleton, **settings, coco=coco)
+    poses = accuracy.predict_people(model, photographs, skeleton, **settings)
+    result = accuracy.measure_joints(*poses, photographs, skeleton, coco)
     measured_cost = cost.evaluate_cost(model, config["image_size"])
     split = datasets.evaluation_split(name)
     accuracy.print_results(
@@ -71,6 +74,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     cost.print_cost(measured_cost)
     stem = run.path / f"evaluation-{name.replace('/', '-')}"
     accuracy.write_results(stem, result, coco)
+    page = example_pages.draw_ranked(photographs, skeleton, *poses)
+    if page is not None:
+        write_image(f"{stem}-examples.jpg", page)
     path = pathlib.Path(f"{stem}.json")
     write_json(path, {"dataset": name, "split": split, **settings, **result, **measured_cost})
     print(f"Written to {path}, with pictures beside it")

@@ -72,7 +72,8 @@ def main(argv: list[str] | None = None) -> None:
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument --output: {error}")
     places = command_line.data_places(arguments, config)
-    _check_outputs(run, folder, places if arguments.output else ())
+    folders = (*places[:2], places[2].images)
+    _check_outputs(run, folder, folders if arguments.output else ())
     photographs, _ = accuracy.read_test_photographs(
         run.dataset,
         config["image_size"],

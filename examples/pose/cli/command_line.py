@@ -1,6 +1,7 @@
 """The argument parser of all commands, argument types, and `run`, which reports errors."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 from examples.pose.cli import interruption
 from examples.pose.cli.errors import UserError, describe
+from examples.pose.datasets import KeypointFiles
 
 INT32_MAX = 2**31 - 1
 
@@ -94,6 +96,14 @@ def score(text: str) -> float:
     return value
 
 
+def box(text: str) -> tuple[float, float, float, float]:
+    """Argument type: a box `x,y,width,height` in pixels, with sides of at least one pixel."""
+    values = [_float(part) for part in text.split(",")]
+    if len(values) != 4 or not all(abs(v) < 1e6 for v in values) or min(values[2:]) < 1:
+        raise argparse.ArgumentTypeError(f"must be x,y,width,height in pixels, got {text!r}")
+    return tuple(values)
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Argument type: a JSON object."""
     try:
@@ -159,7 +169,7 @@ def _check_writable(path: Path, text: str) -> None:
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--data_dir`, `--prepared_dir` and `--skip_broken`."""
+    """Adds the arguments that say where data sets are, and `--skip_broken`."""
     parser.add_argument(
         "--data_dir",
         type=folder,
@@ -177,16 +187,40 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out pictures and labels that cannot be used when a data set is prepared",
     )
+    parser.add_argument(
+        "--annotations",
+        metavar="FILE",
+        help="of keypoints: labels to train on, in the format of COCO",
+    )
+    parser.add_argument(
+        "--validation",
+        metavar="FILE",
+        help="of keypoints: labels to measure on (every fifth picture of --annotations if there "
+        "is no such file)",
+    )
+    parser.add_argument("--images", metavar="DIR", help="of keypoints: folder of the pictures")
+    parser.add_argument(
+        "--flip_pairs",
+        metavar="A:B,C:D",
+        help="of keypoints: joints that a mirrored picture swaps (by left and right in the names "
+        "if there are none given)",
+    )
 
 
 def data_places(
     arguments: argparse.Namespace, config: Mapping[str, Any]
-) -> tuple[str | None, str | None]:
-    """Returns `data_dir` and `prepared_dir`: from the command line, else from a run's config."""
-    return (
-        arguments.data_dir or config.get("data_dir"),
-        arguments.prepared_dir or config.get("prepared_dir"),
-    )
+) -> tuple[str | None, str | None, KeypointFiles]:
+    """Returns `data_dir`, `prepared_dir` and the files of `keypoints`.
+
+    Each is taken from the command line, else from a run's config.
+    """
+
+    def given(name: str) -> str | None:
+        return getattr(arguments, name) or config.get(name)
+
+    names = (field.name for field in dataclasses.fields(KeypointFiles))
+    files = KeypointFiles(**{name: given(name) for name in names})
+    return given("data_dir"), given("prepared_dir"), files
 
 
 def run(main: Callable[[], int | None]) -> int:

@@ -10,6 +10,7 @@ data sets without importing TensorFlow (see `examples.pose.cli`).
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 from typing import TYPE_CHECKING
@@ -32,7 +33,50 @@ EVALUATION_SPLITS = {
 # The builder of FLIC comes with tfds. These names select its configurations: `flic/small` has 5,003
 # frames, `flic/full` 20,928.
 FLIC_CONFIGS = {"flic": "flic/small", "flic/small": "flic/small", "flic/full": "flic/full"}
-NAMES = tuple(sorted([*EVALUATION_SPLITS, *FLIC_CONFIGS]))
+# Pictures and labels of the user's own, see `KeypointFiles`.
+KEYPOINTS = "keypoints"
+NAMES = tuple(sorted([*EVALUATION_SPLITS, *FLIC_CONFIGS, KEYPOINTS]))
+
+
+@dataclasses.dataclass(frozen=True)
+class KeypointFiles:
+    """The files of the data set `keypoints`: pictures, and labels in the format of COCO.
+
+    Attributes:
+        images: Folder of the pictures.
+        annotations: File of the people to train on. None if they are not needed.
+        validation: File of the people to measure on. None: every fifth picture of `annotations`.
+        flip_pairs: Pairs of joints that are swapped when a picture is mirrored, such as
+            `"left_ear:right_ear"`. None: joints whose names differ only in left and right.
+    """
+
+    images: str | None = None
+    annotations: str | None = None
+    validation: str | None = None
+    flip_pairs: str | None = None
+
+    def check(self) -> None:
+        """Raises a `ValueError` if an argument is missing, or a file or folder does not exist."""
+        if self.images is None or (self.annotations or self.validation) is None:
+            raise ValueError(
+                "--dataset keypoints needs the labels and the pictures: --annotations FILE.json "
+                "--images FOLDER."
+            )
+        for name in ("annotations", "validation"):
+            path = getattr(self, name)
+            if path is not None and not os.path.isfile(os.path.expanduser(path)):
+                raise ValueError(f"--{name} {path}: no such file.")
+        if not os.path.isdir(os.path.expanduser(self.images)):
+            raise ValueError(f"--images {self.images}: no such folder.")
+
+    def absolute(self) -> KeypointFiles:
+        """The same files by their absolute paths."""
+        paths = {
+            name: path and os.path.abspath(os.path.expanduser(path))
+            for name, path in dataclasses.asdict(self).items()
+            if name != "flip_pairs"
+        }
+        return dataclasses.replace(self, **paths)
 
 
 def builder_class(name: str) -> type[tfds.core.GeneratorBasedBuilder]:
@@ -66,7 +110,7 @@ def evaluation_split(name: str) -> str:
     Raises:
         ValueError: The data set has no such split.
     """
-    split = EVALUATION_SPLITS.get(name, "test")
+    split = {**EVALUATION_SPLITS, KEYPOINTS: "validation"}.get(name, "test")
     if split is None:
         raise ValueError(
             f"The data set {name!r} has no split to evaluate on. Name a data set before it that "
@@ -75,7 +119,13 @@ def evaluation_split(name: str) -> str:
     return split
 
 
-def _builder(name: str, prepared_dir) -> tfds.core.DatasetBuilder:
+def _builder(
+    name: str, prepared_dir, keypoint_files: KeypointFiles | None
+) -> tfds.core.DatasetBuilder:
+    if name == KEYPOINTS:
+        from examples.pose.datasets.keypoints import keypoints_dataset_builder
+
+        return keypoints_dataset_builder.Builder(keypoint_files, prepared_dir)
     if name in EVALUATION_SPLITS:
         return builder_class(name)(data_dir=prepared_dir)
     from examples.pose.datasets.flic import flic_examples
@@ -85,7 +135,7 @@ def _builder(name: str, prepared_dir) -> tfds.core.DatasetBuilder:
 
 def _split_names(name: str, split: str) -> list[str]:
     """The splits that a `tfds` split such as `train[:10%]+test` is made of."""
-    known = ["train", "test"]
+    known = ["train", "validation"] if name == KEYPOINTS else ["train", "test"]
     if name in EVALUATION_SPLITS:
         known = list(builder_class(name).all_splits)
     names = [part.partition("[")[0].strip() for part in split.split("+")]
@@ -101,12 +151,14 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     prepared_dir: str | os.PathLike[str] | None = None,
     skip_broken: bool = False,
+    keypoint_files: KeypointFiles | None = None,
 ) -> tuple[tf.data.Dataset, Skeleton]:
     """Loads a pose data set, preparing it on first use.
 
     Preparing reads or draws every image once and stores the examples as records. Later calls read
     the records and do not need `data_dir`. If `data_dir` is given and its labels or pictures have
     changed since, `load` raises an error; delete the folder named in the message to prepare again.
+    Changed `keypoint_files` are prepared again at once, with a note on standard error.
 
     Args:
         name: One of `NAMES`.
@@ -119,6 +171,7 @@ def load(
             `~/tensorflow_datasets`.
         skip_broken: Whether to leave out pictures and labels that cannot be used. Otherwise
             an error names them all.
+        keypoint_files: The files of `"keypoints"`. Other data sets ignore it.
 
     Returns:
         A finite `tf.data.Dataset` of unbatched examples, always in the same order, with the
@@ -136,14 +189,18 @@ def load(
     from examples.pose.datasets.skeletons import FLIC_SKELETON, Skeleton
 
     splits = _split_names(name, split)
+    if name == KEYPOINTS:
+        keypoint_files = keypoint_files or KeypointFiles()
+        keypoint_files.check()
+        data_dir = keypoint_files.images
     manual_dir = official_files.manual_folder(data_dir)
     with preparation.one_line_errors(name, prepared_dir):
         builder = preparation.prepared_builder(
-            lambda: _builder(name, prepared_dir), splits, manual_dir, skip_broken
+            lambda: _builder(name, prepared_dir, keypoint_files), splits, manual_dir, skip_broken
         )
     dataset = builder.as_dataset(
         split=split, shuffle_files=False, decoders={"image": pose_features.decode_jpeg()}
     )
-    if name not in EVALUATION_SPLITS:
+    if name in FLIC_CONFIGS:
         return flic_examples.convert(dataset), FLIC_SKELETON
     return dataset, Skeleton.from_metadata(builder.info.metadata)

@@ -2,6 +2,7 @@
 
 python -m examples.pose.datasets stick_figures --output grid.png
 python -m examples.pose.datasets lsp --data_dir ~/data --split test --output grid.png
+python -m examples.pose.datasets keypoints --annotations a.json --images pictures --output grid.png
 """
 
 from __future__ import annotations
@@ -49,18 +50,20 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command `python -m examples.pose.datasets`."""
     args = make_parser().parse_args(argv)
-    for folder in (args.data_dir, args.prepared_dir):
+    for folder in (args.data_dir, args.prepared_dir, args.images):
         output_paths.check_not_inside("--output", args.output, folder)
     from examples.pose.datasets import example_page
 
     with as_user_error(ValueError):
+        data_dir, prepared_dir, files = command_line.data_places(args, {})
         dataset, skeleton = datasets.load(
-            args.name, args.split, args.data_dir, args.prepared_dir, args.skip_broken
+            args.name, args.split, data_dir, prepared_dir, args.skip_broken, files
         )
     page = example_page.draw_examples(
         dataset, skeleton, args.count, args.columns, not args.no_labels
     )
     write_image(args.output, page)
+    print(example_page.describe(dataset, skeleton))
     print(f"Wrote {args.output}: {args.name}, {args.split}.")
 
 

@@ -10,6 +10,24 @@ from examples.pose.images import drawing
 _DRAWING_SIZE = 224
 
 
+def describe(dataset: tf.data.Dataset, skeleton: Skeleton) -> str:
+    """Returns lines that list the joints, the pairs that mirroring swaps, and the limbs."""
+    names = skeleton.joint_names
+    reference = "the longer side of the person's box"
+    if skeleton.pck_reference is not None:
+        reference = f"the distance {' - '.join(names[j] for j in skeleton.pck_reference)}"
+    lists = {
+        "joints": names,
+        "swapped in a mirrored picture": [
+            f"{names[a]} - {names[b]}" for a, b in skeleton.flip_pairs
+        ],
+        "limbs": [f"{names[a]} - {names[b]}" for a, b in skeleton.limbs],
+        "PCK is relative to": [reference],
+    }
+    lines = [f"{title}: {', '.join(entries) or 'none'}" for title, entries in lists.items()]
+    return "\n".join([f"{int(dataset.cardinality())} people", *lines])
+
+
 def draw_examples(
     dataset: tf.data.Dataset,
     skeleton: Skeleton,

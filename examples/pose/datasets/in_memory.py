@@ -49,6 +49,14 @@ class Photographs:
         return np.concatenate([self.joints, self.labelled[..., None]], axis=-1, dtype=np.float32)
 
     @property
+    def boxes(self) -> np.ndarray | None:
+        """The people's boxes in pixels of `images`, float32 `[n, 4]`; None if they are unknown."""
+        if "box" not in self.person:
+            return None
+        corners = self.person["box"].reshape(-1, 2, 2)
+        return np.reshape(transform_points(self.affines, corners), (-1, 4))
+
+    @property
     def fields(self) -> tuple[np.ndarray, ...]:
         """The arrays that training needs, in the order of the attributes."""
         return self.images, self.joints, self.labelled, self.affines

@@ -79,27 +79,6 @@ def overlaps(image: np.ndarray, box: Sequence[float]) -> bool:
     return box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0
 
 
-def crop_person(image: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Crops a photograph to the box around a person.
-
-    Args:
-        image: `[height, width, 3]`.
-        box: Edges `(x_min, y_min, x_max, y_max)` in pixels of `image`. The crop is clipped to the
-            image.
-
-    Returns:
-        The crop, at least one pixel wide and high, and its `origin`, float32 `[2]`: the position
-        (x, y) in `image` of its top left pixel.
-    """
-    height, width = image.shape[:2]
-    left, top = (
-        int(np.clip(np.floor(box[i]), 0, side - 1)) for i, side in ((0, width), (1, height))
-    )
-    right, bottom = (int(np.ceil(min(box[i], side))) for i, side in ((2, width), (3, height)))
-    part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-    return part, np.array([left, top], np.float32)
-
-
 def pose_metadata(skeleton: Skeleton = LSP_SKELETON) -> tfds.core.MetadataDict:
     """The skeleton as `tfds` metadata; `Skeleton.from_metadata(builder.info.metadata)` reads it."""
     return tfds.core.MetadataDict(skeleton.to_metadata())

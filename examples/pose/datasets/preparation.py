@@ -65,10 +65,13 @@ class FromFiles(abc.ABC):
             files are in the manual folder.
         skip_broken: Whether to leave out files and records that cannot be used. Otherwise they are
             an error.
+        prepares_changed_files: Whether to prepare again if the files have changed. Otherwise that
+            is an error: the files of a public data set should not change.
         broken: The files and records that the last preparation could not use.
     """
 
     all_splits: tuple[str, ...] = ()
+    prepares_changed_files = False
     wanted: Collection[str] | None = None
     skip_broken = False
 
@@ -148,11 +151,16 @@ def prepared_builder(
         ValueError: The official files have changed since the records were prepared.
     """
     builder = make_builder()
-    if not _has_records(builder, splits):
+    if not _has_records(builder, splits) or _is_outdated(builder, splits, manual_dir):
         with _lock(builder.data_path):
             builder = make_builder()  # Another process may have prepared them in the meantime.
-            if not _has_records(builder, splits):
-                _check_sources(builder, builder.info.splits, manual_dir)
+            outdated = _is_outdated(builder, splits, manual_dir)
+            if outdated or not _has_records(builder, splits):
+                if outdated:
+                    changes = _changes(builder, splits, manual_dir)
+                    print(f"note: {changes}; prepared again.", file=sys.stderr)
+                else:
+                    _check_sources(builder, builder.info.splits, manual_dir)
                 with _backed_up(builder.data_path):
                     wanted = {*splits, *builder.info.splits}
                     builder = make_builder()
@@ -234,12 +242,12 @@ def _check_records(builder: tfds.core.DatasetBuilder, splits: Collection[str]) -
             )
 
 
-def _check_sources(
+def _changes(
     builder: tfds.core.DatasetBuilder, splits: Collection[str], manual_dir: str | None
-) -> None:
-    """Raises a `ValueError` if the official files changed after the records were prepared."""
+) -> str:
+    """Says which files changed after the records were prepared; empty if none did."""
     if not isinstance(builder, FromFiles) or manual_dir is None:
-        return
+        return ""
     then = builder.info.metadata.get("sources") or {}
     now = builder.fingerprints(epath.Path(manual_dir)) if then else {}
     found = [
@@ -247,12 +255,27 @@ def _check_sources(
         for split in splits
         for change in sources.changes(then.get(split, {}), now.get(split, {}))
     ]
-    if found:
+    return "; ".join(dict.fromkeys(found))
+
+
+def _check_sources(
+    builder: tfds.core.DatasetBuilder, splits: Collection[str], manual_dir: str | None
+) -> None:
+    """Raises a `ValueError` if the official files changed after the records were prepared."""
+    changes = _changes(builder, splits, manual_dir)
+    if changes:
         raise ValueError(
-            f"The files of {builder.name} have changed since they were prepared: "
-            f"{'; '.join(dict.fromkeys(found))}. Delete the folder {builder.data_path} to prepare "
-            "them again."
+            f"The files of {builder.name} have changed since they were prepared: {changes}. Delete "
+            f"the folder {builder.data_path} to prepare them again."
         )
+
+
+def _is_outdated(
+    builder: tfds.core.DatasetBuilder, splits: Collection[str], manual_dir: str | None
+) -> bool:
+    """Whether records must be prepared again because their files have changed."""
+    prepares_again = getattr(builder, "prepares_changed_files", False)
+    return prepares_again and bool(_changes(builder, splits, manual_dir))
 
 
 def _report_left_out(builder: tfds.core.DatasetBuilder) -> None:

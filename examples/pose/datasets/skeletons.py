@@ -22,13 +22,14 @@ class Skeleton:
             mirrored.
         limbs: Pairs of joint indices that a drawn pose connects.
         pck_reference: Two joint indices. PCK (percentage of correct keypoints) divides errors by
-            the distance between these joints.
+            the distance between these joints; if it is None, by the longer side of the person's
+            box.
     """
 
     joint_names: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...]
     limbs: tuple[tuple[int, int], ...]
-    pck_reference: tuple[int, int]
+    pck_reference: tuple[int, int] | None
 
     @property
     def num_joints(self) -> int:
@@ -53,7 +54,7 @@ class Skeleton:
             "joint_names": list(self.joint_names),
             "flip_pairs": [list(pair) for pair in self.flip_pairs],
             "limbs": [list(pair) for pair in self.limbs],
-            "pck_reference": list(self.pck_reference),
+            "pck_reference": list(self.pck_reference or ()),
         }
 
     @classmethod
@@ -63,7 +64,7 @@ class Skeleton:
             joint_names=tuple(metadata["joint_names"]),
             flip_pairs=tuple((int(i), int(j)) for i, j in metadata["flip_pairs"]),
             limbs=tuple((int(i), int(j)) for i, j in metadata["limbs"]),
-            pck_reference=tuple(int(i) for i in metadata["pck_reference"]),
+            pck_reference=tuple(int(i) for i in metadata["pck_reference"]) or None,
         )
 
 

@@ -72,12 +72,7 @@ def evaluate_joints(
     decoding: str = DECODING,
     coco: coco_evaluation.CocoAP | None = None,
 ) -> dict[str, Any]:
-    """Evaluates a model, in pixels of the original photographs, by all metrics that apply.
-
-    * PCK@0.2, always.
-    * PCKh@0.5, if head sizes are known. As in the official evaluation of MPII Human Pose, only
-      people who are sufficiently separated from others count.
-    * COCO's ten AP and AR values, if the data set has the labels for them.
+    """Predicts the joints of all people, and measures them as `measure_joints` does.
 
     Args:
         model: A model from images to heatmap logits.
@@ -85,16 +80,40 @@ def evaluate_joints(
         skeleton: The joints.
         flip_test: Whether to average over each photograph and its mirror image.
         decoding: How to read joints from heatmaps, see `heatmaps.decode`.
+        coco: See `measure_joints`.
+    """
+    predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
+    return measure_joints(predicted, scores, photographs, skeleton, coco)
+
+
+def measure_joints(
+    predicted: np.ndarray,
+    scores: np.ndarray,
+    photographs: Photographs,
+    skeleton: Skeleton,
+    coco: coco_evaluation.CocoAP | None = None,
+) -> dict[str, Any]:
+    """Measures predictions, in pixels of the original photographs, by all metrics that apply.
+
+    * PCK@0.2, always.
+    * PCKh@0.5, if head sizes are known. As in the official evaluation of MPII Human Pose, only
+      people who are sufficiently separated from others count.
+    * COCO's ten AP and AR values, if the data set has the labels for them.
+
+    Args:
+        predicted: `[n, J, 2]`, see `predict_people`.
+        scores: `[n, J]`.
+        photographs: The people.
+        skeleton: The joints.
         coco: The metric for COCO's values; by default, a new one. Afterwards its `results` hold the
             predictions in COCO's format.
 
     Returns:
         The entries of `metrics.summary` for PCK and PCKh, and the ten values as the dict `coco`.
     """
-    predicted, scores = predict_people(model, photographs, skeleton, flip_test, decoding)
     true, labelled = _to_original(photographs, photographs.joints), photographs.labelled
     pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
-    pck.update_joints(predicted, true, labelled)
+    pck.update_joints(predicted, true, labelled, photographs.person.get("box"))
     result = metrics.summary(pck, skeleton.joint_names)
     person = photographs.person
     if "head_box" in person:
@@ -116,6 +135,7 @@ def read_test_photographs(
     image_size: int,
     data_dir: str | None,
     prepared_dir: str | None,
+    keypoint_files: datasets.KeypointFiles | None = None,
     skeleton: Skeleton | None = None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
@@ -126,6 +146,7 @@ def read_test_photographs(
         image_size: The model's image size in pixels.
         data_dir: Folder of official data sets, or None.
         prepared_dir: Folder of prepared records, or None for the default.
+        keypoint_files: The files of the data set `keypoints`.
         skeleton: The joints to convert to; None keeps the data set's own.
         skip_broken: Whether to leave out pictures that cannot be read.
 
@@ -137,7 +158,9 @@ def read_test_photographs(
     """
     with as_user_error(ValueError):
         split = datasets.evaluation_split(name)
-        dataset, source = datasets.load(name, split, data_dir, prepared_dir, skip_broken)
+        dataset, source = datasets.load(
+            name, split, data_dir, prepared_dir, skip_broken, keypoint_files
+        )
         target = skeleton or source
         dataset = joint_mapping.with_joints(dataset, source, target)
     photographs = in_memory.read_photographs(dataset, image_size, f"reading {name} {split}")

@@ -1,8 +1,9 @@
 """PCK and PCKh, the percentage of joints found: overall, per joint, and by tolerance.
 
 A joint is found if its error is below `alpha` times a reference length of the same person. In PCK
-this length is the distance between two reference joints (left shoulder and right hip in LSP), in
-PCKh it is the head size, and an error equal to the tolerance counts as found too.
+this length is the distance between two reference joints (left shoulder and right hip in LSP). If a
+skeleton has no such joints, it is the longer side of the person's box, as for hands and animals in
+MMPose. In PCKh it is the head size, and an error equal to the tolerance counts as found too.
 
 Only labelled joints count, and only in people whose reference length is finite and positive. A
 predicted joint that is NaN or infinite counts as not found.
@@ -30,8 +31,9 @@ def found_joints(
     predicted: tf.Tensor,
     true: tf.Tensor,
     labelled: tf.Tensor,
-    reference: Sequence[int],
+    reference: Sequence[int] | None,
     alpha: float = 0.2,
+    boxes: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Tells which joints count in PCK, and which of them are found.
 
@@ -39,15 +41,17 @@ def found_joints(
         predicted: Predicted joints `[N, J, 2]`, (x, y) in the same pixels as `true`.
         true: True joints `[N, J, 2]`.
         labelled: bool `[N, J]`.
-        reference: Indices of the two joints whose distance is the reference length.
+        reference: Indices of the two joints whose distance is the reference length; None for the
+            longer side of a person's box.
         alpha: The tolerance as a fraction of the reference length.
+        boxes: `[N, 4]`, (x_min, y_min, x_max, y_max). None: boxes around the labelled joints.
 
     Returns:
         found: bool `[N, J]`.
         counted: bool `[N, J]`; true for every found joint.
     """
     predicted, true, labelled = _joint_tensors(predicted, true, labelled)
-    lengths = _reference_lengths(true, labelled, reference)
+    lengths = reference_lengths(true, labelled, reference, boxes)
     counted = labelled & _is_known(lengths)[:, None]
     found = tf.norm(predicted - true, axis=-1) < alpha * lengths[:, None]
     return found & counted, counted
@@ -84,11 +88,23 @@ def _is_known(lengths: tf.Tensor) -> tf.Tensor:
     return tf.math.is_finite(lengths) & (lengths > 0)
 
 
-def _reference_lengths(true, labelled, reference) -> tf.Tensor:
-    """The distances `[N]` between two reference joints; 0 if one of them is not labelled."""
+def reference_lengths(true, labelled, reference, boxes=None) -> tf.Tensor:
+    """The reference lengths `[N]` of PCK, 0 if unknown. The arguments are as in `found_joints`."""
+    if reference is None:
+        if boxes is None:
+            boxes = _boxes_around(true, labelled)
+        boxes = tf.cast(boxes, tf.float32)
+        return tf.reduce_max(boxes[:, 2:] - boxes[:, :2], axis=-1)
     first, second = reference
     lengths = tf.norm(true[:, first] - true[:, second], axis=-1)
     return tf.where(labelled[:, first] & labelled[:, second], lengths, 0.0)
+
+
+def _boxes_around(true, labelled) -> tf.Tensor:
+    """The smallest boxes `[N, 4]` that hold the labelled joints."""
+    low = tf.reduce_min(tf.where(labelled[..., None], true, np.inf), axis=1)
+    high = tf.reduce_max(tf.where(labelled[..., None], true, -np.inf), axis=1)
+    return tf.concat([low, high], axis=-1)
 
 
 def head_sizes(head_boxes: tf.Tensor) -> tf.Tensor:
@@ -182,7 +198,8 @@ class PCK(FoundJoints):
 
     Args:
         num_joints: Number of joints, J.
-        reference: Indices of the two joints whose distance is the reference length.
+        reference: Indices of the two joints whose distance is the reference length; None for the
+            longer side of a person's box.
         alpha: The tolerance as a fraction of the reference length.
         excluded: Indices of joints that appear in `per_joint` only.
     """
@@ -190,27 +207,30 @@ class PCK(FoundJoints):
     def __init__(
         self,
         num_joints: int,
-        reference: Sequence[int],
+        reference: Sequence[int] | None,
         alpha: float = 0.2,
         excluded: Sequence[int] = (),
         name: str = "pck",
         **kwargs,
     ):
         super().__init__(num_joints, alpha, excluded, name=name, **kwargs)
-        _check_joints("reference", reference, num_joints)
-        if len(reference) != 2 or reference[0] == reference[1]:
-            raise ValueError(f"`reference` must be two different joints, got {tuple(reference)}.")
-        self.reference = tuple(reference)
+        if reference is not None:
+            _check_joints("reference", reference, num_joints)
+            if len(reference) != 2 or reference[0] == reference[1]:
+                raise ValueError(
+                    f"`reference` must be two different joints, got {tuple(reference)}."
+                )
+        self.reference = reference and tuple(reference)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch of targets and heatmap logits. `sample_weight` is ignored."""
         joints, _ = heatmaps.decode(y_pred)
         self.update_joints(joints, y_true[..., :2], y_true[..., 2] > 0)
 
-    def update_joints(self, predicted, true, labelled) -> None:
+    def update_joints(self, predicted, true, labelled, boxes=None) -> None:
         """Adds people by their joints. The arguments are as in `found_joints`."""
         predicted, true, labelled = _joint_tensors(predicted, true, labelled)
-        lengths = _reference_lengths(true, labelled, self.reference)
+        lengths = reference_lengths(true, labelled, self.reference, boxes)
         errors = tf.norm(predicted - true, axis=-1)
         self._add(errors, lengths, labelled, inclusive=False)
 

@@ -10,7 +10,7 @@ from examples.pose.files.atomic_write import atomic_write
 
 
 class GrowingJson:
-    """A JSON file with an object whose last value is a list that grows.
+    """A JSON file with a list that grows, alone or as the last value of an object.
 
     The file is complete JSON after every `append`, even if the process is killed or the disk is
     full. Each `append` writes its item and the end of the file over the old end. The first one
@@ -19,15 +19,14 @@ class GrowingJson:
     Args:
         path: The file.
         head: The object's entries before the list.
-        name: The list's key in the object.
+        name: The list's key in the object. None: the file holds the list alone.
     """
 
-    _TAIL = b"\n  ]\n}\n"
-
-    def __init__(self, path, head: Mapping[str, Any], name: str):
+    def __init__(self, path, head: Mapping[str, Any], name: str | None):
         self.path = Path(path)
         entries = "".join(f"\n  {json.dumps(k)}: {json.dumps(v)}," for k, v in head.items())
-        self._head = f"{{{entries}\n  {json.dumps(name)}: ["
+        self._head = "[" if name is None else f"{{{entries}\n  {json.dumps(name)}: ["
+        self._tail = b"\n]\n" if name is None else b"\n  ]\n}\n"
         self._file = None
         self._tail_position = 0  # In bytes.
 
@@ -41,16 +40,16 @@ class GrowingJson:
         if self._file is None:
             start = f"{self._head}\n    {text}".encode()
             with atomic_write(self.path) as temporary:
-                temporary.write_bytes(start + self._TAIL)
+                temporary.write_bytes(start + self._tail)
             self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
             self._tail_position = len(start)
             return
         content = f",\n    {text}".encode()
         try:
-            self._write(content + self._TAIL)
+            self._write(content + self._tail)
         except OSError:
-            self._write(self._TAIL)  # Overwrites existing bytes, so it needs no free space.
-            os.ftruncate(self._file.fileno(), self._tail_position + len(self._TAIL))
+            self._write(self._tail)  # Overwrites existing bytes, so it needs no free space.
+            os.ftruncate(self._file.fileno(), self._tail_position + len(self._tail))
             raise
         self._tail_position += len(content)
 
@@ -74,9 +73,10 @@ class GrowingJson:
 
 
 def holds_only(path, names: set[str]) -> bool:
-    """Whether a file is a JSON object with exactly these keys."""
+    """Whether a file is a JSON object with exactly these keys, or a list of such objects."""
     try:
         content = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(content, dict) and set(content) == names
+    objects = content if isinstance(content, list) else [content]
+    return bool(objects) and all(isinstance(o, dict) and set(o) == names for o in objects)

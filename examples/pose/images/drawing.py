@@ -45,15 +45,39 @@ def draw_pose(image, joints, visibility, skeleton, *, min_size=None):
     Returns:
         uint8 array `[height, width, 3]`, of the input's size or enlarged by `min_size`.
     """
-    image, joints, visibility = _as_checked_arrays(image, joints, visibility, skeleton)
+    size = math.sqrt(math.prod(np.shape(image)[:2]))
+    poses = [joints], [visibility], skeleton, [size]
+    return draw_poses(image, *poses, min_size=min_size)
+
+
+def draw_poses(image, joints, visibility, skeleton, sizes, *, min_size=None):
+    """Draws several poses on a copy of an image, each as `draw_pose` does.
+
+    Args:
+        image: uint8 array `[height, width, 3]`.
+        joints: float array `[people, joints, 2]`, (x, y) in pixels of `image`.
+        visibility: integer array `[people, joints]`.
+        skeleton: as in `draw_pose`.
+        sizes: `[people]`: the size of each person in pixels, which sets the width of lines.
+        min_size: as in `draw_pose`.
+
+    Returns:
+        uint8 array `[height, width, 3]`, of the input's size or enlarged by `min_size`.
+    """
+    people = [
+        _as_checked_arrays(image, *pose, skeleton)[1:]
+        for pose in zip(joints, visibility, strict=True)
+    ]
+    image = np.asarray(image)
     photo = Image.fromarray(image)
     zoom = max(1.0, (min_size or 0) / max(photo.size))
     if zoom > 1.0:
         photo = photo.resize([max(1, round(side * zoom)) for side in photo.size], Image.BICUBIC)
     # Each side is rounded to whole pixels, so the two axes may have different scales.
     scale = np.array(photo.size) / image.shape[1::-1]
-    overlay = _pose_overlay(photo.size, (joints + 0.5) * scale, visibility, skeleton)
-    photo.paste(overlay, (0, 0), overlay)
+    for (points, flags), size in zip(people, sizes, strict=True):
+        width = max(2.0, 0.012 * size * math.sqrt(scale.prod()))
+        _paste_pose(photo, (points + 0.5) * scale, flags, skeleton, width)
     return np.asarray(photo)
 
 
@@ -186,7 +210,22 @@ def _as_checked_arrays(image, joints, visibility, skeleton):
     return image, joints.astype(np.float64), visibility
 
 
-def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.Image:
+def _paste_pose(photo: Image.Image, points, visibility, skeleton, width: float) -> None:
+    """Draws a pose on a picture. Arguments as of `_pose_overlay`."""
+    drawn = (visibility > NOT_LABELLED) & np.isfinite(points).all(axis=-1)
+    if not drawn.any():
+        return
+    # The layer covers the joints only, which saves time in large pictures.
+    margin = 4 * width
+    low = np.clip(points[drawn].min(axis=0) - margin, 0, photo.size).astype(int)
+    high = np.clip(points[drawn].max(axis=0) + margin + 1, 0, photo.size).astype(int)
+    if (high > low).all():
+        size = tuple((high - low).tolist())
+        overlay = _pose_overlay(size, points - low, visibility, skeleton, width)
+        photo.paste(overlay, tuple(low.tolist()), overlay)
+
+
+def _pose_overlay(size: tuple[int, int], points, visibility, skeleton, width: float) -> Image.Image:
     """Draws a pose on a transparent layer.
 
     Args:
@@ -194,9 +233,10 @@ def _pose_overlay(size: tuple[int, int], points, visibility, skeleton) -> Image.
         points: float array `[joints, 2]`, (x, y) measured from the layer's top-left CORNER.
         visibility: as in `draw_pose`.
         skeleton: as in `draw_pose`.
+        width: Width of the limbs in pixels.
     """
     factor = max(1, min(_SUPERSAMPLING, _MAX_CANVAS // max(size)))
-    width = factor * max(2.0, 0.012 * math.sqrt(size[0] * size[1]))
+    width = factor * width
     rim = max(1.0, 0.3 * width)
     canvas = Image.new("RGBA", (size[0] * factor, size[1] * factor), (*_RIM_COLOR, 0))
     draw = ImageDraw.Draw(canvas)

@@ -30,6 +30,7 @@ def draw_examples(predictor, dataset, count: int, min_score: float) -> tuple[np.
             example["joints"][np.newaxis],
             example["visibility"][np.newaxis] > 0,
             predictor.skeleton.pck_reference,
+            boxes=example["person"]["box"][np.newaxis] if "person" in example else None,
         )
         found, counted = int(np.sum(found)), int(np.sum(counted))
         panels.append(

@@ -24,6 +24,8 @@ from examples.pose.images.image_files import (
     read_image,
     write_image,
 )
+from examples.pose.inference import people
+from examples.pose.inference.person_boxes import Box, BoxError, Boxes
 
 # Smaller pictures are enlarged to this many pixels on their longer side before a pose is drawn.
 DRAWING_SIZE = 384
@@ -49,13 +51,13 @@ class Outputs:
     done: int = 0
     _page_drawings: list[np.ndarray] = dataclasses.field(default_factory=list)
 
-    def add(self, name: str, drawn: np.ndarray, result: dict) -> None:
+    def add(self, name: str, drawn: np.ndarray, results: Sequence[dict]) -> None:
         """Writes the results of one picture; `name` is the file name of its drawing."""
         if is_image_name(self.path):
             self._page_drawings.append(drawn)
         else:
             write_image(self.path / name, drawn)
-        if self.json is not None:
+        for result in results if self.json is not None else ():
             try:
                 self.json.append(result)
             except OSError as error:
@@ -70,42 +72,83 @@ class Outputs:
             write_image(self.path, drawing.draw_grid(self._page_drawings, columns))
 
 
-def predict_file(predictor, path, min_score: float) -> tuple[np.ndarray, dict]:
+def find_people(
+    predictor, path, image: np.ndarray, boxes: Sequence[Box] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the person who fills a picture, or the people in boxes.
+
+    Args:
+        predictor: See `examples.pose.inference.predictor`.
+        path: Name of the picture, for messages.
+        image: uint8 `[height, width, 3]`.
+        boxes: The boxes of people; None if the whole picture is one person.
+
+    Returns:
+        Joints `[people, joints, 2]` in pixels of the picture, and scores `[people, joints]`.
+
+    Raises:
+        ImageError: The picture is too large, the output is not finite, or a box lies outside.
+    """
+    try:
+        if boxes is None:
+            found = predictor.predict(image)
+            joints, scores = (array[np.newaxis] for array in found)
+        else:
+            joints, scores = people.predict(predictor, image, boxes)
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        height, width = image.shape[:2]
+        raise ImageError(f"{path}: not enough memory for {width} x {height} pixels.") from None
+    except BoxError as error:
+        raise ImageError(f"{path}: {error}.") from None
+    if not (np.isfinite(joints).all() and (scores > 0).all()):
+        raise ImageError(f"{path}: the network's output is NaN or infinite.")
+    return joints, scores
+
+
+def predict_file(
+    predictor, path, min_score: float, boxes: Sequence[Box] | None = None
+) -> tuple[np.ndarray, list[dict], np.ndarray]:
     """Predicts a picture file.
 
     Args:
         predictor: See `examples.pose.inference.predictor`.
         path: The file.
         min_score: Joints with a lower score are drawn as uncertain.
+        boxes: The boxes of people; None if the whole picture is one person.
 
     Returns:
-        The drawing, and the results as JSON values.
+        The drawing; the results as JSON values, in COCO's format if there are boxes; and joints
+        with scores, `[people, joints, 3]`.
 
     Raises:
-        ImageError: The file cannot be read, or is too large, or the output is not finite.
+        ImageError: The file cannot be read, or `find_people` cannot predict it.
     """
     image = read_image(path)
-    try:
-        joints, scores = predictor.predict(image)
-    except (tf.errors.ResourceExhaustedError, MemoryError):
-        height, width = image.shape[:2]
-        raise ImageError(f"{path}: not enough memory for {width} x {height} pixels.") from None
-    if not (np.isfinite(joints).all() and (scores > 0).all()):
-        raise ImageError(f"{path}: the network's output is NaN or infinite.")
-    visibility = drawing.visibility_of_scores(scores, min_score)
-    drawn = drawing.draw_pose(image, joints, visibility, predictor.skeleton, min_size=DRAWING_SIZE)
+    joints, scores = find_people(predictor, path, image, boxes)
+    poses = np.concatenate([joints, scores[..., None]], axis=-1)
+    skeleton = predictor.skeleton
+    if boxes is not None:
+        drawn = people.draw(image, boxes, joints, scores, skeleton, min_score, DRAWING_SIZE)
+        return drawn, people.results(path, boxes, joints, scores), poses
+    visibility = drawing.visibility_of_scores(scores[0], min_score)
+    drawn = drawing.draw_pose(image, joints[0], visibility, skeleton, min_size=DRAWING_SIZE)
     result = {
         "file": str(path),
         "height": image.shape[0],
         "width": image.shape[1],
-        "joints": joints.tolist(),
-        "scores": scores.tolist(),
+        "joints": joints[0].tolist(),
+        "scores": scores[0].tolist(),
     }
-    return drawn, result
+    return drawn, [result], poses
 
 
 def predict_all(
-    predictor, paths: Sequence[str], names: Sequence[str], outputs: Outputs, min_score: float
+    predictor,
+    paths: Sequence[str],
+    names: Sequence[str],
+    outputs: Outputs,
+    min_score: float,
+    boxes: Boxes | None = None,
 ) -> list[str]:
     """Predicts files one after the other.
 
@@ -115,6 +158,7 @@ def predict_all(
         names: Names of their drawings, see `unique_names`.
         outputs: Receives the results.
         min_score: Joints with a lower score are drawn as uncertain.
+        boxes: The boxes of people; None if each whole picture is one person.
 
     Returns:
         An error message for each file that cannot be read. Such files do not stop the others.
@@ -133,12 +177,13 @@ def predict_all(
     try:
         for path, name in zip(paths, names, strict=True):
             try:
-                drawn, result = predict_file(predictor, path, min_score)
+                in_picture = None if boxes is None else boxes.of(path)
+                drawn, results, poses = predict_file(predictor, path, min_score, in_picture)
             except ImageError as error:
                 problems.append(str(error))
                 continue
-            outputs.add(name, drawn, result)
-            _print_result(result, predictor.skeleton, min_score)
+            outputs.add(name, drawn, results)
+            _print_poses(path, poses, predictor.skeleton, min_score)
     except KeyboardInterrupt as stop:
         outputs.write_page()
         stop.args = (print_problems_and_describe_results(),)
@@ -193,17 +238,21 @@ def unique_names(paths) -> list[str]:
     return names
 
 
-def _print_result(result: dict, skeleton, min_score: float) -> None:
-    title = f"{printable(result['file'])} ({result['width']} x {result['height']})"
-    table = rich.table.Table(title=rich.text.Text(title), title_justify="left")
-    table.add_column("joint")
-    for heading in ("x", "y", "score"):
-        table.add_column(heading, justify="right")
-    rows = zip(skeleton.joint_names, result["joints"], result["scores"], strict=True)
-    for name, (x, y), score in rows:
-        style = None if score >= min_score else "dim"
-        table.add_row(name.replace("_", " "), f"{x:.1f}", f"{y:.1f}", f"{score:.2f}", style=style)
-    rich.console.Console().print(table)
+def _print_poses(path, poses: np.ndarray, skeleton, min_score: float) -> None:
+    """Prints a table of joints for each person in a picture; `poses` is `[people, joints, 3]`."""
+    for number, pose in enumerate(poses, start=1):
+        title = printable(path) + (f", person {number}" if len(poses) > 1 else "")
+        table = rich.table.Table(title=rich.text.Text(title), title_justify="left")
+        table.add_column("joint")
+        for heading in ("x", "y", "score"):
+            table.add_column(heading, justify="right")
+        for name, (x, y, score) in zip(skeleton.joint_names, pose, strict=True):
+            style = None if score >= min_score else "dim"
+            cells = (name.replace("_", " "), f"{x:.1f}", f"{y:.1f}", f"{score:.2f}")
+            table.add_row(*cells, style=style)
+        rich.console.Console().print(table)
+    if not len(poses):
+        print(f"{printable(path)}: no boxes")
 
 
 def printable(path) -> str:

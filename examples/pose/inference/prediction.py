@@ -9,8 +9,9 @@ from examples.pose import datasets
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import as_user_error
 from examples.pose.files import growing_json, output_paths
+from examples.pose.images import video_files
 from examples.pose.images.image_files import is_image_name, write_image
-from examples.pose.inference import model_files, predict_examples
+from examples.pose.inference import model_files, person_boxes, predict_examples, predict_frames
 from examples.pose.inference.predict_files import (
     Outputs,
     PredictError,
@@ -22,12 +23,14 @@ from examples.pose.inference.predictor import load_predictor
 from examples.pose.training.run_folder import RunFolder
 
 JSON_NAMES = ("joint_names", "images")
+# The names in each result in COCO's format, which is written if there are boxes.
+RESULT_NAMES = ("image_id", "category_id", "keypoints", "score", "file_name")
 
 
 def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> None:
     """Raises an error if a result would replace an input or a JSON file of another program."""
     output = arguments.output
-    if is_image_name(output):
+    if is_image_name(output) or video_files.is_video_name(output):
         outputs = [("--output", output)]
     else:
         outputs = [(f"--output {output}:", output / name) for name in names]
@@ -36,11 +39,13 @@ def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> 
         path = arguments.json
         if path == output or path in output.parents:
             raise PredictError(f"--json {path} is the folder of --output. Give another name.")
-        if path.is_file() and not growing_json.holds_only(path, set(JSON_NAMES)):
+        own = any(growing_json.holds_only(path, set(n)) for n in (JSON_NAMES, RESULT_NAMES))
+        if path.is_file() and not own:
             raise PredictError(
                 f"--json {path} exists and was not written by this command. Give another name."
             )
-    output_paths.check_outputs(outputs, [*paths, *model_files.model_inputs(model)])
+    inputs = [*paths, *([arguments.boxes] if arguments.boxes else [])]
+    output_paths.check_outputs(outputs, [*inputs, *model_files.model_inputs(model)])
 
 
 def _without_repeats(paths: list[str]) -> list[str]:
@@ -54,18 +59,18 @@ def _without_repeats(paths: list[str]) -> list[str]:
 
 def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
     """Predicts the pictures of a command line; returns the exit status."""
-    paths = _without_repeats(arguments.images)
+    paths = _without_repeats(arguments.pictures)
     names = unique_names(paths)
     _check_files(model, paths, names, arguments)
+    boxes = _boxes(arguments, paths)
     predictor = _load(model, arguments)
     with contextlib.ExitStack() as stack:
         json_file = None
         if arguments.json:
-            head = {JSON_NAMES[0]: list(predictor.skeleton.joint_names)}
-            json_file = growing_json.GrowingJson(arguments.json, head, JSON_NAMES[1])
+            json_file = _json_file(arguments.json, predictor, has_boxes=boxes is not None)
             stack.enter_context(json_file)
         outputs = Outputs(arguments.output, json_file)
-        problems = predict_all(predictor, paths, names, outputs, arguments.min_score)
+        problems = predict_all(predictor, paths, names, outputs, arguments.min_score, boxes)
     if outputs.done:
         print(f"Drawn: {printable(arguments.output)}")
         if arguments.json:
@@ -73,6 +78,62 @@ def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def predict_video(model: Path, arguments: argparse.Namespace) -> int:
+    """Predicts the video of a command line; returns the exit status."""
+    (path,) = arguments.pictures
+    _check_files(model, [path], [], arguments)
+    boxes = person_boxes.read(arguments.boxes) if arguments.boxes else None
+    if arguments.box:
+        boxes = [person_boxes.Box(bbox) for bbox in arguments.box]
+    predictor = _load(model, arguments)
+    with contextlib.ExitStack() as stack:
+        json_file = None
+        if arguments.json:
+            json_file = _json_file(arguments.json, predictor, has_boxes=True)
+            stack.enter_context(json_file)
+        done = predict_frames.predict_frames(
+            predictor,
+            path,
+            arguments.output,
+            arguments.min_score,
+            boxes,
+            arguments.smooth,
+            json_file,
+        )
+    print(f"Drawn: {printable(arguments.output)}, {done} frames")
+    if arguments.json:
+        print(f"Joints and scores: {printable(arguments.json)}")
+    return 0
+
+
+def _boxes(arguments: argparse.Namespace, paths: list[str]) -> person_boxes.Boxes | None:
+    """The boxes of the command line, or None if there are none.
+
+    Raises:
+        BoxError: The file of boxes is invalid, or has no box for any of the pictures.
+    """
+    if arguments.box:
+        boxes = [person_boxes.Box(bbox) for bbox in arguments.box]
+        return person_boxes.Boxes({Path(path).name: boxes for path in paths})
+    if not arguments.boxes:
+        return None
+    boxes = person_boxes.read(arguments.boxes)
+    if not any(boxes.of(path) for path in paths):
+        raise person_boxes.BoxError(
+            f"{arguments.boxes} has no box for {printable(paths[0])}. Its `image_id` must be the "
+            "name of a picture, with or without suffix, or the number at its end."
+        )
+    return boxes
+
+
+def _json_file(path, predictor, has_boxes: bool) -> growing_json.GrowingJson:
+    """The file of results: a list in COCO's format, or an object for whole pictures."""
+    if has_boxes:
+        return growing_json.GrowingJson(path, {}, None)
+    head = {JSON_NAMES[0]: list(predictor.skeleton.joint_names)}
+    return growing_json.GrowingJson(path, head, JSON_NAMES[1])
 
 
 def _load(model: Path, arguments):
@@ -93,14 +154,16 @@ def predict_dataset(model: Path, arguments: argparse.Namespace) -> int:
     # The config of a run records the folders of its data. A SavedModel has no config.
     run = RunFolder(model)
     config = run.config if run.config_path.exists() else {}
-    places = command_line.data_places(arguments, config)
+    data_dir, prepared_dir, files = command_line.data_places(arguments, config)
     output_paths.check_outputs([("--output", arguments.output)], model_files.model_inputs(model))
-    for folder in places:
+    for folder in (data_dir, prepared_dir, files.images):
         output_paths.check_not_inside("--output", arguments.output, folder)
     predictor = _load(model, arguments)
     with as_user_error(ValueError):
         split = arguments.split or datasets.evaluation_split(arguments.dataset)
-        dataset, skeleton = datasets.load(arguments.dataset, split, *places, arguments.skip_broken)
+        dataset, skeleton = datasets.load(
+            arguments.dataset, split, data_dir, prepared_dir, arguments.skip_broken, files
+        )
     if skeleton != predictor.skeleton:
         raise PredictError(
             f"the model in {model} was trained for other joints than the data set "

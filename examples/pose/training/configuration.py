@@ -3,29 +3,17 @@
 A configuration is a dict with a value for each argument. No function here reads or writes files.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 
-from examples.pose import models
+from examples.pose import datasets, models
 from examples.pose.cli.errors import as_user_error
-from examples.pose.training import training_arguments
+from examples.pose.training import initial_weights, training_arguments
 from examples.pose.training.optimisation import Optimisation
-
-MODEL_ARGUMENTS = (
-    "context",
-    "boxes",
-    "kernel_size",
-    "box_options",
-    "image_size",
-    "width",
-    "depth",
-    "levels",
-    "stacks",
-    "stages",
-    "stride",
-)
+from examples.pose.training.run_folder import RunFolder
 
 
 def optimisation(config: Mapping[str, Any]) -> Optimisation:
@@ -51,9 +39,9 @@ def build_model(config: Mapping[str, Any], num_joints: int = 14) -> keras.Model:
     Raises:
         UserError: An argument is out of its range, or this network does not have it.
     """
-    arguments = {key: config[key] for key in MODEL_ARGUMENTS}
+    arguments = {key: config[key] for key in training_arguments.NETWORK_ARGUMENTS}
     with as_user_error(ValueError):
-        return models.build(config["model"], num_joints=num_joints, **arguments)
+        return models.build(arguments.pop("model"), num_joints=num_joints, **arguments)
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -64,8 +52,48 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: An argument is out of its range, or two arguments contradict each other.
     """
-    training_arguments.dataset_names(config["dataset"])
+    names = training_arguments.dataset_names(config["dataset"])
+    with as_user_error(ValueError):
+        if datasets.KEYPOINTS in names:
+            keypoint_files(config).check()
+        elif keypoint_files(config) != datasets.KeypointFiles():
+            raise ValueError(
+                "--annotations, --validation, --images and --flip_pairs are for "
+                "--dataset keypoints."
+            )
     optimisation(config)
+
+
+def keypoint_files(config: Mapping[str, Any]) -> datasets.KeypointFiles:
+    """Returns the files of the data set `keypoints` in a configuration."""
+    names = (field.name for field in dataclasses.fields(datasets.KeypointFiles))
+    return datasets.KeypointFiles(**{name: config.get(name) for name in names})
+
+
+def with_initial_network(config: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """Takes the options of the network that are not given from the run of `--init`.
+
+    A run that is resumed has them in its own config.json, so that the run of `--init` need not
+    exist any more.
+
+    Args:
+        config: A value for each argument.
+        given: Names of the `NETWORK_ARGUMENTS` on the command line.
+
+    Raises:
+        UserError: `--init` is no run folder and no Keras model file.
+    """
+    if not config["init"]:
+        return config
+    run = RunFolder(config["run"])
+    earlier = run.config if run.has_finished_epoch and run.config_path.exists() else {}
+    if earlier.get("init") != config["init"]:
+        _, initial_run = initial_weights.find(config["init"])
+        earlier = initial_run.config if initial_run else {}
+    if "model" in given and config["model"] != earlier.get("model"):
+        return config
+    taken = [n for n in training_arguments.NETWORK_ARGUMENTS if n in earlier and n not in given]
+    return {**config, **{name: earlier[name] for name in taken}}
 
 
 def check_all(arguments: list[str]) -> dict[str, Any]:
@@ -77,7 +105,7 @@ def check_all(arguments: list[str]) -> dict[str, Any]:
     Raises:
         UserError: An argument is out of its range, or two arguments contradict each other.
     """
-    config = vars(training_arguments.make_parser().parse_args(arguments))
+    config = with_initial_network(*training_arguments.parse(arguments))
     check(config)
     build_model(config)
     return config

@@ -1,6 +1,10 @@
-"""Writes the curves of a training run, such as its loss, for TensorBoard."""
+"""Writes curves of a training run, such as its loss, and pictures for TensorBoard."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
+
+import numpy as np
 
 
 class CurveWriter:
@@ -22,11 +26,29 @@ class CurveWriter:
         """
         import tensorflow as tf
 
+        with self._writing(step):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+
+    def add_picture(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Adds a picture, uint8 `[height, width, 3]`.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        import tensorflow as tf
+
+        with self._writing(step):
+            tf.summary.image(name, picture[np.newaxis])
+
+    @contextlib.contextmanager
+    def _writing(self, step: int) -> Iterator[None]:
+        import tensorflow as tf
+
         try:
             self._writer = self._writer or tf.summary.create_file_writer(str(self._folder))
             with self._writer.as_default(step=step):
-                for name, value in values.items():
-                    tf.summary.scalar(name, value)
+                yield
             self._writer.flush()
         except tf.errors.OpError as error:
             reason = error.message.partition("\n")[0].rpartition("; ")[2]

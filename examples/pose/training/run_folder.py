@@ -8,7 +8,7 @@
         metrics.json    the result; the run is finished once this file exists
         boxes.gif       animation of the boxes during training (`train --log_boxes`)
         understanding/  pictures of what was learned (`examples.pose.understand`)
-        evaluation-*.json    results of later `examples.pose.evaluate` commands; pictures, *.png
+        evaluation-*.json    results of later `examples.pose.evaluate` commands; pictures beside it
 
 Every file is written under a temporary name, `.partial-NAME`, and renamed when complete. A process
 killed at any moment leaves either the old file or the new one, never part of one. An epoch writes
@@ -337,7 +337,7 @@ def _is_skeleton(value: Any) -> bool:
     joints = range(len(names))
     return all(
         isinstance(pair, list) and len(pair) == 2 and all(joint in joints for joint in pair)
-        for pair in (*flips, *limbs, reference)
+        for pair in (*flips, *limbs, *([reference] if reference else []))
     )
 
 

@@ -1,6 +1,7 @@
 """Trains a run from its last finished epoch, or from the start, and evaluates it at the end."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +17,16 @@ from examples.pose.cli.errors import UserError, as_user_error, describe
 from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
-from examples.pose.evaluation import accuracy
+from examples.pose.evaluation import accuracy, example_pages
 from examples.pose.files.atomic_write import write_json
 from examples.pose.models import BOX_CONTEXTS
 from examples.pose.models.blocks import Context
-from examples.pose.training import configuration, input_pipeline, training_arguments
+from examples.pose.training import (
+    configuration,
+    initial_weights,
+    input_pipeline,
+    training_arguments,
+)
 from examples.pose.training.curves import CurveWriter
 from examples.pose.training.distribution import Workers, make_workers
 from examples.pose.training.run_folder import RunFolder
@@ -28,12 +34,17 @@ from examples.pose.training.trainer import DivergedError, Trainer
 from examples.pose.training.training_arguments import FREE_ARGUMENTS
 from tf_boxconv.visualize import BoxLogger
 
+# TensorBoard shows the predictions on this many photographs, about this many times in a run.
+HANDFUL = 6
+PAGES = 20
+
 
 def read_training_photographs(
     names: list[str],
     size: int,
     data_dir: str | None,
     prepared_dir: str | None,
+    keypoint_files: datasets.KeypointFiles | None = None,
     skip_broken: bool = False,
 ) -> tuple[Photographs, Skeleton]:
     """Reads the training splits of several data sets into memory, with the joints of the first one.
@@ -43,6 +54,7 @@ def read_training_photographs(
         size: Side to which the photographs are letterboxed, in pixels.
         data_dir: Folder of official data sets, or None for the default.
         prepared_dir: Folder of prepared data sets, or None for the default.
+        keypoint_files: The files of the data set `keypoints`.
         skip_broken: Whether to leave out pictures that cannot be read.
 
     Returns:
@@ -54,7 +66,9 @@ def read_training_photographs(
     joined, target = None, None
     for name in names:
         with as_user_error(ValueError):
-            dataset, skeleton = datasets.load(name, "train", data_dir, prepared_dir, skip_broken)
+            dataset, skeleton = datasets.load(
+                name, "train", data_dir, prepared_dir, skip_broken, keypoint_files
+            )
         target = target or skeleton
         with as_user_error(ValueError, prefix=f"--dataset joins {names[0]} and {name}. "):
             dataset = joint_mapping.with_joints(dataset, skeleton, target)
@@ -104,11 +118,13 @@ def fit(
     """
     trainer = make_trainer(config, skeleton.num_joints, workers)
     epochs, epoch_steps = config["epochs"], config["steps_per_epoch"]
+    print_once = print if workers.is_chief else lambda *_, **__: None
     state = run.load_state()
     if state is not None:
         trainer.restore(state)
+    elif config["init"]:
+        print_once(_start_from(config, trainer, skeleton, workers))
     first_epoch = trainer.done // epoch_steps
-    print_once = print if workers.is_chief else lambda *_, **__: None
     print_once(f"{trainer.inference.name}: {trainer.inference.count_params():,} parameters")
     if first_epoch:
         print_once(f"Resuming {run.path} after epoch {first_epoch} of {epochs}", flush=True)
@@ -151,6 +167,9 @@ def fit(
             # The curves are written before the state. If the process is killed in between, the
             # epoch is trained and its points are written again.
             curves.add(trainer.done, loss=loss, pck=pck, learning_rate=rate)
+            if epoch % math.ceil(epochs / PAGES) == 0 or epoch == epochs - 1:
+                page = _draw_handful(trainer, test_photographs, skeleton)
+                curves.add_picture(trainer.done, "predictions", page)
             run.save_state(state)
             run.save_model(trainer.inference)
             print_once(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
@@ -158,6 +177,27 @@ def fit(
     boxes.on_train_end()
     trainer.update_inference()
     return trainer.inference
+
+
+def _draw_handful(trainer: Trainer, photographs: Photographs, skeleton: Skeleton) -> np.ndarray:
+    """Draws the predictions on a few photographs, always the same, beside the labelled poses."""
+    few = evenly_spaced(photographs, HANDFUL)
+    joints, scores = trainer.predict(few.images)
+    return example_pages.draw_handful(few, skeleton, joints, scores)
+
+
+def _start_from(
+    config: dict[str, Any], trainer: Trainer, skeleton: Skeleton, workers: Workers
+) -> str:
+    """Copies the weights of `--init`. Returns a sentence that says which ones."""
+    source = initial_weights.load(config["init"])
+    with workers.scope():
+        return initial_weights.copy(
+            source,
+            trainer.model,
+            skeleton.joint_names,
+            lambda num_joints: configuration.build_model(config, num_joints),
+        )
 
 
 def _progress_bar(steps: int, workers: Workers):
@@ -214,10 +254,12 @@ def train(config: dict[str, Any]) -> None:
     arguments = {key: value for key, value in config.items() if key != "run"}
     # Before waiting for workers, and before reading or writing anything.
     configuration.check(config)
-    _check_folder(run, arguments, free=(*FREE_ARGUMENTS, "skeleton", "digests"))
+    is_extension, extended_from = _is_extension(run, config), _earlier_lengths(run, config)
+    free = (*FREE_ARGUMENTS, "digests", "extended_from", *(["epochs"] if is_extension else []))
+    _check_folder(run, arguments, (*free, "skeleton"))
     with as_user_error(ValueError):
         workers = make_workers(config["strategy"])
-    if run.metrics is not None:
+    if run.metrics is not None and run.metrics.get("epochs") == config["epochs"]:
         print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
         accuracy.print_results(run.metrics, title)
         return
@@ -228,7 +270,7 @@ def train(config: dict[str, Any]) -> None:
         interruption.explain_stop(lambda: _kept_message(run, config) if workers.is_chief else ""),
         run.lock() if workers.is_chief else contextlib.nullcontext(),
     ):
-        folders = config["data_dir"], config["prepared_dir"]
+        folders = config["data_dir"], config["prepared_dir"], configuration.keypoint_files(config)
         skip = {"skip_broken": config.get("skip_broken", False)}
         image_size = config["image_size"]
         canvas = round(image_size * input_pipeline.CANVAS_SCALE)
@@ -243,9 +285,13 @@ def train(config: dict[str, Any]) -> None:
         train_photographs = evenly_spaced(train_photographs, config["limit_train"])
         validation = test_photographs[: config["validation_size"]]
         description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
-        _check_folder(run, description, free=(*FREE_ARGUMENTS, "digests"))
+        if extended_from:
+            description["extended_from"] = extended_from
+        _check_folder(run, description, free)
         _check_photographs(run, config["dataset"], digests)
         if workers.is_chief:
+            if is_extension:
+                print(_describe_extension(config, extended_from[-1]))
             print(f"Training on {len(train_photographs)} photographs, testing on {len(validation)}")
 
         with _full_memory_or_disk_explained(run, config):
@@ -259,6 +305,33 @@ def train(config: dict[str, Any]) -> None:
                 write_json(run.metrics_path, summary)
                 accuracy.print_results(result, title)
         workers.wait()
+
+
+def _is_extension(run: RunFolder, config: Mapping[str, Any]) -> bool:
+    """Whether the run is finished and now gets more epochs."""
+    if run.metrics is None or not run.config_path.exists():
+        return False
+    planned = run.config.get("epochs", 0)
+    return run.metrics.get("epochs") == planned < config["epochs"]
+
+
+def _earlier_lengths(run: RunFolder, config: Mapping[str, Any]) -> list[int]:
+    """The numbers of epochs after which the run was finished before, in order."""
+    if not run.config_path.exists():
+        return []
+    old = run.config
+    extended = [old["epochs"]] if _is_extension(run, config) else []
+    return [*old.get("extended_from", []), *extended]
+
+
+def _describe_extension(config: Mapping[str, Any], finished: int) -> str:
+    """Says how the learning rate goes on in a run that was finished after `finished` epochs."""
+    rate = float(configuration.optimisation(config).schedule(finished * config["steps_per_epoch"]))
+    return (
+        f"Extending a run of {finished} epochs to {config['epochs']}. The learning rate follows "
+        f"the schedule of {config['epochs']} epochs: it rises to {rate:.2e} at once, then falls to "
+        "0. The result is not that of a training that had this length from the start."
+    )
 
 
 def _check_folder(run: RunFolder, arguments: dict[str, Any], free: Sequence[str]) -> None:

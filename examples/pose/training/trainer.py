@@ -143,10 +143,21 @@ class Trainer:
     def measure(self, photographs: Photographs, skeleton: Skeleton, batch_size: int) -> float:
         """PCK@0.2 of `inference` in percent, on letterboxed images and without flip test."""
         pck = metrics.PCK(skeleton.num_joints, skeleton.pck_reference)
-        for images, targets in plain_batches(photographs, batch_size):
+        boxes = photographs.boxes
+        for start, (images, targets) in zip(
+            range(0, len(photographs), batch_size),
+            plain_batches(photographs, batch_size),
+            strict=True,
+        ):
             joints, _ = heatmaps.decode(self._predict(images))
-            pck.update_joints(joints, targets[..., :2], targets[..., 2] > 0)
+            batch_boxes = None if boxes is None else boxes[start : start + batch_size]
+            pck.update_joints(joints, targets[..., :2], targets[..., 2] > 0, batch_boxes)
         return float(pck.result())
+
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Predicts images `[n, S, S, 3]`: joints `[n, J, 2]` in their pixels, and scores."""
+        joints, scores = heatmaps.decode(self._predict(images.astype(np.float32)))
+        return joints.numpy(), scores.numpy()
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns everything that the next steps depend on except the batches: arrays by name.

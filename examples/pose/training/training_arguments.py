@@ -1,6 +1,8 @@
 """The arguments of `train`. They determine the run and are written to its config.json."""
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from examples.pose import datasets, models
 from examples.pose.cli import command_line
@@ -9,7 +11,30 @@ from examples.pose.cli.errors import as_user_error
 from examples.pose.training import PRECISIONS, STRATEGIES
 
 # Options that do not change the result. They may differ when a run is resumed.
-FREE_ARGUMENTS = ("data_dir", "prepared_dir", "skip_broken", "strategy", "log_boxes")
+FREE_ARGUMENTS = (
+    *("data_dir", "prepared_dir", "skip_broken", "annotations", "validation", "images"),
+    *("strategy", "log_boxes"),
+)
+# Options of the network. With --init, those that are not given are taken from the earlier run.
+NETWORK_ARGUMENTS = (
+    *("model", "context", "boxes", "kernel_size", "box_options", "image_size"),
+    *("width", "depth", "levels", "stacks", "stages", "stride"),
+)
+
+
+def parse(argv: Sequence[str] | None = None) -> tuple[dict[str, Any], set[str]]:
+    """Parses a command line of `train`.
+
+    Returns:
+        A value for each argument, and the names of those `NETWORK_ARGUMENTS` that were given.
+    """
+    parser = make_parser()
+    unset = object()
+    placeholders = argparse.Namespace(**dict.fromkeys(NETWORK_ARGUMENTS, unset))
+    config = vars(parser.parse_args(argv, placeholders))
+    missing = {name for name in NETWORK_ARGUMENTS if config[name] is unset}
+    config.update({name: parser.get_default(name) for name in missing})
+    return config, set(NETWORK_ARGUMENTS) - missing
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,6 +57,12 @@ def make_parser() -> argparse.ArgumentParser:
         "decides on the joints and on the split to measure on",
     )
     command_line.add_data_arguments(parser)
+    add(
+        "--init",
+        metavar="RUN_OR_MODEL",
+        help="start from the weights of this run folder or Keras model file. Options of the "
+        "network that are not given are those of the run; for other joints, the heads start anew",
+    )
     add_model_arguments(parser)
     add_optimisation_arguments(parser)
     add(
@@ -134,7 +165,12 @@ def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
         default=250,
         help="steps in an epoch; the run is saved after each epoch",
     )
-    add("--epochs", type=positive, default=24, help="length of the training")
+    add(
+        "--epochs",
+        type=positive,
+        default=24,
+        help="length of the training; a finished run goes on if this is more than before",
+    )
     add("--learning_rate", type=float, default=2e-3, help="highest learning rate")
     add(
         "--weight_decay", type=float, default=0.0, help="weight decay of kernels; boxes never decay"

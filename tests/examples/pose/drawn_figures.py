@@ -22,7 +22,7 @@ from examples.pose.datasets.stick_figures.figure import draw_figure
 COUNTS = {"train": 24, "test": 8}
 
 
-def load(name, split, data_dir=None, prepared_dir=None, skip_broken=False):
+def load(name, split, data_dir=None, prepared_dir=None, skip_broken=False, keypoint_files=None):
     """Replaces `datasets.load`. Returns drawn figures, whatever the name of the data set."""
     figures = [draw_figure(0, split, index, size=48) for index in range(COUNTS[split])]
     examples = {

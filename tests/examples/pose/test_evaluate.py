@@ -362,6 +362,8 @@ def test_pckh_counts_separated_people_only(tmp_path):
 def test_command_on_coco(tmp_path, quick, capsys):
     run, result = _run(tmp_path, "coco_keypoints", skeletons.COCO_SKELETON)
     assert set(result["coco"]) == set(coco_evaluation.NUMBERS)
+    page = np.asarray(Image.open(run / "evaluation-coco_keypoints-examples.jpg"))
+    assert page.shape[1] > 2 * 192
     printed = capsys.readouterr().out
     for title in coco_evaluation.NUMBERS.values():
         assert title in printed

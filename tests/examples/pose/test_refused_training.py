@@ -1,7 +1,9 @@
 """If `train` is refused, fails or is stopped, it prints one line and keeps finished epochs only."""
 
+import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -11,10 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.util import tensor_util
 
 from examples.pose import ablation, datasets, demo, launch, train
 from examples.pose.cli import command_line
 from examples.pose.evaluation import accuracy
+from examples.pose.files.atomic_write import write_json
 from examples.pose.training import train_run
 from examples.pose.training.run_folder import RunFolder
 from examples.pose.training.trainer import Trainer
@@ -377,3 +383,89 @@ def test_a_run_of_an_earlier_version_goes_on(stopped_run, capsys):
     assert config.pop("digests").keys() == {"train", "test"}
     path.write_text(json.dumps(config))
     assert_trains(capsys, stopped_run)
+
+
+def declare_length(folder, planned, finished=None):
+    """Changes a run's files to those of a run of `planned` epochs, finished after `finished`."""
+    run = RunFolder(folder)
+    write_json(run.config_path, {**run.config, "epochs": planned})
+    if finished:
+        write_json(run.metrics_path, {"epochs": finished, "pck": 0.0})
+
+
+def test_a_finished_run_goes_on_with_more_epochs(stopped_run, capsys):
+    """The learning rate follows the schedule of the new length."""
+    declare_length(stopped_run, planned=1, finished=1)
+    train.main(["--run", str(stopped_run), *ARGUMENTS])
+    printed = capsys.readouterr().out
+    assert "Extending a run of 1 epochs to 2" in printed and "Epoch 2/2" in printed
+    run = RunFolder(stopped_run)
+    assert run.metrics["epochs"] == run.config["epochs"] == 2
+    assert run.config["extended_from"] == [1]
+    rates = run.curve("learning_rate")
+    # The second of four steps, and the last one.
+    assert sorted(rates) == [2, 4]
+    assert rates[4] == pytest.approx(run.config["learning_rate"] * (1 + np.cos(0.75 * np.pi)) / 2)
+
+
+@pytest.mark.parametrize("planned,finished,wanted,refused", [
+    (1, 1, 2, False),  # Finished.
+    (2, 1, 2, False),  # An extension that was interrupted.
+    (2, 1, 3, True),
+    (2, 1, 1, True),
+    (2, 2, 1, True),
+    (2, None, 3, True),  # Not finished.
+])  # fmt: skip
+def test_only_finished_runs_are_extended(
+    planned, finished, wanted, refused, stopped_run, capsys, monkeypatch
+):
+    declare_length(stopped_run, planned, finished)
+    monkeypatch.setattr(accuracy, "read_test_photographs", lambda *_, **__: 1 / 0)
+    arguments = ["--run", str(stopped_run), *ARGUMENTS, "--epochs", str(wanted)]
+    if refused:
+        code, errors = run(capsys, *arguments[1:])
+        assert code == 1 and f"epochs: {planned} there, {wanted} now" in errors
+        return
+    with pytest.raises(ZeroDivisionError):  # It is not refused: it reads the photographs.
+        train.main(arguments)
+
+
+def test_an_extension_states_its_schedule(stopped_run):
+    config = {**RunFolder(stopped_run).config, "epochs": 4}
+    said = train_run._describe_extension(config, finished=2)
+    assert said.startswith("Extending a run of 2 epochs to 4. The learning rate follows")
+    rate = float(re.search(r"rises to (\S+) at once", said)[1])
+    # Half of the cosine is left.
+    assert rate == pytest.approx(config["learning_rate"] / 2, rel=0.01)
+
+
+def test_a_run_starts_from_the_weights_of_another(stopped_run, tmp_path, capsys):
+    """It also takes the network's options. Other things, such as the length, are its own."""
+    arguments = ["--init", str(stopped_run), "--epochs", "1", "--steps_per_epoch", "1"]
+    folder = tmp_path / "next"
+    train.main(["--run", str(folder), *arguments, "--learning_rate", "1e-9"])
+    printed = capsys.readouterr().out
+    assert re.search(rf"Starting from {stopped_run}: \d+ weights copied\.", printed)
+    first, second = RunFolder(stopped_run), RunFolder(folder)
+    assert second.config["width"] == first.config["width"] == 4
+    weights = {v.path: v.numpy() for v in first.load_model().trainable_variables}
+    for variable in second.load_model().trainable_variables:
+        np.testing.assert_allclose(variable.numpy(), weights[variable.path], atol=1e-6)
+    # The same command resumes it, or finds it finished.
+    shutil.rmtree(stopped_run)
+    train.main(["--run", str(folder), *arguments, "--learning_rate", "1e-9"])
+    assert "Nothing to do" in capsys.readouterr().out
+
+
+def test_predictions_on_the_same_photographs_are_logged(first_epoch):
+    events = event_accumulator.EventAccumulator(
+        str(first_epoch / "logs"), size_guidance={event_accumulator.TENSORS: 0}
+    )
+    events.Reload()
+    logged = events.Tensors("predictions")
+    assert [event.step for event in logged] == sorted(RunFolder(first_epoch).curve("loss"))
+    width, height, *pictures = tensor_util.make_ndarray(logged[0].tensor_proto)
+    image = np.asarray(Image.open(io.BytesIO(pictures[0])))
+    assert image.shape == (int(height), int(width), 3) and len(pictures) == 1
+    # Six photographs in two rows of three, each beside its labels.
+    assert image.shape[1] > 6 * 192 and 2 * 192 < image.shape[0] < 3 * 192

@@ -51,7 +51,7 @@ def read_labels(
         ValueError: It is not such a file, or (without `broken`) a record cannot be used.
     """
     collected = Broken() if broken is None else broken
-    content = _parse(path)
+    content = parse(path)
     photographs, unusable = _read_photographs(path, _records(content, "images", path), collected)
     columns = JointColumns(content, path, joint_names)
     people = []
@@ -87,7 +87,12 @@ def _message(path: Root, kind: str, where: str, record: Any, error: FieldError) 
     )
 
 
-def _parse(path: Root) -> dict[str, Any]:
+def parse(path: Root) -> dict[str, Any]:
+    """Reads a COCO-style file.
+
+    Raises:
+        ValueError: It is not a JSON object.
+    """
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):

@@ -84,7 +84,8 @@ def _columns(
             f"got {names!r}."
         )
     index = {name: i for i, name in enumerate(joint_names)}
-    columns = [index.get(_canonical(name)) for name in names]
+    canonical = {canonical_name(name): i for name, i in index.items()}
+    columns = [index.get(name, canonical.get(canonical_name(name))) for name in names]
     found = [column for column in columns if column is not None]
     if len(found) > len(set(found)):
         raise ValueError(
@@ -104,9 +105,10 @@ def _columns(
     return columns
 
 
-def _canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """`left_shoulder` for "Left Shoulder", "leftShoulder", "l-shoulder" or "shoulder_left"."""
-    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)]
+    spaced = re.sub(r"([a-z])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", name)
+    words = [word.lower() for word in re.findall(r"[^\W\d_]+|\d+", spaced)]
     words = [_SIDES.get(word, word) for word in words]
     return "_".join(sorted(words, key=lambda word: word not in _SIDES.values()))
 

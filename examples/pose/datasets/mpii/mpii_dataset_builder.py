@@ -15,6 +15,7 @@ from examples.pose.datasets.mpii import annotations
 from examples.pose.datasets.official_files import Part, PictureFolder, Root
 from examples.pose.datasets.preparation import FromFiles
 from examples.pose.datasets.skeletons import MPII_SKELETON
+from examples.pose.images import cropping
 
 _HOMEPAGE = "http://human-pose.mpi-inf.mpg.de"
 _SERVER = "https://datasets.d2.mpi-inf.mpg.de/andriluka14cvpr"
@@ -131,7 +132,7 @@ def _example(
     person: annotations.Person,
     box: list[float],
 ) -> dict[str, Any]:
-    part, origin = pose_features.crop_person(image, box)
+    part, origin = cropping.crop_person(image, box)
     labelled = person.visibility[:, np.newaxis] != skeletons.NOT_LABELLED
     head_box = person.head_box - np.tile(origin, 2) if person.head_box.any() else person.head_box
     return {

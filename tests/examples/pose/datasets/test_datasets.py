@@ -29,7 +29,7 @@ _DUMMY_DATA = BUILDERS / "lsp" / "dummy_data"
 
 @pytest.mark.parametrize("name", ["coco", "LSP", ""])
 def test_unknown_name_lists_the_names(name):
-    names = ["coco_keypoints", "flic", "lsp", "lspet", "mpii", "stick_figures"]
+    names = ["coco_keypoints", "flic", "keypoints", "lsp", "lspet", "mpii", "stick_figures"]
     with pytest.raises(ValueError, match="must be one of .*" + ".*".join(names)):
         datasets.load(name, "train")
 
@@ -152,20 +152,6 @@ def test_lsp_skeleton():
     names = LSP_SKELETON.joint_names
     assert LSP_SKELETON.num_joints == 14
     assert [names[i] for i in LSP_SKELETON.pck_reference] == ["left_shoulder", "right_hip"]
-
-
-def test_crop_person():
-    image = np.arange(6 * 8 * 3).reshape(6, 8, 3)
-    part, origin = pose_features.crop_person(image, (1.5, 2.0, 4.2, 5.0))
-    np.testing.assert_array_equal(part, image[2:5, 1:5])
-    assert origin.tolist() == [1, 2] and origin.dtype == np.float32
-    whole, origin = pose_features.crop_person(image, (-9, -9, 99, 99))
-    np.testing.assert_array_equal(whole, image)
-    assert origin.tolist() == [0, 0]
-    for outside in [(20, 20, 30, 30), (-30, -30, -20, -20), (3, 3, 3, 3)]:
-        part, origin = pose_features.crop_person(image, outside)
-        x, y = origin.astype(int)
-        np.testing.assert_array_equal(part, image[y : y + 1, x : x + 1])
 
 
 def test_skeleton_survives_json():

@@ -299,3 +299,18 @@ def test_mismatched_shapes_raise():
 def test_invalid_arguments_raise(arguments, name):
     with pytest.raises(ValueError, match=f"`{name}` must"):
         metrics.PCK(**{"num_joints": 3, "reference": (0, 1), **arguments})
+
+
+@pytest.mark.parametrize("boxes,length", [([[0, 0, 50, 20]], 50), (None, 40)])
+def test_without_reference_joints_errors_are_relative_to_the_box(boxes, length):
+    """Without a box, too: then it is the smallest one around the labelled joints."""
+    true = np.float32([[[10, 5], [50, 15], [np.nan, np.nan]]])
+    labelled = np.array([[True, True, False]])
+    metric = metrics.PCK(3, None)
+    for error, expected in ((0.199, 100), (0.201, 50)):
+        predicted = true + np.float32([error * length, 0]) * [[1], [0], [0]]
+        metric.reset_state()
+        metric.update_joints(predicted, true, labelled, boxes)
+        assert float(metric.result()) == expected
+        found, counted = metrics.found_joints(predicted, true, labelled, None, boxes=boxes)
+        assert np.sum(counted) == 2 and np.sum(found) == expected / 50

@@ -1,0 +1,1 @@
+"""Your own pictures with keypoints, in the format of COCO. README.md describes it."""

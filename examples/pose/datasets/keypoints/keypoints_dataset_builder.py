@@ -1,0 +1,102 @@
+"""Your own pictures with keypoints, in the format of COCO."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+from etils import epath
+
+from examples.pose.datasets import KeypointFiles, pose_features
+from examples.pose.datasets.coco_keypoints import annotations, person_examples
+from examples.pose.datasets.keypoints import category
+from examples.pose.datasets.official_files import Root
+from examples.pose.datasets.preparation import FromFiles
+
+# Without a file to measure on, one picture of this many is held out.
+_HELD_OUT = 5
+
+
+class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
+    """Your own pictures: one example for each person, animal or thing with a labelled joint.
+
+    Args:
+        files: The files.
+        data_dir: Folder of the prepared records. Those of other files have other names.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "The manual folder is `files.images`, the folder of the pictures."
+    )
+    all_splits = ("train", "validation")
+    prepares_changed_files = True
+
+    def __init__(self, files: KeypointFiles, data_dir: str | None = None):
+        # An absolute path below stays one if it is joined to another.
+        self.files = files.absolute()
+        self._skeleton = category.read_skeleton(
+            epath.Path(self.files.annotations or self.files.validation), files.flip_pairs
+        )
+        root = epath.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+        super().__init__(data_dir=root / "keypoints" / _name(self.files))
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=f"{self.files}",
+            features=pose_features.pose_features(self._skeleton, person_examples.FEATURES),
+            metadata=pose_features.pose_metadata(self._skeleton),
+        )
+
+    def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
+        """The file of labels and the folder of pictures of each split; None if missing."""
+        labels = {
+            "train": self.files.annotations,
+            "validation": self.files.validation or self.files.annotations,
+        }
+        return {
+            split: {
+                "labels": epath.Path(path) if path and os.path.isfile(path) else None,
+                "pictures": epath.Path(self.files.images),
+            }
+            for split, path in labels.items()
+        }
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        parts = self.local_parts(None)
+        return {
+            split: self._require_examples(split, self._generate_examples(split, **parts[split]))
+            for split in self.splits_to_prepare(parts)
+        }
+
+    def _generate_examples(
+        self, split: str, labels: Root, pictures: Root
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        photographs, people = annotations.read_labels(
+            labels, self._skeleton.joint_names, self.broken
+        )
+        if self.files.validation is None:
+            held_out = _held_out({person.image_id for person in people})
+            people = [p for p in people if (p.image_id in held_out) == (split == "validation")]
+        yield from person_examples.read(labels, pictures, photographs, people, self.broken)
+
+
+def _held_out(image_ids: Collection[int]) -> set[int]:
+    """The pictures to measure on: every fifth in the order of their ids, at least one.
+
+    Pictures with higher ids may be added without moving earlier ones from one split to the other.
+    """
+    ordered = sorted(image_ids)
+    return set(ordered[_HELD_OUT - 1 :: _HELD_OUT] or ordered[-1:])
+
+
+def _name(files: KeypointFiles) -> str:
+    """A name for the records of these files."""
+    stem = os.path.splitext(os.path.basename(files.annotations or files.validation))[0]
+    readable = re.sub(r"[^A-Za-z0-9]+", "_", stem)[:40]
+    return f"{readable}_{hashlib.sha256(repr(files).encode()).hexdigest()[:8]}"

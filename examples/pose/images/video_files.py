@@ -1,0 +1,173 @@
+"""Reads and writes videos frame by frame, by PyAV (the extra `video`).
+
+PyAV is imported inside functions only, because everything else works without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from examples.pose.cli.errors import UserError
+
+WRITTEN = (".mp4", ".mov", ".m4v", ".mkv")
+READ = (*WRITTEN, ".webm", ".avi")
+# Encoders in order of preference. Builds of FFmpeg without x264 have another one.
+_ENCODERS = ("libx264", "libopenh264", "mpeg4")
+_QUALITY = "20"  # CRF of x264: smaller is better and larger. 18 to 23 are usual.
+
+
+class VideoError(UserError):
+    """A video cannot be read or written; the message names the file and the reason."""
+
+
+def is_video_name(path) -> bool:
+    """Whether a path ends like the name of a video that can be read."""
+    return Path(path).suffix.lower() in READ
+
+
+def is_written_name(path) -> bool:
+    """Whether `Writer` can write a video with the suffix of this path."""
+    return Path(path).suffix.lower() in WRITTEN
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A frame of a video.
+
+    Attributes:
+        image: uint8 RGB `[height, width, 3]`, as players show it: rotated as the file says.
+        time: The time at which it is shown, in seconds.
+    """
+
+    image: np.ndarray
+    time: Fraction
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """A video that is being read.
+
+    Attributes:
+        frames: Yields the frames in order. Raises a `VideoError` at a damaged frame.
+        count: Number of frames as the file says or its length suggests; None if unknown.
+        rate: Mean number of frames per second.
+    """
+
+    frames: Iterator[Frame]
+    count: int | None
+    rate: Fraction
+
+
+@contextlib.contextmanager
+def reading(path) -> Iterator[Video]:
+    """Opens a video for reading.
+
+    Raises:
+        VideoError: The file is missing or is no video, or PyAV is not installed.
+    """
+    av = _import_av()
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError(f"{path}: holds no pictures.")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+            seconds = (container.duration or 0) / av.time_base
+            count = stream.frames or round(seconds * rate) or None
+            yield Video(_frames(container, stream, rate), count, rate)
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{path}: cannot be read: {_reason(error)}.") from None
+
+
+def _frames(container, stream, rate: Fraction) -> Iterator[Frame]:
+    for index, frame in enumerate(container.decode(stream)):
+        image = frame.to_ndarray(format="rgb24")
+        if frame.rotation:  # In degrees, anticlockwise.
+            image = np.rot90(image, round(frame.rotation / 90))
+        # Some containers do not store times.
+        known = frame.pts is not None and frame.time_base
+        time = frame.pts * frame.time_base if known else index / rate
+        yield Frame(np.ascontiguousarray(image), Fraction(time))
+
+
+class Writer:
+    """Writes a video without sound, in H.264 if possible. Frames keep their times.
+
+    Args:
+        path: The file. Its suffix names the container.
+        rate: Mean number of frames per second.
+
+    Raises:
+        VideoError: The file cannot be written, or PyAV is not installed.
+    """
+
+    def __init__(self, path, rate: Fraction):
+        self._av = _import_av()
+        self._path = path
+        self._rate = rate
+        self._stream = None
+        self._start = None
+        with self._explained():
+            self._container = self._av.open(str(path), "w")
+
+    def add(self, image: np.ndarray, time: Fraction) -> None:
+        """Adds a frame: uint8 RGB `[height, width, 3]`, shown at `time` in seconds."""
+        with self._explained():
+            if self._stream is None:
+                self._start = time
+                self._stream = self._add_stream(*image.shape[1::-1])
+            # H.264 needs even sides: the last row or column may be cut.
+            image = np.ascontiguousarray(image[: self._stream.height, : self._stream.width])
+            frame = self._av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.time_base = self._stream.codec_context.time_base
+            frame.pts = round((time - self._start) / frame.time_base)
+            self._container.mux(self._stream.encode(frame))
+
+    def _add_stream(self, width: int, height: int):
+        encoder = next(name for name in _ENCODERS if name in self._av.codecs_available)
+        options = {"crf": _QUALITY} if encoder == "libx264" else {}
+        stream = self._container.add_stream(encoder, rate=self._rate, options=options)
+        stream.width, stream.height = max(2, width // 2 * 2), max(2, height // 2 * 2)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        return stream
+
+    def close(self) -> None:
+        """Writes the end of the file."""
+        with self._explained():
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except self._av.error.FFmpegError as error:
+            raise VideoError(f"{self._path}: cannot be written: {_reason(error)}.") from None
+
+
+def _import_av():
+    try:
+        import av
+        import av.error
+    except ImportError:
+        raise VideoError('Videos need PyAV: run `pip install -e ".[video]"`.') from None
+    return av
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

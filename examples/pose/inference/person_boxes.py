@@ -1,0 +1,123 @@
+"""The boxes of people to predict: `--box` on the command line, or a file in COCO's format.
+
+The file is a list of results, `{"image_id": ..., "bbox": [x, y, width, height], ...}`, or a file of
+annotations, an object with `images` and `annotations`. A result belongs to the picture whose name
+is its `file_name`, or whose name, name without suffix, or number at the end of the name is its
+`image_id`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from examples.pose.cli.errors import UserError
+
+
+class BoxError(UserError):
+    """Boxes cannot be used; the message names the file and the reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """The box of a person.
+
+    Attributes:
+        bbox: `(x, y, width, height)` in pixels of the picture.
+        image_id: The picture's id in COCO's results.
+        category_id: The category of the person.
+        score: The score of the detector, which multiplies that of the pose.
+    """
+
+    bbox: tuple[float, float, float, float]
+    image_id: int | str = 1
+    category_id: int = 1
+    score: float = 1.0
+
+    def check_overlap(self, width: int, height: int) -> None:
+        """Raises a `BoxError` if the box does not overlap a picture of this size."""
+        x, y, w, h = self.bbox
+        if not (x < width and y < height and x + w > 0 and y + h > 0):
+            raise BoxError(
+                f"the box {list(self.bbox)} does not overlap the picture of {width} x {height} "
+                "pixels"
+            )
+
+
+class Boxes:
+    """The boxes in each picture.
+
+    Args:
+        by_picture: Boxes by the picture's file name or id, as text.
+    """
+
+    def __init__(self, by_picture: Mapping[str, Sequence[Box]]):
+        self._by_picture = by_picture
+
+    def of(self, path: str) -> list[Box]:
+        """The boxes in a picture file, in order."""
+        path = Path(path)
+        number = re.search(r"\d+$", path.stem)
+        keys = [path.name, path.stem, *([str(int(number[0]))] if number else [])]
+        return next((list(self._by_picture[k]) for k in keys if k in self._by_picture), [])
+
+    def of_frame(self, index: int) -> list[Box]:
+        """The boxes in a frame of a video. Frames count from 0."""
+        return list(self._by_picture.get(str(index), []))
+
+
+def read(path) -> Boxes:
+    """Reads a file of boxes.
+
+    Raises:
+        BoxError: It is no such file, or a box in it is invalid.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise BoxError(f"{path}: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise BoxError(f"{path} is not a JSON file: {error}.") from None
+    names = {}
+    records = content
+    if isinstance(content, dict):
+        records = content.get("annotations")
+        images = content.get("images") or []
+        names = {image.get("id"): image.get("file_name") for image in images}
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise BoxError(
+            f"{path} holds no boxes: it must be a list of results as in COCO, "
+            '[{"image_id": 1, "bbox": [x, y, width, height]}, ...], or a file of annotations.'
+        )
+    by_picture: dict[str, list[Box]] = {}
+    for index, record in enumerate(records):
+        box = _box(record, f"{path}: record {index}")
+        name = record.get("file_name") or names.get(box.image_id)
+        key = Path(str(name).replace("\\", "/")).name if name else str(box.image_id)
+        by_picture.setdefault(key, []).append(box)
+    return Boxes(by_picture)
+
+
+def _box(record: Mapping[str, Any], where: str) -> Box:
+    bbox, image_id = record.get("bbox"), record.get("image_id", record.get("file_name"))
+    if not isinstance(bbox, list) or len(bbox) != 4 or not is_bbox(bbox):
+        raise BoxError(f"{where}: `bbox` must be [x, y, width, height] in pixels, got {bbox!r}.")
+    if not isinstance(image_id, int | str):
+        raise BoxError(f"{where}: `image_id` must be a number or a name, got {image_id!r}.")
+    score, category_id = record.get("score", 1.0), record.get("category_id", 1)
+    if not isinstance(score, int | float):
+        raise BoxError(f"{where}: `score` must be a number, got {score!r}.")
+    return Box(tuple(map(float, bbox)), image_id, category_id, float(score))
+
+
+def is_bbox(values: Iterable[Any]) -> bool:
+    """Whether four values are numbers of reasonable size, with sides of at least one pixel."""
+    numbers = [isinstance(v, int | float) and not isinstance(v, bool) for v in values]
+    if not all(numbers) or not all(abs(v) < 1e6 for v in values):
+        return False
+    _, _, width, height = values
+    return width >= 1 and height >= 1

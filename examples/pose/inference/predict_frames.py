@@ -1,0 +1,88 @@
+"""Predicts a video frame by frame, and writes it with the poses drawn."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from examples.pose.cli import progress
+from examples.pose.files.atomic_write import atomic_write
+from examples.pose.files.growing_json import GrowingJson
+from examples.pose.images import video_files
+from examples.pose.inference import people
+from examples.pose.inference.person_boxes import Box, Boxes
+from examples.pose.inference.predict_files import find_people
+from examples.pose.inference.smoothing import OneEuroFilter
+
+
+def predict_frames(
+    predictor,
+    path,
+    output: Path,
+    min_score: float,
+    boxes: Sequence[Box] | Boxes | None = None,
+    smooth: bool = False,
+    json: GrowingJson | None = None,
+) -> int:
+    """Predicts a video.
+
+    Args:
+        predictor: See `examples.pose.inference.predictor`.
+        path: The video.
+        output: The video to write. It appears when all is done or the command is stopped.
+        min_score: Joints with a lower score are drawn as uncertain.
+        boxes: The people in every frame; or `Boxes`, whose image ids are numbers of frames,
+            counted from 0. None: the whole picture is one person.
+        smooth: Whether to smooth the joints over time. The people must be the same in all frames.
+        json: Receives the poses in COCO's results format; image ids are numbers of frames.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        VideoError: The video cannot be read, or the output cannot be written.
+        ImageError: A box lies outside a frame, or the network's output is not finite.
+        KeyboardInterrupt: The command was stopped; the message says what was kept.
+    """
+    done, stopped = 0, None
+    with contextlib.ExitStack() as stack:
+        video = stack.enter_context(video_files.reading(path))
+        temporary = stack.enter_context(atomic_write(output))
+        writer = stack.enter_context(video_files.Writer(temporary, video.rate))
+        smoothed = None
+        try:
+            for frame in progress.track(video.frames, "predicting, frames", total=video.count):
+                image = frame.image
+                in_frame = _in_frame(boxes, done, image)
+                joints, scores = find_people(predictor, f"{path}, frame {done}", image, in_frame)
+                if smooth:
+                    smoothed = smoothed or OneEuroFilter([_size(box) for box in in_frame])
+                    joints = smoothed(joints, float(frame.time))
+                for result in people.results(path, in_frame, joints, scores) if json else ():
+                    json.append({**result, "image_id": done})
+                writer.add(
+                    people.draw(image, in_frame, joints, scores, predictor.skeleton, min_score),
+                    frame.time,
+                )
+                done += 1
+        except KeyboardInterrupt as stop:
+            if not done:
+                raise
+            stopped = stop
+    if stopped is not None:
+        stopped.args = (f"The first {done} frames are finished: {output}.",)
+        raise stopped
+    return done
+
+
+def _in_frame(boxes, index: int, image: np.ndarray) -> list[Box]:
+    """The boxes of the people in a frame."""
+    if boxes is None:
+        return [Box((0.0, 0.0, float(image.shape[1]), float(image.shape[0])))]
+    return boxes.of_frame(index) if isinstance(boxes, Boxes) else list(boxes)
+
+
+def _size(box: Box) -> float:
+    """The longer side of a box."""
+    return max(box.bbox[2:])

@@ -1,0 +1,238 @@
+"""Tests of the data set `keypoints`: pictures and labels of the user's own."""
+
+import json
+
+import numpy as np
+import pytest
+
+from examples.pose import datasets, train
+from examples.pose.datasets import KeypointFiles, in_memory
+from examples.pose.datasets import __main__ as command
+from examples.pose.images.image_files import read_image
+from tests.examples.commands import outcome, refused
+from tests.examples.pose import kites
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Labels of ten pictures of kites."""
+    return kites.write(tmp_path, 10)
+
+
+def load(labels, split="train", **files):
+    files = KeypointFiles(images=str(labels.parent / "pictures"), annotations=str(labels), **files)
+    return datasets.load("keypoints", split, None, labels.parent / "prepared", False, files)
+
+
+def ids(dataset):
+    return [int(example["person"]["image_id"]) for example in dataset.as_numpy_iterator()]
+
+
+def change(labels, **changes):
+    """Changes entries of the file's category."""
+    content = json.loads(labels.read_text())
+    content["categories"] = [{**kites.CATEGORY, **changes}]
+    labels.write_text(json.dumps(content))
+
+
+def minimal(folder, count, **category):
+    """Writes labels of two pictures: things of `count` joints, without optional fields."""
+    content = json.loads(kites.write(folder, 2).read_text())
+    for record in content["annotations"]:
+        record["keypoints"] = record["keypoints"][: 3 * count]
+        record["bbox"] = [10, 10, 60, 40]
+    content["categories"] = [category] if category else []
+    path = folder / "minimal.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_skeleton_is_read_from_the_category(labels):
+    _, skeleton = load(labels)
+    names = ("nose", "left_wing", "right_wing", "tail", "knot_1", "knot_2")
+    assert skeleton.joint_names == names
+    assert skeleton.flip_pairs == ((1, 2),)
+    assert skeleton.limbs == ((0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (4, 5))
+    assert skeleton.pck_reference is None
+
+
+def test_every_thing_in_a_picture_is_an_example(labels):
+    content = json.loads(labels.read_text())
+    found = {}
+    for split in ("train", "validation"):
+        dataset, _ = load(labels, split)
+        for example in dataset.as_numpy_iterator():
+            found[int(example["person"]["person_id"])] = example
+    assert len(found) == len(content["annotations"]) > len(content["images"])
+    for record in content["annotations"]:
+        example = found[record["id"]]
+        expected = np.reshape(record["keypoints"], (6, 3))
+        np.testing.assert_allclose(
+            example["joints"] + example["person"]["origin"], expected[:, :2], atol=1e-3
+        )
+        np.testing.assert_array_equal(example["visibility"], expected[:, 2])
+
+
+def test_every_fifth_picture_is_held_out(labels):
+    held_out = {5, 10}
+    assert set(ids(load(labels, "validation")[0])) == held_out
+    assert set(ids(load(labels, "train")[0])) == set(range(1, 11)) - held_out
+
+
+def test_a_file_to_measure_on(labels, tmp_path):
+    other = kites.write(tmp_path, 3, seed=1)
+    assert set(ids(load(labels, "train", validation=str(other))[0])) == set(range(1, 11))
+    dataset, _ = load(labels, "validation", validation=str(other))
+    assert {e["id"].decode()[0] for e in dataset.as_numpy_iterator()} == {"1"}
+    # To measure a finished run, the labels that it was trained on are not needed.
+    files = KeypointFiles(str(tmp_path / "pictures"), None, str(other))
+    alone, _ = datasets.load("keypoints", "validation", None, tmp_path / "alone", False, files)
+    assert sorted(ids(alone)) == sorted(ids(dataset))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("named", [True, False])
+def test_few_joints_and_missing_fields(tmp_path, count, named):
+    names = ["tip", "base"][:count]
+    path = minimal(tmp_path, count, **({"id": 3, "keypoints": names} if named else {}))
+    dataset, skeleton = load(path)
+    assert skeleton.joint_names == (tuple(names) if named else ("joint_1", "joint_2")[:count])
+    assert skeleton.limbs == skeleton.flip_pairs == ()
+    for example in dataset.as_numpy_iterator():
+        low, high = example["person"]["box"].reshape(2, 2)
+        np.testing.assert_allclose(high - low, [60, 40], atol=1e-3)
+
+
+@pytest.mark.parametrize("names,pairs", [
+    (["EarL", "EarR", "tail"], [("left_ear", "right_ear")]),
+    (["ear_left", "ear_right", "tail"], [("left_ear", "right_ear")]),
+    (["L1", "L2", "R"], []),
+    (["Flügel links", "尾", "p"], []),
+    (["P1", "p1", "p_2"], []),
+])  # fmt: skip
+def test_sides_are_recognized_by_name(tmp_path, names, pairs):
+    _, skeleton = load(minimal(tmp_path, 3, id=3, keypoints=names))
+    found = [tuple(skeleton.joint_names[j] for j in pair) for pair in skeleton.flip_pairs]
+    assert found == pairs and len(set(skeleton.joint_names)) == 3
+    if not pairs:
+        assert skeleton.joint_names[0] in (names[0], "flügel_links")
+
+
+def test_flip_pairs_can_be_given(labels):
+    _, skeleton = load(labels, flip_pairs="knot 1:knot_2,Left Wing : tail")
+    assert skeleton.flip_pairs == ((4, 5), (1, 3))
+
+
+@pytest.mark.parametrize("pairs", ["nose", "nose:nose", "nose:tail,tail:knot 1", "a:b", "", ":"])
+def test_wrong_flip_pairs_list_the_joints(labels, pairs):
+    with pytest.raises(ValueError, match=r"--flip_pairs must be .*'A:B,C:D'.*nose, left_wing"):
+        load(labels, flip_pairs=pairs)
+
+
+def test_limbs_may_be_counted_from_0(labels):
+    change(labels, skeleton=[[0, 1], [4, 5]])
+    assert load(labels)[1].limbs == ((0, 1), (4, 5))
+
+
+def test_pck_of_people_is_relative_to_the_torso(tmp_path):
+    names = ["Right Hip", "neck", "shoulder_l"]
+    _, skeleton = load(minimal(tmp_path, 3, id=3, keypoints=[*names[:2], "left shoulder"]))
+    # Without their counterparts, "left" and "right" stay part of the name.
+    assert skeleton.pck_reference is None
+    names = ["Right Hip", "left hip", "shoulder_l", "shoulder_r"]
+    _, skeleton = load(minimal(tmp_path, 4, id=3, keypoints=names))
+    assert skeleton.pck_reference == (2, 0)
+
+
+@pytest.mark.parametrize("category,message", [
+    ({"keypoints": ["a", "b", "a", "c", "d", "e"]}, "name twice"),
+    ({"keypoints": "abcdef"}, "must be a list of names"),
+    ({"keypoints": ["a", "", "c", "d", "e", "f"]}, "must be a list of names"),
+    ({"skeleton": [[1, 7]]}, r"`skeleton` .* from 1 to 6, got \[\[1, 7\]\]"),
+    ({"skeleton": [[0, 6]]}, "`skeleton`"),
+    ({"skeleton": "1-2"}, "`skeleton`"),
+])  # fmt: skip
+def test_a_wrong_category_is_one_clear_error(labels, category, message):
+    change(labels, **category)
+    with pytest.raises(ValueError, match=message) as caught:
+        load(labels)
+    assert str(labels) in str(caught.value)
+
+
+def test_categories_with_different_joints_are_refused(labels):
+    content = json.loads(labels.read_text())
+    content["categories"].append({"id": 4, "name": "hand", "keypoints": ["thumb"]})
+    labels.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="'kite' and 'hand' have different `keypoints`"):
+        load(labels)
+
+
+def test_changed_labels_are_prepared_again(labels, capfd):
+    load(labels)
+    capfd.readouterr()
+    load(labels)
+    assert "note:" not in capfd.readouterr().err
+    content = json.loads(labels.read_text())
+    # One joint less, and one of the others moved.
+    content["categories"][0] = {**kites.CATEGORY, "keypoints": kites.JOINTS[:5], "skeleton": []}
+    for record in content["annotations"]:
+        record["keypoints"] = [50, 40, 2, *record["keypoints"][3:15]]
+    labels.write_text(json.dumps(content))
+    dataset, skeleton = load(labels)
+    assert f"note: {labels} changed; prepared again." in capfd.readouterr().err
+    assert skeleton.num_joints == 5
+    for example in dataset.as_numpy_iterator():
+        np.testing.assert_allclose(example["joints"][0] + example["person"]["origin"], [50, 40])
+    labels.unlink()
+    with pytest.raises(ValueError, match="no such file"):
+        load(labels)
+
+
+def test_the_command_says_and_draws_what_was_understood(labels, tmp_path, capsys):
+    folder = ["--images", tmp_path / "pictures", "--prepared_dir", tmp_path / "prepared"]
+    page = tmp_path / "page.png"
+    arguments = ["keypoints", "--annotations", labels, *folder, "--output", page]
+    assert outcome(command.main, *arguments)[0] == 0
+    printed = capsys.readouterr().out
+    assert "nose, left_wing, right_wing, tail, knot_1, knot_2" in printed
+    assert "swapped in a mirrored picture: left_wing - right_wing\n" in printed
+    assert "limbs: nose - left_wing, " in printed
+    assert "PCK is relative to: the longer side of the person's box\n" in printed
+    assert read_image(page).shape[0] > 224
+
+
+@pytest.mark.parametrize("arguments,message", [
+    ([], "needs the labels and the pictures: --annotations FILE.json --images FOLDER"),
+    (["--annotations", "{labels}"], "needs the labels and the pictures"),
+    (["--annotations", "nowhere.json", "--images", "{folder}"], "--annotations nowhere.json: no"),
+    (["--annotations", "{labels}", "--images", "nowhere"], "--images nowhere: no such folder"),
+    (["--annotations", "{labels}", "--images", "{folder}", "--validation", "v"], "--validation v:"),
+])  # fmt: skip
+def test_missing_files_are_one_clear_error(labels, tmp_path, arguments, message):
+    places = {"labels": labels, "folder": tmp_path}
+    arguments = [argument.format(**places) for argument in arguments]
+    page = tmp_path / "page.png"
+    assert message in refused(command.main, "keypoints", "--output", page, *arguments)
+
+
+def test_one_picture_cannot_be_divided(tmp_path):
+    with pytest.raises(ValueError, match="split 'train' of keypoints is empty"):
+        load(kites.write(tmp_path, 1))
+
+
+def test_boxes_follow_the_pictures_into_memory(labels):
+    """A box keeps its place relative to the joints when pictures are letterboxed."""
+    dataset, _ = load(labels)
+    photographs = in_memory.read_photographs(dataset, 64, "reading")
+    examples = list(dataset.as_numpy_iterator())
+    for example, box, joints in zip(examples, photographs.boxes, photographs.joints, strict=True):
+        margin = np.abs(example["joints"] - np.tile(example["person"]["box"], 3).reshape(6, 2))
+        scale = 64 / max(example["image"].shape[:2])
+        found = np.abs(joints - np.tile(box, 3).reshape(6, 2))
+        np.testing.assert_allclose(found, margin * scale, rtol=0.05, atol=0.5)
+
+
+def test_training_refuses_the_files_without_the_data_set(labels, tmp_path):
+    arguments = ["--run", tmp_path / "run", "--annotations", labels]
+    assert "are for --dataset keypoints" in refused(train.main, *arguments)
+    assert "needs the labels" in refused(train.main, *arguments, "--dataset", "lsp+keypoints")

@@ -1,0 +1,79 @@
+"""Tests of files of people's boxes, and of the pictures that the boxes belong to."""
+
+import json
+
+import pytest
+
+from examples.pose.inference import person_boxes
+from examples.pose.inference.person_boxes import Box, BoxError
+
+BBOX = [1, 2, 30, 40]
+
+
+def read(folder, content):
+    path = folder / "boxes.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return person_boxes.read(path)
+
+
+@pytest.mark.parametrize("image_id,path", [
+    (139, "a/000000000139.jpg"), (139, "COCO_val2014_000000000139.jpg"), (7, "7.png"),
+    ("holiday", "x/holiday.jpg"), ("holiday.jpg", "holiday.jpg"), ("7", "007.png"),
+])  # fmt: skip
+def test_a_result_finds_its_picture(tmp_path, image_id, path):
+    record = {"image_id": image_id, "category_id": 3, "bbox": BBOX, "score": 0.5}
+    boxes = read(tmp_path, [record, {**record, "score": 0.25}])
+    expected = [Box((1, 2, 30, 40), image_id, 3, score) for score in (0.5, 0.25)]
+    assert boxes.of(path) == expected
+    assert boxes.of("other.jpg") == boxes.of("8.jpg") == []
+
+
+def test_a_picture_can_be_named(tmp_path):
+    boxes = read(tmp_path, [{"file_name": "people/b.jpg", "bbox": BBOX}])
+    assert [box.bbox for box in boxes.of("elsewhere/b.jpg")] == [(1, 2, 30, 40)]
+
+
+def test_annotations_name_their_pictures(tmp_path):
+    content = {
+        "images": [{"id": 5, "file_name": "x\\b.jpg"}, {"id": 6, "file_name": "5.jpg"}],
+        "annotations": [{"id": 1, "image_id": 5, "bbox": BBOX, "keypoints": []}],
+    }
+    boxes = read(tmp_path, content)
+    assert len(boxes.of("b.jpg")) == 1 and boxes.of("5.jpg") == []
+
+
+def test_frames_are_numbered(tmp_path):
+    boxes = read(tmp_path, [{"image_id": index, "bbox": [index, 0, 9, 9]} for index in (0, 2, 2)])
+    assert [len(boxes.of_frame(index)) for index in range(4)] == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize("content,message", [
+    ("{", "is not a JSON file"),
+    ("3", "holds no boxes"),
+    ({"images": []}, "holds no boxes"),
+    ([3], "holds no boxes"),
+    ([{"image_id": 1}], "record 0: `bbox` must be .*, got None"),
+    ([{"image_id": 1, "bbox": [1, 2, 3]}], "record 0: `bbox`"),
+    ([{"image_id": 1, "bbox": BBOX}, {"image_id": 1, "bbox": [1, 2, 0, 5]}], "record 1: `bbox`"),
+    ([{"image_id": 1, "bbox": [1, 2, True, 5]}], "record 0: `bbox`"),
+    ([{"image_id": 1, "bbox": [1, 2, 1e9, 5]}], "record 0: `bbox`"),
+    ([{"image_id": 1, "bbox": [float("nan"), 2, 9, 5]}], "record 0: `bbox`"),
+    ([{"bbox": BBOX}], "record 0: `image_id` must be .*, got None"),
+    ([{"image_id": 1, "bbox": BBOX, "score": "high"}], "record 0: `score`"),
+])  # fmt: skip
+def test_an_invalid_file_is_one_clear_error(tmp_path, content, message):
+    with pytest.raises(BoxError, match=message) as caught:
+        read(tmp_path, content)
+    assert "boxes.json" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BoxError, match=r"nowhere\.json: No such file"):
+        person_boxes.read(tmp_path / "nowhere.json")
+
+
+def test_boxes_must_overlap_the_picture():
+    Box((-5, -5, 6, 6)).check_overlap(10, 10)
+    for bbox in ((10, 0, 5, 5), (0, 10, 5, 5), (-5, 0, 5, 5), (0, -5, 5, 5)):
+        with pytest.raises(BoxError, match="does not overlap the picture of 10 x 10"):
+            Box(bbox).check_overlap(10, 10)

@@ -1,0 +1,89 @@
+"""The commands of examples/pose/datasets/keypoints/README.md, on generated pictures of kites."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from examples.pose import evaluate, export, predict, train
+from examples.pose.datasets import __main__ as draw_labels
+from examples.pose.evaluation import cost
+from examples.pose.images.image_files import read_image
+from tests.examples.commands import outcome
+from tests.examples.pose import kites
+
+PAGE = Path(draw_labels.__file__).parent / "keypoints" / "README.md"
+COMMANDS = {
+    "datasets": draw_labels.main,
+    "train": train.main,
+    "evaluate": evaluate.main,
+    "predict": predict.main,
+    "export": export.main,
+}
+# A smaller and shorter training than the page's, for which 36 small pictures are enough.
+SHORT = [
+    *("--image_size", "48", "--width", "32", "--depth", "2", "--batch_size", "8"),
+    *("--epochs", "2", "--steps_per_epoch", "120", "--ema", "0.95"),
+]
+
+
+def commands():
+    """The commands of the page in order, as names with arguments."""
+    text = PAGE.read_text().replace("\\\n", "")
+    for line in re.findall(r"^    python -m examples\.pose\.(.*)$", text, re.M):
+        name, *arguments = shlex.split(line)
+        yield name, arguments
+
+
+def test_the_page_names_every_command():
+    assert [name for name, _ in commands()][:5] == ["datasets", *list(COMMANDS)[1:]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with forty pictures, their labels, and the results of the page's commands."""
+    folder = tmp_path_factory.mktemp("own")
+    kites.write(folder, 40).rename(folder / "labels.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(cost, "TIMED_SECONDS", 0.0)
+        Path("new.jpg").write_bytes(sorted(Path("pictures").iterdir())[-1].read_bytes())
+        for name, arguments in list(commands())[:5]:
+            arguments += SHORT if name == "train" else []
+            status, errors = outcome(COMMANDS[name], *arguments)
+            assert status == 0, errors
+    return folder
+
+
+def test_labels_are_drawn(folder):
+    assert read_image(folder / "labels.png").shape[1] > 1000
+
+
+def test_the_network_finds_most_joints(folder):
+    result = json.loads((folder / "runs/kites/evaluation-keypoints.json").read_text())
+    assert result["split"] == "validation" and result["pck"] > 70
+    assert list(result["pck_per_joint"])[:2] == ["nose", "left_wing"]
+    # Eight of the forty pictures are held out.
+    content = json.loads((folder / "labels.json").read_text())
+    held_out = [r for r in content["annotations"] if r["image_id"] % 5 == 0]
+    assert result["pck_joints_counted"] == 6 * len(held_out)
+    assert (folder / "runs/kites/evaluation-keypoints-examples.jpg").exists()
+
+
+def test_predict_and_export_agree(folder):
+    (pose,) = json.loads((folder / "poses.json").read_text())
+    found = np.reshape(pose["keypoints"], (6, 3))
+    image = read_image(folder / "new.jpg")
+    height, width = image.shape[:2]
+    assert (found[:, :2] >= -1).all() and (found[:, :2] <= (width, height)).all()
+    assert read_image(folder / "pose.png").shape[:2] == (288, 384)
+    loaded = tf.saved_model.load(str(folder / "exported/kites/1"))
+    answer = loaded.signatures["serving_default"](images=tf.constant(image[None]))
+    # The box of the page's command covers the whole picture.
+    np.testing.assert_allclose(answer["joints"][0], found[:, :2], atol=0.02)
+    names = json.loads((folder / "exported/kites/1/assets/skeleton.json").read_text())
+    assert names["joint_names"][4:] == ["knot_1", "knot_2"]

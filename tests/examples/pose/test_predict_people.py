@@ -1,0 +1,240 @@
+"""Tests of `predict` on several people in a picture and on videos."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from examples.pose import predict
+from examples.pose.images import cropping, drawing, video_files
+from examples.pose.images.image_files import read_image
+from examples.pose.inference import predict_frames, predictor
+from tests.examples.commands import outcome, refused
+from tests.examples.pose import moving_figures
+from tests.examples.pose.tiny_run import write_tiny_run
+
+# Two boxes; the second reaches beyond the picture.
+BOXES = [[20.0, 10.0, 40.0, 60.0], [110.0, 30.0, 80.0, 80.0]]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return write_tiny_run(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def network(run_folder):
+    return predictor.load_run(run_folder)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 160, 3), dtype=np.uint8)
+    for name in ("a_1.png", "b_2.png", "c_3.png"):
+        Image.fromarray(pixels).save(name)
+    return tmp_path
+
+
+def expected(network, image, box):
+    """Joints with scores of the person in a box, `[J, 3]`."""
+    crop, origin = cropping.crop_to_box(image, box)
+    joints, scores = network.predict(crop)
+    return np.column_stack([joints + origin, scores])
+
+
+def run(run_folder, *arguments):
+    status, errors = outcome(predict.main, "--model", run_folder, *arguments)
+    assert (status, errors) == (0, "")
+
+
+def text(box):
+    return ",".join(map(str, box))
+
+
+def test_every_box_gets_a_pose(run_folder, network, folder, capsys):
+    boxes = [argument for box in BOXES for argument in ("--box", text(box))]
+    run(run_folder, "a_1.png", *boxes, "--output", "out.png", "--json", "out.json")
+    image = read_image("a_1.png")
+    results = json.loads(Path("out.json").read_text())
+    assert [r["file_name"] for r in results] == ["a_1.png"] * 2
+    poses = [np.reshape(r["keypoints"], (14, 3)) for r in results]
+    for pose, box, result in zip(poses, BOXES, results, strict=True):
+        np.testing.assert_allclose(pose, expected(network, image, box), rtol=1e-6)
+        assert result["score"] == pytest.approx(pose[:, 2].mean())
+    poses = np.stack(poses)
+    sizes = [(box[2] * box[3]) ** 0.5 for box in BOXES]
+    visibility = drawing.visibility_of_scores(poses[..., 2], 0.5)
+    drawn = drawing.draw_poses(
+        image, poses[..., :2], visibility, network.skeleton, sizes, min_size=384
+    )
+    np.testing.assert_array_equal(read_image("out.png"), drawn)
+    printed = capsys.readouterr().out
+    assert "a_1.png, person 1" in printed and "a_1.png, person 2" in printed
+
+
+def test_a_file_of_boxes_for_several_pictures(run_folder, network, folder):
+    """The results file is one that COCO's own code reads."""
+    records = [
+        {"image_id": 1, "category_id": 4, "bbox": BOXES[0], "score": 0.5},
+        {"image_id": 2, "category_id": 4, "bbox": BOXES[1], "score": 0.25},
+        {"image_id": 1, "category_id": 4, "bbox": BOXES[1]},
+    ]
+    Path("boxes.json").write_text(json.dumps(records))
+    names = ["a_1.png", "b_2.png", "c_3.png"]
+    run(run_folder, *names, "--boxes", "boxes.json", "--output", "poses", "--json", "out.json")
+    assert sorted(os.listdir("poses")) == ["a_1_pose.png", "b_2_pose.png", "c_3_pose.png"]
+    results = json.loads(Path("out.json").read_text())
+    assert [(r["image_id"], r["category_id"]) for r in results] == [(1, 4), (1, 4), (2, 4)]
+    image = read_image("a_1.png")
+    for result, record in zip(results, (records[0], records[2], records[1]), strict=True):
+        pose = expected(network, image, record["bbox"])
+        np.testing.assert_allclose(result["keypoints"], pose.ravel(), rtol=1e-6)
+        assert result["score"] == pytest.approx(pose[:, 2].mean() * record.get("score", 1))
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": 1}, {"id": 2}],
+        "annotations": [],
+        "categories": [{"id": 4, "name": "person"}],
+    }
+    truth.createIndex()
+    assert len(truth.loadRes("out.json").anns) == 3
+    # A picture without boxes is drawn as it is.
+    assert read_image("poses/c_3_pose.png").shape == (240, 384, 3)
+    # The file is replaced, because this command wrote it. Other lists are not.
+    run(run_folder, *names, "--boxes", "boxes.json", "--output", "poses", "--json", "out.json")
+    arguments = ["--model", run_folder, *names, "--boxes", "boxes.json", "--output", "poses"]
+    assert "would overwrite the input" in refused(
+        predict.main,
+        *arguments[:-4],
+        "--boxes",
+        "out.json",
+        "--output",
+        "poses",
+        "--json",
+        "out.json",
+    )
+    Path("mine.json").write_text('[{"image_id": 1}]')
+    assert "not written by this command" in refused(predict.main, *arguments, "--json", "mine.json")
+
+
+def test_a_box_outside_does_not_stop_the_other_pictures(run_folder, folder):
+    records = [{"image_id": 1, "bbox": [500, 500, 10, 10]}, {"image_id": 2, "bbox": BOXES[0]}]
+    Path("boxes.json").write_text(json.dumps(records))
+    arguments = ["a_1.png", "b_2.png", "--boxes", "boxes.json", "--output", "poses"]
+    status, errors = outcome(predict.main, "--model", run_folder, *arguments)
+    assert status == 1 and "a_1.png: the box [500.0, 500.0, 10.0, 10.0] does not ov" in errors
+    assert os.listdir("poses") == ["b_2_pose.png"]
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["a_1.png", "--box", "1,2,3"], "must be x,y,width,height in pixels, got '1,2,3'"),
+    (["a_1.png", "--box", "1,2,0,5"], "must be x,y,width,height"),
+    (["a_1.png", "--box", "1,2,nan,5"], "must be x,y,width,height"),
+    (["a_1.png", "--box", "a,2,3,5"], "must be a number, got 'a'"),
+    (["a_1.png", "b_2.png", "--box", "1,2,9,9"], "--box is for one picture"),
+    (["a_1.png", "--box", "1,2,9,9", "--boxes", "boxes.json"], "--box is for one picture"),
+    (["--dataset", "lsp", "--box", "1,2,9,9"], "--box and --boxes are for pictures"),
+    (["a_1.png", "--boxes", "none.json"], "none.json: No such file"),
+    (["c_3.png", "--boxes", "boxes.json"], "boxes.json has no box for c_3.png"),
+    (["a_1.png", "--smooth"], "--smooth is for a video"),
+    (["clip.mp4", "--smooth"], "give one video, and a video as --output"),
+])  # fmt: skip
+def test_wrong_arguments(run_folder, folder, arguments, message):
+    Path("boxes.json").write_text(json.dumps([{"image_id": 1, "bbox": BOXES[0]}]))
+    arguments = ["--model", run_folder, *arguments, "--output", "out.png"]
+    assert message in refused(predict.main, *arguments)
+
+
+@pytest.fixture
+def clip(folder):
+    """Frames of a video, and the box of the figure in each."""
+    pytest.importorskip("av")
+    return moving_figures.write("clip.mp4", count=5)
+
+
+def frames_of(path):
+    with video_files.reading(path) as video:
+        return list(video.frames)
+
+
+def test_a_video_is_drawn_frame_by_frame(run_folder, network, clip):
+    run(run_folder, "clip.mp4", "--output", "out.mp4", "--json", "out.json", "--min_score", "0")
+    results = json.loads(Path("out.json").read_text())
+    before, after = frames_of("clip.mp4"), frames_of("out.mp4")
+    assert [result["image_id"] for result in results] == list(range(5))
+    assert [frame.time for frame in after] == [frame.time for frame in before]
+    for result, old, new in zip(results, before, after, strict=True):
+        pose = np.reshape(result["keypoints"], (14, 3))
+        joints, scores = network.predict(old.image)
+        np.testing.assert_allclose(pose, np.column_stack([joints, scores]), atol=1e-4)
+        drawn = drawing.draw_pose(old.image, joints, np.full(14, 2), network.skeleton)
+        assert np.abs(drawn.astype(int) - old.image).mean() > 1
+        assert np.abs(drawn.astype(int) - new.image).mean() < 4
+
+
+def test_boxes_of_each_frame(run_folder, network, clip):
+    records = [
+        {"image_id": index, "bbox": list(map(float, box))}
+        for index, (_, box) in enumerate(clip)
+        if index != 2
+    ]
+    Path("boxes.json").write_text(json.dumps(records))
+    arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json"]
+    run(run_folder, *arguments, "--boxes", "boxes.json")
+    results = json.loads(Path("out.json").read_text())
+    assert [result["image_id"] for result in results] == [0, 1, 3, 4]
+    # The figure moves by 4 pixels a frame, and its pose with it.
+    image = frames_of("clip.mp4")[4].image
+    np.testing.assert_allclose(
+        np.reshape(results[-1]["keypoints"], (14, 3)),
+        expected(network, image, records[-1]["bbox"]),
+        atol=1e-4,
+    )
+
+
+def test_smoothing_changes_all_frames_but_the_first(run_folder, clip):
+    found = {}
+    for smooth in ([], ["--smooth"]):
+        arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json", *smooth]
+        run(run_folder, *arguments, "--box", "8,13,100,64", "--box", "30,13,100,64")
+        results = json.loads(Path("out.json").read_text())
+        poses = np.reshape([r["keypoints"] for r in results], (5, 2, 14, 3))
+        found[bool(smooth)] = poses
+    np.testing.assert_array_equal(found[True][0], found[False][0])
+    np.testing.assert_array_equal(found[True][..., 2], found[False][..., 2])
+    assert (found[True][1:, ..., :2] != found[False][1:, ..., :2]).any(axis=(1, 2, 3)).all()
+
+
+def test_a_stopped_video_keeps_the_finished_frames(network, clip):
+    class Stopping:
+        skeleton = network.skeleton
+        calls = 0
+
+        def predict(self, image):
+            self.calls += 1
+            if self.calls == 4:
+                raise KeyboardInterrupt
+            return network.predict(image)
+
+    with pytest.raises(KeyboardInterrupt, match=r"The first 3 frames are finished: out\.mp4"):
+        predict_frames.predict_frames(Stopping(), "clip.mp4", Path("out.mp4"), 0.5)
+    assert len(frames_of("out.mp4")) == 3
+    assert not list(Path().glob(".partial*"))
+
+
+def test_a_bad_video_is_one_clear_error_and_writes_nothing(run_folder, clip):
+    Path("bad.mp4").write_bytes(b"no video")
+    arguments = ["--model", run_folder, "--output", "out.mp4"]
+    assert "bad.mp4: cannot be read" in refused(predict.main, "bad.mp4", *arguments)
+    assert "frame 0: the box" in refused(
+        predict.main, "clip.mp4", *arguments, "--box", "500,500,9,9"
+    )
+    assert "would overwrite the input" in refused(
+        predict.main, "--model", run_folder, "clip.mp4", "--output", "./clip.mp4"
+    )
+    assert not Path("out.mp4").exists()
