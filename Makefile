@@ -124,8 +124,11 @@ support-table: backends-test
 	$(BIN)/python -m tests.support_table build/tests/tensorflow.xml build/tests/jax.xml build/tests/torch.xml
 
 # Builds the op library with Bazel as ModelServer does, but offline with Debian's bazel-bootstrap, and runs
-# the operator tests on it.
+# the operator tests on it. With BAZEL_FLAGS=--config=cuda it includes the CUDA kernels. Otherwise, if there is
+# an nvcc, the smallest of them is compiled as a check of the rules.
 bazel-test: install
+	if command -v nvcc >/dev/null; then PYTHON_BIN_PATH=$(abspath $(BIN)/python) \
+		bazel build --config=cuda :cuda_other_kernels; fi
 	PYTHON_BIN_PATH=$(abspath $(BIN)/python) bazel test $(BAZEL_FLAGS) \
 		:all :libtf_boxconv_ops.so :build_info
 	TF_BOXCONV_LIBRARY=$(abspath bazel-bin/libtf_boxconv_ops.so) \

@@ -17,7 +17,11 @@ import rich.console
 import rich.table
 
 from examples.pose.cli import command_line, interruption, prediction_arguments
-from examples.pose.inference.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
+from examples.pose.inference.signatures import (
+    BATCHED_SIGNATURE,
+    ENCODED_SIGNATURE,
+    IMAGES_SIGNATURE,
+)
 
 if TYPE_CHECKING:
     from examples.pose.inference.predictor import PosePredictor
@@ -71,7 +75,9 @@ def _print_summary(output: str, differences: dict, predictor: "PosePredictor") -
         table.add_column(heading)
     outputs = "joints [N, J, 2] in pixels\nscores [N, J]"
     table.add_row(IMAGES_SIGNATURE, "images: uint8 [N, H, W, 3]", outputs)
-    table.add_row(ENCODED_SIGNATURE, "image_bytes: JPEG or PNG files [N]", outputs)
+    files = "image_bytes: picture files [N]"
+    table.add_row(ENCODED_SIGNATURE, files, outputs)
+    table.add_row(BATCHED_SIGNATURE, files, f"{outputs}\ndecoded [N]")
     console.print(table)
     with_or_without = "with" if predictor.flip_test else "without"
     console.print(f"It predicts {with_or_without} flip test, decoding {predictor.decoding}.")

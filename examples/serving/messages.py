@@ -27,6 +27,15 @@ def strings(*values) -> np.ndarray:
     return array
 
 
+def require_decoded(decoded: bool, address: str) -> None:
+    """Raises a `ServerError` if the server could not decode the picture that it was sent."""
+    if not decoded:
+        raise ServerError(
+            f"{address}: the server cannot decode the picture. The signature `serving_encoded` "
+            "answers with the reason."
+        )
+
+
 def one_line(message) -> str:
     """Joins the lines of a message into one and shortens it."""
     return textwrap.shorten(str(message), 500, placeholder="...")

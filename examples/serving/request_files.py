@@ -14,7 +14,11 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from examples.pose.inference.predictor import PosePredictor
-from examples.pose.inference.signatures import ENCODED_SIGNATURE, IMAGES_SIGNATURE
+from examples.pose.inference.signatures import (
+    BATCHED_SIGNATURE,
+    ENCODED_SIGNATURE,
+    IMAGES_SIGNATURE,
+)
 from examples.serving.messages import encode, strings
 
 
@@ -49,6 +53,10 @@ def valid_requests(
     two_files = [encode(pictures[0]), encode(pictures[-1], "PNG")]
     yield "files_of_two_sizes", _answered(predictor, ENCODED_SIGNATURE, strings(*two_files))
     yield "no_files", _answered(predictor, ENCODED_SIGNATURE, strings())
+    damaged = [two_files[0], b"no picture", two_files[1], two_files[0][:100]]
+    yield "some_damaged", _answered(predictor, BATCHED_SIGNATURE, strings(*damaged))
+    yield "all_damaged", _answered(predictor, BATCHED_SIGNATURE, strings(b""))
+    yield "no_files_batched", _answered(predictor, BATCHED_SIGNATURE, strings())
     three = np.repeat(pictures[0][np.newaxis], 3, axis=0)
     yield "three_pictures", _answered(predictor, IMAGES_SIGNATURE, three)
 
@@ -87,6 +95,8 @@ def invalid_requests(picture: np.ndarray) -> Iterator[tuple[str, Request]]:
     for name, array in files.items():
         yield f"invalid_file_{name}", Request(ENCODED_SIGNATURE, {"image_bytes": array})
     yield "missing_input", Request(IMAGES_SIGNATURE, {})
+    for name in ("bytes_as_uint8", "files_of_rank_0", "files_of_rank_2"):
+        yield f"invalid_batched_{name}", Request(BATCHED_SIGNATURE, {"image_bytes": files[name]})
 
 
 def generated_pictures(sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
@@ -128,6 +138,7 @@ def _answered(predictor: PosePredictor, signature: str, array: np.ndarray) -> Re
     function, argument = {
         IMAGES_SIGNATURE: (predictor.predict_images, "images"),
         ENCODED_SIGNATURE: (predictor.predict_encoded, "image_bytes"),
+        BATCHED_SIGNATURE: (predictor.predict_batched, "image_bytes"),
     }[signature]
     feed = tf.constant(array, tf.string if array.dtype == object else None)
     answer = function.python_function(feed)

@@ -10,8 +10,8 @@ import urllib.request
 
 import numpy as np
 
-from examples.pose.inference.signatures import ENCODED_SIGNATURE
-from examples.serving.messages import ServerError, one_line
+from examples.pose.inference.signatures import BATCHED_SIGNATURE
+from examples.serving.messages import ServerError, one_line, require_decoded
 
 
 def predict(address: str, model: str, image_bytes: bytes, timeout: float):
@@ -27,7 +27,7 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
         ServerError: The server cannot be reached, refuses the request, or gives no valid answer.
     """
     body = {
-        "signature_name": ENCODED_SIGNATURE,
+        "signature_name": BATCHED_SIGNATURE,
         "instances": [{"image_bytes": {"b64": base64.b64encode(image_bytes).decode()}}],
     }
     request = urllib.request.Request(
@@ -38,6 +38,7 @@ def predict(address: str, model: str, image_bytes: bytes, timeout: float):
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             (answer,) = json.loads(_read(response, timeout))["predictions"]
+        require_decoded(answer["decoded"], address)
         with np.errstate(over="ignore"):  # The caller checks for infinity.
             return np.array(answer["joints"], np.float32), np.array(answer["scores"], np.float32)
     except urllib.error.HTTPError as error:

@@ -1,8 +1,11 @@
 """Decodes picture files in TensorFlow ops, for exported models whose input is an encoded picture.
 
 The pixels are the same as those of `image_files.decode_image`. Files that TensorFlow would decode
-differently raise an error: GIF (transparency, frames smaller than the picture), WebP, CMYK, and BMP
-other than 24-bit uncompressed (TensorFlow ignores palettes and compression).
+differently raise an error: CMYK, and BMP other than 24-bit uncompressed (TensorFlow ignores
+palettes and compression). So do files that TensorFlow does not decode safely:
+
+* Animated WebP. If it is opaque, TensorFlow 2.21 writes four channels into memory for three.
+* GIF. TensorFlow decodes all frames to return the first. A small file can hold gigabytes of frames.
 """
 
 import tensorflow as tf
@@ -11,6 +14,8 @@ import tensorflow as tf
 # memory of a server that runs the exported model.
 MAX_PIXELS = 2**26
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+# Bits of the flags in a WebP's header chunk, VP8X.
+_WEBP_ANIMATION, _WEBP_EXIF = 0x02, 0x08
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _HEADER_BYTES = 64
 _ORIENTATION_TAG = 0x0112
@@ -19,7 +24,7 @@ _BMP_HEADER_SIZES = (40, 52, 56, 64, 108, 124)
 
 
 def decode(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG or BMP file to uint8 RGB `[height, width, 3]`.
+    """Decodes a JPEG, PNG, WebP or BMP file to uint8 RGB `[height, width, 3]`.
 
     The EXIF orientation is applied, transparency is blended with white, and 16-bit channels are
     reduced to their high byte.
@@ -28,22 +33,23 @@ def decode(encoded: tf.Tensor) -> tf.Tensor:
         encoded: String scalar, the file's content.
 
     Raises:
-        tf.errors.InvalidArgumentError: If `encoded` is not a supported JPEG, PNG or BMP file, or
-            has more than `MAX_PIXELS` pixels. In a graph, the error is raised when the op runs.
+        tf.errors.InvalidArgumentError: If `encoded` is not a supported JPEG, PNG, WebP or BMP file,
+            or has more than `MAX_PIXELS` pixels. In a graph, the error is raised when the op runs.
     """
     start = tf.strings.substr(encoded, 0, _HEADER_BYTES)
     header = tf.io.decode_raw(start + b"\0" * _HEADER_BYTES, tf.uint8)[:_HEADER_BYTES]
     is_jpeg, is_png = _begins_with(header, b"\xff\xd8\xff"), _begins_with(header, _PNG_START)
-    is_bmp = _begins_with(header, b"BM")
+    is_webp = _begins_with(header, b"RIFF") & _begins_with(header[8:], b"WEBP")
     known = _require(
-        is_jpeg | is_png | is_bmp,
-        "Unknown image file format. Send JPEG, PNG, or 24-bit uncompressed BMP.",
+        is_jpeg | is_png | is_webp | _begins_with(header, b"BM"),
+        "Unknown image file format. Send JPEG, PNG, WebP, or 24-bit uncompressed BMP.",
     )
     with tf.control_dependencies([known]):
         image = tf.case(
             [
                 (is_jpeg, lambda: _decode_jpeg(encoded)),
                 (is_png, lambda: _decode_png(encoded, header)),
+                (is_webp, lambda: _decode_webp(encoded, header)),
             ],
             default=lambda: _decode_bmp(encoded, header),
         )
@@ -80,6 +86,21 @@ def _decode_png(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
         for byte_order in _TIFF_STARTS
     ]
     return _turn(image, _tiff_orientation(tf.concat([*tiff_structures, [b""]], axis=0)[0]))
+
+
+def _decode_webp(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    is_extended = _begins_with(header[12:], b"VP8X")
+    flags = tf.where(is_extended, tf.cast(header[20], tf.int32), 0)
+    is_still = _require(
+        flags & _WEBP_ANIMATION == 0, "Animated WebP files are not supported: send one picture."
+    )
+    with tf.control_dependencies([is_still]):
+        # Servers that run a TensorFlow without `decode_webp` can load a graph of `decode_image`.
+        image = tf.io.decode_image(encoded, channels=0, expand_animations=False)
+    image = _on_white(_within_limit(image))
+    has_exif = flags & _WEBP_EXIF != 0
+    exif = tf.cond(has_exif, lambda: _webp_exif(encoded), lambda: tf.constant(b""))
+    return _turn(image, _tiff_orientation(exif))
 
 
 def _decode_bmp(encoded: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
@@ -161,6 +182,32 @@ def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
     # six of `Exif\0\0`, which are subtracted here.
     length = tf.where(found == not_found, 0, 256 * data[found - 8] + data[found - 7] - 8)
     return tf.strings.substr(encoded, found, length)
+
+
+def _webp_exif(encoded: tf.Tensor) -> tf.Tensor:
+    """The TIFF structure in a WebP's first EXIF chunk; empty if there is none."""
+    data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
+    size = tf.size(data)
+    data = tf.pad(data, [[0, 16]])  # Reading ahead at the end yields zeros.
+
+    def is_other(chunk):
+        return (chunk + 8 <= size) & ~_begins_with(data[chunk:], b"EXIF")
+
+    def length(chunk):
+        length = _little_endian(data[chunk + 4 : chunk + 8], 4)
+        rest = size - chunk - 8
+        return tf.where((length < 0) | (length > rest), rest, length)
+
+    def next_chunk(chunk):
+        return chunk + 8 + length(chunk) + length(chunk) % 2
+
+    (chunk,) = tf.while_loop(is_other, next_chunk, (tf.constant(12),))
+    found = chunk + 8 <= size
+    chunk = tf.where(found, chunk, 0)
+    # Some programs write the same six bytes before the structure as in a JPEG.
+    skipped = tf.where(_begins_with(data[chunk + 8 :], b"Exif\0\0"), 6, 0)
+    structure = tf.strings.substr(encoded, chunk + 8 + skipped, length(chunk) - skipped)
+    return tf.where(found, structure, b"")
 
 
 def _tiff_orientation(structure: tf.Tensor) -> tf.Tensor:

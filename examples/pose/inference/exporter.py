@@ -18,6 +18,7 @@ from examples.pose import reload_check
 from examples.pose.cli.errors import UserError
 from examples.pose.inference import predictor as predictors
 from examples.pose.inference.signatures import (
+    BATCHED_SIGNATURE,
     ENCODED_SIGNATURE,
     IMAGES_SIGNATURE,
     SETTINGS_ASSET,
@@ -47,9 +48,11 @@ def export(
 
     * `serving_default`: `images`, uint8 `[batch, height, width, 3]`, to `joints`, float32
       `[batch, joints, 2]`, (x, y) in pixels, and `scores`, float32 `[batch, joints]`.
-    * `serving_encoded`: `image_bytes`, string `[batch]`, JPEG, PNG or 24-bit BMP files of any
-      sizes, to the same. The EXIF orientation is applied, so that joints are in pixels of the
-      picture as viewers show it; see `encoded_images`.
+    * `serving_encoded`: `image_bytes`, string `[batch]`, JPEG, PNG, WebP or 24-bit BMP files of
+      any sizes, to the same. The EXIF orientation is applied, so that joints are in pixels of the
+      picture as viewers show it; see `encoded_images`. A file that cannot be decoded is an error.
+    * `serving_batched`: the same, for servers that combine the requests of several clients. A file
+      that cannot be decoded gets zeros and False in a third output, `decoded`, bool `[batch]`.
 
     The joints' names and limbs are in `assets/skeleton.json`, and whether the model uses the flip
     test, and its decoding, in `assets/settings.json`.
@@ -120,16 +123,13 @@ def check(predictor: predictors.PosePredictor, saved_model) -> dict:
         ExportError: The model does not load or run there, or differs by more than `TOLERANCES`.
     """
     feeds = _sample_feeds()
-    native = predictor.with_portable(False)
-    functions = {
-        IMAGES_SIGNATURE: native.predict_images.python_function,
-        ENCODED_SIGNATURE: native.predict_encoded.python_function,
-    }
+    functions = _signatures(predictor.with_portable(False))
     results = _run_in_fresh_process(saved_model, feeds, with_library=not predictor.portable)
     differences = {name: [] for name in TOLERANCES}
     for key, feed in feeds.items():
-        outputs_by_name = functions[key.split("/")[0]](tf.constant(feed))
-        for name, expected in outputs_by_name.items():
+        outputs_by_name = functions[key.split("/")[0]].python_function(tf.constant(feed))
+        for name in TOLERANCES:
+            expected = outputs_by_name[name]
             difference = np.abs(results[f"{key}/{name}"] - expected.numpy())
             differences[name].append(difference.ravel())
     largest = {name: float(np.max(np.concatenate(differences[name]))) for name in TOLERANCES}
@@ -157,11 +157,15 @@ def _save(predictor: predictors.PosePredictor, folder: Path) -> None:
             path = Path(assets) / name
             path.write_text(json.dumps(content, indent=2) + "\n")
             module.assets.append(tf.saved_model.Asset(str(path)))
-        signatures = {
-            IMAGES_SIGNATURE: predictor.predict_images,
-            ENCODED_SIGNATURE: predictor.predict_encoded,
-        }
-        tf.saved_model.save(module, str(folder), signatures=signatures)
+        tf.saved_model.save(module, str(folder), signatures=_signatures(predictor))
+
+
+def _signatures(predictor: predictors.PosePredictor) -> dict:
+    return {
+        IMAGES_SIGNATURE: predictor.predict_images,
+        ENCODED_SIGNATURE: predictor.predict_encoded,
+        BATCHED_SIGNATURE: predictor.predict_batched,
+    }
 
 
 def _sample_feeds() -> dict:
@@ -179,12 +183,14 @@ def _sample_feeds() -> dict:
         return buffer.getvalue()
 
     images, files = IMAGES_SIGNATURE, ENCODED_SIGNATURE
+    two_sizes = [encoded(picture(200, 37), "JPEG"), encoded(picture(64, 80), "PNG")]
     return {
         f"{images}/images/square": np.stack([picture(96, 96), picture(96, 96)]),
         f"{images}/images/wide": np.stack([picture(61, 140)]),
         f"{images}/images/empty": np.zeros((0, 61, 140, 3), np.uint8),
-        f"{files}/image_bytes/two_sizes": np.array(
-            [encoded(picture(200, 37), "JPEG"), encoded(picture(64, 80), "PNG")], dtype=object
+        f"{files}/image_bytes/two_sizes": np.array(two_sizes, dtype=object),
+        f"{BATCHED_SIGNATURE}/image_bytes/one_damaged": np.array(
+            [two_sizes[0], b"damaged", two_sizes[1]], dtype=object
         ),
     }
 

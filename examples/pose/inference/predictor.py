@@ -24,6 +24,9 @@ from examples.pose.models import heatmaps
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 from tf_boxconv.exporting import portable
 
+# How many files of a batch are decoded at a time, as many as `tf.map_fn` runs at a time.
+PARALLEL_DECODERS = 10
+
 
 class PosePredictor:
     """A pose model that takes images of any size and returns joints in their pixels.
@@ -88,7 +91,7 @@ class PosePredictor:
             )
             with tf.control_dependencies([not_empty]):
                 images = tf.identity(images)
-            return self._predict(self._letterbox, images)
+            return self._predict(*self._letterbox_each(self._letterbox, images))
 
         return predict_images
 
@@ -96,7 +99,7 @@ class PosePredictor:
     def predict_encoded(self):
         """`tf.function` from picture files, of any sizes, to their joints and scores.
 
-        Input: `image_bytes`, string `[batch]`: JPEG, PNG or 24-bit BMP files, decoded by
+        Input: `image_bytes`, string `[batch]`: JPEG, PNG, WebP or 24-bit BMP files, decoded by
         `encoded_images.decode`. A damaged or unsupported file is an `InvalidArgumentError`.
 
         Output: as of `predict_images`. Joints are in pixels of their picture after the EXIF
@@ -105,11 +108,34 @@ class PosePredictor:
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
         def predict_encoded(image_bytes):
-            return self._predict(
-                lambda encoded: self._letterbox(encoded_images.decode(encoded)), image_bytes
-            )
+            return self._predict(*self._letterbox_each(self._letterbox_file, image_bytes))
 
         return predict_encoded
+
+    @functools.cached_property
+    def predict_batched(self):
+        """`tf.function` from picture files of several clients to their joints and scores.
+
+        A damaged or unsupported file is not an error, so it does not fail the files of other
+        clients in the batch.
+
+        Input: as of `predict_encoded`.
+
+        Output: as of `predict_encoded`, and `decoded`, bool `[batch]`: False if the file is damaged
+        or unsupported. Its joints and scores are then 0.
+        """
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+        def predict_batched(image_bytes):
+            squares, affines, decoded = self._letterbox_decodable(image_bytes)
+            results = self._predict(squares, affines)
+            return {
+                "joints": tf.where(decoded[:, None, None], results["joints"], 0),
+                "scores": tf.where(decoded[:, None], results["scores"], 0),
+                "decoded": decoded,
+            }
+
+        return predict_batched
 
     def predict(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns joints `[joints, 2]` and scores `[joints]`, float32, of one uint8 RGB image."""
@@ -119,19 +145,51 @@ class PosePredictor:
     def _letterbox(self, image):
         return geometry.letterbox(image, self.image_size)
 
-    def _predict(self, to_square, pictures):
-        """Letterboxes pictures, runs the model, and decodes joints in pixels of the pictures.
+    def _letterbox_file(self, encoded):
+        return self._letterbox(encoded_images.decode(encoded))
+
+    def _letterbox_each(self, to_square, pictures):
+        """Letterboxes pictures; returns squares and their affines, the arguments of `_predict`.
 
         Args:
             to_square: Maps one of `pictures` to a square and its affine, as `letterbox` returns.
             pictures: A batch of images or of encoded files.
         """
         side = self.image_size
-        square_specs = (
-            tf.TensorSpec([side, side, 3], tf.float32),
-            tf.TensorSpec([2, 3], tf.float32),
-        )
-        squares, affines = tf.map_fn(to_square, pictures, fn_output_signature=square_specs)
+        specs = (tf.TensorSpec([side, side, 3], tf.float32), tf.TensorSpec([2, 3], tf.float32))
+        return tf.map_fn(to_square, pictures, fn_output_signature=specs)
+
+    def _letterbox_decodable(self, files):
+        """Letterboxes files; returns squares, affines, and whether each file could be decoded.
+
+        A file that could not gets a black square and the identity.
+        """
+        count, side = tf.size(files), self.image_size
+        # Only `tf.data` goes on after an operation has failed. Pairs are (index, file).
+        pairs = tf.data.Dataset.from_tensor_slices((tf.range(count), files))
+        squares = pairs.map(
+            lambda index, file: (index, *self._letterbox_file(file)),
+            num_parallel_calls=PARALLEL_DECODERS,
+        ).ignore_errors()
+        # One element more, so that there is a batch even if no file could be decoded.
+        black, identity = tf.zeros([side, side, 3]), tf.eye(2, 3)
+        squares = squares.concatenate(tf.data.Dataset.from_tensors((count, black, identity)))
+        indices, squares, affines = squares.batch(tf.cast(count, tf.int64) + 1).get_single_element()
+
+        def scatter(values, default):
+            everywhere = tf.repeat(default[tf.newaxis], count + 1, axis=0)
+            return tf.tensor_scatter_nd_update(everywhere, indices[:, tf.newaxis], values)[:count]
+
+        decoded = scatter(tf.ones_like(indices, tf.bool), tf.constant(False))
+        return scatter(squares, black), scatter(affines, identity), decoded
+
+    def _predict(self, squares, affines):
+        """Runs the model on squares and decodes joints in pixels of the pictures.
+
+        Args:
+            squares: float32 `[batch, side, side, 3]`.
+            affines: float32 `[batch, 2, 3]`, from pixels of the pictures to pixels of the squares.
+        """
         # oneDNN convolutions, the default on CPUs with AVX-512, return the wrong shape for an empty
         # batch (TensorFlow 2.21). The model gets one black square instead, and its result is
         # dropped.

@@ -17,6 +17,11 @@ struct DeleteTensor {
 };
 using TensorPointer = std::unique_ptr<TF_Tensor, DeleteTensor>;
 
+std::string type_name(TF_DataType type) {
+  if (type == TF_FLOAT) return "float32";
+  return type == TF_BOOL ? "bool" : "other";
+}
+
 TF_DataType data_type(const std::string& type) {
   if (type == "uint8") return TF_UINT8;
   if (type == "int32") return TF_INT32;
@@ -50,7 +55,7 @@ TensorPointer to_tensorflow(const HostTensor& host) {
 
 HostTensor to_host(const TF_Tensor* tensor) {
   HostTensor host;
-  host.type = TF_TensorType(tensor) == TF_FLOAT ? "float32" : "other";
+  host.type = type_name(TF_TensorType(tensor));
   for (int i = 0; i < TF_NumDims(tensor); ++i) host.dims.push_back(TF_Dim(tensor, i));
   host.bytes.assign(static_cast<const char*>(TF_TensorData(tensor)), TF_TensorByteSize(tensor));
   return host;

@@ -31,7 +31,7 @@ std::string read_bytes(std::ifstream& file, std::size_t count) {
 }
 
 std::size_t element_size(const std::string& type) {
-  if (type == "uint8") return 1;
+  if (type == "uint8" || type == "bool") return 1;
   if (type == "int32" || type == "float32") return 4;
   fail("tensors of type " + type + " are not known here");
 }

@@ -22,6 +22,11 @@ DataType data_type(const std::string& type) {
   return tensorflow::DT_STRING;
 }
 
+std::string type_name(DataType type) {
+  if (type == tensorflow::DT_FLOAT) return "float32";
+  return type == tensorflow::DT_BOOL ? "bool" : "other";
+}
+
 Tensor to_tensorflow(const HostTensor& host) {
   Tensor tensor(data_type(host.type), TensorShape(host.dims));
   if (tensor.dtype() == tensorflow::DT_STRING) {
@@ -35,10 +40,8 @@ Tensor to_tensorflow(const HostTensor& host) {
 
 HostTensor to_host(const Tensor& tensor) {
   const auto dims = tensor.shape().dim_sizes();
-  return {tensorflow::DataTypeString(tensor.dtype()) == "float" ? "float32" : "other",
-          {dims.begin(), dims.end()},
-          std::string(tensor.tensor_data()),
-          {}};
+  return {
+      type_name(tensor.dtype()), {dims.begin(), dims.end()}, std::string(tensor.tensor_data()), {}};
 }
 
 class SavedModelServable : public Servable {

@@ -12,16 +12,18 @@ constexpr double kMinMilliseconds = 1e-3;  // the first bin
 constexpr double kBinRatio = 1.02;
 constexpr std::size_t kMaxProblems = 10;
 
-std::vector<float> floats(const HostTensor& tensor) {
+// Numbers of the types float32 and bool.
+std::vector<float> numbers(const HostTensor& tensor) {
+  if (tensor.type == "bool") return {tensor.bytes.begin(), tensor.bytes.end()};
   std::vector<float> values(tensor.bytes.size() / sizeof(float));
-  std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(float));
+  std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
   return values;
 }
 
 // The largest difference, relative to the largest value or to 1, whichever is more: a float32
 // coordinate of 400 pixels is exact to only 3e-5 pixels. Infinite if a difference is not finite.
 double difference(const HostTensor& found, const HostTensor& expected) {
-  const std::vector<float> a = floats(found), b = floats(expected);
+  const std::vector<float> a = numbers(found), b = numbers(expected);
   double scale = 1, max = 0;
   for (const float value : b) scale = std::max(scale, std::abs(double{value}));
   for (std::size_t i = 0; i < a.size(); ++i) {

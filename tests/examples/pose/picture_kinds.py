@@ -86,9 +86,9 @@ def _bmp_with_alpha() -> bytes:
     return header + info + struct.pack("<IIII", *masks) + bytes(52) + pixels
 
 
-def _animation() -> bytes:
+def _animation(file_format, **options) -> bytes:
     frames = [Image.fromarray(np.roll(COLOUR, k)).quantize(16) for k in range(3)]
-    return save(frames[0], "GIF", save_all=True, append_images=frames[1:], disposal=2)
+    return save(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
 
 
 def _kinds() -> dict[str, bytes]:
@@ -141,9 +141,14 @@ def _kinds() -> dict[str, bytes]:
         "bmp_rle": _rle_bmp(np.asarray(palette), _bmp_palette(palette)),
         "gif": save(palette, "GIF"),
         "gif_transparent": save(palette, "GIF", transparency=3),
-        "gif_animated": _animation(),
+        "gif_animated": _animation("GIF", disposal=2),
         "webp": save(colour, "WEBP"),
         "webp_alpha": save(alpha, "WEBP"),
+        "webp_animated": _animation("WEBP"),
+        "webp_lossless_alpha": save(alpha, "WEBP", lossless=True),
+        "webp_odd_size": save(colour.crop((0, 0, WIDTH - 1, HEIGHT - 3)), "WEBP"),
+        "webp_orientation_6": save(colour, "WEBP", exif=exif(6)),
+        "webp_orientation_8": save(alpha, "WEBP", exif=exif(8, big_endian=True).tobytes()[6:]),
         "tiff": save(colour, "TIFF"),
         "xmp_orientation": save(colour, "JPEG", xmp=b'<x tiff:Orientation="6"/>'),
     }
@@ -200,6 +205,7 @@ EXPECTED = {
     "png_turned_after_pixels": np.rot90(COLOUR, -1),
     "png_orientation_6": np.rot90(_blended(COLOUR, ALPHA), -1),
     "png_orientation_3": _blended(COLOUR, ALPHA)[::-1, ::-1],
+    "webp_lossless_alpha": _blended(COLOUR, ALPHA),
     "bmp": COLOUR,
     "bmp_top_down": COLOUR[::-1],
 }

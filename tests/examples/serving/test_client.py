@@ -5,10 +5,13 @@ import http.server
 import importlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +59,7 @@ def test_answers_are_those_of_the_model(addresses, predictor, photos, protocol):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_errors_of_the_server_are_passed_on(addresses, protocol):
-    with pytest.raises(ServerError, match=r"(?s)(INVALID_ARGUMENT|400): .*Unknown image file"):
+    with pytest.raises(ServerError, match="the server cannot decode the picture"):
         predict(protocol, addresses[protocol], "pose", b"no picture at all")
     with pytest.raises(ServerError, match=r"(NOT_FOUND|404): Servable not found.*hands"):
         predict(protocol, addresses[protocol], "hands", b"")
@@ -76,6 +79,25 @@ def test_the_command_draws_the_answer(addresses, photo, version, tmp_path, capsy
     drawn = drawing.draw_pose(image, joints, visibility, LSP_SKELETON, min_size=client.DRAWING_SIZE)
     np.testing.assert_array_equal(read_image(output), drawn)
     assert "head top" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_command_in_the_docs_sends_large_files(addresses, predictor, tmp_path):
+    docs = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
+    (command,) = re.findall(r"^    (\(printf.*\n.*:predict)$", docs, re.M)
+    # 128 KiB is the limit for an argument of a command.
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    (tmp_path / "photo.jpg").write_bytes(encode(noise, "PNG"))
+    assert (tmp_path / "photo.jpg").stat().st_size > 2**17
+    command = command.replace("localhost:8501", addresses["rest"])
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    (answer,) = json.loads(done.stdout)["predictions"]
+    joints, scores = predictor.predict(noise)
+    assert answer["decoded"]
+    np.testing.assert_allclose(answer["joints"], joints, atol=1e-2)
+    np.testing.assert_allclose(answer["scores"], scores, atol=1e-4)
 
 
 def test_errors_of_the_command_are_one_line(addresses, photo, tmp_path, capsys):
@@ -165,14 +187,15 @@ def test_the_port_of_the_other_protocol_gives_a_one_line_error(addresses, photo,
         b"{}",
         b'{"predictions": []}',
         b'{"predictions": [{}]}',
-        b'{"predictions": [{"joints": "x", "scores": [1]}]}',
-        b'{"predictions": [{"joints": [[NaN, 1]], "scores": [NaN]}]}',
+        b'{"predictions": [{"joints": [[1, 1]], "scores": [1]}]}',
+        b'{"predictions": [{"joints": "x", "scores": [1], "decoded": true}]}',
+        b'{"predictions": [{"joints": [[NaN, 1]], "scores": [NaN], "decoded": true}]}',
         b'{"predictions": ' + 100_000 * b"[",
         b'{"predictions": [{"joints": ['
         + b",".join(14 * [b"[1e300, 1]"])
         + b'], "scores": ['
         + b",".join(14 * [b"1"])
-        + b"]}]}",
+        + b'], "decoded": true}]}',
     ],
 )
 def test_a_malformed_answer_gives_a_one_line_error(photo, tmp_path, body):

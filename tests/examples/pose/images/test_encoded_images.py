@@ -27,8 +27,7 @@ REFUSED_BY_SERVING = {
     "gif": "Send JPEG, PNG",
     "gif_transparent": "Send JPEG, PNG",
     "gif_animated": "Send JPEG, PNG",
-    "webp": "Send JPEG, PNG",
-    "webp_alpha": "Send JPEG, PNG",
+    "webp_animated": "Animated WebP",
     "tiff": "Send JPEG, PNG",
 }
 REFUSED_BY_PREDICT = {"png_16_transparent": "16-bit PNG files with one transparent colour"}
@@ -100,7 +99,9 @@ def _decode(encoded, feature):
     return decoder.decode_example(tf.constant(encoded)).numpy()
 
 
-@pytest.mark.parametrize("start", ["jpeg", "png", "bmp", "jpeg_orientation_6"])
+@pytest.mark.parametrize(
+    "start", ["jpeg", "png", "bmp", "webp", "jpeg_orientation_6", "webp_orientation_6"]
+)
 def test_damaged_files_are_rejected_or_decoded_alike(serving, start):
     """Truncated files, and files with changed header bytes."""
     data = KINDS[start]
@@ -124,7 +125,7 @@ def test_damaged_files_are_rejected_or_decoded_alike(serving, start):
 
 def test_large_pictures_are_rejected(monkeypatch):
     monkeypatch.setattr(encoded_images, "MAX_PIXELS", HEIGHT * WIDTH - 1)
-    for kind in ("jpeg", "png", "bmp", "png_palette"):
+    for kind in ("jpeg", "png", "webp", "bmp", "png_palette"):
         with pytest.raises(tf.errors.InvalidArgumentError, match="Pictures may have at most"):
             encoded_images.decode(tf.constant(KINDS[kind]))
 
