@@ -14,7 +14,7 @@ using Launcher = BoxConvLauncher<T, TBox, Device>;
 
 // Returns an error unless 32-bit positions are enough for the planes.
 Status check(const BoxConvProblem& p) {
-  const bool fits = planes_fit(p.height, p.width);
+  const bool fits = planes_fit(p.height, p.width, p.out_channels());
   return fits ? Status() : Status(kPlanesTooLarge);
 }
 

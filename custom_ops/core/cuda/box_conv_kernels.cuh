@@ -50,17 +50,18 @@ struct SlideCall {
 };
 
 // Calls body(k, index) for the outputs begin + k, k < 8, that are stored: those before `end`, at
-// multiples of `step`.
+// multiples of `step`. Output index * step is stored at `index`.
 template <typename Body>
 BOXCONV_DEVICE void for_each_stored(int begin, int end, int step, const Body& body) {
-  if (step == 1) {
-    BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) {
-      if (begin + k < end) body(k, begin + k);
-    }
-  } else {
-    BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) {
-      if (begin + k < end && (begin + k) % step == 0) body(k, (begin + k) / step);
-    }
+  if (step == 1 && begin + kGroup <= end) {
+    BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) body(k, begin + k);
+    return;
+  }
+  int index = (begin + step - 1) / step, next = index * step - begin;
+  BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) {
+    if (k != next || begin + k >= end) continue;
+    body(k, index++);
+    next += step;
   }
 }
 
@@ -139,12 +140,10 @@ class LaneWork {
         sums[k] *= line_factor_.factor * (both ? position_factors_[at].factor : V{1});
       });
     }
-    if (output.position == 1 && output.step == 1 && i + kGroup <= end_ &&
-        store_packets(output_ + i, sums)) {
-      return;
-    }
+    const bool packets = output.position == 1 && output.step == 1 && i + kGroup <= end_;
+    if (packets && store_packets(output_ + i, sums)) return;
     for_each_stored(i, end_, output.step, [&](int k, int at) {
-      output_[at * output.position] = convert<Output>(sums[k]);
+      output_[static_cast<Index>(at) * output.position] = convert<Output>(sums[k]);
     });
   }
 
@@ -153,8 +152,8 @@ class LaneWork {
     const int step = call_.partner.step;
     V by_first = 0, by_last = 0, by_sum = 0, by_min = 0, by_max = 0;
     for_each_stored(i, end_, step, [&](int k, int at) {
-      V value = widen(load_constant(partner_ + at * call_.partner.position));
-      if (position_factors_ != nullptr) {
+      V value = widen(load_constant(partner_ + static_cast<Index>(at) * call_.partner.position));
+      if (kHasSums && position_factors_ != nullptr) {
         const ValidFactor<V> factor = position_factors_[i + k];
         value *= factor.factor;
         if (kHasSums) by_min += value * sums[k] * factor.min_growth;
@@ -265,17 +264,17 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
       }
     }
     __syncthreads();
-    if (!Work::kHasProducts) continue;
-    // Adds up the products of each box, always in the same order.
-    for (int k = thread; k < plan.boxes * kProductCount; k += threads) {
-      const int box = k / kProductCount, product = k % kProductCount;
-      double sum = 0;
-      for (int item = box; item < lanes * plan.segments; item += plan.boxes) {
-        sum += products[item * kProductCount + product];
+    if constexpr (Work::kHasProducts) {
+      // Adds up the products of each box, always in the same order.
+      for (int k = thread; k < plan.boxes * kProductCount; k += threads) {
+        double sum = 0;
+        for (int item = k / kProductCount; item < lanes * plan.segments; item += plan.boxes) {
+          sum += products[item * kProductCount + k % kProductCount];
+        }
+        call.products[i * plan.boxes * kProductCount + k] = sum;
       }
-      call.products[i * plan.boxes * kProductCount + k] = sum;
+      __syncthreads();
     }
-    __syncthreads();
   }
 }
 

@@ -31,7 +31,11 @@ class BoxConvLauncher {
 
   BoxConvLauncher(const BoxConvProblem& problem, const GpuLimits& limits, bool backward,
                   void* workspace = nullptr)
-      : p_(problem), limits_(limits), backward_(backward) {
+      : p_(problem),
+        limits_(limits),
+        backward_(backward),
+        stride_y_(static_cast<int>(min_index(problem.stride_y, kLongestAxis))),
+        stride_x_(static_cast<int>(min_index(problem.stride_x, kLongestAxis))) {
     // With one channel both layouts are the same.
     if (p_.out_channels() == 1) p_.layout = Layout::kChannelsFirst;
     if (p_.height * p_.width * p_.out_channels() == 0) return;
@@ -84,7 +88,7 @@ class BoxConvLauncher {
     for_each_chunk([&](const Chunk& chunk) {
       sum_columns(device, chunk, input);
       auto call = make_call<V, T>(chunk, rows_, kRows, p_.width, p_.out_height());
-      call.source = constant(turned(sums_lines(chunk, p_.out_height(), p_.width)));
+      call.source = turned(sums_lines<const V>(sums_, chunk, p_.out_height(), p_.width));
       call.output = output_rows(output, chunk);
       use_factors(&call);
       launch<Compute::kSums>(device, call);
@@ -106,7 +110,9 @@ class BoxConvLauncher {
       if (p_.boxes_per_channel == 1) {
         sum_gradient_columns(device, chunk, input, input_columns(input_grad, chunk));
       } else {
-        sum_gradient_columns(device, chunk, input, box_columns(chunk));
+        sum_gradient_columns(
+            device, chunk, input,
+            columns_of(box_sums_, p_.height, p_.width, chunk.boxes, chunk.first_box));
         const Index m = p_.boxes_per_channel, c = chunk.first_box / m;
         T* const target = input_grad + chunk.first_image * p_.height * p_.width * p_.channels;
         launch_elements<add_boxes<T, V>>(
@@ -159,52 +165,43 @@ class BoxConvLauncher {
     }
   }
 
-  // The lines of a tensor: its columns, or its rows.
+  // The columns of images [.., height, width, channels] or [.., channels, height, width].
   template <typename U>
-  Lines<U> lines_of(U* data, const Chunk& chunk, Index height, Index width, Index channels) const {
+  Lines<U> columns_of(U* data, Index height, Index width, Index channels,
+                      Index first_channel) const {
     const Index image = height * width * channels;
-    data += chunk.first_image * image;
-    if (p_.layout == Layout::kChannelsFirst) return {data, image, height * width, 1, width, 0};
-    return {data, image, 1, channels, width * channels, 0};
+    if (p_.layout == Layout::kChannelsFirst) {
+      return {data, image, height * width, 1, static_cast<int>(width), first_channel};
+    }
+    return {data, image, 1, channels, static_cast<int>(width * channels), first_channel};
   }
+  // The same values, with lines for positions: rows for columns.
+  template <typename U>
+  static Lines<U> turned(const Lines<U>& l) {
+    return {l.data, l.image, l.channel, l.position, static_cast<int>(l.line), l.first_channel};
+  }
+
   template <typename U>
   Lines<U> input_columns(U* data, const Chunk& chunk) const {
-    return lines_of(data, chunk, p_.height, p_.width, p_.channels);
+    data += chunk.first_image * p_.height * p_.width * p_.channels;
+    return columns_of(data, p_.height, p_.width, p_.channels, 0);
   }
   template <typename U>
   Lines<U> output_rows(U* data, const Chunk& chunk) const {
-    Lines<U> rows =
-        turned(lines_of(data, chunk, p_.out_height(), p_.out_width(), p_.out_channels()));
-    rows.step = static_cast<int>(min_index(p_.stride_x, kLongestAxis));
+    const Index height = p_.out_height(), width = p_.out_width(), channels = p_.out_channels();
+    data += chunk.first_image * height * width * channels;
+    Lines<U> rows = turned(columns_of(data, height, width, channels, 0));
+    rows.step = stride_x_;
     return rows;
   }
-  // The sums that a launch stores in the workspace: `positions` of each of `lines` lines. Channels
-  // first, the positions of a line are neighbours, so that they are stored in packets, and so that
-  // the next launch, for which they are lines, reads packets.
-  Lines<V> sums_lines(const Chunk& chunk, Index positions, Index lines) const {
-    const Index plane = positions * lines;
-    if (p_.layout == Layout::kChannelsFirst) {
-      return {sums_, plane * chunk.boxes, plane, positions, 1, chunk.first_box};
-    }
-    return {sums_, plane * chunk.boxes, 1, chunk.boxes, lines * chunk.boxes, chunk.first_box};
-  }
-  // The columns of the input gradients of single boxes.
-  Lines<V> box_columns(const Chunk& chunk) const {
-    const Index plane = p_.height * p_.width;
-    if (p_.layout == Layout::kChannelsFirst) {
-      return {box_sums_, plane * chunk.boxes, plane, 1, p_.width, chunk.first_box};
-    }
-    return {box_sums_,   plane * chunk.boxes,    1,
-            chunk.boxes, p_.width * chunk.boxes, chunk.first_box};
-  }
-  // The same values, with lines for positions.
+  // Sums in the workspace: `positions` of each of `lines` lines. Channels first, the positions of
+  // a line are neighbours, so that they are stored in packets, and so that the next launch, for
+  // which they are lines, reads packets.
   template <typename U>
-  static Lines<U> turned(const Lines<U>& l) {
-    return {l.data, l.image, l.channel, l.position, l.line, l.first_channel, l.step};
-  }
-  template <typename U>
-  static Lines<const U> constant(const Lines<U>& l) {
-    return {l.data, l.image, l.channel, l.line, l.position, l.first_channel, l.step};
+  Lines<U> sums_lines(U* data, const Chunk& chunk, Index positions, Index lines) const {
+    return p_.layout == Layout::kChannelsFirst
+               ? turned(columns_of(data, lines, positions, chunk.boxes, chunk.first_box))
+               : columns_of(data, positions, lines, chunk.boxes, chunk.first_box);
   }
 
   template <typename Source, typename Output>
@@ -237,15 +234,15 @@ class BoxConvLauncher {
     auto call = make_call<T, V>(chunk, columns_, kColumns, p_.height, p_.width);
     call.source = input_columns(input, chunk);
     call.source_boxes = p_.boxes_per_channel;
-    call.output = sums_lines(chunk, p_.out_height(), p_.width);
-    call.output.step = static_cast<int>(min_index(p_.stride_y, kLongestAxis));
+    call.output = sums_lines(sums_, chunk, p_.out_height(), p_.width);
+    call.output.step = stride_y_;
     launch<Compute::kSums>(device, call);
   }
   // sums = g summed along the rows of the mirrored boxes.
   void sum_gradient_rows(Device& device, const Chunk& chunk, const T* output_grad) const {
     auto call = make_call<T, V>(chunk, rows_, kMirroredRows, p_.width, p_.out_height());
     call.source = output_rows(output_grad, chunk);
-    call.output = sums_lines(chunk, p_.width, p_.out_height());
+    call.output = sums_lines(sums_, chunk, p_.width, p_.out_height());
     use_factors(&call);
     call.source_factors = true;
     launch<Compute::kSums>(device, call);
@@ -256,8 +253,8 @@ class BoxConvLauncher {
                             const Lines<Output>& input_grad) const {
     auto call =
         make_call<V, Output>(chunk, columns_products_, kMirroredColumns, p_.height, p_.width);
-    call.source = constant(turned(sums_lines(chunk, p_.width, p_.out_height())));
-    call.source.step = static_cast<int>(min_index(p_.stride_y, kLongestAxis));
+    call.source = turned(sums_lines<const V>(sums_, chunk, p_.width, p_.out_height()));
+    call.source.step = stride_y_;
     call.output = input_grad;
     call.partner = input_columns(input, chunk);
     call.partner_boxes = p_.boxes_per_channel;
@@ -266,7 +263,7 @@ class BoxConvLauncher {
   }
   void multiply_rows(Device& device, const Chunk& chunk, const T* output_grad) const {
     auto call = make_call<V, V>(chunk, rows_products_, kRowsOutward, p_.width, p_.out_height());
-    call.source = constant(turned(sums_lines(chunk, p_.out_height(), p_.width)));
+    call.source = turned(sums_lines<const V>(sums_, chunk, p_.out_height(), p_.width));
     call.partner = output_rows(output_grad, chunk);
     use_factors(&call);
     if (p_.normalization == Normalization::kValid) {
@@ -313,6 +310,7 @@ class BoxConvLauncher {
   BoxConvProblem p_;
   const GpuLimits limits_;
   const bool backward_;
+  const int stride_y_, stride_x_;
   int boxes_ = 1;  // of a group
   SlidePlan columns_ = {}, rows_ = {}, columns_products_ = {}, rows_products_ = {};
   Chunk chunk_ = {};

@@ -89,10 +89,12 @@ struct Chunk {
 
 // Whether 32-bit positions are enough for planes of this size.
 constexpr Index kLongestAxis = Index{1} << 29;
-inline bool planes_fit(Index height, Index width) {
-  return height <= kLongestAxis && width <= kLongestAxis;
+inline bool planes_fit(Index height, Index width, Index channels) {
+  return height <= kLongestAxis && width <= kLongestAxis &&
+         channels < 2 * kLongestAxis / max_index(width, 1);
 }
-constexpr char kPlanesTooLarge[] = "planes of more than 2^29 rows or columns";
+constexpr char kPlanesTooLarge[] =
+    "planes of more than 2^29 rows or columns, or rows of 2^30 values and more";
 
 // Divides a workspace into arrays, in the order of the calls of claim(). Without memory (nullptr)
 // it only adds up their sizes.

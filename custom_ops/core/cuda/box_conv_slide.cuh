@@ -89,6 +89,20 @@ class RunningBlocks {
   Pair<V> sum_;
 };
 
+// pixel(0) + ... + pixel(count - 1), where count < 8. Chooses one of the eight possible sums, which
+// takes fewer instructions than a condition for each pixel.
+template <typename V, typename Pixel>
+BOXCONV_DEVICE V sum_of_some(int count, const Pixel& pixel) {
+  V sums[kGroup] = {0};
+  BOXCONV_UNROLL for (int k = 1; k < kGroup; ++k) sums[k] = sums[k - 1] + pixel(k - 1);
+  BOXCONV_UNROLL for (int bit = 1; bit < kGroup; bit *= 2) {
+    BOXCONV_UNROLL for (int k = 0; k < kGroup; k += 2 * bit) {
+      sums[k] = (count & bit) != 0 ? sums[k + bit] : sums[k];
+    }
+  }
+  return sums[0];
+}
+
 // Calls emit(i, first, middle, last) for each group of outputs i .. i + 7 of [begin, end), where
 // `begin` is a multiple of 8: first[k] and last[k] are the pixels at both ends of the window of
 // output i + k, middle[k] is the sum of the pixels between. Without kSums, middle is not computed.
@@ -100,7 +114,7 @@ class RunningBlocks {
 template <bool kSums, typename V, typename Line, typename Emit>
 BOXCONV_DEVICE void slide(const Window<V>& w, const Line& line, int begin, int end,
                           const Emit& emit) {
-  V first[kGroup], next[kGroup], middle[kGroup], last[kGroup];
+  V first[kGroup], next[kGroup], middle[kGroup], last[kGroup] = {};
   const int core = w.middle - (kGroup - 1);  // pixels; negative if the core does not exist
   int left = -w.first & (kGroup - 1), right = w.last & (kGroup - 1);
   if (left + right > core) {  // the core lies inside one block
@@ -110,9 +124,7 @@ BOXCONV_DEVICE void slide(const Window<V>& w, const Line& line, int begin, int e
   const int count = core > 0 ? (core - left - right) / kGroup : 0;
   RunningBlocks<V, Line> blocks(line, (begin + kGroup + w.first + left) >> 3, kSums ? count : 0);
   const auto right_end = [&] {
-    V sum = 0;
-    BOXCONV_UNROLL for (int k = 1; k < kGroup; ++k) sum += k >= kGroup - right ? last[k] : V{0};
-    return sum;
+    return sum_of_some<V>(right, [&](int k) { return last[kGroup - 1 - k]; });
   };
   V core_end = 0;
   if (kSums && core >= 0) {
@@ -120,12 +132,13 @@ BOXCONV_DEVICE void slide(const Window<V>& w, const Line& line, int begin, int e
     core_end = right_end();
   }
   line.load(begin + w.first, first);
+  BOXCONV_UNROLL_BY(2)  // so that registers need not be copied from `next` to `first`
   for (int i = begin; i < end; i += kGroup) {
     line.load(i + kGroup + w.first, next);
     line.load(i + w.last, last);
     if (kSums && core >= 0) {
-      V sum = blocks.value() + core_end;
-      BOXCONV_UNROLL for (int k = 0; k < kGroup - 1; ++k) sum += k < left ? next[k] : V{0};
+      V sum = sum_of_some<V>(left, [&](int k) { return next[k]; });
+      sum += blocks.value() + core_end;
       BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) {
         middle[k] = sum;
         sum += last[k];

@@ -35,9 +35,10 @@ constexpr int kWords = 32;
 template <typename T>
 struct Lines {
   T* data;
-  Index image, channel, line, position;  // strides, in values
-  Index first_channel;                   // the channel of `data`
-  int step = 1;                          // only every so manieth position of a line is stored
+  Index image, channel, line;  // strides, in values
+  int position;                // likewise, from one position of a line to the next
+  Index first_channel;         // the channel of `data`
+  int step = 1;                // only every so manieth position of a line is stored
 
   BOXCONV_DEVICE T* at(Index i, Index c, Index l) const {
     return data + i * image + (c - first_channel) * channel + l * line;
@@ -72,8 +73,7 @@ struct TileLine {
 template <typename T, typename V>
 struct TensorLine {
   const T* pixels;
-  Index stride;
-  int step;
+  int stride, step;
   const ValidFactor<V>* factors;
   const V* block_sums;
   int length, blocks;
@@ -83,7 +83,7 @@ struct TensorLine {
       const int at = p + k;
       values[k] = 0;
       if (at < 0 || at >= length || (step > 1 && at % step != 0)) continue;
-      values[k] = widen(load_constant(pixels + (step > 1 ? at / step : at) * stride));
+      values[k] = widen(load_constant(pixels + Index{step > 1 ? at / step : at} * stride));
       if (factors != nullptr) values[k] *= factors[at].factor;
     }
   }
@@ -119,7 +119,7 @@ BOXCONV_DEVICE void copy_words(const TileSource<T>& source, int count, V* row) {
   if (pixels == nullptr) return;
   BOXCONV_UNROLL_BY(4)
   for (int p = thread / packets; p < count; p += at_once) {
-    const T* const from = pixels + p * source.tensor.position;
+    const T* const from = pixels + static_cast<Index>(p) * source.tensor.position;
     V* const to = row + p * step * kWords + word;
     if constexpr (kCount == 1) {
       *to = widen(load_constant(from));
@@ -127,7 +127,13 @@ BOXCONV_DEVICE void copy_words(const TileSource<T>& source, int count, V* row) {
       copy_packet(to, from);
     } else {
       const Packet<T> packet = load_packet(from);
-      BOXCONV_UNROLL for (int k = 0; k < kCount; ++k) to[k] = widen(packet.values[k]);
+      BOXCONV_UNROLL for (int first = 0; first < kCount; first += kPacket<V>) {
+        Packet<V> words;
+        BOXCONV_UNROLL for (int k = 0; k < kPacket<V>; ++k) {
+          words.values[k] = widen(packet.values[first + k]);
+        }
+        *reinterpret_cast<Packet<V>*>(to + first) = words;
+      }
     }
   }
 }

@@ -12,7 +12,7 @@ namespace {
 // Returns an error unless 32-bit positions are enough for the table, which has one row and one
 // column more than the image.
 Status check(const IntegralImageProblem& p) {
-  const bool fits = planes_fit(p.height + 1, p.width + 1);
+  const bool fits = planes_fit(p.height + 1, p.width + 1, p.channels);
   return fits ? Status() : Status(kPlanesTooLarge);
 }
 
