@@ -61,29 +61,37 @@ Results on_cpu(const BoxConvProblem& p, const std::vector<T>& input, const std::
   return {to_double(output), to_double(input_grad), to_double(boxes_grad)};
 }
 
-// The results of the emulated CUDA kernels.
+// The results of the emulated CUDA kernels. All arrays begin `offset` elements behind an address
+// that is aligned for packets.
 template <typename T, typename TBox>
 Results on_gpu(const BoxConvProblem& p, const GpuLimits& limits, const std::vector<T>& input,
-               const std::vector<TBox>& boxes, const std::vector<T>& output_grad) {
+               const std::vector<TBox>& boxes, const std::vector<T>& output_grad, int offset = 0) {
   using Launcher = BoxConvLauncher<T, TBox, Device>;
   Device device;
-  auto output = uninitialized<T>(p.output_size());
-  auto input_grad = uninitialized<T>(p.input_size());
+  const auto moved = [offset](auto values) {
+    values.insert(values.begin(), static_cast<std::size_t>(offset), {});
+    return values;
+  };
+  const auto x = moved(input), g = moved(output_grad);
+  auto output = uninitialized<T>(p.output_size() + offset);
+  auto input_grad = uninitialized<T>(p.input_size() + offset);
   auto boxes_grad = uninitialized<TBox>(p.boxes_size());
   for (const bool backward : {false, true}) {
     const std::size_t bytes = Launcher(p, limits, backward).workspace_size();
     auto workspace = uninitialized<char>(static_cast<Index>(bytes) + 1);
     const Launcher launcher(p, limits, backward, workspace.data());
     if (backward) {
-      launcher.backward(device, input.data(), boxes.data(), output_grad.data(), input_grad.data(),
-                        boxes_grad.data());
+      launcher.backward(device, x.data() + offset, boxes.data(), g.data() + offset,
+                        input_grad.data() + offset, boxes_grad.data());
     } else {
-      launcher.forward(device, input.data(), boxes.data(), output.data());
+      launcher.forward(device, x.data() + offset, boxes.data(), output.data() + offset);
     }
     for (const bool in_shared : {launcher.columns_in_shared(), launcher.rows_in_shared()}) {
       ++(in_shared ? lines_in_shared : lines_in_tensor);
     }
   }
+  output.erase(output.begin(), output.begin() + offset);
+  input_grad.erase(input_grad.begin(), input_grad.begin() + offset);
   return {to_double(output), to_double(input_grad), to_double(boxes_grad)};
 }
 
@@ -115,7 +123,8 @@ void check_results(std::mt19937& random, const BoxConvProblem& p, const GpuLimit
   const auto x = to_double(a.input), g = to_double(a.output_grad), boxes = to_double(a.boxes);
   const Results want = on_cpu(p, x, boxes, g);
   const Results sums = on_cpu(p, magnitudes(x), boxes, magnitudes(g));
-  const Results got = on_gpu(p, limits, a.input, a.boxes, a.output_grad);
+  const int offset = random() % 4 == 0 ? 1 : 0;
+  const Results got = on_gpu(p, limits, a.input, a.boxes, a.output_grad, offset);
   check_close(got.output, want.output, sums.output, kTolerance<T>);
   check_close(got.input_grad, want.input_grad, sums.input_grad, kTolerance<T>);
   // Edge gradients are not rounded to T. With "valid", the factor may be 8 along each axis, because
