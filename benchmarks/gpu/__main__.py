@@ -1,7 +1,12 @@
-"""`make gpu-check`: checks results, runs compute-sanitizer and measures bandwidths on a GPU."""
+"""`make gpu-check`: checks results, runs compute-sanitizer and measures bandwidths on a GPU.
+
+Needs nvcc and NumPy. Each stage is a process of its own with a time limit: a failure, even one
+after which the GPU cannot be used by its process, does not stop the other stages.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -12,56 +17,100 @@ import time
 from pathlib import Path
 
 from benchmarks import command_line
-from benchmarks.gpu import bandwidth
-from benchmarks.gpu.device import find_device
-from benchmarks.gpu.library import GpuError, Library, build, find_nvcc
-from tests.gpu.kernels import NOT_ALL_RUN
+from benchmarks.gpu.device import Gpu
+from benchmarks.gpu.library import GpuError, build, find_nvcc
 
-TESTS = [sys.executable, "-m", "tests.gpu.kernels"]
-TOOLS = ("memcheck", "racecheck", "initcheck")
-TOOLS_SECONDS = 180  # for all tools, which run in parallel
-TOOL_FOUND_ERRORS = 9
-TESTS_SECONDS = 240
+PYTHON = [sys.executable, "-u", "-m"]
+TESTS = [*PYTHON, "tests.gpu.kernels"]
+NCU_SECTIONS = ("SpeedOfLight", "WarpStateStats", "MemoryWorkloadAnalysis", "SchedulerStats")
 
 
-def find_sanitizer() -> str | None:
-    """Finds compute-sanitizer on the `PATH` or in nvcc's folder."""
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A command, and the seconds after which it is killed."""
+
+    name: str
+    command: list[str] | None  # None: its tool is not installed
+    seconds: int
+
+
+def find_tool(name: str) -> str | None:
+    """Finds a tool of CUDA on the `PATH` or in nvcc's folder."""
     cuda = Path(find_nvcc()).resolve().parents[1]
-    candidates = [shutil.which("compute-sanitizer"), cuda / "bin" / "compute-sanitizer"]
-    candidates.append(cuda / "compute-sanitizer" / "compute-sanitizer")
-    return next((str(path) for path in candidates if path and Path(path).exists()), None)
+    candidates = [shutil.which(name), cuda / "bin" / name, cuda / name / name]
+    return next((str(path) for path in candidates if path and Path(path).is_file()), None)
 
 
-def sanitize() -> str:
-    """Runs a few problems under compute-sanitizer; returns "clean", "ERRORS" or "NOT run"."""
-    sanitizer = find_sanitizer()
-    if sanitizer is None:
-        print("compute-sanitizer is not installed: NOT run")
-        return "NOT run"
-    verdicts = set()
+def sanitizer_stage(sanitizer: str | None, tool: str) -> Stage:
+    """Returns the stage that runs small problems under a tool of compute-sanitizer."""
+    command = [sanitizer, "--tool", tool, "--error-exitcode", "9", "--kernel-name", "kns=boxconv"]
+    command += [*TESTS, "--brief", "--problems", "4"]
+    return Stage(tool, command if sanitizer else None, 150)
+
+
+def profile_stage(ncu: str | None) -> Stage:
+    """Returns the stage that profiles the main kernels with Nsight Compute."""
+    sections = [argument for name in NCU_SECTIONS for argument in ("--section", name)]
+    command = [ncu, "--kernel-name", "regex:slide_lines", "--launch-count", "12", *sections]
+    return Stage("profile", [*command, *PYTHON, "benchmarks.gpu.profile"] if ncu else None, 60)
+
+
+def groups_of_stages(sanitizer: str | None, ncu: str | None) -> list[list[Stage]]:
+    """Returns the stages in order. Those of a group run at the same time.
+
+    `sanitizer` and `ncu` are the paths of the tools, or None.
+    """
+    bandwidth = [*PYTHON, "benchmarks.gpu.bandwidth"]
+    return [
+        [Stage("smoke", [*TESTS, "--smoke"], 60)],
+        [Stage("bandwidth", bandwidth, 120)],
+        [profile_stage(ncu)],
+        [
+            sanitizer_stage(sanitizer, "racecheck"),
+            sanitizer_stage(sanitizer, "synccheck"),
+            Stage("tests", TESTS, 150),
+            sanitizer_stage(sanitizer, "memcheck"),
+            sanitizer_stage(sanitizer, "initcheck"),
+        ],
+        [
+            Stage("tensorflow", [*PYTHON, "tests.gpu.tensorflow_kernels"], 60),
+            Stage("rivals", [*bandwidth, "--rivals"], 60),
+        ],
+    ]
+
+
+def run_group(stages: list[Stage]) -> dict[str, str]:
+    """Runs stages at the same time; returns their verdicts.
+
+    A single stage prints as it goes, several print one after the other.
+    """
+    verdicts, running = {}, []
     with tempfile.TemporaryDirectory() as folder:
-        started = {tool: _start(sanitizer, tool, Path(folder) / tool) for tool in TOOLS}
-        deadline = time.monotonic() + TOOLS_SECONDS
-        for tool, process in started.items():
-            code = _wait(process, deadline - time.monotonic())
-            verdict = {0: "clean", TOOL_FOUND_ERRORS: "ERRORS"}.get(code, "NOT run")
-            verdicts.add(verdict)
-            why = f", not finished in {TOOLS_SECONDS} s" if code is None else ""
-            print(f"compute-sanitizer {tool}: {verdict}{why}", flush=True)
-            if code:
-                print((Path(folder) / tool).read_text()[-3000:])
-    return next(v for v in ("ERRORS", "NOT run", "clean") if v in verdicts)
+        for stage in stages:
+            if stage.command is None:
+                verdicts[stage.name] = "NOT run: the tool is not installed"
+                continue
+            log = Path(folder) / stage.name
+            output = None if len(stages) == 1 else log.open("w")
+            # In a process group of its own, so that a tool is killed with the process it watches.
+            process = subprocess.Popen(
+                stage.command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            running.append((stage, process, log, time.monotonic()))
+        for stage, process, log, start in running:
+            code = wait(process, stage.seconds - (time.monotonic() - start))
+            verdict = "ok" if code == 0 else f"FAILED, exit status {code}"
+            verdicts[stage.name] = (
+                verdict if code is not None else f"KILLED after {stage.seconds} s"
+            )
+            if log.exists():
+                print(f"\n--- {stage.name}\n{log.read_text(errors='replace')[-20000:]}", flush=True)
+    for name, verdict in verdicts.items():
+        print(f"=== {name}: {verdict}", flush=True)
+    return verdicts
 
 
-def _start(sanitizer: str, tool: str, log: Path) -> subprocess.Popen:
-    command = [sanitizer, "--tool", tool, "--error-exitcode", str(TOOL_FOUND_ERRORS)]
-    command += ["--kernel-name", "kns=boxconv", *TESTS, "--problems", "4", "--brief"]
-    with open(log, "w") as output:
-        # In a process group of its own, so that `_wait` can kill the tool and its tests together.
-        return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-
-
-def _wait(process: subprocess.Popen, seconds: float) -> int | None:
+def wait(process: subprocess.Popen, seconds: float) -> int | None:
     """Returns the exit status, or None if the process took too long and was killed."""
     try:
         return process.wait(max(seconds, 0))
@@ -71,36 +120,25 @@ def _wait(process: subprocess.Popen, seconds: float) -> int | None:
         return None
 
 
-def test() -> str:
-    """Compares results with the reference; returns "right", "WRONG" or "NOT all checked"."""
-    with subprocess.Popen([*TESTS, "--problems", "60"], start_new_session=True) as process:
-        code = _wait(process, TESTS_SECONDS)
-    if code is None:
-        print(f"the tests were not finished in {TESTS_SECONDS} s", file=sys.stderr)
-    return {0: "right", NOT_ALL_RUN: "NOT all checked"}.get(code, "WRONG")
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Runs everything. Returns 0 if results are right, nothing was skipped and budgets are kept."""
+    """Runs everything. Returns 0 if no stage failed."""
     command_line.make_parser("gpu", __doc__).parse_args(argv)
-    start = time.time()
+    start = time.monotonic()
     try:
-        device = find_device()
-        print(f"GPU: {device.name}\nnvcc: {find_nvcc()}", flush=True)
-        library = Library(build(device.architecture), device)
+        device = Gpu()
+        print(f"GPU: {device.name}, {device.architecture}\nnvcc: {find_nvcc()}", flush=True)
+        build(device.architecture)
     except GpuError as error:
         print(f"gpu-check: {error}; nothing was checked", file=sys.stderr)
         return 2
-    results = test()
-    sanitized = sanitize()
-    bandwidth.report_integral_images(device, library)
-    kept = [bandwidth.report(device, library), bandwidth.report_rivals(device, library)]
-    budgets = "MISSED" if False in kept else "NOT all measured" if None in kept else "kept"
-    print(
-        f"\nresults {results}, compute-sanitizer {sanitized}, budgets {budgets}, "
-        f"{time.time() - start:.0f} s"
-    )
-    return 0 if (results, sanitized, budgets) == ("right", "clean", "kept") else 1
+    print(f"=== build: ok, {time.monotonic() - start:.0f} s", flush=True)
+    verdicts = {}
+    for stages in groups_of_stages(find_tool("compute-sanitizer"), find_tool("ncu")):
+        verdicts.update(run_group(stages))
+        print(f"    {time.monotonic() - start:.0f} s", flush=True)
+    print("\n" + "\n".join(f"{name}: {verdict}" for name, verdict in verdicts.items()))
+    bad = [v for v in verdicts.values() if v.startswith(("FAILED", "KILLED"))]
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,7 +48,10 @@ def compilations() -> dict[str, list[str]]:
 
 
 def build(architecture: str) -> Path:
-    """Compiles all sources in parallel and links them; returns the library's path."""
+    """Compiles all sources in parallel and links them; returns the library's path.
+
+    Prints the registers of the kernels that slide windows, and every kernel that spills some.
+    """
     folder = BUILD / architecture
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / "libboxconv_cuda.so"
@@ -55,19 +59,33 @@ def build(architecture: str) -> Path:
     if library.exists() and library.stat().st_mtime > max(s.stat().st_mtime for s in sources):
         return library
     flags = ["-std=c++17", "-O3", "-DNDEBUG", f"-arch={architecture}", f"-I{CUSTOM_OPS}"]
-    flags += ["-Xcompiler", "-fPIC,-fvisibility=hidden"]
+    flags += ["-Xcompiler", "-fPIC,-fvisibility=hidden", "-Xptxas", "-v"]
     nvcc = find_nvcc()
-    running = [
-        (name, subprocess.Popen([nvcc, *flags, "-c", *arguments, "-o", str(folder / name)]))
-        for name, arguments in compilations().items()
-    ]
-    failed = [name for name, process in running if process.wait() != 0]
+    running = []
+    for name, arguments in compilations().items():
+        command = [nvcc, *flags, "-c", *arguments, "-o", str(folder / name)]
+        running.append((name, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)))
+    failed = []
+    for name, process in running:
+        messages = process.communicate()[1]
+        print_registers(name, messages)
+        if process.returncode != 0:
+            print(messages, flush=True)
+            failed.append(name)
     if failed:
         raise GpuError(f"nvcc could not compile {', '.join(failed)}")
     objects = [str(folder / name) for name, _ in running]
     link = [nvcc, "-shared", f"-arch={architecture}", "-cudart", "static", *objects]
     subprocess.run([*link, "-o", str(library)], check=True)
     return library
+
+
+def print_registers(name: str, messages: str) -> None:
+    """Prints what ptxas says about the kernels of an object file."""
+    pattern = r"function '(\w+)'.*?(\d+) bytes spill stores.*?Used (\d+) registers"
+    for kernel, spills, registers in re.findall(pattern, messages, re.DOTALL):
+        if "slide_lines" in kernel or int(spills) > 0:
+            print(f"{name}: {registers} registers, {spills} bytes spilled: {kernel}", flush=True)
 
 
 class _Problem(ctypes.Structure):

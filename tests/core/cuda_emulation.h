@@ -11,6 +11,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -46,6 +47,7 @@ class Block {
     shared_.reset(static_cast<char*>(std::malloc(shared_bytes + 1)));
     std::memset(shared_.get(), 0xff, shared_bytes);
     body_ = &body;
+    copies_.clear();
     backwards_ = backwards;
     fibres_.resize(threads);
     while (static_cast<int>(stacks_.size()) < threads) {
@@ -60,6 +62,18 @@ class Block {
   }
 
   void* shared() const { return shared_.get(); }
+
+  // Asynchronous copies arrive when the thread waits for them.
+  void copy_later(void* to, const void* from, std::size_t bytes) {
+    copies_.push_back({running_, to, from, bytes});
+  }
+  void finish_copies() {
+    for (const Copy& copy : copies_) {
+      if (copy.thread == running_) std::memcpy(copy.to, copy.from, copy.bytes);
+    }
+    const auto is_mine = [this](const Copy& copy) { return copy.thread == running_; };
+    copies_.erase(std::remove_if(copies_.begin(), copies_.end(), is_mine), copies_.end());
+  }
 
   void wait_for_block() { wait(State::kAtBlock); }
   void wait_for_warp() { wait(State::kAtWarp); }
@@ -83,6 +97,12 @@ class Block {
 
  private:
   using Exchanged = double;
+  struct Copy {
+    int thread;
+    void* to;
+    const void* from;
+    std::size_t bytes;
+  };
   enum class State { kReady, kAtWarp, kAtBlock, kDone };
   struct Fibre {
     ucontext_t context;
@@ -168,11 +188,16 @@ class Block {
   std::vector<Fibre> fibres_;
   std::vector<std::unique_ptr<char[]>> stacks_;
   std::vector<Exchanged> exchanged_;
+  std::vector<Copy> copies_;
   ucontext_t scheduler_;
   int running_ = 0;
 };
 
 inline void* dynamic_shared() { return Block::current()->shared(); }
+inline void copy_later(void* to, const void* from, std::size_t bytes) {
+  Block::current()->copy_later(to, from, bytes);
+}
+inline void finish_copies() { Block::current()->finish_copies(); }
 
 template <typename Kernel, typename... Arguments>
 void launch(Kernel kernel, int blocks, int threads, std::size_t shared_bytes,

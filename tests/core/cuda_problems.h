@@ -68,40 +68,22 @@ inline BoxConvProblem random_problem(std::mt19937& random, Index max_size) {
   return p;
 }
 
+// Limits of devices on which some lines fit in shared memory and others do not.
 inline GpuLimits random_limits(std::mt19937& random) {
-  const int shared_bytes[] = {700, 3000, 5000, 12000, 48 << 10};
+  const int shared_bytes[] = {4000, 8000, 12000, 48 << 10};
   GpuLimits limits;
-  limits.shared_bytes = shared_bytes[random() % 5];
-  limits.max_threads = random() % 4 ? 64 : random() % 2 ? 128 : 512;
+  limits.shared_bytes = shared_bytes[random() % 4];
+  limits.max_threads = random() % 4 ? 64 : random() % 2 ? 32 : 256;
   limits.max_blocks = 1 + random() % 40;
-  limits.chunk_bytes = 1 + random() % 20000;
-  limits.parts = 1 + random() % 5;
-  if (random() % 3 == 0) limits.longest_line = 1 + random() % 12;  // longer lines: plan by lines
+  limits.resident_blocks = 1 + random() % 5;
+  limits.chunk_bytes = random() % 3 ? 1 + random() % 20000 : 1 << 20;
   return limits;
 }
 
-// Limits under which the planes of random_strip_problem() fit in shared memory only in strips.
-inline GpuLimits random_strip_limits(std::mt19937& random) {
-  GpuLimits limits = random_limits(random);
-  limits.shared_bytes = 8000;
-  limits.max_threads = 64;
-  limits.longest_line = GpuLimits().longest_line;
-  return limits;
-}
-
-inline BoxConvProblem random_strip_problem(std::mt19937& random) {
-  BoxConvProblem p = random_problem(random, 20);
-  p.height = 35 + random() % 25;
-  p.width = 35 + random() % 25;
-  p.channels = 1 + random() % 9;
-  return p;
-}
-
-// A problem whose lines have about `chunks` chunks of `chunk` pixels. Each lane of a warp holds one
-// chunk.
-inline BoxConvProblem random_chunk_problem(std::mt19937& random, Index chunk, Index chunks) {
+// A problem whose lines have about a whole number of blocks of 8 pixels, or of segments of 64.
+inline BoxConvProblem random_block_problem(std::mt19937& random, Index block, Index blocks) {
   BoxConvProblem p;
-  const Index length = std::max<Index>(1, chunk * chunks - 2 + random() % 4);
+  const Index length = std::max<Index>(1, block * blocks - 2 + random() % 4);
   const bool upright = random() % 2;
   p.batch = 1;
   p.height = upright ? length : 1 + random() % 4;

@@ -25,10 +25,9 @@ def build(folder: Path) -> Path:
 
 
 class NumpyDevice:
-    """The host as a device. It has the interface of the GPUs in benchmarks/gpu/device.py."""
+    """The host as a device. It has the interface of `benchmarks.gpu.device.Gpu`."""
 
     name = "emulation"
-    torch = None
 
     def empty(self, size: int) -> np.ndarray:
         return self.filled(size, 255)

@@ -1,21 +1,27 @@
 """Checks the CUDA kernels on a GPU against the float64 reference, without TensorFlow or pytest.
 
-python -m tests.gpu.kernels [--problems N] [--brief]
+python -m tests.gpu.kernels [--smoke | --brief] [--problems N]
+
+Every check runs, also after failures; a failure says which type and path it concerns.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.gpu.device import find_device
-from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem, build
+from benchmarks.gpu.device import Gpu
+from benchmarks.gpu.library import DTYPES, Library, Problem, build
 from tests import reference, tolerances
 from tests.boxes import random_box
 
-NOT_ALL_RUN = 2  # exit status if no check failed but some could not run
+
+class NotRun(Exception):
+    """A check needs more device memory than there is."""
 
 
 def encode(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -44,18 +50,36 @@ class Kernels:
     def __init__(self, device, library: Library):
         self.device, self.library = device, library
 
-    def box_conv2d(self, problem: Problem, x, boxes, g):
-        """Returns `(output, input_grad, boxes_grad)`. Elements that were not written are NaN."""
+    def box_conv2d(self, problem: Problem, x, boxes, g, offset: int = 0, run=lambda call: call()):
+        """Returns `(output, input_grad, boxes_grad)`. Elements that were not written are NaN.
+
+        Images begin `offset` elements behind an aligned address. `run` calls what it is given.
+        """
         box_dtype = "float64" if problem.dtype == "float64" else "float32"
-        inputs = [self.device.upload(x), self.device.upload(boxes.astype(box_dtype))]
-        upstream = self.device.upload(g)
-        out = self._nans(problem.output_shape, problem.dtype)
-        input_grad = self._nans(problem.input_shape, problem.dtype)
+        skipped = offset * item_size(problem.dtype)
+        padding = np.zeros(skipped, np.uint8)
+
+        def uploaded(values):
+            data = np.concatenate(
+                [padding, np.ascontiguousarray(values).reshape(-1).view(np.uint8)]
+            )
+            return self.device.upload(data)[skipped:]
+
+        def nans(shape):
+            size = int(np.prod(shape)) * item_size(problem.dtype)
+            return self.device.filled(skipped + size, 255)[skipped:]
+
+        inputs = [uploaded(x), self.device.upload(boxes.astype(box_dtype))]
+        upstream, out, input_grad = (
+            uploaded(g),
+            nans(problem.output_shape),
+            nans(problem.input_shape),
+        )
         boxes_grad = self._nans(boxes.shape, box_dtype)
-        workspace = self.library.workspace("forward", problem)
-        self.library.forward(problem, workspace, *inputs, out)
-        workspace = self.library.workspace("backward", problem)
-        self.library.backward(problem, workspace, *inputs, upstream, input_grad, boxes_grad)
+        spaces = [self.library.workspace(name, problem) for name in ("forward", "backward")]
+        gradients = (input_grad, boxes_grad)
+        run(lambda: self.library.forward(problem, spaces[0], *inputs, out))
+        run(lambda: self.library.backward(problem, spaces[1], *inputs, upstream, *gradients))
         return (
             decode(self.device.download(out), problem.output_shape, problem.dtype),
             decode(self.device.download(input_grad), problem.input_shape, problem.dtype),
@@ -104,7 +128,8 @@ def random_problem(rng: np.random.Generator, dtype: str, brief: bool) -> Problem
     )
 
 
-def check_problem(kernels: Kernels, rng: np.random.Generator, problem: Problem) -> None:
+def check_problem(kernels: Kernels, rng: np.random.Generator, problem: Problem, **how) -> None:
+    """Compares a problem with the reference. `how` is passed to `Kernels.box_conv2d`."""
     shape = (problem.channels, problem.boxes_per_channel)
     boxes = [random_box(rng, problem.height, problem.width) for _ in range(np.prod(shape))]
     boxes = np.reshape(boxes, (*shape, 4))
@@ -122,7 +147,7 @@ def check_problem(kernels: Kernels, rng: np.random.Generator, problem: Problem) 
         "normalization": problem.normalization,
         "data_format": problem.data_format,
     }
-    out, input_grad, boxes_grad = kernels.box_conv2d(problem, stored[0], boxes, stored[1])
+    out, input_grad, boxes_grad = kernels.box_conv2d(problem, stored[0], boxes, stored[1], **how)
     assert_close(
         "output",
         out,
@@ -135,7 +160,7 @@ def check_problem(kernels: Kernels, rng: np.random.Generator, problem: Problem) 
     assert_close("input gradient", input_grad, expected[0], magnitudes[0], problem.dtype)
     box_dtype = "float64" if problem.dtype == "float64" else "float32"
     assert_close("box gradient", boxes_grad, expected[1], magnitudes[1], box_dtype)
-    again = kernels.box_conv2d(problem, stored[0], boxes, stored[1])
+    again = kernels.box_conv2d(problem, stored[0], boxes, stored[1], **how)
     for first, second in zip((out, input_grad, boxes_grad), again, strict=True):
         assert np.array_equal(first, second), "not the same bits twice"
     check_integral_image(kernels, problem, stored[0], x)
@@ -150,23 +175,66 @@ def check_integral_image(kernels: Kernels, problem: Problem, stored, x) -> None:
 
 
 def large_problems(dtype: str) -> list[Problem]:
-    """Planes too large for shared memory and lines too long for a warp, yet fast enough for
-    compute-sanitizer."""
+    """Lines of several segments, and lines that do not fit in shared memory, yet few pixels: fast
+    enough for compute-sanitizer."""
     return [
         Problem(1, 175, 170, 5, dtype=dtype, normalization="valid"),
         Problem(1, 260, 262, 1, 2, (2, 1), "area", "channels_first", dtype),
-        Problem(1, 1100, 4, 3, dtype=dtype, normalization="valid"),
-        Problem(1, 5, 1101, 2, 2, (1, 2), "area", "channels_first", dtype),
+        Problem(1, 2100, 4, 3, dtype=dtype, normalization="valid"),
+        Problem(1, 5, 2101, 2, 2, (1, 2), "area", "channels_first", dtype),
     ]
 
 
-def check_large_problems(kernels: Kernels, dtypes=DTYPES) -> None:
-    for dtype in dtypes:
-        for problem in large_problems(dtype):
-            check_problem(kernels, np.random.default_rng(0), problem)
-    print(
-        "planes too large for shared memory, and long lines, agree with the reference", flush=True
-    )
+def smoke_problems() -> list[Problem]:
+    """Eight problems that run every kernel: each type, packets and single values, both layouts,
+    lines in shared memory and in tensors."""
+    return [
+        Problem(2, 64, 64, 64),
+        Problem(1, 130, 130, 64, 4),
+        Problem(3, 64, 64, 5, 2, data_format="channels_first"),
+        Problem(1, 130, 130, 64, dtype="bfloat16"),
+        Problem(2, 61, 67, 9, 2, (2, 3), "valid", "channels_first", "float16"),
+        Problem(2, 40, 50, 7, 3, (1, 2), "valid", "channels_last", "float64"),
+        Problem(1, 3, 9000, 2, 2, normalization="valid"),
+        Problem(1, 9000, 3, 2, data_format="channels_first", dtype="bfloat16"),
+    ]
+
+
+def layer_problems() -> list[Problem]:
+    """The shapes of layers: 64 channels, where everything is copied in packets."""
+    return [
+        Problem(1, side, side, 64, boxes, data_format=layout, dtype=dtype)
+        for side in (64, 130)
+        for boxes in (1, 4)
+        for layout in ("channels_last", "channels_first")
+        for dtype in ("float32", "bfloat16")
+    ]
+
+
+def check_offsets(kernels: Kernels) -> None:
+    """Checks images that are not aligned for packets."""
+    for dtype in ("float32", "bfloat16"):
+        for layout in ("channels_last", "channels_first"):
+            problem = Problem(2, 32, 40, 32, data_format=layout, dtype=dtype)
+            check_problem(kernels, np.random.default_rng(4), problem, offset=1)
+
+
+def check_streams(kernels: Kernels) -> None:
+    """Checks work on stream 0 and work in a CUDA graph. All other checks use another stream."""
+    gpu = kernels.device
+    problem = Problem(2, 48, 52, 16, 2, normalization="valid")
+
+    def through_a_graph(call):
+        call()  # loads the kernels, which cannot be done during a capture
+        gpu.synchronize()
+        gpu.in_graph(call)()
+
+    check_problem(kernels, np.random.default_rng(5), problem, run=through_a_graph)
+    gpu.uses_stream_0 = True
+    try:
+        check_problem(kernels, np.random.default_rng(6), problem)
+    finally:
+        gpu.uses_stream_0 = False
 
 
 def check_many_tables(kernels: Kernels, images: int = 1000) -> None:
@@ -176,7 +244,6 @@ def check_many_tables(kernels: Kernels, images: int = 1000) -> None:
         problem = Problem(images, 9, width, 9, data_format=layout)
         x = rng.normal(1, 1, problem.input_shape).astype(np.float32)
         check_integral_image(kernels, problem, x, np.float64(x))
-    print("integral images of many planes agree with the reference", flush=True)
 
 
 def check_many_chunks(kernels: Kernels) -> None:
@@ -184,7 +251,6 @@ def check_many_chunks(kernels: Kernels) -> None:
     for layout in ("channels_last", "channels_first"):
         problem = Problem(11, 510, 515, 4, data_format=layout)
         check_problem(kernels, np.random.default_rng(1), problem)
-    print("planes that share a workspace in turns agree with the reference", flush=True)
 
 
 def check_wide_rows(kernels: Kernels, width: int = 70000) -> None:
@@ -207,7 +273,6 @@ def check_wide_rows(kernels: Kernels, width: int = 70000) -> None:
         assert_close("input gradient", input_grad, np.transpose(lying[1], turn), 10.0, "float32")
         expected = lying[2][..., [1, 0, 3, 2]]
         assert_close("box gradient", boxes_grad, expected, float(3 * width), "float32")
-    print("rows too long for shared memory agree with columns", flush=True)
 
 
 def check_huge_plane(kernels: Kernels, side: int = 8192) -> None:
@@ -226,20 +291,19 @@ def check_huge_plane(kernels: Kernels, side: int = 8192) -> None:
     assert_close("huge plane", out[0, ..., 0], expected, 1.0, "float32")
     expected = np.outer(overlap(-box[2], -box[0]), overlap(-box[3], -box[1])) / area
     assert_close("its input gradient", input_grad[0, ..., 0], expected, 1.0, "float32")
-    print(f"a plane of {side}x{side} is right", flush=True)
 
 
 def check_many_elements(kernels: Kernels, images: int = 8200) -> None:
     """Checks the first and the last image of a tensor of more than 2^31 elements.
 
     Raises:
-        GpuError: The device has not enough memory.
+        NotRun: The device has not enough memory.
     """
     device = kernels.device
     problem = Problem(images, 64, 64, 64, dtype="bfloat16")
     size = int(np.prod(problem.input_shape)) * 2
     if device.free_bytes() < 2.5 * size:
-        raise GpuError("not enough memory for a tensor of more than 2^31 elements")
+        raise NotRun(f"{2.5 * size / 2**30:.0f} GiB of free memory are needed")
     x, out = device.filled(size, 0x3F), device.filled(size, 255)
     boxes = np.tile(np.float32([-2.5, -2.5, 2.5, 2.5]), (problem.channels, 1, 1))
     workspace = kernels.library.workspace("forward", problem)
@@ -251,7 +315,6 @@ def check_many_elements(kernels: Kernels, images: int = 8200) -> None:
     for name, part in (("first", out[:image]), ("last", out[-image:])):
         found = decode(device.download(part), one.input_shape, "bfloat16")
         assert_close(f"{name} image", found, expected, expected, "bfloat16")
-    print("a tensor of more than 2^31 elements is right", flush=True)
 
 
 def check_precision(kernels: Kernels) -> None:
@@ -282,58 +345,83 @@ def check_extremes(kernels: Kernels, images: int = 70000) -> None:
             assert np.all(np.isfinite(result))
 
 
-def check_random_problems(kernels: Kernels, problems: int, brief: bool) -> None:
+Check = tuple[str, Callable[[], None]]
+
+
+def problem_checks(kernels: Kernels, problems: list[Problem]) -> list[Check]:
+    """Returns a check of each problem."""
+    return [
+        (str(problem), lambda p=problem: check_problem(kernels, np.random.default_rng(0), p))
+        for problem in problems
+    ]
+
+
+def random_checks(kernels: Kernels, problems: int, brief: bool) -> list[Check]:
+    """Returns checks of random problems of each type."""
+    checks = []
     for dtype in DTYPES:
         for seed in range(problems):
             rng = np.random.default_rng(seed)
             problem = random_problem(rng, dtype, brief)
-            try:
-                check_problem(kernels, rng, problem)
-            except AssertionError as error:
-                raise AssertionError(f"seed {seed}, {problem}: {error}") from error
-        print(f"{dtype}: {problems} random problems agree with the reference", flush=True)
+            name = f"seed {seed}, {problem}"
+            checks.append((name, lambda r=rng, p=problem: check_problem(kernels, r, p)))
+    return checks
 
 
-def run(problems: int, brief: bool = False) -> None:
-    """Checks random problems of each type, and special problems.
+def special_checks(kernels: Kernels) -> list[Check]:
+    """Returns the checks that need seconds each."""
+    functions = (
+        check_streams,
+        check_offsets,
+        check_extremes,
+        check_precision,
+        check_many_tables,
+        check_many_chunks,
+        check_wide_rows,
+        check_huge_plane,
+        check_many_elements,
+    )
+    return [(function.__name__, lambda f=function: f(kernels)) for function in functions]
 
-    Args:
-        problems: Number of random problems of each type.
-        brief: Check only small problems and a few of the special problems, with a separate
-            allocation for each array. For compute-sanitizer, which is about a thousand times
-            slower.
-    """
-    device = find_device(pooled=not brief)
-    print(f"GPU: {device.name}", flush=True)
-    kernels = Kernels(device, Library(build(device.architecture), device))
-    check_random_problems(kernels, problems, brief)
-    check_large_problems(kernels)
-    check_many_tables(kernels)
-    check_extremes(kernels)
-    if brief:
-        return
-    check_precision(kernels)
-    print("2048x2048 with mean 1000: within 1e-5 of the boxes' mean", flush=True)
-    for check in (check_many_chunks, check_wide_rows, check_huge_plane, check_many_elements):
-        check(kernels)  # the last one may need more memory than the GPU has
+
+def run(checks: list[Check]) -> int:
+    """Runs all checks and prints each failure; returns the number of failures."""
+    failures, start = 0, time.monotonic()
+    for done, (name, check) in enumerate(checks, 1):
+        try:
+            check()
+        except NotRun as error:
+            print(f"NOT run: {name}: {error}", flush=True)
+        except Exception as error:  # the others shall run, whatever happens
+            failures += 1
+            print(f"FAILED: {name}: {type(error).__name__}: {error}", flush=True)
+        if done % 50 == 0 or done == len(checks):
+            seconds = time.monotonic() - start
+            print(f"{done} of {len(checks)} checks, {failures} failed, {seconds:.0f} s", flush=True)
+    return failures
 
 
 def main() -> int:
     """The command `python -m tests.gpu.kernels`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--problems", type=int, default=100, help="random problems of each element type"
-    )
+    parser.add_argument("--problems", type=int, default=40, help="random problems of each type")
+    parser.add_argument("--smoke", action="store_true", help="only eight problems")
     parser.add_argument(
         "--brief", action="store_true", help="only small problems, for compute-sanitizer"
     )
     arguments = parser.parse_args()
-    try:
-        run(arguments.problems, arguments.brief)
-    except GpuError as error:
-        print(f"NOT all run: {error}", file=sys.stderr)
-        return NOT_ALL_RUN
-    return 0
+    gpu = Gpu()
+    kernels = Kernels(gpu, Library(build(gpu.architecture), gpu))
+    if arguments.smoke:
+        checks = problem_checks(kernels, smoke_problems())
+    else:
+        checks = random_checks(kernels, arguments.problems, arguments.brief)
+        large = [problem for dtype in DTYPES for problem in large_problems(dtype)]
+        checks += problem_checks(kernels, large)
+    if not (arguments.smoke or arguments.brief):
+        checks += problem_checks(kernels, smoke_problems() + layer_problems())
+        checks += special_checks(kernels)
+    return 1 if run(checks) else 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.gpu.device import find_device
+from benchmarks.gpu.device import Gpu
 from benchmarks.gpu.library import DTYPES, GpuError, Library, Problem
 from tests.gpu import emulated_library, kernels
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def gpu_is_missing() -> str:
     try:
-        find_device()
+        Gpu()
     except GpuError as error:
         return str(error)
     return "" if shutil.which("nvcc") else "no nvcc"
@@ -26,7 +26,8 @@ def gpu_is_missing() -> str:
 @pytest.mark.skipif(bool(gpu_is_missing()), reason=gpu_is_missing())
 @pytest.mark.timeout(600)
 def test_kernels_on_the_gpu():
-    kernels.run(problems=20)
+    done = subprocess.run([sys.executable, "-m", "tests.gpu.kernels", "--problems", "20"], cwd=ROOT)
+    assert done.returncode == 0
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
@@ -35,8 +36,10 @@ def test_kernels_emulated(tmp_path):
     """Runs the checks for GPUs on the CPU, through the C interface."""
     device = emulated_library.NumpyDevice()
     emulated = kernels.Kernels(device, Library(emulated_library.build(tmp_path), device))
-    kernels.check_random_problems(emulated, problems=6, brief=True)
-    kernels.check_large_problems(emulated, dtypes=("bfloat16",))
+    checks = kernels.random_checks(emulated, problems=6, brief=True)
+    checks += kernels.problem_checks(emulated, kernels.large_problems("bfloat16"))
+    assert kernels.run(checks) == 0
+    kernels.check_offsets(emulated)
     kernels.check_many_tables(emulated, images=20)
     kernels.check_extremes(emulated, images=50)
     kernels.check_wide_rows(emulated, width=15000)
@@ -52,6 +55,23 @@ def test_gpu_check_says_what_is_missing():
     )
     assert done.returncode != 0
     assert "nothing was checked" in done.stderr
+
+
+def test_failures_are_counted_and_do_not_stop_the_rest(capsys):
+    def fails():
+        raise GpuError("an illegal memory access was encountered")
+
+    def lacks_memory():
+        raise kernels.NotRun("2 GiB are needed")
+
+    ran = []
+    checks = [("first", fails), ("second", lacks_memory), ("third", lambda: ran.append(3))]
+    assert kernels.run(checks) == 1
+    assert ran == [3]
+    printed = capsys.readouterr().out
+    assert "FAILED: first: GpuError: an illegal memory access" in printed
+    assert "NOT run: second: 2 GiB" in printed
+    assert "3 of 3 checks, 1 failed" in printed
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,45 +1,28 @@
 // Launches the kernels of box convolution in order, and divides the workspace between them. The
 // template parameter Device is a GPU (device.cuh) or the tests' emulation of a GPU. It has the
 // functions
-//   device.launch(kernel, blocks, threads, shared_bytes, arguments...),
+//   device.launch<kernel>(blocks, threads, shared_bytes, arguments...),
 //   device.zero(data, bytes).
+//
+// The forward pass, with x the input and the sums in the workspace:
+//
+//     sums   = x summed down the columns of the boxes
+//     output = sums summed along the rows
+//
+// The backward pass, with g the output gradient and m the mirrored boxes:
+//
+//     sums        = g summed along the rows of m
+//     input_grad  = sums summed down the columns of m; its products with x give d loss / d y
+//     sums        = x summed down the columns of the boxes
+//     products of the rows of these sums with g give d loss / d x
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_LAUNCH_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_LAUNCH_CUH_
 
-#include <cstddef>
-
-#include "core/cuda/box_conv_by_lines_backward.cuh"
+#include "core/cuda/box_conv_kernels.cuh"
 #include "core/cuda/box_conv_plan.h"
-#include "core/cuda/box_conv_tile_kernels.cuh"
 
 namespace boxconv {
 namespace cuda {
-
-// Divides a workspace into arrays, in the order of the calls of claim(). Without memory (nullptr)
-// it only adds up their sizes.
-class Workspace {
- public:
-  explicit Workspace(void* data = nullptr) : data_(static_cast<char*>(data)) {}
-  template <typename V>
-  V* claim(Index count) {
-    V* piece = data_ == nullptr ? nullptr : reinterpret_cast<V*>(data_ + size_);
-    size_ += static_cast<std::size_t>(round_up(count * static_cast<Index>(sizeof(V)), 256));
-    return piece;
-  }
-  std::size_t size() const { return size_; }
-
- private:
-  char* data_;
-  std::size_t size_ = 0;
-};
-
-// Whether 32-bit positions are enough for planes of this size.
-inline bool planes_fit(Index height, Index width, Index channels) {
-  return height <= kLongestAxis && width <= kLongestAxis &&
-         channels < kLongestRow / (width > 0 ? width : 1);
-}
-constexpr char kPlanesTooLarge[] =
-    "planes of more than 2^29 rows or columns, or rows of 2^30 values and more";
 
 template <typename T, typename TBox, typename Device>
 class BoxConvLauncher {
@@ -48,180 +31,293 @@ class BoxConvLauncher {
 
   BoxConvLauncher(const BoxConvProblem& problem, const GpuLimits& limits, bool backward,
                   void* workspace = nullptr)
-      : limits_(limits), plan_(plan_detail::Planner<T, V>(problem, limits, backward).plan()) {
-    Workspace pieces(workspace);
-    const Index boxes = problem.out_channels();
-    if (problem.normalization == Normalization::kValid) {
-      factors_ = pieces.claim<V>(boxes * (problem.height + problem.width));
+      : p_(problem),
+        limits_(limits),
+        backward_(backward),
+        stride_y_(static_cast<int>(min_index(problem.stride_y, kLongestAxis))),
+        stride_x_(static_cast<int>(min_index(problem.stride_x, kLongestAxis))) {
+    // With one channel both layouts are the same.
+    if (p_.out_channels() == 1) p_.layout = Layout::kChannelsFirst;
+    if (p_.height * p_.width * p_.out_channels() == 0) return;
+    boxes_ = boxes_of_group(p_);
+    const int group = channels_of_group(p_, boxes_);
+    constexpr int kProductBytes = kProductCount * sizeof(double);
+    columns_ = slide_plan<V>(limits, p_.height, boxes_, group, 0);
+    rows_ = slide_plan<V>(limits, p_.width, boxes_, boxes_, 0);
+    columns_products_ = slide_plan<V>(limits, p_.height, boxes_, boxes_, kProductBytes);
+    rows_products_ = slide_plan<V>(limits, p_.width, boxes_, boxes_, kProductBytes);
+    plan_chunk();
+
+    Workspace arrays(workspace);
+    const Index boxes = p_.out_channels(), all = chunk_.images * chunk_.boxes;
+    const Index sums = all * p_.height * p_.width;
+    windows_ = arrays.claim<Window<V>>(kWindowKinds * boxes);
+    if (p_.normalization == Normalization::kValid) {
+      factors_ = arrays.claim<ValidFactor<V>>(boxes * (p_.height + p_.width));
     }
-    const Index chunk_values = plan_.is_fused() ? 0 : plan_.chunk * plan_.unit_size();
-    column_sums_ = pieces.claim<V>(chunk_values);
+    sums_ = arrays.claim<V>(sums);
     if (backward) {
-      edges_ = pieces.claim<double>(boxes * 4);
-      partial_count_ = plan_.is_fused() ? plan_.parts * plan_.groups * problem.boxes_per_channel
-                                        : plan_.chunk * plan_.partials_per_unit();
-      partial_count_ *= plan_.group * 4;
-      partials_ = pieces.claim<double>(partial_count_);
-      input_grad_sums_ = pieces.claim<V>(plan_.sum_in_workspace ? chunk_values : 0);
+      box_sums_ = arrays.claim<V>(p_.boxes_per_channel > 1 ? sums : 0);
+      totals_ = arrays.claim<double>(2 * boxes * kProductCount);
+      const Index tiles = max_index(tiles_of_chunk(columns_products_, p_.width),
+                                    tiles_of_chunk(rows_products_, p_.out_height()));
+      products_ = arrays.claim<double>(tiles * boxes_ * kProductCount);
     }
-    workspace_size_ = pieces.size();
+    Index values = 0;  // sums of blocks, of all blocks of threads
+    const auto add_plan = [&](const SlidePlan& plan, Index lines) {
+      const Index tiles = tiles_of_chunk(plan, lines);
+      if (plan.in_shared) return;
+      values = max_index(values, min_index(limits.resident_blocks, tiles) * plan.blocks * kWords);
+    };
+    add_plan(columns_, p_.width);
+    add_plan(columns_products_, p_.width);
+    add_plan(rows_, p_.out_height());
+    add_plan(rows_products_, p_.out_height());
+    block_sums_ = arrays.claim<V>(values);
+    workspace_size_ = arrays.size();
   }
 
   std::size_t workspace_size() const { return workspace_size_; }
-  const BoxConvPlan& plan() const { return plan_; }
+  // Whether columns and rows fit in shared memory, for tests.
+  bool columns_in_shared() const { return columns_.in_shared; }
+  bool rows_in_shared() const { return rows_.in_shared; }
 
   void forward(Device& device, const T* input, const TBox* boxes, T* output) const {
-    const BoxConvProblem& p = plan_.problem;
-    if (p.batch * p.height * p.width * p.out_channels() == 0) return;
-    make_factors(device, boxes);
-    ForwardCall<T, TBox, V> call = forward_call(input, boxes);
-    call.output = output;
-    if (plan_.is_fused()) {
-      launch(device, fused_forward<T, TBox, V>, plan_.units(), plan_.fused.end, call);
-      return;
-    }
-    for_each_chunk(call, [&](ForwardCall<T, TBox, V>& chunk) {
-      sum_columns(device, chunk);
-      if (plan_.is_tiled()) {
-        launch_rows(device, tiled_forward_rows<T, TBox, V>, p.out_height(), chunk.unit_count,
-                    chunk);
-      } else {
-        launch_rows(device, forward_rows<T, TBox, V>, p.out_height(), chunk.unit_count, chunk);
-      }
+    if (p_.output_size() == 0) return;
+    launch_tables(device, boxes);
+    for_each_chunk([&](const Chunk& chunk) {
+      sum_columns(device, chunk, input);
+      auto call = make_call<V, T>(chunk, rows_, kRows, p_.width, p_.out_height());
+      call.source = turned(sums_lines<const V>(sums_, chunk, p_.out_height(), p_.width));
+      call.output = output_rows(output, chunk);
+      use_factors(&call);
+      launch<Compute::kSums>(device, call);
     });
   }
 
   void backward(Device& device, const T* input, const TBox* boxes, const T* output_grad,
                 T* input_grad, TBox* boxes_grad) const {
-    const BoxConvProblem& p = plan_.problem;
-    const Index boxes_values = p.out_channels() * 4;
-    const Index pixels = p.batch * p.height * p.width * p.channels;
-    if (pixels == 0 || boxes_values == 0) {
-      device.zero(input_grad, static_cast<std::size_t>(pixels) * sizeof(T));
-      device.zero(boxes_grad, static_cast<std::size_t>(boxes_values) * sizeof(TBox));
+    const Index count = p_.out_channels() * kProductCount;
+    if (p_.input_size() * p_.out_channels() == 0) {
+      device.zero(input_grad, static_cast<std::size_t>(p_.input_size()) * sizeof(T));
+      device.zero(boxes_grad, static_cast<std::size_t>(p_.boxes_size()) * sizeof(TBox));
       return;
     }
-    make_factors(device, boxes);
-    device.zero(edges_, static_cast<std::size_t>(boxes_values) * sizeof(double));
-    BackwardCall<T, TBox, V> call{forward_call(input, boxes), output_grad, input_grad,
-                                  input_grad_sums_, partials_};
-    if (plan_.is_fused()) {
-      clear_partials(device);
-      const Index blocks = plan_.parts * plan_.groups;
-      launch(device, fused_backward<T, TBox, V>, blocks, plan_.fused.end, call);
-      add(device, 0, blocks, 0);
-    } else {
-      for_each_chunk(call.forward, [&](ForwardCall<T, TBox, V>&) { backward_chunk(device, call); });
-    }
-    launch_simple(device, round_edges<TBox>, boxes_values, boxes_values,
-                  static_cast<const double*>(edges_), boxes_grad);
+    launch_tables(device, boxes);
+    device.zero(totals_, static_cast<std::size_t>(2 * count) * sizeof(double));
+    for_each_chunk([&](const Chunk& chunk) {
+      sum_gradient_rows(device, chunk, output_grad);
+      if (p_.boxes_per_channel == 1) {
+        sum_gradient_columns(device, chunk, input, input_columns(input_grad, chunk));
+      } else {
+        sum_gradient_columns(
+            device, chunk, input,
+            columns_of(box_sums_, p_.height, p_.width, chunk.boxes, chunk.first_box));
+        const Index m = p_.boxes_per_channel, c = chunk.first_box / m;
+        T* const target = input_grad + chunk.first_image * p_.height * p_.width * p_.channels;
+        launch_elements<add_boxes<T, V>>(
+            device, chunk.images * p_.height * p_.width * chunk.boxes / m, p_, chunk.images, c,
+            chunk.boxes / m, static_cast<const V*>(box_sums_), target);
+      }
+      sum_columns(device, chunk, input);
+      multiply_rows(device, chunk, output_grad);
+    });
+    launch_elements<set_boxes_grad<V, TBox>>(
+        device, p_.out_channels(), p_, boxes, static_cast<const double*>(totals_),
+        static_cast<const double*>(totals_ + count), boxes_grad);
   }
 
  private:
-  static constexpr int kSimpleThreads = 128;
+  static constexpr int kThreads = 128;  // of kernels that have a thread for each element
 
-  ForwardCall<T, TBox, V> forward_call(const T* input, const TBox* boxes) const {
-    return {plan_, input, boxes, {factors_}, nullptr, 0, 0, 0, column_sums_};
+  // Whole images if at least one fits. Otherwise some groups of one image; in the backward pass,
+  // the boxes of a channel stay together.
+  void plan_chunk() {
+    const Index boxes = p_.out_channels();
+    const Index plane_bytes = p_.height * p_.width * static_cast<Index>(sizeof(V));
+    const Index planes = max_index(limits_.chunk_bytes / plane_bytes, 1);
+    // Lines are counted in 32 bits, over all images of a chunk.
+    const Index most = kLongestAxis / max_index(p_.height, p_.width);
+    chunk_ = {0, clamp_index(planes / boxes, 1, min_index(max_index(p_.batch, 1), most)), 0, boxes};
+    const Index unit = backward_ && boxes_ % p_.boxes_per_channel != 0
+                           ? boxes
+                           : max_index(planes / boxes_, 1) * boxes_;
+    if (planes < boxes) chunk_.boxes = min_index(boxes, unit);
+    if (p_.layout == Layout::kChannelsFirst && backward_ && planes < boxes) {
+      const Index m = p_.boxes_per_channel;
+      chunk_.boxes = min_index(boxes, max_index(planes / m, 1) * m);
+    }
   }
 
-  void make_factors(Device& device, const TBox* boxes) const {
-    const BoxConvProblem& p = plan_.problem;
-    if (factors_ == nullptr) return;
-    launch_simple(device, valid_factors<V, TBox>, p.out_channels() * (p.height + p.width), p, boxes,
-                  factors_);
+  Index tiles_of_chunk(const SlidePlan& plan, Index lines) const {
+    return (chunk_.boxes + boxes_ - 1) / boxes_ *
+           ((chunk_.images * lines + plan.lines - 1) / plan.lines);
   }
 
-  // Calls body(call) for each chunk of units and each box of a channel. The boxes are the inner
-  // loop, so that their input gradients are added up chunk by chunk.
   template <typename Body>
-  void for_each_chunk(ForwardCall<T, TBox, V>& call, const Body& body) const {
-    for (Index first = 0; first < plan_.units(); first += plan_.chunk) {
-      call.first_unit = first;
-      call.unit_count = min_index(plan_.chunk, plan_.units() - first);
-      for (Index m = 0; m < plan_.problem.boxes_per_channel; ++m) {
-        call.box_of_channel = m;
-        body(call);
+  void for_each_chunk(const Body& body) const {
+    const Index boxes = p_.out_channels();
+    for (Index image = 0; image < p_.batch; image += chunk_.images) {
+      for (Index box = 0; box < boxes; box += chunk_.boxes) {
+        body(Chunk{image, min_index(chunk_.images, p_.batch - image), box,
+                   min_index(chunk_.boxes, boxes - box)});
       }
     }
   }
 
-  void sum_columns(Device& device, const ForwardCall<T, TBox, V>& chunk) const {
-    if (plan_.is_tiled()) {
-      launch_columns(device, tiled_forward_columns<T, TBox, V>, chunk.unit_count,
-                     plan_.column_tile.end, chunk);
+  // The columns of images [.., height, width, channels] or [.., channels, height, width].
+  template <typename U>
+  Lines<U> columns_of(U* data, Index height, Index width, Index channels,
+                      Index first_channel) const {
+    const Index image = height * width * channels;
+    if (p_.layout == Layout::kChannelsFirst) {
+      return {data, image, height * width, 1, static_cast<int>(width), first_channel};
+    }
+    return {data, image, 1, channels, static_cast<int>(width * channels), first_channel};
+  }
+  // The same values, with lines for positions: rows for columns.
+  template <typename U>
+  static Lines<U> turned(const Lines<U>& l) {
+    return {l.data, l.image, l.channel, l.position, static_cast<int>(l.line), l.first_channel};
+  }
+
+  template <typename U>
+  Lines<U> input_columns(U* data, const Chunk& chunk) const {
+    data += chunk.first_image * p_.height * p_.width * p_.channels;
+    return columns_of(data, p_.height, p_.width, p_.channels, 0);
+  }
+  template <typename U>
+  Lines<U> output_rows(U* data, const Chunk& chunk) const {
+    const Index height = p_.out_height(), width = p_.out_width(), channels = p_.out_channels();
+    data += chunk.first_image * height * width * channels;
+    Lines<U> rows = turned(columns_of(data, height, width, channels, 0));
+    rows.step = stride_x_;
+    return rows;
+  }
+  // Sums in the workspace: `positions` of each of `lines` lines. Channels first, the positions of
+  // a line are neighbours, so that they are stored in packets, and so that the next launch, for
+  // which they are lines, reads packets.
+  template <typename U>
+  Lines<U> sums_lines(U* data, const Chunk& chunk, Index positions, Index lines) const {
+    return p_.layout == Layout::kChannelsFirst
+               ? turned(columns_of(data, lines, positions, chunk.boxes, chunk.first_box))
+               : columns_of(data, positions, lines, chunk.boxes, chunk.first_box);
+  }
+
+  template <typename Source, typename Output>
+  SlideCall<Source, Output, T> make_call(const Chunk& chunk, const SlidePlan& plan, WindowKind kind,
+                                         Index length, Index lines) const {
+    SlideCall<Source, Output, T> call;
+    call.plan = plan;
+    call.length = static_cast<int>(length);
+    call.lines_per_image = static_cast<int>(lines);
+    call.images = chunk.images;
+    call.first_box = chunk.first_box;
+    call.end_box = chunk.first_box + chunk.boxes;
+    call.windows = windows_ + kind * p_.out_channels();
+    call.products = products_;
+    call.block_sums = block_sums_;
+    return call;
+  }
+  // "valid": the factors of a call whose lines are rows.
+  template <typename Call>
+  void use_factors(Call* call) const {
+    if (factors_ == nullptr) return;
+    call->position_factors = factors_ + p_.height;
+    call->line_factors = factors_;
+    call->factor_stride = p_.height + p_.width;
+    call->line_step = p_.stride_y;
+  }
+
+  // sums = x summed down the columns of the boxes.
+  void sum_columns(Device& device, const Chunk& chunk, const T* input) const {
+    auto call = make_call<T, V>(chunk, columns_, kColumns, p_.height, p_.width);
+    call.source = input_columns(input, chunk);
+    call.source_boxes = p_.boxes_per_channel;
+    call.output = sums_lines(sums_, chunk, p_.out_height(), p_.width);
+    call.output.step = stride_y_;
+    launch<Compute::kSums>(device, call);
+  }
+  // sums = g summed along the rows of the mirrored boxes.
+  void sum_gradient_rows(Device& device, const Chunk& chunk, const T* output_grad) const {
+    auto call = make_call<T, V>(chunk, rows_, kMirroredRows, p_.width, p_.out_height());
+    call.source = output_rows(output_grad, chunk);
+    call.output = sums_lines(sums_, chunk, p_.width, p_.out_height());
+    use_factors(&call);
+    call.source_factors = true;
+    launch<Compute::kSums>(device, call);
+  }
+  // input_grad = sums summed down the columns of the mirrored boxes.
+  template <typename Output>
+  void sum_gradient_columns(Device& device, const Chunk& chunk, const T* input,
+                            const Lines<Output>& input_grad) const {
+    auto call =
+        make_call<V, Output>(chunk, columns_products_, kMirroredColumns, p_.height, p_.width);
+    call.source = turned(sums_lines<const V>(sums_, chunk, p_.width, p_.out_height()));
+    call.source.step = stride_y_;
+    call.output = input_grad;
+    call.partner = input_columns(input, chunk);
+    call.partner_boxes = p_.boxes_per_channel;
+    launch<Compute::kSumsAndProducts>(device, call);
+    add_tiles(device, call, totals_);
+  }
+  void multiply_rows(Device& device, const Chunk& chunk, const T* output_grad) const {
+    auto call = make_call<V, V>(chunk, rows_products_, kRowsOutward, p_.width, p_.out_height());
+    call.source = turned(sums_lines<const V>(sums_, chunk, p_.out_height(), p_.width));
+    call.partner = output_rows(output_grad, chunk);
+    use_factors(&call);
+    if (p_.normalization == Normalization::kValid) {
+      launch<Compute::kSumsAndProducts>(device, call);
     } else {
-      launch_columns(device, forward_columns<T, TBox, V>, chunk.unit_count, 0, chunk);
+      launch<Compute::kProducts>(device, call);
     }
+    add_tiles(device, call, totals_ + p_.out_channels() * kProductCount);
   }
 
-  template <typename Kernel, typename Call>
-  void launch_columns(Device& device, Kernel kernel, Index units, int shared_bytes,
-                      const Call& call) const {
-    launch(device, kernel, units * plan_.column_strips() * plan_.segments(), shared_bytes, call);
+  void launch_tables(Device& device, const TBox* boxes) const {
+    const Index length = factors_ == nullptr ? 0 : p_.height + p_.width;
+    launch_elements<make_tables<V, TBox>>(
+        device, p_.out_channels() * max_index(kWindowKinds, length), p_, boxes, windows_, factors_);
   }
 
-  template <typename Kernel, typename Call>
-  void launch_rows(Device& device, Kernel kernel, Index rows, Index units, const Call& call) const {
-    launch(device, kernel, units * plan_.row_strips(rows),
-           plan_.is_tiled() ? plan_.row_tile.end : plan_.shared_bytes, call);
-  }
-
-  void backward_chunk(Device& device, const BackwardCall<T, TBox, V>& call) const {
-    const BoxConvProblem& p = plan_.problem;
-    const Index units = call.forward.unit_count;
-    const bool is_valid = p.normalization == Normalization::kValid;
-    clear_partials(device);
-    if (plan_.is_tiled()) {
-      launch_rows(device, tiled_gradient_rows<T, TBox, V>, p.height, units, call);
-      launch_columns(device, tiled_gradient_columns<T, TBox, V>, units, plan_.column_tile.end,
-                     call);
-      launch_rows(device, tiled_input_gradient_rows<T, TBox, V>, p.height, units, call);
+  template <Compute kCompute, typename Source, typename Output>
+  void launch(Device& device, const SlideCall<Source, Output, T>& call) const {
+    const SlidePlan& plan = call.plan;
+    if (plan.in_shared) {
+      device.template launch<slide_lines<kCompute, true, Source, Output, T>>(
+          blocks(call.tiles()), plan.threads, plan.shared_bytes, call);
     } else {
-      launch_rows(device, gradient_rows<T, TBox, V>, p.height, units, call);
-      launch_columns(device, gradient_columns<T, TBox, V>, units, plan_.edge_sum_bytes(), call);
-      launch_rows(device, input_gradient_rows<T, TBox, V>, p.height, units, call);
+      device.template launch<slide_lines<kCompute, false, Source, Output, T>>(
+          blocks(min_index(call.tiles(), limits_.resident_blocks)), plan.threads, plan.shared_bytes,
+          call);
     }
-    if (is_valid) {
-      sum_columns(device, call.forward);
-      if (plan_.is_tiled()) {
-        launch_rows(device, tiled_valid_rows<T, TBox, V>, p.out_height(), units, call);
-      } else {
-        launch_rows(device, valid_extent_rows<T, TBox, V>, p.out_height(), units, call);
-      }
-    }
-    add(device, call.forward.first_unit, units, call.forward.box_of_channel);
   }
-
-  void clear_partials(Device& device) const {
-    device.zero(partials_, static_cast<std::size_t>(partial_count_) * sizeof(double));
+  template <typename Call>
+  void add_tiles(Device& device, const Call& call, double* totals) const {
+    const Index boxes = call.end_box - call.first_box;
+    device.template launch<add_products>(
+        blocks(boxes * kProductCount), kThreads, kThreads * static_cast<int>(sizeof(double)),
+        call.tiles(), call.groups(), boxes_, boxes, static_cast<const double*>(products_),
+        totals + call.first_box * kProductCount);
   }
-
-  void add(Device& device, Index first_unit, Index units, Index box_of_channel) const {
-    const Index boxes = plan_.problem.channels * boxes_of_call(plan_);
-    device.launch(add_partials, blocks(boxes), kAddingThreads,
-                  kAddingThreads * static_cast<int>(sizeof(double)), plan_, first_unit, units,
-                  box_of_channel, static_cast<const double*>(partials_), edges_);
+  template <auto kKernel, typename... Arguments>
+  void launch_elements(Device& device, Index count, const Arguments&... arguments) const {
+    device.template launch<kKernel>(blocks((count + kThreads - 1) / kThreads), kThreads, 0,
+                                    arguments...);
   }
-
   int blocks(Index wanted) const { return static_cast<int>(min_index(wanted, limits_.max_blocks)); }
 
-  template <typename Kernel, typename Call>
-  void launch(Device& device, Kernel kernel, Index units, int shared_bytes,
-              const Call& call) const {
-    device.launch(kernel, blocks(units), plan_.threads(), shared_bytes, call);
-  }
-
-  template <typename Kernel, typename... Arguments>
-  void launch_simple(Device& device, Kernel kernel, Index count, Arguments... arguments) const {
-    device.launch(kernel, blocks((count + kSimpleThreads - 1) / kSimpleThreads), kSimpleThreads, 0,
-                  arguments...);
-  }
-
+  BoxConvProblem p_;
   const GpuLimits limits_;
-  const BoxConvPlan plan_;
-  V *factors_ = nullptr, *column_sums_ = nullptr, *input_grad_sums_ = nullptr;
-  double *edges_ = nullptr, *partials_ = nullptr;
-  Index partial_count_ = 0;
+  const bool backward_;
+  const int stride_y_, stride_x_;
+  int boxes_ = 1;  // of a group
+  SlidePlan columns_ = {}, rows_ = {}, columns_products_ = {}, rows_products_ = {};
+  Chunk chunk_ = {};
+  Window<V>* windows_ = nullptr;
+  ValidFactor<V>* factors_ = nullptr;
+  V *sums_ = nullptr, *box_sums_ = nullptr, *block_sums_ = nullptr;
+  double *totals_ = nullptr, *products_ = nullptr;
   std::size_t workspace_size_ = 0;
 };
 

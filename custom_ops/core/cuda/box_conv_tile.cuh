@@ -1,202 +1,189 @@
-// Planes in the shared memory of a block, and copies between them and tensors of either layout.
-// Copies move 16 bytes at a time if the tensor's shape allows it.
+// A tile: some neighbouring lines of an image in all channels of a group, in shared memory.
+//
+// Each position along the lines has 32 words, one in each bank. A word is a line in one channel:
+// with four lines (0 to 3) and eight channels (a to h),
+//
+//     bank            0  1  2  3  4  5  6  7  8  ...      31
+//     row 0           0a 0b 0c 0d 0e 0f 0g 0h 1a 1b ...   3h     eight rows of zeros
+//     ...
+//     row 8           position 0 of each line
+//     row 9           position 1
+//     ...
+//     row 8 + length                                             eight rows of zeros
+//     ...
+//     row 16 + length                                            a row of zeros
+//     row 17 + length sums of positions 0 to 7 (block 0)
+//     ...                                                        a row of zeros
+//
+// A lane of a warp reads one word, at any row that its window asks for. The 32 lanes therefore
+// never meet in a bank, whatever the boxes are. The zeros around make tests for the ends of a line
+// unnecessary. Channels last, neighbouring words are neighbouring channels; channels first, they
+// are neighbouring lines, and a group is one channel. So most tensors can be copied in packets.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 
 #include <cstdint>
-#include <type_traits>
 
-#include "core/cuda/box_conv_planes.cuh"
+#include "core/cuda/box_conv_slide.cuh"
 
 namespace boxconv {
 namespace cuda {
 
-// Neighbouring values of a tensor that a thread reads or writes with one instruction.
-template <typename T, int kCount>
-struct alignas(sizeof(T) * kCount) Packet {
-  T values[kCount];
-};
-template <typename T>
-constexpr int kPacket = kPacketBytes / static_cast<int>(sizeof(T));
+constexpr int kWords = 32;
 
-// Planes in shared memory: [channel, row, column]. The row stride is odd, to avoid bank conflicts.
+// Images in a tensor or a workspace, seen as lines: the rows or the columns of each channel.
+template <typename T>
+struct Lines {
+  T* data;
+  Index image, channel, line;  // strides, in values
+  int position;                // likewise, from one position of a line to the next
+  Index first_channel;         // the channel of `data`
+  int step = 1;                // only every so manieth position of a line is stored
+
+  BOXCONV_DEVICE T* at(Index i, Index c, Index l) const {
+    return data + i * image + (c - first_channel) * channel + l * line;
+  }
+  // Whether packets that begin at a multiple of a packet's size in one direction are aligned.
+  BOXCONV_DEVICE bool are_aligned(Index stride_1, Index stride_2, Index stride_3) const {
+    return (stride_1 | stride_2 | stride_3) % kPacket<T> == 0 &&
+           reinterpret_cast<std::uintptr_t>(data) % kPacketBytes == 0;
+  }
+};
+
+// A line in a tile, in the form that slide() needs. The pointers are to a lane's word of position 0
+// and of block 0.
 template <typename V>
-struct Tile {
-  V* data;
-  int plane_size, row_stride;
-  BOXCONV_DEVICE V& at(int channel, int y, int x) const {
-    return data[channel * plane_size + y * row_stride + x];
+struct TileLine {
+  const V *pixels, *block_sums;
+  int length, blocks;
+
+  BOXCONV_DEVICE void load(int p, V* values) const {
+    p = p > -kGroup ? p : -kGroup;
+    const V* source = pixels + (p < length ? p : length) * kWords;
+    BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) values[k] = source[k * kWords];
+  }
+  BOXCONV_DEVICE V block(int j) const {
+    j = j > -1 ? j : -1;
+    return block_sums[(j < blocks ? j : blocks) * kWords];
   }
 };
 
-// A rectangle of an image's pixels.
-struct Region {
-  int y, x, height, width;
+// A line that is too long for shared memory. The pixels are read from the tensor, and the sums of
+// blocks from the workspace. `factors` multiplies the pixels, unless it is null.
+template <typename T, typename V>
+struct TensorLine {
+  const T* pixels;
+  int stride, step;
+  const ValidFactor<V>* factors;
+  const V* block_sums;
+  int length, blocks;
+
+  BOXCONV_DEVICE void load(int p, V* values) const {
+    BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) {
+      const int at = p + k;
+      values[k] = 0;
+      if (at < 0 || at >= length || (step > 1 && at % step != 0)) continue;
+      values[k] = widen(load_constant(pixels + Index{step > 1 ? at / step : at} * stride));
+      if (factors != nullptr) values[k] *= factors[at].factor;
+    }
+  }
+  BOXCONV_DEVICE V block(int j) const {
+    return j >= 0 && j < blocks ? block_sums[Index{j} * kWords] : V{0};
+  }
 };
 
-// The pixels of a region in the planes of some channels of a tensor.
+// Where the words of a tile lie in a tensor.
 template <typename T>
-struct TensorPlanes {
-  T* data;  // the region's first pixel in the first channel
-  Index channel_stride;
-  int row_stride, pixel_stride, channels, height, width;
-  bool channels_last;
+struct TileSource {
+  Lines<const T> tensor;
+  Index first_line, first_channel, channels;  // `channels` exist, all in all
+  int lines_per_image, lines, words;          // `lines` exist in this tile
+  int group;                                  // channels of the tile
 
-  BOXCONV_DEVICE bool is_aligned() const {
-    return reinterpret_cast<std::uintptr_t>(data) % kPacketBytes == 0;
-  }
-  // Whether the region consists of whole packets: channels of a pixel, or pixels of a row.
-  BOXCONV_DEVICE bool has_channel_packets() const {
-    return channels_last && channel_stride == 1 && channels % kPacket<T> == 0 &&
-           pixel_stride % kPacket<T> == 0 && is_aligned();
-  }
-  BOXCONV_DEVICE bool has_pixel_packets() const {
-    return !channels_last && width % kPacket<T> == 0 && row_stride % kPacket<T> == 0 &&
-           channel_stride % kPacket<T> == 0 && is_aligned();
+  // The pixel of a word at position 0. Null if there is no such line or channel.
+  BOXCONV_DEVICE const T* pixel(int word) const {
+    const Index line = first_line + word / group, channel = first_channel + word % group;
+    if (word >= words || word / group >= lines || channel >= channels) return nullptr;
+    return tensor.at(line / lines_per_image, channel, line % lines_per_image);
   }
 };
 
-// The planes of channels c = first, first + 1, ... of a tensor, where the plane of c is channel
-// c * multiplier + offset of the tensor: multiplier is 1 for inputs, boxes_per_channel for outputs.
-template <typename T>
-BOXCONV_DEVICE TensorPlanes<T> tensor_planes(const BoxConvProblem& p, T* data, Index image,
-                                             Index height, Index width, const Region& region,
-                                             Index first, int channels, Index multiplier,
-                                             Index offset) {
-  const bool channels_last = p.layout == Layout::kChannelsLast;
-  const Index all = p.channels * multiplier, plane = height * width;
-  const Index channel_stride = channels_last ? 1 : plane, pixel_stride = channels_last ? all : 1;
-  const Index channel = first * multiplier + offset, pixel = region.y * width + region.x;
-  return {data + image * all * plane + channel * channel_stride + pixel * pixel_stride,
-          channel_stride * multiplier,
-          static_cast<int>(width * pixel_stride),
-          static_cast<int>(pixel_stride),
-          channels,
-          region.height,
-          region.width,
-          channels_last};
-}
-
-// The position of the first value of a packet.
-struct PacketPlace {
-  int channel, y, x;
-};
-
-// The axis along which a packet lies: channels of a pixel, or pixels of a row. kLayout, for packets
-// of a single value, is the innermost axis of the layout.
-enum class Along { kChannels, kPixels, kLayout };
-
-// Numbers the packets of some planes in the order of memory, so that neighbouring threads take
-// neighbouring packets. T may be const.
-template <typename T, int kCount, Along kAlong>
-class PacketWalk {
- public:
-  using Value = std::remove_const_t<T>;
-
-  BOXCONV_DEVICE explicit PacketWalk(const TensorPlanes<T>& planes)
-      : p_(planes),
-        width_(channels_last() ? planes.width : planes.width / kCount),
-        inner_(channels_last() ? planes.channels / kCount : planes.height * width_),
-        count_(channels_last() ? inner_ * planes.height * width_ : inner_ * planes.channels),
-        by_inner_(inner_),
-        by_width_(width_) {}
-
-  BOXCONV_DEVICE bool has(int i) const { return i < count_; }
-  BOXCONV_DEVICE PacketPlace place(int i) const {
-    const int quotient = by_inner_.quotient(i), rest = i - quotient * inner_;
-    const int packet = channels_last() ? quotient : rest;
-    const int y = by_width_.quotient(packet), x = packet - y * width_;
-    return channels_last() ? PacketPlace{rest * kCount, y, x}
-                           : PacketPlace{quotient, y, x * kCount};
-  }
-  BOXCONV_DEVICE Packet<Value, kCount> load(const PacketPlace& at) const {
-    return *reinterpret_cast<const Packet<Value, kCount>*>(address(at));
-  }
-  BOXCONV_DEVICE void store(const PacketPlace& at, const Packet<Value, kCount>& packet) const {
-    *reinterpret_cast<Packet<Value, kCount>*>(address(at)) = packet;
-  }
-  // Calls body(k, channel, y, x) for each value of a packet.
-  template <typename Body>
-  BOXCONV_DEVICE void for_each_value(const PacketPlace& at, const Body& body) const {
-    BOXCONV_UNROLL for (int k = 0; k < kCount; ++k) {
-      if (channels_last()) {
-        body(k, at.channel + k, at.y, at.x);
-      } else {
-        body(k, at.channel, at.y, at.x + k);
+// Copies all positions of the words to `row` and the rows below it. `count` positions are stored.
+// A packet is kCount neighbouring words of one position.
+template <int kCount, typename T, typename V>
+BOXCONV_DEVICE void copy_words(const TileSource<T>& source, int count, V* row) {
+  const int packets = (source.words + kCount - 1) / kCount, thread = static_cast<int>(threadIdx.x);
+  const int at_once = static_cast<int>(blockDim.x) / packets;
+  const int word = thread % packets * kCount, step = source.tensor.step;
+  const T* pixels = thread < at_once * packets ? source.pixel(word) : nullptr;
+  if (pixels == nullptr) return;
+  BOXCONV_UNROLL_BY(4)
+  for (int p = thread / packets; p < count; p += at_once) {
+    const T* const from = pixels + static_cast<Index>(p) * source.tensor.position;
+    V* const to = row + p * step * kWords + word;
+    if constexpr (kCount == 1) {
+      *to = widen(load_constant(from));
+    } else if constexpr (sizeof(T) == sizeof(V)) {
+      copy_packet(to, from);
+    } else {
+      const Packet<T> packet = load_packet(from);
+      BOXCONV_UNROLL for (int first = 0; first < kCount; first += kPacket<V>) {
+        Packet<V> words;
+        BOXCONV_UNROLL for (int k = 0; k < kPacket<V>; ++k) {
+          words.values[k] = widen(packet.values[first + k]);
+        }
+        *reinterpret_cast<Packet<V>*>(to + first) = words;
       }
     }
   }
+}
 
- private:
-  BOXCONV_DEVICE bool channels_last() const {
-    return kAlong == Along::kLayout ? p_.channels_last : kAlong == Along::kChannels;
+// The same if neighbouring positions are neighbours in memory: a thread loads packets of one word.
+template <typename T, typename V>
+BOXCONV_DEVICE void copy_positions(const TileSource<T>& source, int count, V* row) {
+  const int thread = static_cast<int>(threadIdx.x), word = thread % kWords;
+  const T* pixels = source.pixel(word);
+  if (pixels == nullptr) return;
+  BOXCONV_UNROLL_BY(2)
+  for (int p = thread / kWords * kPacket<T>; p < count; p += blockDim.x / kWords * kPacket<T>) {
+    const Packet<T> packet = load_packet(pixels + p);
+    BOXCONV_UNROLL for (int k = 0; k < kPacket<T>; ++k) {
+      row[(p + k) * kWords + word] = widen(packet.values[k]);
+    }
   }
-  BOXCONV_DEVICE T* address(const PacketPlace& at) const {
-    const Index channel = kAlong == Along::kChannels ? at.channel : at.channel * p_.channel_stride;
-    const Index column = kAlong == Along::kPixels ? at.x : product(at.x, p_.pixel_stride);
-    return p_.data + channel + product(at.y, p_.row_stride) + column;
-  }
-  // The product of two numbers that are not negative, in one instruction.
-  BOXCONV_DEVICE static Index product(int a, int b) {
-    return static_cast<Index>(static_cast<std::uint64_t>(static_cast<unsigned>(a)) *
-                              static_cast<unsigned>(b));
-  }
+}
 
-  const TensorPlanes<T>& p_;
-  const int width_, inner_, count_;  // in packets
-  const Divisor by_inner_, by_width_;
-};
-
-// Calls body(walk) with a PacketWalk of the largest packets that the planes allow.
-template <typename T, typename Body>
-BOXCONV_DEVICE void by_packets(const TensorPlanes<T>& planes, const Body& body) {
-  if (planes.height == 0 || planes.width == 0) return;
-  if (planes.has_channel_packets()) {
-    body(PacketWalk<T, kPacket<T>, Along::kChannels>(planes));
-  } else if (planes.has_pixel_packets()) {
-    body(PacketWalk<T, kPacket<T>, Along::kPixels>(planes));
+// Copies the lines of a tile. `tile` has the rows of the drawing above. A barrier must follow.
+template <typename T, typename V>
+BOXCONV_DEVICE void load_tile(const TileSource<T>& source, int length, int blocks, V* tile) {
+  const Lines<const T>& t = source.tensor;
+  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  V *const row = tile + kGroup * kWords, *const after = row + length * kWords;
+  for (int i = thread; i < kGroup * kWords; i += threads) tile[i] = after[i] = 0;
+  for (int i = thread; i < kWords; i += threads) {
+    after[kGroup * kWords + i] = after[(kGroup + 1 + blocks) * kWords + i] = 0;
+  }
+  if (t.step > 1) {
+    for (int i = thread; i < length * kWords; i += threads) row[i] = 0;
+    __syncthreads();
+  }
+  const int count = (length + t.step - 1) / t.step;
+  const bool along_channels = t.channel == 1 && source.group % kPacket<T> == 0 &&
+                              (source.first_channel - t.first_channel) % kPacket<T> == 0 &&
+                              source.channels % kPacket<T> == 0 &&
+                              t.are_aligned(t.image, t.line, t.position);
+  const bool along_lines = t.line == 1 && source.group == 1 &&
+                           source.lines_per_image % kPacket<T> == 0 &&
+                           t.are_aligned(t.image, t.channel, t.position);
+  if (along_channels || along_lines) {
+    copy_words<kPacket<T>>(source, count, row);
+  } else if (t.position == 1 && t.step == 1 && length % kPacket<T> == 0 &&
+             t.are_aligned(t.image, t.channel, t.line)) {
+    copy_positions(source, count, row);
   } else {
-    body(PacketWalk<T, 1, Along::kLayout>(planes));
+    copy_words<1>(source, count, row);
   }
-}
-
-// Calls put(channel, y, x, value) for each value of the planes. All threads of the block call it.
-template <typename T, typename Put>
-BOXCONV_DEVICE void load_planes(const TensorPlanes<const T>& planes, const Put& put) {
-  constexpr int kAtOnce = 4;  // hides the latency of the loads
-  by_packets(planes, [&](const auto& walk) {
-    const int threads = static_cast<int>(blockDim.x);
-    for (int i = static_cast<int>(threadIdx.x); walk.has(i); i += kAtOnce * threads) {
-      decltype(walk.load({})) packets[kAtOnce];
-      PacketPlace places[kAtOnce];
-      BOXCONV_UNROLL for (int n = 0; n < kAtOnce; ++n) {
-        places[n] = walk.place(i + n * threads);
-        if (walk.has(i + n * threads)) packets[n] = walk.load(places[n]);
-      }
-      BOXCONV_UNROLL for (int n = 0; n < kAtOnce; ++n) {
-        if (!walk.has(i + n * threads)) continue;
-        walk.for_each_value(places[n], [&](int k, int channel, int y, int x) {
-          put(channel, y, x, packets[n].values[k]);
-        });
-      }
-    }
-  });
-}
-
-// Sets each value of the planes to get(channel, y, x). All threads of the block call it.
-template <typename T, typename Get>
-BOXCONV_DEVICE void store_planes(const TensorPlanes<T>& planes, const Get& get) {
-  by_packets(planes, [&](const auto& walk) {
-    const int threads = static_cast<int>(blockDim.x);
-    for (int i = static_cast<int>(threadIdx.x); walk.has(i); i += threads) {
-      const PacketPlace place = walk.place(i);
-      decltype(walk.load({})) packet;
-      walk.for_each_value(place, [&](int k, int channel, int y, int x) {
-        packet.values[k] = convert<T>(get(channel, y, x));
-      });
-      walk.store(place, packet);
-    }
-  });
+  wait_for_copies();
 }
 
 }  // namespace cuda

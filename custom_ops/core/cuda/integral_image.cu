@@ -2,15 +2,12 @@
 #include "core/base/dispatch.h"
 #include "core/cuda/box_conv.h"
 #include "core/cuda/device.cuh"
-#include "core/cuda/integral_image_launch.cuh"
+#include "core/cuda/integral_image.cuh"
 
 namespace boxconv {
 namespace cuda {
 
 namespace {
-
-template <typename T, typename TTable>
-using Launcher = IntegralImageLauncher<T, TTable, Device>;
 
 // Returns an error unless 32-bit positions are enough for the table, which has one row and one
 // column more than the image.
@@ -24,9 +21,7 @@ Status check(const IntegralImageProblem& p) {
 template <typename T, typename TTable>
 Status integral_image_workspace(const IntegralImageProblem& problem, std::size_t* bytes) {
   if (const Status status = check(problem); !status.ok()) return status;
-  const Device device;
-  if (!device.ok()) return device.status();
-  *bytes = Launcher<T, TTable>(problem, device.limits()).workspace_size();
+  *bytes = 0;
   return Status();
 }
 
@@ -36,7 +31,7 @@ Status integral_image(const IntegralImageProblem& problem, const T* input, TTabl
   if (const Status status = check(problem); !status.ok()) return status;
   Device device(stream);
   if (!device.ok()) return device.status();
-  Launcher<T, TTable>(problem, device.limits(), workspace).run(device, input, table);
+  launch_integral_image(device, problem, input, table);
   return device.status();
 }
 

@@ -6,45 +6,32 @@
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 #define BOXCONV_DEVICE __device__ __forceinline__
+#define BOXCONV_PRAGMA(text) _Pragma(#text)
 #define BOXCONV_UNROLL _Pragma("unroll")
+#define BOXCONV_UNROLL_BY(count) BOXCONV_PRAGMA(unroll count)
 #else
 #include "cuda_emulation.h"
 #define BOXCONV_DEVICE inline
 #define BOXCONV_UNROLL
+#define BOXCONV_UNROLL_BY(count)
 #endif
 
+#include "core/base/half.h"
 #include "core/base/platform.h"
 
 namespace boxconv {
 namespace cuda {
 
 constexpr int kWarp = 32;
-constexpr int kSector = 32;       // bytes that DRAM and caches move at once
-constexpr int kMaxThreads = 512;  // per block, which leaves 128 registers per thread
-constexpr int kWarpsOfMaxBlock = kMaxThreads / kWarp;
+constexpr int kMaxThreads = 256;  // per block
+constexpr int kPacketBytes = 16;  // the most that a thread loads or stores at once
 
-// The value in another lane of the warp, and whether a condition holds in any lane. All lanes must
-// call these.
-template <typename V>
-BOXCONV_DEVICE V warp_value(V value, int lane) {
-  return __shfl_sync(0xffffffffu, value, lane);
-}
-BOXCONV_DEVICE bool warp_any(bool condition) { return __any_sync(0xffffffffu, condition) != 0; }
-
-// The bits in reverse order. To the compiler, a test of a reversed bit and a test of the original
-// bit are two different tests. If it knew that they are the same, it would keep the result of the
-// first for the second, which takes more instructions.
-BOXCONV_DEVICE std::uint64_t reversed_bits(std::uint64_t bits) { return __brevll(bits); }
-
-// Divides by multiplying with 2^32 / by, rounded up. Exact if both numbers have at most 16 bits.
-struct Divisor {
-  unsigned inverse;  // 0 for a division by one
-  BOXCONV_DEVICE explicit Divisor(int by) : inverse(0xffffffffu / static_cast<unsigned>(by) + 1) {}
-  BOXCONV_DEVICE int quotient(int value) const {
-    const std::uint64_t product =
-        static_cast<std::uint64_t>(inverse) * static_cast<unsigned>(value);
-    return inverse == 0 ? value : static_cast<int>(product >> 32);
-  }
+// Neighbouring values of a tensor that a thread loads or stores with one instruction.
+template <typename T>
+constexpr int kPacket = kPacketBytes / static_cast<int>(sizeof(T));
+template <typename T>
+struct alignas(kPacketBytes) Packet {
+  T values[kPacket<T>];
 };
 
 // The block's dynamic shared memory.
@@ -55,6 +42,50 @@ BOXCONV_DEVICE V* dynamic_shared() {
   return reinterpret_cast<V*>(shared_bytes);
 #else
   return static_cast<V*>(cuda_emulation::dynamic_shared());
+#endif
+}
+
+// Loads a value that no thread writes while the kernel runs. The compiler may then move the load
+// ahead of stores.
+template <typename T>
+BOXCONV_DEVICE T load_constant(const T* value) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(T) == sizeof(unsigned short)) {
+    return bit_cast<T>(__ldg(reinterpret_cast<const unsigned short*>(value)));
+  } else {
+    return __ldg(value);
+  }
+#else
+  return *value;
+#endif
+}
+template <typename T>
+BOXCONV_DEVICE Packet<T> load_packet(const T* values) {
+#if defined(__CUDACC__)
+  return bit_cast<Packet<T>>(__ldg(reinterpret_cast<const uint4*>(values)));
+#else
+  return *reinterpret_cast<const Packet<T>*>(values);
+#endif
+}
+
+// Starts to copy a packet to shared memory. The thread must call wait_for_copies() before the next
+// barrier.
+template <typename T>
+BOXCONV_DEVICE void copy_packet(T* shared, const T* values) {
+#if !defined(__CUDACC__)
+  cuda_emulation::copy_later(shared, values, kPacketBytes);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(address), "l"(values) : "memory");
+#else
+  *reinterpret_cast<Packet<T>*>(shared) = load_packet(values);
+#endif
+}
+BOXCONV_DEVICE void wait_for_copies() {
+#if !defined(__CUDACC__)
+  cuda_emulation::finish_copies();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
 

@@ -17,20 +17,21 @@ class Device {
  public:
   explicit Device(void* = nullptr) {
     limits_.max_threads = 64;  // more would be slow
-    limits_.shared_bytes = 12000;
+    limits_.shared_bytes = 20000;
     limits_.chunk_bytes = 50000;
-    limits_.parts = 3;
+    limits_.resident_blocks = 3;
     limits_.max_blocks = 1000;
   }
+
+  explicit Device(const GpuLimits& limits) : limits_(limits) {}
 
   bool ok() const { return true; }
   Status status() const { return Status(); }
   const GpuLimits& limits() const { return limits_; }
 
-  template <typename Kernel, typename... Arguments>
-  void launch(Kernel kernel, int blocks, int threads, int shared_bytes,
-              const Arguments&... arguments) {
-    cuda_emulation::launch(kernel, blocks, threads, static_cast<std::size_t>(shared_bytes),
+  template <auto kKernel, typename... Arguments>
+  void launch(int blocks, int threads, int shared_bytes, const Arguments&... arguments) {
+    cuda_emulation::launch(kKernel, blocks, threads, static_cast<std::size_t>(shared_bytes),
                            arguments...);
   }
 

@@ -1,0 +1,233 @@
+"""Makes deliberate mistakes in a copy of the CUDA kernels, and runs their emulated tests.
+
+    python -m tests.core.cuda_mutants            # all; `--only NAME` for one
+
+Prints a Markdown table. The exit status is 1 if the tests pass in spite of a mistake.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.fuzz.mutants import Mutant, copy_sources, replace_once
+
+KERNELS = "cuda/box_conv_kernels.cuh"
+TILE = "cuda/box_conv_tile.cuh"
+SLIDE = "cuda/box_conv_slide.cuh"
+
+MUTANTS = [
+    Mutant(
+        "no barrier between loading a tile and summing its blocks",
+        KERNELS,
+        "load_tile(source, length, blocks, tile);\n      __syncthreads();",
+        "load_tile(source, length, blocks, tile);",
+    ),
+    Mutant(
+        "no barrier between summing blocks and sliding",
+        KERNELS,
+        "= sum;\n    }\n    __syncthreads();",
+        "= sum;\n    }",
+    ),
+    Mutant(
+        "no barrier before the tile is overwritten by the next",
+        KERNELS,
+        "    __syncthreads();\n    if constexpr (Work::kHasProducts) {",
+        "    if constexpr (Work::kHasProducts) {",
+    ),
+    Mutant(
+        "no barrier before products are overwritten by those of the next tile",
+        KERNELS,
+        "      __syncthreads();\n    }\n  }\n}",
+        "    }\n  }\n}",
+    ),
+    Mutant(
+        "no barrier between clearing a tile and loading it with strides",
+        TILE,
+        "row[i] = 0;\n    __syncthreads();",
+        "row[i] = 0;",
+    ),
+    Mutant(
+        "no barrier while products of tiles are added",
+        KERNELS,
+        "      __syncthreads();\n      if (thread < half)",
+        "      if (thread < half)",
+    ),
+    Mutant("asynchronous copies are not waited for", TILE, "  wait_for_copies();\n", ""),
+    Mutant(
+        "the rows behind the line are not cleared",
+        TILE,
+        "tile[i] = after[i] = 0;",
+        "tile[i] = 0;",
+    ),
+    Mutant(
+        "the row of zeros behind the blocks is one too early",
+        TILE,
+        "after[(kGroup + 1 + blocks) * kWords + i] = 0;",
+        "after[(kGroup + blocks) * kWords + i] = 0;",
+    ),
+    Mutant("pixels are read before the tile", TILE, "p = p > -kGroup ? p : -kGroup;", ""),
+    Mutant(
+        "one position too many is loaded",
+        TILE,
+        "const int count = (length + t.step - 1) / t.step;",
+        "const int count = (length + t.step) / t.step;",
+    ),
+    Mutant(
+        "packets of lines cross the border between images",
+        TILE,
+        "source.lines_per_image % kPacket<T> == 0 &&\n",
+        "",
+    ),
+    Mutant(
+        "packets of channels that do not exist are loaded",
+        TILE,
+        "source.channels % kPacket<T> == 0 &&\n",
+        "",
+    ),
+    Mutant(
+        "packets are loaded from addresses that are not aligned",
+        TILE,
+        " &&\n           reinterpret_cast<std::uintptr_t>(data) % kPacketBytes == 0;",
+        ";",
+    ),
+    Mutant(
+        "packets are stored at addresses that are not aligned",
+        KERNELS,
+        "if (reinterpret_cast<std::uintptr_t>(target) % kPacketBytes != 0) return false;",
+        "",
+    ),
+    Mutant(
+        "segments end behind the line",
+        KERNELS,
+        "end_ = end < call.length ? end : call.length;",
+        "end_ = end;",
+    ),
+    Mutant(
+        "lanes beside the last line do work",
+        KERNELS,
+        "const bool exists = line < lines && box < call.end_box;",
+        "const bool exists = box < call.end_box;",
+    ),
+    Mutant(
+        "all lines of a warp read the banks of the first",
+        KERNELS,
+        "line_of(line * plan.group + channel, box)",
+        "line_of(channel, box)",
+    ),
+    Mutant(
+        "the wrong block leaves the core",
+        SLIDE,
+        "sum_.add(-line_.block(begin_));",
+        "sum_.add(-line_.block(begin_ + 1));",
+    ),
+    Mutant(
+        "rounding errors of the core are dropped",
+        SLIDE,
+        "    low_ += (high_ - (sum - part)) + (value - part);\n",
+        "    low_ += 0 * part;\n",
+    ),
+    Mutant("a NaN stays in the core", SLIDE, "    if (!sum_.is_moderate()) add_all();\n", ""),
+    Mutant(
+        "the core of a window inside one block is too long",
+        SLIDE,
+        "left = core > 0 ? core : 0;",
+        "left = core > 0 ? left : 0;",
+    ),
+    Mutant(
+        "short windows lack their last pixel",
+        SLIDE,
+        "if (t > w.middle) continue;",
+        "if (t >= w.middle) continue;",
+    ),
+    Mutant(
+        "the last pixel has the weight of the first",
+        KERNELS,
+        "window_.last_weight * last[k]",
+        "window_.first_weight * last[k]",
+    ),
+    Mutant(
+        "edge gradients on a border take the inward side",
+        "cuda/box_conv_windows.cuh",
+        "left = {left.offset - 1, 1.0};",
+        "left = {left.offset, 0.0};",
+    ),
+    Mutant(
+        '"valid": the factors of the rows are those of the columns',
+        "cuda/box_conv_launch.cuh",
+        "call->line_factors = factors_;",
+        "call->line_factors = factors_ + p_.height;",
+    ),
+    Mutant(
+        "products of some tiles are not added",
+        KERNELS,
+        "tile += threads * groups)",
+        "tile += 2 * threads * groups)",
+    ),
+    Mutant(
+        "long lines: sums of blocks behind the line are read",
+        TILE,
+        "return j >= 0 && j < blocks ?",
+        "return j >= 0 && j <= blocks ?",
+    ),
+    Mutant(
+        "integral image: the sum of the wrong channel is carried on",
+        "cuda/integral_image.cuh",
+        "(at_once - 1) * channels + channel_of_warp",
+        "(at_once - 1) * channels",
+    ),
+    Mutant(
+        "integral image: no barrier after the sums of segments",
+        "cuda/integral_image.cuh",
+        "    sums[threadIdx.x] = sum;\n    __syncthreads();\n",
+        "    sums[threadIdx.x] = sum;\n",
+    ),
+]
+
+
+def run(*command: object) -> subprocess.CompletedProcess:
+    """Runs a command and captures its output."""
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, errors="replace"
+    )
+
+
+def first_report(folder: Path) -> str | None:
+    """Builds and runs the emulated tests; returns the first failure, or None if they pass."""
+    built = run("cmake", "--build", folder / "build", "--target", "cuda_test", "--parallel", "2")
+    if built.returncode:
+        raise SystemExit(built.stdout[-3000:] + built.stderr[-3000:])
+    done = run("timeout", "600", folder / "build/cuda_test")
+    if done.returncode == 0:
+        return None
+    signs = ("ERROR: AddressSanitizer", "runtime error", "FAILED", "failed")
+    lines = (done.stdout + done.stderr).splitlines()
+    return next((line for line in lines if any(sign in line for sign in signs)), "no report")
+
+
+def main() -> int:
+    """The command `python -m tests.core.cuda_mutants`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="part of a mutant's name")
+    only = parser.parse_args().only
+    mutants = [mutant for mutant in MUTANTS if only in mutant.name]
+    missed = 0
+    print("| mistake | first report |\n| --- | --- |")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_sources(folder)
+        run("cmake", "-S", folder / "custom_ops", "-B", folder / "build", "-DBOXCONV_CORE_TESTS=ON")
+        for mutant in mutants:
+            path = folder / "custom_ops/core" / mutant.file
+            original = path.read_text()
+            replace_once(path, mutant.old, mutant.new)
+            report = first_report(folder)
+            path.write_text(original)
+            missed += report is None
+            print(f"| {mutant.name} | {report or 'not found'} |", flush=True)
+    return 1 if missed or not mutants else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
