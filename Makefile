@@ -90,8 +90,8 @@ PYTHON_NEWEST ?= $(shell tests/find_python.sh 3.13)
 KERAS_OLDEST ?= $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 TENSORFLOW_OLDEST = $(shell sed -n 's/^tensorflow = .*>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 KERAS_RANGE = build/keras_range
-KERAS_RANGE_TESTS ?= tests/ops tests/layers tests/test_constraints.py tests/test_initializers.py
-# Arguments: a name, the Keras requirement for pip.
+KERAS_RANGE_TESTS ?= tests/layers tests/test_constraints.py tests/test_initializers.py
+# Arguments: a name, the Keras requirement for pip, more tests.
 define keras_range_test
 @if [ ! -e $(KERAS_RANGE)/$(1)/.venv ]; then echo "NOT TESTED: $(1) (this Python was not found; set \
 	PYTHON_OLDEST=... or PYTHON_NEWEST=...)"; else set -ex; \
@@ -101,11 +101,11 @@ $(TEMPORARY) BOXCONV_CUDA=OFF ../.venv/bin/pip install --quiet --disable-pip-ver
 ../.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(2)"; \
 ../.venv/bin/python -c "import sys, keras, tensorflow; print('Python', sys.version.split()[0], 'Keras', \
 	keras.__version__, 'TensorFlow', tensorflow.__version__)"; \
-../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
+../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS) $(3); fi
 endef
 
 keras-range-test: $(KERAS_RANGE)/oldest/.installed $(KERAS_RANGE)/newest/.installed
-	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0)
+	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0,tests/ops tests/backends)
 	$(call keras_range_test,newest,keras<4)
 
 $(KERAS_RANGE)/oldest/.installed: python = $(PYTHON_OLDEST)
