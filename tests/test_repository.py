@@ -49,5 +49,16 @@ def test_workflows_test_each_supported_python():
     assert re.findall(r'"([0-9.]+)"', matrix[1]) == supported
 
 
+def test_the_wheel_is_for_each_supported_tensorflow():
+    extra = re.search(
+        r"^tensorflow = .*>=2\.(\d+),<2\.(\d+)", (ROOT / "pyproject.toml").read_text(), re.M
+    )
+    supported = [f"2.{minor}" for minor in range(int(extra[1]), int(extra[2]))]
+    in_wheel = re.search(r"^WHEEL_TENSORFLOWS \?= (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert in_wheel[1].split() == supported
+    for page in ("README.md", "docs/install.md", "docs/support.md"):
+        assert f"{supported[0]} to {supported[-1]}" in (ROOT / page).read_text()
+
+
 def test_citation_has_the_version_of_the_package():
     assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()

@@ -106,7 +106,7 @@ def _inspect_saved_model(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise InspectError(
             f"{path} is a SavedModel. Reading it needs TensorFlow, which is not installed: "
-            '`pip install "tensorflow>=2.21,<2.22"`'
+            '`pip install "tensorflow>=2.16,<2.22"`'
         ) from error
     try:
         custom = saved_model_graph.custom_ops(path)

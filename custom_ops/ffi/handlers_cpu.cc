@@ -4,23 +4,18 @@
 #include "core/cpu/box_conv.h"
 #include "core/cpu/huge_pages.h"
 #include "core/cpu/separable_box_conv.h"
-#include "ffi/bindings.h"
+#include "ffi/call_frame.h"
 #include "ffi/handlers.h"
 #include "ffi/pool_parallel_for.h"
 #include "ffi/problem.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace boxconv {
 namespace ffi {
 namespace {
 
-using xla::ffi::Result;
-using xla::ffi::ThreadPool;
-
 Error to_ffi(Status status) {
-  if (status == Status::kOk) return Error::Success();
-  return Error(xla::ffi::ErrorCode::kResourceExhausted,
-               "not enough memory for the operator's temporary arrays");
+  if (status == Status::kOk) return Error::success();
+  return Error::out_of_memory("not enough memory for the operator's temporary arrays");
 }
 
 // Rough cost of one problem in nanoseconds.
@@ -41,7 +36,7 @@ Index problem_cost(const SeparableBoxConvProblem& p, PixelCost cost, Index produ
 template <typename RunProblem>
 Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for,
                        const RunProblem& run_problem) {
-  if (count == 0) return Error::Success();
+  if (count == 0) return Error::success();
   std::atomic<bool> ok{true};
   parallel_for(count, cost, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) {
@@ -51,13 +46,13 @@ Error for_each_problem(Index count, Index cost, const ParallelFor& parallel_for,
   return to_ffi(ok ? Status::kOk : Status::kOutOfMemory);
 }
 
-Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
-              Span<const std::int64_t> strides, std::string_view normalization,
-              std::string_view data_format, ThreadPool pool) {
+Error forward(const CallFrame& frame) {
+  const Buffer input = frame.argument(0), boxes = frame.argument(1);
+  const Buffer output = frame.result(0);
   BoxConvProblems problems;
-  BOXCONV_RETURN_IF_ERROR(
-      read_forward(input, boxes, *output, strides, normalization, data_format, &problems));
-  advise_huge_pages(output->untyped_data(), output->size_bytes());
+  BOXCONV_RETURN_IF_ERROR(read_forward(frame, &problems));
+  advise_huge_pages(output.data(), output.bytes());
+  ThreadPool pool(frame);
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
@@ -66,19 +61,19 @@ Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
         problems.count, problem_cost(problems.problem, kForwardCost), parallel_for, [&](Index i) {
           return box_conv_forward<T, TBox>(problems.problem, problems.input<T>(input, i),
                                            problems.boxes<TBox>(boxes, i),
-                                           problems.output<T>(*output, i), parallel_for);
+                                           problems.output<T>(output, i), parallel_for);
         });
   });
 }
 
-Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
-               Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
-               Span<const std::int64_t> strides, std::string_view normalization,
-               std::string_view data_format, ThreadPool pool) {
+Error backward(const CallFrame& frame) {
+  const Buffer input = frame.argument(0), boxes = frame.argument(1),
+               output_grad = frame.argument(2);
+  const Buffer input_grad = frame.result(0), boxes_grad = frame.result(1);
   BoxConvProblems problems;
-  BOXCONV_RETURN_IF_ERROR(read_backward(input, boxes, output_grad, *input_grad, *boxes_grad,
-                                        strides, normalization, data_format, &problems));
-  advise_huge_pages(input_grad->untyped_data(), input_grad->size_bytes());
+  BOXCONV_RETURN_IF_ERROR(read_backward(frame, &problems));
+  advise_huge_pages(input_grad.data(), input_grad.bytes());
+  ThreadPool pool(frame);
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
@@ -87,20 +82,20 @@ Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
         problems.count, problem_cost(problems.problem, kBackwardCost), parallel_for, [&](Index i) {
           return box_conv_backward<T, TBox>(
               problems.problem, problems.input<T>(input, i), problems.boxes<TBox>(boxes, i),
-              problems.output<T>(output_grad, i), problems.input<T>(*input_grad, i),
-              problems.boxes<TBox>(*boxes_grad, i), parallel_for);
+              problems.output<T>(output_grad, i), problems.input<T>(input_grad, i),
+              problems.boxes<TBox>(boxes_grad, i), parallel_for);
         });
   });
 }
 
-Error separable_forward(AnyBuffer input, AnyBuffer boxes, AnyBuffer kernel, AnyBuffer bias,
-                        Result<AnyBuffer> output, Span<const std::int64_t> strides,
-                        std::string_view normalization, std::string_view data_format,
-                        ThreadPool pool) {
+Error separable_forward(const CallFrame& frame) {
+  const Buffer input = frame.argument(0), boxes = frame.argument(1), kernel = frame.argument(2),
+               bias = frame.argument(3);
+  const Buffer output = frame.result(0);
   SeparableBoxConvProblems problems;
-  BOXCONV_RETURN_IF_ERROR(read_separable_forward(input, boxes, kernel, bias, *output, strides,
-                                                 normalization, data_format, &problems));
-  advise_huge_pages(output->untyped_data(), output->size_bytes());
+  BOXCONV_RETURN_IF_ERROR(read_separable_forward(frame, &problems));
+  advise_huge_pages(output.data(), output.bytes());
+  ThreadPool pool(frame);
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   const SeparableBoxConvProblem problem = problems.problem();
   const BoxConvProblems& box_conv = problems.box_conv;
@@ -112,21 +107,20 @@ Error separable_forward(AnyBuffer input, AnyBuffer boxes, AnyBuffer kernel, AnyB
           return separable_box_conv_forward<T, TBox>(
               problem, box_conv.input<T>(input, i), box_conv.boxes<TBox>(boxes, i),
               problems.kernel<T>(kernel, i), problems.bias<T>(bias, i),
-              problems.output<T>(*output, i), parallel_for);
+              problems.output<T>(output, i), parallel_for);
         });
   });
 }
 
-Error separable_backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer kernel, AnyBuffer output_grad,
-                         Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
-                         Result<AnyBuffer> kernel_grad, Result<AnyBuffer> bias_grad,
-                         Span<const std::int64_t> strides, std::string_view normalization,
-                         std::string_view data_format, ThreadPool pool) {
+Error separable_backward(const CallFrame& frame) {
+  const Buffer input = frame.argument(0), boxes = frame.argument(1), kernel = frame.argument(2),
+               output_grad = frame.argument(3);
+  const Buffer input_grad = frame.result(0), boxes_grad = frame.result(1),
+               kernel_grad = frame.result(2), bias_grad = frame.result(3);
   SeparableBoxConvProblems problems;
-  BOXCONV_RETURN_IF_ERROR(read_separable_backward(input, boxes, kernel, output_grad, *input_grad,
-                                                  *boxes_grad, *kernel_grad, *bias_grad, strides,
-                                                  normalization, data_format, &problems));
-  advise_huge_pages(input_grad->untyped_data(), input_grad->size_bytes());
+  BOXCONV_RETURN_IF_ERROR(read_separable_backward(frame, &problems));
+  advise_huge_pages(input_grad.data(), input_grad.bytes());
+  ThreadPool pool(frame);
   const ParallelFor parallel_for = pool_parallel_for(&pool);
   const SeparableBoxConvProblem problem = problems.problem();
   const BoxConvProblems& box_conv = problems.box_conv;
@@ -138,22 +132,24 @@ Error separable_backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer kernel, Any
           return separable_box_conv_backward<T, TBox>(
               problem, box_conv.input<T>(input, i), box_conv.boxes<TBox>(boxes, i),
               problems.kernel<T>(kernel, i), problems.output<T>(output_grad, i),
-              box_conv.input<T>(*input_grad, i), box_conv.boxes<TBox>(*boxes_grad, i),
-              problems.kernel<T>(*kernel_grad, i), problems.bias<T>(*bias_grad, i), parallel_for);
+              box_conv.input<T>(input_grad, i), box_conv.boxes<TBox>(boxes_grad, i),
+              problems.kernel<T>(kernel_grad, i), problems.bias<T>(bias_grad, i), parallel_for);
         });
   });
 }
 
-Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view data_format,
-                     ThreadPool pool) {
+Error integral_image(const CallFrame& frame) {
+  const Buffer input = frame.argument(0);
+  const Buffer table = frame.result(0);
   IntegralImageProblem problem;
-  BOXCONV_RETURN_IF_ERROR(read_integral_image(input, *table, data_format, &problem));
-  advise_huge_pages(table->untyped_data(), table->size_bytes());
-  return with_table_types(input, *table, [&](auto types) {
+  BOXCONV_RETURN_IF_ERROR(read_integral_image(frame, &problem));
+  advise_huge_pages(table.data(), table.bytes());
+  ThreadPool pool(frame);
+  return with_table_types(input, table, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TTable = typename decltype(types)::Table;
-    return to_ffi(boxconv::integral_image(problem, static_cast<const T*>(input.untyped_data()),
-                                          static_cast<TTable*>(table->untyped_data()),
+    return to_ffi(boxconv::integral_image(problem, static_cast<const T*>(input.data()),
+                                          static_cast<TTable*>(table.data()),
                                           pool_parallel_for(&pool)));
   });
 }
@@ -162,19 +158,22 @@ Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view 
 }  // namespace ffi
 }  // namespace boxconv
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_forward_cpu, boxconv::ffi::forward,
-                              boxconv::ffi::forward_binding().Ctx<xla::ffi::ThreadPool>());
+XLA_FFI_Error* tf_boxconv_forward_cpu(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 2, 1, boxconv::ffi::forward);
+}
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_backward_cpu, boxconv::ffi::backward,
-                              boxconv::ffi::backward_binding().Ctx<xla::ffi::ThreadPool>());
+XLA_FFI_Error* tf_boxconv_backward_cpu(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 3, 2, boxconv::ffi::backward);
+}
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    tf_boxconv_separable_forward_cpu, boxconv::ffi::separable_forward,
-    boxconv::ffi::separable_forward_binding().Ctx<xla::ffi::ThreadPool>());
+XLA_FFI_Error* tf_boxconv_separable_forward_cpu(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 4, 1, boxconv::ffi::separable_forward);
+}
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    tf_boxconv_separable_backward_cpu, boxconv::ffi::separable_backward,
-    boxconv::ffi::separable_backward_binding().Ctx<xla::ffi::ThreadPool>());
+XLA_FFI_Error* tf_boxconv_separable_backward_cpu(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 4, 4, boxconv::ffi::separable_backward);
+}
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_integral_image_cpu, boxconv::ffi::integral_image,
-                              boxconv::ffi::integral_image_binding().Ctx<xla::ffi::ThreadPool>());
+XLA_FFI_Error* tf_boxconv_integral_image_cpu(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 1, 1, boxconv::ffi::integral_image);
+}

@@ -1,76 +1,76 @@
 // The handlers on GPUs. They queue core's kernels on XLA's stream.
 #include "core/cuda/box_conv.h"
-#include "ffi/bindings.h"
+#include "ffi/call_frame.h"
 #include "ffi/cuda_workspace.h"
 #include "ffi/handlers.h"
 #include "ffi/problem.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace boxconv {
 namespace ffi {
 namespace {
 
-using xla::ffi::Result;
-using xla::ffi::ScratchAllocator;
-
-Error forward(AnyBuffer input, AnyBuffer boxes, Result<AnyBuffer> output,
-              Span<const std::int64_t> strides, std::string_view normalization,
-              std::string_view data_format, void* stream, ScratchAllocator scratch) {
+Error forward(const CallFrame& frame) {
+  const Buffer input = frame.argument(0), boxes = frame.argument(1);
+  const Buffer output = frame.result(0);
   BoxConvProblems problems;
-  BOXCONV_RETURN_IF_ERROR(
-      read_forward(input, boxes, *output, strides, normalization, data_format, &problems));
-  if (output->element_count() == 0) return Error::Success();
+  BOXCONV_RETURN_IF_ERROR(read_forward(frame, &problems));
+  if (output.size() == 0) return Error::success();
+  void* stream = nullptr;
+  BOXCONV_RETURN_IF_ERROR(read_stream(frame, &stream));
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TBox = typename decltype(types)::Box;
-    void* workspace = nullptr;
-    BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_forward_workspace<T, TBox>,
-                                               problems.problem, &workspace));
+    Workspace workspace(frame);
+    BOXCONV_RETURN_IF_ERROR(
+        workspace.allocate(cuda::box_conv_forward_workspace<T, TBox>, problems.problem));
     for (Index i = 0; i < problems.count; ++i) {
       BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_forward<T, TBox>(
           problems.problem, problems.input<T>(input, i), problems.boxes<TBox>(boxes, i),
-          problems.output<T>(*output, i), workspace, stream)));
+          problems.output<T>(output, i), workspace.data(), stream)));
     }
-    return Error::Success();
+    return Error::success();
   });
 }
 
-Error backward(AnyBuffer input, AnyBuffer boxes, AnyBuffer output_grad,
-               Result<AnyBuffer> input_grad, Result<AnyBuffer> boxes_grad,
-               Span<const std::int64_t> strides, std::string_view normalization,
-               std::string_view data_format, void* stream, ScratchAllocator scratch) {
+Error backward(const CallFrame& frame) {
+  const Buffer input = frame.argument(0), boxes = frame.argument(1),
+               output_grad = frame.argument(2);
+  const Buffer input_grad = frame.result(0), boxes_grad = frame.result(1);
   BoxConvProblems problems;
-  BOXCONV_RETURN_IF_ERROR(read_backward(input, boxes, output_grad, *input_grad, *boxes_grad,
-                                        strides, normalization, data_format, &problems));
-  if (problems.count == 0) return Error::Success();
+  BOXCONV_RETURN_IF_ERROR(read_backward(frame, &problems));
+  if (problems.count == 0) return Error::success();
+  void* stream = nullptr;
+  BOXCONV_RETURN_IF_ERROR(read_stream(frame, &stream));
   return with_box_types(input, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TBox = typename decltype(types)::Box;
-    void* workspace = nullptr;
-    BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::box_conv_backward_workspace<T, TBox>,
-                                               problems.problem, &workspace));
+    Workspace workspace(frame);
+    BOXCONV_RETURN_IF_ERROR(
+        workspace.allocate(cuda::box_conv_backward_workspace<T, TBox>, problems.problem));
     for (Index i = 0; i < problems.count; ++i) {
       BOXCONV_RETURN_IF_ERROR(to_ffi(cuda::box_conv_backward<T, TBox>(
           problems.problem, problems.input<T>(input, i), problems.boxes<TBox>(boxes, i),
-          problems.output<T>(output_grad, i), problems.input<T>(*input_grad, i),
-          problems.boxes<TBox>(*boxes_grad, i), workspace, stream)));
+          problems.output<T>(output_grad, i), problems.input<T>(input_grad, i),
+          problems.boxes<TBox>(boxes_grad, i), workspace.data(), stream)));
     }
-    return Error::Success();
+    return Error::success();
   });
 }
 
-Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view data_format,
-                     void* stream, ScratchAllocator scratch) {
+Error integral_image(const CallFrame& frame) {
+  const Buffer input = frame.argument(0);
+  const Buffer table = frame.result(0);
   IntegralImageProblem problem;
-  BOXCONV_RETURN_IF_ERROR(read_integral_image(input, *table, data_format, &problem));
-  return with_table_types(input, *table, [&](auto types) {
+  BOXCONV_RETURN_IF_ERROR(read_integral_image(frame, &problem));
+  void* stream = nullptr;
+  BOXCONV_RETURN_IF_ERROR(read_stream(frame, &stream));
+  return with_table_types(input, table, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TTable = typename decltype(types)::Table;
-    void* workspace = nullptr;
-    BOXCONV_RETURN_IF_ERROR(allocate_workspace(&scratch, cuda::integral_image_workspace<T, TTable>,
-                                               problem, &workspace));
-    return to_ffi(cuda::integral_image(problem, static_cast<const T*>(input.untyped_data()),
-                                       static_cast<TTable*>(table->untyped_data()), workspace,
+    Workspace workspace(frame);
+    BOXCONV_RETURN_IF_ERROR(workspace.allocate(cuda::integral_image_workspace<T, TTable>, problem));
+    return to_ffi(cuda::integral_image(problem, static_cast<const T*>(input.data()),
+                                       static_cast<TTable*>(table.data()), workspace.data(),
                                        stream));
   });
 }
@@ -79,17 +79,14 @@ Error integral_image(AnyBuffer input, Result<AnyBuffer> table, std::string_view 
 }  // namespace ffi
 }  // namespace boxconv
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_forward_cuda, boxconv::ffi::forward,
-                              boxconv::ffi::forward_binding()
-                                  .Ctx<boxconv::ffi::CudaStream>()
-                                  .Ctx<xla::ffi::ScratchAllocator>());
+XLA_FFI_Error* tf_boxconv_forward_cuda(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 2, 1, boxconv::ffi::forward);
+}
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_backward_cuda, boxconv::ffi::backward,
-                              boxconv::ffi::backward_binding()
-                                  .Ctx<boxconv::ffi::CudaStream>()
-                                  .Ctx<xla::ffi::ScratchAllocator>());
+XLA_FFI_Error* tf_boxconv_backward_cuda(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 3, 2, boxconv::ffi::backward);
+}
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(tf_boxconv_integral_image_cuda, boxconv::ffi::integral_image,
-                              boxconv::ffi::integral_image_binding()
-                                  .Ctx<boxconv::ffi::CudaStream>()
-                                  .Ctx<xla::ffi::ScratchAllocator>());
+XLA_FFI_Error* tf_boxconv_integral_image_cuda(XLA_FFI_CallFrame* frame) {
+  return boxconv::ffi::run_handler(frame, 1, 1, boxconv::ffi::integral_image);
+}

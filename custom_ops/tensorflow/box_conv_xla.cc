@@ -14,21 +14,20 @@
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
 #include "tensorflow/kernel_common.h"
-#include "xla/ffi/api/ffi.h"
 #include "xla/hlo/builder/xla_builder.h"
 
 namespace boxconv {
 namespace {
 
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kForward, "Host", tf_boxconv_forward_cpu);
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kBackward, "Host", tf_boxconv_backward_cpu);
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kIntegralImage, "Host",
-                         tf_boxconv_integral_image_cpu);
+[[maybe_unused]] const bool registered =
+    register_handler(kForward, "Host", tf_boxconv_forward_cpu) &&
+    register_handler(kBackward, "Host", tf_boxconv_backward_cpu) &&
+    register_handler(kIntegralImage, "Host", tf_boxconv_integral_image_cpu);
 #ifdef BOXCONV_HAS_CUDA
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kForward, "CUDA", tf_boxconv_forward_cuda);
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kBackward, "CUDA", tf_boxconv_backward_cuda);
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kIntegralImage, "CUDA",
-                         tf_boxconv_integral_image_cuda);
+[[maybe_unused]] const bool registered_cuda =
+    register_handler(kForward, "CUDA", tf_boxconv_forward_cuda) &&
+    register_handler(kBackward, "CUDA", tf_boxconv_backward_cuda) &&
+    register_handler(kIntegralImage, "CUDA", tf_boxconv_integral_image_cuda);
 #endif
 
 class BoxConv2DXlaOp : public tensorflow::XlaOpKernel {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,7 +16,7 @@
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
 #include "tensorflow/kernel_common.h"
-#include "xla/ffi/api/ffi.h"
+#include "xla/ffi/api/c_api.h"
 #include "xla/hlo/builder/xla_builder.h"
 #include "xla/shape_util.h"
 
@@ -37,6 +38,17 @@ constexpr bool kHasCuda = true;
 #else
 constexpr bool kHasCuda = false;
 #endif
+
+// Registers a handler with XLA under a name, for a platform: "Host" or "CUDA".
+inline bool register_handler(std::string_view name, std::string_view platform,
+                             XLA_FFI_Handler* handler) {
+  XLA_FFI_Handler_Register_Args args{};
+  args.struct_size = XLA_FFI_Handler_Register_Args_STRUCT_SIZE;
+  args.name = {name.data(), name.size()};
+  args.platform = {platform.data(), platform.size()};
+  args.bundle.execute = handler;
+  return xla::ffi::GetXlaFfiApi()->XLA_FFI_Handler_Register(&args) == nullptr;
+}
 
 inline bool portable_is_forced() {
   static const bool forced = [] {

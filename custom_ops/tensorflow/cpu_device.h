@@ -75,9 +75,20 @@ class CpuDevice {
     auto* workers = context->device()->tensorflow_cpu_worker_threads()->workers;
     return [workers](Index total, Index cost, const std::function<void(Index, Index)>& body) {
       const Index share = tiles_per_thread(total, cost, workers->NumThreads());
-      workers->ParallelFor(total, tensorflow::thread::ThreadPool::SchedulingParams::Fixed(share),
-                           body);
+      workers->ParallelFor(total, fixed_block_size<Scheduling>(share, 0), body);
     };
+  }
+
+  using Scheduling = tensorflow::thread::ThreadPool::SchedulingParams;
+
+  // Returns Params::Fixed(size), or its equivalent before TensorFlow 2.20, which has no Fixed().
+  template <typename Params>
+  static auto fixed_block_size(Index size, int) -> decltype(Params::Fixed(size)) {
+    return Params::Fixed(size);
+  }
+  template <typename Params>
+  static Params fixed_block_size(Index size, long) {
+    return Params(tensorflow::thread::ThreadPool::SchedulingStrategy::kFixedBlockSize, {}, size);
   }
 };
 

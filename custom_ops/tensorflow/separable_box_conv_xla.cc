@@ -10,7 +10,6 @@
 #include "tensorflow/box_conv_xla_portable.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
-#include "xla/ffi/api/ffi.h"
 #include "xla/hlo/builder/xla_builder.h"
 #include "xla/shape_util.h"
 
@@ -20,10 +19,9 @@ namespace {
 constexpr char kSeparableForward[] = "tf_boxconv_separable_forward",
                kSeparableBackward[] = "tf_boxconv_separable_backward";
 
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kSeparableForward, "Host",
-                         tf_boxconv_separable_forward_cpu);
-XLA_FFI_REGISTER_HANDLER(xla::ffi::GetXlaFfiApi(), kSeparableBackward, "Host",
-                         tf_boxconv_separable_backward_cpu);
+[[maybe_unused]] const bool registered =
+    register_handler(kSeparableForward, "Host", tf_boxconv_separable_forward_cpu) &&
+    register_handler(kSeparableBackward, "Host", tf_boxconv_separable_backward_cpu);
 
 // The first three inputs, which both ops have.
 struct Inputs {

@@ -14,22 +14,23 @@ from tests.backend import BACKEND
 from tests.new_process import run_python
 from tf_boxconv.backends import library
 from tf_boxconv.backends.library import (
+    CORE_LIBRARY,
     FOLDER,
     LIBRARY_VARIABLE,
     LibraryUnavailable,
     check_library,
+    own_op_library,
+    tensorflow_version,
+    xla_library,
 )
 
 PACKAGE = Path(tf_boxconv.__file__).parent
-# The libraries that each backend loads when the package is imported.
-LIBRARIES = {
-    "tensorflow": ["libtf_boxconv_ops.so", "libtf_boxconv_xla.so", "libtf_boxconv_core.so"],
-    "jax": ["libtf_boxconv_core.so"],
-    "torch": ["libtf_boxconv_core.so"],
-}[BACKEND]
-LIBRARIES = [name for name in LIBRARIES if (FOLDER / name).exists()]
-if "libtf_boxconv_xla.so" not in LIBRARIES and BACKEND == "tensorflow":
-    LIBRARIES = LIBRARIES[:1]  # TensorFlow loads the core library only for XLA.
+# The libraries that the package loads when it is imported.
+LIBRARIES = [CORE_LIBRARY]
+if BACKEND == "tensorflow":
+    # TensorFlow loads the core library only for XLA.
+    LIBRARIES = [own_op_library(), *([xla_library(), CORE_LIBRARY] * xla_library().exists())]
+LIBRARIES = [str(path.relative_to(FOLDER)) for path in LIBRARIES]
 IMPORT_AND_RUN = (
     "import numpy as np, tf_boxconv\n"
     "tf_boxconv.box_conv2d(np.ones([1, 4, 4, 1], 'float32'), [[[-1.5, -1.5, 1.5, 1.5]]])\n"
@@ -114,7 +115,7 @@ def test_a_damaged_library_that_the_variable_names(lib):
         pytest.skip("only TensorFlow loads the op library")
     other = lib.parents[1] / "other" / "ops.so"
     other.parent.mkdir()
-    shutil.copy(lib / "libtf_boxconv_ops.so", other)
+    shutil.copy(lib / LIBRARIES[0], other)
     truncate(other, 0.5)
     done = run(lib, **{LIBRARY_VARIABLE: str(other)})
     assert done.returncode == 1
@@ -126,11 +127,58 @@ def test_a_damaged_library_that_the_variable_names(lib):
     "text", [None, "", '{"tensorflow": "2.', "[]", "3", '{"tensorflow": 3, "cuda": []}', "\xff"]
 )
 def test_a_damaged_build_info_gives_none_for_every_key(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(library, "OP_LIBRARY", tmp_path / "ops.so")
+    (tmp_path / "ops.so").touch()
+    monkeypatch.setattr(library, "op_library", lambda: tmp_path / "ops.so")
     if text is not None:
         (tmp_path / "build_info.json").write_text(text, encoding="latin-1")
     names = ("tensorflow", "jax", "torch", "xla_ffi", "cuda")
     assert tf_boxconv.build_info() == dict.fromkeys(names)
+
+
+def test_libraries_for_other_versions_of_tensorflow(lib):
+    """A wheel has libraries for several versions. Other backends than TensorFlow need none."""
+    if BACKEND == "tensorflow":
+        own = lib / own_op_library().parent.name
+        shutil.copytree(own, lib / "tensorflow_1.9")
+        own.rename(lib / "tensorflow_1.10")
+    done = run(lib)
+    if BACKEND != "tensorflow":
+        assert done.returncode == 0 and "RAN" in done.stdout, done.stderr[-2000:]
+        return
+    assert done.returncode == 1
+    message = done.stderr[done.stderr.rindex("LibraryUnavailable") :]
+    version = tensorflow_version()
+    assert f"libraries for TensorFlow 1.9, 1.10, but this is TensorFlow {version}." in message
+    assert "Install one of these versions" in message
+    assert "build tf_boxconv for this version: run `pip install --force-reinstall" in message
+
+
+@pytest.mark.parametrize(
+    ("version", "folder"),
+    [
+        ("2.21.0", "tensorflow_2.21"),
+        ("2.9.1", "tensorflow_2.9"),
+        ("2.22.0rc1", "tensorflow_2.22"),
+        ("2.23.0-dev20260101", "tensorflow_2.23"),
+        ("unknown", "tensorflow_"),
+        (None, "tensorflow_"),
+    ],
+)
+def test_the_folder_of_a_version_of_tensorflow(monkeypatch, version, folder):
+    monkeypatch.setattr(library, "tensorflow_version", lambda: version)
+    assert own_op_library.__wrapped__() == FOLDER / folder / "libtf_boxconv_ops.so"
+
+
+def test_the_version_of_tensorflow_is_found_without_importing_it(lib):
+    code = (
+        f"import sys, types, pathlib\n{SKIP_PACKAGE_INIT}\n"
+        "from tf_boxconv.backends.library import tensorflow_version\n"
+        "print(tensorflow_version(), 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=lib.parents[1], capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(tensorflow_version()), "False"], done.stderr
 
 
 # `remedy.py` says how to rebuild the libraries. pip records where a package was installed from.

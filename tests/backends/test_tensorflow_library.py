@@ -11,13 +11,13 @@ import pytest
 import tf_boxconv
 from tests import new_process
 from tests.backend import tensorflow_only
-from tf_boxconv.backends.library import LIBRARY_VARIABLE
+from tf_boxconv.backends.library import LIBRARY_VARIABLE, own_op_library
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = tensorflow_only
 
 PACKAGE = Path(tf_boxconv.__file__).parent
-LIBRARY_NAME = "libtf_boxconv_ops.so"
+LIBRARY_NAME = own_op_library().name
 
 
 def run(code: str, path: Path | None = None, **environment: str):
@@ -28,10 +28,10 @@ def run(code: str, path: Path | None = None, **environment: str):
 
 
 def copy_package(folder: Path) -> Path:
-    """Copies the package and the library that this process has loaded; returns the copy's `lib`."""
+    """Copies the package and the op library of this process; returns the folder of the copy."""
     shutil.copytree(PACKAGE, folder / "tf_boxconv", ignore=shutil.ignore_patterns("*.pyc", "lib"))
-    library = folder / "tf_boxconv" / "lib"
-    library.mkdir()
+    library = folder / "tf_boxconv" / "lib" / own_op_library().parent.name
+    library.mkdir(parents=True)
     shutil.copy(tf_boxconv.library_path(), library / LIBRARY_NAME)
     return library
 

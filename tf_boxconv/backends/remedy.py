@@ -13,11 +13,16 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 def build_again() -> str:
     """Returns a sentence with a command that rebuilds the compiled libraries."""
+    return f"Build it again: {build_command()}."
+
+
+def build_command() -> str:
+    """Returns the words that name a command that builds the compiled libraries."""
     command = "pip install --force-reinstall --no-deps --no-cache-dir"
     sources = _sources()
     if sources is None:
-        return f"Build it again: run `{command} .` in a checkout of tf_boxconv."
-    return f"Build it again: run `{command} {sources}`."
+        return f"run `{command} .` in a checkout of tf_boxconv"
+    return f"run `{command} {sources}`"
 
 
 def _sources() -> str | None:

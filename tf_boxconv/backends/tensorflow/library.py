@@ -9,13 +9,13 @@ import tensorflow as tf
 from tf_boxconv.backends.library import (
     CORE_LIBRARY,
     LIBRARY_VARIABLE,
-    OP_LIBRARY,
-    OWN_OP_LIBRARY,
-    XLA_LIBRARY,
     LibraryUnavailable,
     advice,
     build_info,
     check_library,
+    op_library,
+    own_op_library,
+    xla_library,
 )
 
 
@@ -25,20 +25,21 @@ def load_library():
     Raises:
         LibraryUnavailable: If the library was not built, or was built for another TensorFlow.
     """
-    if OP_LIBRARY != OWN_OP_LIBRARY and not OP_LIBRARY.exists():
+    library = op_library()
+    if library != own_op_library() and not library.exists():
         raise LibraryUnavailable(
-            f"{LIBRARY_VARIABLE} names {OP_LIBRARY}, which does not exist. {advice(OP_LIBRARY)}"
+            f"{LIBRARY_VARIABLE} names {library}, which does not exist. {advice(library)}"
         )
-    check_library(OP_LIBRARY)
+    check_library(library)
     try:
-        ops = tf.load_op_library(str(OP_LIBRARY))
+        ops = tf.load_op_library(str(library))
     except tf.errors.OpError as error:
-        raise LibraryUnavailable(_explain(error)) from error
+        raise LibraryUnavailable(_explain(error, library)) from error
     if not hasattr(ops, "box_conv_box_conv2d"):
         # TensorFlow returns an empty module if another library has registered these ops already.
         raise LibraryUnavailable(
             "the ops of tf_boxconv are already registered by another copy of its library than "
-            f"{OP_LIBRARY}. Load only one copy per process; `import tf_boxconv` loads its own."
+            f"{library}. Load only one copy per process; `import tf_boxconv` loads its own."
         )
     return ops
 
@@ -47,24 +48,25 @@ def load_xla_library() -> bool:
     """Registers the lowering of the custom ops with XLA. Must be called before XLA compiles.
 
     Returns:
-        Whether the package has a library for XLA. Without it `jit_compile=True` fails on the
-        custom ops.
+        Whether the package has a library for this TensorFlow's XLA. Without it
+        `jit_compile=True` fails on the custom ops.
 
     Raises:
         LibraryUnavailable: If the library was built for another TensorFlow.
     """
-    if not XLA_LIBRARY.exists():
+    library = xla_library()
+    if not library.exists():
         return False
-    for library in (CORE_LIBRARY, XLA_LIBRARY):  # The second links to the first.
-        check_library(library)
+    for path in (CORE_LIBRARY, library):  # The second links to the first.
+        check_library(path)
     try:
-        tf.load_library(str(XLA_LIBRARY))
+        tf.load_library(str(library))
     except tf.errors.OpError as error:
-        raise LibraryUnavailable(_explain(error, XLA_LIBRARY)) from error
+        raise LibraryUnavailable(_explain(error, library)) from error
     return True
 
 
-def _explain(error: Exception, library: Path = OP_LIBRARY) -> str:
+def _explain(error: Exception, library: Path) -> str:
     built_for = build_info()["tensorflow"] or "an unknown version"
     message = f"tf_boxconv's compiled library {library} cannot be loaded: {error}\n"
     if built_for != tf.__version__:
