@@ -37,12 +37,6 @@ MUTANTS = [
         "    if constexpr (Work::kHasProducts) {",
     ),
     Mutant(
-        "no barrier before products are overwritten by those of the next tile",
-        KERNELS,
-        "      __syncthreads();\n    }\n  }\n}",
-        "    }\n  }\n}",
-    ),
-    Mutant(
         "no barrier between clearing a tile and loading it with strides",
         TILE,
         "row[i] = 0;\n    __syncthreads();",
