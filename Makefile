@@ -30,7 +30,7 @@ export CI ?= true
 # Several processes may share a GPU.
 export TF_FORCE_GPU_ALLOW_GROWTH ?= true
 
-.PHONY: demo quickstart test long-test backends-test without-tensorflow-test keras-range-test environments support-table bazel-test wheel wheel-test release-check fuzz readme-test install lint lint-metadata format docs gpu-check clean
+.PHONY: demo quickstart test long-test backends-test without-tensorflow-test keras-range-test environments support-table bazel-test wheel wheel-test release-check fuzz readme-test install lint lint-metadata format docs gpu-check cuda-report clean
 
 demo: install
 	$(BIN)/python -m examples.pose.demo --run $(DEMO_RUN) $(DEMO_FLAGS)
@@ -254,9 +254,16 @@ docs: install
 	$(BIN)/sphinx-build -W --keep-going --quiet docs build/docs
 
 # Checks the CUDA kernels' results on a GPU, runs compute-sanitizer, and prints a table of bandwidths. Needs
-# nvcc, and a PYTHON with NumPy and PyTorch or CuPy. Needs neither TensorFlow nor a network.
+# nvcc, and a PYTHON with NumPy. Needs neither TensorFlow nor a network.
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu
+
+# Compiles the CUDA kernels and prints registers, spills and instructions per pixel, from their machine code.
+# Needs nvcc, but no GPU.
+cuda-report: install
+	$(BIN)/pip install --quiet --disable-pip-version-check "nvidia-cuda-cuobjdump==13.*" \
+		"nvidia-cuda-nvdisasm==13.*"
+	$(BIN)/python -m benchmarks.gpu.report
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info tf_boxconv/lib

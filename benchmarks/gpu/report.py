@@ -4,9 +4,10 @@
 
 Compiles the kernels for sm_80 and sm_90 and prints, for each kernel, registers, spills, shared
 memory, blocks per multiprocessor, and instructions per pixel of its inner loops. From the
-instructions of a pass it derives the fraction of copy bandwidth that they allow. Needs nvcc and
-cuobjdump (`pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`), but no GPU. The exit status
-is 1 if a float32 kernel spills registers.
+instructions of a pass it derives the fraction of copy bandwidth that they allow. Also compiles the
+float32 kernels for sm_75 and as PTX. Needs nvcc and cuobjdump (`pip install nvidia-cuda-cuobjdump
+nvidia-cuda-nvdisasm`), but no GPU. Warnings of nvcc are errors. The exit status is 1 if a float32
+kernel of the table spills registers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import command_line
-from benchmarks.gpu.library import GpuError, compilations, find_nvcc
+from benchmarks.gpu.library import CUSTOM_OPS, GpuError, compilations, find_nvcc
 
 LINE = 64  # pixels of a line, for shared memory and the loops' share
 GROUP = 8  # outputs of a group, as kGroup
@@ -167,19 +168,25 @@ def basic_blocks(code: str) -> list[Block]:
     return blocks
 
 
+def compile_source(type_: str, flags: list[str], output: Path) -> str:
+    """Compiles the kernels of an element type; returns what ptxas says about them."""
+    common = ["-std=c++17", "-O3", "-DNDEBUG", "-Werror", "all-warnings", "-Xptxas", "-v"]
+    command = [find_nvcc(), *common, *flags, f"-I{CUSTOM_OPS}"]
+    command += [*compilations()[f"box_conv_{type_}.o"], "-o", output]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise GpuError(done.stderr)
+    return done.stderr
+
+
 def compile_kernels(architecture: str, type_: str, folder: Path) -> dict[tuple, Kernel]:
     """Compiles the kernels of an element type; returns those that slide windows."""
     cubin = folder / f"{type_}_{architecture}.cubin"
-    flags = ["-std=c++17", "-O3", "-DNDEBUG", f"-arch={architecture}", "-Xptxas", "-v", "-cubin"]
-    include = f"-I{Path(compilations()['box_conv_float.o'][0]).parents[2]}"
-    command = [find_nvcc(), *flags, include, *compilations()[f"box_conv_{type_}.o"]]
-    done = subprocess.run([*command, "-o", cubin], capture_output=True, text=True)
-    if done.returncode:
-        raise GpuError(done.stderr)
+    messages = compile_source(type_, [f"-arch={architecture}", "-cubin"], cubin)
     report = re.findall(
         r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
         r"Used (\d+) registers",
-        done.stderr,
+        messages,
         re.DOTALL,
     )
     tool = Path(find_cuobjdump())
@@ -287,6 +294,8 @@ def main(argv: list[str] | None = None) -> int:
     command_line.make_parser("gpu.report", __doc__).parse_args(argv)
     try:
         with tempfile.TemporaryDirectory() as folder:
+            compile_source("float", ["-arch=sm_75", "-cubin"], Path(folder) / "75.cubin")
+            compile_source("float", ["-arch=compute_90", "-ptx"], Path(folder) / "90.ptx")
             return 0 if report(Path(folder)) else 1
     except GpuError as error:
         print(f"cuda-report: {error}", file=sys.stderr)

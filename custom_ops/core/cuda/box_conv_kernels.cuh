@@ -33,12 +33,13 @@ struct SlideCall {
   Lines<const T> partner = {};
   Index partner_boxes = 1;
   // "valid": the factors along the positions and the lines of a box; `factor_stride` values from
-  // box to box. They multiply the outputs and the partner, or, if source_factors, the source.
+  // box to box. They multiply the outputs and the partner. If source_factors, those along the
+  // positions multiply the source instead of the outputs.
   const ValidFactor<V>*position_factors = nullptr, *line_factors = nullptr;
   Index factor_stride = 0, line_step = 1;
   bool source_factors = false;
   double* products = nullptr;  // [tiles, boxes of a group, kProductCount]
-  V* block_sums = nullptr;     // unless plan.in_shared: [blocks of threads, 1 + blocks, kWords]
+  V* block_sums = nullptr;     // unless plan.in_shared: [blocks of threads, plan.blocks, kWords]
 
   BOXCONV_HOST_DEVICE Index lines() const { return images * lines_per_image; }
   BOXCONV_HOST_DEVICE Index groups() const {
@@ -265,7 +266,8 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
     }
     __syncthreads();
     if constexpr (Work::kHasProducts) {
-      // Adds up the products of each box, always in the same order.
+      // Adds up the products of each box, always in the same order. There are barriers in the next
+      // tile before its products are stored.
       for (int k = thread; k < plan.boxes * kProductCount; k += threads) {
         double sum = 0;
         for (int item = k / kProductCount; item < lanes * plan.segments; item += plan.boxes) {
@@ -273,7 +275,6 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
         }
         call.products[i * plan.boxes * kProductCount + k] = sum;
       }
-      __syncthreads();
     }
   }
 }

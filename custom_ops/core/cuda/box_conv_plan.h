@@ -91,10 +91,10 @@ struct Chunk {
 constexpr Index kLongestAxis = Index{1} << 29;
 inline bool planes_fit(Index height, Index width, Index channels) {
   return height <= kLongestAxis && width <= kLongestAxis &&
-         channels < 2 * kLongestAxis / max_index(width, 1);
+         channels < 2 * kLongestAxis / max_index(max_index(height, width), 1);
 }
 constexpr char kPlanesTooLarge[] =
-    "planes of more than 2^29 rows or columns, or rows of 2^30 values and more";
+    "planes of more than 2^29 rows or columns, or lines of 2^30 values and more";
 
 // Divides a workspace into arrays, in the order of the calls of claim(). Without memory (nullptr)
 // it only adds up their sizes.
