@@ -158,7 +158,7 @@ wheel: $(WHEEL)/tools/.installed $(WHEEL_ENVIRONMENTS:%=%/.installed)
 	PATH="$(WHEEL_TOOLS):$$PATH" auditwheel repair --plat $(WHEEL_PLATFORM) --only-plat \
 		--exclude "libtensorflow*" --wheel-dir dist $(WHEEL)/dist/*.whl
 	$(WHEEL_TOOLS)/auditwheel show dist/*.whl
-	ls -l dist
+	du --bytes dist/*
 
 # Installs the wheel in environments that have one framework and no compiler, and checks it there.
 WHEEL_TEST_ENVIRONMENTS ?= $(WHEEL_ENVIRONMENTS) $(WHEEL)/jax $(WHEEL)/torch

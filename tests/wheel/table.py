@@ -64,9 +64,9 @@ def check(wheel: Path, environment: Path, folder: Path) -> dict:
 
 
 def main() -> None:
-    """Prints a line for each environment, and compares the digests."""
+    """Prints a line for each environment. All versions of a framework must give the same bits."""
     wheel, *environments = map(Path, sys.argv[1:])
-    digests = set()
+    digests = {}
     print(" | ".join(["", *COLUMNS, ""]).strip(), flush=True)
     print("|" + " --- |" * len(COLUMNS))
     with tempfile.TemporaryDirectory() as folder:
@@ -74,10 +74,11 @@ def main() -> None:
         (Path(folder) / "tests").symlink_to(ROOT / "tests")
         for environment in environments:
             answer = check(wheel.resolve(), environment, Path(folder))
-            digests.add(answer["digest"])
+            digests.setdefault(answer["backend"], set()).add(answer["digest"])
             print(" | ".join(["", *(str(answer[c]) for c in COLUMNS), ""]).strip(), flush=True)
-    if len(digests) != 1:
-        sys.exit("the results do not have the same bits everywhere")
+    for backend, different in digests.items():
+        if len(different) > 1:
+            sys.exit(f"the versions of {backend} give different bits")
 
 
 if __name__ == "__main__":
