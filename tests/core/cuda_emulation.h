@@ -5,7 +5,8 @@
 // turns in ascending order in one block and in descending order in the next, so a missing barrier
 // changes the results of one of them. Shared memory has exactly the requested size, so the address
 // sanitizer notices accesses outside. It is filled with NaNs in one block, and in the next with
-// about 49, which is not noticed as NaNs are. So values that were never written show in the results.
+// about 49, which is not noticed as NaNs are. So values that were never written show in the
+// results.
 #ifndef BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
 #define BOXCONV_TESTS_CORE_CUDA_EMULATION_H_
 
