@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import sys
 
+from benchmarks import command_line
 from benchmarks.gpu import bandwidth
 from benchmarks.gpu.device import Gpu
 from benchmarks.gpu.library import Library, build
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs forward and backward on 64x64 planes, in both types that matter for networks."""
+    command_line.make_parser("gpu.profile", __doc__).parse_args(argv)
     device = Gpu()
     library = Library(build(device.architecture), device)
     for dtype in bandwidth.DTYPES:
@@ -25,4 +27,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command_line.run(main))
