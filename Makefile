@@ -50,16 +50,17 @@ BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test
 	tests/test_initializers.py tests/examples/pose/inference/test_backends.py
 define backend_tests
 KERAS_BACKEND=$(1) $(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
-	--junitxml=build/tests/$(1).xml $(BACKEND_TESTS)
+	--junitxml=build/tests/$(1).xml $(BACKEND_TESTS) $(2)
 endef
 
+# The tests across backends start all of them, so they run once.
 backends-test: install
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(JAX)"
 	$(BIN)/python -c "import torch" 2>/dev/null || \
 		$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(call backend_tests,jax)
 	$(BIN)/python -m pytest -m long -k jax $(PYTEST_FLAGS) tests/examples/pose/training/test_distribution.py
-	$(call backend_tests,torch)
+	$(call backend_tests,torch,--ignore tests/layers/test_across_backends.py)
 
 # The two targets below test a copy of this repository in other environments. The frameworks, which take
 # longest to install, stay installed until pyproject.toml changes; the copy and its libraries are new each time.
@@ -69,7 +70,8 @@ endef
 
 # Installs JAX and this package, without TensorFlow, and runs tests there.
 WITHOUT_TENSORFLOW = build/without_tensorflow
-WITHOUT_TENSORFLOW_TESTS ?= tests/ops tests/layers/test_box_conv2d.py tests/layers/test_saving.py
+WITHOUT_TENSORFLOW_TESTS ?= tests/ops/test_box_conv.py tests/ops/test_functional_models.py \
+	tests/layers/test_box_conv2d.py tests/layers/test_saving.py
 without-tensorflow-test: $(WITHOUT_TENSORFLOW)/.installed
 	$(call copy_repository,$(WITHOUT_TENSORFLOW)/copy)
 	cd $(WITHOUT_TENSORFLOW)/copy \
@@ -128,7 +130,7 @@ support-table: backends-test
 	$(BIN)/python -m tests.support_table build/tests/tensorflow.xml build/tests/jax.xml build/tests/torch.xml
 
 # Builds the op library with Bazel as ModelServer does, but offline with Debian's bazel-bootstrap, and runs
-# the operator tests on it. With BAZEL_FLAGS=--config=cuda it includes the CUDA kernels. Otherwise, if there is
+# the tests of two operators on it. With BAZEL_FLAGS=--config=cuda it includes the CUDA kernels. Otherwise, if there is
 # an nvcc, the smallest of them is compiled as a check of the rules.
 bazel-test: install
 	if command -v nvcc >/dev/null; then PYTHON_BIN_PATH=$(abspath $(BIN)/python) \
@@ -136,8 +138,8 @@ bazel-test: install
 	PYTHON_BIN_PATH=$(abspath $(BIN)/python) bazel test $(BAZEL_FLAGS) \
 		:all :libtf_boxconv_ops.so :build_info
 	TF_BOXCONV_LIBRARY=$(abspath bazel-bin/libtf_boxconv_ops.so) \
-		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops \
-		tests/backends/test_tensorflow_library.py
+		$(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) tests/ops/test_box_conv.py \
+		tests/ops/test_separable_box_conv.py tests/backends/test_tensorflow_library.py
 
 # Builds dist: the sdist, and from it one wheel with op libraries for each of these versions of TensorFlow. Each
 # version is installed in an environment of its own. auditwheel checks that the wheel runs on every Linux that
