@@ -171,6 +171,13 @@ TEST(lines_of_whole_blocks_agree_with_the_cpu) {
   });
 }
 
+// More tiles than add_products has threads.
+TEST(edge_gradients_of_many_tiles_agree_with_the_cpu) {
+  const BoxConvProblem p{150, 1, 64, 1, 1};
+  std::mt19937 random(1);
+  check_results<float, float>(random, p, GpuLimits());
+}
+
 // Sanitizers check that nothing is read or written outside the arrays.
 template <typename T, typename TBox>
 void check_hostile_boxes() {

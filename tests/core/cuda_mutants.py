@@ -69,18 +69,6 @@ MUTANTS = [
         "const int count = (length + t.step) / t.step;",
     ),
     Mutant(
-        "packets of lines cross the border between images",
-        TILE,
-        "source.lines_per_image % kPacket<T> == 0 &&\n",
-        "",
-    ),
-    Mutant(
-        "packets of channels that do not exist are loaded",
-        TILE,
-        "source.channels % kPacket<T> == 0 &&\n",
-        "",
-    ),
-    Mutant(
         "packets are loaded from addresses that are not aligned",
         TILE,
         " &&\n           reinterpret_cast<std::uintptr_t>(data) % kPacketBytes == 0;",

@@ -168,13 +168,13 @@ BOXCONV_DEVICE void load_tile(const TileSource<T>& source, int length, int block
     __syncthreads();
   }
   const int count = (length + t.step - 1) / t.step;
+  // The strides along positions and lines are multiples of the number of channels or of lines, so
+  // no packet reaches beyond the last of them.
   const bool along_channels = t.channel == 1 && source.group % kPacket<T> == 0 &&
                               (source.first_channel - t.first_channel) % kPacket<T> == 0 &&
-                              source.channels % kPacket<T> == 0 &&
                               t.are_aligned(t.image, t.line, t.position);
-  const bool along_lines = t.line == 1 && source.group == 1 &&
-                           source.lines_per_image % kPacket<T> == 0 &&
-                           t.are_aligned(t.image, t.channel, t.position);
+  const bool along_lines =
+      t.line == 1 && source.group == 1 && t.are_aligned(t.image, t.channel, t.position);
   if (along_channels || along_lines) {
     copy_words<kPacket<T>>(source, count, row);
   } else if (t.position == 1 && t.step == 1 && length % kPacket<T> == 0 &&
