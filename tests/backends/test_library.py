@@ -169,6 +169,11 @@ def test_the_folder_of_a_version_of_tensorflow(monkeypatch, version, folder):
     assert own_op_library.__wrapped__() == FOLDER / folder / "libtf_boxconv_ops.so"
 
 
+def test_a_tensorflow_that_python_must_not_import_has_no_version(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert tensorflow_version() is None
+
+
 def test_the_version_of_tensorflow_is_found_without_importing_it(lib):
     code = (
         f"import sys, types, pathlib\n{SKIP_PACKAGE_INIT}\n"

@@ -41,7 +41,8 @@ def tensorflow_version() -> str | None:
     Distributions of TensorFlow have several names, such as `tensorflow-cpu`.
     """
     if "tensorflow" in sys.modules:
-        return sys.modules["tensorflow"].__version__
+        # None stands for a module that Python must not import.
+        return getattr(sys.modules["tensorflow"], "__version__", None)
     for name in importlib.metadata.packages_distributions().get("tensorflow", []):
         return importlib.metadata.version(name)
     return None
