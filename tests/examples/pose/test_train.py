@@ -72,6 +72,7 @@ def test_a_run_ends_with_model_metrics_and_table(whole_run):
     assert list((run / "logs").rglob("events*"))
 
 
+@pytest.mark.long
 def test_a_training_killed_within_an_epoch_resumes_and_ends_the_same(whole_run, tmp_path):
     whole, _ = whole_run
     run = tmp_path / "killed"
