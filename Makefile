@@ -162,10 +162,11 @@ wheel: $(WHEEL)/tools/.installed $(WHEEL_ENVIRONMENTS:%=%/.installed)
 	$(WHEEL_TOOLS)/auditwheel show dist/*.whl
 	du --bytes dist/*
 
-# Installs the wheel in environments that have one framework and no compiler, and checks it there.
+# Installs the wheel in environments that have one framework and no compiler, and checks it there. With
+# WHEEL_TESTS="tests/ops tests/layers" these tests run in each of them, too.
 WHEEL_TEST_ENVIRONMENTS ?= $(WHEEL_ENVIRONMENTS) $(WHEEL)/jax $(WHEEL)/torch
 wheel-test: $(WHEEL_TEST_ENVIRONMENTS:%=%/.installed)
-	$(PYTHON) -m tests.wheel.table dist/*.whl $(WHEEL_TEST_ENVIRONMENTS)
+	$(PYTHON) -m tests.wheel.table dist/*.whl $(WHEEL_TEST_ENVIRONMENTS) --tests $(WHEEL_TESTS)
 
 # Checks the files in dist and the documents that a release publishes.
 release-check: docs $(WHEEL)/tools/.installed
