@@ -76,10 +76,12 @@ def test_quantized_litert_is_close_to_keras(quantize, tmp_path):
 
 @pytest.mark.parametrize(
     ("quantize", "dtype", "tolerance"),
-    [("float16", np.float16, tolerances.EXPORT["float16"]), ("dynamic_range", np.int8, 5e-2)],
+    [("float16", np.float16, 2e-2), ("dynamic_range", np.int8, 5e-2)],
 )
 def test_litert_with_smaller_weights(quantize, dtype, tolerance, tmp_path):
-    built = model(size=(None, None))
+    """The converter quantizes weights of 1024 numbers or more. Edges of boxes become float16."""
+    layers = [keras.layers.Conv2D(64, 3), BoxConv2D(64, max_size=SIZE, activation="relu")]
+    built = keras.Sequential([keras.Input((None, None, 3), name="image"), *layers])
     run = exported(built, tmp_path, "litert", quantize=quantize)
     assert dtype in {d["dtype"] for d in run.interpreter.get_tensor_details()}
     x = images(2, (9, 33))
