@@ -20,6 +20,7 @@ from tests.exporting.runtimes import skip_unless_installed
 from tf_boxconv.exporting import FORMATS
 
 COUNT = 20
+STICK_FIGURES = model_files.PRETRAINED.with_name("stick_figures")
 
 
 def drawn(index: int) -> np.ndarray:
@@ -29,22 +30,23 @@ def drawn(index: int) -> np.ndarray:
     return image[cut:] if index % 2 else image[:, cut : image.shape[1] - cut]
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    photographs = sorted((DATA_DIR / "lsp" / "images").glob("im*.jpg"))[:COUNT]
-    if len(photographs) == COUNT:
-        return [np.asarray(Image.open(path).convert("RGB")) for path in photographs]
-    return [drawn(index) for index in range(COUNT)]
+FIGURES = [drawn(index) for index in range(COUNT)]
+
+
+def network_and_pictures():
+    """A run folder, and pictures of what its network knows: photographs if there are any."""
+    paths = sorted((DATA_DIR / "lsp" / "images").glob("im*.jpg"))[-COUNT:]
+    if paths:
+        return model_files.PRETRAINED, [np.asarray(Image.open(p).convert("RGB")) for p in paths]
+    return STICK_FIGURES, FIGURES
 
 
 @pytest.fixture(scope="module")
-def predictor():
-    return load_run(model_files.PRETRAINED)
-
-
-@pytest.fixture(scope="module")
-def expected(predictor, pictures):
-    return [predictor.predict(picture) for picture in pictures]
+def case():
+    """A run folder, pictures, and the answers of `predict` for them."""
+    run, pictures = network_and_pictures()
+    predictor = load_run(run)
+    return run, pictures, [predictor.predict(picture) for picture in pictures]
 
 
 def saved_model(path):
@@ -102,12 +104,12 @@ RUNTIMES = {
 }
 
 
-def exported(folder, format, *options):
-    """Exports the pretrained network by the command; returns the function of its runtime."""
+def exported(folder, run, format, *options):
+    """Exports the network of a run by the command; returns the function of its runtime."""
     skip_unless_installed(format)
     path = folder / f"pose{FORMATS[format].suffix or ''}"
-    run = ["--run", str(model_files.PRETRAINED)]
-    export.main([*run, "--output", str(path), "--format", format, *options])
+    arguments = ["--run", run, "--output", path, "--format", format, *options]
+    export.main(list(map(str, arguments)))
     assert [entry.name for entry in folder.iterdir()] == [path.name]
     return RUNTIMES[format](path)
 
@@ -125,23 +127,26 @@ def test_the_command_has_every_format_and_the_test_every_runtime():
     assert set(export.FORMATS) == set(FORMATS) == set(RUNTIMES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("format", RUNTIMES)
-def test_equals_predict(format, tmp_path, pictures, expected, monkeypatch):
+def test_equals_predict(format, tmp_path, case, monkeypatch):
     monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
-    distances, differences = errors(exported(tmp_path, format), pictures, expected)
+    run, pictures, expected = case
+    distances, differences = errors(exported(tmp_path, run, format), pictures, expected)
     assert distances.max() < 0.5 and differences.max() < 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("quantize", "limit", "share"),
     [("float16", 0.5, 0.98), ("dynamic_range", 4, 0.95), ("int8", 4, 0.93)],
 )
-def test_quantized(quantize, limit, share, tmp_path, predictor, monkeypatch):
+def test_quantized(quantize, limit, share, tmp_path, monkeypatch):
     """Rounding may move a peak by a cell, or to another peak of almost the same height."""
     monkeypatch.setattr(datasets, "load", load_drawn_figures)
-    figures = [drawn(index) for index in range(COUNT)]
-    run = exported(tmp_path, "litert", "--quantize", quantize)
-    distances, _ = errors(run, figures, [predictor.predict(f) for f in figures])
+    predictor = load_run(STICK_FIGURES)
+    run = exported(tmp_path, STICK_FIGURES, "litert", "--quantize", quantize)
+    distances, _ = errors(run, FIGURES, [predictor.predict(figure) for figure in FIGURES])
     assert (distances < limit).mean() > share
 
 

@@ -65,9 +65,9 @@ def test_boxes_and_mixing_weights_of_a_converted_network():
         )
 
 
-def test_the_shipped_network_is_converted():
+def test_the_network_for_drawn_figures_is_converted():
     """Its file was written before the conversion existed."""
-    run = RunFolder(PRETRAINED)
+    run = RunFolder(PRETRAINED.with_name("stick_figures"))
     model = keras.models.load_model(run.model_path, compile=False)
     assert {type(layer) for layer in wide_layers(model)} == {DepthwiseBoxConv2D}
     converted = run.load_model()

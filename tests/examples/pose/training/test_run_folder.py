@@ -184,7 +184,7 @@ def test_results_without_a_config_are_not_replaced(name, tmp_path):
 
 def test_arguments_may_change_until_an_epoch_is_finished(tmp_path):
     run = RunFolder(tmp_path)
-    skeleton = json.loads((run_folder_of_pretrained() / "config.json").read_text())["skeleton"]
+    skeleton = json.loads((older_run_folder() / "config.json").read_text())["skeleton"]
     run.begin({"image_size": 97, "skeleton": skeleton})
     run.check({"image_size": 96, "skeleton": skeleton})
     run.save_state(STATE)
@@ -193,7 +193,7 @@ def test_arguments_may_change_until_an_epoch_is_finished(tmp_path):
 
 
 def test_arguments_missing_from_an_older_config_have_their_defaults(tmp_path):
-    run = RunFolder(shutil.copytree(run_folder_of_pretrained(), tmp_path / "run"))
+    run = RunFolder(shutil.copytree(older_run_folder(), tmp_path / "run"))
     newer = {**run.config, "new": False}
     run.check(newer, defaults={"new": False})
     with pytest.raises(RunFolderError, match="new: False there, True now"):
@@ -201,7 +201,7 @@ def test_arguments_missing_from_an_older_config_have_their_defaults(tmp_path):
     assert isinstance(run.load_model(), keras.Model)
 
 
-def run_folder_of_pretrained():
+def older_run_folder():
     from examples.pose.inference.model_files import PRETRAINED
 
-    return PRETRAINED
+    return PRETRAINED.with_name("stick_figures")
