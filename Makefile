@@ -86,15 +86,16 @@ $(WITHOUT_TENSORFLOW)/.installed: pyproject.toml
 	touch $@
 
 # Tests the oldest Keras and TensorFlow that pyproject.toml allows on the oldest Python, and the newest ones on the
-# newest Python. Both run KERAS_RANGE_TESTS, the oldest also TENSORFLOW_OLDEST_TESTS. --no-deps is needed because some
-# versions of TensorFlow require a newer Keras than the oldest.
+# newest Python. NEWEST_TESTS are few, because `make test` runs all tests on this Keras and TensorFlow. --no-deps is
+# needed because some versions of TensorFlow require a newer Keras than the oldest.
 PYTHON_OLDEST ?= $(shell tests/find_python.sh 3.10)
 PYTHON_NEWEST ?= $(shell tests/find_python.sh 3.13)
 KERAS_OLDEST ?= $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 TENSORFLOW_OLDEST ?= $(shell sed -n 's/^tensorflow = .*"tensorflow>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 KERAS_RANGE = build/keras_range
-KERAS_RANGE_TESTS ?= tests/layers tests/test_constraints.py tests/test_initializers.py
-TENSORFLOW_OLDEST_TESTS ?= tests/ops/test_box_conv.py tests/ops/test_box_conv_gradients.py \
+NEWEST_TESTS ?= tests/layers/test_box_conv2d.py tests/layers/test_saving.py tests/test_initializers.py
+OLDEST_TESTS ?= tests/layers tests/test_constraints.py tests/test_initializers.py \
+	tests/ops/test_box_conv.py tests/ops/test_box_conv_gradients.py \
 	tests/ops/test_integral_image.py tests/ops/test_separable_box_conv.py tests/backends/test_library.py \
 	tests/backends/test_other_exporters.py $(wildcard tests/backends/test_tensorflow_*.py)
 # Arguments: a name, the Keras requirement for pip, and the tests.
@@ -111,9 +112,8 @@ $(TEMPORARY) BOXCONV_CUDA=OFF ../.venv/bin/pip install --quiet --disable-pip-ver
 endef
 
 keras-range-test: $(KERAS_RANGE)/oldest/.installed $(KERAS_RANGE)/newest/.installed
-	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0,$(KERAS_RANGE_TESTS) \
-		$(TENSORFLOW_OLDEST_TESTS))
-	$(call keras_range_test,newest,keras<4,$(KERAS_RANGE_TESTS))
+	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0,$(OLDEST_TESTS))
+	$(call keras_range_test,newest,keras<4,$(NEWEST_TESTS))
 
 $(KERAS_RANGE)/oldest/.installed: python = $(PYTHON_OLDEST)
 $(KERAS_RANGE)/oldest/.installed: version = ==$(TENSORFLOW_OLDEST).*
