@@ -49,7 +49,7 @@ long-test: install
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test_constraints.py \
 	tests/test_initializers.py tests/examples/pose/inference/test_backends.py
 define backend_tests
-KERAS_BACKEND=$(1) $(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
+KERAS_BACKEND=$(1) $(BIN)/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
 	--junitxml=build/tests/$(1).xml $(BACKEND_TESTS) $(2)
 endef
 

@@ -108,6 +108,7 @@ def test_a_training_that_diverges_stops_and_says_where(on_drawn_figures, tmp_pat
     assert not (tmp_path / "state.npz").exists() and not (tmp_path / "metrics.json").exists()
 
 
+@pytest.mark.long
 def test_a_training_killed_before_the_first_save_starts_again(on_drawn_figures, tmp_path, capsys):
     process = start("train", tmp_path, *ARGUMENTS, "--epochs", "1")
     for line in process.stdout:
