@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from examples.pose.inference.predictor import PosePredictor
 
-# Those of `tf_boxconv.exporting.FORMATS`, which is slow to import.
+# The same names as in `tf_boxconv.exporting.FORMATS`. Importing that would make `--help` slow.
 FORMATS = ("saved_model", "saved_model_portable", "litert", "onnx", "openvino", "tfjs")
 QUANTIZATIONS = ("float16", "dynamic_range", "int8")
 CALIBRATION_PICTURES = 100

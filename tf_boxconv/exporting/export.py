@@ -16,7 +16,7 @@ from tf_boxconv.exporting import output
 from tf_boxconv.exporting.errors import require_modules
 from tf_boxconv.exporting.signature import input_signature, require_flat_outputs, require_weights
 
-# Those that must measure ranges on `representative_data`, and those that need the weights only.
+# Only these need `representative_data`, on which the converter measures the range of each tensor.
 INTEGER_QUANTIZATIONS = ("int8", "uint8")
 QUANTIZATIONS = (*INTEGER_QUANTIZATIONS, "float16", "dynamic_range")
 

@@ -63,8 +63,8 @@ def _quantized(converter: tf.lite.TFLiteConverter, layer: str) -> bytes:
     converter._experimental_calibrate_only = True
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(converter.convert()))
     graph = model.subgraphs[0]
-    # The names of tensors contain the name scopes of Keras's layers. Those of a second call of the
-    # layer end in a number.
+    # The name of a tensor contains the name of the Keras layer that computes it. In the second call
+    # of a layer, a number is appended to the layer's name.
     scope = re.compile(f"/{re.escape(layer)}(_[0-9]+)?/")
     others, ranges = [], set()
     for operator in graph.operators:
