@@ -16,11 +16,11 @@ from examples.web.runtime import RuntimeMissingError
 from tests.data_folder import DATA_DIR
 from tests.examples.commands import refused
 from tests.examples.pose.drawn_figures import load as load_drawn_figures
+from tests.examples.pose.pretrained import STICK_FIGURES
 from tests.exporting.runtimes import skip_unless_installed
 from tf_boxconv.exporting import FORMATS
 
 COUNT = 20
-STICK_FIGURES = model_files.PRETRAINED.with_name("stick_figures")
 
 
 def drawn(index: int) -> np.ndarray:

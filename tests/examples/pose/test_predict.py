@@ -20,10 +20,10 @@ from examples.pose.evaluation import metrics
 from examples.pose.images import drawing
 from examples.pose.images.image_files import read_image
 from examples.pose.inference import predict_examples, predict_files
-from examples.pose.inference.model_files import PRETRAINED
 from examples.pose.inference.predictor import load_run
 from tests.data_folder import DATA_DIR
 from tests.examples.commands import outcome
+from tests.examples.pose.pretrained import STICK_FIGURES
 from tests.examples.pose.tiny_run import write_tiny_run
 
 REPOSITORY = Path(predict.__file__).parents[2]
@@ -136,8 +136,7 @@ def test_the_network_for_drawn_figures_finds_their_joints(folder):
     for name, example in zip(names, examples, strict=True):
         Image.fromarray(np.asarray(example.image, np.uint8)).save(name)
     joints, visibility = zip(*[(e.joints, e.visibility > 0) for e in examples], strict=True)
-    model = str(PRETRAINED.with_name("stick_figures"))
-    assert found_share(names, joints, visibility, "--model", model) > 0.5
+    assert found_share(names, joints, visibility, "--model", str(STICK_FIGURES)) > 0.5
 
 
 @pytest.mark.skipif(not (DATA_DIR / "lsp").is_dir(), reason="no photographs here")
