@@ -67,6 +67,17 @@ BOXCONV_DEVICE Packet<T> load_packet(const T* values) {
   return *reinterpret_cast<const Packet<T>*>(values);
 #endif
 }
+// Converts kCount neighbours and stores them as packets. `target` must be aligned for packets.
+template <int kCount, typename T, typename U>
+BOXCONV_DEVICE void store_packets(T* target, const U* values) {
+  static_assert(kCount % kPacket<T> == 0, "only whole packets are stored");
+  BOXCONV_UNROLL for (int i = 0; i < kCount; i += kPacket<T>) {
+    Packet<T> packet;
+    BOXCONV_UNROLL for (int k = 0; k < kPacket<T>; ++k) packet.values[k] =
+        convert<T>(values[i + k]);
+    *reinterpret_cast<Packet<T>*>(target + i) = packet;
+  }
+}
 
 // Starts to copy a packet to shared memory. The thread must call wait_for_copies() before the next
 // barrier.
