@@ -77,9 +77,9 @@ MUTANTS = [
     ),
     Mutant(
         "packets are stored at addresses that are not aligned",
-        KERNELS,
-        " &&\n        reinterpret_cast<std::uintptr_t>(output_ + i) % kPacketBytes == 0) {",
-        ") {",
+        "cuda/platform.cuh",
+        "  if (reinterpret_cast<std::uintptr_t>(target) % kPacketBytes != 0) return false;\n",
+        "",
     ),
     Mutant(
         "segments end behind the line",

@@ -4,6 +4,8 @@
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_KERNELS_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_KERNELS_CUH_
 
+#include <type_traits>
+
 #include "core/cuda/box_conv_tile.cuh"
 
 namespace boxconv {
@@ -93,7 +95,8 @@ class LaneWork {
     }
   }
 
-  BOXCONV_DEVICE void run(const TileLine<V>& line) {
+  template <typename Line>
+  BOXCONV_DEVICE void run(const Line& line) {
     slide<kHasSums>(window_, line, begin_, end_,
                     [this](int i, const V* first, const V* middle, const V* last) {
                       V sums[kGroup];
@@ -111,7 +114,11 @@ class LaneWork {
   // Stores the products of this lane in products[kProductCount].
   BOXCONV_DEVICE void store_products(double* products) const {
     const double factor = line_factor_.factor;
-    BOXCONV_UNROLL for (int k = 0; k < kLineMin; ++k) products[k] = products_[k].wide() * factor;
+    products[kFirst] = first_.wide() * factor;
+    products[kLast] = last_.wide() * factor;
+    products[kSum] = sum_.wide() * factor;
+    products[kPositionMin] = min_growth_.wide() * factor;
+    products[kPositionMax] = max_growth_.wide() * factor;
     products[kLineMin] = products[kSum] * line_factor_.min_growth;
     products[kLineMax] = products[kSum] * line_factor_.max_growth;
   }
@@ -125,11 +132,8 @@ class LaneWork {
         sums[k] *= line_factor_.factor * (both ? factors_[at].factor : V{1});
       });
     }
-    if (output.position == 1 && output.step == 1 && i + kGroup <= end_ &&
-        reinterpret_cast<std::uintptr_t>(output_ + i) % kPacketBytes == 0) {
-      store_packets<kGroup>(output_ + i, sums);
-      return;
-    }
+    const bool packets = output.position == 1 && output.step == 1 && i + kGroup <= end_;
+    if (packets && store_packets<kGroup>(output_ + i, sums)) return;
     for_each_stored(i, end_, output.step, [&](int k, int at) {
       output_[static_cast<Index>(at) * output.position] = convert<Output>(sums[k]);
     });
@@ -137,22 +141,25 @@ class LaneWork {
 
   // Products are added in V over eight outputs, then in a Pair.
   BOXCONV_DEVICE void multiply(int i, const V* first, const V* last, const V* sums) {
-    V added[kLineMin] = {};
+    V by_first = 0, by_last = 0, by_sum = 0, by_min = 0, by_max = 0;
     for_each_stored(i, end_, call_.partner.step, [&](int k, int at) {
       V value = widen(load_constant(partner_ + static_cast<Index>(at) * call_.partner.position));
       if (kHasSums && factors_ != nullptr) {
         const ValidFactor<V> factor = factors_[i + k];
         value *= factor.factor;
-        added[kPositionMin] += value * sums[k] * factor.min_growth;
-        added[kPositionMax] += value * sums[k] * factor.max_growth;
+        by_min += value * sums[k] * factor.min_growth;
+        by_max += value * sums[k] * factor.max_growth;
       }
-      added[kFirst] += value * first[k];
-      added[kLast] += value * last[k];
-      if (kHasSums) added[kSum] += value * sums[k];
+      by_first += value * first[k];
+      by_last += value * last[k];
+      if (kHasSums) by_sum += value * sums[k];
     });
-    BOXCONV_UNROLL for (int k = 0; k < kLineMin; ++k) {
-      const bool needed = k < kSum || (kHasSums && (k == kSum || factors_ != nullptr));
-      if (needed) products_[k].add(added[k]);
+    first_.add(by_first);
+    last_.add(by_last);
+    if (kHasSums) sum_.add(by_sum);
+    if (kHasSums && factors_ != nullptr) {
+      min_growth_.add(by_min);
+      max_growth_.add(by_max);
     }
   }
 
@@ -163,7 +170,7 @@ class LaneWork {
   const T* partner_ = nullptr;
   const ValidFactor<V>* factors_ = nullptr;  // of columns
   ValidFactor<V> line_factor_ = {1, 0, 0};
-  Pair<V> products_[kLineMin];
+  Pair<V> first_, last_, sum_, min_growth_, max_growth_;
 };
 
 // Sums windows along lines. A block of threads takes a tile: plan.lines lines in the channels of a
@@ -177,6 +184,9 @@ template <Compute kCompute, bool kInShared, typename Source, typename Output, ty
 __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Output, T> call) {
   using V = typename PlaneType<T>::type;
   using Work = LaneWork<kCompute, Source, Output, T>;
+  // Rows of a tile, in values. Offsets in shared memory fit in 32 bits.
+  using Offset = std::conditional_t<kInShared, int, Index>;
+  constexpr Offset kRow = kWords;
   const SlidePlan& plan = call.plan;
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   const int length = call.length, blocks = plan.blocks;
@@ -186,9 +196,9 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
                       ? reinterpret_cast<V*>(dynamic_shared<char>() + plan.products_bytes)
                       : call.tiles + blockIdx.x * (plan.tile_bytes / static_cast<Index>(sizeof(V)));
   V* const pixels = tile + kGroup * kWords;
-  V* const block_sums = pixels + (Index{length} + kGroup + 1) * kWords;
+  V* const block_sums = tile + (length + 2 * kGroup + 1) * kRow;
   const auto line_of = [&](int word) {
-    return TileLine<V>{pixels + word, block_sums + word, length, blocks};
+    return TileLine<V, Offset>{pixels + word, block_sums + word, length, blocks};
   };
   for (Index i = blockIdx.x; i < call.tile_count(); i += gridDim.x) {
     const Index first_box = i % call.groups() * plan.boxes;
@@ -207,18 +217,19 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
     // The sums of blocks. A thread's items all have the same word.
     const int word = thread % kWords;
     const bool has_word = source.pixel(word) != nullptr;
+    const auto line_of_word = line_of(word);
     for (int block = thread / kWords; has_word && block < blocks; block += threads / kWords) {
       V values[kGroup], sum = 0;
-      line_of(word).load(block * kGroup, values);
+      line_of_word.load(block * kGroup, values);
       if (call.source_factors) {  // the source has a channel for each box
         const ValidFactor<V>* factors = call.column_factors(first_box + word % plan.group);
         for_each_stored(block * kGroup, length, 1, [&](int k, int at) {
           values[k] *= factors[at].factor;
-          pixels[Index{at} * kWords + word] = values[k];
+          pixels[at * kRow + word] = values[k];
         });
       }
       BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) sum += values[k];
-      block_sums[Index{block} * kWords + word] = sum;
+      block_sums[block * kRow + word] = sum;
     }
     __syncthreads();
     for (int item = thread; item < items; item += threads) {

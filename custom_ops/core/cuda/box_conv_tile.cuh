@@ -51,20 +51,20 @@ struct Lines {
 };
 
 // A line in a tile, in the form that slide() needs. The pointers are to a lane's word of position 0
-// and of block 0.
-template <typename V>
+// and of block 0. Offsets between them are computed in type Offset.
+template <typename V, typename Offset>
 struct TileLine {
   const V *pixels, *block_sums;
   int length, blocks;
 
   BOXCONV_DEVICE void load(int p, V* values) const {
     p = p > -kGroup ? p : -kGroup;
-    const V* source = pixels + Index{p < length ? p : length} * kWords;
+    const V* source = pixels + Offset{p < length ? p : length} * kWords;
     BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) values[k] = source[k * kWords];
   }
   BOXCONV_DEVICE V block(int j) const {
     j = j > -1 ? j : -1;
-    return block_sums[Index{j < blocks ? j : blocks} * kWords];
+    return block_sums[Offset{j < blocks ? j : blocks} * kWords];
   }
 };
 
