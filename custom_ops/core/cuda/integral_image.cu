@@ -60,19 +60,20 @@ __global__ void __launch_bounds__(kMaxThreads)
       __syncthreads();
     }
     if (exists && threadIdx.x < static_cast<unsigned>(values)) *to = 0;
-    for (Index x = begin + position; x - position < end; x += kBatch * at_once) {
+    for (Index x = begin; x < end; x += kBatch * at_once) {
       double batch[kBatch];
       BOXCONV_UNROLL for (int k = 0; k < kBatch; ++k) {
-        const Index at = x + k * at_once;
+        const Index at = x + k * at_once + position;
         batch[k] = exists && at < end ? widen(from[at * p.inner]) : 0.0;
       }
       BOXCONV_UNROLL for (int k = 0; k < kBatch; ++k) {
+        if (x + k * at_once >= end) break;  // the same for all lanes
         for (int distance = values; distance < kWarp; distance *= 2) {
           const double left = __shfl_sync(0xffffffffu, batch[k], (lane - distance) & (kWarp - 1));
           if (lane >= distance) batch[k] += left;
         }
         batch[k] += before;
-        const Index at = x + k * at_once;
+        const Index at = x + k * at_once + position;
         if (exists && at < end) to[(at + 1) * p.inner] = static_cast<TTable>(batch[k]);
         before = __shfl_sync(0xffffffffu, batch[k], (at_once - 1) * values + value);
       }
