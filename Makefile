@@ -45,12 +45,12 @@ test: install
 long-test: install
 	$(BIN)/python -m pytest -m long $(PYTEST_PROCESSES) $(PYTEST_FLAGS)
 
-# Tests that run on every backend.
+# Tests that run on every backend. Large planes concern only the core, which `make test` tests.
 BACKEND_TESTS = tests/ops tests/layers tests/backends tests/visualize tests/test_constraints.py \
 	tests/test_initializers.py tests/examples/pose/inference/test_backends.py
 define backend_tests
-KERAS_BACKEND=$(1) $(BIN)/python -m pytest $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
-	--junitxml=build/tests/$(1).xml $(BACKEND_TESTS) $(2)
+KERAS_BACKEND=$(1) $(BIN)/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) \
+	--junitxml=build/tests/$(1).xml --ignore tests/ops/test_large_planes.py $(BACKEND_TESTS) $(2)
 endef
 
 # The tests across backends start all of them, so they run once.
@@ -85,15 +85,20 @@ $(WITHOUT_TENSORFLOW)/.installed: pyproject.toml
 	$(@D)/.venv/bin/pip install --quiet --disable-pip-version-check "$(JAX)"
 	touch $@
 
-# Tests the oldest Keras that pyproject.toml allows on the oldest Python, and the newest one on the newest Python. --no-deps is needed because some versions of TensorFlow require a newer Keras than the oldest.
+# Tests the oldest Keras and TensorFlow that pyproject.toml allows on the oldest Python, and the newest ones on the
+# newest Python. NEWEST_TESTS are few, because `make test` runs all tests on this Keras and TensorFlow. --no-deps is
+# needed because some versions of TensorFlow require a newer Keras than the oldest.
 PYTHON_OLDEST ?= $(shell tests/find_python.sh 3.10)
 PYTHON_NEWEST ?= $(shell tests/find_python.sh 3.13)
 KERAS_OLDEST ?= $(shell sed -n 's/^dependencies = .*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
-# TensorFlow 2.16 aborts in the tests of its own LiteRT converter, so the whole tests do not run on it yet.
-TENSORFLOW_OLDEST ?= 2.21
+TENSORFLOW_OLDEST ?= $(shell sed -n 's/^tensorflow = .*"tensorflow>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 KERAS_RANGE = build/keras_range
-KERAS_RANGE_TESTS ?= tests/layers tests/test_constraints.py tests/test_initializers.py
-# Arguments: a name, and the Keras requirement for pip.
+NEWEST_TESTS ?= tests/layers/test_box_conv2d.py tests/layers/test_saving.py tests/test_initializers.py
+OLDEST_TESTS ?= tests/layers tests/test_constraints.py tests/test_initializers.py \
+	tests/ops/test_box_conv.py tests/ops/test_box_conv_gradients.py \
+	tests/ops/test_integral_image.py tests/ops/test_separable_box_conv.py tests/backends/test_library.py \
+	tests/backends/test_other_exporters.py $(wildcard tests/backends/test_tensorflow_*.py)
+# Arguments: a name, the Keras requirement for pip, and the tests.
 define keras_range_test
 @if [ ! -e $(KERAS_RANGE)/$(1)/.venv ]; then echo "NOT TESTED: $(1) (this Python was not found; set \
 	PYTHON_OLDEST=... or PYTHON_NEWEST=...)"; else set -ex; \
@@ -103,12 +108,12 @@ $(TEMPORARY) BOXCONV_CUDA=OFF ../.venv/bin/pip install --quiet --disable-pip-ver
 ../.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --upgrade "$(2)"; \
 ../.venv/bin/python -c "import sys, keras, tensorflow; print('Python', sys.version.split()[0], 'Keras', \
 	keras.__version__, 'TensorFlow', tensorflow.__version__)"; \
-../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(KERAS_RANGE_TESTS); fi
+../.venv/bin/python -m pytest -m "not long" $(PYTEST_PROCESSES) $(PYTEST_FLAGS) $(3); fi
 endef
 
 keras-range-test: $(KERAS_RANGE)/oldest/.installed $(KERAS_RANGE)/newest/.installed
-	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0)
-	$(call keras_range_test,newest,keras<4)
+	$(call keras_range_test,oldest,keras==$(KERAS_OLDEST).0,$(OLDEST_TESTS))
+	$(call keras_range_test,newest,keras<4,$(NEWEST_TESTS))
 
 $(KERAS_RANGE)/oldest/.installed: python = $(PYTHON_OLDEST)
 $(KERAS_RANGE)/oldest/.installed: version = ==$(TENSORFLOW_OLDEST).*
@@ -162,10 +167,11 @@ wheel: $(WHEEL)/tools/.installed $(WHEEL_ENVIRONMENTS:%=%/.installed)
 	$(WHEEL_TOOLS)/auditwheel show dist/*.whl
 	du --bytes dist/*
 
-# Installs the wheel in environments that have one framework and no compiler, and checks it there.
+# Installs the wheel in environments that have one framework and no compiler, and checks it there. With
+# WHEEL_TESTS="tests/ops tests/layers" these tests run in each of them, too.
 WHEEL_TEST_ENVIRONMENTS ?= $(WHEEL_ENVIRONMENTS) $(WHEEL)/jax $(WHEEL)/torch
 wheel-test: $(WHEEL_TEST_ENVIRONMENTS:%=%/.installed)
-	$(PYTHON) -m tests.wheel.table dist/*.whl $(WHEEL_TEST_ENVIRONMENTS)
+	$(PYTHON) -m tests.wheel.table dist/*.whl $(WHEEL_TEST_ENVIRONMENTS) --tests $(WHEEL_TESTS)
 
 # Checks the files in dist and the documents that a release publishes.
 release-check: docs $(WHEEL)/tools/.installed

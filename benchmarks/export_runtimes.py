@@ -101,14 +101,19 @@ class TensorFlowJS:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Runs a batch of any size."""
-        answer = self._ask({"shape": images.shape, "data": images.ravel().tolist()})
-        return np.array(answer["data"], np.float32).reshape(answer["shape"])
+        (output,) = self.outputs(images)
+        return output
+
+    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
+        """Runs a batch of any size. Returns the outputs, sorted by their names."""
+        answers = self._ask({"shape": images.shape, "data": images.ravel().tolist()})
+        return [np.array(a["data"], np.float32).reshape(a["shape"]) for a in answers]
 
     def again(self) -> None:
         """Runs the batch of the last call again, without sending it again."""
         self._ask({})
 
-    def _ask(self, message: dict) -> dict:
+    def _ask(self, message: dict) -> list[dict]:
         self._node.stdin.write(json.dumps(message) + "\n")
         self._node.stdin.flush()
         line = self._node.stdout.readline()

@@ -1,6 +1,6 @@
 // Runs a TensorFlow.js graph model in Node: node run_tfjs.js RUNTIME MODEL_FOLDER
-// The model has one input and one output. Each line of standard input holds an input, {shape, data}, or
-// {}, which runs the last input again. Each is answered by a line with the output, {shape, data}, or with {}.
+// The model has one input. Each line of standard input holds an input, {shape, data}, or {}, which runs the
+// last input again. Each is answered by a line with a list of the outputs, {shape, data}, or with [].
 const fs = require("fs");
 const path = require("path");
 const readline = require("readline");
@@ -30,12 +30,12 @@ async function main() {
   let input;
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const { shape, data } = JSON.parse(line);
-    if (shape) input = tf.tensor(data, shape);
-    const output = model.predict(input);
-    const values = await output.data();
-    const answer = shape ? { shape: output.shape, data: Array.from(values) } : {};
-    output.dispose();
-    process.stdout.write(JSON.stringify(answer) + "\n");
+    if (shape) input = tf.tensor(data, shape, model.inputs[0].dtype);
+    const outputs = [model.predict(input)].flat();
+    const values = await Promise.all(outputs.map((output) => output.data()));
+    const answer = outputs.map(({ shape }, i) => ({ shape, data: Array.from(values[i]) }));
+    tf.dispose(outputs);
+    process.stdout.write(JSON.stringify(shape ? answer : []) + "\n");
   }
 }
 

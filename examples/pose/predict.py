@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         help="run folder of a trained model, or exported SavedModel (default: the network in "
-        "examples/pose/pretrained, trained on drawn figures only)",
+        "examples/pose/pretrained/photographs, trained on photographs of sports)",
     )
     parser.add_argument(
         "--output",

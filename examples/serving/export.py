@@ -69,6 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="folder that contains a folder for each served model",
     )
     add("--name", default="pose", help="the model's name")
+    add(
+        "--portable",
+        action="store_true",
+        help="use TensorFlow's own operations only: any model server runs the export, but more "
+        "slowly",
+    )
     return parser
 
 
@@ -82,7 +88,7 @@ def main(argv=None) -> None:
 
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "No version was written."):
-        predictor = prediction_arguments.load_predictor(arguments)
+        predictor = prediction_arguments.load_predictor(arguments).with_portable(arguments.portable)
         version = export_version(predictor, Path(arguments.models) / arguments.name)
     print(f"Exported and checked, with warm-up requests: {version}")
 

@@ -1,6 +1,6 @@
 """Builds a page that contains a trained pose network.
 
-    python -m examples.web.build --run runs/demo --output runs/demo/web
+    python -m examples.web.build --output page
 
 Open `index.html` in a browser; no server is needed. Browsers let a page that is opened from a file
 load scripts but no other files, so the network is stored in a script. TensorFlow.js comes from its
@@ -101,15 +101,17 @@ def main(argv=None) -> None:
         description="Build a page that finds poses in the visitor's pictures, with flip test and "
         "with the default decoding of predict and export.",
     )
-    parser.add_argument("--run", required=True, help="folder that examples.pose.train wrote")
+    parser.add_argument(
+        "--run", help="folder that examples.pose.train wrote (default: the network of predict)"
+    )
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     arguments = parser.parse_args(argv)
-    from examples.pose.inference.model_files import find_model
+    from examples.pose.inference.model_files import PRETRAINED, find_model
     from examples.pose.training.run_folder import RunFolder
 
     with interruption.explain_stop(lambda: "No page was written."):
-        run = find_model(arguments.run)
+        run = find_model(arguments.run or PRETRAINED)
         page = build(RunFolder(run), arguments.output, arguments.overwrite)
     print(f"Open {page.as_uri()} in a browser.")
 

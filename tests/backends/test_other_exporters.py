@@ -74,6 +74,8 @@ def test_keras_exports_equal_the_model(model, x, expected, tmp_path, format, nam
 def test_the_tensorflow_lite_converter_equals_the_model(model, x, expected, tmp_path):
     import tensorflow as tf
 
+    if tf.__version__.startswith("2.16."):
+        pytest.skip("the converter of TensorFlow 2.16 aborts on models of Keras 3")
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     (tmp_path / "model.tflite").write_bytes(converter.convert())
     np.testing.assert_allclose(

@@ -46,6 +46,7 @@ def test_the_error_about_a_missing_library_says_what_to_run(tmp_path):
     assert "pip install --force-reinstall" in message
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 def test_the_error_about_a_library_for_another_tensorflow_says_what_to_run(tmp_path):
     library = copy_package(tmp_path)
     # A library built for another TensorFlow needs a symbol that this one lacks.
@@ -117,7 +118,8 @@ def test_the_library_runs_its_op_without_the_package():
 
 def test_build_info_names_the_tensorflow_version_and_cuda():
     info = tf_boxconv.build_info()
-    assert info["tensorflow"] == tf.__version__
+    # A wheel is built with another patch version.
+    assert info["tensorflow"].split(".")[:2] == tf.__version__.split(".")[:2]
     library = Path(tf_boxconv.library_path()).read_bytes()
     assert (info["cuda"] is not None) == (b"CudaDevice" in library)
 
@@ -125,7 +127,7 @@ def test_build_info_names_the_tensorflow_version_and_cuda():
 def test_the_baseline_instruction_set_equals_the_reference():
     code = (
         "import numpy as np, tensorflow as tf, tf_boxconv\n"
-        f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
         "from tests.boxes import boxes_around_pixel\n"
         "from tests.images import images\n"
         "from tests import reference, tolerances\n"

@@ -290,6 +290,7 @@ def errors_of_portable_lowering() -> dict[str, str | None]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("check", portable_lowering.CHECKS)
 def test_portable_lowering(check, errors_of_portable_lowering):

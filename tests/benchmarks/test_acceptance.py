@@ -159,6 +159,7 @@ def test_layers_are_measured_with_one_to_eight_boxes_on_all_shapes():
     assert layouts == {"channels_first"}
 
 
+@pytest.mark.long
 def test_checks_of_layers_run_both_numbers_of_threads(monkeypatch):
     monkeypatch.setattr(layers, "SHAPE", (1, 8, 8, 4))
     monkeypatch.setattr(layers, "PROBLEMS", ((Case(1, 8, 8, 3, multiplier=2), 5),))

@@ -13,6 +13,7 @@ from examples.pose.datasets.skeletons import LSP_SKELETON
 from tests.examples.pose.tiny_run import IMAGE_SIZE, tiny_model
 
 
+@pytest.mark.long
 def test_every_format_is_measured_or_named_as_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "DEFAULT", "full_resolution")
     results, missing = export.measure(None, image_size=16, width=4, rounds=2, threads=1)

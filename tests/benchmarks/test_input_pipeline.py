@@ -1,9 +1,12 @@
 """`benchmarks.input_pipeline` on small images."""
 
+import pytest
+
 from benchmarks import input_pipeline
 from benchmarks.tables import console
 
 
+@pytest.mark.long
 def test_the_pipeline_and_a_network_are_measured():
     size = input_pipeline.Size(image_size=16, batch=2)
     results = input_pipeline.measure(size, ("full_resolution",), rounds=2)

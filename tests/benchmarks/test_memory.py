@@ -1,5 +1,7 @@
 """`benchmarks.memory`, and the memory that the operator and the layer need beside results."""
 
+import pytest
+
 from benchmarks import memory, workers
 from benchmarks.cases import FORWARD, FORWARD_BACKWARD, PASSES, Candidate, Case
 
@@ -7,6 +9,7 @@ CASE = Case(2, 128, 128, 32)  # 4 MiB
 CUMSUM = Candidate("cumsum+gather", 31)
 
 
+@pytest.mark.long
 def test_boxes_need_little_memory_and_cumulative_sums_need_a_table():
     with workers.Worker(1) as worker:
         box = {name: worker.call(memory._extra_memory, CASE, memory.BOX, name) for name in PASSES}
@@ -24,6 +27,7 @@ def test_the_direct_calls_return_results_of_the_right_shapes():
     assert out.shape == input_grad.shape == CASE.shape and boxes_grad.shape == (32, 1, 4)
 
 
+@pytest.mark.long
 def test_the_fused_layer_does_not_store_all_responses():
     case = Case(4, 128, 128, 32, multiplier=4)
     responses = 4 * case.outputs / 2**20  # MiB

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
+
 from benchmarks import machine, model
 from benchmarks.tables import console
 from examples.pose import models
 
 
+@pytest.mark.long
 def test_the_box_network_and_its_twin_are_measured(tmp_path):
     settings = (model.Setting(False, 1), model.Setting(True, 2))
     results = model.measure(

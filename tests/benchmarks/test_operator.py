@@ -12,6 +12,7 @@ from benchmarks.suites import SUITES
 from tests.benchmarks.small_cases import TINY_SUITE
 
 
+@pytest.mark.long
 def test_measurements_are_written_as_json_csv_and_a_plot(tmp_path, monkeypatch):
     monkeypatch.setitem(operator.SUITES, "sizes", TINY_SUITE)
     folder = tmp_path / "new" / "folder"

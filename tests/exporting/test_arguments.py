@@ -31,7 +31,21 @@ def built():
         ({"quantize": "int4"}, r"`quantize` must be .*'int4'"),
         ({"format": "onnx", "quantize": "int8"}, r"`quantize` is for .*'onnx'"),
         ({"format": "litert", "quantize": "int8"}, r"`representative_data` must be given"),
-        ({"representative_data": [images()]}, r"`representative_data` is for `quantize`"),
+        ({"representative_data": [images()]}, r"`representative_data` is for quantize="),
+        (
+            {"format": "litert", "quantize": "float16", "representative_data": [images()]},
+            r"`representative_data` is for quantize=.*'float16'",
+        ),
+        ({"quantize_only": "block"}, r'`quantize_only` is for quantize="int8" only.*=None'),
+        (
+            {
+                "format": "litert",
+                "quantize": "int8",
+                "representative_data": [images()],
+                "quantize_only": "net",
+            },
+            r"`quantize_only` must be the name of a layer.*'net', .*heatmaps",
+        ),
         ({"input_shape": (None, 20, 27, 3)}, r"`input_shape` must fit.*27"),
         (
             {"input_shape": (20, 26, 3)},

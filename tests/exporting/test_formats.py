@@ -7,7 +7,7 @@ import pytest
 import tf_boxconv
 from benchmarks.export_runtimes import RUNTIMES, LiteRT
 from tests import tolerances
-from tests.exporting.models import images, model, relative_error
+from tests.exporting.models import SIZE, images, model, relative_error
 from tests.exporting.runtimes import exported, skip_unless_installed
 from tests.images import images as random_images
 from tf_boxconv.exporting import FORMATS
@@ -72,6 +72,41 @@ def test_quantized_litert_is_close_to_keras(quantize, tmp_path):
     actual, expected = run(x), built(x).numpy()
     assert np.float32 not in {d["dtype"] for d in run.interpreter.get_tensor_details()}
     assert np.corrcoef(actual.ravel(), expected.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("quantize", "dtype", "tolerance"),
+    [("float16", np.float16, 2e-2), ("dynamic_range", np.int8, 5e-2)],
+)
+def test_litert_with_smaller_weights(quantize, dtype, tolerance, tmp_path):
+    """The converter quantizes weights of 1024 numbers or more. Edges of boxes become float16."""
+    layers = [keras.layers.Conv2D(64, 3), BoxConv2D(64, max_size=SIZE, activation="relu")]
+    built = keras.Sequential([keras.Input((None, None, 3), name="image"), *layers])
+    run = exported(built, tmp_path, "litert", quantize=quantize)
+    assert dtype in {d["dtype"] for d in run.interpreter.get_tensor_details()}
+    x = images(2, (9, 33))
+    assert relative_error(run(x), built(x)) < tolerance
+
+
+def test_a_single_layer_in_integers(tmp_path):
+    """The numbers beside the layer are not rounded; its input may have any size."""
+    inputs = keras.Input((None, None, 3), name="image")
+    layers = [BoxConv2D(8, max_size=SIZE, activation="relu"), keras.layers.Conv2D(4, 3)]
+    network = keras.Sequential([keras.Input((None, None, 3)), *layers], name="network")
+    mean = keras.layers.GlobalAveragePooling2D()
+    outputs = keras.layers.Concatenate()([mean(network(inputs)), 1000 * mean(inputs)])
+    built = keras.Model(inputs, outputs)
+    options = {"quantize": "int8", "representative_data": [images(20, seed=5), images(5, (9, 33))]}
+    run = exported(built, tmp_path, "litert", quantize_only="network", **options)
+    assert {run.interpreter.get_input_details()[0]["dtype"], run(images()).dtype.type} == {
+        np.float32
+    }
+    assert np.int8 in {d["dtype"] for d in run.interpreter.get_tensor_details()}
+    for size in ((20, 26), (9, 33)):
+        x = images(2, size)
+        actual, expected = run(x), built(x).numpy()
+        np.testing.assert_allclose(actual[:, 4:], expected[:, 4:], rtol=1e-5)
+        assert 0 < np.abs(actual - expected)[:, :4].max() < 5e-2 * np.abs(expected[:, :4]).max()
 
 
 @pytest.mark.parametrize("by_name", [False, True])

@@ -16,7 +16,9 @@ from tf_boxconv.exporting import output
 from tf_boxconv.exporting.errors import require_modules
 from tf_boxconv.exporting.signature import input_signature, require_flat_outputs, require_weights
 
-QUANTIZATIONS = ("int8", "uint8", None)
+# Only these need `representative_data`, on which the converter measures the range of each tensor.
+INTEGER_QUANTIZATIONS = ("int8", "uint8")
+QUANTIZATIONS = (*INTEGER_QUANTIZATIONS, "float16", "dynamic_range")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,7 @@ def export(
     input_shape: Sequence[int | None] | None = None,
     quantize: str | None = None,
     representative_data: Iterable[Any] | None = None,
+    quantize_only: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Exports `model` for inference in another runtime.
@@ -95,12 +98,19 @@ def export(
             `"litert"` for `.tflite` and `"saved_model"` otherwise.
         input_shape: Shape of the input with the batch axis, like `(None, 256, 256, 3)`. It sets
             sizes that the model leaves undefined. Only for models with one input.
-        quantize: `"int8"` or `"uint8"`, only for `"litert"`: weights, arithmetic, inputs and
-            outputs become 8-bit integers. `None` keeps float32.
-        representative_data: Typical inputs, required with `quantize`. The converter runs the model
-            on them to measure the range of each tensor. An iterable of arrays with a batch axis.
-            For a model with several inputs, an iterable of lists of arrays in the order of
-            `model.inputs`, or of dicts of arrays by input name. About a hundred images are enough.
+        quantize: Only for `"litert"`. `"int8"` or `"uint8"`: weights, arithmetic, inputs and
+            outputs become 8-bit integers. `"dynamic_range"`: weights are stored as 8-bit integers,
+            and inputs of the operations that use them are rounded to 8 bits at each call.
+            `"float16"`: weights are stored as float16, arithmetic is in float32. `None` keeps
+            float32.
+        representative_data: Typical inputs, required with `"int8"` and `"uint8"`. The converter
+            runs the model on them to measure the range of each tensor. An iterable of arrays with a
+            batch axis. For a model with several inputs, an iterable of lists of arrays in the order
+            of `model.inputs`, or of dicts of arrays by input name. About a hundred images are
+            enough.
+        quantize_only: Name of a layer of `model`, or of a model in it. With `"int8"`, only this
+            layer computes in integers. All other layers, inputs and outputs keep their types, and
+            inputs of any size are allowed.
         overwrite: bool, if `True`, an earlier export in the same format is replaced; either
             SavedModel format may replace the other. Nothing else is ever replaced: neither a file
             that this function did not write, nor a folder that also contains files that do not
@@ -131,14 +141,10 @@ def export(
     require_weights(model, input_shape)
     require_flat_outputs(model)
     _check_quantization(format, quantize, representative_data)
-    chosen = FORMATS[format]
-    require_modules(chosen.needs, f'format="{format}"')
+    _check_quantize_only(model, quantize, quantize_only)
+    require_modules(FORMATS[format].needs, f'format="{format}"')
     signature = input_signature(model, input_shape)
-    # Imported here because it imports TensorFlow or a converter.
-    module = importlib.import_module(f"tf_boxconv.exporting.{chosen.module}")
-    kind = output.Kind(
-        f"{chosen.name} written by tf_boxconv.export", module.own_files, chosen.suffix
-    )
+    module, kind = _module(format), output_kind(format)
 
     def resolved_destination() -> Path:
         return output.resolved_destination(path, kind, overwrite)
@@ -150,8 +156,25 @@ def export(
         elif format == "saved_model_portable":
             module.write_portable(model, temporary, signature)
         else:
-            options = _quantization_options(model, quantize, representative_data)
+            options = _quantization_options(model, quantize, representative_data, quantize_only)
             _convert(model, signature, module, temporary, options)
+
+
+def output_kind(format: str, **names: str) -> output.Kind:
+    """Describes the outputs of `export` in a format whose converter is installed.
+
+    Args:
+        format: A key of `FORMATS`.
+        **names: The attributes `argument` and `overwrite` of `output.Kind`, for other callers.
+    """
+    chosen = FORMATS[format]
+    name = f"{chosen.name} written by tf_boxconv.export"
+    return output.Kind(name, _module(format).own_files, chosen.suffix, **names)
+
+
+def _module(format: str):
+    # Imported when needed because it imports TensorFlow or a converter.
+    return importlib.import_module(f"tf_boxconv.exporting.{FORMATS[format].module}")
 
 
 def _convert(model: keras.Model, signature, converter, path: Path, options: dict) -> None:
@@ -204,7 +227,9 @@ def _checked_format(path: str | os.PathLike, format: str | None) -> str:
     return format or inferred or "saved_model"
 
 
-def _quantization_options(model: keras.Model, quantize: str | None, representative_data) -> dict:
+def _quantization_options(
+    model: keras.Model, quantize: str | None, representative_data, quantize_only: str | None
+) -> dict:
     if quantize is None:
         return {}
     return {
@@ -213,23 +238,23 @@ def _quantization_options(model: keras.Model, quantize: str | None, representati
         # A subclassed model has no `inputs`. Without names, `litert` keeps the order of the
         # signature.
         "input_names": [tensor.name for tensor in getattr(model, "inputs", None) or ()],
+        "quantize_only": quantize_only,
     }
 
 
 def _check_quantization(format: str, quantize: str | None, representative_data) -> None:
-    if quantize not in QUANTIZATIONS:
-        raise ValueError(
-            f'`quantize` must be "int8", "uint8" or None. Received: quantize={quantize!r}'
-        )
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        names = ", ".join(f'"{name}"' for name in QUANTIZATIONS)
+        raise ValueError(f"`quantize` must be one of {names} or None. Received: {quantize=!r}")
     if quantize is not None and format != "litert":
         raise ValueError(
             f'`quantize` is for format="litert" only. Received: quantize={quantize!r}, '
             f"format={format!r}"
         )
-    if quantize is not None and representative_data is None:
+    if quantize in INTEGER_QUANTIZATIONS and representative_data is None:
         raise ValueError(
-            "`representative_data` must be given with `quantize`: an iterable of typical input "
-            f"arrays. Received: representative_data=None, quantize={quantize!r}"
+            '`representative_data` must be given with quantize="int8" and "uint8": an iterable of '
+            f"typical input arrays. Received: representative_data=None, quantize={quantize!r}"
         )
     if representative_data is not None and not isinstance(representative_data, Iterable):
         raise ValueError(
@@ -237,8 +262,24 @@ def _check_quantization(format: str, quantize: str | None, representative_data) 
             + (": call the function that returns it" if callable(representative_data) else "")
             + f". Received: representative_data={representative_data!r}"
         )
-    if quantize is None and representative_data is not None:
+    if quantize not in INTEGER_QUANTIZATIONS and representative_data is not None:
         raise ValueError(
-            "`representative_data` is for `quantize` only. Received: representative_data with "
-            "quantize=None"
+            '`representative_data` is for quantize="int8" and "uint8" only. Received: '
+            f"representative_data with quantize={quantize!r}"
+        )
+
+
+def _check_quantize_only(model: keras.Model, quantize: str | None, name: str | None) -> None:
+    if name is None:
+        return
+    if quantize != "int8":
+        raise ValueError(
+            f'`quantize_only` is for quantize="int8" only. Received: quantize_only={name!r}, '
+            f"quantize={quantize!r}"
+        )
+    names = {layer.name for layer in model._flatten_layers(include_self=False)}
+    if name not in names:
+        raise ValueError(
+            "`quantize_only` must be the name of a layer of `model`. Received: "
+            f"quantize_only={name!r}, a model with layers {', '.join(sorted(names))}"
         )

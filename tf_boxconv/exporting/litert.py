@@ -1,14 +1,15 @@
-"""Writes `.tflite` files for LiteRT (formerly TensorFlow Lite), in float32 or 8-bit integers."""
+"""Writes `.tflite` files for LiteRT (formerly TensorFlow Lite), in float32 or quantized."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated
+from tensorflow.lite.python import convert, schema_py_generated
 from tensorflow.lite.tools import flatbuffer_utils
 
 from tf_boxconv import description
@@ -22,32 +23,68 @@ def write(
     quantize: str | None = None,
     representative_data: Iterable[Any] | None = None,
     input_names: Sequence[str] = (),
+    quantize_only: str | None = None,
 ) -> None:
     """Converts a portable SavedModel.
 
     Args:
         saved_model: The folder of the SavedModel.
         path: The file to write.
-        quantize: `"int8"`, `"uint8"` or `None`; see `tf_boxconv.export`.
+        quantize: See `tf_boxconv.export`.
         representative_data: Typical inputs for `quantize`; see `tf_boxconv.export`.
         input_names: The names of the inputs in the order of `representative_data`. Other names than
             those of the signature are ignored; the order is then that of the signature, sorted by
             name.
+        quantize_only: See `tf_boxconv.export`.
     """
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(saved_model), signature_keys=[SIGNATURE]
     )
     if quantize is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if representative_data is not None:
         specs = signature_inputs(tf.saved_model.load(str(saved_model)).signatures[SIGNATURE])
         if {spec.name for spec in specs} == set(input_names):
             specs.sort(key=lambda spec: input_names.index(spec.name))
-        _require_fixed_sizes(specs)
-        integer = tf.as_dtype(quantize)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = integer
         converter.representative_dataset = lambda: _samples(representative_data, specs)
-    path.write_bytes(_marked(converter.convert()))
+        if quantize_only is None:
+            _require_fixed_sizes(specs)
+            integer = tf.as_dtype(quantize)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = integer
+    content = converter.convert() if quantize_only is None else _quantized(converter, quantize_only)
+    path.write_bytes(_marked(content))
+
+
+def _quantized(converter: tf.lite.TFLiteConverter, layer: str) -> bytes:
+    """Converts a model with one layer in integers, and all other operations in float32."""
+    converter._experimental_calibrate_only = True
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(converter.convert()))
+    graph = model.subgraphs[0]
+    # The name of a tensor contains the name of the Keras layer that computes it. In the second call
+    # of a layer, a number is appended to the layer's name.
+    scope = re.compile(f"/{re.escape(layer)}(_[0-9]+)?/")
+    others, ranges = [], set()
+    for operator in graph.operators:
+        name = graph.tensors[operator.outputs[0]].name.decode()
+        if scope.search(name):
+            ranges.update([*operator.inputs, *operator.outputs])
+        else:
+            others.append(name)
+    if not ranges:
+        raise ValueError(
+            "`quantize_only` must be the name of a layer that computes something. Received: "
+            f"quantize_only={layer!r}"
+        )
+    # The list of names does not stop operations with several outputs. Without a range they stay
+    # in float32 too.
+    for index, tensor in enumerate(graph.tensors):
+        if index not in ranges:
+            tensor.quantization = None
+    measured = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return convert.mlir_quantize(measured, denylisted_nodes=others)
 
 
 def own_files(path: Path) -> set[str]:

@@ -53,12 +53,6 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that `load_predictor` needs."""
     parser.add_argument("--run", required=True, help="run folder that holds the trained model")
     add_settings_arguments(parser)
-    parser.add_argument(
-        "--portable",
-        action="store_true",
-        help="use TensorFlow's own operations only: any TensorFlow and any model server runs the "
-        "export, but more slowly",
-    )
 
 
 def load_predictor(arguments: argparse.Namespace) -> PosePredictor:
@@ -66,4 +60,4 @@ def load_predictor(arguments: argparse.Namespace) -> PosePredictor:
     from examples.pose.inference import predictor
 
     settings = settings_of(arguments)
-    return predictor.load_run(arguments.run, **settings).with_portable(arguments.portable)
+    return predictor.load_run(arguments.run, **settings)

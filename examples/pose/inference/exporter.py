@@ -1,11 +1,11 @@
-"""Writes a predictor as a SavedModel, and checks it in a fresh process."""
+"""Exports predictors: a SavedModel that is checked in a fresh process, or a file of a runtime."""
 
 import io
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 import tf_boxconv
 from examples.pose import reload_check
 from examples.pose.cli.errors import UserError
+from examples.pose.inference import picture_model
 from examples.pose.inference import predictor as predictors
 from examples.pose.inference.signatures import (
     BATCHED_SIGNATURE,
@@ -24,8 +25,10 @@ from examples.pose.inference.signatures import (
     SETTINGS_ASSET,
     SKELETON_ASSET,
 )
+from tf_boxconv.exporting import FORMATS, saved_model_graph
 from tf_boxconv.exporting import output as outputs
-from tf_boxconv.exporting import saved_model_graph
+from tf_boxconv.exporting.errors import require_modules
+from tf_boxconv.exporting.export import output_kind
 
 # Largest allowed differences between the reloaded model and the Keras model; joints in pixels.
 # TensorFlow's graph optimiser fuses operations, which rounds differently.
@@ -82,13 +85,64 @@ def export(
     return differences
 
 
-def require_free(output, overwrite: bool) -> Path:
-    """Returns the absolute path of `output`; raises an `ExportError` if it is taken."""
+def export_to_runtime(
+    predictor: predictors.PosePredictor,
+    output,
+    format: str,
+    quantize: str | None = None,
+    pictures: Iterable[np.ndarray] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes a predictor for a runtime other than TensorFlow.
+
+    Input: `images`, uint8 `[batch, height, width, 3]`, of any size from 1x1 up. Outputs: as of
+    `PosePredictor.predict_images`.
+
+    Args:
+        predictor: The predictor.
+        output: File or folder to write.
+        format: `"litert"`, `"onnx"`, `"openvino"` or `"tfjs"`; see `tf_boxconv.export`.
+        quantize: See `tf_boxconv.export`. With `"int8"`, the network computes in integers; the
+            letterbox and the decoding of heatmaps compute in float32.
+        pictures: Typical pictures for `"int8"`, uint8 `[height, width, 3]`, of any sizes.
+        overwrite: Whether to replace an earlier export in this format.
+
+    Raises:
+        ExportError: `output` is taken or cannot be written, or the converter is not installed or
+            fails.
+    """
+    require_free(output, overwrite, format)
+    integer = quantize == "int8"
+    try:
+        tf_boxconv.export(
+            picture_model.picture_model(predictor),
+            output,
+            format,
+            quantize=quantize,
+            representative_data=(picture[np.newaxis] for picture in pictures) if integer else None,
+            quantize_only=predictor.model.name if integer else None,
+            overwrite=overwrite,
+        )
+    except (OSError, ValueError) as error:
+        raise ExportError(str(error)) from error
+
+
+def require_free(output, overwrite: bool, format: str = "saved_model") -> Path:
+    """Returns the absolute path of `output`.
+
+    Raises:
+        ExportError: `output` is taken or is no name for this format, or the converter of the format
+            is not installed.
+    """
     if not overwrite and (Path(output) / "saved_model.pb").is_file():
         raise ExportError(f"{output} holds a SavedModel already; --overwrite replaces it.")
     try:
-        return outputs.resolved_destination(output, _KIND, overwrite)
-    except FileExistsError as error:
+        require_modules(FORMATS[format].needs, f"--format {format}")
+        kind = _KIND
+        if not format.startswith("saved_model"):
+            kind = output_kind(format, argument=_KIND.argument, overwrite=_KIND.overwrite)
+        return outputs.resolved_destination(output, kind, overwrite)
+    except (FileExistsError, ImportError, ValueError) as error:
         raise ExportError(str(error)) from None
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 
 _SAVED_MODEL_FILE = "saved_model.pb"
-# The run folder of the weights that the package ships; its README describes them.
-PRETRAINED = Path(__file__).parents[1] / "pretrained" / "stick_figures"
+# The run folder of the weights that `predict` uses by default; its README describes them.
+PRETRAINED = Path(__file__).parents[1] / "pretrained" / "photographs"
 _TRAIN = "python -m examples.pose.train"
 
 

@@ -184,21 +184,31 @@ class PosePredictor:
         return scatter(squares, black), scatter(affines, identity), decoded
 
     def _predict(self, squares, affines):
-        """Runs the model on squares and decodes joints in pixels of the pictures.
-
-        Args:
-            squares: float32 `[batch, side, side, 3]`.
-            affines: float32 `[batch, 2, 3]`, from pixels of the pictures to pixels of the squares.
-        """
+        """`find_joints` for a batch that may be empty."""
         # oneDNN convolutions, the default on CPUs with AVX-512, return the wrong shape for an empty
         # batch (TensorFlow 2.21). The model gets one black square instead, and its result is
         # dropped.
         count = tf.shape(squares)[0]
-        squares = tf.pad(squares, [[0, tf.maximum(1 - count, 0)], [0, 0], [0, 0], [0, 0]])
+        missing = tf.maximum(1 - count, 0)
+        squares = tf.pad(squares, [[0, missing], [0, 0], [0, 0], [0, 0]])
+        affines = tf.concat([affines, tf.eye(2, 3, [missing])], axis=0)
+        return {name: value[:count] for name, value in self.find_joints(squares, affines).items()}
+
+    def find_joints(self, squares, affines) -> dict[str, tf.Tensor]:
+        """Runs the model on squares and decodes joints in pixels of the pictures.
+
+        Args:
+            squares: float32 `[batch, side, side, 3]`; the batch is not empty.
+            affines: float32 `[batch, 2, 3]`, or `[1, 2, 3]` for all squares, from pixels of the
+                pictures to pixels of the squares.
+
+        Returns:
+            As of `predict_images`.
+        """
         flip_order = self.skeleton.flip_order if self.flip_test else None
         model = functools.partial(portable.call, self.model) if self.portable else self.model
         predict = functools.partial(model, training=False)
-        logits = heatmaps.predict_heatmaps(predict, squares, flip_order)[:count]
+        logits = heatmaps.predict_heatmaps(predict, squares, flip_order)
         joints, scores = heatmaps.decode(logits, self.decoding)
         to_picture = geometry.invert_affine(affines)
         return {"joints": geometry.transform_points(to_picture, joints), "scores": scores}

@@ -160,7 +160,7 @@ def _neighbour(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor, dy: int, dx: 
     height, width = shape[2], shape[3]
     i, j = tf.clip_by_value(row + dy, 0, height - 1), tf.clip_by_value(column + dx, 0, width - 1)
     flat = tf.reshape(maps, (shape[0], shape[1], height * width))
-    return tf.gather(flat, i * width + j, axis=-1, batch_dims=2)
+    return tf.gather(flat, i * width + j, axis=2, batch_dims=2)  # tf2onnx does not know axis=-1
 
 
 def _quarter_offset(maps: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:

@@ -230,7 +230,8 @@ def test_a_run_and_its_export_give_the_same_joints(run_folder, exported):
 
 def test_a_saved_model_has_settings_that_cannot_be_changed(run_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
-    arguments = ["--run", str(run_folder), "--output", str(tmp_path / "1"), "--portable"]
+    arguments = ["--run", str(run_folder), "--output", str(tmp_path / "1")]
+    arguments += ["--format", "saved_model_portable"]
     export.main([*arguments, "--no-flip_test", "--decoding", "dark"])
     loaded = load_predictor(tmp_path / "1", decoding="dark", flip_test=False)
     assert loaded.settings == {"flip_test": False, "decoding": "dark"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import tensorflow as tf
 from PIL import Image
 
@@ -22,6 +23,7 @@ from examples.pose.inference import predict_examples, predict_files
 from examples.pose.inference.predictor import load_run
 from tests.data_folder import DATA_DIR
 from tests.examples.commands import outcome
+from tests.examples.pose.pretrained import STICK_FIGURES
 from tests.examples.pose.tiny_run import write_tiny_run
 
 REPOSITORY = Path(predict.__file__).parents[2]
@@ -114,21 +116,37 @@ def test_joints_are_in_the_picture_as_it_is_shown(run_folder, folder):
     assert tagged["joints"] == upright["joints"]
 
 
-def test_the_shipped_network_finds_joints_of_drawn_figures(folder):
+def found_share(names, joints, labelled, *options):
+    """Runs `predict` on pictures; returns the share of joints that it finds."""
+    predict.main([*names, "--output", "poses", "--json", "poses.json", *options])
+    assert len(list(Path("poses").iterdir())) == len(names)
+    answers = json.loads(Path("poses.json").read_text())["images"]
+    found, counted = metrics.found_joints(
+        np.array([answer["joints"] for answer in answers], np.float32),
+        np.array(joints, np.float32),
+        np.array(labelled, bool),
+        LSP_SKELETON.pck_reference,
+    )
+    return np.sum(found) / np.sum(counted)
+
+
+def test_the_network_for_drawn_figures_finds_their_joints(folder):
     examples = [figure.draw_figure(7, "test", index, 150) for index in range(12)]
     names = [f"{index}.png" for index in range(len(examples))]
     for name, example in zip(names, examples, strict=True):
         Image.fromarray(np.asarray(example.image, np.uint8)).save(name)
-    predict.main([*names, "--output", "poses", "--json", "poses.json"])
-    answers = json.loads(Path("poses.json").read_text())["images"]
-    found, counted = metrics.found_joints(
-        np.array([answer["joints"] for answer in answers], np.float32),
-        np.array([example.joints for example in examples], np.float32),
-        np.array([example.visibility for example in examples]) > 0,
-        LSP_SKELETON.pck_reference,
-    )
-    assert np.sum(found) > 0.5 * np.sum(counted)
-    assert len(list(Path("poses").iterdir())) == len(examples)
+    joints, visibility = zip(*[(e.joints, e.visibility > 0) for e in examples], strict=True)
+    assert found_share(names, joints, visibility, "--model", str(STICK_FIGURES)) > 0.5
+
+
+@pytest.mark.skipif(not (DATA_DIR / "lsp").is_dir(), reason="no photographs here")
+def test_the_default_network_finds_joints_in_photographs(folder):
+    """On test photographs, whose joints count from 1 in `joints.mat`."""
+    numbers = range(1001, 2001, 50)
+    names = [str(DATA_DIR / f"lsp/images/im{number:04}.jpg") for number in numbers]
+    labels = scipy.io.loadmat(DATA_DIR / "lsp/joints.mat")["joints"]
+    joints = [labels[:2, :, number - 1].T - 1 for number in numbers]
+    assert found_share(names, joints, np.ones((len(names), 14))) > 0.5
 
 
 def test_an_output_folder_gets_a_drawing_for_each_input(run_folder, folder):

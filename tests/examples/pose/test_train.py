@@ -72,6 +72,7 @@ def test_a_run_ends_with_model_metrics_and_table(whole_run):
     assert list((run / "logs").rglob("events*"))
 
 
+@pytest.mark.long
 def test_a_training_killed_within_an_epoch_resumes_and_ends_the_same(whole_run, tmp_path):
     whole, _ = whole_run
     run = tmp_path / "killed"
@@ -107,6 +108,7 @@ def test_a_training_that_diverges_stops_and_says_where(on_drawn_figures, tmp_pat
     assert not (tmp_path / "state.npz").exists() and not (tmp_path / "metrics.json").exists()
 
 
+@pytest.mark.long
 def test_a_training_killed_before_the_first_save_starts_again(on_drawn_figures, tmp_path, capsys):
     process = start("train", tmp_path, *ARGUMENTS, "--epochs", "1")
     for line in process.stdout:

@@ -38,6 +38,7 @@ def test_the_table_shows_counts_latencies_and_memory():
         assert row in table
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_the_command_runs_a_short_soak(programs, run_folder, capsys, monkeypatch):
     monkeypatch.setattr(soak.native_loader, "build", lambda folder, apis: programs)

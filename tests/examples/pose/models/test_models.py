@@ -170,6 +170,7 @@ def test_multiply_adds_rejects_unknown_layers():
         multiply_adds.multiply_adds(model)
 
 
+@pytest.mark.long
 def test_model_cost_prints_every_model(capsys):
     model_cost.main(["--image_size", "32", "--width", "4", "--kernel_size", "3"])
     printed = capsys.readouterr().out

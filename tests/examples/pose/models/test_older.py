@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from examples.pose.evaluation import multiply_adds
-from examples.pose.inference.model_files import PRETRAINED
 from examples.pose.models import older
 from examples.pose.training.run_folder import RunFolder
 from tests.examples.pose.models import earlier_blocks
 from tests.examples.pose.models.test_models import outputs, small, wide_layers
+from tests.examples.pose.pretrained import STICK_FIGURES
 from tf_boxconv import visualize
 from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
@@ -65,9 +65,9 @@ def test_boxes_and_mixing_weights_of_a_converted_network():
         )
 
 
-def test_the_shipped_network_is_converted():
+def test_the_network_for_drawn_figures_is_converted():
     """Its file was written before the conversion existed."""
-    run = RunFolder(PRETRAINED)
+    run = RunFolder(STICK_FIGURES)
     model = keras.models.load_model(run.model_path, compile=False)
     assert {type(layer) for layer in wide_layers(model)} == {DepthwiseBoxConv2D}
     converted = run.load_model()

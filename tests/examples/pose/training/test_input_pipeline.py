@@ -79,6 +79,17 @@ def test_letterbox_works_in_a_graph_of_unknown_size():
             np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "size", [(1, 1), (3, 500), (700, 1), (96, 96), (129, 127), (480, 640), (31, 47)]
+)
+def test_matrices_letterbox_like_resize(size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    expected, affine = geometry.letterbox(image, 96)
+    squares, affines = geometry.letterbox_by_matrices(np.stack([image, image[::-1]]), 96)
+    np.testing.assert_allclose(squares[0], expected, atol=1e-2)
+    np.testing.assert_array_equal(affines, affine[np.newaxis])
+
+
 def test_letterbox_rejects_images_without_three_channels():
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="4,4,1"):
         geometry.letterbox(np.zeros((4, 4, 1), np.uint8), 8)

@@ -17,6 +17,7 @@ from examples.pose.files.atomic_write import write_json
 from examples.pose.training import run_folder
 from examples.pose.training.curves import CurveWriter
 from examples.pose.training.run_folder import RunFolder, RunFolderError
+from tests.examples.pose.pretrained import STICK_FIGURES
 from tests.examples.pose.tiny_run import tiny_model, write_tiny_run
 
 STATE = {"step": np.int64(3), "weight a/b": np.arange(60_000.0)}
@@ -184,7 +185,7 @@ def test_results_without_a_config_are_not_replaced(name, tmp_path):
 
 def test_arguments_may_change_until_an_epoch_is_finished(tmp_path):
     run = RunFolder(tmp_path)
-    skeleton = json.loads((run_folder_of_pretrained() / "config.json").read_text())["skeleton"]
+    skeleton = json.loads((STICK_FIGURES / "config.json").read_text())["skeleton"]
     run.begin({"image_size": 97, "skeleton": skeleton})
     run.check({"image_size": 96, "skeleton": skeleton})
     run.save_state(STATE)
@@ -193,15 +194,9 @@ def test_arguments_may_change_until_an_epoch_is_finished(tmp_path):
 
 
 def test_arguments_missing_from_an_older_config_have_their_defaults(tmp_path):
-    run = RunFolder(shutil.copytree(run_folder_of_pretrained(), tmp_path / "run"))
+    run = RunFolder(shutil.copytree(STICK_FIGURES, tmp_path / "run"))
     newer = {**run.config, "new": False}
     run.check(newer, defaults={"new": False})
     with pytest.raises(RunFolderError, match="new: False there, True now"):
         run.check({**newer, "new": True}, defaults={"new": False})
     assert isinstance(run.load_model(), keras.Model)
-
-
-def run_folder_of_pretrained():
-    from examples.pose.inference.model_files import PRETRAINED
-
-    return PRETRAINED
