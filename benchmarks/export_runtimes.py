@@ -1,10 +1,12 @@
 """Runs exported models in their own runtimes. Each loader returns a function of images.
 
-Models must have one input, `image`, and one output. Used by tests and `benchmarks.export`.
+Models must have one input. As in Keras, the function returns an array if the model has one output,
+and a list of arrays if there are several. Used by tests and `benchmarks.export`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -17,40 +19,45 @@ import tensorflow as tf
 
 from examples.web.runtime import RuntimeMissingError, tfjs_runtime
 
-Run = Callable[[np.ndarray], np.ndarray]
-INPUT, OUTPUT = "image", "output_0"
+Run = Callable[[np.ndarray], "np.ndarray | list[np.ndarray]"]
 
 
-def saved_model(path: Path, threads: int = 1) -> Run:
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """Names of a model's input and outputs. The defaults are those of `tf_boxconv.export`."""
+
+    input: str = "image"
+    outputs: tuple[str, ...] = ("output_0",)
+
+
+def saved_model(path: Path, threads: int = 1, names: Names = Names()) -> Run:
     """Loads a SavedModel. TensorFlow uses the process's threads, whatever `threads` says."""
     loaded = tf.saved_model.load(str(path))  # Signatures do not keep variables alive; `run` does.
 
-    def run(images: np.ndarray) -> np.ndarray:
-        signature = loaded.signatures["serving_default"]
-        return signature(**{INPUT: tf.constant(images)})[OUTPUT].numpy()
+    def run(images: np.ndarray):
+        answer = loaded.signatures["serving_default"](**{names.input: tf.constant(images)})
+        return _one_or_all([answer[name].numpy() for name in names.outputs])
 
     return run
 
 
 class LiteRT:
-    """LiteRT's interpreter. Inputs and outputs are float32, also those of integer models."""
+    """LiteRT's interpreter. Images are given as they are, also to models with integer inputs."""
 
-    def __init__(self, path: Path, threads: int = 1):
+    def __init__(self, path: Path, threads: int = 1, names: Names = Names()):
         module = _module("ai_edge_litert.interpreter", "ai-edge-litert")
         self.interpreter = module.Interpreter(str(path), num_threads=threads)
-        (self._entry,) = self.interpreter.get_input_details()
-        (self._answer,) = self.interpreter.get_output_details()
-        self._shape = None
+        self._run = self.interpreter.get_signature_runner()
+        self._names = names
+        self._input = self._run.get_input_details()[names.input]
+        self._outputs = self._run.get_output_details()
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray):
         """Runs a batch of any size."""
-        if images.shape != self._shape:
-            self._shape = images.shape
-            self.interpreter.resize_tensor_input(self._entry["index"], images.shape)
-            self.interpreter.allocate_tensors()
-        self.interpreter.set_tensor(self._entry["index"], _quantized(images, self._entry))
-        self.interpreter.invoke()
-        return _dequantized(self.interpreter.get_tensor(self._answer["index"]), self._answer)
+        answer = self._run(**{self._names.input: _quantized(images, self._input)})
+        return _one_or_all(
+            [_dequantized(answer[name], self._outputs[name]) for name in self._names.outputs]
+        )
 
 
 def _quantized(values: np.ndarray, detail: dict) -> np.ndarray:
@@ -67,30 +74,39 @@ def _dequantized(values: np.ndarray, detail: dict) -> np.ndarray:
     return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
 
 
-def onnx(path: Path, threads: int = 1) -> Run:
+def onnx(path: Path, threads: int = 1, names: Names = Names()) -> Run:
     """Loads a model into ONNX Runtime."""
     onnxruntime = _module("onnxruntime", "onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-    return lambda images: session.run([OUTPUT], {INPUT: images})[0]
+    return lambda images: _one_or_all(session.run(names.outputs, {names.input: images}))
 
 
-def openvino(path: Path, threads: int = 1) -> Run:
+def openvino(path: Path, threads: int = 1, names: Names = Names()) -> Run:
     """Loads a model into OpenVINO, in float32. Its default is bfloat16 on CPUs that support it."""
     module = _module("openvino", "openvino")
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     compiled = module.Core().compile_model(path / "model.xml", "CPU", options)
-    return lambda images: compiled({INPUT: images})[OUTPUT]
+
+    def run(images: np.ndarray):
+        answer = compiled({names.input: images})
+        return _one_or_all([answer[name] for name in names.outputs])
+
+    return run
 
 
 class TensorFlowJS:
-    """TensorFlow.js in Node, on its plain JavaScript backend: one thread, no SIMD."""
+    """TensorFlow.js in Node, on its plain JavaScript backend: one thread, no SIMD.
 
-    def __init__(self, path: Path, threads: int = 1):
+    Graph models have one input and return their outputs sorted by name.
+    """
+
+    def __init__(self, path: Path, threads: int = 1, names: Names = Names()):
         node = shutil.which("node")
         if node is None:
             raise RuntimeMissingError("node is missing: install Node.js.")
+        self._order = [sorted(names.outputs).index(name) for name in names.outputs]
         script = Path(__file__).with_name("run_tfjs.js")
         self._node = subprocess.Popen(
             [node, script, tfjs_runtime(), path],
@@ -99,15 +115,11 @@ class TensorFlowJS:
             text=True,
         )
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
+    def __call__(self, images: np.ndarray):
         """Runs a batch of any size."""
-        (output,) = self.outputs(images)
-        return output
-
-    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """Runs a batch of any size. Returns the outputs, sorted by their names."""
         answers = self._ask({"shape": images.shape, "data": images.ravel().tolist()})
-        return [np.array(a["data"], np.float32).reshape(a["shape"]) for a in answers]
+        outputs = [np.array(a["data"], np.float32).reshape(a["shape"]) for a in answers]
+        return _one_or_all([outputs[i] for i in self._order])
 
     def again(self) -> None:
         """Runs the batch of the last call again, without sending it again."""
@@ -126,6 +138,10 @@ class TensorFlowJS:
             self._node.stdin.close()
             self._node.wait()
             self._node.stdout.close()
+
+
+def _one_or_all(outputs: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
 def _module(name: str, package: str):

@@ -50,7 +50,7 @@ def result_of(runs: Sequence[Run]) -> Result:
 
 def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
     """Returns the table of a study as rows of cells. The first row holds the headings."""
-    rows = [[study, "PCK@0.2", "lowest to highest", "parameters", "multiply-adds"]]
+    rows = [[study, "PCK@0.2", "lowest to highest", "steps", "parameters", "multiply-adds"]]
     for setting in STUDIES[study]:
         result = results[setting]
         # All seeds are evaluated on the same photographs, so the values are NaN for all or for
@@ -61,6 +61,7 @@ def table_of(study: str, results: dict[Setting, Result]) -> list[list[str]]:
                 setting.name,
                 f"{statistics.mean(result.pck):.1f}" if known else "-",
                 f"{min(result.pck):.1f} to {max(result.pck):.1f}" if known else "-",
+                f"{result.steps[-1]:,}",
                 f"{result.parameters:,}",
                 f"{result.multiply_adds / 1e6:.1f} million",
             ]

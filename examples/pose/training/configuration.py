@@ -54,6 +54,8 @@ def check(config: Mapping[str, Any]) -> None:
     """
     names = training_arguments.dataset_names(config["dataset"])
     with as_user_error(ValueError):
+        if config.get("minutes") and config["strategy"] == "multiworker":
+            raise ValueError("--minutes is for trainings in one process. Give --epochs instead.")
         if datasets.KEYPOINTS in names:
             keypoint_files(config).check()
         elif keypoint_files(config) != datasets.KeypointFiles():

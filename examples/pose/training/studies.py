@@ -1,7 +1,7 @@
 """The studies that `examples.pose.ablation` runs.
 
-Each study is a tuple of settings. All but "blocks" compare `DEFAULT` with settings that change one
-thing about it.
+Each study is a tuple of settings. All but "blocks" and "deep" compare `DEFAULT` with settings that
+change one thing about it.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ def _blocks(depth: int, width: int, *arguments: str) -> tuple[str, ...]:
     return "--depth", str(depth), "--width", str(width), *arguments
 
 
-# First setting of every study but "blocks". The other settings change one thing about it.
+# First setting of every study but "blocks" and "deep". The other settings change one thing about it.
 DEFAULT = Setting("boxes")
 STUDIES: dict[str, tuple[Setting, ...]] = {
     "context": (
@@ -83,6 +83,15 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("2 blocks, depthwise 7x7", _blocks(2, 184, "--context", "depthwise")),
         Setting("3 blocks, boxes", _blocks(3, 136, "--context", "box")),
         Setting("3 blocks, depthwise 7x7", _blocks(3, 128, "--context", "depthwise")),
+    ),
+    # Likewise, for networks that see the whole image with kernels, too.
+    "deep": (
+        Setting("4 blocks, boxes", _blocks(4, 128, "--context", "box")),
+        Setting("4 blocks, depthwise 7x7", _blocks(4, 120, "--context", "depthwise")),
+        Setting("U-Net, boxes", ("--model", "u_net", "--width", "32", "--context", "box")),
+        Setting(
+            "U-Net, depthwise 7x7", ("--model", "u_net", "--width", "31", "--context", "depthwise")
+        ),
     ),
     "boxes": (
         DEFAULT,

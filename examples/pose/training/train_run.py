@@ -23,6 +23,7 @@ from examples.pose.models import BOX_CONTEXTS
 from examples.pose.models.blocks import Context
 from examples.pose.training import (
     configuration,
+    duration,
     initial_weights,
     input_pipeline,
     training_arguments,
@@ -128,20 +129,8 @@ def fit(
     print_once(f"{trainer.inference.name}: {trainer.inference.count_params():,} parameters")
     if first_epoch:
         print_once(f"Resuming {run.path} after epoch {first_epoch} of {epochs}", flush=True)
-    batches = iter(
-        workers.distribute(
-            lambda parts, count: input_pipeline.training_batches(
-                train_photographs,
-                skeleton.flip_order,
-                config["image_size"],
-                config["batch_size"],
-                steps=range(trainer.done, epochs * epoch_steps),
-                seed=config["seed"],
-                parts=parts,
-                num_parts=count,
-            )
-        )
-    )
+    steps = range(trainer.done, epochs * epoch_steps)
+    batches = _training_batches(config, train_photographs, skeleton, workers, steps)
     curves = CurveWriter(run.logs_path)
     boxes = keras.callbacks.CallbackList(
         box_loggers(run, config, trainer.done) if workers.is_chief else [], model=trainer.model
@@ -177,6 +166,50 @@ def fit(
     boxes.on_train_end()
     trainer.update_inference()
     return trainer.inference
+
+
+def _training_batches(
+    config: dict[str, Any],
+    photographs: Photographs,
+    skeleton: Skeleton,
+    workers: Workers,
+    steps: range,
+) -> Iterator[Sequence]:
+    return iter(
+        workers.distribute(
+            lambda parts, count: input_pipeline.training_batches(
+                photographs,
+                skeleton.flip_order,
+                config["image_size"],
+                config["batch_size"],
+                steps=steps,
+                seed=config["seed"],
+                parts=parts,
+                num_parts=count,
+            )
+        )
+    )
+
+
+def _epochs_in_minutes(
+    config: dict[str, Any],
+    train_photographs: Photographs,
+    test_photographs: Photographs,
+    skeleton: Skeleton,
+    workers: Workers,
+) -> int:
+    """The number of epochs of a run with `--minutes`. Prints it."""
+    trainer = make_trainer(config, skeleton.num_joints, workers)
+    batches = _training_batches(config, train_photographs, skeleton, workers, range(duration.STEPS))
+    epochs = duration.epochs_in(
+        config["minutes"],
+        config["steps_per_epoch"],
+        trainer,
+        batches,
+        lambda: trainer.measure(test_photographs, skeleton, config["batch_size"]),
+    )
+    print(f"{epochs} epochs take about {config['minutes']} min on this machine.", flush=True)
+    return epochs
 
 
 def _draw_handful(trainer: Trainer, photographs: Photographs, skeleton: Skeleton) -> np.ndarray:
@@ -251,11 +284,16 @@ def train(config: dict[str, Any]) -> None:
     run = RunFolder(config["run"])
     names = training_arguments.dataset_names(config["dataset"])
     title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
+    config = dict(config)
+    if config["minutes"] and run.has_finished_epoch and run.config_path.exists():
+        config["epochs"] = run.config["epochs"]
     arguments = {key: value for key, value in config.items() if key != "run"}
     # Before waiting for workers, and before reading or writing anything.
     configuration.check(config)
     is_extension, extended_from = _is_extension(run, config), _earlier_lengths(run, config)
-    free = (*FREE_ARGUMENTS, "digests", "extended_from", *(["epochs"] if is_extension else []))
+    free = (*FREE_ARGUMENTS, "digests", "extended_from")
+    if is_extension:
+        free += ("epochs", "minutes")
     _check_folder(run, arguments, (*free, "skeleton"))
     with as_user_error(ValueError):
         workers = make_workers(config["strategy"])
@@ -284,6 +322,10 @@ def train(config: dict[str, Any]) -> None:
         digests = {"train": train_photographs.digest, "test": test_photographs.digest}
         train_photographs = evenly_spaced(train_photographs, config["limit_train"])
         validation = test_photographs[: config["validation_size"]]
+        if config["minutes"] and not run.has_finished_epoch:
+            config["epochs"] = arguments["epochs"] = _epochs_in_minutes(
+                config, train_photographs, validation, train_skeleton, workers
+            )
         description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
         if extended_from:
             description["extended_from"] = extended_from

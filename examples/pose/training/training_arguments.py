@@ -152,7 +152,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `Optimisation` and the length of the training."""
-    add = parser.add_argument_group("optimization").add_argument
+    group = parser.add_argument_group("optimization")
+    add, add_length = group.add_argument, group.add_mutually_exclusive_group().add_argument
     add(
         "--batch_size",
         type=positive,
@@ -165,11 +166,16 @@ def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
         default=250,
         help="steps in an epoch; the run is saved after each epoch",
     )
-    add(
+    add_length(
         "--epochs",
         type=positive,
         default=24,
         help="length of the training; a finished run goes on if this is more than before",
+    )
+    add_length(
+        "--minutes",
+        type=positive,
+        help="as many epochs as take about this long on this machine; some steps are timed first",
     )
     add("--learning_rate", type=float, default=2e-3, help="highest learning rate")
     add(

@@ -4,10 +4,9 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
-from benchmarks import export_runtimes
+from benchmarks.export_runtimes import RUNTIMES, Names
 from examples.pose import datasets, export
 from examples.pose.datasets.stick_figures.figure import draw_figure
 from examples.pose.inference import exporter, model_files
@@ -49,59 +48,7 @@ def case():
     return run, pictures, [predictor.predict(picture) for picture in pictures]
 
 
-def saved_model(path):
-    loaded = tf.saved_model.load(str(path))
-
-    def run(images):
-        answer = loaded.signatures["serving_default"](images=tf.constant(images))
-        return answer["joints"], answer["scores"]
-
-    return run
-
-
-def litert(path):
-    module = pytest.importorskip("ai_edge_litert.interpreter")
-    runner = module.Interpreter(str(path)).get_signature_runner()
-
-    def run(images):
-        answer = runner(images=images)
-        return answer["joints"], answer["scores"]
-
-    return run
-
-
-def onnx(path):
-    session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
-    return lambda images: session.run(["joints", "scores"], {"images": images})
-
-
-def openvino(path):
-    core = pytest.importorskip("openvino").Core()
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(path / "model.xml", "CPU", options)
-
-    def run(images):
-        answer = compiled({"images": images})
-        return answer["joints"], answer["scores"]
-
-    return run
-
-
-def tfjs(path):
-    try:
-        return export_runtimes.TensorFlowJS(path).outputs
-    except RuntimeMissingError as error:
-        pytest.skip(str(error))
-
-
-RUNTIMES = {
-    "saved_model": saved_model,
-    "saved_model_portable": saved_model,
-    "litert": litert,
-    "onnx": onnx,
-    "openvino": openvino,
-    "tfjs": tfjs,
-}
+NAMES = Names("images", ("joints", "scores"))
 
 
 def exported(folder, run, format, *options):
@@ -111,7 +58,10 @@ def exported(folder, run, format, *options):
     arguments = ["--run", run, "--output", path, "--format", format, *options]
     export.main(list(map(str, arguments)))
     assert [entry.name for entry in folder.iterdir()] == [path.name]
-    return RUNTIMES[format](path)
+    try:
+        return RUNTIMES[format](path, names=NAMES)
+    except RuntimeMissingError as error:
+        pytest.skip(str(error))
 
 
 def errors(run, pictures, expected):

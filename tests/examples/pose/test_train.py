@@ -17,6 +17,7 @@ import pytest
 
 import tf_boxconv.layers  # noqa: F401
 from examples.pose import datasets, evaluate, train
+from examples.pose.training import duration
 from examples.pose.training.run_folder import RunFolder
 from tests.examples.commands import outcome
 from tests.examples.pose import drawn_figures
@@ -129,6 +130,31 @@ def test_a_finished_run_is_left_alone(whole_run, on_drawn_figures, capsys):
     assert (run / "model.keras").stat().st_mtime_ns == before
 
 
+def test_minutes_set_the_number_of_epochs(on_drawn_figures, tmp_path, monkeypatch, capsys):
+    """The clock says 1 s for a step and 30 s for an evaluation, so 34 s for an epoch of 4 steps."""
+
+    def seconds(call):
+        call()
+        return float(duration.MEASURED_STEPS)
+
+    monkeypatch.setattr(duration, "_seconds", seconds)
+
+    def train_for(*length):
+        rest = [*ARGUMENTS[4:], "--steps_per_epoch", "4"]
+        status, errors = outcome(train.main, "--run", tmp_path / "run", *length, *rest)
+        return status, capsys.readouterr().out + errors
+
+    status, output = train_for("--minutes", "1")
+    assert status == 0 and "Epoch 2/2" in output
+    assert "2 epochs take about 1 min on this machine." in output
+    status, output = train_for("--minutes", "1")
+    assert status == 0 and "is finished: 2 epochs done" in output
+    status, output = train_for("--minutes", "2")
+    assert status == 1 and "minutes: 1 there, 2 now" in output
+    status, output = train_for("--epochs", "3")
+    assert status == 0 and "Extending a run of 2 epochs to 3." in output
+
+
 def test_other_arguments_are_refused_by_name(whole_run, on_drawn_figures):
     run, _ = whole_run
     status, errors = outcome(train.main, "--run", run, *ARGUMENTS, "--width", "16")
@@ -173,8 +199,9 @@ def test_bad_arguments(bad, capsys):
         (["--clip_norm", "-1"], "`clip_norm` must not be negative, got -1"),
         (["--stacks", "2"], "'full_resolution' takes no `stacks`"),
         (["--strategy", "multiworker"], "TF_CONFIG"),
+        (["--minutes", "5"], "--minutes: not allowed with argument --epochs"),
     ],
 )
 def test_invalid_combinations_of_arguments_give_an_error(bad, message, on_drawn_figures, tmp_path):
     status, errors = outcome(train.main, "--run", tmp_path / "run", *ARGUMENTS, *bad)
-    assert status == 1 and message in errors
+    assert status in (1, 2) and message in errors
