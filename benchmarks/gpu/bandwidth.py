@@ -195,10 +195,9 @@ def report_integral_images(device, library: Library) -> None:
         problem = problem_of(size, "float32", layout, channels)
         tensors = tensors_of(device, problem)
         table = device.empty(int(np.prod(problem.image_shape(size + 1, size + 1, channels))) * 4)
-        workspace = library.workspace("integral_image", problem, 1)
         seconds = median_seconds(
             device,
-            lambda made=(problem, True, workspace, tensors.x, table): library.integral_image(*made),
+            lambda made=(problem, True, tensors.x, table): library.integral_image(*made),
         )
         fraction = 2 * tensors.input_bytes / copy_rate(device) / seconds
         print(f"| {list(problem.input_shape)} | {layout} | {fraction:.2f} |", flush=True)

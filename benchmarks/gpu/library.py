@@ -144,30 +144,30 @@ class Library:
     def __init__(self, path: Path, device):
         self._c = ctypes.CDLL(str(path))
         self._device = device
-        for name in ("forward", "backward", "integral_image"):
-            for function in (name, f"{name}_workspace"):
-                getattr(self._c, f"boxconv_cuda_{function}").restype = ctypes.c_char_p
+        names = ("forward", "forward_workspace", "backward", "backward_workspace")
+        for name in (*names, "integral_image"):
+            getattr(self._c, f"boxconv_cuda_{name}").restype = ctypes.c_char_p
 
-    def workspace(self, name: str, problem: Problem, *options: int):
+    def workspace(self, name: str, problem: Problem):
         """Allocates the workspace that function `name` needs for a problem."""
         size = ctypes.c_size_t()
-        self._call(f"{name}_workspace", problem, *options, ctypes.byref(size))
+        self._call(f"{name}_workspace", problem, ctypes.byref(size))
         return self._device.empty(max(size.value, 1))
 
     def forward(self, problem: Problem, workspace, *arrays) -> None:
         """Queues `input, boxes -> output`."""
-        self._queue("forward", problem, workspace, arrays)
+        self._queue("forward", problem, (*arrays, workspace))
 
     def backward(self, problem: Problem, workspace, *arrays) -> None:
         """Queues `input, boxes, output_grad -> input_grad, boxes_grad`."""
-        self._queue("backward", problem, workspace, arrays)
+        self._queue("backward", problem, (*arrays, workspace))
 
-    def integral_image(self, problem: Problem, float32: bool, workspace, *arrays) -> None:
+    def integral_image(self, problem: Problem, float32: bool, *arrays) -> None:
         """Queues `input -> table`."""
-        self._queue("integral_image", problem, workspace, arrays, int(float32))
+        self._queue("integral_image", problem, arrays, int(float32))
 
-    def _queue(self, name, problem, workspace, arrays, *options) -> None:
-        addresses = [ctypes.c_void_p(self._device.address(a)) for a in (*arrays, workspace)]
+    def _queue(self, name, problem, arrays, *options) -> None:
+        addresses = [ctypes.c_void_p(self._device.address(a)) for a in arrays]
         self._call(name, problem, *options, *addresses, ctypes.c_void_p(self._device.stream()))
 
     def _call(self, name: str, problem: Problem, *arguments) -> None:

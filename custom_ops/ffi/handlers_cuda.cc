@@ -67,11 +67,8 @@ Error integral_image(const CallFrame& frame) {
   return with_table_types(input, table, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TTable = typename decltype(types)::Table;
-    Workspace workspace(frame);
-    BOXCONV_RETURN_IF_ERROR(workspace.allocate(cuda::integral_image_workspace<T, TTable>, problem));
     return to_ffi(cuda::integral_image(problem, static_cast<const T*>(input.data()),
-                                       static_cast<TTable*>(table.data()), workspace.data(),
-                                       stream));
+                                       static_cast<TTable*>(table.data()), stream));
   });
 }
 

@@ -43,12 +43,7 @@ class CudaDevice {
   static absl::Status integral_image(tensorflow::OpKernelContext* context,
                                      const IntegralImageProblem& problem, const T* input,
                                      TTable* table) {
-    std::size_t bytes = 0;
-    TF_RETURN_IF_ERROR(to_tensorflow(cuda::integral_image_workspace<T, TTable>(problem, &bytes)));
-    Workspace workspace;
-    TF_RETURN_IF_ERROR(workspace.allocate(context, bytes));
-    return to_tensorflow(
-        cuda::integral_image(problem, input, table, workspace.data(), stream_of(context)));
+    return to_tensorflow(cuda::integral_image(problem, input, table, stream_of(context)));
   }
 
  private:

@@ -1,5 +1,7 @@
 // Compares the CUDA kernels of box convolution, emulated without a GPU, with the CPU kernels in
 // double.
+#include <sys/mman.h>
+
 #include <cmath>
 #include <limits>
 #include <random>
@@ -17,8 +19,8 @@ namespace boxconv {
 namespace cuda {
 namespace {
 
-// The number of calls with lines in shared memory, and in the tensor.
-int lines_in_shared = 0, lines_in_tensor = 0;
+// The number of axes whose tiles lie in shared memory, and in the workspace.
+int tiles_in_shared = 0, tiles_in_workspace = 0;
 
 struct Tolerance {
   double stored;  // of rounding a result to its type, relative to the result
@@ -66,8 +68,8 @@ Results on_cpu(const BoxConvProblem& p, const std::vector<T>& input, const std::
 template <typename T, typename TBox>
 Results on_gpu(const BoxConvProblem& p, const GpuLimits& limits, const std::vector<T>& input,
                const std::vector<TBox>& boxes, const std::vector<T>& output_grad, int offset = 0) {
-  using Launcher = BoxConvLauncher<T, TBox, Device>;
-  Device device;
+  using Launcher = BoxConvLauncher<T, TBox>;
+  Device device(limits);
   const auto moved = [offset](auto values) {
     values.insert(values.begin(), static_cast<std::size_t>(offset), {});
     return values;
@@ -77,17 +79,19 @@ Results on_gpu(const BoxConvProblem& p, const GpuLimits& limits, const std::vect
   auto input_grad = uninitialized<T>(p.input_size() + offset);
   auto boxes_grad = uninitialized<TBox>(p.boxes_size());
   for (const bool backward : {false, true}) {
-    const std::size_t bytes = Launcher(p, limits, backward).workspace_size();
+    const std::size_t bytes = Launcher(device, p, backward).workspace_size();
     auto workspace = uninitialized<char>(static_cast<Index>(bytes) + 1);
-    const Launcher launcher(p, limits, backward, workspace.data());
+    const Launcher launcher(device, p, backward, workspace.data());
     if (backward) {
-      launcher.backward(device, x.data() + offset, boxes.data(), g.data() + offset,
+      launcher.backward(x.data() + offset, boxes.data(), g.data() + offset,
                         input_grad.data() + offset, boxes_grad.data());
     } else {
-      launcher.forward(device, x.data() + offset, boxes.data(), output.data() + offset);
+      launcher.forward(x.data() + offset, boxes.data(), output.data() + offset);
     }
-    for (const bool in_shared : {launcher.columns_in_shared(), launcher.rows_in_shared()}) {
-      ++(in_shared ? lines_in_shared : lines_in_tensor);
+    if (p.output_size() == 0) continue;
+    for (const Index length : {p.height, p.width}) {
+      const SlidePlan plan = launcher.plan_of(length, 1, backward);
+      ++(plan.in_shared ? tiles_in_shared : tiles_in_workspace);
     }
   }
   output.erase(output.begin(), output.begin() + offset);
@@ -178,6 +182,54 @@ TEST(edge_gradients_of_many_tiles_agree_with_the_cpu) {
   check_results<float, float>(random, p, GpuLimits());
 }
 
+// A group has 32 boxes, of up to three channels.
+TEST(channels_of_more_boxes_than_a_group_agree_with_the_cpu) {
+  for_each_seed(4, [](std::mt19937& random, unsigned seed) {
+    BoxConvProblem p{1, 5, 6, 3, seed % 2 == 0 ? 33 : 20 + 8 * seed};
+    p.layout = seed == 4 ? Layout::kChannelsFirst : Layout::kChannelsLast;
+    check_results<float, float>(random, p, random_limits(random));
+  });
+}
+
+// A line whose positions are almost 2^30 values apart: the fourth is more than 2^31 values behind
+// the first. The tensor is address space without memory, except for the pages that are written.
+TEST(offsets_of_more_than_2_to_31_values) {
+  constexpr int kLength = 4, kStride = (1 << 30) - 1;
+  const std::size_t bytes = std::size_t{kLength} * kStride * sizeof(float);
+  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  CHECK(memory != MAP_FAILED);
+  float* const values = static_cast<float*>(memory);
+  for (int i = 0; i < kLength; ++i) values[Index{i} * kStride] = static_cast<float>(1 << i);
+
+  const Window<float> window{0, 1, 0, 1, 1, 1};  // each pixel and the next
+  for (const int shared_bytes : {48 << 10, 0}) {
+    GpuLimits limits;
+    limits.shared_bytes = shared_bytes;
+    SlideCall<float, float, float> call;
+    call.plan = slide_plan(limits, kLength, 1, 1, sizeof(float), 0);
+    std::vector<float> tile(static_cast<std::size_t>(call.plan.tile_bytes) / sizeof(float));
+    std::vector<float> sums(kLength);
+    call.length = kLength;
+    call.lines_per_image = 1;
+    call.images = call.boxes = 1;
+    call.windows = &window;
+    call.source = {values, 1, 1, 1, kStride};
+    call.output = {sums.data(), 1, 1, 1, 1};
+    call.tiles = tile.data();
+    Device device(limits);
+    if (call.plan.in_shared) {
+      device.launch<slide_lines<Compute::kSums, true, float, float, float>>(
+          1, call.plan.threads, call.plan.shared_bytes, call);
+    } else {
+      device.launch<slide_lines<Compute::kSums, false, float, float, float>>(
+          1, call.plan.threads, call.plan.shared_bytes, call);
+    }
+    CHECK(sums == (std::vector<float>{3, 6, 12, 8}));
+  }
+  munmap(memory, bytes);
+}
+
 // Sanitizers check that nothing is read or written outside the arrays.
 template <typename T, typename TBox>
 void check_hostile_boxes() {
@@ -252,9 +304,9 @@ TEST(empty_problems_have_zero_gradients) {
 }
 
 // Keep this case last: it checks the calls of all other cases.
-TEST(the_problems_above_have_lines_in_shared_memory_and_in_tensors) {
-  CHECK(lines_in_shared > 50);
-  CHECK(lines_in_tensor > 50);
+TEST(the_problems_above_have_tiles_in_shared_memory_and_in_the_workspace) {
+  CHECK(tiles_in_shared > 50);
+  CHECK(tiles_in_workspace > 50);
 }
 
 }  // namespace

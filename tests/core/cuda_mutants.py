@@ -16,13 +16,14 @@ from tests.fuzz.mutants import Mutant, copy_sources, replace_once
 KERNELS = "cuda/box_conv_kernels.cuh"
 TILE = "cuda/box_conv_tile.cuh"
 SLIDE = "cuda/box_conv_slide.cuh"
+PLAN = "cuda/box_conv_plan.h"
 
 MUTANTS = [
     Mutant(
         "no barrier between loading a tile and summing its blocks",
         KERNELS,
-        "load_tile(source, length, blocks, tile);\n      __syncthreads();",
-        "load_tile(source, length, blocks, tile);",
+        "(source, length, blocks, tile);\n    __syncthreads();",
+        "(source, length, blocks, tile);",
     ),
     Mutant(
         "no barrier between summing blocks and sliding",
@@ -39,8 +40,8 @@ MUTANTS = [
     Mutant(
         "no barrier between clearing a tile and loading it with strides",
         TILE,
-        "row[i] = 0;\n    __syncthreads();",
-        "row[i] = 0;",
+        "clear(kGroup, length);\n    __syncthreads();",
+        "clear(kGroup, length);",
     ),
     Mutant(
         "no barrier while products of tiles are added",
@@ -48,18 +49,18 @@ MUTANTS = [
         "      __syncthreads();\n      if (thread < half)",
         "      if (thread < half)",
     ),
-    Mutant("asynchronous copies are not waited for", TILE, "  wait_for_copies();\n", ""),
+    Mutant("asynchronous copies are not waited for", TILE, "wait_for_copies();", ";"),
     Mutant(
         "the rows behind the line are not cleared",
         TILE,
-        "tile[i] = after[i] = 0;",
-        "tile[i] = 0;",
+        "  clear(kGroup + Index{length}, kGroup + 1);\n",
+        "",
     ),
     Mutant(
         "the row of zeros behind the blocks is one too early",
         TILE,
-        "after[(kGroup + 1 + blocks) * kWords + i] = 0;",
-        "after[(kGroup + blocks) * kWords + i] = 0;",
+        "clear(2 * kGroup + 1 + Index{length} + blocks, 1);",
+        "clear(2 * kGroup + Index{length} + blocks, 1);",
     ),
     Mutant("pixels are read before the tile", TILE, "p = p > -kGroup ? p : -kGroup;", ""),
     Mutant(
@@ -76,8 +77,8 @@ MUTANTS = [
     ),
     Mutant(
         "packets are stored at addresses that are not aligned",
-        KERNELS,
-        "if (reinterpret_cast<std::uintptr_t>(target) % kPacketBytes != 0) return false;",
+        "cuda/platform.cuh",
+        "  if (reinterpret_cast<std::uintptr_t>(target) % kPacketBytes != 0) return false;\n",
         "",
     ),
     Mutant(
@@ -89,14 +90,14 @@ MUTANTS = [
     Mutant(
         "lanes beside the last line do work",
         KERNELS,
-        "const bool exists = line < lines && box < call.end_box;",
-        "const bool exists = box < call.end_box;",
+        "if (line < lines && box < call.boxes) {",
+        "if (box < call.boxes) {",
     ),
     Mutant(
         "all lines of a warp read the banks of the first",
         KERNELS,
-        "line_of(line * plan.group + channel, box)",
-        "line_of(channel, box)",
+        "line_of(line * plan.group + channel)",
+        "line_of(channel)",
     ),
     Mutant(
         "the wrong block leaves the core",
@@ -132,14 +133,14 @@ MUTANTS = [
     Mutant(
         "edge gradients on a border take the inward side",
         "cuda/box_conv_windows.cuh",
-        "left = {left.offset - 1, 1.0};",
-        "left = {left.offset, 0.0};",
+        "box.left = {box.left.offset - 1, 1.0};",
+        "box.left = {box.left.offset, 0.0};",
     ),
     Mutant(
         '"valid": the factors of the rows are those of the columns',
-        "cuda/box_conv_launch.cuh",
-        "call->line_factors = factors_;",
-        "call->line_factors = factors_ + p_.height;",
+        KERNELS,
+        "call.row_factors(box)[line * call.line_step]",
+        "call.column_factors(box)[line * call.line_step]",
     ),
     Mutant(
         "products of some tiles are not added",
@@ -148,22 +149,40 @@ MUTANTS = [
         "tile += 2 * threads * groups)",
     ),
     Mutant(
-        "long lines: sums of blocks behind the line are read",
+        "a tile has no memory for its last row",
+        PLAN,
+        "plan.blocks + 2) * kWords",
+        "plan.blocks + 1) * kWords",
+    ),
+    Mutant(
+        "more blocks of threads than tiles in the workspace",
+        "cuda/box_conv_launch.cuh",
+        "min_index(call.tile_count(), resident_tiles_)",
+        "call.tile_count()",
+    ),
+    Mutant(
+        "a group of 32 boxes has pixels of one channel only",
+        PLAN,
+        "boxes / m + 1 + (m % boxes != 0)",
+        "boxes / m + 1",
+    ),
+    Mutant(
+        "offsets in tensors are computed in 32 bits",
         TILE,
-        "return j >= 0 && j < blocks ?",
-        "return j >= 0 && j <= blocks ?",
+        "static_cast<Index>(p) * source.tensor.position",
+        "p * source.tensor.position",
     ),
     Mutant(
         "integral image: the sum of the wrong channel is carried on",
-        "cuda/integral_image.cuh",
-        "(at_once - 1) * channels + channel_of_warp",
-        "(at_once - 1) * channels",
+        "cuda/integral_image.cu",
+        "(at_once - 1) * values + value",
+        "(at_once - 1) * values",
     ),
     Mutant(
         "integral image: no barrier after the sums of segments",
-        "cuda/integral_image.cuh",
-        "    sums[threadIdx.x] = sum;\n    __syncthreads();\n",
-        "    sums[threadIdx.x] = sum;\n",
+        "cuda/integral_image.cu",
+        "totals[threadIdx.x] = sum;\n      __syncthreads();\n",
+        "totals[threadIdx.x] = sum;\n",
     ),
 ]
 

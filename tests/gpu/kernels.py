@@ -91,8 +91,7 @@ class Kernels:
         shape = problem.image_shape(problem.height + 1, problem.width + 1, problem.channels)
         dtype = "float32" if float32 else "float64"
         table = self._nans(shape, dtype)
-        workspace = self.library.workspace("integral_image", problem, int(float32))
-        self.library.integral_image(problem, float32, workspace, self.device.upload(x), table)
+        self.library.integral_image(problem, float32, self.device.upload(x), table)
         return decode(self.device.download(table), shape, dtype)
 
     def _nans(self, shape, dtype):

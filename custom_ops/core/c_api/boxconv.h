@@ -70,12 +70,9 @@ BOXCONV_EXPORT const char* boxconv_cuda_backward(const boxconv_problem* problem,
                                                  void* input_grad, void* boxes_grad,
                                                  void* workspace, void* stream);
 
-BOXCONV_EXPORT const char* boxconv_cuda_integral_image_workspace(const boxconv_problem* problem,
-                                                                 int32_t float32_table,
-                                                                 size_t* bytes);
 BOXCONV_EXPORT const char* boxconv_cuda_integral_image(const boxconv_problem* problem,
                                                        int32_t float32_table, const void* input,
-                                                       void* table, void* workspace, void* stream);
+                                                       void* table, void* stream);
 
 #ifdef __cplusplus
 }

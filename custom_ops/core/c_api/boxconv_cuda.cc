@@ -35,12 +35,12 @@ const char* backward(const boxconv_problem& p, const void* input, const void* bo
 }
 
 const char* compute_table(const boxconv_problem& p, bool float32_table, const void* input,
-                          void* table, void* workspace, void* stream) {
+                          void* table, void* stream) {
   return check_and_dispatch_table_types(p, float32_table, [&](auto types) {
     using T = typename decltype(types)::Image;
     using TTable = typename decltype(types)::Table;
     return message(integral_image(integral_image_problem_of(p), static_cast<const T*>(input),
-                                  static_cast<TTable*>(table), workspace, stream));
+                                  static_cast<TTable*>(table), stream));
   });
 }
 
@@ -80,21 +80,9 @@ const char* boxconv_cuda_backward(const boxconv_problem* problem, const void* in
                                  workspace, stream);
 }
 
-const char* boxconv_cuda_integral_image_workspace(const boxconv_problem* problem,
-                                                  int32_t float32_table, size_t* bytes) {
-  return boxconv::check_and_dispatch_table_types(*problem, float32_table != 0, [&](auto types) {
-    return boxconv::cuda::message(
-        boxconv::cuda::integral_image_workspace<typename decltype(types)::Image,
-                                                typename decltype(types)::Table>(
-            boxconv::integral_image_problem_of(*problem), bytes));
-  });
-}
-
 const char* boxconv_cuda_integral_image(const boxconv_problem* problem, int32_t float32_table,
-                                        const void* input, void* table, void* workspace,
-                                        void* stream) {
-  return boxconv::cuda::compute_table(*problem, float32_table != 0, input, table, workspace,
-                                      stream);
+                                        const void* input, void* table, void* stream) {
+  return boxconv::cuda::compute_table(*problem, float32_table != 0, input, table, stream);
 }
 
 }  // extern "C"

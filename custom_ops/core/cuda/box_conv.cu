@@ -2,64 +2,54 @@
 // BOXCONV_CUDA_TYPE and BOXCONV_CUDA_BOX_TYPE set, so that the types compile in parallel.
 #include "core/cuda/box_conv.h"
 #include "core/cuda/box_conv_launch.cuh"
-#include "core/cuda/device.cuh"
 
 namespace boxconv {
 namespace cuda {
 
 namespace {
 
-template <typename T, typename TBox>
-using Launcher = BoxConvLauncher<T, TBox, Device>;
-
-// Returns an error unless 32-bit positions are enough for the planes.
-Status check(const BoxConvProblem& p) {
-  const bool fits = planes_fit(p.height, p.width, p.out_channels());
-  return fits ? Status() : Status(kPlanesTooLarge);
-}
-
-template <typename T, typename TBox>
-Status workspace_size(const BoxConvProblem& problem, bool backward, std::size_t* bytes) {
-  if (const Status status = check(problem); !status.ok()) return status;
-  const Device device;
-  if (!device.ok()) return device.status();
-  *bytes = Launcher<T, TBox>(problem, device.limits(), backward).workspace_size();
-  return Status();
+// Calls run(device) with the current device.
+template <typename Run>
+Status on_device(const BoxConvProblem& p, void* stream, const Run& run) {
+  if (!planes_fit(p.height, p.width, p.out_channels())) return Status(kPlanesTooLarge);
+  Device device(stream);
+  if (device.ok()) run(device);
+  return device.status();
 }
 
 }  // namespace
 
 template <typename T, typename TBox>
 Status box_conv_forward_workspace(const BoxConvProblem& problem, std::size_t* bytes) {
-  return workspace_size<T, TBox>(problem, /*backward=*/false, bytes);
+  return on_device(problem, nullptr, [&](Device& device) {
+    *bytes = BoxConvLauncher<T, TBox>(device, problem, /*backward=*/false).workspace_size();
+  });
 }
 
 template <typename T, typename TBox>
 Status box_conv_backward_workspace(const BoxConvProblem& problem, std::size_t* bytes) {
-  return workspace_size<T, TBox>(problem, /*backward=*/true, bytes);
+  return on_device(problem, nullptr, [&](Device& device) {
+    *bytes = BoxConvLauncher<T, TBox>(device, problem, /*backward=*/true).workspace_size();
+  });
 }
 
 template <typename T, typename TBox>
 Status box_conv_forward(const BoxConvProblem& problem, const T* input, const TBox* boxes, T* output,
                         void* workspace, void* stream) {
-  if (const Status status = check(problem); !status.ok()) return status;
-  Device device(stream);
-  if (!device.ok()) return device.status();
-  Launcher<T, TBox>(problem, device.limits(), /*backward=*/false, workspace)
-      .forward(device, input, boxes, output);
-  return device.status();
+  return on_device(problem, stream, [&](Device& device) {
+    BoxConvLauncher<T, TBox>(device, problem, /*backward=*/false, workspace)
+        .forward(input, boxes, output);
+  });
 }
 
 template <typename T, typename TBox>
 Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TBox* boxes,
                          const T* output_grad, T* input_grad, TBox* boxes_grad, void* workspace,
                          void* stream) {
-  if (const Status status = check(problem); !status.ok()) return status;
-  Device device(stream);
-  if (!device.ok()) return device.status();
-  Launcher<T, TBox>(problem, device.limits(), /*backward=*/true, workspace)
-      .backward(device, input, boxes, output_grad, input_grad, boxes_grad);
-  return device.status();
+  return on_device(problem, stream, [&](Device& device) {
+    BoxConvLauncher<T, TBox>(device, problem, /*backward=*/true, workspace)
+        .backward(input, boxes, output_grad, input_grad, boxes_grad);
+  });
 }
 
 #define INSTANTIATE(T, TBox)                                                                  \

@@ -43,12 +43,10 @@ Status box_conv_backward(const BoxConvProblem& problem, const T* input, const TB
                          void* stream);
 
 // Instantiated for the pairs (T, TTable) of BOXCONV_FOR_EACH_TABLE_TYPE in core/base/dispatch.h.
-// Sums are accumulated in double.
-template <typename T, typename TTable>
-Status integral_image_workspace(const IntegralImageProblem& problem, std::size_t* bytes);
+// Sums are accumulated in double. No workspace is needed.
 template <typename T, typename TTable>
 Status integral_image(const IntegralImageProblem& problem, const T* input, TTable* table,
-                      void* workspace, void* stream);
+                      void* stream);
 
 }  // namespace cuda
 }  // namespace boxconv

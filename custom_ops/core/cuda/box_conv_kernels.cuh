@@ -4,7 +4,8 @@
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_KERNELS_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_KERNELS_CUH_
 
-#include "core/cuda/box_conv_plan.h"
+#include <type_traits>
+
 #include "core/cuda/box_conv_tile.cuh"
 
 namespace boxconv {
@@ -14,39 +15,43 @@ namespace cuda {
 // partner's value times the first pixel of the window, its last pixel, and its sum.
 enum class Compute { kSums, kProducts, kSumsAndProducts };
 
-// Products of a box that are stored: with the first and with the last pixel; with the sum; with the
-// sum and ValidFactor's growth along lines (min, max) and along positions (min, max).
-enum Product { kFirst, kLast, kSum, kLineMin, kLineMax, kPositionMin, kPositionMax, kProductCount };
+// Products of a box: with the first and with the last pixel; with the sum; with the sum and
+// ValidFactor's growth along positions (min, max) and along lines (min, max).
+enum Product { kFirst, kLast, kSum, kPositionMin, kPositionMax, kLineMin, kLineMax, kProductCount };
 
-// Source, output and partner are given as lines with `length` positions. The source and the partner
-// have one channel for each box, or one for `*_boxes` boxes.
+// The arguments of slide_lines. Channels and boxes are counted from the first of the launch; the
+// pointers are to its values. The source and the partner have one channel for each box, or one for
+// `*_boxes` boxes.
 template <typename Source, typename Output, typename T>
 struct SlideCall {
   using V = typename PlaneType<T>::type;
   SlidePlan plan;
   int length, lines_per_image;
-  Index images, first_box, end_box;  // of this launch
-  const Window<V>* windows;          // of each box
+  Index images, boxes;
+  const Window<V>* windows;  // [boxes]
   Lines<const Source> source;
-  Index source_boxes = 1;
   Lines<Output> output = {};  // no data: sums are not stored
   Lines<const T> partner = {};
-  Index partner_boxes = 1;
-  // "valid": the factors along the positions and the lines of a box; `factor_stride` values from
-  // box to box. They multiply the outputs and the partner. If source_factors, those along the
-  // positions multiply the source instead of the outputs.
-  const ValidFactor<V>*position_factors = nullptr, *line_factors = nullptr;
-  Index factor_stride = 0, line_step = 1;
+  Index source_boxes = 1, partner_boxes = 1;
+  // "valid", if the lines are rows: [boxes, factor_rows + length], the factors of all rows, then of
+  // all columns. Line i is row i * line_step. The factors multiply the outputs and the partner. If
+  // source_factors, those of columns multiply the source instead of the outputs.
+  const ValidFactor<V>* factors = nullptr;
+  Index factor_rows = 0, line_step = 1;
   bool source_factors = false;
-  double* products = nullptr;  // [tiles, boxes of a group, kProductCount]
-  V* block_sums = nullptr;     // unless plan.in_shared: [blocks of threads, plan.blocks, kWords]
+  double* products = nullptr;  // [tile_count(), boxes of a group, kProductCount]
+  V* tiles = nullptr;          // unless plan.in_shared: a tile for each block of threads
 
   BOXCONV_HOST_DEVICE Index lines() const { return images * lines_per_image; }
-  BOXCONV_HOST_DEVICE Index groups() const {
-    return (end_box - first_box + plan.boxes - 1) / plan.boxes;
-  }
-  BOXCONV_HOST_DEVICE Index tiles() const {
+  BOXCONV_HOST_DEVICE Index groups() const { return (boxes + plan.boxes - 1) / plan.boxes; }
+  BOXCONV_HOST_DEVICE Index tile_count() const {
     return groups() * ((lines() + plan.lines - 1) / plan.lines);
+  }
+  BOXCONV_DEVICE const ValidFactor<V>* row_factors(Index box) const {
+    return factors + box * (factor_rows + length);
+  }
+  BOXCONV_DEVICE const ValidFactor<V>* column_factors(Index box) const {
+    return row_factors(box) + factor_rows;
   }
 };
 
@@ -64,20 +69,6 @@ BOXCONV_DEVICE void for_each_stored(int begin, int end, int step, const Body& bo
     body(k, index++);
     next += step;
   }
-}
-
-// Stores eight neighbours in memory as packets if possible. Returns whether it did.
-template <typename T, typename V>
-BOXCONV_DEVICE bool store_packets(T* target, const V* values) {
-  if (reinterpret_cast<std::uintptr_t>(target) % kPacketBytes != 0) return false;
-  constexpr int kCount = kPacket<T>;
-  BOXCONV_UNROLL for (int first = 0; first < kGroup; first += kCount) {
-    Packet<T> packet;
-    BOXCONV_UNROLL for (int k = 0; k < kCount; ++k) packet.values[k] =
-        convert<T>(values[first + k]);
-    *reinterpret_cast<Packet<T>*>(target + first) = packet;
-  }
-  return true;
 }
 
 // One lane's work: the outputs of one segment of one line for one box.
@@ -98,9 +89,9 @@ class LaneWork {
     end_ = end < call.length ? end : call.length;
     if (call.output.data != nullptr) output_ = call.output.at(image, box, line);
     if (kHasProducts) partner_ = call.partner.at(image, box / call.partner_boxes, line);
-    if (call.position_factors != nullptr) {
-      position_factors_ = call.position_factors + box * call.factor_stride;
-      line_factor_ = call.line_factors[box * call.factor_stride + line * call.line_step];
+    if (call.factors != nullptr) {
+      factors_ = call.column_factors(box);
+      line_factor_ = call.row_factors(box)[line * call.line_step];
     }
   }
 
@@ -122,43 +113,42 @@ class LaneWork {
 
   // Stores the products of this lane in products[kProductCount].
   BOXCONV_DEVICE void store_products(double* products) const {
-    const double line = line_factor_.factor;
-    products[kFirst] = first_.wide() * line;
-    products[kLast] = last_.wide() * line;
-    products[kSum] = sum_.wide() * line;
-    products[kLineMin] = sum_.wide() * line * line_factor_.min_growth;
-    products[kLineMax] = sum_.wide() * line * line_factor_.max_growth;
-    products[kPositionMin] = min_growth_.wide() * line;
-    products[kPositionMax] = max_growth_.wide() * line;
+    const double factor = line_factor_.factor;
+    products[kFirst] = first_.wide() * factor;
+    products[kLast] = last_.wide() * factor;
+    products[kSum] = sum_.wide() * factor;
+    products[kPositionMin] = min_growth_.wide() * factor;
+    products[kPositionMax] = max_growth_.wide() * factor;
+    products[kLineMin] = products[kSum] * line_factor_.min_growth;
+    products[kLineMax] = products[kSum] * line_factor_.max_growth;
   }
 
  private:
   BOXCONV_DEVICE void store(int i, V* sums) const {
     const Lines<Output>& output = call_.output;
-    if (position_factors_ != nullptr) {
+    if (factors_ != nullptr) {
       const bool both = !call_.source_factors;
       for_each_stored(i, end_, 1, [&](int k, int at) {
-        sums[k] *= line_factor_.factor * (both ? position_factors_[at].factor : V{1});
+        sums[k] *= line_factor_.factor * (both ? factors_[at].factor : V{1});
       });
     }
     const bool packets = output.position == 1 && output.step == 1 && i + kGroup <= end_;
-    if (packets && store_packets(output_ + i, sums)) return;
+    if (packets && store_packets<kGroup>(output_ + i, sums)) return;
     for_each_stored(i, end_, output.step, [&](int k, int at) {
       output_[static_cast<Index>(at) * output.position] = convert<Output>(sums[k]);
     });
   }
 
-  // Sums are added in V over eight outputs, then in a Pair.
+  // Products are added in V over eight outputs, then in a Pair.
   BOXCONV_DEVICE void multiply(int i, const V* first, const V* last, const V* sums) {
-    const int step = call_.partner.step;
     V by_first = 0, by_last = 0, by_sum = 0, by_min = 0, by_max = 0;
-    for_each_stored(i, end_, step, [&](int k, int at) {
+    for_each_stored(i, end_, call_.partner.step, [&](int k, int at) {
       V value = widen(load_constant(partner_ + static_cast<Index>(at) * call_.partner.position));
-      if (kHasSums && position_factors_ != nullptr) {
-        const ValidFactor<V> factor = position_factors_[i + k];
+      if (kHasSums && factors_ != nullptr) {
+        const ValidFactor<V> factor = factors_[i + k];
         value *= factor.factor;
-        if (kHasSums) by_min += value * sums[k] * factor.min_growth;
-        if (kHasSums) by_max += value * sums[k] * factor.max_growth;
+        by_min += value * sums[k] * factor.min_growth;
+        by_max += value * sums[k] * factor.max_growth;
       }
       by_first += value * first[k];
       by_last += value * last[k];
@@ -167,7 +157,7 @@ class LaneWork {
     first_.add(by_first);
     last_.add(by_last);
     if (kHasSums) sum_.add(by_sum);
-    if (kHasSums && position_factors_ != nullptr) {
+    if (kHasSums && factors_ != nullptr) {
       min_growth_.add(by_min);
       max_growth_.add(by_max);
     }
@@ -178,7 +168,7 @@ class LaneWork {
   int begin_, end_;
   Output* output_ = nullptr;
   const T* partner_ = nullptr;
-  const ValidFactor<V>* position_factors_ = nullptr;
+  const ValidFactor<V>* factors_ = nullptr;  // of columns
   ValidFactor<V> line_factor_ = {1, 0, 0};
   Pair<V> first_, last_, sum_, min_growth_, max_growth_;
 };
@@ -188,77 +178,67 @@ class LaneWork {
 //
 // Thread item = (segment, line, box) with the box running fastest; neighbouring lanes therefore
 // write neighbouring channels, or, channels first (plan.boxes == 1), neighbouring lines.
+//
+// Shared memory: products [items, kProductCount] if there are any, then the tile, if it fits.
 template <Compute kCompute, bool kInShared, typename Source, typename Output, typename T>
 __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Output, T> call) {
   using V = typename PlaneType<T>::type;
   using Work = LaneWork<kCompute, Source, Output, T>;
+  // Rows of a tile, in values. Offsets in shared memory fit in 32 bits.
+  using Offset = std::conditional_t<kInShared, int, Index>;
+  constexpr Offset kRow = kWords;
   const SlidePlan& plan = call.plan;
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const int length = call.length, blocks = plan.blocks, lanes = plan.lines * plan.boxes;
-  // The products of each item, then the tile; or only the sums of blocks, in the workspace.
+  const int length = call.length, blocks = plan.blocks;
+  const int lanes = plan.lines * plan.boxes, items = lanes * plan.segments;
   double* const products = dynamic_shared<double>();
-  V* const tile = reinterpret_cast<V*>(dynamic_shared<char>() + plan.tile_begin);
-  V* const block_sums = kInShared ? tile + (length + 2 * kGroup + 1) * kWords
-                                  : call.block_sums + blockIdx.x * Index{blocks} * kWords;
-  for (Index i = blockIdx.x; i < call.tiles(); i += gridDim.x) {
-    const Index first_box = call.first_box + i % call.groups() * plan.boxes;
+  V* const tile = kInShared
+                      ? reinterpret_cast<V*>(dynamic_shared<char>() + plan.products_bytes)
+                      : call.tiles + blockIdx.x * (plan.tile_bytes / static_cast<Index>(sizeof(V)));
+  V* const pixels = tile + kGroup * kWords;
+  V* const block_sums = tile + (length + 2 * kGroup + 1) * kRow;
+  const auto line_of = [&](int word) {
+    return TileLine<V, Offset>{pixels + word, block_sums + word, length, blocks};
+  };
+  for (Index i = blockIdx.x; i < call.tile_count(); i += gridDim.x) {
+    const Index first_box = i % call.groups() * plan.boxes;
     const Index first_line = i / call.groups() * plan.lines;
     const int lines = static_cast<int>(min_index(plan.lines, call.lines() - first_line));
     const TileSource<Source> source{call.source,
                                     first_line,
                                     first_box / call.source_boxes,
-                                    (call.end_box + call.source_boxes - 1) / call.source_boxes,
+                                    (call.boxes + call.source_boxes - 1) / call.source_boxes,
                                     call.lines_per_image,
                                     lines,
                                     plan.lines * plan.group,
                                     plan.group};
-    const bool source_factors = call.source_factors && call.position_factors != nullptr;
-    const auto line_of = [&](int word, Index box) {
-      if constexpr (kInShared) {
-        return TileLine<V>{tile + kGroup * kWords + word, block_sums + word, length, blocks};
-      } else {
-        return TensorLine<Source, V>{
-            source.pixel(word),
-            call.source.position,
-            call.source.step,
-            source_factors ? call.position_factors + box * call.factor_stride : nullptr,
-            block_sums + word,
-            length,
-            blocks};
-      }
-    };
-
-    if (kInShared) {
-      load_tile(source, length, blocks, tile);
-      __syncthreads();
-    }
+    load_tile<kInShared>(source, length, blocks, tile);
+    __syncthreads();
     // The sums of blocks. A thread's items all have the same word.
     const int word = thread % kWords;
     const bool has_word = source.pixel(word) != nullptr;
-    const Index box_of_word = first_box + word % plan.group;  // if there is a word for each box
-    const auto line_of_word = line_of(word, box_of_word);
+    const auto line_of_word = line_of(word);
     for (int block = thread / kWords; has_word && block < blocks; block += threads / kWords) {
-      V pixels[kGroup], sum = 0;
-      line_of_word.load(block * kGroup, pixels);
-      if (kInShared && source_factors) {
-        const ValidFactor<V>* factors = call.position_factors + box_of_word * call.factor_stride;
+      V values[kGroup], sum = 0;
+      line_of_word.load(block * kGroup, values);
+      if (call.source_factors) {  // the source has a channel for each box
+        const ValidFactor<V>* factors = call.column_factors(first_box + word % plan.group);
         for_each_stored(block * kGroup, length, 1, [&](int k, int at) {
-          pixels[k] *= factors[at].factor;
-          tile[(kGroup + at) * kWords + word] = pixels[k];
+          values[k] *= factors[at].factor;
+          pixels[at * kRow + word] = values[k];
         });
       }
-      BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) sum += pixels[k];
-      block_sums[block * kWords + word] = sum;
+      BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) sum += values[k];
+      block_sums[block * kRow + word] = sum;
     }
     __syncthreads();
-    for (int item = thread; item < lanes * plan.segments; item += threads) {
-      const int line = item % lanes / plan.boxes, box_of_group = item % plan.boxes;
-      const Index box = first_box + box_of_group;
-      const bool exists = line < lines && box < call.end_box;
-      if (exists) {
+    for (int item = thread; item < items; item += threads) {
+      const int line = item % lanes / plan.boxes;
+      const Index box = first_box + item % plan.boxes;
+      if (line < lines && box < call.boxes) {
         const int channel = static_cast<int>(box / call.source_boxes - source.first_channel);
         Work work(call, box, first_line + line, item / lanes);
-        work.run(line_of(line * plan.group + channel, box));
+        work.run(line_of(line * plan.group + channel));
         if (Work::kHasProducts) work.store_products(products + item * kProductCount);
       } else if (Work::kHasProducts) {
         for (int k = 0; k < kProductCount; ++k) products[item * kProductCount + k] = 0;
@@ -270,7 +250,7 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
       // tile before its products are stored.
       for (int k = thread; k < plan.boxes * kProductCount; k += threads) {
         double sum = 0;
-        for (int item = k / kProductCount; item < lanes * plan.segments; item += plan.boxes) {
+        for (int item = k / kProductCount; item < items; item += plan.boxes) {
           sum += products[item * kProductCount + k % kProductCount];
         }
         call.products[i * plan.boxes * kProductCount + k] = sum;
@@ -336,23 +316,25 @@ __global__ void set_boxes_grad(BoxConvProblem p, const TBox* boxes, const double
 }
 
 // Adds the input gradients of the boxes of each channel: sums[images, pixels, boxes], or [images,
-// boxes, pixels] channels first, for the channels from `first_channel` on.
+// boxes, pixels] channels first. The gradient has images of p.channels channels, of which these are
+// `channels`.
 template <typename T, typename V>
-__global__ void add_boxes(BoxConvProblem p, Index images, Index first_channel, Index channels,
-                          const V* sums, T* input_grad) {
+__global__ void add_boxes(BoxConvProblem p, Index images, Index channels, const V* sums,
+                          T* input_grad) {
   const Index pixels = p.height * p.width, m = p.boxes_per_channel;
   const bool last = p.layout == Layout::kChannelsLast;
+  const Index inner = last ? channels : pixels, stride = last ? 1 : pixels;
   const Index threads = static_cast<Index>(gridDim.x) * blockDim.x;
   for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
        i < images * pixels * channels; i += threads) {
-    const Index channel = last ? i % channels : i / pixels % channels;
-    const Index pixel = last ? i / channels % pixels : i % pixels, image = i / channels / pixels;
-    const V* const first = last ? sums + i * m : sums + (i / pixels * m) * pixels + pixel;
+    // Channels last, i = (image and pixel, channel); channels first, (image and channel, pixel).
+    const Index outer = i / inner, at = i % inner;
+    const V* const first = last ? sums + i * m : sums + outer * m * pixels + at;
     V sum = 0;
-    for (Index k = 0; k < m; ++k) sum += first[k * (last ? 1 : pixels)];
-    const Index c = first_channel + channel;
-    input_grad[last ? (image * pixels + pixel) * p.channels + c
-                    : (image * p.channels + c) * pixels + pixel] = convert<T>(sum);
+    for (Index k = 0; k < m; ++k) sum += first[k * stride];
+    const Index target = last ? outer * p.channels + at
+                              : (outer / channels * p.channels + outer % channels) * pixels + at;
+    input_grad[target] = convert<T>(sum);
   }
 }
 

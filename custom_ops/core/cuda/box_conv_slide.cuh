@@ -25,13 +25,12 @@
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 
+#include "core/cuda/box_conv_plan.h"
 #include "core/cuda/box_conv_windows.cuh"
 #include "core/cuda/platform.cuh"
 
 namespace boxconv {
 namespace cuda {
-
-constexpr int kGroup = 8;  // outputs of a group, and pixels of a block
 
 // A sum in about twice the precision of V: `low` is the sum of the rounding errors of `high`
 // (Knuth's TwoSum).

@@ -1,7 +1,7 @@
-// A tile: some neighbouring lines of an image in all channels of a group, in shared memory.
+// A tile: some neighbouring lines of an image in all channels of a group.
 //
-// Each position along the lines has 32 words, one in each bank. A word is a line in one channel:
-// with four lines (0 to 3) and eight channels (a to h),
+// Each position along the lines has 32 words, one in each bank of shared memory. A word is a line
+// in one channel: with four lines (0 to 3) and eight channels (a to h),
 //
 //     bank            0  1  2  3  4  5  6  7  8  ...      31
 //     row 0           0a 0b 0c 0d 0e 0f 0g 0h 1a 1b ...   3h     eight rows of zeros
@@ -19,17 +19,18 @@
 // never meet in a bank, whatever the boxes are. The zeros around make tests for the ends of a line
 // unnecessary. Channels last, neighbouring words are neighbouring channels; channels first, they
 // are neighbouring lines, and a group is one channel. So most tensors can be copied in packets.
+//
+// A tile that is too large for shared memory lies in the workspace, in the same form.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_TILE_CUH_
 
 #include <cstdint>
 
+#include "core/cuda/box_conv_plan.h"
 #include "core/cuda/box_conv_slide.cuh"
 
 namespace boxconv {
 namespace cuda {
-
-constexpr int kWords = 32;
 
 // Images in a tensor or a workspace, seen as lines: the rows or the columns of each channel.
 template <typename T>
@@ -37,11 +38,10 @@ struct Lines {
   T* data;
   Index image, channel, line;  // strides, in values
   int position;                // likewise, from one position of a line to the next
-  Index first_channel;         // the channel of `data`
   int step = 1;                // only every so manieth position of a line is stored
 
   BOXCONV_DEVICE T* at(Index i, Index c, Index l) const {
-    return data + i * image + (c - first_channel) * channel + l * line;
+    return data + i * image + c * channel + l * line;
   }
   // Whether packets that begin at a multiple of a packet's size in one direction are aligned.
   BOXCONV_DEVICE bool are_aligned(Index stride_1, Index stride_2, Index stride_3) const {
@@ -51,44 +51,20 @@ struct Lines {
 };
 
 // A line in a tile, in the form that slide() needs. The pointers are to a lane's word of position 0
-// and of block 0.
-template <typename V>
+// and of block 0. Offsets between them are computed in type Offset.
+template <typename V, typename Offset>
 struct TileLine {
   const V *pixels, *block_sums;
   int length, blocks;
 
   BOXCONV_DEVICE void load(int p, V* values) const {
     p = p > -kGroup ? p : -kGroup;
-    const V* source = pixels + (p < length ? p : length) * kWords;
+    const V* source = pixels + Offset{p < length ? p : length} * kWords;
     BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) values[k] = source[k * kWords];
   }
   BOXCONV_DEVICE V block(int j) const {
     j = j > -1 ? j : -1;
-    return block_sums[(j < blocks ? j : blocks) * kWords];
-  }
-};
-
-// A line that is too long for shared memory. The pixels are read from the tensor, and the sums of
-// blocks from the workspace. `factors` multiplies the pixels, unless it is null.
-template <typename T, typename V>
-struct TensorLine {
-  const T* pixels;
-  int stride, step;
-  const ValidFactor<V>* factors;
-  const V* block_sums;
-  int length, blocks;
-
-  BOXCONV_DEVICE void load(int p, V* values) const {
-    BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) {
-      const int at = p + k;
-      values[k] = 0;
-      if (at < 0 || at >= length || (step > 1 && at % step != 0)) continue;
-      values[k] = widen(load_constant(pixels + Index{step > 1 ? at / step : at} * stride));
-      if (factors != nullptr) values[k] *= factors[at].factor;
-    }
-  }
-  BOXCONV_DEVICE V block(int j) const {
-    return j >= 0 && j < blocks ? block_sums[Index{j} * kWords] : V{0};
+    return block_sums[Offset{j < blocks ? j : blocks} * kWords];
   }
 };
 
@@ -108,82 +84,71 @@ struct TileSource {
   }
 };
 
-// Copies all positions of the words to `row` and the rows below it. `count` positions are stored.
-// A packet is kCount neighbouring words of one position.
-template <int kCount, typename T, typename V>
-BOXCONV_DEVICE void copy_words(const TileSource<T>& source, int count, V* row) {
-  const int packets = (source.words + kCount - 1) / kCount, thread = static_cast<int>(threadIdx.x);
-  const int at_once = static_cast<int>(blockDim.x) / packets;
-  const int word = thread % packets * kCount, step = source.tensor.step;
+// Copies the `count` stored positions of each word to `row` and the rows below it. A packet holds
+// kAlongWords neighbouring words of one position, or kAlongLine neighbouring positions of one word.
+template <bool kInShared, int kAlongWords, int kAlongLine, typename T, typename V>
+BOXCONV_DEVICE void copy_pixels(const TileSource<T>& source, int count, V* row) {
+  const int packets = (source.words + kAlongWords - 1) / kAlongWords;
+  const int thread = static_cast<int>(threadIdx.x),
+            at_once = static_cast<int>(blockDim.x) / packets;
+  const int word = thread % packets * kAlongWords, step = source.tensor.step;
   const T* pixels = thread < at_once * packets ? source.pixel(word) : nullptr;
   if (pixels == nullptr) return;
   BOXCONV_UNROLL_BY(4)
-  for (int p = thread / packets; p < count; p += at_once) {
+  for (int p = thread / packets * kAlongLine; p < count; p += at_once * kAlongLine) {
     const T* const from = pixels + static_cast<Index>(p) * source.tensor.position;
-    V* const to = row + p * step * kWords + word;
-    if constexpr (kCount == 1) {
+    V* const to = row + static_cast<Index>(p) * step * kWords + word;
+    if constexpr (kAlongWords * kAlongLine == 1) {
       *to = widen(load_constant(from));
-    } else if constexpr (sizeof(T) == sizeof(V)) {
+    } else if constexpr (kInShared && kAlongWords > 1 && sizeof(T) == sizeof(V)) {
       copy_packet(to, from);
     } else {
       const Packet<T> packet = load_packet(from);
-      BOXCONV_UNROLL for (int first = 0; first < kCount; first += kPacket<V>) {
-        Packet<V> words;
-        BOXCONV_UNROLL for (int k = 0; k < kPacket<V>; ++k) {
-          words.values[k] = widen(packet.values[first + k]);
-        }
-        *reinterpret_cast<Packet<V>*>(to + first) = words;
+      if constexpr (kAlongLine > 1) {
+        BOXCONV_UNROLL for (int k = 0; k < kAlongLine; ++k) to[k * kWords] =
+            widen(packet.values[k]);
+      } else {
+        store_packets<kAlongWords>(to, packet.values);
       }
     }
   }
 }
 
-// The same if neighbouring positions are neighbours in memory: a thread loads packets of one word.
-template <typename T, typename V>
-BOXCONV_DEVICE void copy_positions(const TileSource<T>& source, int count, V* row) {
-  const int thread = static_cast<int>(threadIdx.x), word = thread % kWords;
-  const T* pixels = source.pixel(word);
-  if (pixels == nullptr) return;
-  BOXCONV_UNROLL_BY(2)
-  for (int p = thread / kWords * kPacket<T>; p < count; p += blockDim.x / kWords * kPacket<T>) {
-    const Packet<T> packet = load_packet(pixels + p);
-    BOXCONV_UNROLL for (int k = 0; k < kPacket<T>; ++k) {
-      row[(p + k) * kWords + word] = widen(packet.values[k]);
-    }
-  }
-}
-
 // Copies the lines of a tile. `tile` has the rows of the drawing above. A barrier must follow.
-template <typename T, typename V>
+template <bool kInShared, typename T, typename V>
 BOXCONV_DEVICE void load_tile(const TileSource<T>& source, int length, int blocks, V* tile) {
   const Lines<const T>& t = source.tensor;
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  V *const row = tile + kGroup * kWords, *const after = row + length * kWords;
-  for (int i = thread; i < kGroup * kWords; i += threads) tile[i] = after[i] = 0;
-  for (int i = thread; i < kWords; i += threads) {
-    after[kGroup * kWords + i] = after[(kGroup + 1 + blocks) * kWords + i] = 0;
-  }
+  const auto clear = [tile](Index first_row, Index rows) {
+    for (Index i = threadIdx.x; i < rows * kWords; i += blockDim.x) {
+      tile[first_row * kWords + i] = 0;
+    }
+  };
+  clear(0, kGroup);
+  clear(kGroup + Index{length}, kGroup + 1);
+  clear(2 * kGroup + 1 + Index{length} + blocks, 1);
   if (t.step > 1) {
-    for (int i = thread; i < length * kWords; i += threads) row[i] = 0;
+    clear(kGroup, length);
     __syncthreads();
   }
   const int count = (length + t.step - 1) / t.step;
+  V* const row = tile + kGroup * kWords;
   // The strides along positions and lines are multiples of the number of channels or of lines, so
   // no packet reaches beyond the last of them.
   const bool along_channels = t.channel == 1 && source.group % kPacket<T> == 0 &&
-                              (source.first_channel - t.first_channel) % kPacket<T> == 0 &&
+                              source.first_channel % kPacket<T> == 0 &&
                               t.are_aligned(t.image, t.line, t.position);
   const bool along_lines =
       t.line == 1 && source.group == 1 && t.are_aligned(t.image, t.channel, t.position);
+  const bool along_positions = t.position == 1 && t.step == 1 && length % kPacket<T> == 0 &&
+                               t.are_aligned(t.image, t.channel, t.line);
   if (along_channels || along_lines) {
-    copy_words<kPacket<T>>(source, count, row);
-  } else if (t.position == 1 && t.step == 1 && length % kPacket<T> == 0 &&
-             t.are_aligned(t.image, t.channel, t.line)) {
-    copy_positions(source, count, row);
+    copy_pixels<kInShared, kPacket<T>, 1>(source, count, row);
+  } else if (along_positions) {
+    copy_pixels<kInShared, 1, kPacket<T>>(source, count, row);
   } else {
-    copy_words<1>(source, count, row);
+    copy_pixels<kInShared, 1, 1>(source, count, row);
   }
-  wait_for_copies();
+  if (kInShared) wait_for_copies();
 }
 
 }  // namespace cuda

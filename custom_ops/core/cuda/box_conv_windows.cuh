@@ -37,9 +37,17 @@ enum WindowKind {
   kWindowKinds
 };
 
+// The factors that all outputs of a box share are part of the weights along rows.
 template <typename V>
-BOXCONV_DEVICE Window<V> make_window(EdgeShift min, EdgeShift max, double factor, Index length) {
-  const SlidingWindow<V> w = sliding_window<V>(min, max, factor, length);
+BOXCONV_DEVICE Window<V> window_of(const BoxConvProblem& p, BoxEdges box, WindowKind kind) {
+  const bool down = kind == kColumns || kind == kMirroredColumns;
+  const int length = static_cast<int>(down ? p.height : p.width);
+  if (box.empty) return {length, length, 0, 0, 0, 0};
+  const double factor = down ? 1.0 : common_factor<V>(p, box);
+  if (kind == kMirroredColumns || kind == kMirroredRows) box = backward_box(box);
+  if (kind == kRowsOutward && !(box.left.fraction > 0)) box.left = {box.left.offset - 1, 1.0};
+  const SlidingWindow<V> w =
+      sliding_window<V>(down ? box.top : box.left, down ? box.bottom : box.right, factor, length);
   const bool one_pixel = w.middle < 0;
   return {static_cast<int>(w.first),
           static_cast<int>(one_pixel ? w.first : w.last),
@@ -47,22 +55,6 @@ BOXCONV_DEVICE Window<V> make_window(EdgeShift min, EdgeShift max, double factor
           w.first_weight,
           w.weight,
           w.last_weight};
-}
-
-// The factors that all outputs of a box share are part of the weights along rows.
-template <typename V>
-BOXCONV_DEVICE Window<V> window_of(const BoxConvProblem& p, const BoxEdges& box, WindowKind kind) {
-  const bool down = kind == kColumns || kind == kMirroredColumns;
-  const Index length = down ? p.height : p.width;
-  if (box.empty) return {static_cast<int>(length), static_cast<int>(length), 0, 0, 0, 0};
-  const double factor = down ? 1.0 : common_factor<V>(p, box);
-  const BoxEdges mirror = backward_box(box);
-  EdgeShift left = box.left;
-  if (kind == kRowsOutward && !(left.fraction > 0)) left = {left.offset - 1, 1.0};
-  if (kind == kColumns) return make_window<V>(box.top, box.bottom, factor, length);
-  if (kind == kMirroredColumns) return make_window<V>(mirror.top, mirror.bottom, factor, length);
-  if (kind == kMirroredRows) return make_window<V>(mirror.left, mirror.right, factor, length);
-  return make_window<V>(left, box.right, factor, length);
 }
 
 // "valid": the factor of an output along one axis, and its growth (AxisFactor).

@@ -5,9 +5,7 @@
 
 #include <cuda_runtime.h>
 
-#include <atomic>
 #include <cstddef>
-#include <cstdint>
 
 #include "core/cuda/box_conv.h"
 #include "core/cuda/box_conv_plan.h"
@@ -24,7 +22,7 @@ class Device {
     read(&processors, cudaDevAttrMultiProcessorCount);
     read(&cache_bytes, cudaDevAttrL2CacheSize);
     if (!ok()) return;
-    limits_.resident_blocks = 4 * processors;
+    limits_.resident_blocks = 2 * processors;  // what their registers allow
     // The rest of the cache is for the input and the output.
     if (cache_bytes / 2 > limits_.chunk_bytes) limits_.chunk_bytes = cache_bytes / 2;
   }
@@ -34,11 +32,17 @@ class Device {
   const GpuLimits& limits() const { return limits_; }
 
   template <auto kKernel, typename... Arguments>
-  void launch(int blocks, int threads, int shared_bytes, const Arguments&... arguments) {
+  void launch(Index blocks, int threads, int shared_bytes, const Arguments&... arguments) {
     if (!ok() || blocks == 0) return;
-    if (shared_bytes > 0) allow_shared_memory<kKernel>();
-    if (!ok()) return;
-    kKernel<<<blocks, threads, shared_bytes, stream_>>>(arguments...);
+    // More than 48 KiB must be asked for. Other threads may launch the same kernel with more shared
+    // memory than this launch has, so all of them ask for the same.
+    if (shared_bytes > kSharedBytes) {
+      keep(cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                limits_.shared_bytes));
+      if (!ok()) return;
+    }
+    const auto grid = static_cast<unsigned>(min_index(blocks, limits_.max_blocks));
+    kKernel<<<grid, threads, shared_bytes, stream_>>>(arguments...);
     keep(cudaGetLastError());
   }
 
@@ -47,19 +51,7 @@ class Device {
   }
 
  private:
-  // Allows a kernel all shared memory of this device, once a device. Shared memory is preferred to
-  // first-level cache, so that several blocks fit on a multiprocessor.
-  template <auto kKernel>
-  void allow_shared_memory() {
-    static std::atomic<std::uint64_t> devices{0};  // a bit for each
-    const std::uint64_t bit = device_ < 64 ? std::uint64_t{1} << device_ : 0;
-    if (devices.load(std::memory_order_relaxed) & bit) return;
-    keep(cudaFuncSetAttribute(kKernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                              cudaSharedmemCarveoutMaxShared));
-    keep(cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              limits_.shared_bytes));
-    if (ok()) devices.fetch_or(bit, std::memory_order_relaxed);
-  }
+  static constexpr int kSharedBytes = 48 << 10;  // that every kernel may use
 
   void keep(cudaError_t error) {
     if (error == cudaSuccess) return;

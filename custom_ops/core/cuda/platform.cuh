@@ -16,6 +16,8 @@
 #define BOXCONV_UNROLL_BY(count)
 #endif
 
+#include <cstdint>
+
 #include "core/base/half.h"
 #include "core/base/platform.h"
 
@@ -66,6 +68,20 @@ BOXCONV_DEVICE Packet<T> load_packet(const T* values) {
 #else
   return *reinterpret_cast<const Packet<T>*>(values);
 #endif
+}
+// Converts kCount neighbours and stores them as packets, if `target` is aligned for packets.
+// Returns whether it is.
+template <int kCount, typename T, typename U>
+BOXCONV_DEVICE bool store_packets(T* target, const U* values) {
+  static_assert(kCount % kPacket<T> == 0, "only whole packets are stored");
+  if (reinterpret_cast<std::uintptr_t>(target) % kPacketBytes != 0) return false;
+  BOXCONV_UNROLL for (int i = 0; i < kCount; i += kPacket<T>) {
+    Packet<T> packet;
+    BOXCONV_UNROLL for (int k = 0; k < kPacket<T>; ++k) packet.values[k] =
+        convert<T>(values[i + k]);
+    *reinterpret_cast<Packet<T>*>(target + i) = packet;
+  }
+  return true;
 }
 
 // Starts to copy a packet to shared memory. The thread must call wait_for_copies() before the next

@@ -30,9 +30,9 @@ class Device {
   const GpuLimits& limits() const { return limits_; }
 
   template <auto kKernel, typename... Arguments>
-  void launch(int blocks, int threads, int shared_bytes, const Arguments&... arguments) {
-    cuda_emulation::launch(kKernel, blocks, threads, static_cast<std::size_t>(shared_bytes),
-                           arguments...);
+  void launch(Index blocks, int threads, int shared_bytes, const Arguments&... arguments) {
+    cuda_emulation::launch(kKernel, static_cast<int>(min_index(blocks, limits_.max_blocks)),
+                           threads, static_cast<std::size_t>(shared_bytes), arguments...);
   }
 
   void zero(void* data, std::size_t bytes) {
