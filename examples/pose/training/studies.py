@@ -63,7 +63,7 @@ def _blocks(depth: int, width: int, *arguments: str) -> tuple[str, ...]:
     return "--depth", str(depth), "--width", str(width), *arguments
 
 
-# First setting of every study but "blocks" and "deep". The other settings change one thing about it.
+# First setting of the studies that do not compare pairs. The others change one thing about it.
 DEFAULT = Setting("boxes")
 STUDIES: dict[str, tuple[Setting, ...]] = {
     "context": (
