@@ -4,8 +4,8 @@
 
 The pipeline makes batches as in training, from generated photographs in memory, and discards them.
 Each network trains on one batch repeatedly. Pipeline and networks run in every round, on the same
-threads. If the pipeline makes many times more images a second than a network trains on, it does not
-slow the training down.
+threads. If the pipeline makes many times more images per second than a network trains on, it does
+not slow the training down.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def table_of(results: dict[str, list[float]], size: Size, threads: int) -> rich.
     """Returns a table with one row for the pipeline and one per network."""
     title = f"images of {size.image_size} pixels, batches of {size.batch}, {threads_text(threads)}"
     table = rich.table.Table(title=title)
-    for heading in ("", "images a second", "time / time of the pipeline"):
+    for heading in ("", "images per second", "time / time of the pipeline"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, seconds in results.items():
         speed = timing.spread(STEPS * size.batch / np.array(seconds))

@@ -2,7 +2,7 @@
 
     python -m benchmarks.model
 
-Twins differ only in the filters. The speed is in images a second, for inference and for training
+Twins differ only in the filters. The speed is in images per second, for inference and for training
 (one compiled Adam step with the example's loss). All networks run in every round. A cell shows the
 median with quartiles, and the speed relative to the box network.
 """
@@ -127,7 +127,7 @@ def _call(network: keras.Model, setting: Setting, image_size: int) -> Callable[[
 
 def table_of(results: dict[str, ModelResult], threads: int) -> rich.table.Table:
     """Returns a table with one row per network."""
-    table = rich.table.Table(title=f"pose networks, images a second, {threads_text(threads)}")
+    table = rich.table.Table(title=f"pose networks, images per second, {threads_text(threads)}")
     table.add_column("context by")
     settings = next(iter(results.values())).seconds
     for name in ("parameters", "multiply-adds", *map(str, settings)):

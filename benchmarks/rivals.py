@@ -74,7 +74,7 @@ class Rival:
         if case.dtype not in self.dtypes:
             return f"does not compute in {case.dtype}"
         if self.one_per_channel and case.multiplier > 1:
-            return "has one filter a channel"
+            return "has one filter per channel"
         return None
 
     def call(self, case: Case, size: int | None, inputs: Inputs, pass_name: str) -> Callable:

@@ -52,7 +52,7 @@ def channels_of(case: Case, candidate: Candidate) -> int | None:
 
 
 def multiplier_of(case: Case, candidate: Candidate) -> int | None:
-    """The number of boxes a channel."""
+    """The number of boxes per channel."""
     return case.multiplier
 
 

@@ -50,7 +50,7 @@ DEVICES = {
     "sm_90": Device("H100", 132, 1.755e9, 3.35e12, 228 << 10),
 }
 TYPES = {"float": "float32", "BFloat16": "bfloat16"}
-# The kernels of a pass over 64 channels of channels-last images, one box a channel. A kernel is
+# The kernels of a pass over 64 channels of channels-last images, one box per channel. A kernel is
 # (Compute, source, output), where T is the type of the images and V that of sums.
 PASSES = {
     "forward": [("kSums", "T", "V"), ("kSums", "V", "T")],

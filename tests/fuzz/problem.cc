@@ -403,7 +403,7 @@ std::string describe(const Problem& problem, bool boxes) {
   std::snprintf(line, sizeof(line),
                 "seed 0x%016" PRIx64
                 ": %s%s, %s, batch %lld, plane %lldx%lld, channels %lld, "
-                "boxes a channel %lld, filters %lld, strides %lldx%lld, normalization %s",
+                "boxes per channel %lld, filters %lld, strides %lldx%lld, normalization %s",
                 problem.seed, name_of(problem.type), problem.misaligned ? " misaligned" : "",
                 p.layout == Layout::kChannelsLast ? "channels_last" : "channels_first",
                 static_cast<long long>(p.batch), static_cast<long long>(p.height),

@@ -95,7 +95,7 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
     ),
     "boxes": (
         DEFAULT,
-        *(Setting(f"{count} boxes a channel", ("--boxes", str(count))) for count in (2, 4, 8)),
+        *(Setting(f"{count} boxes per channel", ("--boxes", str(count))) for count in (2, 4, 8)),
     ),
     "normalization": (
         DEFAULT,

@@ -109,7 +109,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices=models.CONTEXTS,
         help="kind of filter that gathers context in each block",
     )
-    add("--boxes", type=positive, help="boxes a channel, for box networks")
+    add("--boxes", type=positive, help="boxes per channel, for box networks")
     add(
         "--kernel_size",
         type=positive,
