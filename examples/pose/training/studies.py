@@ -120,6 +120,21 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("unit: 4 planes", _boxes_in_units_of(PLANE * 4)),
     ),
     "constraint": (DEFAULT, Setting("unconstrained", _boxes_with(boxes_constraint=None))),
+    # What a training consists of beside the filters.
+    "recipe": (
+        DEFAULT,
+        Setting("twice the width", ("--width", "128")),
+        Setting("twice the blocks", ("--depth", "4")),
+        Setting("2 stages of 2 blocks", ("--depth", "4", "--stages", "2")),
+        Setting("images of 96x96 pixels", ("--image_size", "96")),
+        Setting("images of 160x160 pixels", ("--image_size", "160")),
+        Setting("half the learning rate", ("--learning_rate", "1e-3")),
+        Setting("twice the learning rate", ("--learning_rate", "4e-3")),
+        Setting("no average of the weights", ("--ema", "0")),
+        Setting("no limit for the gradient", ("--clip_norm", "0")),
+        Setting("weight decay 0.01", ("--weight_decay", "0.01")),
+        Setting("lsp alone", ("--dataset", "lsp")),
+    ),
 }
 
 

@@ -22,19 +22,25 @@ COMMON = [
     *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
     *("--model", "light", "--image_size", "16", "--width", "4", "--depth", "2"),
 ]
+TRAINING_OPTIONS = {"--learning_rate", "--ema", "--clip_norm", "--weight_decay", "--dataset"}
 SETTINGS = {setting.folder_name: setting for study in studies.STUDIES.values() for setting in study}
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
-def test_settings_build_networks_that_differ_from_the_first(setting):
-    def network(extra):
-        config = training_arguments.make_parser().parse_args(["--run", "x", *COMMON, *extra])
-        return configuration.build_model(vars(config))
+def test_settings_differ_from_the_first_in_the_network_or_the_training(setting):
+    def build(extra):
+        common = ["--run", "x", *COMMON, "--ema", "0.9", "--clip_norm", "1"]
+        config = vars(training_arguments.make_parser().parse_args([*common, *extra]))
+        network = json.dumps(configuration.build_model(config).get_config())
+        return network, (configuration.optimisation(config), config["dataset"])
 
-    model = network(setting.arguments)
-    if setting != studies.DEFAULT:
-        default = network(())
-        assert json.dumps(model.get_config()) != json.dumps(default.get_config())
+    if setting == studies.DEFAULT:
+        return
+    network, training = build(setting.arguments)
+    default_network, default_training = build(())
+    concerns_training = bool(TRAINING_OPTIONS & set(setting.arguments))
+    assert (network != default_network) != concerns_training
+    assert (training != default_training) == concerns_training
 
 
 def test_box_settings_are_known():
