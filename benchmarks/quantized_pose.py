@@ -32,13 +32,13 @@ QUANTIZATIONS = (None, "int8", "uint8")
 
 
 class LiteRTModel:
-    """A LiteRT export with the interface of the Keras model."""
+    """The LiteRT export of a Keras model, with the model's interface."""
 
-    def __init__(self, path: Path, output_shape: tuple):
-        from benchmarks.export_runtimes import LiteRT
+    def __init__(self, path: Path, model: keras.Model):
+        from benchmarks.export_runtimes import LiteRT, Names
 
-        self._run = LiteRT(path)
-        self._output_shape = output_shape
+        self._run = LiteRT(path, names=Names(model.inputs[0].name))
+        self._output_shape = model.output_shape
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Runs the images one by one, because the model was calibrated on single images."""
@@ -64,7 +64,7 @@ def measure(
             path = Path(folder) / f"{quantize}.tflite"
             data = None if quantize is None else [images]
             tf_boxconv.export(model, path, "litert", quantize=quantize, representative_data=data)
-            exported = LiteRTModel(path, model.output_shape)
+            exported = LiteRTModel(path, model)
             name = f"LiteRT {quantize or 'float32'}"
             found[name] = _pck(exported, test, skeleton), path.stat().st_size
     return found
