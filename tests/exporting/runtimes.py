@@ -20,7 +20,12 @@ def exported(built, folder, format, **options):
     path = folder / f"model{FORMATS[format].suffix or ''}"
     tf_boxconv.export(built, path, format, **options)
     assert [entry.name for entry in folder.iterdir()] == [path.name]
+    return loaded(path, format)
+
+
+def loaded(path, format, **options):
+    """Loads an export into its runtime. Skips the test if the runtime is not installed."""
     try:
-        return RUNTIMES[format](path)
+        return RUNTIMES[format](path, **options)
     except RuntimeMissingError as error:
         pytest.skip(str(error))

@@ -11,12 +11,11 @@ from examples.pose import datasets, export
 from examples.pose.datasets.stick_figures.figure import draw_figure
 from examples.pose.inference import exporter, model_files
 from examples.pose.inference.predictor import load_run
-from examples.web.runtime import RuntimeMissingError
 from tests.data_folder import DATA_DIR
 from tests.examples.commands import refused
 from tests.examples.pose.drawn_figures import load as load_drawn_figures
 from tests.examples.pose.pretrained import STICK_FIGURES
-from tests.exporting.runtimes import skip_unless_installed
+from tests.exporting.runtimes import loaded, skip_unless_installed
 from tf_boxconv.exporting import FORMATS
 
 COUNT = 20
@@ -58,10 +57,7 @@ def exported(folder, run, format, *options):
     arguments = ["--run", run, "--output", path, "--format", format, *options]
     export.main(list(map(str, arguments)))
     assert [entry.name for entry in folder.iterdir()] == [path.name]
-    try:
-        return RUNTIMES[format](path, names=NAMES)
-    except RuntimeMissingError as error:
-        pytest.skip(str(error))
+    return loaded(path, format, names=NAMES)
 
 
 def errors(run, pictures, expected):
