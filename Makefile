@@ -125,10 +125,6 @@ $(KERAS_RANGE)/%/.installed: pyproject.toml
 		--disable-pip-version-check "$(TENSORFLOW)$(version)")
 	test -z "$(python)" || touch $@
 
-# Installs the frameworks in the environments of the two targets above.
-environments: $(WITHOUT_TENSORFLOW)/.installed $(KERAS_RANGE)/oldest/.installed \
-	$(KERAS_RANGE)/newest/.installed
-
 # Prints the table of tests passed on each backend.
 support-table: backends-test
 	$(call backend_tests,tensorflow)
@@ -190,6 +186,10 @@ $(WHEEL)/%/.installed: pyproject.toml
 	rm -rf $(@D) && $(python) -m venv $(@D)/.venv
 	$(@D)/.venv/bin/pip install --quiet --disable-pip-version-check $(packages)
 	touch $@
+
+# Installs the environments that without-tensorflow-test and keras-range-test use, and the tools of `make wheel`.
+environments: $(WITHOUT_TENSORFLOW)/.installed $(KERAS_RANGE)/oldest/.installed \
+	$(KERAS_RANGE)/newest/.installed $(WHEEL)/tools/.installed
 
 # Runs core under sanitizers on random and hostile problems for MINUTES. A failure prints the command that
 # repeats it, `make fuzz SEED=...`.
