@@ -84,7 +84,7 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("3 blocks, boxes", _blocks(3, 136, "--context", "box")),
         Setting("3 blocks, depthwise 7x7", _blocks(3, 128, "--context", "depthwise")),
     ),
-    # Likewise, for networks that see the whole image with kernels, too.
+    # More such pairs. These networks see most of the image even with kernels.
     "deep": (
         Setting("4 blocks, boxes", _blocks(4, 128, "--context", "box")),
         Setting("4 blocks, depthwise 7x7", _blocks(4, 120, "--context", "depthwise")),
@@ -120,7 +120,7 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("unit: 4 planes", _boxes_in_units_of(PLANE * 4)),
     ),
     "constraint": (DEFAULT, Setting("unconstrained", _boxes_with(boxes_constraint=None))),
-    # What a training consists of beside the filters.
+    # Each setting changes one thing about the network, the training images or the optimizer.
     "recipe": (
         DEFAULT,
         Setting("twice the width", ("--width", "128")),
