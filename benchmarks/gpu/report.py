@@ -234,18 +234,18 @@ def per_pixel(kernel: Kernel, pixels: int, options: list[dict[str, int]]) -> flo
 
 
 def instructions(kernel: Kernel, key: tuple[str, ...], half: bool) -> tuple[float, float, float]:
-    """Instructions per pixel: to copy to shared memory, to sum blocks, and to slide windows."""
+    """Instructions per pixel: to copy to shared memory, to sum octets, and to slide windows."""
     packets = [{r"\bLDGSTS.*\.128": 1}, {r"\bLDG\S*\.128": 1, r"\bSTS\S*\.128": 1}]
     pixels = 8 if half and key[1] == "T" else 4
     copy = per_pixel(kernel, pixels, packets)
-    blocks = per_pixel(kernel, GROUP, [{r"\bLDS\b.*\[R": GROUP, r"\bFADD": GROUP, r"\bSTS\b": 1}])
+    octets = per_pixel(kernel, GROUP, [{r"\bLDS\b.*\[R": GROUP, r"\bFADD": GROUP, r"\bSTS\b": 1}])
     slide = {r"\bLDS\b.*\[R": 2 * GROUP}
-    if key[0] != "kProducts":  # sums: a block enters the core and one leaves; eight are stored
+    if key[0] != "kProducts":  # sums: an octet enters the core and one leaves; eight are stored
         slide |= {r"\bLDS\b.*\[R": 2 * GROUP + 2, r"\bFFMA": 2 * GROUP, r"\bFSETP": 2}
         slide |= {r"\bSTG\.E(\.U16)? ": GROUP}
     if key[0] != "kSums":
         slide |= {r"\bLDG\.E(\.U16)?\.CONSTANT ": GROUP}
-    return copy, blocks, per_pixel(kernel, GROUP, [slide])
+    return copy, octets, per_pixel(kernel, GROUP, [slide])
 
 
 def report(folder: Path) -> bool:
@@ -253,7 +253,7 @@ def report(folder: Path) -> bool:
     spilled = False
     totals = []
     print("| kernel | type | device | registers | spills, bytes | shared memory, bytes |", end=" ")
-    print("blocks/SM | instructions/pixel: copy | blocks | slide | sum |\n" + "| --- " * 11 + "|")
+    print("blocks/SM | instructions/pixel: copy | octets | slide | sum |\n" + "| --- " * 11 + "|")
     for architecture, type_ in itertools.product(DEVICES, TYPES):
         device = DEVICES[architecture]
         kernels = compile_kernels(architecture, type_, folder)

@@ -166,10 +166,10 @@ TEST(float64_agrees_with_the_cpu) { check_random_problems<double, double>(); }
 TEST(float16_agrees_with_the_cpu) { check_random_problems<Half, float>(); }
 TEST(bfloat16_agrees_with_the_cpu) { check_random_problems<BFloat16, float>(); }
 
-TEST(lines_of_whole_blocks_agree_with_the_cpu) {
+TEST(lines_of_whole_octets_agree_with_the_cpu) {
   for_each_seed(24, [](std::mt19937& random, unsigned seed) {
-    const BoxConvProblem p = seed % 3 == 0 ? random_block_problem(random, 64, seed % 8)
-                                           : random_block_problem(random, 8, seed % 6);
+    const BoxConvProblem p = seed % 3 == 0 ? problem_of_parts(random, 64, seed % 8)
+                                           : problem_of_parts(random, 8, seed % 6);
     check_results<float, float>(random, p, random_limits(random));
     check_results<double, double>(random, p, random_limits(random));
   });

@@ -20,13 +20,13 @@ PLAN = "cuda/box_conv_plan.h"
 
 MUTANTS = [
     Mutant(
-        "no barrier between loading a tile and summing its blocks",
+        "no barrier between loading a tile and summing its octets",
         KERNELS,
-        "(source, length, blocks, tile);\n    __syncthreads();",
-        "(source, length, blocks, tile);",
+        "(source, length, octets, tile);\n    __syncthreads();",
+        "(source, length, octets, tile);",
     ),
     Mutant(
-        "no barrier between summing blocks and sliding",
+        "no barrier between summing octets and sliding",
         KERNELS,
         "= sum;\n    }\n    __syncthreads();",
         "= sum;\n    }",
@@ -57,10 +57,10 @@ MUTANTS = [
         "",
     ),
     Mutant(
-        "the row of zeros behind the blocks is one too early",
+        "the row of zeros behind the octets is one too early",
         TILE,
-        "clear(2 * kGroup + 1 + Index{length} + blocks, 1);",
-        "clear(2 * kGroup + Index{length} + blocks, 1);",
+        "clear(2 * kGroup + 1 + Index{length} + octets, 1);",
+        "clear(2 * kGroup + Index{length} + octets, 1);",
     ),
     Mutant("pixels are read before the tile", TILE, "p = p > -kGroup ? p : -kGroup;", ""),
     Mutant(
@@ -100,10 +100,10 @@ MUTANTS = [
         "line_of(channel)",
     ),
     Mutant(
-        "the wrong block leaves the core",
+        "the wrong octet leaves the core",
         SLIDE,
-        "sum_.add(-line_.block(begin_));",
-        "sum_.add(-line_.block(begin_ + 1));",
+        "sum_.add(-line_.octet(begin_));",
+        "sum_.add(-line_.octet(begin_ + 1));",
     ),
     Mutant(
         "rounding errors of the core are dropped",
@@ -113,7 +113,7 @@ MUTANTS = [
     ),
     Mutant("a NaN stays in the core", SLIDE, "    if (!sum_.is_moderate()) add_all();\n", ""),
     Mutant(
-        "the core of a window inside one block is too long",
+        "the core of a window inside one octet is too long",
         SLIDE,
         "left = core > 0 ? core : 0;",
         "left = core > 0 ? left : 0;",
@@ -151,8 +151,8 @@ MUTANTS = [
     Mutant(
         "a tile has no memory for its last row",
         PLAN,
-        "plan.blocks + 2) * kWords",
-        "plan.blocks + 1) * kWords",
+        "plan.octets + 2) * kWords",
+        "plan.octets + 1) * kWords",
     ),
     Mutant(
         "more blocks of threads than tiles in the workspace",

@@ -80,10 +80,10 @@ inline GpuLimits random_limits(std::mt19937& random) {
   return limits;
 }
 
-// A problem whose lines have about a whole number of blocks of 8 pixels, or of segments of 64.
-inline BoxConvProblem random_block_problem(std::mt19937& random, Index block, Index blocks) {
+// A problem whose lines have about a whole number of octets (8 pixels), or of segments (64).
+inline BoxConvProblem problem_of_parts(std::mt19937& random, Index part, Index parts) {
   BoxConvProblem p;
-  const Index length = std::max<Index>(1, block * blocks - 2 + random() % 4);
+  const Index length = std::max<Index>(1, part * parts - 2 + random() % 4);
   const bool upright = random() % 2;
   p.batch = 1;
   p.height = upright ? length : 1 + random() % 4;

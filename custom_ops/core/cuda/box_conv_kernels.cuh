@@ -189,16 +189,16 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
   constexpr Offset kRow = kWords;
   const SlidePlan& plan = call.plan;
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const int length = call.length, blocks = plan.blocks;
+  const int length = call.length, octets = plan.octets;
   const int lanes = plan.lines * plan.boxes, items = lanes * plan.segments;
   double* const products = dynamic_shared<double>();
   V* const tile = kInShared
                       ? reinterpret_cast<V*>(dynamic_shared<char>() + plan.products_bytes)
                       : call.tiles + blockIdx.x * (plan.tile_bytes / static_cast<Index>(sizeof(V)));
   V* const pixels = tile + kGroup * kWords;
-  V* const block_sums = tile + (length + 2 * kGroup + 1) * kRow;
+  V* const octet_sums = tile + (length + 2 * kGroup + 1) * kRow;
   const auto line_of = [&](int word) {
-    return TileLine<V, Offset>{pixels + word, block_sums + word, length, blocks};
+    return TileLine<V, Offset>{pixels + word, octet_sums + word, length, octets};
   };
   for (Index i = blockIdx.x; i < call.tile_count(); i += gridDim.x) {
     const Index first_box = i % call.groups() * plan.boxes;
@@ -212,24 +212,24 @@ __global__ void __launch_bounds__(kMaxThreads) slide_lines(SlideCall<Source, Out
                                     lines,
                                     plan.lines * plan.group,
                                     plan.group};
-    load_tile<kInShared>(source, length, blocks, tile);
+    load_tile<kInShared>(source, length, octets, tile);
     __syncthreads();
-    // The sums of blocks. A thread's items all have the same word.
+    // The sums of octets. A thread's items all have the same word.
     const int word = thread % kWords;
     const bool has_word = source.pixel(word) != nullptr;
     const auto line_of_word = line_of(word);
-    for (int block = thread / kWords; has_word && block < blocks; block += threads / kWords) {
+    for (int octet = thread / kWords; has_word && octet < octets; octet += threads / kWords) {
       V values[kGroup], sum = 0;
-      line_of_word.load(block * kGroup, values);
+      line_of_word.load(octet * kGroup, values);
       if (call.source_factors) {  // the source has a channel for each box
         const ValidFactor<V>* factors = call.column_factors(first_box + word % plan.group);
-        for_each_stored(block * kGroup, length, 1, [&](int k, int at) {
+        for_each_stored(octet * kGroup, length, 1, [&](int k, int at) {
           values[k] *= factors[at].factor;
           pixels[at * kRow + word] = values[k];
         });
       }
       BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) sum += values[k];
-      block_sums[block * kRow + word] = sum;
+      octet_sums[octet * kRow + word] = sum;
     }
     __syncthreads();
     for (int item = thread; item < items; item += threads) {

@@ -12,7 +12,7 @@ namespace boxconv {
 namespace cuda {
 
 constexpr int kWords = 32;  // of a tile (box_conv_tile.cuh)
-constexpr int kGroup = 8;   // outputs of a group, and pixels of a block (box_conv_slide.cuh)
+constexpr int kGroup = 8;   // outputs of a group, and pixels of an octet (box_conv_slide.cuh)
 
 // The properties of a device that plans depend on. Tests set smaller limits.
 struct GpuLimits {
@@ -39,7 +39,7 @@ struct SlidePlan {
   int group;                     // channels that the source has for these boxes
   int lines;                     // of a tile, so that lines * group <= kWords
   int segments, segment_length;  // of a line, one for each thread; the length is a multiple of 8
-  int blocks;                    // of eight pixels in a line
+  int octets;                    // of a line, eight pixels each
   int threads;
   int products_bytes, shared_bytes;  // of shared memory: for products, and in all
   Index tile_bytes;
@@ -59,11 +59,11 @@ inline SlidePlan slide_plan(const GpuLimits& limits, Index length, int boxes, in
   const Index segment_length = round_up((length + segments - 1) / segments, kGroup);
   plan.segment_length = static_cast<int>(segment_length);
   plan.segments = static_cast<int>((length + segment_length - 1) / segment_length);
-  plan.blocks = static_cast<int>((length + kGroup - 1) / kGroup);
+  plan.octets = static_cast<int>((length + kGroup - 1) / kGroup);
   const Index items = Index{plan.lines} * boxes * plan.segments;
   plan.threads = static_cast<int>(min_index(round_up(items, kWords), limits.max_threads));
   plan.products_bytes = static_cast<int>(round_up(items * product_bytes, 16));
-  plan.tile_bytes = (length + 2 * kGroup + plan.blocks + 2) * kWords * value_bytes;
+  plan.tile_bytes = (length + 2 * kGroup + plan.octets + 2) * kWords * value_bytes;
   const Index bytes = plan.products_bytes + plan.tile_bytes;
   plan.in_shared = bytes <= limits.shared_bytes;
   plan.shared_bytes = plan.in_shared ? static_cast<int>(bytes) : plan.products_bytes;

@@ -9,19 +9,19 @@
 //
 //     middle of output i + k  =  (a[k + 1] + ... + a[7])  +  core  +  (b[0] + ... + b[k - 1])
 //
-// Running sums from both sides give all eight in two additions each. The core consists of whole
-// blocks of eight pixels, whose sums are known, and up to seven pixels at each end:
+// Running sums from both sides give all eight in two additions each. The core consists of octets
+// (pixels 8j to 8j + 7 of the line), whose sums are known, and of up to seven pixels at each end:
 //
-//     ........|........|........|........|........        the line in blocks
-//          [xx|   blocks        |xxxx]                    core
+//     ........|........|........|........|........        the line in octets
+//          [xx|   octets        |xxxx]                    core
 //        `left`                 `right`
 //
-// From one group of outputs to the next the core moves by one block. So `left` and `right` stay
+// From one group of outputs to the next the core moves by one octet. So `left` and `right` stay
 // the same, and the pixels at its ends are pixels `a` of the next and `b` of the previous group.
-// The sum of its blocks is the only one from which anything is subtracted. A block's sum is the
-// same number when it enters and when it leaves, and Pair keeps the rounding errors, so little
-// remains of a large value that has left. After a NaN, an infinity or a huge value the blocks are
-// added anew. All of this costs the same for every window of more than seven pixels.
+// The sum of its octets is the only one from which anything is subtracted. The sum of an octet is
+// the same number when it enters and when it leaves, and Pair keeps the rounding errors, so little
+// remains of a large value that has left. After a NaN, an infinity or a huge value the octets
+// are added anew. All of this costs the same for every window of more than seven pixels.
 #ifndef BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 #define BOXCONV_CORE_CUDA_BOX_CONV_SLIDE_CUH_
 
@@ -56,20 +56,20 @@ class Pair {
   V high_ = 0, low_ = 0;
 };
 
-// The sum of some blocks of a line. `Line` is described below.
+// The sum of consecutive octets of a line. `Line` is described below.
 template <typename V, typename Line>
-class RunningBlocks {
+class RunningOctets {
  public:
-  BOXCONV_DEVICE RunningBlocks(const Line& line, int begin, int count)
+  BOXCONV_DEVICE RunningOctets(const Line& line, int begin, int count)
       : line_(line), begin_(begin), count_(count) {
     add_all();
   }
   BOXCONV_DEVICE V value() const { return sum_.value(); }
-  // Moves by one block.
+  // Moves by one octet.
   BOXCONV_DEVICE void advance() {
     if (count_ == 0) return;
-    sum_.add(line_.block(begin_ + count_));
-    sum_.add(-line_.block(begin_));
+    sum_.add(line_.octet(begin_ + count_));
+    sum_.add(-line_.octet(begin_));
     ++begin_;
     if (!sum_.is_moderate()) add_all();
   }
@@ -78,8 +78,8 @@ class RunningBlocks {
   BOXCONV_DEVICE void add_all() {
     sum_ = Pair<V>();
     const int first = begin_ > 0 ? begin_ : 0, end = begin_ + count_;
-    const int stop = end < line_.blocks ? end : line_.blocks;
-    for (int i = first; i < stop; ++i) sum_.add(line_.block(i));
+    const int stop = end < line_.octets ? end : line_.octets;
+    for (int i = first; i < stop; ++i) sum_.add(line_.octet(i));
   }
 
   const Line& line_;
@@ -108,20 +108,20 @@ BOXCONV_DEVICE V sum_of_some(int count, const Pixel& pixel) {
 //
 // `line` has the members
 //   load(p, pixels)   loads pixels p .. p + 7; those outside of the line are zero
-//   block(j)          the sum of pixels 8j .. 8j + 7; zero outside of the line
-//   blocks            the number of blocks
+//   octet(j)          the sum of pixels 8j .. 8j + 7; zero outside of the line
+//   octets            the number of octets, the last of which may end outside of the line
 template <bool kSums, typename V, typename Line, typename Emit>
 BOXCONV_DEVICE void slide(const Window<V>& w, const Line& line, int begin, int end,
                           const Emit& emit) {
   V first[kGroup], next[kGroup], middle[kGroup], last[kGroup] = {};
   const int core = w.middle - (kGroup - 1);  // pixels; negative if the core does not exist
   int left = -w.first & (kGroup - 1), right = w.last & (kGroup - 1);
-  if (left + right > core) {  // the core lies inside one block
+  if (left + right > core) {  // the core lies inside one octet
     left = core > 0 ? core : 0;
     right = 0;
   }
   const int count = core > 0 ? (core - left - right) / kGroup : 0;
-  RunningBlocks<V, Line> blocks(line, (begin + kGroup + w.first + left) >> 3, kSums ? count : 0);
+  RunningOctets<V, Line> octets(line, (begin + kGroup + w.first + left) >> 3, kSums ? count : 0);
   const auto right_end = [&] {
     return sum_of_some<V>(right, [&](int k) { return last[kGroup - 1 - k]; });
   };
@@ -137,7 +137,7 @@ BOXCONV_DEVICE void slide(const Window<V>& w, const Line& line, int begin, int e
     line.load(i + w.last, last);
     if (kSums && core >= 0) {
       V sum = sum_of_some<V>(left, [&](int k) { return next[k]; });
-      sum += blocks.value() + core_end;
+      sum += octets.value() + core_end;
       BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) {
         middle[k] = sum;
         sum += last[k];
@@ -148,7 +148,7 @@ BOXCONV_DEVICE void slide(const Window<V>& w, const Line& line, int begin, int e
         sum += first[k];
       }
       core_end = right_end();
-      blocks.advance();
+      octets.advance();
     } else if (kSums) {
       BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) middle[k] = 0;
       BOXCONV_UNROLL for (int t = 1; t < kGroup - 1; ++t) {

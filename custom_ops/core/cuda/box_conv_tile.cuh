@@ -12,7 +12,7 @@
 //     row 8 + length                                             eight rows of zeros
 //     ...
 //     row 16 + length                                            a row of zeros
-//     row 17 + length sums of positions 0 to 7 (block 0)
+//     row 17 + length sums of positions 0 to 7 (octet 0)
 //     ...                                                        a row of zeros
 //
 // A lane of a warp reads one word, at any row that its window asks for. The 32 lanes therefore
@@ -38,7 +38,7 @@ struct Lines {
   T* data;
   Index image, channel, line;  // strides, in values
   int position;                // likewise, from one position of a line to the next
-  int step = 1;                // only every so manieth position of a line is stored
+  int step = 1;                // only positions 0, step, 2 * step ... of a line are stored
 
   BOXCONV_DEVICE T* at(Index i, Index c, Index l) const {
     return data + i * image + c * channel + l * line;
@@ -51,20 +51,20 @@ struct Lines {
 };
 
 // A line in a tile, in the form that slide() needs. The pointers are to a lane's word of position 0
-// and of block 0. Offsets between them are computed in type Offset.
+// and of octet 0. Offsets between them are computed in type Offset.
 template <typename V, typename Offset>
 struct TileLine {
-  const V *pixels, *block_sums;
-  int length, blocks;
+  const V *pixels, *octet_sums;
+  int length, octets;
 
   BOXCONV_DEVICE void load(int p, V* values) const {
     p = p > -kGroup ? p : -kGroup;
     const V* source = pixels + Offset{p < length ? p : length} * kWords;
     BOXCONV_UNROLL for (int k = 0; k < kGroup; ++k) values[k] = source[k * kWords];
   }
-  BOXCONV_DEVICE V block(int j) const {
+  BOXCONV_DEVICE V octet(int j) const {
     j = j > -1 ? j : -1;
-    return block_sums[Offset{j < blocks ? j : blocks} * kWords];
+    return octet_sums[Offset{j < octets ? j : octets} * kWords];
   }
 };
 
@@ -116,7 +116,7 @@ BOXCONV_DEVICE void copy_pixels(const TileSource<T>& source, int count, V* row) 
 
 // Copies the lines of a tile. `tile` has the rows of the drawing above. A barrier must follow.
 template <bool kInShared, typename T, typename V>
-BOXCONV_DEVICE void load_tile(const TileSource<T>& source, int length, int blocks, V* tile) {
+BOXCONV_DEVICE void load_tile(const TileSource<T>& source, int length, int octets, V* tile) {
   const Lines<const T>& t = source.tensor;
   const auto clear = [tile](Index first_row, Index rows) {
     for (Index i = threadIdx.x; i < rows * kWords; i += blockDim.x) {
@@ -125,7 +125,7 @@ BOXCONV_DEVICE void load_tile(const TileSource<T>& source, int length, int block
   };
   clear(0, kGroup);
   clear(kGroup + Index{length}, kGroup + 1);
-  clear(2 * kGroup + 1 + Index{length} + blocks, 1);
+  clear(2 * kGroup + 1 + Index{length} + octets, 1);
   if (t.step > 1) {
     clear(kGroup, length);
     __syncthreads();

@@ -38,6 +38,9 @@ from tf_boxconv.visualize import BoxLogger
 # TensorBoard shows the predictions on this many photographs, about this many times in a run.
 HANDFUL = 6
 PAGES = 20
+# Advice when a training diverges.
+NO_CHECKPOINT = "There is no checkpoint yet."
+REMEDY = "Try a lower --learning_rate, or --clip_norm 1"
 
 
 def read_training_photographs(
@@ -198,16 +201,23 @@ def _epochs_in_minutes(
     skeleton: Skeleton,
     workers: Workers,
 ) -> int:
-    """The number of epochs of a run with `--minutes`. Prints it."""
+    """The number of epochs of a run with `--minutes`. Prints it.
+
+    Raises:
+        DivergedError: The loss of a step that is timed is not finite or has exploded.
+    """
     trainer = make_trainer(config, skeleton.num_joints, workers)
     batches = _training_batches(config, train_photographs, skeleton, workers, range(duration.STEPS))
-    epochs = duration.epochs_in(
-        config["minutes"],
-        config["steps_per_epoch"],
-        trainer,
-        batches,
-        lambda: trainer.measure(test_photographs, skeleton, config["batch_size"]),
-    )
+    try:
+        epochs = duration.epochs_in(
+            config["minutes"],
+            config["steps_per_epoch"],
+            trainer,
+            batches,
+            lambda: trainer.measure(test_photographs, skeleton, config["batch_size"]),
+        )
+    except DivergedError as error:
+        raise DivergedError(f"{error} {NO_CHECKPOINT} {REMEDY}.") from None
     print(f"{epochs} epochs take about {config['minutes']} min on this machine.", flush=True)
     return epochs
 
@@ -243,11 +253,10 @@ def _progress_bar(steps: int, workers: Workers):
 
 def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
     """Returns the error's message with the last checkpoint and a remedy."""
-    remedy = "Try a lower --learning_rate, or --clip_norm 1"
     if not run.state_path.exists():
-        return f"{error} There is no checkpoint yet. {remedy}."
+        return f"{error} {NO_CHECKPOINT} {REMEDY}."
     saved = f"The last good checkpoint, {run.state_path}, is of step {saved_steps}."
-    return f"{error} {saved} {remedy}, in another --run."
+    return f"{error} {saved} {REMEDY}, in another --run."
 
 
 def box_loggers(
@@ -323,9 +332,10 @@ def train(config: dict[str, Any]) -> None:
         train_photographs = evenly_spaced(train_photographs, config["limit_train"])
         validation = test_photographs[: config["validation_size"]]
         if config["minutes"] and not run.has_finished_epoch:
-            config["epochs"] = arguments["epochs"] = _epochs_in_minutes(
-                config, train_photographs, validation, train_skeleton, workers
-            )
+            with _full_memory_or_disk_explained(run, config):
+                config["epochs"] = arguments["epochs"] = _epochs_in_minutes(
+                    config, train_photographs, validation, train_skeleton, workers
+                )
         description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
         if extended_from:
             description["extended_from"] = extended_from

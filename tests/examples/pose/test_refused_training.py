@@ -21,13 +21,14 @@ from examples.pose import ablation, datasets, demo, launch, train
 from examples.pose.cli import command_line
 from examples.pose.evaluation import accuracy
 from examples.pose.files.atomic_write import write_json
-from examples.pose.training import train_run
+from examples.pose.training import duration, train_run
 from examples.pose.training.run_folder import RunFolder
 from examples.pose.training.trainer import Trainer
 from tests.examples.pose import drawn_figures
 
 ARGUMENTS = [
-    *("--epochs", "2", "--steps_per_epoch", "2", "--batch_size", "2"),
+    *("--epochs", "2"),
+    *("--steps_per_epoch", "2", "--batch_size", "2"),
     *("--model", "full_resolution", "--image_size", "16", "--width", "4", "--depth", "1"),
 ]
 
@@ -192,21 +193,30 @@ FAILURES = {
 }
 
 
+@pytest.fixture(params=["--epochs", "--minutes"])
+def arguments(request):
+    """`ARGUMENTS`, with either option for the length of the training."""
+    return [request.param, *ARGUMENTS[1:]]
+
+
 @pytest.mark.parametrize("owner, name, failure, message", FAILURES.values(), ids=FAILURES)
 def test_a_failure_before_the_first_epoch_leaves_nothing(
-    owner, name, failure, message, tmp_path, capsys
+    owner, name, failure, message, arguments, tmp_path, capsys
 ):
     folder = tmp_path / "new" / "run"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duration, "MEASURED_STEPS", 1)
+        patch.setattr(duration, "FIRST_STEPS", 1)
         patch.setattr(owner, name, failure)
-        code, errors = run(capsys, folder, *ARGUMENTS, "--ema", "0.9", "--log_boxes")
+        code, errors = run(capsys, folder, *arguments, "--ema", "0.9", "--log_boxes")
     assert code == 1 and message in errors and len(errors.splitlines()) == 1
     assert not os.listdir(tmp_path)
 
 
-def test_divergence_leaves_nothing(tmp_path, capsys):
-    code, errors = run(capsys, tmp_path / "run", *ARGUMENTS, "--learning_rate", "1e30")
+def test_divergence_leaves_nothing(arguments, tmp_path, capsys):
+    code, errors = run(capsys, tmp_path / "run", *arguments, "--learning_rate", "1e30")
     assert code == 1 and "diverged" in errors and "no checkpoint yet" in errors
+    assert "Try a lower --learning_rate" in errors and len(errors.splitlines()) == 1
     assert not os.listdir(tmp_path)
 
 
