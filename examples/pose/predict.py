@@ -75,7 +75,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--boxes",
         metavar="FILE",
         help="file of people's boxes in COCO's results format, for any number of pictures; "
-        "image_id is a picture's name or the number at its end",
+        "image_id is a picture's name or the number at its end, for videos the number of a frame, "
+        "from 0",
     )
     parser.add_argument(
         "--min_score",

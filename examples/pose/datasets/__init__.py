@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class KeypointFiles:
     Attributes:
         images: Folder of the pictures.
         annotations: File of the people to train on. None if they are not needed.
-        validation: File of the people to measure on. None: every fifth picture of `annotations`.
+        validation: File of the people to measure on. None: a fifth of the pictures of
+            `annotations`.
         flip_pairs: Pairs of joints that are swapped when a picture is mirrored, such as
             `"left_ear:right_ear"`. None: joints whose names differ only in left and right.
     """
@@ -55,9 +57,14 @@ class KeypointFiles:
     validation: str | None = None
     flip_pairs: str | None = None
 
-    def check(self) -> None:
-        """Raises a `ValueError` if an argument is missing, or a file or folder does not exist."""
-        if self.images is None or (self.annotations or self.validation) is None:
+    def check(self, splits: Collection[str]) -> None:
+        """Raises a `ValueError` if an argument is missing, or a file or folder does not exist.
+
+        Args:
+            splits: The splits to read: "train", "validation" or both.
+        """
+        labels = self.annotations or (None if "train" in splits else self.validation)
+        if self.images is None or labels is None:
             raise ValueError(
                 "--dataset keypoints needs the labels and the pictures: --annotations FILE.json "
                 "--images FOLDER."
@@ -191,7 +198,7 @@ def load(
     splits = _split_names(name, split)
     if name == KEYPOINTS:
         keypoint_files = keypoint_files or KeypointFiles()
-        keypoint_files.check()
+        keypoint_files.check(splits)
         data_dir = keypoint_files.images
     manual_dir = official_files.manual_folder(data_dir)
     with preparation.one_line_errors(name, prepared_dir):

@@ -260,6 +260,7 @@ class PictureFolder:
     def __init__(self, root: Root):
         self.root = root
         self._listings: dict[str, dict[str, Root]] = {}
+        self._below: list[tuple[tuple[str, ...], Root]] | None = None
 
     def pictures(self, folder: str = "") -> dict[str, Root]:
         """The pictures in the subfolder `folder`, by `_key` of their name."""
@@ -297,6 +298,23 @@ class PictureFolder:
         folder, _, last = name.rpartition("/")
         key = _key(last if is_picture(last) else f"{last}.jpg")
         return self.exact(name) or self.pictures(folder).get(key)
+
+    def find_below(self, name: str) -> Root | None:
+        """The picture in any subfolder whose path ends with `name`, if there is only one."""
+        if self._below is None:
+            self._below = list(_walk(self.root, ()))
+        wanted = tuple(_key(name if is_picture(name) else f"{name}.jpg").split("/"))
+        found = [path for parts, path in self._below if parts[-len(wanted) :] == wanted]
+        return found[0] if len(found) == 1 else None
+
+
+def _walk(folder: Root, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Root]]:
+    """The pictures below a folder. For each the components of its relative path as by `_key`."""
+    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if entry.is_dir():
+            yield from _walk(entry, (*above, folded(entry.name)))
+        elif is_picture(entry.name):
+            yield (*above, _key(entry.name)), entry
 
 
 def _key(name: str) -> str:

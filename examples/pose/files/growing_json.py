@@ -30,6 +30,11 @@ class GrowingJson:
         self._file = None
         self._tail_position = 0  # In bytes.
 
+    @property
+    def has_items(self) -> bool:
+        """Whether an item was added, and the file therefore written."""
+        return self._file is not None
+
     def append(self, item: Mapping[str, Any]) -> None:
         """Adds an item to the list.
 

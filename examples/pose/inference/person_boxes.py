@@ -38,10 +38,14 @@ class Box:
     category_id: int = 1
     score: float = 1.0
 
+    def overlaps(self, width: int, height: int) -> bool:
+        """Whether the box overlaps a picture of this size."""
+        x, y, w, h = self.bbox
+        return x < width and y < height and x + w > 0 and y + h > 0
+
     def check_overlap(self, width: int, height: int) -> None:
         """Raises a `BoxError` if the box does not overlap a picture of this size."""
-        x, y, w, h = self.bbox
-        if not (x < width and y < height and x + w > 0 and y + h > 0):
+        if not self.overlaps(width, height):
             raise BoxError(
                 f"the box {list(self.bbox)} does not overlap the picture of {width} x {height} "
                 "pixels"
@@ -65,6 +69,11 @@ class Boxes:
         keys = [path.name, path.stem, *([str(int(number[0]))] if number else [])]
         return next((list(self._by_picture[k]) for k in keys if k in self._by_picture), [])
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether an image id may be the number of a frame."""
+        return any(key.isdecimal() for key in self._by_picture)
+
     def of_frame(self, index: int) -> list[Box]:
         """The boxes in a frame of a video. Frames count from 0."""
         return list(self._by_picture.get(str(index), []))
@@ -86,8 +95,12 @@ def read(path) -> Boxes:
     records = content
     if isinstance(content, dict):
         records = content.get("annotations")
-        images = content.get("images") or []
-        names = {image.get("id"): image.get("file_name") for image in images}
+        images = content.get("images")
+        names = {
+            image["id"]: image.get("file_name")
+            for image in (images if isinstance(images, list) else [])
+            if isinstance(image, dict) and isinstance(image.get("id"), int | str)
+        }
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise BoxError(
             f"{path} holds no boxes: it must be a list of results as in COCO, "

@@ -24,7 +24,7 @@ def predict_frames(
     boxes: Sequence[Box] | Boxes | None = None,
     smooth: bool = False,
     json: GrowingJson | None = None,
-) -> int:
+) -> tuple[int, int]:
     """Predicts a video.
 
     Args:
@@ -33,19 +33,20 @@ def predict_frames(
         output: The video to write. It appears when all is done or the command is stopped.
         min_score: Joints with a lower score are drawn as uncertain.
         boxes: The people in every frame; or `Boxes`, whose image ids are numbers of frames,
-            counted from 0. None: the whole picture is one person.
+            counted from 0. Those that lie outside of their frame are left out. None: the whole
+            picture is one person.
         smooth: Whether to smooth the joints over time. The people must be the same in all frames.
         json: Receives the poses in COCO's results format; image ids are numbers of frames.
 
     Returns:
-        The number of frames.
+        The number of frames, and the number of boxes that were left out.
 
     Raises:
         VideoError: The video cannot be read, or the output cannot be written.
-        ImageError: A box lies outside a frame, or the network's output is not finite.
+        ImageError: A box for every frame lies outside, or the network's output is not finite.
         KeyboardInterrupt: The command was stopped; the message says what was kept.
     """
-    done, stopped = 0, None
+    done, left_out, stopped = 0, 0, None
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(video_files.reading(path))
         temporary = stack.enter_context(atomic_write(output))
@@ -55,6 +56,8 @@ def predict_frames(
             for frame in progress.track(video.frames, "predicting, frames", total=video.count):
                 image = frame.image
                 in_frame = _in_frame(boxes, done, image)
+                if isinstance(boxes, Boxes):
+                    left_out += len(boxes.of_frame(done)) - len(in_frame)
                 joints, scores = find_people(predictor, f"{path}, frame {done}", image, in_frame)
                 if smooth:
                     smoothed = smoothed or OneEuroFilter([_size(box) for box in in_frame])
@@ -73,14 +76,17 @@ def predict_frames(
     if stopped is not None:
         stopped.args = (f"The first {done} frames are finished: {output}.",)
         raise stopped
-    return done
+    return done, left_out
 
 
 def _in_frame(boxes, index: int, image: np.ndarray) -> list[Box]:
     """The boxes of the people in a frame."""
+    height, width = image.shape[:2]
     if boxes is None:
-        return [Box((0.0, 0.0, float(image.shape[1]), float(image.shape[0])))]
-    return boxes.of_frame(index) if isinstance(boxes, Boxes) else list(boxes)
+        return [Box((0.0, 0.0, float(width), float(height)))]
+    if isinstance(boxes, Boxes):
+        return [box for box in boxes.of_frame(index) if box.overlaps(width, height)]
+    return list(boxes)
 
 
 def _size(box: Box) -> float:

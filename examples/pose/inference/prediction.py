@@ -73,7 +73,7 @@ def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
         problems = predict_all(predictor, paths, names, outputs, arguments.min_score, boxes)
     if outputs.done:
         print(f"Drawn: {printable(arguments.output)}")
-        if arguments.json:
+        if json_file is not None and json_file.has_items:
             print(f"Joints and scores: {printable(arguments.json)}")
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
@@ -85,6 +85,11 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
     (path,) = arguments.pictures
     _check_files(model, [path], [], arguments)
     boxes = person_boxes.read(arguments.boxes) if arguments.boxes else None
+    if boxes is not None and not boxes.has_frames:
+        raise person_boxes.BoxError(
+            f"{arguments.boxes} has no box for a frame of {printable(path)}. Its `image_id` must be "
+            "the number of a frame, counted from 0."
+        )
     if arguments.box:
         boxes = [person_boxes.Box(bbox) for bbox in arguments.box]
     predictor = _load(model, arguments)
@@ -93,7 +98,7 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
         if arguments.json:
             json_file = _json_file(arguments.json, predictor, has_boxes=True)
             stack.enter_context(json_file)
-        done = predict_frames.predict_frames(
+        done, left_out = predict_frames.predict_frames(
             predictor,
             path,
             arguments.output,
@@ -103,9 +108,15 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
             json_file,
         )
     print(f"Drawn: {printable(arguments.output)}, {done} frames")
-    if arguments.json:
+    if json_file is not None and json_file.has_items:
         print(f"Joints and scores: {printable(arguments.json)}")
-    return 0
+    if left_out:
+        print(
+            f"error: {left_out} boxes of {arguments.boxes} lie outside of their frames and were "
+            "left out.",
+            file=sys.stderr,
+        )
+    return 1 if left_out else 0
 
 
 def _boxes(arguments: argparse.Namespace, paths: list[str]) -> person_boxes.Boxes | None:

@@ -57,7 +57,7 @@ def check(config: Mapping[str, Any]) -> None:
         if config.get("minutes") and config["strategy"] == "multiworker":
             raise ValueError("--minutes is for trainings in one process. Give --epochs instead.")
         if datasets.KEYPOINTS in names:
-            keypoint_files(config).check()
+            keypoint_files(config).check(("train", "validation"))
         elif keypoint_files(config) != datasets.KeypointFiles():
             raise ValueError(
                 "--annotations, --validation, --images and --flip_pairs are for "

@@ -197,6 +197,31 @@ def test_boxes_of_each_frame(run_folder, network, clip):
     )
 
 
+def test_a_box_outside_of_its_frame_does_not_stop_the_video(run_folder, clip, capsys):
+    inside, outside = [8, 13, 100, 64], [5000, 13, 100, 64]
+    records = [{"image_id": k, "bbox": inside if k % 2 else outside} for k in range(5)]
+    Path("boxes.json").write_text(json.dumps(records))
+    arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json", "--boxes", "boxes.json"]
+    status, errors = outcome(predict.main, "--model", run_folder, *arguments)
+    assert status == 1
+    assert "3 boxes of boxes.json lie outside of their frames and were left out" in errors
+    assert [r["image_id"] for r in json.loads(Path("out.json").read_text())] == [1, 3]
+    assert len(frames_of("out.mp4")) == 5
+    assert "Joints and scores: out.json" in capsys.readouterr().out
+
+
+def test_boxes_for_no_frame(run_folder, clip, capsys):
+    arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json", "--boxes", "boxes.json"]
+    Path("boxes.json").write_text('[{"image_id": "clip", "bbox": [8, 13, 100, 64]}]')
+    assert "must be the number of a frame, counted from 0" in refused(
+        predict.main, "--model", run_folder, *arguments
+    )
+    Path("boxes.json").write_text('[{"image_id": 77, "bbox": [8, 13, 100, 64]}]')
+    run(run_folder, *arguments)
+    # Without a pose, no file is written, and none is announced.
+    assert not Path("out.json").exists() and "Joints" not in capsys.readouterr().out
+
+
 def test_smoothing_changes_all_frames_but_the_first(run_folder, clip):
     found = {}
     for smooth in ([], ["--smooth"]):

@@ -166,10 +166,12 @@ def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
 def _relative(name: str) -> str:
     """A path relative to the folder of photographs.
 
-    Of an absolute path, a URL or a path with `..`, only the file name is kept.
+    Of an absolute path, a URL or a path with `..`, only the file name is kept. Label Studio writes
+    addresses with or without the host, such as `/data/local-files/?d=folder/name.jpg`.
     """
-    if re.match(r"\w+://", name):
-        name = urllib.parse.unquote(urllib.parse.urlsplit(name).path)
+    if re.match(r"\w+://|/data/(upload|local-files)/", name):
+        url = urllib.parse.urlsplit(name)
+        (name,) = urllib.parse.parse_qs(url.query).get("d") or [urllib.parse.unquote(url.path)]
     name = name.replace("\\", "/")
     elsewhere = name.startswith("/") or re.match(r"[A-Za-z]:/", name)
     parts = [part for part in name.split("/") if part not in ("", ".")]

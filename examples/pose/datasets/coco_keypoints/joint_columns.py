@@ -106,9 +106,16 @@ def _columns(
 
 
 def canonical_name(name: str) -> str:
-    """`left_shoulder` for "Left Shoulder", "leftShoulder", "l-shoulder" or "shoulder_left"."""
+    """The name in lower case, with `_` between words, and with the side first.
+
+    `left_shoulder` for "Left Shoulder", "leftShoulder", "leftshoulder", "l-shoulder" and
+    "shoulder_left".
+    """
     spaced = re.sub(r"([a-z])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3 \2\4", name)
     words = [word.lower() for word in re.findall(r"[^\W\d_]+|\d+", spaced)]
+    if not any(word in (*_SIDES, *_SIDES.values()) for word in words):
+        glued = re.compile(r"^(left|right)(?=.)|(?<=.)(left|right)$")
+        words = glued.sub(r" \1\2 ", " ".join(words)).split()
     words = [_SIDES.get(word, word) for word in words]
     return "_".join(sorted(words, key=lambda word: word not in _SIDES.values()))
 

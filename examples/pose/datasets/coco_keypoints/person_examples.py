@@ -55,7 +55,8 @@ def read(
         height, width = image.shape[:2]
         for person in group:
             try:
-                example = _example(image, name, person.inside(width, height))
+                inside = person.inside(width, height, is_alone=len(group) == 1)
+                example = _example(image, name, inside)
             except FieldError as error:
                 broken.add(annotations.fault(labels, person, error))
             else:
@@ -66,7 +67,8 @@ class _Finder:
     """Finds the file of a photograph by its name.
 
     If there is no such file, names are compared without suffix, then also without folders, provided
-    that only one photograph has such a name.
+    that only one photograph has such a name. At last, subfolders are searched for the only file of
+    that name.
     """
 
     def __init__(self, root: Root, photographs: Iterable[Photograph]):
@@ -78,9 +80,14 @@ class _Finder:
     def __call__(self, photograph: Photograph) -> Root:
         """The path of the photograph's file, or the expected path if there is no file."""
         found = self._pictures.exact(photograph.name)
-        for name, stem in zip(_spellings(photograph.name), _stems(photograph.name), strict=True):
-            if found is None and self._count[stem] == 1:
-                found = self._pictures.find(name)
+        unique = [
+            name
+            for name, stem in zip(_spellings(photograph.name), _stems(photograph.name), strict=True)
+            if self._count[stem] == 1
+        ]
+        for find in (self._pictures.find, self._pictures.find_below):
+            for name in unique:
+                found = found or find(name)
         return found or self._pictures.root / photograph.name
 
 

@@ -13,6 +13,8 @@ from examples.pose.datasets.skeletons import NOT_LABELLED
 
 # Margin on every side of a box around joints, as a fraction of the longer side.
 _BOX_MARGIN = 0.15
+# Boxes that tools compute from the joints differ from them by at most this many pixels.
+_ROUNDING = 1
 # A box is ignored if its longer side is more than this many times the photograph's longer side.
 _LARGEST_BOX = 4
 
@@ -84,13 +86,19 @@ class Person:
     area: float | None
     is_crowd: bool
 
-    def inside(self, width: int, height: int) -> Person:
+    def inside(self, width: int, height: int, is_alone: bool = False) -> Person:
         """The person restricted to the photograph: joints outside it become unlabelled.
 
         `bbox` becomes `[x, y, width, height]`. It is derived from the joints if the record has no
-        plausible box that overlaps the photograph, or if most joints lie far from the box. `area`
-        becomes the area of the box if it is missing, less than one pixel, or more than the whole
-        photograph.
+        plausible box that overlaps the photograph, if most joints lie far from the box, or if the
+        box is that of the joints without a margin, which some tools write. `area` becomes the area
+        of the box if it is missing, less than one pixel, or more than the whole photograph.
+
+        Args:
+            width: Width of the photograph in pixels.
+            height: Height of the photograph in pixels.
+            is_alone: Whether no other person is labelled in the photograph. If people have only one
+                joint, from which no box can be derived, the box is then the whole photograph.
 
         Raises:
             FieldError: No joint is inside, or there is neither a usable box nor joints to derive
@@ -106,8 +114,12 @@ class Person:
                 f"`keypoints` are all outside the photograph of {width} x {height} pixels, or at "
                 "(0, 0), which is taken to mean that their position is unknown"
             )
+        if box is not None and _is_extent(box, self.joints[labelled]):
+            box = None
         if box is None or not _holds_most(box, self.joints[kept]):
-            box = _box_around(self.joints[kept], width, height) or box
+            is_whole = is_alone and len(self.joints) == 1
+            whole = [0.0, 0.0, float(width), float(height)] if is_whole else None
+            box = _box_around(self.joints[kept], width, height) or box or whole
         if box is None:
             raise FieldError(
                 f"`bbox` is {short(self.bbox)}, and the labelled joints lie too close together to "
@@ -148,6 +160,13 @@ def _holds_most(box: Sequence[float], joints: np.ndarray) -> bool:
     low, sides = np.reshape(box, (2, 2))
     near = ((joints >= low - sides / 2) & (joints <= low + 1.5 * sides)).all(axis=1)
     return bool(near.mean() >= 0.5)
+
+
+def _is_extent(box: Sequence[float], joints: np.ndarray) -> bool:
+    """Whether the box is that of the joints, without a margin."""
+    low, sides = np.reshape(box, (2, 2))
+    low_error, high_error = low - joints.min(axis=0), low + sides - joints.max(axis=0)
+    return bool(max(np.abs(low_error).max(), np.abs(high_error).max()) <= _ROUNDING)
 
 
 def _box_around(joints: np.ndarray, width: int, height: int) -> list[float] | None:

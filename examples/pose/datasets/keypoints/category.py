@@ -31,11 +31,12 @@ def read_skeleton(path: Root, flip_pairs: str | None = None) -> Skeleton:
     category = _category(content, path)
     names = _joint_names(category, content, path)
     index = {name: i for i, name in enumerate(names)}
+    torso = tuple(map(index.get, _TORSO))
     return Skeleton(
         joint_names=tuple(names),
         flip_pairs=_pairs_by_name(index) if flip_pairs is None else _given(flip_pairs, index),
         limbs=_limbs(category.get("skeleton"), len(names), path),
-        pck_reference=tuple(map(index.get, _TORSO)) if set(_TORSO) <= set(index) else None,
+        pck_reference=torso if None not in torso and _label_most(content, torso) else None,
     )
 
 
@@ -59,16 +60,28 @@ def _joint_names(category: Mapping[str, Any], content: Mapping[str, Any], path: 
     names = category.get("keypoints") or _numbered(content, path)
     if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
         raise ValueError(f"{path}: `keypoints` of the category must be a list of names.")
-    canonical = [canonical_name(name) for name in names]
-    if len(set(canonical)) < len(names) or not all(canonical):
-        canonical = names
     if len(set(names)) < len(names):
         raise ValueError(f"{path}: `keypoints` of the category has a name twice.")
+    standard = [canonical_name(name) for name in names]
     # "L1" and "R" may be no left and right: sides count only if the other side is there too.
-    return [
-        name if _has_side(standard) and _mirrored(standard) not in canonical else standard
-        for name, standard in zip(names, canonical, strict=True)
+    unpaired = {s for s in standard if _has_side(s) and _mirrored(s) not in standard}
+    kept = [
+        name if not s or s in unpaired or standard.count(s) > 1 else s
+        for name, s in zip(names, standard, strict=True)
     ]
+    return kept if len(set(kept)) == len(kept) else names
+
+
+def _label_most(content: Mapping[str, Any], joints: Sequence[int]) -> bool:
+    """Whether at least half of the annotations with joints label all of these joints."""
+    found = []
+    for record in content.get("annotations") or []:
+        keypoints = record.get("keypoints") if isinstance(record, dict) else None
+        if isinstance(keypoints, list) and keypoints:
+            nested = isinstance(keypoints[0], list)
+            flags = [k[2:3] for k in keypoints] if nested else [[k] for k in keypoints[2::3]]
+            found.append(all(any(flags[j]) for j in joints if j < len(flags)))
+    return 2 * sum(found) >= len(found)
 
 
 def _numbered(content: Mapping[str, Any], path: Root) -> list[str]:
@@ -87,13 +100,20 @@ def _has_side(name: str) -> bool:
 
 def _mirrored(name: str) -> str:
     """The name of the joint on the other side."""
-    side, _, part = name.partition("_")
-    return f"{_OPPOSITE[side]}_{part}" if side in _OPPOSITE else name
+    side, separator, part = name.partition("_")
+    return _OPPOSITE.get(side, side) + separator + part
 
 
 def _pairs_by_name(index: Mapping[str, int]) -> tuple[tuple[int, int], ...]:
-    pairs = ((name, _mirrored(name)) for name in index if name.startswith("left_"))
-    return tuple((index[left], index[right]) for left, right in pairs if right in index)
+    """Pairs such as `left_hip` and `right_hip`, or `lhip` and `rhip`."""
+    pairs = [(name, _mirrored(name)) for name in index if name.partition("_")[0] == "left"]
+    others = [name for name in index if not _has_side(name)]
+    pairs += [(name, f"r{name[1:]}") for name in others if name[:1] == "l"]
+    return tuple(
+        (index[left], index[right])
+        for left, right in pairs
+        if right in index and _has_side(left) == _has_side(right)
+    )
 
 
 def _given(flip_pairs: str, index: Mapping[str, int]) -> tuple[tuple[int, int], ...]:

@@ -17,7 +17,7 @@ from examples.pose.datasets.keypoints import category
 from examples.pose.datasets.official_files import Root
 from examples.pose.datasets.preparation import FromFiles
 
-# Without a file to measure on, one picture of this many is held out.
+# Without a file to measure on, about one picture of this many is held out.
 _HELD_OUT = 5
 
 
@@ -29,7 +29,8 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         data_dir: Folder of the prepared records. Those of other files have other names.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "The held-out pictures are chosen by their names."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "The manual folder is `files.images`, the folder of the pictures."
     )
@@ -81,18 +82,31 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
             labels, self._skeleton.joint_names, self.broken
         )
         if self.files.validation is None:
-            held_out = _held_out({person.image_id for person in people})
-            people = [p for p in people if (p.image_id in held_out) == (split == "validation")]
+            held_out = held_out_names({photographs[person.image_id].name for person in people})
+            people = [
+                person
+                for person in people
+                if (photographs[person.image_id].name in held_out) == (split == "validation")
+            ]
         yield from person_examples.read(labels, pictures, photographs, people, self.broken)
 
 
-def _held_out(image_ids: Collection[int]) -> set[int]:
-    """The pictures to measure on: every fifth in the order of their ids, at least one.
+def held_out_names(names: Collection[str]) -> set[str]:
+    """Chooses the pictures to measure on: about a fifth, at least one, and never all of several.
 
-    Pictures with higher ids may be added without moving earlier ones from one split to the other.
+    A picture's own name decides, without folders, so that pictures can be added, removed, or
+    numbered anew without moving others from one split to the other.
     """
-    ordered = sorted(image_ids)
-    return set(ordered[_HELD_OUT - 1 :: _HELD_OUT] or ordered[-1:])
+    ranks = {name: _rank(name) for name in names}
+    held_out = {name for name, rank in ranks.items() if rank % _HELD_OUT == 0}
+    if len(held_out) in (0, len(ranks)):
+        return set(sorted(ranks, key=ranks.get)[:1])
+    return held_out
+
+
+def _rank(name: str) -> int:
+    """A number that looks random and depends only on the file name."""
+    return int.from_bytes(hashlib.sha256(name.rpartition("/")[2].encode()).digest()[:8], "big")
 
 
 def _name(files: KeypointFiles) -> str:
