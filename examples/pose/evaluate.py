@@ -62,6 +62,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         Skeleton.from_metadata(config["skeleton"]),
         arguments.skip_broken,
     )
+    trained_with = config.get("digests", {}).get("test", photographs.digest)
+    if name == run.dataset == datasets.KEYPOINTS and photographs.digest != trained_with:
+        print(
+            "note: these pictures or labels are not those that the training measured on.",
+            file=sys.stderr,
+        )
     settings = prediction_arguments.settings_of(arguments)
     coco = coco_evaluation.CocoAP()
     poses = accuracy.predict_people(model, photographs, skeleton, **settings)

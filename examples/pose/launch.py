@@ -40,10 +40,11 @@ def main(argv: list[str] | None = None) -> int:
         input_pipeline.part_size(config["batch_size"], options.workers)
     if config["strategy"] not in ("none", "multiworker"):
         raise UserError(f"--strategy must be multiworker here, got {config['strategy']}.")
+    run = RunFolder(config["run"])
+    configuration.check_minutes(config, run)
     command = [sys.executable, "-m", "examples.pose.train", *options.arguments]
     command += ["--strategy", "multiworker"]
     message = "The workers have ended. The same command goes on from the last finished epoch."
-    run = RunFolder(config["run"])
     with interruption.explain_stop(lambda: message):
         return launcher.launch(run, options.workers, command, options.max_restarts)
 

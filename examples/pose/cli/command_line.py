@@ -195,8 +195,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation",
         metavar="FILE",
-        help="of keypoints: labels to measure on (every fifth picture of --annotations if there "
-        "is no such file)",
+        help="of keypoints: labels to measure on (if there are none, a fifth of the pictures in "
+        "--annotations)",
     )
     parser.add_argument("--images", metavar="DIR", help="of keypoints: folder of the pictures")
     parser.add_argument(

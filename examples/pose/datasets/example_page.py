@@ -11,6 +11,11 @@ _DRAWING_SIZE = 224
 
 
 def describe(dataset: tf.data.Dataset, skeleton: Skeleton) -> str:
+    """Returns lines with the number of people and the description of their skeleton."""
+    return f"{int(dataset.cardinality())} people\n{describe_skeleton(skeleton)}"
+
+
+def describe_skeleton(skeleton: Skeleton) -> str:
     """Returns lines that list the joints, the pairs that mirroring swaps, and the limbs."""
     names = skeleton.joint_names
     reference = "the longer side of the person's box"
@@ -24,8 +29,7 @@ def describe(dataset: tf.data.Dataset, skeleton: Skeleton) -> str:
         "limbs": [f"{names[a]} - {names[b]}" for a, b in skeleton.limbs],
         "PCK is relative to": [reference],
     }
-    lines = [f"{title}: {', '.join(entries) or 'none'}" for title, entries in lists.items()]
-    return "\n".join([f"{int(dataset.cardinality())} people", *lines])
+    return "\n".join(f"{title}: {', '.join(entries) or 'none'}" for title, entries in lists.items())
 
 
 def draw_examples(

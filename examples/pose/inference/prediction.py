@@ -87,8 +87,8 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
     boxes = person_boxes.read(arguments.boxes) if arguments.boxes else None
     if boxes is not None and not boxes.has_frames:
         raise person_boxes.BoxError(
-            f"{arguments.boxes} has no box for a frame of {printable(path)}. Its `image_id` must be "
-            "the number of a frame, counted from 0."
+            f"{arguments.boxes} has no box for a frame of {printable(path)}. Its `image_id` must "
+            "be the number of a frame, counted from 0."
         )
     if arguments.box:
         boxes = [person_boxes.Box(bbox) for bbox in arguments.box]

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from examples.pose import datasets, models
-from examples.pose.cli.errors import as_user_error
+from examples.pose.cli.errors import UserError, as_user_error
 from examples.pose.training import initial_weights, training_arguments
 from examples.pose.training.optimisation import Optimisation
 from examples.pose.training.run_folder import RunFolder
@@ -54,8 +54,6 @@ def check(config: Mapping[str, Any]) -> None:
     """
     names = training_arguments.dataset_names(config["dataset"])
     with as_user_error(ValueError):
-        if config.get("minutes") and config["strategy"] == "multiworker":
-            raise ValueError("--minutes is for trainings in one process. Give --epochs instead.")
         if datasets.KEYPOINTS in names:
             keypoint_files(config).check(("train", "validation"))
         elif keypoint_files(config) != datasets.KeypointFiles():
@@ -64,6 +62,12 @@ def check(config: Mapping[str, Any]) -> None:
                 "--dataset keypoints."
             )
     optimisation(config)
+
+
+def check_minutes(config: Mapping[str, Any], run: RunFolder) -> None:
+    """Raises a `UserError` if a training in several processes would have to be timed."""
+    if config["minutes"] and not run.has_finished_epoch:
+        raise UserError("--minutes is for trainings in one process. Give --epochs instead.")
 
 
 def keypoint_files(config: Mapping[str, Any]) -> datasets.KeypointFiles:

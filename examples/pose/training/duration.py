@@ -16,7 +16,7 @@ def epochs_in(
     trainer: Trainer,
     batches: Iterator[Sequence],
     evaluate: Callable[[], object],
-) -> int:
+) -> tuple[int, float]:
     """Measures some steps and an evaluation, and returns how many epochs take about `minutes`.
 
     Args:
@@ -27,13 +27,14 @@ def epochs_in(
         evaluate: The evaluation after each epoch.
 
     Returns:
-        The number of epochs, at least 1.
+        The number of epochs, at least 1, and the minutes that they take.
     """
     trainer.run(batches, FIRST_STEPS)
     steps = _seconds(lambda: trainer.run(batches, MEASURED_STEPS)) / MEASURED_STEPS
     evaluate()
-    epoch = steps_per_epoch * steps + _seconds(evaluate)
-    return max(1, round(60 * minutes / epoch))
+    epoch = (steps_per_epoch * steps + _seconds(evaluate)) / 60
+    epochs = max(1, round(minutes / epoch))
+    return epochs, epochs * epoch
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -114,8 +114,8 @@ def copy(
         copied.append(variable.path)
     if not copied:
         raise RunFolderError(
-            f"--init {source.path} has no weight that fits this network. Give the same --model and "
-            "options of the network, or leave them out to take those of the run."
+            f"--init {source.path} has no weight that fits this network. Give the --model and the "
+            "options that it was trained with. If it is a run folder, they may be left out."
         )
     said = f"Starting from {source.path}: {len(copied)} weights copied"
     if anew:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from examples.pose import datasets
 from examples.pose.cli import interruption
 from examples.pose.cli.errors import UserError, as_user_error, describe
-from examples.pose.datasets import in_memory, joint_mapping
+from examples.pose.datasets import example_page, in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import accuracy, example_pages
@@ -208,8 +208,9 @@ def _epochs_in_minutes(
     """
     trainer = make_trainer(config, skeleton.num_joints, workers)
     batches = _training_batches(config, train_photographs, skeleton, workers, range(duration.STEPS))
+    print(f"Timing {duration.STEPS} steps", flush=True)
     try:
-        epochs = duration.epochs_in(
+        epochs, minutes = duration.epochs_in(
             config["minutes"],
             config["steps_per_epoch"],
             trainer,
@@ -218,7 +219,8 @@ def _epochs_in_minutes(
         )
     except DivergedError as error:
         raise DivergedError(f"{error} {NO_CHECKPOINT} {REMEDY}.") from None
-    print(f"{epochs} epochs take about {config['minutes']} min on this machine.", flush=True)
+    epoch_or_epochs = "epoch takes" if epochs == 1 else "epochs take"
+    print(f"{epochs} {epoch_or_epochs} about {minutes:.1f} min on this machine.", flush=True)
     return epochs
 
 
@@ -294,11 +296,12 @@ def train(config: dict[str, Any]) -> None:
     names = training_arguments.dataset_names(config["dataset"])
     title = f"{run.path} on {names[0]} {datasets.evaluation_split(names[0])}, with flip test"
     config = dict(config)
-    if config["minutes"] and run.has_finished_epoch and run.config_path.exists():
-        config["epochs"] = run.config["epochs"]
+    _keep_length(run, config)
     arguments = {key: value for key, value in config.items() if key != "run"}
     # Before waiting for workers, and before reading or writing anything.
     configuration.check(config)
+    if config["strategy"] == "multiworker":
+        configuration.check_minutes(config, run)
     is_extension, extended_from = _is_extension(run, config), _earlier_lengths(run, config)
     free = (*FREE_ARGUMENTS, "digests", "extended_from")
     if is_extension:
@@ -344,6 +347,8 @@ def train(config: dict[str, Any]) -> None:
         if workers.is_chief:
             if is_extension:
                 print(_describe_extension(config, extended_from[-1]))
+            if names[0] == datasets.KEYPOINTS:
+                print(example_page.describe_skeleton(skeleton))
             print(f"Training on {len(train_photographs)} photographs, testing on {len(validation)}")
 
         with _full_memory_or_disk_explained(run, config):
@@ -357,6 +362,21 @@ def train(config: dict[str, Any]) -> None:
                 write_json(run.metrics_path, summary)
                 accuracy.print_results(result, title)
         workers.wait()
+
+
+def _keep_length(run: RunFolder, config: dict[str, Any]) -> None:
+    """Gives a run that is resumed the number of epochs that it was begun with.
+
+    `--minutes` determined this number. A run with `--minutes` is also resumed by the same number of
+    `--epochs`.
+    """
+    if not (run.has_finished_epoch and run.config_path.exists()):
+        return
+    old = run.config
+    if config["minutes"]:
+        config["epochs"] = old["epochs"]
+    elif config["epochs"] == old.get("epochs"):
+        config["minutes"] = old.get("minutes")
 
 
 def _is_extension(run: RunFolder, config: Mapping[str, Any]) -> bool:

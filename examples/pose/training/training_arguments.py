@@ -175,7 +175,8 @@ def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
     add_length(
         "--minutes",
         type=positive,
-        help="as many epochs as take about this long on this machine; some steps are timed first",
+        help="as many epochs as take about this long on this machine, at least one; some steps are "
+        "timed first. Not with --strategy multiworker",
     )
     add("--learning_rate", type=float, default=2e-3, help="highest learning rate")
     add(

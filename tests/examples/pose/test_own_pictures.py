@@ -11,8 +11,11 @@ import tensorflow as tf
 
 from examples.pose import evaluate, export, predict, train
 from examples.pose.datasets import __main__ as draw_labels
+from examples.pose.datasets.keypoints.keypoints_dataset_builder import held_out_names
 from examples.pose.evaluation import cost
+from examples.pose.images import cropping
 from examples.pose.images.image_files import read_image
+from examples.pose.inference import model_files
 from tests.examples.commands import outcome
 from tests.examples.pose import kites
 
@@ -67,11 +70,43 @@ def test_the_network_finds_most_joints(folder):
     result = json.loads((folder / "runs/kites/evaluation-keypoints.json").read_text())
     assert result["split"] == "validation" and result["pck"] > 70
     assert list(result["pck_per_joint"])[:2] == ["nose", "left_wing"]
-    # Eight of the forty pictures are held out.
     content = json.loads((folder / "labels.json").read_text())
-    held_out = [r for r in content["annotations"] if r["image_id"] % 5 == 0]
-    assert result["pck_joints_counted"] == 6 * len(held_out)
+    names = {record["id"]: record["file_name"] for record in content["images"]}
+    held_out = held_out_names(names.values())
+    assert 4 <= len(held_out) <= 12
+    kites_held_out = [r for r in content["annotations"] if names[r["image_id"]] in held_out]
+    assert result["pck_joints_counted"] == 6 * len(kites_held_out)
     assert (folder / "runs/kites/evaluation-keypoints-examples.jpg").exists()
+
+
+def test_more_labels_go_on_from_the_first_run(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    name, arguments = list(commands())[5]
+    short = [*SHORT[6:8], "--epochs", "1", "--steps_per_epoch", "2"]
+    assert outcome(COMMANDS[name], *arguments, *short)[0] == 0
+    printed = capsys.readouterr().out
+    assert "Starting from runs/kites: " in printed and "start anew" not in printed
+    assert "swapped in a mirrored picture: left_wing - right_wing\n" in printed
+
+
+def test_the_network_for_photographs_gets_new_heads(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    (_, arguments) = list(commands())[1]
+    common = arguments[: arguments.index("--run")]
+    pretrained = ["--init", model_files.PRETRAINED, "--run", "runs/from_photographs"]
+    short = [
+        "--batch_size",
+        "2",
+        "--epochs",
+        "1",
+        "--steps_per_epoch",
+        "1",
+        "--validation_size",
+        "1",
+    ]
+    assert outcome(train.main, *common, *pretrained, *short)[0] == 0
+    printed = capsys.readouterr().out
+    assert "weights copied, 8 start anew: stage0_heatmaps" in printed
 
 
 def test_predict_and_export_agree(folder):
@@ -85,5 +120,15 @@ def test_predict_and_export_agree(folder):
     answer = loaded.signatures["serving_default"](images=tf.constant(image[None]))
     # The box of the page's command covers the whole picture.
     np.testing.assert_allclose(answer["joints"][0], found[:, :2], atol=0.02)
+    # A smaller box, cropped as the manual says.
+    box = (30, 20, 50, 40)
+    crop, origin = cropping.crop_to_box(image, box)
+    answer = loaded.signatures["serving_default"](images=tf.constant(crop[None]))
+    arguments = ["--box", "30,20,50,40", "--output", folder / "p.png", "--json", folder / "p.json"]
+    model = ["--model", folder / "runs/kites"]
+    assert outcome(predict.main, *model, folder / "new.jpg", *arguments) == (0, "")
+    (pose,) = json.loads((folder / "p.json").read_text())
+    found = np.reshape(pose["keypoints"], (6, 3))
+    np.testing.assert_allclose(answer["joints"][0] + origin, found[:, :2], atol=0.02)
     names = json.loads((folder / "exported/kites/1/assets/skeleton.json").read_text())
     assert names["joint_names"][4:] == ["knot_1", "knot_2"]

@@ -155,11 +155,17 @@ def test_commands_that_start_trainings_check_their_arguments(
     assert not os.listdir(tmp_path)
 
 
-def test_batch_size_must_be_a_multiple_of_the_number_of_workers(tmp_path, capsys, monkeypatch):
-    arguments = ["--workers", "2", "--", "--run", str(tmp_path / "run"), *ARGUMENTS]
+@pytest.mark.parametrize("bad,message", [
+    (["--batch_size", "3"], "`batch_size` must be a multiple of the number of replicas, 2"),
+    (["--strategy", "mirrored"], "--strategy must be multiworker here"),
+    (["--minutes", "5"], "--minutes is for trainings in one process. Give --epochs instead."),
+])  # fmt: skip
+def test_arguments_that_workers_do_not_allow(bad, message, tmp_path, capsys, monkeypatch):
+    arguments = ["--workers", "2", "--", "--run", str(tmp_path / "run"), *ARGUMENTS[2:], *bad]
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a training began"))
-    assert command_line.run(lambda: launch.main([*arguments, "--batch_size", "3"])) == 1
-    assert "`batch_size` must be a multiple of the number of replicas, 2" in capsys.readouterr().err
+    assert command_line.run(lambda: launch.main(arguments)) == 1
+    assert message in capsys.readouterr().err
+    assert not os.listdir(tmp_path)
 
 
 def exhausted(*_, **__):

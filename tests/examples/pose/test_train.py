@@ -146,9 +146,10 @@ def test_minutes_set_the_number_of_epochs(on_drawn_figures, tmp_path, monkeypatc
 
     status, output = train_for("--minutes", "1")
     assert status == 0 and "Epoch 2/2" in output
-    assert "2 epochs take about 1 min on this machine." in output
-    status, output = train_for("--minutes", "1")
-    assert status == 0 and "is finished: 2 epochs done" in output
+    assert "2 epochs take about 1.1 min on this machine." in output
+    for length in (("--minutes", "1"), ("--epochs", "2")):
+        status, output = train_for(*length)
+        assert status == 0 and "is finished: 2 epochs done" in output
     status, output = train_for("--minutes", "2")
     assert status == 1 and "minutes: 1 there, 2 now" in output
     status, output = train_for("--epochs", "3")
@@ -206,8 +207,10 @@ def test_bad_arguments(bad, capsys):
         (["--clip_norm", "-1"], "`clip_norm` must not be negative, got -1"),
         (["--stacks", "2"], "'full_resolution' takes no `stacks`"),
         (["--strategy", "multiworker"], "TF_CONFIG"),
+        (["--strategy", "multiworker", "--minutes", "9"], "--minutes is for trainings in one"),
     ],
 )
 def test_invalid_combinations_of_arguments_give_an_error(bad, message, on_drawn_figures, tmp_path):
-    status, errors = outcome(train.main, "--run", tmp_path / "run", *ARGUMENTS, *bad)
+    arguments = ARGUMENTS[2:] if "--minutes" in bad else ARGUMENTS
+    status, errors = outcome(train.main, "--run", tmp_path / "run", *arguments, *bad)
     assert status == 1 and message in errors

@@ -8,6 +8,7 @@ import pytest
 from examples.pose import datasets, train
 from examples.pose.datasets import KeypointFiles, in_memory
 from examples.pose.datasets import __main__ as command
+from examples.pose.datasets.keypoints.keypoints_dataset_builder import held_out_names
 from examples.pose.images.image_files import read_image
 from tests.examples.commands import outcome, refused
 from tests.examples.pose import kites
@@ -26,6 +27,11 @@ def load(labels, split="train", **files):
 
 def ids(dataset):
     return [int(example["person"]["image_id"]) for example in dataset.as_numpy_iterator()]
+
+
+def boxes_by_person(labels):
+    people = [example["person"] for example in load(labels)[0].as_numpy_iterator()]
+    return {int(person["person_id"]): person["box"] for person in people}
 
 
 def change(labels, **changes):
@@ -73,10 +79,39 @@ def test_every_thing_in_a_picture_is_an_example(labels):
         np.testing.assert_array_equal(example["visibility"], expected[:, 2])
 
 
-def test_every_fifth_picture_is_held_out(labels):
-    held_out = {5, 10}
-    assert set(ids(load(labels, "validation")[0])) == held_out
-    assert set(ids(load(labels, "train")[0])) == set(range(1, 11)) - held_out
+def test_each_picture_is_trained_on_or_held_out(labels):
+    held_out, trained_on = (set(ids(load(labels, s)[0])) for s in ("validation", "train"))
+    assert held_out and trained_on and not held_out & trained_on
+    assert held_out | trained_on == set(range(1, 11))
+
+
+def test_about_a_fifth_of_the_pictures_is_held_out_by_name():
+    names = [f"{folder}/picture {i}.jpg" for i in range(500) for folder in ("a", "b")]
+    held_out = held_out_names(names)
+    assert 150 < len(held_out) < 250
+    # Neither other pictures nor folders move a picture to the other split.
+    some = names[300:400]
+    assert held_out_names(some) == held_out & set(some)
+    assert {name.replace("a/", "b/") for name in held_out} <= held_out
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_few_pictures_are_in_both_splits(count):
+    for first in range(40):
+        names = {f"{first + i}.jpg" for i in range(count)}
+        held_out = held_out_names(names)
+        assert held_out <= names and 1 <= len(held_out) <= max(1, count - 1)
+
+
+def test_pictures_numbered_anew_stay_in_their_split(labels):
+    before = {e["id"] for e in load(labels, "validation")[0].as_numpy_iterator()}
+    content = json.loads(labels.read_text())
+    for record in content["images"]:
+        record["id"] = 100 - record["id"]
+    for record in content["annotations"]:
+        record["image_id"] = 100 - record["image_id"]
+    labels.write_text(json.dumps(content))
+    assert {e["id"] for e in load(labels, "validation")[0].as_numpy_iterator()} == before
 
 
 def test_a_file_to_measure_on(labels, tmp_path):
@@ -109,13 +144,23 @@ def test_few_joints_and_missing_fields(tmp_path, count, named):
     (["L1", "L2", "R"], []),
     (["Flügel links", "尾", "p"], []),
     (["P1", "p1", "p_2"], []),
+    (["leftear", "rightear", "nose"], [("left_ear", "right_ear")]),
+    (["EARLEFT", "EARRIGHT", "nose"], [("left_ear", "right_ear")]),
+    (["left", "Right", "top"], [("left", "right")]),
+    (["L", "R", "top"], [("left", "right")]),
+    (["Lwing", "Rwing", "tail"], [("lwing", "rwing")]),
+    (["relb", "tip", "lelb"], [("lelb", "relb")]),
+    (["*", "left ear", "right ear"], [("left_ear", "right_ear")]),
+    (["bright", "rear", "light"], []),
 ])  # fmt: skip
 def test_sides_are_recognized_by_name(tmp_path, names, pairs):
-    _, skeleton = load(minimal(tmp_path, 3, id=3, keypoints=names))
+    dataset, skeleton = load(minimal(tmp_path, 3, id=3, keypoints=names))
     found = [tuple(skeleton.joint_names[j] for j in pair) for pair in skeleton.flip_pairs]
     assert found == pairs and len(set(skeleton.joint_names)) == 3
     if not pairs:
         assert skeleton.joint_names[0] in (names[0], "flügel_links")
+    for example in dataset.as_numpy_iterator():
+        assert (example["visibility"] == 2).all()
 
 
 def test_flip_pairs_can_be_given(labels):
@@ -140,8 +185,16 @@ def test_pck_of_people_is_relative_to_the_torso(tmp_path):
     # Without their counterparts, "left" and "right" stay part of the name.
     assert skeleton.pck_reference is None
     names = ["Right Hip", "left hip", "shoulder_l", "shoulder_r"]
-    _, skeleton = load(minimal(tmp_path, 4, id=3, keypoints=names))
+    path = minimal(tmp_path, 4, id=3, keypoints=names)
+    _, skeleton = load(path)
     assert skeleton.pck_reference == (2, 0)
+    # Without hips in the pictures, it is relative to the box.
+    content = json.loads(path.read_text())
+    for record in content["annotations"]:
+        record["keypoints"][2] = record["keypoints"][5] = 0
+    path.write_text(json.dumps(content))
+    _, skeleton = load(path)
+    assert skeleton.pck_reference is None
 
 
 @pytest.mark.parametrize("category,message", [
@@ -207,6 +260,7 @@ def test_the_command_says_and_draws_what_was_understood(labels, tmp_path, capsys
     (["--annotations", "nowhere.json", "--images", "{folder}"], "--annotations nowhere.json: no"),
     (["--annotations", "{labels}", "--images", "nowhere"], "--images nowhere: no such folder"),
     (["--annotations", "{labels}", "--images", "{folder}", "--validation", "v"], "--validation v:"),
+    (["--validation", "{labels}", "--images", "{folder}"], "needs the labels and the pictures"),
 ])  # fmt: skip
 def test_missing_files_are_one_clear_error(labels, tmp_path, arguments, message):
     places = {"labels": labels, "folder": tmp_path}
@@ -236,3 +290,68 @@ def test_training_refuses_the_files_without_the_data_set(labels, tmp_path):
     arguments = ["--run", tmp_path / "run", "--annotations", labels]
     assert "are for --dataset keypoints" in refused(train.main, *arguments)
     assert "needs the labels" in refused(train.main, *arguments, "--dataset", "lsp+keypoints")
+    arguments = ["--run", tmp_path / "run", "--validation", labels, "--images", tmp_path]
+    assert "needs the labels" in refused(train.main, *arguments, "--dataset", "keypoints")
+
+
+def test_boxes_of_joints_without_a_margin_count_as_missing(labels):
+    """The crop of a thin thing would otherwise depend on its direction."""
+    expected = boxes_by_person(labels)
+    content = json.loads(labels.read_text())
+    for record in content["annotations"]:
+        joints = np.reshape(record["keypoints"], (6, 3))[:, :2]
+        low, high = joints.min(axis=0), joints.max(axis=0)
+        record["bbox"] = [*np.round(low).tolist(), *np.round(high - low).tolist()]
+    labels.write_text(json.dumps(content))
+    for person, box in boxes_by_person(labels).items():
+        np.testing.assert_allclose(box, expected[person])
+
+
+@pytest.mark.parametrize("bbox", [None, [0, 0, 0, 0]])
+def test_one_joint_without_a_box(tmp_path, bbox):
+    path = minimal(tmp_path, 1)
+    content = json.loads(path.read_text())
+    for record in content["annotations"]:
+        record["bbox"] = bbox
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="too close together to derive a box"):
+        load(path)  # Some pictures show several.
+    first = {record["image_id"]: record for record in content["annotations"]}
+    content["annotations"] = list(first.values())
+    path.write_text(json.dumps(content))
+    for example in load(path)[0].as_numpy_iterator():
+        np.testing.assert_array_equal(example["person"]["box"], [0, 0, *kites.SIZE])
+
+
+@pytest.mark.parametrize("spelling", [
+    "{}",
+    "images/val/{}",
+    "C:\\labels\\{}",
+    "http://localhost:8080/data/local-files/?d=some%20pictures/{}",
+    "/data/local-files/?d=some%20pictures/{}",
+    "/data/upload/1/{}",
+])  # fmt: skip
+def test_pictures_are_found_in_subfolders(labels, spelling):
+    content = json.loads(labels.read_text())
+    pictures = labels.parent / "pictures"
+    for index, record in enumerate(content["images"]):
+        folder = pictures / f"part {index % 2}" / "inner"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = record["file_name"]
+        (pictures / name).rename(folder / f"a {name}")
+        record["file_name"] = spelling.format(
+            f"a%20{name}" if "/data/" in spelling else f"a {name}"
+        )
+    labels.write_text(json.dumps(content))
+    assert len(ids(load(labels, "train+validation")[0])) == len(content["annotations"])
+
+
+def test_two_pictures_of_one_name_are_not_mistaken(labels):
+    pictures = labels.parent / "pictures"
+    name = json.loads(labels.read_text())["images"][0]["file_name"]
+    for folder in ("a", "b"):
+        (pictures / folder).mkdir()
+        (pictures / folder / name).write_bytes((pictures / name).read_bytes())
+    (pictures / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
+        load(labels, "train+validation")
