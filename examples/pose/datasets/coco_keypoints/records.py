@@ -13,7 +13,7 @@ from examples.pose.datasets.skeletons import NOT_LABELLED
 
 # Margin on every side of a box around joints, as a fraction of the longer side.
 _BOX_MARGIN = 0.15
-# Boxes that tools compute from the joints differ from them by at most this many pixels.
+# Sizes, and boxes that tools compute from the joints, are rounded by at most this many pixels.
 _ROUNDING = 1
 # A box is ignored if its longer side is more than this many times the photograph's longer side.
 _LARGEST_BOX = 4
@@ -47,19 +47,13 @@ class Photograph:
                 f"{width} x {height} pixels: the labels belong to another version of it"
             )
 
-    def check_stored(self, people: Iterable[Person]) -> None:
-        """Raises if joints outside the stored picture fit it once its width and height are swapped.
-
-        That is what the EXIF orientation may do.
-        """
-        width, height = self.size
+    def has_swapped_size(self, people: Iterable[Person]) -> bool:
+        """Whether the joints fit the picture only if its width and height are swapped."""
+        if self.size is None:
+            return False
+        size = np.array(self.size) + _ROUNDING
         positions = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
-        if (positions <= (height, width)).all() and not (positions <= (width, height)).all():
-            raise FieldError(
-                f"`width` and `height` are {width} x {height}, the size before the EXIF "
-                f"orientation is applied, but the joints fit only the size after it is applied, "
-                f"{height} x {width}"
-            )
+        return bool((positions <= size[::-1]).all() and not (positions <= size).all())
 
 
 @dataclasses.dataclass(frozen=True)
