@@ -11,6 +11,7 @@ COCO's own evaluation, with the predictions in COCO's format in
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 
@@ -55,10 +56,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     config = run.config
     name = arguments.dataset or run.dataset
     model = run.load_model()
+    places = command_line.data_places(arguments, config)
     photographs, skeleton = accuracy.read_test_photographs(
         name,
         config["image_size"],
-        *command_line.data_places(arguments, config),
+        *places,
         Skeleton.from_metadata(config["skeleton"]),
         arguments.skip_broken,
     )
@@ -83,8 +85,17 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     page = example_pages.draw_ranked(photographs, skeleton, *poses)
     if page is not None:
         write_image(f"{stem}-examples.jpg", page)
+    else:
+        print(
+            "note: PCK is unknown, because nobody has both joints labelled whose distance it is "
+            "relative to.",
+            file=sys.stderr,
+        )
     path = pathlib.Path(f"{stem}.json")
-    write_json(path, {"dataset": name, "split": split, **settings, **result, **measured_cost})
+    measured_on = {"dataset": name, "split": split}
+    if name == datasets.KEYPOINTS:
+        measured_on |= dataclasses.asdict(places[2])
+    write_json(path, {**measured_on, **settings, **result, **measured_cost})
     print(f"Written to {path}, with pictures beside it")
 
 

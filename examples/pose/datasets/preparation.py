@@ -128,7 +128,7 @@ class FromFiles(abc.ABC):
             broken = self.broken.messages
             left_out = f" {len(broken)} were left out, such as: {broken[0]}" if broken else ""
             raise ValueError(
-                f"The split {split!r} of {self.name} is empty: no picture of it has a usable label."
+                f"The split {split!r} of {self.name} is empty: no usable label belongs to it."
                 + left_out
             )
 

@@ -69,6 +69,7 @@ def test_labels_are_drawn(folder):
 def test_the_network_finds_most_joints(folder):
     result = json.loads((folder / "runs/kites/evaluation-keypoints.json").read_text())
     assert result["split"] == "validation" and result["pck"] > 70
+    assert (result["annotations"], result["validation"]) == ("labels.json", None)
     assert list(result["pck_per_joint"])[:2] == ["nose", "left_wing"]
     content = json.loads((folder / "labels.json").read_text())
     names = {record["id"]: record["file_name"] for record in content["images"]}
