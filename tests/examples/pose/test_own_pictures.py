@@ -90,7 +90,15 @@ def test_more_labels_go_on_from_the_first_run(folder, capsys, monkeypatch):
     assert "swapped in a mirrored picture: left_wing - right_wing\n" in printed
 
 
-def test_the_network_for_photographs_gets_new_heads(folder, capsys, monkeypatch):
+@pytest.fixture
+def eager():
+    """Tracing the graphs of a large network would take longer than a single step."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def test_the_network_for_photographs_gets_new_heads(folder, eager, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     (_, arguments) = list(commands())[1]
     common = arguments[: arguments.index("--run")]
