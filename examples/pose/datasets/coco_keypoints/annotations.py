@@ -70,7 +70,19 @@ def read_labels(
     people = list(_with_ids(path, people, collected))
     if broken is None:
         collected.check()
-    return photographs, people
+    return _with_size_rule(photographs, people), people
+
+
+def _with_size_rule(
+    photographs: dict[int, Photograph], people: list[Person]
+) -> dict[int, Photograph]:
+    """Sets `size_is_stored` of all photographs if the joints in one of them contradict its size."""
+    by_image: dict[int, list[Person]] = {}
+    for person in people:
+        by_image.setdefault(person.image_id, []).append(person)
+    if not any(photographs[i].has_swapped_size(group) for i, group in by_image.items()):
+        return photographs
+    return {i: dataclasses.replace(p, size_is_stored=True) for i, p in photographs.items()}
 
 
 def fault(path: Root, record: Photograph | Person, error: FieldError) -> ValueError:

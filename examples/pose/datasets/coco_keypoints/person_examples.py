@@ -41,11 +41,10 @@ def read(
     for person in people:
         by_image.setdefault(person.image_id, []).append(person)
     find = _Finder(pictures, photographs.values())
-    sizes_are_stored = any(photographs[i].has_swapped_size(group) for i, group in by_image.items())
     for image_id, group in by_image.items():
         photograph = photographs[image_id]
         try:
-            image = _read_labelled(find(photograph), labels, photograph, sizes_are_stored)
+            image = _read_labelled(find(photograph), labels, photograph)
         except FieldError as error:
             broken.add(annotations.fault(labels, photograph, error))
             continue
@@ -92,22 +91,18 @@ class _Finder:
         return found or self._pictures.root / photograph.name
 
 
-def _read_labelled(
-    path: Root, labels: Root, photograph: Photograph, sizes_are_stored: bool
-) -> np.ndarray:
+def _read_labelled(path: Root, labels: Root, photograph: Photograph) -> np.ndarray:
     """Reads a picture in the orientation in which it was labelled.
 
     Most tools apply the EXIF orientation before labelling, some do not. If the two orientations
-    differ in size, the size in the record tells whether it was applied. But if the joints in one
-    picture contradict its size, the tool applied the orientation and wrote the sizes without it
-    (`sizes_are_stored`), in all pictures.
+    differ in size, the size in the record tells whether it was applied, unless `size_is_stored`.
     """
     shown = official_files.read_rgb(path, labels)
     size, swapped = shown.shape[1::-1], shown.shape[:2]
     if photograph.size == swapped != size:
         stored = official_files.read_rgb(path, labels, turn=False)
         if stored.shape[1::-1] == photograph.size:
-            return shown if sizes_are_stored else stored
+            return shown if photograph.size_is_stored else stored
     photograph.check_size(*size)
     return shown
 

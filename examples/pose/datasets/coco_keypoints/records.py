@@ -32,12 +32,14 @@ class Photograph:
         id: The image id.
         name: The path relative to the folder of photographs, with `/`.
         size: (width, height) in pixels, or None if the file does not give them.
+        size_is_stored: Whether the EXIF orientation was applied for labelling but not for `size`.
     """
 
     where: str
     id: int
     name: str
     size: tuple[int, int] | None
+    size_is_stored: bool = False
 
     def check_size(self, width: int, height: int) -> None:
         """Checks that the picture has the size in the record."""

@@ -73,14 +73,15 @@ def _joint_names(category: Mapping[str, Any], content: Mapping[str, Any], path: 
 
 
 def _label_most(content: Mapping[str, Any], joints: Sequence[int]) -> bool:
-    """Whether at least half of the annotations with joints label all of these joints."""
+    """Whether at least half of the annotations with labelled joints label all of these."""
     found = []
     for record in content.get("annotations") or []:
         keypoints = record.get("keypoints") if isinstance(record, dict) else None
         if isinstance(keypoints, list) and keypoints:
             nested = isinstance(keypoints[0], list)
             flags = [k[2:3] for k in keypoints] if nested else [[k] for k in keypoints[2::3]]
-            found.append(all(any(flags[j]) for j in joints if j < len(flags)))
+            labelled = [any(flag) for flag in flags]
+            found += [all(labelled[j] for j in joints if j < len(labelled))] * any(labelled)
     return 2 * sum(found) >= len(found)
 
 

@@ -188,8 +188,13 @@ def test_pck_of_people_is_relative_to_the_torso(tmp_path):
     path = minimal(tmp_path, 4, id=3, keypoints=names)
     _, skeleton = load(path)
     assert skeleton.pck_reference == (2, 0)
-    # Without hips in the pictures, it is relative to the box.
+    # Annotations without any label do not count.
     content = json.loads(path.read_text())
+    unlabelled = content["annotations"][0] | {"keypoints": [0] * 12}
+    content["annotations"] += [unlabelled | {"id": 100 + i} for i in range(50)]
+    path.write_text(json.dumps(content))
+    assert load(path)[1].pck_reference == (2, 0)
+    # Without hips in the pictures, it is relative to the box.
     for record in content["annotations"]:
         record["keypoints"][2] = record["keypoints"][5] = 0
     path.write_text(json.dumps(content))
