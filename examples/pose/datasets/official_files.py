@@ -6,6 +6,7 @@ The manual folder is the folder that the user gives as `data_dir`; `tfds` calls 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import os
 import pathlib
@@ -260,7 +261,6 @@ class PictureFolder:
     def __init__(self, root: Root):
         self.root = root
         self._listings: dict[str, dict[str, Root]] = {}
-        self._below: list[tuple[tuple[str, ...], Root]] | None = None
 
     def pictures(self, folder: str = "") -> dict[str, Root]:
         """The pictures in the subfolder `folder`, by `_key` of their name."""
@@ -296,16 +296,17 @@ class PictureFolder:
     def find(self, name: str) -> Root | None:
         """Finds a picture. Names that differ only in suffix, case or Unicode form match too."""
         folder, _, last = name.rpartition("/")
-        key = _key(last if is_picture(last) else f"{last}.jpg")
-        return self.exact(name) or self.pictures(folder).get(key)
+        return self.exact(name) or self.pictures(folder).get(_key(last))
 
     def find_below(self, name: str) -> Root | None:
         """The picture in any subfolder whose path ends with `name`, if there is only one."""
-        if self._below is None:
-            self._below = list(_walk(self.root, ()))
-        wanted = tuple(_key(name if is_picture(name) else f"{name}.jpg").split("/"))
+        wanted = tuple(_key(name).split("/"))
         found = [path for parts, path in self._below if parts[-len(wanted) :] == wanted]
         return found[0] if len(found) == 1 else None
+
+    @functools.cached_property
+    def _below(self) -> list[tuple[tuple[str, ...], Root]]:
+        return list(_walk(self.root, ()))
 
 
 def _walk(folder: Root, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Root]]:
@@ -318,8 +319,8 @@ def _walk(folder: Root, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 
 def _key(name: str) -> str:
-    """A picture's name for comparison: without suffix, then as `folded`."""
-    return folded(name.rpartition(".")[0])
+    """A picture's name for comparison: without the suffix of a picture, then as `folded`."""
+    return folded(name.rpartition(".")[0] if is_picture(name) else name)
 
 
 def folded(name: str) -> str:

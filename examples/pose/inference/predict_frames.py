@@ -33,8 +33,8 @@ def predict_frames(
         output: The video to write. It appears when all is done or the command is stopped.
         min_score: Joints with a lower score are drawn as uncertain.
         boxes: The people in every frame; or `Boxes`, whose image ids are numbers of frames,
-            counted from 0. Those that lie outside of their frame are left out. None: the whole
-            picture is one person.
+            counted from 0. Boxes outside of their frame are left out. If None, the whole picture
+            is one person.
         smooth: Whether to smooth the joints over time. The people must be the same in all frames.
         json: Receives the poses in COCO's results format; image ids are numbers of frames.
 
@@ -55,9 +55,8 @@ def predict_frames(
         try:
             for frame in progress.track(video.frames, "predicting, frames", total=video.count):
                 image = frame.image
-                in_frame = _in_frame(boxes, done, image)
-                if isinstance(boxes, Boxes):
-                    left_out += len(boxes.of_frame(done)) - len(in_frame)
+                in_frame, outside = _in_frame(boxes, done, image)
+                left_out += outside
                 joints, scores = find_people(predictor, f"{path}, frame {done}", image, in_frame)
                 if smooth:
                     smoothed = smoothed or OneEuroFilter([_size(box) for box in in_frame])
@@ -79,14 +78,16 @@ def predict_frames(
     return done, left_out
 
 
-def _in_frame(boxes, index: int, image: np.ndarray) -> list[Box]:
-    """The boxes of the people in a frame."""
+def _in_frame(boxes, index: int, image: np.ndarray) -> tuple[list[Box], int]:
+    """The boxes of the people in a frame, and the number of boxes outside of it."""
     height, width = image.shape[:2]
     if boxes is None:
-        return [Box((0.0, 0.0, float(width), float(height)))]
-    if isinstance(boxes, Boxes):
-        return [box for box in boxes.of_frame(index) if box.overlaps(width, height)]
-    return list(boxes)
+        return [Box((0.0, 0.0, float(width), float(height)))], 0
+    if not isinstance(boxes, Boxes):
+        return list(boxes), 0
+    of_frame = boxes.of_frame(index)
+    inside = [box for box in of_frame if box.overlaps(width, height)]
+    return inside, len(of_frame) - len(inside)
 
 
 def _size(box: Box) -> float:

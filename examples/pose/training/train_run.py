@@ -38,9 +38,6 @@ from tf_boxconv.visualize import BoxLogger
 # TensorBoard shows the predictions on this many photographs, about this many times in a run.
 HANDFUL = 6
 PAGES = 20
-# Advice when a training diverges.
-NO_CHECKPOINT = "There is no checkpoint yet."
-REMEDY = "Try a lower --learning_rate, or --clip_norm 1"
 
 
 def read_training_photographs(
@@ -195,6 +192,7 @@ def _training_batches(
 
 
 def _epochs_in_minutes(
+    run: RunFolder,
     config: dict[str, Any],
     train_photographs: Photographs,
     test_photographs: Photographs,
@@ -218,7 +216,7 @@ def _epochs_in_minutes(
             lambda: trainer.measure(test_photographs, skeleton, config["batch_size"]),
         )
     except DivergedError as error:
-        raise DivergedError(f"{error} {NO_CHECKPOINT} {REMEDY}.") from None
+        raise DivergedError(_advice(error, run, saved_steps=0)) from None
     epoch_or_epochs = "epoch takes" if epochs == 1 else "epochs take"
     print(f"{epochs} {epoch_or_epochs} about {minutes:.1f} min on this machine.", flush=True)
     return epochs
@@ -255,10 +253,11 @@ def _progress_bar(steps: int, workers: Workers):
 
 def _advice(error: DivergedError, run: RunFolder, saved_steps: int) -> str:
     """Returns the error's message with the last checkpoint and a remedy."""
+    remedy = "Try a lower --learning_rate, or --clip_norm 1"
     if not run.state_path.exists():
-        return f"{error} {NO_CHECKPOINT} {REMEDY}."
+        return f"{error} There is no checkpoint yet. {remedy}."
     saved = f"The last good checkpoint, {run.state_path}, is of step {saved_steps}."
-    return f"{error} {saved} {REMEDY}, in another --run."
+    return f"{error} {saved} {remedy}, in another --run."
 
 
 def box_loggers(
@@ -337,7 +336,7 @@ def train(config: dict[str, Any]) -> None:
         if config["minutes"] and not run.has_finished_epoch:
             with _full_memory_or_disk_explained(run, config):
                 config["epochs"] = arguments["epochs"] = _epochs_in_minutes(
-                    config, train_photographs, validation, train_skeleton, workers
+                    run, config, train_photographs, validation, train_skeleton, workers
                 )
         description = {**arguments, "skeleton": skeleton.to_metadata(), "digests": digests}
         if extended_from:

@@ -12,7 +12,7 @@ import itertools
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,17 +70,22 @@ def read_labels(
     people = list(_with_ids(path, people, collected))
     if broken is None:
         collected.check()
-    return _with_size_rule(photographs, people), people
+    return _mark_stored_sizes(photographs, people), people
 
 
-def _with_size_rule(
+def by_image(people: Iterable[Person]) -> dict[int, list[Person]]:
+    """Groups people by the id of their photograph."""
+    groups: dict[int, list[Person]] = {}
+    for person in people:
+        groups.setdefault(person.image_id, []).append(person)
+    return groups
+
+
+def _mark_stored_sizes(
     photographs: dict[int, Photograph], people: list[Person]
 ) -> dict[int, Photograph]:
     """Sets `size_is_stored` of all photographs if the joints in one of them contradict its size."""
-    by_image: dict[int, list[Person]] = {}
-    for person in people:
-        by_image.setdefault(person.image_id, []).append(person)
-    if not any(photographs[i].has_swapped_size(group) for i, group in by_image.items()):
+    if not any(photographs[i].has_swapped_size(group) for i, group in by_image(people).items()):
         return photographs
     return {i: dataclasses.replace(p, size_is_stored=True) for i, p in photographs.items()}
 

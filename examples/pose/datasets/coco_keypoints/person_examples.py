@@ -37,11 +37,8 @@ def read(
         broken: Receives the pictures and people that cannot be used.
     """
     # Each photograph is read once, for all people in it.
-    by_image: dict[int, list[Person]] = {}
-    for person in people:
-        by_image.setdefault(person.image_id, []).append(person)
     find = _Finder(pictures, photographs.values())
-    for image_id, group in by_image.items():
+    for image_id, group in annotations.by_image(people).items():
         photograph = photographs[image_id]
         try:
             image = _read_labelled(find(photograph), labels, photograph)
@@ -67,7 +64,7 @@ class _Finder:
     """Finds the file of a photograph by its name.
 
     If there is no such file, names are compared without suffix, then also without folders, provided
-    that only one photograph has such a name. At last, subfolders are searched for the only file of
+    that only one photograph has such a name. Finally, subfolders are searched for the only file of
     that name.
     """
 
