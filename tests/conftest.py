@@ -1,10 +1,12 @@
-"""Settings of the backend that `KERAS_BACKEND` names, and the seeds of the tests."""
+"""Settings of the backend that `KERAS_BACKEND` names, the option `--sample`, and seeds."""
 
 import os
 import zlib
 
 import keras
 import pytest
+
+from tests.seeds import seed_weights
 
 if keras.config.backend() == "jax":
     # Tests of sharding need two devices.
@@ -22,10 +24,42 @@ if keras.config.backend() == "torch":
     torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--sample",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run parametrized tests with the first and about 1 of N further sets of parameters",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselects tests as `--sample` asks, the same ones in each run."""
+    one_of = config.getoption("--sample")
+    kept, left_out, seen = [], [], set()
+    for item in items:
+        test = item.nodeid.split("[")[0]
+        chosen = test not in seen or zlib.crc32(item.nodeid.encode()) % one_of == 0
+        seen.add(test)
+        (kept if chosen else left_out).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Seeds all random numbers before the fixtures of each test: no test fails by chance."""
-    keras.utils.set_random_seed(zlib.crc32(item.nodeid.encode()))
+    """Seeds random numbers before the fixtures of each test: no test fails by chance."""
+    seed_weights(zlib.crc32(item.nodeid.encode()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tensorflow_seed(request):
+    """Seeds TensorFlow's own random operations, such as the shuffling of `fit`."""
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.random.set_seed(zlib.crc32(request.node.nodeid.encode()))
 
 
 @pytest.fixture(scope="module")

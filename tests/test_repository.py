@@ -18,7 +18,11 @@ def commands(path: Path) -> str:
 
 
 def called_targets(path: Path) -> set[str]:
-    return set(re.findall(r"(?:^|[:-]) *make ([a-z][a-z-]*)", commands(path), re.MULTILINE))
+    return set(
+        re.findall(
+            r"(?:^|[:-]|step(?:_if_time)?) *make ([a-z][a-z-]*)", commands(path), re.MULTILINE
+        )
+    )
 
 
 @pytest.mark.parametrize("path", CALLERS, ids=lambda path: path.name)

@@ -7,6 +7,7 @@ import pytest
 import tf_boxconv
 from tests import tolerances
 from tests.images import images
+from tests.seeds import seed_weights
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D
 
 BACKEND = keras.config.backend()
@@ -17,7 +18,7 @@ on_torch = pytest.mark.skipif(BACKEND != "torch", reason="PyTorch only")
 
 @pytest.fixture(scope="module")
 def model():
-    keras.utils.set_random_seed(0)
+    seed_weights(0)
     layers = [BoxConv2D(4, activation="relu", dtype="float32"), BoxBottleneck(2, dtype="float32")]
     return keras.Sequential([keras.Input((8, 9, 3), dtype="float32"), *layers])
 

@@ -22,6 +22,7 @@ from tests.ops.problems import (
     random_problem,
     second_order_gradients,
 )
+from tests.seeds import seed_weights
 from tf_boxconv import backends
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
@@ -304,7 +305,7 @@ def test_training_with_xla_gives_the_same_losses(layer):
     x = images((10, 12, 11, 8))
     losses = []
     for jit_compile in (True, False):
-        keras.utils.set_random_seed(0)
+        seed_weights(0)
         arguments = {"filters": 8} if layer is BoxConv2D else {}
         box_layer = layer(**arguments)
         assert box_layer.supports_jit

@@ -13,6 +13,7 @@ from tests.boxes import boxes_anywhere, boxes_around_pixel
 from tests.images import DATA_FORMATS, images
 from tests.layers.cases import LAYERS, make
 from tests.ops.problems import DTYPES
+from tests.seeds import seed_weights
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 if BACKEND != "torch":
@@ -150,7 +151,7 @@ def test_jit_compile_gives_the_same_training():
     boxes, traced = [], torch._dynamo.utils.counters["stats"]
     for jit_compile in (False, True):
         traced.clear()
-        keras.utils.set_random_seed(0)
+        seed_weights(0)
         layers = [BoxConv2D(5, depth_multiplier=3, strides=2), DepthwiseBoxConv2D(2)]
         model = keras.Sequential([keras.Input(x.shape[1:]), *layers])
         model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=jit_compile)

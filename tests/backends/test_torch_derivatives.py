@@ -5,7 +5,6 @@ The portable path runs in float64.
 
 import functools
 
-import keras
 import numpy as np
 import pytest
 
@@ -21,6 +20,8 @@ if BACKEND != "torch":
 import torch
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
+
+from tests.seeds import seed_weights
 
 # Cloned, because PyTorch 2.13 fails to compile forward mode on views of one tensor.
 X, X_TANGENT = (t.clone() for t in torch.tensor(images((2, 2, 4, 5, 2), dtype=np.float64)))
@@ -162,7 +163,7 @@ def test_derivatives_of_a_layer(mode):
     x = torch.tensor(images((1, 5, 6, 2)), dtype=torch.float64)
     results = []
     for implementation in ("native", "portable"):
-        keras.utils.set_random_seed(0)
+        seed_weights(0)
         layer = tf_boxconv.layers.DepthwiseBoxConv2D(
             2, dtype="float64", implementation=implementation
         )

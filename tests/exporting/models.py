@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tests import images as random_images
+from tests.seeds import seed_weights
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
 SIZE = (20, 26)
@@ -11,7 +12,7 @@ SIZE = (20, 26)
 
 def model(size=SIZE, seed=0):
     """Builds a model of all layers, with several boxes per channel, strides, each normalization."""
-    keras.utils.set_random_seed(seed)
+    seed_weights(seed)
     inputs = keras.Input((*size, 3), name="image")
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(inputs)
     x = DepthwiseBoxConv2D(3, normalization="valid", max_size=SIZE, use_bias=True)(x)

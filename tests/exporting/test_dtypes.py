@@ -7,6 +7,7 @@ import pytest
 from tests import tolerances
 from tests.exporting.models import images, relative_error
 from tests.exporting.runtimes import exported
+from tests.seeds import seed_weights
 from tf_boxconv.exporting import FORMATS
 from tf_boxconv.layers import BoxBottleneck, BoxConv2D, DepthwiseBoxConv2D
 
@@ -30,7 +31,7 @@ class CastToBfloat16(keras.layers.Layer):
 
 def model(policy, size=(10, 13), input_dtype=None):
     """Builds a model with normalizations, a nested model, nested layers and a second policy."""
-    keras.utils.set_random_seed(0)
+    seed_weights(0)
     options = {"dtype": policy}
     inputs = keras.Input((*size, 3), name="image", dtype=input_dtype)
     x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", **options)(inputs)

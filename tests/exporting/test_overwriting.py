@@ -16,6 +16,7 @@ import pytest
 import tf_boxconv
 from tests import tolerances
 from tests.exporting.runtimes import skip_unless_installed
+from tests.seeds import seed_weights
 from tf_boxconv.exporting import FORMATS, output, saved_model
 
 every_format = pytest.mark.parametrize("format", FORMATS)
@@ -24,7 +25,7 @@ FILES = [name for name, format in FORMATS.items() if format.suffix is not None]
 
 
 def model(filters=2):
-    keras.utils.set_random_seed(filters)
+    seed_weights(filters)
     inputs = keras.Input((6, 6, 2), name="image")
     return keras.Model(inputs, tf_boxconv.layers.BoxConv2D(filters)(inputs))
 

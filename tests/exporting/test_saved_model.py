@@ -14,6 +14,7 @@ import tf_boxconv
 from benchmarks.export_runtimes import saved_model
 from tests import tolerances
 from tests.exporting.models import SIZE, images, model, relative_error
+from tests.seeds import seed_weights
 from tf_boxconv.exporting import saved_model_graph
 
 pytestmark = pytest.mark.usefixtures("fused_on_all_planes")
@@ -227,7 +228,7 @@ def traced_for_the_same_input(model):
 def test_a_model_whose_call_is_a_tf_function_can_be_exported(
     tmp_path, prepare, input_shape, format
 ):
-    keras.utils.set_random_seed(0)
+    seed_weights(0)
     built = TfFunctionModel()
     prepare(built)
     tf_boxconv.export(built, tmp_path / "exported", format, input_shape=input_shape)
@@ -293,7 +294,7 @@ def test_constant_boxes_of_the_operator_become_constant_matrices(tmp_path):
 
 
 def test_mixed_precision_exports_compute_in_float16(tmp_path):
-    keras.utils.set_random_seed(0)
+    seed_weights(0)
     inputs = keras.Input((9, 9, 3))
     outputs = tf_boxconv.layers.BoxConv2D(4, dtype="mixed_float16")(inputs)
     built = keras.Model(inputs, outputs)

@@ -1,6 +1,5 @@
 """`implementation="portable"` gives the results of the compiled operator."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -11,6 +10,7 @@ from tests.backend import layer_gradients, to_float64
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.layers.cases import LAYERS, make
 from tests.ops.problems import random_problem
+from tests.seeds import seed_weights
 from tf_boxconv import backends
 
 each_layer = pytest.mark.parametrize("name", LAYERS)
@@ -89,7 +89,7 @@ def test_gradients_of_portable_layers_equal_those_of_native_ones(name):
     x = images(image_shape("channels_last"))
     gradients = []
     for implementation in ("native", "portable"):
-        keras.utils.set_random_seed(0)
+        seed_weights(0)
         layer = make(name, implementation=implementation)
         layer.build(x.shape)
         gradients.append(layer_gradients(lambda y: ops.sum(ops.sin(y)), layer, x))

@@ -10,13 +10,14 @@ from tests.backend import layer_gradients, to_float64
 from tests.boxes import are_valid, boxes_anywhere
 from tests.images import images
 from tests.layers.cases import LAYERS, inner_box_layer, make
+from tests.seeds import seed_weights
 from tf_boxconv.layers import DepthwiseBoxConv2D
 
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_fit_reduces_the_loss_and_boxes_stay_valid(name, policy):
-    keras.utils.set_random_seed(0)
+    seed_weights(0)
     x = images((16, 8, 10, 8))
     target = images((16, 8, 10, 8), seed=1)[..., :3] * 0.1 + np.roll(x, 2, 1)[..., :3]
     model = keras.Sequential(

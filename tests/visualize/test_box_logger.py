@@ -7,12 +7,13 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.images import images
+from tests.seeds import seed_weights
 from tf_boxconv import visualize
 from tf_boxconv.layers import BoxBottleneck, DepthwiseBoxConv2D
 
 
 def _model():
-    keras.utils.set_random_seed(0)
+    seed_weights(0)
     model = keras.Sequential(
         [
             keras.Input((12, 12, 2)),

@@ -4,13 +4,14 @@ import keras
 
 from examples.pose.datasets.skeletons import LSP_SKELETON
 from examples.pose.training.run_folder import RunFolder
+from tests.seeds import seed_weights
 from tf_boxconv import layers
 
 IMAGE_SIZE = 32
 
 
 def tiny_model(num_joints: int = 14) -> keras.Model:
-    keras.utils.set_random_seed(1)
+    seed_weights(1)
     inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3))
     x = keras.layers.Rescaling(1 / 127.5, offset=-1)(inputs)
     x = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)

@@ -2,7 +2,6 @@
 
 import re
 
-import keras
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from examples.pose import models
 from examples.pose.datasets.skeletons import LSP_SKELETON
 from examples.pose.training import configuration, initial_weights, training_arguments
 from examples.pose.training.run_folder import RunFolder, RunFolderError
+from tests.seeds import seed_weights
 from tf_boxconv.layers import BoxConv2D
 
 NETWORK = {"model": "light", "context": "box", "image_size": 32, "width": 8, "depth": 2}
@@ -30,7 +30,7 @@ def write_run(folder, model=None, skeleton=LSP_SKELETON, **config):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    keras.utils.set_random_seed(1)
+    seed_weights(1)
     return write_run(tmp_path_factory.mktemp("runs") / "first")
 
 

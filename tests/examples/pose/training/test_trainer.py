@@ -12,6 +12,7 @@ from examples.pose.training.optimisation import Optimisation
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 from examples.pose.training.trainer import EXPLOSION, DivergedError, Trainer
 from tests.examples.pose.models import earlier_blocks
+from tests.seeds import seed_weights
 
 SIZE = 16
 
@@ -24,7 +25,7 @@ def build(**arguments):
 
 
 def make_trainer(make=build, steps=100, seed=0, **settings):
-    keras.utils.set_random_seed(seed)
+    seed_weights(seed)
     return Trainer(make, Optimisation(steps, **settings), make_workers())
 
 
