@@ -210,7 +210,7 @@ def _read_person(record: Any, where: str, columns: JointColumns, num_joints: int
     if names is None:
         return None
     joints, visibility = np.zeros((num_joints, 2)), np.zeros(num_joints, np.uint8)
-    for joint, (x, y, flag) in zip(names, _triples(keypoints, len(names)), strict=True):
+    for joint, (x, y, flag) in zip(names, triples(keypoints, len(names)), strict=True):
         if joint is not None and flag != NOT_LABELLED:
             joints[joint], visibility[joint] = (x, y), flag
     if not visibility.any():
@@ -233,8 +233,12 @@ def _check_record(record: Any) -> None:
         raise FieldError(f"the record must be an object, got {short(record)}")
 
 
-def _triples(keypoints: Any, count: int) -> Iterator[tuple[float, float, int]]:
-    """Yields x, y and visibility of each joint, from a flat list or a list of lists."""
+def triples(keypoints: Any, count: int) -> Iterator[tuple[float, float, int]]:
+    """Yields x, y and visibility of each joint, from a flat list or a list of lists.
+
+    Raises:
+        FieldError: `keypoints` is no such list of `count` joints.
+    """
     if isinstance(keypoints, list) and all(isinstance(joint, list) for joint in keypoints):
         keypoints = [value for joint in keypoints for value in joint]
     if not isinstance(keypoints, list) or len(keypoints) != 3 * count:

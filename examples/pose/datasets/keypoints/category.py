@@ -7,8 +7,9 @@ from typing import Any
 
 from examples.pose.datasets.coco_keypoints import annotations
 from examples.pose.datasets.coco_keypoints.joint_columns import canonical_name
+from examples.pose.datasets.coco_keypoints.records import FieldError
 from examples.pose.datasets.official_files import Root
-from examples.pose.datasets.skeletons import Skeleton
+from examples.pose.datasets.skeletons import NOT_LABELLED, Skeleton
 
 _OPPOSITE = {"left": "right", "right": "left"}
 # If a skeleton has both joints, PCK divides errors by the distance between them, as for LSP.
@@ -32,11 +33,12 @@ def read_skeleton(path: Root, flip_pairs: str | None = None) -> Skeleton:
     names = _joint_names(category, content, path)
     index = {name: i for i, name in enumerate(names)}
     torso = tuple(map(index.get, _TORSO))
+    measurable = None not in torso and _label_most(content, torso, len(names))
     return Skeleton(
         joint_names=tuple(names),
         flip_pairs=_pairs_by_name(index) if flip_pairs is None else _given(flip_pairs, index),
         limbs=_limbs(category.get("skeleton"), len(names), path),
-        pck_reference=torso if None not in torso and _label_most(content, torso) else None,
+        pck_reference=torso if measurable else None,
     )
 
 
@@ -72,17 +74,21 @@ def _joint_names(category: Mapping[str, Any], content: Mapping[str, Any], path: 
     return kept if len(set(kept)) == len(kept) else names
 
 
-def _label_most(content: Mapping[str, Any], joints: Sequence[int]) -> bool:
-    """Whether at least half of the annotations with labelled joints label all of these."""
-    found = []
+def _label_most(content: Mapping[str, Any], joints: Sequence[int], count: int) -> bool:
+    """Whether at least half of the annotations with labels, of `count` joints, label all `joints`.
+
+    Faulty annotations do not count. They are reported when people are read.
+    """
+    complete = []
     for record in content.get("annotations") or []:
         keypoints = record.get("keypoints") if isinstance(record, dict) else None
-        if isinstance(keypoints, list) and keypoints:
-            nested = isinstance(keypoints[0], list)
-            flags = [k[2:3] for k in keypoints] if nested else [[k] for k in keypoints[2::3]]
-            labelled = [any(flag) for flag in flags]
-            found += [all(labelled[j] for j in joints if j < len(labelled))] * any(labelled)
-    return 2 * sum(found) >= len(found)
+        try:
+            labelled = [flag != NOT_LABELLED for *_, flag in annotations.triples(keypoints, count)]
+        except FieldError:
+            continue
+        if any(labelled):
+            complete.append(all(labelled[joint] for joint in joints))
+    return 2 * sum(complete) >= len(complete)
 
 
 def _numbered(content: Mapping[str, Any], path: Root) -> list[str]:

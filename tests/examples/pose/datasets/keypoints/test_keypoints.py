@@ -194,6 +194,13 @@ def test_pck_of_people_is_relative_to_the_torso(tmp_path):
     content["annotations"] += [unlabelled | {"id": 100 + i} for i in range(50)]
     path.write_text(json.dumps(content))
     assert load(path)[1].pck_reference == (2, 0)
+    # Some tools write true for visible joints and false for occluded ones.
+    flags = content["annotations"][0]["keypoints"]
+    content["annotations"][0]["keypoints"] = [
+        value if index % 3 < 2 else index < 6 for index, value in enumerate(flags)
+    ]
+    path.write_text(json.dumps(content))
+    assert load(path)[1].pck_reference == (2, 0)
     # Without hips in the pictures, it is relative to the box.
     for record in content["annotations"]:
         record["keypoints"][2] = record["keypoints"][5] = 0
