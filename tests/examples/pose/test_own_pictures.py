@@ -80,7 +80,7 @@ def test_the_network_finds_most_joints(folder):
     assert (folder / "runs/kites/evaluation-keypoints-examples.jpg").exists()
 
 
-def test_more_labels_go_on_from_the_first_run(folder, capsys, monkeypatch):
+def test_more_labels_go_on_from_the_first_run(folder, eager, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     name, arguments = list(commands())[5]
     short = [*SHORT[6:8], "--epochs", "1", "--steps_per_epoch", "2"]
@@ -88,14 +88,6 @@ def test_more_labels_go_on_from_the_first_run(folder, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert "Starting from runs/kites: " in printed and "start anew" not in printed
     assert "swapped in a mirrored picture: left_wing - right_wing\n" in printed
-
-
-@pytest.fixture
-def eager():
-    """Tracing the graphs of a large network would take longer than a single step."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def test_the_network_for_photographs_gets_new_heads(folder, eager, capsys, monkeypatch):

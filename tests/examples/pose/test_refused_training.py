@@ -34,16 +34,8 @@ ARGUMENTS = [
 
 
 @pytest.fixture(autouse=True)
-def use_drawn_figures(monkeypatch):
+def use_drawn_figures(eager, monkeypatch):
     monkeypatch.setattr(datasets, "load", drawn_figures.load)
-
-
-@pytest.fixture(autouse=True)
-def eager():
-    """Tracing the graphs would take longer than these trainings of four steps."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(autouse=True)

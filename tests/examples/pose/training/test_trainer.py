@@ -73,7 +73,7 @@ def test_step_follows_the_gradient_of_the_loss():
         np.testing.assert_allclose(moved, -1e-3 * np.sign(gradient)[clear], rtol=1e-2)
 
 
-def test_clipping_bounds_the_gradient(monkeypatch):
+def test_clipping_bounds_the_gradient(eager, monkeypatch):
     trainer = make_trainer(clip_norm=1e-3)
     seen = []
     apply = trainer._optimizer.apply
@@ -83,15 +83,11 @@ def test_clipping_bounds_the_gradient(monkeypatch):
         apply(gradients, variables)
 
     monkeypatch.setattr(trainer._optimizer, "apply", spy)
-    tf.config.run_functions_eagerly(True)
-    try:
-        trainer.run(batches(), 1)
-    finally:
-        tf.config.run_functions_eagerly(False)
+    trainer.run(batches(), 1)
     assert float(seen[0]) == pytest.approx(1e-3, rel=1e-4)
 
 
-def test_all_outputs_are_trained():
+def test_all_outputs_are_trained(eager):
     def make():
         return models.build("hourglass", num_joints=3, image_size=SIZE, width=4, depth=1, stacks=2)
 
@@ -129,7 +125,7 @@ def test_inference_model_has_averaged_weights(ema):
         assert np.abs(now["heatmaps/kernel"] - average["heatmaps/kernel"]).max() > 1e-5
 
 
-def test_boxes_biases_and_norms_do_not_decay():
+def test_boxes_biases_and_norms_do_not_decay(eager):
     trainer = make_trainer(steps=5, weight_decay=100.0, learning_rate=1e-3)
     before = weights(trainer.model)
     trainer.run(batches(), 1)
@@ -183,7 +179,7 @@ def test_state_of_an_earlier_version_is_restored():
         ("depthwise", {"precision": "mixed_float16"}),
     ],
 )
-def test_training_begun_with_earlier_blocks_continues(context, settings):
+def test_training_begun_with_earlier_blocks_continues(context, settings, eager):
     """Earlier blocks mixed the responses of both filters by one convolution."""
 
     def make():
