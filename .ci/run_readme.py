@@ -6,6 +6,7 @@ Clones the repository into FOLDER and runs every ```bash block there in one shel
 is run after all python blocks before it. The only thing that a reader brings along is photo.jpg.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -35,7 +36,12 @@ def main() -> int:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     shutil.copy(folder / PHOTO, folder / "photo.jpg")
     commands = script((folder / "README.md").read_text())
-    return subprocess.run(["bash", "-c", commands], cwd=folder, check=False).returncode
+    # As in the Makefile: ccache needs the same path from pip's temporary folder to the sources.
+    temporary = folder.resolve() / "build"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(["bash", "-c", commands], cwd=folder, env=environment, check=False)
+    return done.returncode
 
 
 if __name__ == "__main__":

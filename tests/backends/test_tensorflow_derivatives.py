@@ -168,6 +168,8 @@ GRAPH_MODES = {
     ),
 }
 MODES = {name: (name, mode) for name, mode in EAGER_MODES.items()} | GRAPH_MODES
+# TensorFlow traces these graphs for up to 20 seconds.
+LONG_MODES = ("forward over reverse of graph", "forward over graph of reverse")
 
 
 @functools.cache
@@ -178,7 +180,10 @@ def portable_results(eager_mode, pair):
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(mode, marks=[pytest.mark.long] * (mode in LONG_MODES)) for mode in MODES],
+)
 def test_native_equals_portable_in_each_mode(mode, pair):
     native, _ = PAIRS[pair]
     eager_mode, transform = MODES[mode]

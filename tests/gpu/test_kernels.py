@@ -30,6 +30,7 @@ def test_kernels_on_the_gpu():
     assert done.returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 @pytest.mark.timeout(600)
 def test_kernels_emulated(tmp_path):

@@ -5,7 +5,8 @@ import pytest
 
 from examples.serving import native_loader, request_files, soak
 
-pytestmark = pytest.mark.timeout(1200)
+# Compiling the programs takes a minute.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,6 @@ def test_answers_equal_keras_on_several_threads(programs, version, requests, api
     assert report["largest_difference"] <= native_loader.TOLERANCE == 1e-5
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("api", native_loader.APIS)
 def test_memory_does_not_grow_under_load(programs, version, requests, api):
     """Runs for seconds; the soak test runs for minutes."""
