@@ -223,9 +223,9 @@ def seconds_to_find(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", help="part of a mutant's name")
-    only = parser.parse_args().only or ""
-    mutants = [mutant for mutant in MUTANTS if only in mutant.name]
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of mutants")
+    parts = parser.parse_args().only
+    mutants = [mutant for mutant in MUTANTS if any(part in mutant.name for part in parts)]
     missed = 0
     print("| mistake | found after | first report |\n| --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
