@@ -1,6 +1,6 @@
 """Makes deliberate mistakes in a copy of core, and measures how soon the fuzzer finds each.
 
-    python -m tests.fuzz.mutants            # all; `--only NAME` for one
+    python -m tests.fuzz.mutants            # all; `--only NAME ...` for some
 
 Prints a Markdown table. The exit status is 1 if a mistake is not found within a minute.
 """
