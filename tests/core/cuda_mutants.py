@@ -1,17 +1,14 @@
 """Makes deliberate mistakes in a copy of the CUDA kernels, and runs their emulated tests.
 
-    python -m tests.core.cuda_mutants            # all; `--only NAME` for one
+    python -m tests.core.cuda_mutants            # all; `--only NAME ...` for some
 
 Prints a Markdown table. The exit status is 1 if the tests pass in spite of a mistake.
 """
 
-import argparse
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-from tests.fuzz.mutants import Mutant, copy_sources, replace_once
+from tests.core import mutation_testing
+from tests.core.mutation_testing import Mutant
 
 KERNELS = "cuda/box_conv_kernels.cuh"
 TILE = "cuda/box_conv_tile.cuh"
@@ -187,52 +184,5 @@ MUTANTS = [
 ]
 
 
-def run(*command: object) -> subprocess.CompletedProcess:
-    """Runs a command and captures its output."""
-    return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, errors="replace"
-    )
-
-
-def first_report(folder: Path) -> str | None:
-    """Builds and runs the emulated tests; returns the first failure, or None if they pass."""
-    built = run("cmake", "--build", folder / "build", "--target", "cuda_test", "--parallel", "2")
-    if built.returncode:
-        raise SystemExit(built.stdout[-3000:] + built.stderr[-3000:])
-    signs = ("FAILED", "ERROR: AddressSanitizer", "runtime error")
-    command = ["timeout", "900", str(folder / "build/cuda_test")]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as tests:
-        for line in tests.stdout:
-            if any(sign in line for sign in signs):
-                tests.kill()
-                return line.strip()
-    return None if tests.returncode == 0 else f"exit status {tests.returncode}"
-
-
-def main() -> int:
-    """The command `python -m tests.core.cuda_mutants`."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="part of a mutant's name")
-    only = parser.parse_args().only
-    mutants = [mutant for mutant in MUTANTS if only in mutant.name]
-    missed = 0
-    print("| mistake | first report |\n| --- | --- |")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy_sources(folder)
-        run("cmake", "-S", folder / "custom_ops", "-B", folder / "build", "-DBOXCONV_CORE_TESTS=ON")
-        for mutant in mutants:
-            path = folder / "custom_ops/core" / mutant.file
-            original = path.read_text()
-            replace_once(path, mutant.old, mutant.new)
-            report = first_report(folder)
-            path.write_text(original)
-            missed += report is None
-            print(f"| {mutant.name} | {report or 'not found'} |", flush=True)
-    return 1 if missed or not mutants else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(mutation_testing.run(__doc__.splitlines()[0], MUTANTS, "cuda_test"))

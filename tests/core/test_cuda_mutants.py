@@ -1,7 +1,7 @@
 import pytest
 
 from tests.core import cuda_mutants
-from tests.fuzz.mutants import REPOSITORY
+from tests.core.mutation_testing import REPOSITORY
 
 
 @pytest.mark.parametrize("mutant", cuda_mutants.MUTANTS, ids=lambda mutant: mutant.name)

@@ -2,30 +2,13 @@
 
     python -m tests.fuzz.mutants            # all; `--only NAME ...` for some
 
-Prints a Markdown table. The exit status is 1 if a mistake is not found within a minute.
+Prints a Markdown table. The exit status is 1 if a mistake is not found within ten minutes.
 """
 
-import argparse
-import dataclasses
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@dataclasses.dataclass(frozen=True)
-class Mutant:
-    """Replaces `old`, which must occur once in this file of core, by `new`."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-
+from tests.core import mutation_testing
+from tests.core.mutation_testing import Mutant
 
 MUTANTS = [
     Mutant(
@@ -175,74 +158,7 @@ MUTANTS = [
 ]
 
 
-def copy_sources(folder):
-    """Copies the fuzzer's sources. Keeps only the baseline instruction set, which builds faster."""
-    for part in ("custom_ops", "tests/fuzz", "tests/core"):
-        shutil.copytree(REPOSITORY / part, folder / part)
-    lists = folder / "custom_ops/CMakeLists.txt"
-    lists.write_text(lists.read_text().replace('"x86_64|AMD64"', '"none"'))
-
-
-def replace_once(path, old, new):
-    text = path.read_text()
-    if text.count(old) != 1:
-        raise SystemExit(
-            f"{path.name} holds {old!r} {text.count(old)} times, want 1: update mutants.py"
-        )
-    path.write_text(text.replace(old, new))
-
-
-def build(folder):
-    commands = (
-        ["cmake", "-S", folder / "custom_ops", "-B", folder / "build", "-DBOXCONV_CORE_TESTS=ON"],
-        ["cmake", "--build", folder / "build", "--target", "fuzz", "--parallel", "2"],
-    )
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
-
-
-def seconds_to_find(folder):
-    """Runs the fuzzer until it reports a failure. Returns the seconds and the report, or None."""
-    started = time.monotonic()
-    # Always the same problems. They take less than a minute, but more on a busy machine.
-    command = [folder / "build/fuzz", "--minutes", "10", "--first_seed", "1"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as fuzzer:
-        for line in fuzzer.stdout:
-            found = "FAILED" in line or "ERROR: AddressSanitizer" in line or "runtime error" in line
-            if found:
-                seconds = time.monotonic() - started
-                details = line if "FAILED" not in line else next(fuzzer.stdout, line)
-                fuzzer.kill()
-                return seconds, details.strip()
-    return None
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=[""], help="parts of the names of mutants")
-    parts = parser.parse_args().only
-    mutants = [mutant for mutant in MUTANTS if any(part in mutant.name for part in parts)]
-    missed = 0
-    print("| mistake | found after | first report |\n| --- | --- | --- |")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        copy_sources(folder)
-        for mutant in mutants:
-            path = folder / "custom_ops/core" / mutant.file
-            original = path.read_text()
-            replace_once(path, mutant.old, mutant.new)
-            build(folder)
-            found = seconds_to_find(folder)
-            path.write_text(original)
-            missed += found is None
-            after, report = (f"{found[0]:.1f} s", f"`{found[1]}`") if found else ("not found", "")
-            print(f"| {mutant.name} | {after} | {report} |", flush=True)
-    return 1 if missed or not mutants else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    # Always the same problems. They take less than a minute, but more on a busy machine.
+    fuzzing = ("--minutes", "10", "--first_seed", "1")
+    sys.exit(mutation_testing.run(__doc__.splitlines()[0], MUTANTS, "fuzz", fuzzing))
