@@ -19,7 +19,7 @@ from examples.pose.inference.predict_files import (
     printable,
     unique_names,
 )
-from examples.pose.inference.predictor import load_predictor
+from examples.pose.inference.predictor import Predictor, load_predictor
 from examples.pose.training.run_folder import RunFolder
 
 JSON_NAMES = ("joint_names", "images")
@@ -64,17 +64,11 @@ def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
     _check_files(model, paths, names, arguments)
     boxes = _boxes(arguments, paths)
     predictor = _load(model, arguments)
-    with contextlib.ExitStack() as stack:
-        json_file = None
-        if arguments.json:
-            json_file = _json_file(arguments.json, predictor, has_boxes=boxes is not None)
-            stack.enter_context(json_file)
+    with _json_file(arguments.json, predictor, has_boxes=boxes is not None) as json_file:
         outputs = Outputs(arguments.output, json_file)
         problems = predict_all(predictor, paths, names, outputs, arguments.min_score, boxes)
     if outputs.done:
-        print(f"Drawn: {printable(arguments.output)}")
-        if json_file is not None and json_file.has_items:
-            print(f"Joints and scores: {printable(arguments.json)}")
+        _print_outputs(arguments, json_file)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -93,11 +87,7 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
     if arguments.box:
         boxes = [person_boxes.Box(bbox) for bbox in arguments.box]
     predictor = _load(model, arguments)
-    with contextlib.ExitStack() as stack:
-        json_file = None
-        if arguments.json:
-            json_file = _json_file(arguments.json, predictor, has_boxes=True)
-            stack.enter_context(json_file)
+    with _json_file(arguments.json, predictor, has_boxes=True) as json_file:
         done, left_out = predict_frames.predict_frames(
             predictor,
             path,
@@ -107,9 +97,7 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
             arguments.smooth,
             json_file,
         )
-    print(f"Drawn: {printable(arguments.output)}, {done} frames")
-    if json_file is not None and json_file.has_items:
-        print(f"Joints and scores: {printable(arguments.json)}")
+    _print_outputs(arguments, json_file, f", {done} frames")
     if left_out:
         print(
             f"error: {left_out} boxes of {arguments.boxes} lie outside of their frames and were "
@@ -139,15 +127,27 @@ def _boxes(arguments: argparse.Namespace, paths: list[str]) -> person_boxes.Boxe
     return boxes
 
 
-def _json_file(path, predictor, has_boxes: bool) -> growing_json.GrowingJson:
-    """The file of results: a list in COCO's format, or an object for whole pictures."""
+def _json_file(
+    path: Path | None, predictor: Predictor, has_boxes: bool
+) -> contextlib.AbstractContextManager[growing_json.GrowingJson | None]:
+    """Opens the file of results: a list in COCO's format, or an object for whole pictures."""
+    if path is None:
+        return contextlib.nullcontext()
     if has_boxes:
         return growing_json.GrowingJson(path, {}, None)
     head = {JSON_NAMES[0]: list(predictor.skeleton.joint_names)}
     return growing_json.GrowingJson(path, head, JSON_NAMES[1])
 
 
-def _load(model: Path, arguments):
+def _print_outputs(
+    arguments: argparse.Namespace, json_file: growing_json.GrowingJson | None, count: str = ""
+) -> None:
+    print(f"Drawn: {printable(arguments.output)}{count}")
+    if json_file is not None and json_file.has_items:
+        print(f"Joints and scores: {printable(arguments.json)}")
+
+
+def _load(model: Path, arguments: argparse.Namespace) -> Predictor:
     predictor = load_predictor(model, arguments.decoding, arguments.flip_test)
     flip_test = {True: "with flip test", False: "without flip test"}
     settings = predictor.settings

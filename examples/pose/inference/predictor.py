@@ -249,9 +249,10 @@ class SavedModelPredictor:
         return settings
 
 
-def load_predictor(
-    path, decoding: str | None = None, flip_test: bool | None = None
-) -> PosePredictor | SavedModelPredictor:
+Predictor = PosePredictor | SavedModelPredictor
+
+
+def load_predictor(path, decoding: str | None = None, flip_test: bool | None = None) -> Predictor:
     """Loads the model of a run folder, or a SavedModel exported from one.
 
     Args:
