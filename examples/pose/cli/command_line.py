@@ -88,12 +88,19 @@ def positive_number(text: str) -> float:
     return value
 
 
-def score(text: str) -> float:
-    """Argument type: a number from 0 to 1."""
-    value = _float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1, got {text}")
-    return value
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Returns an argument type that accepts numbers from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        value = _float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must be from {low} to {high}, got {text}")
+        return value
+
+    return parse
+
+
+score = number(0, 1)
 
 
 def box(text: str) -> tuple[float, float, float, float]:

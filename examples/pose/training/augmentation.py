@@ -18,7 +18,9 @@ GAIN = 0.3  # Contrast of each colour channel is multiplied or divided by up to 
 BRIGHTNESS = 25.0  # Added to or subtracted from values of 0 to 255.
 
 
-def random_affines(count: int, seed: tf.Tensor, from_size: int, to_size: int) -> tf.Tensor:
+def random_affines(
+    count: int, seed: tf.Tensor, from_size: int, to_size: int, strength: float = 1.0
+) -> tf.Tensor:
     """Draws affines that map square images to another size, with random variation.
 
     Each affine mirrors with probability 1/2, rotates, scales and shifts.
@@ -28,12 +30,15 @@ def random_affines(count: int, seed: tf.Tensor, from_size: int, to_size: int) ->
         seed: Integers `[2]`, the seed of `tf.random.stateless_uniform`.
         from_size: Side of the images before mapping, in pixels.
         to_size: Side of the images after mapping, in pixels.
+        strength: Factor for the limits of rotation, scale (its logarithm) and shift. With 0, images
+            are only mirrored.
 
     Returns:
         float32 `[count, 2, 3]`. An affine that mirrors has a negative determinant.
     """
     draws = tf.random.stateless_uniform((5, count), seed, -1.0, 1.0)
     mirror = tf.where(draws[0] < 0, -1.0, 1.0)
+    draws *= strength
     angle = draws[1] * (ROTATION * np.pi / 180)
     scale = SCALE ** draws[2] * (to_size / from_size)
     shift = draws[3:] * (SHIFT * to_size)
@@ -92,9 +97,9 @@ def warp_targets(
     return tf.concat([joints, weights[..., None]], axis=-1)
 
 
-def colour_draws(count: int, seed: tf.Tensor) -> tf.Tensor:
-    """Draws random numbers for `jitter_colours`: float32 `[count, 2, 1, 1, 3]` from -1 to 1."""
-    return tf.random.stateless_uniform((count, 2, 1, 1, 3), seed, -1.0, 1.0)
+def colour_draws(count: int, seed: tf.Tensor, strength: float = 1.0) -> tf.Tensor:
+    """Draws numbers for `jitter_colours`: float32 `[count, 2, 1, 1, 3]`, -strength to strength."""
+    return tf.random.stateless_uniform((count, 2, 1, 1, 3), seed, -strength, strength)
 
 
 def jitter_colours(images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:

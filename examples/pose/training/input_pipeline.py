@@ -46,6 +46,7 @@ def training_batches(
     seed: int,
     parts: range = range(1),
     num_parts: int = 1,
+    augmentation: float = 1.0,
 ) -> tf.data.Dataset:
     """Augmented training batches. Each depends only on `seed` and its step number.
 
@@ -61,6 +62,7 @@ def training_batches(
         parts: Which parts of every batch to make, in this order. Concatenating all parts gives the
             same batch for every `num_parts`.
         num_parts: Number of equal parts that each batch is divided into.
+        augmentation: Strength of the augmentation, see `augmentation.random_affines`.
 
     Returns:
         A dataset with one element for each step and part: images, float32
@@ -89,9 +91,11 @@ def training_batches(
         colour_seed = tf.stack([run_seed, 2 * step + 1])
         # Random numbers are drawn for the whole batch, so that they do not depend on how the batch
         # is divided.
-        affines = random_affines(batch_size, geometry_seed, photographs.size, image_size)
+        affines = random_affines(
+            batch_size, geometry_seed, photographs.size, image_size, augmentation
+        )
         affines = tf.gather(affines, in_batch)
-        colours = tf.gather(colour_draws(batch_size, colour_seed), in_batch)
+        colours = tf.gather(colour_draws(batch_size, colour_seed, augmentation), in_batch)
         batch = warp_images(_take(photographs.images, index), affines, image_size)
         return (
             jitter_colours(batch, colours),

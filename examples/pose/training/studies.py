@@ -128,8 +128,12 @@ STUDIES: dict[str, tuple[Setting, ...]] = {
         Setting("2 stages of 2 blocks", ("--depth", "4", "--stages", "2")),
         Setting("images of 96x96 pixels", ("--image_size", "96")),
         Setting("images of 160x160 pixels", ("--image_size", "160")),
+        Setting("half the augmentation", ("--augmentation", "0.5")),
+        Setting("no augmentation but mirroring", ("--augmentation", "0")),
         Setting("half the learning rate", ("--learning_rate", "1e-3")),
         Setting("twice the learning rate", ("--learning_rate", "4e-3")),
+        # As many images as 250 steps of 16.
+        Setting("batches of 8", ("--batch_size", "8", "--steps_per_epoch", "500")),
         Setting("no average of the weights", ("--ema", "0")),
         Setting("no limit for the gradient", ("--clip_norm", "0")),
         Setting("weight decay 0.01", ("--weight_decay", "0.01")),

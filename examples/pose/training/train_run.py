@@ -186,6 +186,7 @@ def _training_batches(
                 seed=config["seed"],
                 parts=parts,
                 num_parts=count,
+                augmentation=config["augmentation"],
             )
         )
     )
@@ -203,8 +204,11 @@ def _epochs_in_minutes(
 
     Raises:
         DivergedError: The loss of a step that is timed is not finite or has exploded.
+        UserError: The weights of `--init` do not fit.
     """
     trainer = make_trainer(config, skeleton.num_joints, workers)
+    if config["init"]:
+        _start_from(config, trainer, skeleton, workers)
     batches = _training_batches(config, train_photographs, skeleton, workers, range(duration.STEPS))
     print(f"Timing {duration.STEPS} steps", flush=True)
     try:

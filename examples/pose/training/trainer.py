@@ -19,6 +19,7 @@ from examples.pose.evaluation import metrics
 from examples.pose.inference import backends
 from examples.pose.models import heatmaps, older
 from examples.pose.training.distribution import Workers
+from examples.pose.training.fused_normalisation import with_fused_normalisation
 from examples.pose.training.input_pipeline import plain_batches
 from examples.pose.training.optimisation import Optimisation
 from examples.pose.training.run_folder import RunFolderError
@@ -58,7 +59,7 @@ class Trainer:
         keras.config.set_dtype_policy(settings.precision)
         try:
             with workers.scope():
-                self.model = build()
+                self.model = with_fused_normalisation(build())
                 self._optimizer = settings.optimizer(self.model.trainable_variables)
         finally:
             keras.config.set_dtype_policy(policy)

@@ -178,6 +178,13 @@ def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
         help="as many epochs as take about this long on this machine, at least one; some steps are "
         "timed first. Not with --strategy multiworker",
     )
+    add(
+        "--augmentation",
+        type=command_line.number(0, 5),
+        default=1.0,
+        help="factor for the limits of random rotation, scale, shift and colours of the images; "
+        "with 0 they are only mirrored",
+    )
     add("--learning_rate", type=float, default=2e-3, help="highest learning rate")
     add(
         "--weight_decay", type=float, default=0.0, help="weight decay of kernels; boxes never decay"

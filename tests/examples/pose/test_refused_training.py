@@ -90,6 +90,8 @@ REFUSED = {
     "ema nan": (["--ema", "nan"], "`ema` must be from 0 to below 1, got nan"),
     "decay": (["--weight_decay", "inf"], "`weight_decay` must be finite, got inf"),
     "clip": (["--clip_norm", "nan"], "`clip_norm` must be finite, got nan"),
+    "augmentation": (["--augmentation", "-1"], "--augmentation: must be from 0 to 5, got -1"),
+    "augmentation nan": (["--augmentation", "nan"], "--augmentation: must be from 0 to 5, got nan"),
     "epochs": (["--epochs", "0"], "--epochs: must be at least 1, got 0"),
     "epochs huge": (["--epochs", "1" + "0" * 30], "--epochs: must be at most"),
     "seed": (["--seed", "-1"], "--seed: must be at least 0, got -1"),

@@ -156,6 +156,18 @@ def test_minutes_set_the_number_of_epochs(on_drawn_figures, tmp_path, monkeypatc
     assert status == 0 and "Extending a run of 2 epochs to 3." in output
 
 
+def test_weights_that_do_not_fit_are_refused_before_the_timing(
+    whole_run, on_drawn_figures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(duration, "epochs_in", lambda *_: pytest.fail("steps were timed"))
+    network = ("--model", "light", "--width", "24", "--image_size", "32")
+    status, errors = outcome(
+        train.main, "--run", tmp_path / "run", "--minutes", "1", "--init", whole_run[0], *network
+    )
+    assert status == 1 and "has no weight that fits this network" in errors
+    assert not (tmp_path / "run").exists()
+
+
 def test_other_arguments_are_refused_by_name(whole_run, on_drawn_figures):
     run, _ = whole_run
     status, errors = outcome(train.main, "--run", run, *ARGUMENTS, "--width", "16")

@@ -123,6 +123,24 @@ def test_random_affines_stay_within_their_ranges():
     )
 
 
+def test_strength_scales_the_ranges():
+    def ranges(strength):
+        affines = augmentation.random_affines(500, (3, 4), 64, 64, strength).numpy()
+        linear = affines[:, :, :2]
+        scale = np.sqrt(np.abs(np.linalg.det(linear)))
+        angle = np.degrees(np.arctan2(-linear[:, 0, 1], linear[:, 1, 1]))
+        colours = augmentation.colour_draws(500, (3, 4), strength).numpy()
+        return np.array([np.abs(v).max() for v in (np.log(scale), angle, colours)])
+
+    np.testing.assert_allclose(ranges(0.5), ranges(1) / 2, rtol=1e-3)
+    np.testing.assert_allclose(ranges(2), ranges(1) * 2, rtol=1e-3)
+    unchanged = np.float32([[1, 0, 0], [0, 1, 0]])
+    mirrored = np.float32([[-1, 0, 63], [0, 1, 0]])
+    for affine in augmentation.random_affines(50, (3, 4), 64, 64, 0).numpy():
+        want = unchanged if affine[0, 0] > 0 else mirrored
+        np.testing.assert_allclose(affine, want, atol=1e-4)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_warp_moves_image_and_joints_consistently(seed):
     affines = augmentation.random_affines(1, (seed, 0), 120, 96)
@@ -195,6 +213,22 @@ def test_batches_depend_on_seed_and_step_only():
     assert np.abs(other[0][0] - whole[0][0]).mean() > 1
     for (first, _), (second, _) in itertools.pairwise(whole):
         assert np.abs(first - second).mean() > 1
+
+
+def test_batches_without_augmentation_are_mirrored_photographs():
+    data = photographs(size=32)
+    known = {image.tobytes() for image in data.images}
+    known |= {image[:, ::-1].tobytes() for image in data.images}
+    found = [
+        image.tobytes()
+        for images, _ in batches(range(4), data=data, augmentation=0.0)
+        for image in np.uint8(np.round(images))
+    ]
+    assert set(found) <= known
+    some = batches(range(4), data=data, augmentation=1.0)
+    assert (
+        not {np.uint8(np.round(image)).tobytes() for images, _ in some for image in images} & known
+    )
 
 
 @pytest.mark.parametrize("count", [2, 4])
