@@ -10,11 +10,15 @@ from keras import layers, ops
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
-    """`BatchNormalization` of images, `[N, H, W, C]`: in training, one kernel in each direction."""
+    """`BatchNormalization` of images, `[N, H, W, C]`: in training, one kernel in each direction.
+
+    The kernel averages over one device. A `synchronized` layer, which averages over several,
+    computes as Keras does.
+    """
 
     def call(self, inputs, training=None, mask=None):
         """Normalises a batch, in float32 under every dtype policy, as Keras does."""
-        if not (training and self.trainable):
+        if not (training and self.trainable) or self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             ops.cast(inputs, "float32"),

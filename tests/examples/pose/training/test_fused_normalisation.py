@@ -74,6 +74,19 @@ def test_inference_and_frozen_layers_use_the_moving_averages(training, trainable
     np.testing.assert_array_equal(layer.moving_mean.numpy(), [1, 2, 3])
 
 
+def test_synchronized_layers_do_not_use_the_kernel(monkeypatch):
+    """The kernel averages over one device. `test_distribution` trains on two."""
+    message = "the kernel was used"
+    monkeypatch.setattr(tf.compat.v1.nn, "fused_batch_norm", lambda *_, **__: pytest.fail(message))
+    layer = FusedBatchNormalization(synchronized=True)
+    x = np.random.default_rng(0).normal(3, 2, (4, 3, 3, 5)).astype(np.float32)
+    found = tf.distribute.MirroredStrategy(["CPU:0"]).run(layer, (x,), {"training": True})
+    np.testing.assert_allclose(found, reference(np.float64(x), 1, 0, 0 * x)[0], atol=1e-4)
+    layer.synchronized = False
+    with pytest.raises(pytest.fail.Exception, match=message):
+        layer(x, training=True)
+
+
 @pytest.mark.parametrize("name", models.NAMES)
 @pytest.mark.parametrize("context", ["box", "depthwise"])
 def test_network_has_the_same_weights_outputs_and_gradients(name, context):
