@@ -79,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         config["image_size"],
         *places,
         Skeleton.from_metadata(config["skeleton"]),
+        arguments.skip_broken,
     )
     figures = understanding.draw(model, photographs.images[: understanding.INPUTS], arguments.layer)
     for name, figure in figures.items():

@@ -1,5 +1,7 @@
 """`understand` as a command, and the pictures it draws of a box network."""
 
+import inspect
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,6 +39,18 @@ def test_command_writes_pictures(run, tmp_path, capsys):
         assert str(folder / name) in printed
     understand.main(["--run", str(run.path), "--output", str(tmp_path / "elsewhere")])
     assert len(list((tmp_path / "elsewhere").iterdir())) == 5
+
+
+@pytest.mark.parametrize("arguments, wanted", [([], False), (["--skip_broken"], True)])
+def test_broken_pictures_are_left_out_on_request(run, monkeypatch, arguments, wanted):
+    def load(*arguments):
+        loaded.append(inspect.signature(drawn_figures.load).bind(*arguments).arguments)
+        return drawn_figures.load(*arguments)
+
+    loaded = []
+    monkeypatch.setattr(datasets, "load", load)
+    understand.main(["--run", str(run.path), *arguments])
+    assert [call["skip_broken"] for call in loaded] == [wanted]
 
 
 def test_the_strongest_filter_of_the_layer_is_drawn(run):
