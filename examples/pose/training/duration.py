@@ -7,7 +7,9 @@ from examples.pose.training.trainer import Trainer
 
 # The first steps are slower, because they compile the network.
 FIRST_STEPS, MEASURED_STEPS = 10, 30
-STEPS = FIRST_STEPS + MEASURED_STEPS
+# Steps are timed for at least this share of the training: the speed varies, and the first of them
+# take batches that were made during the compilation.
+MEASURED_SHARE = 0.01
 
 
 def epochs_in(
@@ -22,17 +24,20 @@ def epochs_in(
     Args:
         minutes: Duration of the training, without reading and without the final evaluation.
         steps_per_epoch: Steps in an epoch. An evaluation follows them.
-        trainer: Is trained for `STEPS` steps.
-        batches: Iterator over at least `STEPS` batches.
+        trainer: Is trained for some steps.
+        batches: Iterator over any number of batches.
         evaluate: The evaluation after each epoch.
 
     Returns:
         The number of epochs, at least 1, and the minutes that they take.
     """
     trainer.run(batches, FIRST_STEPS)
-    steps = _seconds(lambda: trainer.run(batches, MEASURED_STEPS)) / MEASURED_STEPS
+    seconds, steps = 0.0, 0
+    while steps == 0 or seconds < MEASURED_SHARE * minutes * 60:
+        seconds += _seconds(lambda: trainer.run(batches, MEASURED_STEPS))
+        steps += MEASURED_STEPS
     evaluate()
-    epoch = (steps_per_epoch * steps + _seconds(evaluate)) / 60
+    epoch = (steps_per_epoch * seconds / steps + _seconds(evaluate)) / 60
     epochs = max(1, round(minutes / epoch))
     return epochs, epochs * epoch
 

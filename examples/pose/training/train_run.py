@@ -209,8 +209,9 @@ def _epochs_in_minutes(
     trainer = make_trainer(config, skeleton.num_joints, workers)
     if config["init"]:
         _start_from(config, trainer, skeleton, workers)
-    batches = _training_batches(config, train_photographs, skeleton, workers, range(duration.STEPS))
-    print(f"Timing {duration.STEPS} steps", flush=True)
+    steps = range(np.iinfo(np.int64).max)
+    batches = _training_batches(config, train_photographs, skeleton, workers, steps)
+    print("Timing some steps", flush=True)
     try:
         epochs, minutes = duration.epochs_in(
             config["minutes"],

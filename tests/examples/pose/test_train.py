@@ -156,6 +156,30 @@ def test_minutes_set_the_number_of_epochs(on_drawn_figures, tmp_path, monkeypatc
     assert status == 0 and "Extending a run of 2 epochs to 3." in output
 
 
+def test_steps_are_timed_for_a_hundredth_of_the_time(monkeypatch):
+    """A block of steps takes 20, 40, 60 ... s, and an evaluation as long as the block after it."""
+    taken = []
+
+    def seconds(call):
+        call()
+        taken.append(20.0 * (len(taken) + 1))
+        return taken[-1]
+
+    class Steps:
+        made = 0
+
+        def run(self, batches, steps):
+            self.made += steps
+
+    monkeypatch.setattr(duration, "_seconds", seconds)
+    trainer = Steps()
+    epochs, minutes = duration.epochs_in(150, 60, trainer, iter(()), lambda: None)
+    # 20 + 40 s are less than 90 s; 20 + 40 + 60 s for 90 steps are enough.
+    assert taken == [20, 40, 60, 80]
+    assert trainer.made == duration.FIRST_STEPS + 3 * duration.MEASURED_STEPS
+    assert epochs == 56 and minutes == pytest.approx(56 * (60 * 120 / 90 + 80) / 60)
+
+
 def test_weights_that_do_not_fit_are_refused_before_the_timing(
     whole_run, on_drawn_figures, tmp_path, monkeypatch
 ):
