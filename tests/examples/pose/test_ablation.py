@@ -22,7 +22,10 @@ COMMON = [
     *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
     *("--model", "light", "--image_size", "16", "--width", "4", "--depth", "2"),
 ]
-TRAINING_OPTIONS = {"--learning_rate", "--ema", "--clip_norm", "--weight_decay", "--dataset"}
+TRAINING_OPTIONS = {
+    *("--learning_rate", "--ema", "--clip_norm", "--weight_decay"),
+    *("--dataset", "--augmentation", "--batch_size"),
+}
 SETTINGS = {setting.folder_name: setting for study in studies.STUDIES.values() for setting in study}
 
 
@@ -32,7 +35,8 @@ def test_settings_differ_from_the_first_in_the_network_or_the_training(setting):
         common = ["--run", "x", *COMMON, "--ema", "0.9", "--clip_norm", "1"]
         config = vars(training_arguments.make_parser().parse_args([*common, *extra]))
         network = json.dumps(configuration.build_model(config).get_config())
-        return network, (configuration.optimisation(config), config["dataset"])
+        batches = [config[name] for name in ("dataset", "augmentation", "batch_size")]
+        return network, (configuration.optimisation(config), batches)
 
     if setting == studies.DEFAULT:
         return
