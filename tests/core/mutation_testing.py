@@ -16,23 +16,21 @@ TIMEOUT_SECONDS = 900
 
 @dataclasses.dataclass(frozen=True)
 class Mutant:
-    """Replaces `old`, which must occur once in this file of core, by `new`."""
+    """A mistake: replaces `old`, which must occur once in this file of core, by `new`."""
 
     name: str
     file: str
     old: str
     new: str
 
-    def apply(self, core: Path) -> None:
-        """Makes the mistake in a copy of core."""
-        path = core / self.file
-        text = path.read_text()
+    def changed(self, text: str) -> str:
+        """Returns the text of the file with the mistake."""
         if text.count(self.old) != 1:
             raise SystemExit(
                 f"{self.file} holds {self.old!r} {text.count(self.old)} times, want 1: update the "
                 f"mutant {self.name!r}"
             )
-        path.write_text(text.replace(self.old, self.new))
+        return text.replace(self.old, self.new)
 
 
 def run(
@@ -41,7 +39,7 @@ def run(
     """A command that makes each mistake and prints a Markdown table of what found it.
 
     Args:
-        description: What the command does, for its help.
+        description: A sentence for the help of the command.
         mutants: The mistakes.
         target: The program to build and run.
         arguments: Arguments of the program.
@@ -57,12 +55,12 @@ def run(
     print("| mistake | found after | first report |\n| --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _copy_sources(folder)
+        _prepare(folder)
         for mutant in chosen:
             path = folder / "custom_ops/core" / mutant.file
             original = path.read_text()
-            mutant.apply(folder / "custom_ops/core")
-            _build(folder, target)
+            path.write_text(mutant.changed(original))
+            _call("cmake", "--build", folder / "build", "--target", target, "--parallel", "2")
             found = _first_failure([folder / "build" / target, *arguments])
             path.write_text(original)
             missed += found is None
@@ -71,23 +69,19 @@ def run(
     return 1 if missed or not chosen else 0
 
 
-def _copy_sources(folder: Path) -> None:
-    """Copies the sources. Keeps only the baseline instruction set, which builds faster."""
+def _prepare(folder: Path) -> None:
+    """Copies and configures core, for the baseline instruction set alone, which builds faster."""
     for part in ("custom_ops", "tests/fuzz", "tests/core"):
         shutil.copytree(REPOSITORY / part, folder / part)
     lists = folder / "custom_ops/CMakeLists.txt"
     lists.write_text(lists.read_text().replace('"x86_64|AMD64"', '"none"'))
+    _call("cmake", "-S", lists.parent, "-B", folder / "build", "-DBOXCONV_CORE_TESTS=ON")
 
 
-def _build(folder: Path, target: str) -> None:
-    commands = (
-        ["cmake", "-S", folder / "custom_ops", "-B", folder / "build", "-DBOXCONV_CORE_TESTS=ON"],
-        ["cmake", "--build", folder / "build", "--target", target, "--parallel", "2"],
-    )
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+def _call(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
 
 
 def _first_failure(command: Sequence[str | Path]) -> tuple[float, str] | None:
