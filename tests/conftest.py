@@ -62,6 +62,18 @@ def tensorflow_seed(request):
         tf.random.set_seed(zlib.crc32(request.node.nodeid.encode()))
 
 
+@pytest.fixture(autouse=True)
+def environment_variables():
+    """Restores the environment variables after each test, because tests start other programs."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    for name, value in before.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
 @pytest.fixture(scope="module")
 def fused_on_all_planes():
     """Makes `separable_box_conv2d` run its fused operator on small planes too; for modules."""

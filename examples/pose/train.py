@@ -12,8 +12,6 @@ is the same as without the interruption, because batches depend only on the seed
 run may be resumed on the other backend.
 """
 
-import os
-import platform
 import sys
 
 from examples.pose.cli import command_line
@@ -23,9 +21,6 @@ from examples.pose.training import training_arguments
 def main(argv: list[str] | None = None) -> None:
     """The command `python -m examples.pose.train`."""
     config, given = training_arguments.parse(argv)
-    if platform.machine() == "x86_64":
-        # TensorFlow uses oneDNN by default only on processors with VNNI.
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     from examples.pose.training import configuration, train_run
 
     train_run.train(configuration.with_initial_network(config, given))
