@@ -42,14 +42,17 @@ def main(argv: list[str] | None = None) -> None:
     """The command `python -m examples.pose.evaluate`."""
     arguments = make_parser().parse_args(argv)
     with interruption.explain_stop(lambda: "Nothing was written; the same command starts again."):
-        _evaluate(arguments)
+        measured = _measure(arguments)
+    with interruption.explain_stop(
+        lambda: "Not all results were written; the same command writes them again."
+    ):
+        _write(*measured)
 
 
-def _evaluate(arguments: argparse.Namespace) -> None:
+def _measure(arguments: argparse.Namespace) -> tuple:
+    """Measures a run and prints the results; returns the arguments of `_write`."""
     from examples.pose.datasets.skeletons import Skeleton
     from examples.pose.evaluation import accuracy, coco_evaluation, cost, example_pages
-    from examples.pose.files.atomic_write import write_json
-    from examples.pose.images.image_files import write_image
     from examples.pose.training.run_folder import RunFolder
 
     run = RunFolder(arguments.run)
@@ -80,9 +83,21 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         result, f"{run.path}, {config.get('model', 'unknown')} model, on {name} {split}"
     )
     cost.print_cost(measured_cost)
-    stem = run.path / f"evaluation-{name.replace('/', '-')}"
-    accuracy.write_results(stem, result, coco)
     page = example_pages.draw_ranked(photographs, skeleton, *poses)
+    measured_on = {"dataset": name, "split": split}
+    if name == datasets.KEYPOINTS:
+        measured_on |= dataclasses.asdict(places[2])
+    stem = run.path / f"evaluation-{name.replace('/', '-')}"
+    return stem, {**measured_on, **settings, **result, **measured_cost}, coco, page
+
+
+def _write(stem: pathlib.Path, result: dict, coco, page) -> None:
+    """Writes the files of an evaluation, whose names begin with `stem`."""
+    from examples.pose.evaluation import accuracy
+    from examples.pose.files.atomic_write import write_json
+    from examples.pose.images.image_files import write_image
+
+    accuracy.write_results(stem, result, coco)
     if page is not None:
         write_image(f"{stem}-examples.jpg", page)
     else:
@@ -92,10 +107,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             file=sys.stderr,
         )
     path = pathlib.Path(f"{stem}.json")
-    measured_on = {"dataset": name, "split": split}
-    if name == datasets.KEYPOINTS:
-        measured_on |= dataclasses.asdict(places[2])
-    write_json(path, {**measured_on, **settings, **result, **measured_cost})
+    write_json(path, result)
     print(f"Written to {path}, with pictures beside it")
 
 

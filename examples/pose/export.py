@@ -97,7 +97,8 @@ def main(argv=None) -> None:
 def _export_to_runtime(predictor: "PosePredictor", arguments: argparse.Namespace) -> None:
     from examples.pose.inference import exporter
 
-    pictures = _training_pictures(arguments) if arguments.quantize == "int8" else None
+    # Read before the conversion, whose errors would hide those of the data set.
+    pictures = list(_training_pictures(arguments)) if arguments.quantize == "int8" else None
     exporter.export_to_runtime(
         predictor,
         arguments.output,
@@ -109,7 +110,7 @@ def _export_to_runtime(predictor: "PosePredictor", arguments: argparse.Namespace
     how = f"{arguments.format}, {arguments.quantize or 'float32'}"
     table = rich.table.Table("input", "outputs", title=arguments.output, title_justify="left")
     table.add_row("images: uint8 [N, H, W, 3]", _OUTPUTS)
-    console = rich.console.Console(highlight=False)
+    console = rich.console.Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"{how}. {_settings(predictor)}")
 
@@ -138,7 +139,7 @@ def _print_saved_model(output: str, differences: dict, predictor: "PosePredictor
     import tf_boxconv
 
     portable = predictor.portable
-    console = rich.console.Console(highlight=False)
+    console = rich.console.Console(highlight=False, markup=False)
     console.print(
         f"Loaded again in a fresh process with{'out' if portable else ''} the operator library: "
         f"joints differ from the Keras model's by at most {differences['joints']:.2g} pixels, "

@@ -10,6 +10,7 @@ python -m examples.pose.predict --model runs/demo --dataset stick_figures --outp
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -106,10 +107,21 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _join_boxes(argv: list[str]) -> list[str]:
+    """Joins `--box -5,0,90,200` to one argument, because `-5,0,90,200` looks like an option."""
+    joined = []
+    for argument in argv:
+        if joined and joined[-1] == "--box" and re.match(r"-[\d.]", argument):
+            joined[-1] = f"--box={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def main(argv=None) -> int:
     """The command `python -m examples.pose.predict`; returns its exit status."""
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(_join_boxes(sys.argv[1:] if argv is None else argv))
     if bool(arguments.pictures) == bool(arguments.dataset):
         parser.error("give either pictures or --dataset")
     if arguments.dataset and (arguments.json or not is_image_name(arguments.output)):

@@ -45,6 +45,8 @@ builder.download_and_prepare()
 splits = builder.as_dataset(split=["train", "test"], batch_size=-1, as_supervised=True)
 (images, labels), (test_images, test_labels) = tfds.as_numpy(splits)
 
+conv = {"kernel_size": 3, "padding": "same", "activation": "relu"}
+
 
 def build_model(*middle):
     """A 3x3 convolution, the layers `middle`, and the probability of each class at each pixel."""
@@ -52,7 +54,6 @@ def build_model(*middle):
     return keras.Sequential([keras.Input((48, 48, 1)), stem, *middle, head])
 
 
-conv = {"kernel_size": 3, "padding": "same", "activation": "relu"}
 model = build_model(BoxConv2D(16, activation="relu"), BoxConv2D(16, activation="relu"))
 twin = build_model(Conv2D(16, **conv), Conv2D(16, **conv))
 dilated = build_model(Conv2D(16, dilation_rate=3, **conv), Conv2D(16, dilation_rate=6, **conv))

@@ -131,7 +131,7 @@ def export(
     ... ])
     >>> tf_boxconv.export(model, "model.tflite")
     """
-    format = _checked_format(path, format)
+    format = checked_format(path, format)
     if keras.config.backend() != "tensorflow":
         raise RuntimeError(
             "tf_boxconv.export needs Keras's TensorFlow backend. Save the model with "
@@ -200,8 +200,20 @@ def _convert(model: keras.Model, signature, converter, path: Path, options: dict
         ) from error
 
 
-def _checked_format(path: str | os.PathLike, format: str | None) -> str:
-    """Returns `format`, or the format for the suffix of `path`. Raises if the two contradict."""
+def checked_format(
+    path: str | os.PathLike, format: str | None, argument: str = output.Kind.argument
+) -> str:
+    """Returns `format`, or the format for the suffix of `path`.
+
+    Args:
+        path: The file or folder to write.
+        format: A key of `FORMATS`, or None.
+        argument: The name of `path` in messages.
+
+    Raises:
+        TypeError: `path` is not a path.
+        ValueError: `format` is unknown, or `path` has the suffix of another kind of file.
+    """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"`path` must be a str or an os.PathLike. Received: path={path!r}")
     if format is not None and (not isinstance(format, str) or format not in FORMATS):
@@ -214,14 +226,14 @@ def _checked_format(path: str | os.PathLike, format: str | None) -> str:
     inferred = next((key for suffix, key in by_suffix.items() if name.endswith(suffix)), None)
     if inferred is not None and format not in (None, inferred) and not FORMATS[format].suffix:
         raise ValueError(
-            f'`path` ends like a file of format="{inferred}", but format="{format}" writes a '
+            f'{argument} ends like a file of format="{inferred}", but format="{format}" writes a '
             f"folder. Received: path='{path}'"
         )
     writes_folder = FORMATS[format or "saved_model"].suffix is None
     if inferred is None and name.endswith(_OTHER_SUFFIXES) and writes_folder:
         raise ValueError(
-            "`path` ends in the suffix of another kind of file. Choose a folder name without it, "
-            "or end `path` in '.onnx' or '.tflite' and use that format. "
+            f"{argument} ends in the suffix of another kind of file. Choose a folder name without "
+            "it, or end in '.onnx' or '.tflite' and use that format. "
             f"Received: path='{path}', format={format!r}"
         )
     return format or inferred or "saved_model"

@@ -55,8 +55,8 @@ class DepthwiseBoxConv2D(BaseBoxConv2D):
             `tf_boxconv.initializers.RandomBoxes`.
         bias_initializer: Initializer for the bias vector.
         boxes_regularizer: Optional regularizer for the boxes, in pixels. Penalties on the edges
-            themselves, such as `"l2"`, shrink boxes to nothing. So does the weight decay of an
-            optimizer: exclude the boxes from it with
+            themselves, such as `"l2"`, shrink boxes until the constraint stops them. So does
+            the weight decay of an optimizer: exclude the boxes from it with
             `optimizer.exclude_from_weight_decay(var_names=["boxes"])`.
         bias_regularizer: Optional regularizer for the bias vector.
         activity_regularizer: Optional regularizer function for the output.

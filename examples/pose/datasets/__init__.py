@@ -120,8 +120,9 @@ def evaluation_split(name: str) -> str:
     split = {**EVALUATION_SPLITS, KEYPOINTS: "validation"}.get(name, "test")
     if split is None:
         raise ValueError(
-            f"The data set {name!r} has no split to evaluate on. Name a data set before it that "
-            f"has one, as in `lsp+{name}`."
+            f"The data set {name!r} has no split to evaluate on. Train on it together with one "
+            f"that has, named first, as in `train --dataset lsp+{name}`; draw predictions on it "
+            "with `predict --split train`."
         )
     return split
 

@@ -250,4 +250,4 @@ def print_table(numbers: Mapping[str, float | None], title: str) -> None:
     table.add_column(justify="right")
     for name, value in numbers.items():
         table.add_row(NUMBERS[name], "-" if value is None else f"{100 * value:.1f}")
-    rich.console.Console().print(table)
+    rich.console.Console(markup=False).print(table)

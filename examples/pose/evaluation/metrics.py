@@ -348,4 +348,4 @@ def print_table(result: Mapping[str, Any], title: str, name: str = "pck") -> Non
     table.add_row("all joints", "", "", cell(result[name]), style="bold")
     if f"{name}_auc" in result:  # Results of older versions lack it.
         table.add_row("area under the curve", "", "", cell(result[f"{name}_auc"]))
-    rich.console.Console().print(table)
+    rich.console.Console(markup=False).print(table)

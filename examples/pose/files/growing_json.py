@@ -31,9 +31,17 @@ class GrowingJson:
         self._tail_position = 0  # In bytes.
 
     @property
-    def has_items(self) -> bool:
-        """Whether an item was added, and the file therefore written."""
+    def is_written(self) -> bool:
+        """Whether this object wrote the file."""
         return self._file is not None
+
+    def write_empty(self) -> None:
+        """Writes the file with an empty list.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._create("")
 
     def append(self, item: Mapping[str, Any]) -> None:
         """Adds an item to the list.
@@ -43,11 +51,7 @@ class GrowingJson:
         """
         text = json.dumps(item, allow_nan=False)
         if self._file is None:
-            start = f"{self._head}\n    {text}".encode()
-            with atomic_write(self.path) as temporary:
-                temporary.write_bytes(start + self._tail)
-            self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
-            self._tail_position = len(start)
+            self._create(f"\n    {text}")
             return
         content = f",\n    {text}".encode()
         try:
@@ -57,6 +61,13 @@ class GrowingJson:
             os.ftruncate(self._file.fileno(), self._tail_position + len(self._tail))
             raise
         self._tail_position += len(content)
+
+    def _create(self, item: str) -> None:
+        start = f"{self._head}{item}".encode()
+        with atomic_write(self.path) as temporary:
+            temporary.write_bytes(start + self._tail)
+        self._file = open(self.path, "r+b", buffering=0)  # noqa: SIM115
+        self._tail_position = len(start)
 
     def _write(self, content: bytes) -> None:
         """Writes `content` over the old tail.
@@ -84,4 +95,4 @@ def holds_only(path, names: set[str]) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     objects = content if isinstance(content, list) else [content]
-    return bool(objects) and all(isinstance(o, dict) and set(o) == names for o in objects)
+    return all(isinstance(o, dict) and set(o) == names for o in objects)

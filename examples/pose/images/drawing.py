@@ -177,6 +177,15 @@ def draw_grid(images, columns, *, gap=8):
     return paper
 
 
+def shrink(image, max_side):
+    """Returns a uint8 image `[height, width, 3]` with at most `max_side` pixels on each side."""
+    longer = max(image.shape[:2])
+    if longer <= max_side:
+        return image
+    height, width = (max(1, side * max_side // longer) for side in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.BOX))
+
+
 def joint_side(name: str) -> str:
     """Returns the side of a joint by its name: "right", "left" or "centre"."""
     for side in ("right", "left"):

@@ -17,13 +17,18 @@ from examples.pose.cli.errors import UserError
 
 WRITTEN = (".mp4", ".mov", ".m4v", ".mkv")
 READ = (*WRITTEN, ".webm", ".avi")
-# Encoders in order of preference. Builds of FFmpeg without x264 have another one.
-_ENCODERS = ("libx264", "libopenh264", "mpeg4")
+# Encoders in order of preference, because builds of FFmpeg may lack x264, and the unit of time of
+# each, in parts of a second. MPEG-4 allows at most 65,535 parts.
+_ENCODERS = {"libx264": 90_000, "libopenh264": 90_000, "mpeg4": 60_000}
 _QUALITY = "20"  # CRF of x264: smaller is better and larger. 18 to 23 are usual.
 
 
 class VideoError(UserError):
     """A video cannot be read or written; the message names the file and the reason."""
+
+
+class VideoWriteError(VideoError):
+    """A video cannot be written."""
 
 
 def is_video_name(path) -> bool:
@@ -42,7 +47,7 @@ class Frame:
 
     Attributes:
         image: uint8 RGB `[height, width, 3]`, as players show it: rotated as the file says.
-        time: The time at which it is shown, in seconds.
+        time: The time at which it is shown, in seconds. It is later than that of the frame before.
     """
 
     image: np.ndarray
@@ -81,20 +86,28 @@ def reading(path) -> Iterator[Video]:
             rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
             seconds = (container.duration or 0) / av.time_base
             count = stream.frames or round(seconds * rate) or None
-            yield Video(_frames(container, stream, rate), count, rate)
+            yield Video(_frames(path, container, stream, rate), count, rate)
     except av.error.FFmpegError as error:
-        raise VideoError(f"{path}: cannot be read: {_reason(error)}.") from None
+        raise _unreadable(path, error) from None
 
 
-def _frames(container, stream, rate: Fraction) -> Iterator[Frame]:
-    for index, frame in enumerate(container.decode(stream)):
-        image = frame.to_ndarray(format="rgb24")
-        if frame.rotation:  # In degrees, anticlockwise.
-            image = np.rot90(image, round(frame.rotation / 90))
-        # Some containers do not store times.
-        known = frame.pts is not None and frame.time_base
-        time = frame.pts * frame.time_base if known else index / rate
-        yield Frame(np.ascontiguousarray(image), Fraction(time))
+def _frames(path, container, stream, rate: Fraction) -> Iterator[Frame]:
+    last = None
+    try:
+        for frame in container.decode(stream):
+            image = frame.to_ndarray(format="rgb24")
+            if frame.rotation:  # In degrees, anticlockwise.
+                image = np.rot90(image, round(frame.rotation / 90))
+            time = 0 if last is None else last + 1 / rate
+            # Some containers store no times, and AVI not those of frames that are stored in another
+            # order than shown.
+            if frame.pts is not None and frame.time_base:
+                stored = frame.pts * frame.time_base
+                time = stored if last is None or stored > last else time
+            last = Fraction(time)
+            yield Frame(np.ascontiguousarray(image), last)
+    except _import_av().error.FFmpegError as error:
+        raise _unreadable(path, error) from None
 
 
 class Writer:
@@ -103,14 +116,16 @@ class Writer:
     Args:
         path: The file. Its suffix names the container.
         rate: Mean number of frames per second.
+        name: The name of the file in messages; `path` if None.
 
     Raises:
-        VideoError: The file cannot be written, or PyAV is not installed.
+        VideoWriteError: The file cannot be written.
+        VideoError: PyAV is not installed.
     """
 
-    def __init__(self, path, rate: Fraction):
+    def __init__(self, path, rate: Fraction, name=None):
         self._av = _import_av()
-        self._path = path
+        self._name = name or path
         self._rate = rate
         self._stream = None
         self._start = None
@@ -118,7 +133,10 @@ class Writer:
             self._container = self._av.open(str(path), "w")
 
     def add(self, image: np.ndarray, time: Fraction) -> None:
-        """Adds a frame: uint8 RGB `[height, width, 3]`, shown at `time` in seconds."""
+        """Adds a frame: uint8 RGB `[height, width, 3]`, shown from `time` on, in seconds.
+
+        `time` must be later than that of the frame before.
+        """
         with self._explained():
             if self._stream is None:
                 self._start = time
@@ -136,7 +154,7 @@ class Writer:
         stream = self._container.add_stream(encoder, rate=self._rate, options=options)
         stream.width, stream.height = max(2, width // 2 * 2), max(2, height // 2 * 2)
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 90000)
+        stream.codec_context.time_base = Fraction(1, _ENCODERS[encoder])
         return stream
 
     def close(self) -> None:
@@ -157,7 +175,7 @@ class Writer:
         try:
             yield
         except self._av.error.FFmpegError as error:
-            raise VideoError(f"{self._path}: cannot be written: {_reason(error)}.") from None
+            raise VideoWriteError(f"{self._name}: cannot be written: {_reason(error)}.") from None
 
 
 def _import_av():
@@ -167,6 +185,10 @@ def _import_av():
     except ImportError:
         raise VideoError('Videos need PyAV: run `pip install -e ".[video]"`.') from None
     return av
+
+
+def _unreadable(path, error: Exception) -> VideoError:
+    return VideoError(f"{path}: cannot be read: {_reason(error)}.")
 
 
 def _reason(error: Exception) -> str:

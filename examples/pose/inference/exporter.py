@@ -28,7 +28,7 @@ from examples.pose.inference.signatures import (
 from tf_boxconv.exporting import FORMATS, saved_model_graph
 from tf_boxconv.exporting import output as outputs
 from tf_boxconv.exporting.errors import require_modules
-from tf_boxconv.exporting.export import output_kind
+from tf_boxconv.exporting.export import checked_format, output_kind
 
 # Largest allowed differences between the reloaded model and the Keras model; joints in pixels.
 # TensorFlow's graph optimiser fuses operations, which rounds differently.
@@ -137,6 +137,7 @@ def require_free(output, overwrite: bool, format: str = "saved_model") -> Path:
     if not overwrite and (Path(output) / "saved_model.pb").is_file():
         raise ExportError(f"{output} holds a SavedModel already; --overwrite replaces it.")
     try:
+        checked_format(output, format, _KIND.argument)
         require_modules(FORMATS[format].needs, f"--format {format}")
         kind = _KIND
         if not format.startswith("saved_model"):

@@ -3,16 +3,17 @@
 The file is a list of results, `{"image_id": ..., "bbox": [x, y, width, height], ...}`, or a file of
 annotations, an object with `images` and `annotations`. A result belongs to the picture whose name
 is its `file_name`, or whose name, name without suffix, or number at the end of the name is its
-`image_id`.
+`image_id`. In a video it belongs to the frame whose number is its `image_id`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from examples.pose.cli.errors import UserError
@@ -53,30 +54,69 @@ class Box:
 
 
 class Boxes:
-    """The boxes in each picture.
+    """The boxes of people in pictures, or in frames of a video.
 
     Args:
-        by_picture: Boxes by the picture's file name or id, as text.
+        boxes: The boxes, each with the name of its picture, or None if only `image_id` says to
+            which picture it belongs. Names may have folders.
     """
 
-    def __init__(self, by_picture: Mapping[str, Sequence[Box]]):
-        self._by_picture = by_picture
+    def __init__(self, boxes: Iterable[tuple[str | None, Box]]):
+        self._by_name: dict[PurePosixPath, list[Box]] = {}
+        self._by_number: dict[int, list[Box]] = {}
+        self._by_frame: dict[int, list[Box]] = {}
+        for name, box in boxes:
+            number = _whole_number(box.image_id)
+            if number is not None:
+                self._by_frame.setdefault(number, []).append(box)
+            if number is not None and name is None:
+                self._by_number.setdefault(number, []).append(box)
+            if name is None and isinstance(box.image_id, str):
+                name = box.image_id
+            if name is not None:
+                self._by_name.setdefault(PurePosixPath(name), []).append(box)
 
     def of(self, path: str) -> list[Box]:
-        """The boxes in a picture file, in order."""
-        path = Path(path)
-        number = re.search(r"\d+$", path.stem)
-        keys = [path.name, path.stem, *([str(int(number[0]))] if number else [])]
-        return next((list(self._by_picture[k]) for k in keys if k in self._by_picture), [])
+        """The boxes in a picture file, in order.
+
+        Raises:
+            BoxError: The name of the file fits several pictures.
+        """
+        file = PurePosixPath(Path(path).absolute().as_posix())
+        # With and without suffix, and with as many of its folders as possible.
+        for with_folders in (file.parts[i:] for i in range(len(file.parts))):
+            name = PurePosixPath(*with_folders)
+            for key in (name, name.with_suffix("")):
+                if key in self._by_name:
+                    return list(self._by_name[key])
+        keys = [key for key in self._by_name if key.name in (file.name, file.stem)]
+        if len(keys) > 1:
+            raise BoxError(
+                f"{path} may be {keys[0]} or {keys[1]} in the file of boxes. Give its name with as "
+                "many folders as there."
+            )
+        if keys:
+            return list(self._by_name[keys[0]])
+        number = re.search(r"\d+$", file.stem)
+        return list(self._by_number.get(int(number[0]), [])) if number else []
 
     @property
     def has_frames(self) -> bool:
         """Whether an image id may be the number of a frame."""
-        return any(key.isdecimal() for key in self._by_picture)
+        return bool(self._by_frame)
 
     def of_frame(self, index: int) -> list[Box]:
         """The boxes in a frame of a video. Frames count from 0."""
-        return list(self._by_picture.get(str(index), []))
+        return list(self._by_frame.get(index, []))
+
+    def count_from(self, index: int) -> int:
+        """The number of boxes in a frame and all frames after it."""
+        return sum(len(boxes) for frame, boxes in self._by_frame.items() if frame >= index)
+
+
+def _whole_number(image_id: int | str) -> int | None:
+    text = str(image_id)
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def read(path) -> Boxes:
@@ -106,13 +146,12 @@ def read(path) -> Boxes:
             f"{path} holds no boxes: it must be a list of results as in COCO, "
             '[{"image_id": 1, "bbox": [x, y, width, height]}, ...], or a file of annotations.'
         )
-    by_picture: dict[str, list[Box]] = {}
+    boxes = []
     for index, record in enumerate(records):
         box = _box(record, f"{path}: record {index}")
         name = record.get("file_name") or names.get(box.image_id)
-        key = Path(str(name).replace("\\", "/")).name if name else str(box.image_id)
-        by_picture.setdefault(key, []).append(box)
-    return Boxes(by_picture)
+        boxes.append((str(name).replace("\\", "/") if name else None, box))
+    return Boxes(boxes)
 
 
 def _box(record: Mapping[str, Any], where: str) -> Box:
@@ -122,8 +161,10 @@ def _box(record: Mapping[str, Any], where: str) -> Box:
     if not isinstance(image_id, int | str):
         raise BoxError(f"{where}: `image_id` must be a number or a name, got {image_id!r}.")
     score, category_id = record.get("score", 1.0), record.get("category_id", 1)
-    if not isinstance(score, int | float):
+    if not isinstance(score, int | float) or not math.isfinite(score):
         raise BoxError(f"{where}: `score` must be a number, got {score!r}.")
+    if not isinstance(category_id, int | str):
+        raise BoxError(f"{where}: `category_id` must be a number or a name, got {category_id!r}.")
     return Box(tuple(map(float, bbox)), image_id, category_id, float(score))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import math
 import os
 import sys
@@ -11,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import rich.console
 import rich.table
-import rich.text
 import tensorflow as tf
 
-from examples.pose.cli.errors import UserError
+from examples.pose.cli.errors import UserError, describe
 from examples.pose.files import growing_json, output_paths
 from examples.pose.images import drawing
 from examples.pose.images.image_files import (
@@ -29,6 +29,8 @@ from examples.pose.inference.person_boxes import Box, BoxError, Boxes
 
 # Smaller pictures are enlarged to this many pixels on their longer side before a pose is drawn.
 DRAWING_SIZE = 384
+# Pages are shrunk to this many pixels on their longer side, the most that WebP files can hold.
+MAX_PAGE_SIDE = 16383
 
 
 class PredictError(UserError):
@@ -44,11 +46,13 @@ class Outputs:
             or a folder, to which each drawing is written at once.
         json: The file of joints and scores, or None.
         done: The number of finished pictures.
+        has_page: Whether the page was written.
     """
 
     path: Path
     json: growing_json.GrowingJson | None
     done: int = 0
+    has_page: bool = False
     _page_drawings: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     def add(self, name: str, drawn: np.ndarray, results: Sequence[dict]) -> None:
@@ -57,19 +61,31 @@ class Outputs:
             self._page_drawings.append(drawn)
         else:
             write_image(self.path / name, drawn)
-        for result in results if self.json is not None else ():
-            try:
-                self.json.append(result)
-            except OSError as error:
-                reason = error.strerror or error
-                raise ImageWriteError(f"{self.json.path}: cannot be written: {reason}.") from None
+        if self.json is not None:
+            append_results(self.json, results)
         self.done += 1
 
     def write_page(self) -> None:
         """Writes the page of all drawings so far, if `path` is a picture."""
         if self._page_drawings:
             columns = math.ceil(math.sqrt(len(self._page_drawings)))
-            write_image(self.path, drawing.draw_grid(self._page_drawings, columns))
+            page = drawing.draw_grid(self._page_drawings, columns)
+            write_image(self.path, drawing.shrink(page, MAX_PAGE_SIDE))
+            self.has_page = True
+
+
+def append_results(json: growing_json.GrowingJson, results: Sequence[dict]) -> None:
+    """Adds results to a JSON file.
+
+    Raises:
+        ImageWriteError: The file cannot be written.
+    """
+    for result in results:
+        try:
+            json.append(result)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageWriteError(f"{json.path}: cannot be written: {reason}.") from None
 
 
 def find_people(
@@ -169,7 +185,9 @@ def predict_all(
     """
     problems = []
 
-    def print_problems_and_describe_results() -> str:
+    def keep_and_describe_results() -> str:
+        with contextlib.suppress(ImageWriteError):
+            outputs.write_page()
         for problem in problems:
             print(f"error: {problem}", file=sys.stderr)
         return _describe_results(outputs, paths, len(problems))
@@ -184,17 +202,13 @@ def predict_all(
                 continue
             outputs.add(name, drawn, results)
             _print_poses(path, poses, predictor.skeleton, min_score)
-    except KeyboardInterrupt as stop:
         outputs.write_page()
-        stop.args = (print_problems_and_describe_results(),)
+    except KeyboardInterrupt as stop:
+        stop.args = (keep_and_describe_results(),)
         raise
-    except OSError as error:  # Printing failed.
-        raise PredictError(f"{error}. {print_problems_and_describe_results()}") from None
-    except ImageWriteError as error:
-        with contextlib.suppress(ImageWriteError):
-            outputs.write_page()
-        raise PredictError(f"{error} {print_problems_and_describe_results()}") from None
-    outputs.write_page()
+    except (ImageWriteError, OSError) as error:  # An `OSError` comes from printing.
+        reason = describe(error).rstrip(".")
+        raise PredictError(f"{reason}. {keep_and_describe_results()}") from None
     return problems
 
 
@@ -209,14 +223,16 @@ def _describe_results(outputs: Outputs, paths: Sequence[str], unreadable: int) -
     if not outputs.done:
         return "No picture was finished."
     # A second command would replace these outputs.
-    places, replaced = [f"drawings in {outputs.path}"], []
+    places, replaced = [], []
+    if outputs.has_page or not is_image_name(outputs.path):
+        places.append(f"drawings in {outputs.path}")
     if is_image_name(outputs.path):
         replaced.append("--output")
     if outputs.json is not None:
         places.append(f"joints and scores in {outputs.json.path}")
         replaced.append("--json")
     done, remaining = outputs.done, paths[outputs.done + unreadable :]
-    finished = f"{done} of {len(paths)} pictures are finished: {', '.join(places)}."
+    finished = f"{done} of {len(paths)} pictures are finished: {', '.join(places) or 'not kept'}."
     if not remaining:
         return finished
     with_others = f", with another {' and '.join(replaced)}" if replaced else ""
@@ -239,10 +255,24 @@ def unique_names(paths) -> list[str]:
 
 
 def _print_poses(path, poses: np.ndarray, skeleton, min_score: float) -> None:
-    """Prints a table of joints for each person in a picture; `poses` is `[people, joints, 3]`."""
+    """Prints a table of joints for each person in a picture; `poses` is `[people, joints, 3]`.
+
+    Raises:
+        OSError: Standard output cannot be written. Its `filename` is "standard output".
+    """
+    try:
+        _print_tables(path, poses, skeleton, min_score)
+    except SystemExit:  # Rich's way to report that the reader of a pipe has ended.
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE), "standard output") from None
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+
+
+def _print_tables(path, poses: np.ndarray, skeleton, min_score: float) -> None:
     for number, pose in enumerate(poses, start=1):
         title = printable(path) + (f", person {number}" if len(poses) > 1 else "")
-        table = rich.table.Table(title=rich.text.Text(title), title_justify="left")
+        table = rich.table.Table(title=title, title_justify="left")
         table.add_column("joint")
         for heading in ("x", "y", "score"):
             table.add_column(heading, justify="right")
@@ -250,7 +280,7 @@ def _print_poses(path, poses: np.ndarray, skeleton, min_score: float) -> None:
             style = None if score >= min_score else "dim"
             cells = (name.replace("_", " "), f"{x:.1f}", f"{y:.1f}", f"{score:.2f}")
             table.add_row(*cells, style=style)
-        rich.console.Console().print(table)
+        rich.console.Console(markup=False).print(table)
     if not len(poses):
         print(f"{printable(path)}: no boxes")
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from examples.pose.cli import progress
+from examples.pose.cli.errors import UserError
 from examples.pose.files.atomic_write import atomic_write
 from examples.pose.files.growing_json import GrowingJson
 from examples.pose.images import video_files
 from examples.pose.inference import people
 from examples.pose.inference.person_boxes import Box, Boxes
-from examples.pose.inference.predict_files import find_people
+from examples.pose.inference.predict_files import append_results, find_people
 from examples.pose.inference.smoothing import OneEuroFilter
 
 
@@ -30,7 +31,8 @@ def predict_frames(
     Args:
         predictor: See `examples.pose.inference.predictor`.
         path: The video.
-        output: The video to write. It appears when all is done or the command is stopped.
+        output: The video to write. It appears when all is done, or with the frames before a stop or
+            an error.
         min_score: Joints with a lower score are drawn as uncertain.
         boxes: The people in every frame; or `Boxes`, whose image ids are numbers of frames,
             counted from 0. Boxes outside of their frame are left out. If None, the whole picture
@@ -43,14 +45,17 @@ def predict_frames(
 
     Raises:
         VideoError: The video cannot be read, or the output cannot be written.
-        ImageError: A box for every frame lies outside, or the network's output is not finite.
-        KeyboardInterrupt: The command was stopped; the message says what was kept.
+        ImageError: A box for every frame lies outside, the network's output is not finite, or
+            `json` cannot be written.
+        KeyboardInterrupt: The command was stopped.
+
+    The message of an error, or of a stop, says what was kept.
     """
     done, left_out, stopped = 0, 0, None
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(video_files.reading(path))
         temporary = stack.enter_context(atomic_write(output))
-        writer = stack.enter_context(video_files.Writer(temporary, video.rate))
+        writer = stack.enter_context(video_files.Writer(temporary, video.rate, output))
         smoothed = None
         try:
             for frame in progress.track(video.frames, "predicting, frames", total=video.count):
@@ -61,20 +66,27 @@ def predict_frames(
                 if smooth:
                     smoothed = smoothed or OneEuroFilter([_size(box) for box in in_frame])
                     joints = smoothed(joints, float(frame.time))
-                for result in people.results(path, in_frame, joints, scores) if json else ():
-                    json.append({**result, "image_id": done})
+                if json is not None:
+                    results = people.results(path, in_frame, joints, scores)
+                    append_results(json, [{**result, "image_id": done} for result in results])
                 writer.add(
                     people.draw(image, in_frame, joints, scores, predictor.skeleton, min_score),
                     frame.time,
                 )
                 done += 1
-        except KeyboardInterrupt as stop:
+        except video_files.VideoWriteError:
+            raise
+        except (KeyboardInterrupt, UserError) as stop:
             if not done:
                 raise
             stopped = stop
     if stopped is not None:
-        stopped.args = (f"The first {done} frames are finished: {output}.",)
+        stopped.args = (f"{stopped} The first {done} frames are finished: {output}.".strip(),)
         raise stopped
+    if json is not None and not json.is_written:
+        json.write_empty()  # An earlier file would look like the results of this video.
+    if isinstance(boxes, Boxes):
+        left_out += boxes.count_from(done)
     return done, left_out
 
 

@@ -100,8 +100,8 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
     _print_outputs(arguments, json_file, f", {done} frames")
     if left_out:
         print(
-            f"error: {left_out} boxes of {arguments.boxes} lie outside of their frames and were "
-            "left out.",
+            f"error: {left_out} boxes of {arguments.boxes} were left out: they lie outside of "
+            f"their frames, or belong to frames that {printable(path)} does not have.",
             file=sys.stderr,
         )
     return 1 if left_out else 0
@@ -114,8 +114,8 @@ def _boxes(arguments: argparse.Namespace, paths: list[str]) -> person_boxes.Boxe
         BoxError: The file of boxes is invalid, or has no box for any of the pictures.
     """
     if arguments.box:
-        boxes = [person_boxes.Box(bbox) for bbox in arguments.box]
-        return person_boxes.Boxes({Path(path).name: boxes for path in paths})
+        (path,) = paths
+        return person_boxes.Boxes((path, person_boxes.Box(bbox)) for bbox in arguments.box)
     if not arguments.boxes:
         return None
     boxes = person_boxes.read(arguments.boxes)
@@ -143,7 +143,7 @@ def _print_outputs(
     arguments: argparse.Namespace, json_file: growing_json.GrowingJson | None, count: str = ""
 ) -> None:
     print(f"Drawn: {printable(arguments.output)}{count}")
-    if json_file is not None and json_file.has_items:
+    if json_file is not None and json_file.is_written:
         print(f"Joints and scores: {printable(arguments.json)}")
 
 
@@ -175,7 +175,7 @@ def predict_dataset(model: Path, arguments: argparse.Namespace) -> int:
         dataset, skeleton = datasets.load(
             arguments.dataset, split, data_dir, prepared_dir, arguments.skip_broken, files
         )
-    if skeleton != predictor.skeleton:
+    if skeleton.joint_names != predictor.skeleton.joint_names:
         raise PredictError(
             f"the model in {model} was trained for other joints than the data set "
             f"{arguments.dataset} has."

@@ -111,6 +111,8 @@ def test_quantized(quantize, limit, share, tmp_path, monkeypatch):
             ["--format", "openvino"],
             "--format openvino needs modules that are not installed",
         ),
+        ("pose.onnx", [], '--output ends like a file of format="onnx"'),
+        ("pose.tflite", ["--format", "tfjs"], '--output ends like a file of format="litert"'),
         ("taken", ["--format", "tfjs"], "--output exists; --overwrite replaces only"),
         ("taken", ["--format", "tfjs", "--overwrite"], "exists and is not a TensorFlow.js model"),
     ],
@@ -123,3 +125,14 @@ def test_refused(output, options, message, tmp_path, monkeypatch):
     run = ["--run", model_files.PRETRAINED]
     assert message in refused(export.main, *run, "--output", output, *options)
     assert [entry.name for entry in tmp_path.rglob("*")] == ["taken", "mine"]
+
+
+def test_missing_pictures_for_int8_are_named(tmp_path, monkeypatch):
+    def load(*arguments):
+        raise ValueError("The folder of lsp is missing.")
+
+    monkeypatch.setattr(datasets, "load", load)
+    arguments = ["--run", model_files.PRETRAINED, "--output", tmp_path / "pose.tflite"]
+    message = refused(export.main, *arguments, "--format", "litert", "--quantize", "int8")
+    assert message == "error: The folder of lsp is missing."
+    assert not list(tmp_path.iterdir())

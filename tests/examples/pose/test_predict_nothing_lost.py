@@ -1,5 +1,6 @@
 """`predict` never replaces inputs or files of other programs, and keeps results if it fails."""
 
+import io
 import json
 import os
 import resource
@@ -244,6 +245,60 @@ def test_one_failure_does_not_lose_the_others(run_folder, folder, monkeypatch):
     assert message == "error: 1.png: the network's output is NaN or infinite."
     done = [entry["file"] for entry in json.loads(Path("out.json").read_text())["images"]]
     assert done == ["0.png", "2.png"]
+
+
+class FullOutput(io.StringIO):
+    """A standard output that accepts the tables of two pictures."""
+
+    def write(self, text):
+        if "2.png" in text:
+            raise OSError(28, "No space left on device")
+        return super().write(text)
+
+
+class EndedReader(io.StringIO):
+    """A standard output whose reader ends after two pictures, as `| head` does."""
+
+    def write(self, text):
+        if "2.png" in text:
+            raise SystemExit(1)  # What rich makes of a broken pipe.
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [(FullOutput, "No space left on device"), (EndedReader, "Broken pipe")],
+)
+def test_a_page_is_written_if_tables_cannot_be_printed(
+    run_folder, folder, monkeypatch, stream, reason
+):
+    names = [save(f"{i}.png") for i in range(4)]
+    monkeypatch.setattr(sys, "stdout", stream())
+    message = fails(run_folder, *names, "--output", "page.png")
+    assert message.startswith(f"error: standard output: {reason}. 3 of 4 pictures are finished: ")
+    assert "drawings in page.png" in message and "from 3.png on, with another --output" in message
+    assert Image.open("page.png").size[0] > 2 * predict_files.DRAWING_SIZE
+
+
+def test_a_page_fits_the_limits_of_its_format(run_folder, folder, monkeypatch):
+    monkeypatch.setattr(predict_files, "MAX_PAGE_SIDE", 500)
+    names = [save(f"{i}.png") for i in range(3)]
+    arguments = ["--model", run_folder, *names, "--output", "page.webp"]
+    assert outcome(predict.main, *arguments) == (0, "")
+    assert max(Image.open("page.webp").size) == 500
+
+
+def test_if_the_page_cannot_be_written_bad_pictures_are_still_reported(
+    run_folder, folder, monkeypatch
+):
+    def full(path, image):
+        raise ImageWriteError(f"{path}: cannot be written: No space left on device.")
+
+    monkeypatch.setattr(predict_files, "write_image", full)
+    arguments = ["--model", run_folder, "bad.png", save("a.png"), "--output", "page.png"]
+    status, errors = outcome(predict.main, *arguments)
+    assert status == 1 and "error: bad.png: no such file." in errors
+    assert "page.png: cannot be written" in errors and "drawings in page.png" not in errors
 
 
 def test_a_page_that_is_too_large_gives_a_one_line_error(folder):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -204,7 +205,7 @@ def test_a_box_outside_of_its_frame_does_not_stop_the_video(run_folder, clip, ca
     arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json", "--boxes", "boxes.json"]
     status, errors = outcome(predict.main, "--model", run_folder, *arguments)
     assert status == 1
-    assert "3 boxes of boxes.json lie outside of their frames and were left out" in errors
+    assert "3 boxes of boxes.json were left out: they lie outside of their frames" in errors
     assert [r["image_id"] for r in json.loads(Path("out.json").read_text())] == [1, 3]
     assert len(frames_of("out.mp4")) == 5
     assert "Joints and scores: out.json" in capsys.readouterr().out
@@ -217,9 +218,12 @@ def test_boxes_for_no_frame(run_folder, clip, capsys):
         predict.main, "--model", run_folder, *arguments
     )
     Path("boxes.json").write_text('[{"image_id": 77, "bbox": [8, 13, 100, 64]}]')
-    run(run_folder, *arguments)
-    # Without a pose, no file is written, and none is announced.
-    assert not Path("out.json").exists() and "Joints" not in capsys.readouterr().out
+    Path("out.json").write_text("[]")
+    status, errors = outcome(predict.main, "--model", run_folder, *arguments)
+    assert status == 1 and "1 boxes of boxes.json were left out" in errors
+    # An earlier file would look like the results of this command.
+    assert json.loads(Path("out.json").read_text()) == []
+    assert "Joints and scores: out.json" in capsys.readouterr().out
 
 
 def test_smoothing_changes_all_frames_but_the_first(run_folder, clip):
@@ -250,6 +254,49 @@ def test_a_stopped_video_keeps_the_finished_frames(network, clip):
         predict_frames.predict_frames(Stopping(), "clip.mp4", Path("out.mp4"), 0.5)
     assert len(frames_of("out.mp4")) == 3
     assert not list(Path().glob(".partial*"))
+
+
+def test_a_damaged_video_keeps_the_frames_before_the_damage(run_folder, folder):
+    pytest.importorskip("av")
+    random = np.random.default_rng(0)
+    with video_files.Writer("clip.mp4", Fraction(10)) as writer:
+        for index in range(40):
+            noise = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            writer.add(noise, Fraction(index, 10))
+    data = bytearray(Path("clip.mp4").read_bytes())
+    half = len(data) // 2
+    data[half : half + 3000] = bytes(3000)
+    Path("clip.mp4").write_bytes(data)
+    arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json"]
+    message = refused(predict.main, "--model", run_folder, *arguments)
+    assert "clip.mp4: cannot be read: " in message
+    count = len(json.loads(Path("out.json").read_text()))
+    assert f"The first {count} frames are finished: out.mp4." in message
+    assert len(frames_of("out.mp4")) == count > 10
+
+
+def test_a_video_is_kept_if_its_json_cannot_be_written(run_folder, clip, monkeypatch):
+    real, calls = os.pwrite, []
+
+    def full(handle, data, offset):
+        calls.append(offset)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return real(handle, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json"]
+    message = refused(predict.main, "--model", run_folder, *arguments)
+    assert "out.json: cannot be written: No space left on device. The first 2 frames" in message
+    assert len(frames_of("out.mp4")) == len(json.loads(Path("out.json").read_text())) == 2
+
+
+def test_a_box_may_begin_outside_of_the_picture(run_folder, network, folder):
+    arguments = ["a_1.png", "--output", "out.png", "--json", "out.json"]
+    run(run_folder, *arguments, "--box", "-5,-10,60,90")
+    (result,) = json.loads(Path("out.json").read_text())
+    pose = expected(network, read_image("a_1.png"), (-5, -10, 60, 90))
+    np.testing.assert_allclose(np.reshape(result["keypoints"], (14, 3)), pose, atol=1e-4)
 
 
 def test_a_bad_video_is_one_clear_error_and_writes_nothing(run_folder, clip):

@@ -66,7 +66,7 @@ def test_invalid_joined_names_raise(tmp_path, text, message, capsys):
 
 
 def test_lspet_has_no_split_to_evaluate_on(tmp_path):
-    with pytest.raises(ValueError, match="`lsp\\+lspet`"):
+    with pytest.raises(ValueError, match=r"`train --dataset lsp\+lspet`"):
         datasets.evaluation_split("lspet")
     with pytest.raises(ValueError, match=r"Unknown split 'test' of 'lspet'.*\['train'\]"):
         datasets.load("lspet", "test", _DUMMY_DATA, tmp_path)

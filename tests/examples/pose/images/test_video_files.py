@@ -40,6 +40,41 @@ def test_uneven_times_are_kept(tmp_path):
     assert [round(frame.time, 3) for frame in frames] == times
 
 
+def write_avi(path, count=12):
+    """An AVI file whose frames are not stored in the order in which they are shown."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        for image, _ in moving_figures.frames(count):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_times_increase_even_if_the_file_has_others(tmp_path):
+    write_avi(tmp_path / "clip.avi")
+    _, rate, frames = read(tmp_path / "clip.avi")
+    times = [frame.time for frame in frames]
+    assert len(times) == 12 and times == sorted(set(times))
+    with video_files.Writer(tmp_path / "copy.mp4", rate) as writer:
+        for frame in frames:
+            writer.add(frame.image, frame.time)
+    assert len(read(tmp_path / "copy.mp4")[2]) == 12
+
+
+@pytest.mark.parametrize("encoder", video_files._ENCODERS)
+def test_every_encoder_works(tmp_path, monkeypatch, encoder):
+    import av
+
+    if encoder not in av.codecs_available:
+        pytest.skip(f"PyAV has no {encoder}")
+    monkeypatch.setattr(av, "codecs_available", {encoder})
+    moving_figures.write(tmp_path / "clip.mp4")
+    _, _, frames = read(tmp_path / "clip.mp4")
+    assert [round(frame.time, 3) for frame in frames] == [Fraction(i, 10) for i in range(6)]
+
+
 def test_odd_sides_lose_a_row_and_a_column(tmp_path):
     moving_figures.write(tmp_path / "clip.mp4", count=1, width=161, height=91)
     (frame,) = read(tmp_path / "clip.mp4")[2]

@@ -42,9 +42,38 @@ def test_annotations_name_their_pictures(tmp_path):
     assert len(boxes.of("b.jpg")) == 1 and boxes.of("5.jpg") == []
 
 
+def test_folders_tell_pictures_with_the_same_name_apart(tmp_path, monkeypatch):
+    names = ("a/1.jpg", "b\\1.jpg", "2.jpg")
+    boxes = read(tmp_path, [{"file_name": n, "bbox": [i, 0, 9, 9]} for i, n in enumerate(names)])
+
+    def found(path):
+        return [box.bbox[0] for box in boxes.of(path)]
+
+    assert found("a/1.jpg") == found(str(tmp_path / "a" / "1.jpg")) == [0]
+    assert found("./b/1.jpg") == found("x/b/../b/1.jpg") == [1] and found("a/2.jpg") == [2]
+    with pytest.raises(BoxError, match=r"1\.jpg may be a/1\.jpg or b/1\.jpg in the file of boxes"):
+        found("1.jpg")
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    assert found("1.jpg") == [1]
+
+
 def test_frames_are_numbered(tmp_path):
     boxes = read(tmp_path, [{"image_id": index, "bbox": [index, 0, 9, 9]} for index in (0, 2, 2)])
     assert [len(boxes.of_frame(index)) for index in range(4)] == [1, 0, 2, 0]
+    assert [boxes.count_from(index) for index in range(4)] == [3, 2, 2, 0]
+
+
+@pytest.mark.parametrize("content", [
+    [{"image_id": 2, "file_name": "clip.mp4", "bbox": BBOX}],
+    [{"image_id": "0002", "bbox": BBOX}],
+    {"images": [{"id": 2, "file_name": "frame_2.PNG"}],
+     "annotations": [{"image_id": 2, "bbox": BBOX}]},
+])  # fmt: skip
+def test_frames_may_have_names(tmp_path, content):
+    boxes = read(tmp_path, content)
+    assert boxes.has_frames
+    assert [len(boxes.of_frame(index)) for index in range(4)] == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("content,message", [
@@ -63,6 +92,8 @@ def test_frames_are_numbered(tmp_path):
     ([{"image_id": 1, "bbox": [float("nan"), 2, 9, 5]}], "record 0: `bbox`"),
     ([{"bbox": BBOX}], "record 0: `image_id` must be .*, got None"),
     ([{"image_id": 1, "bbox": BBOX, "score": "high"}], "record 0: `score`"),
+    ([{"image_id": 1, "bbox": BBOX, "score": float("nan")}], "record 0: `score`"),
+    ([{"image_id": 1, "bbox": BBOX, "category_id": float("nan")}], "record 0: `category_id`"),
 ])  # fmt: skip
 def test_an_invalid_file_is_one_clear_error(tmp_path, content, message):
     with pytest.raises(BoxError, match=message) as caught:
