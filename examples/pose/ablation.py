@@ -5,8 +5,8 @@ r"""Trains a network in several settings that differ in one thing, and compares 
 
 The arguments after `--` are passed to `examples.pose.train` for all settings. Each setting is
 trained once for each seed, in a run folder of its own. Started again, the command resumes: finished
-runs are kept. The tables are printed and written to `results.md`; `STUDY.png` shows the accuracy of
-each setting during training.
+runs are kept. The table of each study is printed and written to `STUDY.md`; `STUDY.png` shows the
+accuracy of each setting during training.
 
 `--jobs` trains several runs at a time, each on its own share of the processors.
 """
@@ -22,7 +22,7 @@ from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
 from examples.pose.files.atomic_write import atomic_write
 from examples.pose.training import training_arguments
-from examples.pose.training.studies import STUDIES, Setting, runs_of
+from examples.pose.training.studies import STUDIES, Setting, has_assumed_planes, runs_of
 
 console = rich.console.Console(highlight=False)
 
@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--runs",
         required=True,
         type=command_line.new_folder,
-        help="folder for all runs and results.md",
+        help="folder for all runs, tables and plots",
     )
     add(
         "--seeds", type=command_line.positive, default=3, help="number of trainings of each setting"
@@ -48,8 +48,10 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
+def check(settings: Iterable[Setting], common: Sequence[str]) -> argparse.Namespace:
     """Checks the arguments of all trainings before the first one starts.
+
+    Returns them as parsed, without those of the settings.
 
     Args:
         settings: The settings to train.
@@ -71,6 +73,7 @@ def check(settings: Iterable[Setting], common: Sequence[str]) -> None:
             raise UserError(f"`--{name}` is set by this command for each training.")
     for setting in settings:
         configuration.check_all([*run_argument, *common, *setting.arguments])
+    return parsed
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -85,22 +88,24 @@ def main(argv: list[str] | None = None) -> None:
     folder = Path(arguments.runs)
     runs = runs_of(arguments.studies, arguments.seeds, folder)
     settings = list(dict.fromkeys(run.setting for run in runs))
-    check(settings, common)
+    parsed = check(settings, common)
+    if "coordinate_scale" in arguments.studies and not has_assumed_planes(parsed):
+        raise UserError(
+            "The study coordinate_scale needs `--model light` and `--image_size 128`, because its "
+            "settings are written for planes of 32x32 pixels."
+        )
     message = f"{folder} keeps the finished epochs; the same command goes on from there."
     with interruption.explain_stop(lambda: message):
         parallel_runs.make_runs(runs, common, arguments.jobs)
     results = {
         s: study_results.result_of([run for run in runs if run.setting == s]) for s in settings
     }
-    tables = [
-        study_results.markdown(study_results.table_of(study, results))
-        for study in arguments.studies
-    ]
-    with atomic_write(folder / "results.md") as temporary:
-        temporary.write_text("\n".join(tables), encoding="utf-8")
     for study in arguments.studies:
+        table = study_results.markdown(study_results.table_of(study, results))
+        with atomic_write(folder / f"{study}.md") as temporary:
+            temporary.write_text(table, encoding="utf-8")
         plots.write(study_results.picture_of(study, results), folder / f"{study}.png")
-    console.print("\n".join(tables), markup=False)
+        console.print(table, markup=False)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The manual folder is the folder that the user gives as `data_dir`; `tfds` calls 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import io
 import os
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import requests
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
@@ -26,6 +28,12 @@ from examples.pose.images import image_files
 # A path on any file system of epath, or in a zip file. Both kinds offer `/`, `exists`, `iterdir`,
 # `name`, `read_bytes` and `open`.
 Root = epath.Path | zipfile.Path
+# Errors that say nothing about the content of a file.
+_DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+_TENSORFLOW_DISK_FAULTS = {
+    tf.errors.ResourceExhaustedError: errno.ENOSPC,
+    tf.errors.PermissionDeniedError: errno.EACCES,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +167,8 @@ def _open_archive(
         try:
             root = epath.Path(dl_manager.extract(archive))
         except Exception as error:  # From tarfile, gzip or zlib, wrapped by tfds.
+            if fault := disk_fault(error):
+                raise fault from None
             reason = textwrap.shorten(str(error), 200, placeholder="...")
             raise ValueError(
                 f"{archive} cannot be unpacked ({reason}). Remove it and get it again."
@@ -186,9 +196,23 @@ def open_zip(path: epath.PathLike) -> zipfile.Path:
     try:
         return zipfile.Path(zipfile.ZipFile(epath.Path(path).open("rb")))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        if fault := disk_fault(error):
+            raise ValueError(f"{os.fspath(path)} cannot be read: {fault.strerror}.") from None
         raise ValueError(
             f"{os.fspath(path)} is not a complete zip file ({error}). Remove it and get it again."
         ) from None
+
+
+def disk_fault(error: BaseException | None) -> OSError | None:
+    """Returns the fault of a disk, or of permissions, that caused an error; None if none did."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
+            return error
+        for kind, number in _TENSORFLOW_DISK_FAULTS.items():
+            if isinstance(error, kind):
+                return OSError(number, os.strerror(number))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def top_folders(root: Root) -> list[Root]:
@@ -263,7 +287,7 @@ class PictureFolder:
         self._listings: dict[str, dict[str, Root]] = {}
 
     def pictures(self, folder: str = "") -> dict[str, Root]:
-        """The pictures in the subfolder `folder`, by `_key` of their name."""
+        """The pictures in the subfolder `folder`, by `comparable` of their name."""
         if folder not in self._listings:
             self._listings[folder] = dict(self._list(folder))
         return self._listings[folder]
@@ -274,7 +298,7 @@ class PictureFolder:
             # In reverse order, so that the alphabetically first of several suffixes wins.
             for entry in sorted(place.iterdir(), key=lambda e: e.name, reverse=True):
                 if is_picture(entry.name):
-                    yield _key(entry.name), entry
+                    yield comparable(entry.name), entry
 
     def _place(self, folder: str) -> Root | None:
         """Finds a subfolder. Paths that differ only in case or Unicode form match too."""
@@ -296,11 +320,11 @@ class PictureFolder:
     def find(self, name: str) -> Root | None:
         """Finds a picture. Names that differ only in suffix, case or Unicode form match too."""
         folder, _, last = name.rpartition("/")
-        return self.exact(name) or self.pictures(folder).get(_key(last))
+        return self.exact(name) or self.pictures(folder).get(comparable(last))
 
     def find_below(self, name: str) -> Root | None:
         """The picture in any subfolder whose path ends with `name`, if there is only one."""
-        wanted = tuple(_key(name).split("/"))
+        wanted = tuple(comparable(name).split("/"))
         found = [path for parts, path in self._below if parts[-len(wanted) :] == wanted]
         return found[0] if len(found) == 1 else None
 
@@ -315,10 +339,10 @@ def _walk(folder: Root, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
         if entry.is_dir():
             yield from _walk(entry, (*above, folded(entry.name)))
         elif is_picture(entry.name):
-            yield (*above, _key(entry.name)), entry
+            yield (*above, comparable(entry.name)), entry
 
 
-def _key(name: str) -> str:
+def comparable(name: str) -> str:
     """A picture's name for comparison: without the suffix of a picture, then as `folded`."""
     return folded(name.rpartition(".")[0] if is_picture(name) else name)
 
@@ -354,6 +378,8 @@ def read_bytes(path: Root) -> bytes:
     try:
         return path.read_bytes()
     except Exception as error:  # zipfile raises many kinds of error for damaged files.
+        if fault := disk_fault(error):
+            raise ValueError(f"{path} cannot be read: {fault.strerror}.") from None
         reason = str(error) or type(error).__name__
         raise ValueError(
             f"{path} cannot be read ({reason}). Replace it with an intact copy."

@@ -28,11 +28,14 @@ class Broken:
 
     def __init__(self):
         self.messages: list[str] = []
+        self._known: set[str] = set()
         self._all_missing = True
 
     def add(self, error: Exception | str) -> None:
-        """Adds a file or record, by its error."""
-        self.messages.append(str(error))
+        """Adds a file or record, by its error. Splits may share files, so it may come twice."""
+        if str(error) not in self._known:
+            self.messages.append(str(error))
+        self._known.add(str(error))
         self._all_missing &= isinstance(error, FileNotFoundError)
 
     def check(self, remedy: str = "") -> None:

@@ -47,7 +47,13 @@ def _describe_pictures(folder: Root) -> dict[str, Any]:
 
 def _walk(folder: str) -> Iterable[tuple[str, int, int]]:
     """Relative path, size in bytes and modification time in ns of every file in the folder."""
-    for parent, _, names in os.walk(folder):
+    seen = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # A link to a folder above.
+            folders.clear()
+            continue
+        seen.add(real)
         for name in names:
             path = os.path.join(parent, name)
             try:

@@ -30,6 +30,7 @@ from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 # The small boxes of "pure_box": their number per channel, and their `max_size` in pixels.
 NEAR_BOXES, NEAR_SIZE = 2, 5
 # Arguments of `DepthwiseBoxConv2D` that the network sets itself.
+UPSAMPLING_SUFFIX = "_smooth"
 RESERVED_BOX_OPTIONS = ("depth_multiplier", "name", "strides", "data_format")
 # Arguments of `DepthwiseBoxConv2D` that `BoxConv2D` has too, and that concern the boxes alone.
 SHARED_BOX_OPTIONS = (
@@ -135,7 +136,7 @@ class Context:
             boxes_initializer=boxes,
             trainable=False,
             dtype=x.dtype,
-            name=f"{name}_smooth",
+            name=f"{name}{UPSAMPLING_SUFFIX}",
         )(x)
 
     @contextlib.contextmanager

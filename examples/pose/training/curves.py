@@ -45,11 +45,24 @@ class CurveWriter:
     def _writing(self, step: int) -> Iterator[None]:
         import tensorflow as tf
 
-        try:
+        with disk_errors(self._folder):
             self._writer = self._writer or tf.summary.create_file_writer(str(self._folder))
             with self._writer.as_default(step=step):
                 yield
             self._writer.flush()
-        except tf.errors.OpError as error:
-            reason = error.message.partition("\n")[0].rpartition("; ")[2]
-            raise OSError(None, reason, str(self._folder)) from error
+
+
+@contextlib.contextmanager
+def disk_errors(folder: pathlib.Path) -> Iterator[None]:
+    """Turns errors of TensorFlow's summary writers into `OSError`.
+
+    Args:
+        folder: The folder that is written to, for the message.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.partition("\n")[0].rpartition("; ")[2]
+        raise OSError(None, reason, str(folder)) from error

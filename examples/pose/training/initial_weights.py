@@ -5,7 +5,8 @@ Weights are copied by their paths. Two kinds of weights may differ from the earl
 * Heads, whose shapes depend on the number of joints, start anew if the joints are others.
 * Boxes keep their share of the plane if the image size differs: in a network for images 1.5 times
   as large, they are 1.5 times as large. docs/results.md compares that with keeping their pixels.
-  Boxes of layers with a `max_size` of their own keep their pixels.
+  Boxes of layers with a `max_size` of their own keep their pixels, as do the constant boxes that
+  upsample bilinearly.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import keras
 
 from examples.pose.inference import model_files
 from examples.pose.models import older
+from examples.pose.models.blocks import UPSAMPLING_SUFFIX
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 
 
@@ -105,7 +107,7 @@ def copy(
         value = earlier.get(variable.path)
         # Boxes are stored as pixels divided by the scale, which is the size of the plane. The
         # scale of the new network stays, so the stored boxes keep their share of the plane.
-        if variable.path.endswith("/scale"):
+        if variable.path.endswith("/scale") or f"{UPSAMPLING_SUFFIX}/" in variable.path:
             continue
         if value is None or tuple(value.shape) != tuple(variable.shape) or variable.path in heads:
             anew.append(variable.path)

@@ -171,6 +171,19 @@ class RunFolder:
                 + "\nGive the same arguments to resume it, or another --run to start afresh."
             )
 
+    def require_state(self) -> None:
+        """Checks that a training can go on from a network that is there.
+
+        Raises:
+            RunFolderError: There is a network, but no state.npz.
+        """
+        if self.model_path.exists() and not self.state_path.exists():
+            raise RunFolderError(
+                f"{self.path} has a trained network but no state.npz, from which the training "
+                f"would go on. Give another --run, and --init {self.path} to start from this "
+                "network."
+            )
+
     def begin(self, config: Mapping[str, Any]) -> None:
         """Writes config.json, unless it already says the same."""
         if not self.config_path.exists() or self.config != json.loads(json.dumps(config)):

@@ -4,6 +4,7 @@ Each study is a tuple of settings. All but "blocks" and "deep" compare `DEFAULT`
 change one thing about it.
 """
 
+import argparse
 import dataclasses
 import json
 import re
@@ -57,6 +58,11 @@ def _boxes_in_units_of(pixels: int) -> tuple[str, ...]:
     `max_size` sets the scale of the stored weights, and by default also the initial sizes.
     """
     return _boxes_with(max_size=pixels, boxes_initializer=_random_boxes(max_size=PLANE))
+
+
+def has_assumed_planes(arguments: argparse.Namespace) -> bool:
+    """Whether all planes of the network of these arguments of `train` have the side `PLANE`."""
+    return arguments.model == "light" and arguments.image_size == 4 * PLANE
 
 
 def _blocks(depth: int, width: int, *arguments: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from examples.pose.training import (
     input_pipeline,
     training_arguments,
 )
-from examples.pose.training.curves import CurveWriter
+from examples.pose.training.curves import CurveWriter, disk_errors
 from examples.pose.training.distribution import Workers, make_workers
 from examples.pose.training.run_folder import RunFolder
 from examples.pose.training.trainer import DivergedError, Trainer
@@ -162,8 +162,10 @@ def fit(
             run.save_state(state)
             run.save_model(trainer.inference)
             print_once(f"  loss {loss:.4f}, PCK {pck:.1f}, {speed:.0f} images/s, rate {rate:.2e}")
-        boxes.on_epoch_end(epoch)
-    boxes.on_train_end()
+        with disk_errors(run.logs_path):
+            boxes.on_epoch_end(epoch)
+    with disk_errors(run.logs_path):
+        boxes.on_train_end()
     trainer.update_inference()
     return trainer.inference
 
@@ -314,9 +316,11 @@ def train(config: dict[str, Any]) -> None:
     with as_user_error(ValueError):
         workers = make_workers(config["strategy"])
     if run.metrics is not None and run.metrics.get("epochs") == config["epochs"]:
-        print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
-        accuracy.print_results(run.metrics, title)
+        if workers.is_chief:
+            print(f"{run.path} is finished: {config['epochs']} epochs done. Nothing to do.")
+            accuracy.print_results(run.metrics, title)
         return
+    run.require_state()
     with as_user_error(ValueError):
         input_pipeline.part_size(config["batch_size"], workers.replicas)
     configuration.build_model(config)

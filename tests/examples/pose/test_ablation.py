@@ -122,7 +122,7 @@ def test_command_trains_and_tables_mean_and_spread(small_study, tmp_path, capsys
         name: [RunFolder(tmp_path / name / f"seed{seed}").metrics for seed in (0, 1)]
         for name in ("boxes", "depthwise_3x3")
     }
-    lines = (tmp_path / "results.md").read_text().splitlines()
+    lines = (tmp_path / "small.md").read_text().splitlines()
     assert lines[0].startswith("| small | PCK@0.2 |")
     for line, results in zip(lines[2:], found.values(), strict=True):
         pck = [result["pck"] for result in results]
@@ -167,3 +167,9 @@ def test_arguments_of_its_own_are_refused(argument, tmp_path):
     with pytest.raises(UserError, match="is set by this command"):
         ablation.main(["boxes", "--runs", str(tmp_path / "runs"), "--", *argument])
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("network", [(), ("--model", "light"), ("--image_size", "128")])
+def test_the_study_of_the_scale_needs_its_planes(network, tmp_path):
+    with pytest.raises(UserError, match="coordinate_scale needs `--model light` and `--image_size"):
+        ablation.main(["coordinate_scale", "--runs", str(tmp_path / "runs"), "--", *network])

@@ -25,6 +25,7 @@ from examples.pose.training import duration, train_run
 from examples.pose.training.run_folder import RunFolder
 from examples.pose.training.trainer import Trainer
 from tests.examples.pose import drawn_figures
+from tf_boxconv.visualize import BoxLogger
 
 ARGUMENTS = [
     *("--epochs", "2"),
@@ -320,6 +321,31 @@ def test_a_full_disk_keeps_the_last_good_state(epoch, small_disk, capsys):
         run_folder.load_model()
     assert_trains(capsys, run_folder.path)
     assert sorted(run_folder.curve("pck")) == [2, 4]
+
+
+@pytest.mark.parametrize("name", ["on_epoch_end", "on_train_end"])
+def test_a_full_disk_while_boxes_are_logged(name, tmp_path, capsys):
+    def full(self, *arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "events; No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BoxLogger, name, full)
+        code, errors = run(capsys, tmp_path / "run", *ARGUMENTS, "--log_boxes")
+    assert code == 1 and "No space left on device. " in errors and "Out of memory" not in errors
+    assert "keeps everything up to the end of epoch" in errors and len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_network_without_its_state_is_not_trained_anew(stopped_run, capsys, finished):
+    folder = RunFolder(stopped_run)
+    folder.state_path.unlink()
+    if finished:
+        write_json(folder.metrics_path, {"epochs": 2, "pck": 1.0})
+    before = folder.model_path.read_bytes()
+    code, errors = run(capsys, stopped_run, *ARGUMENTS, *(["--epochs", "3"] if finished else []))
+    assert code == 1
+    assert "no state.npz, from which the training would go on. Give another --run" in errors
+    assert folder.model_path.read_bytes() == before
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,8 @@ def read_labels(
     people = list(_with_ids(path, people, collected))
     if broken is None:
         collected.check()
-    return _mark_stored_sizes(photographs, people), people
+    compared = {i: photographs[i].compared_with(g) for i, g in by_image(people).items()}
+    return {**photographs, **compared}, people
 
 
 def by_image(people: Iterable[Person]) -> dict[int, list[Person]]:
@@ -79,15 +80,6 @@ def by_image(people: Iterable[Person]) -> dict[int, list[Person]]:
     for person in people:
         groups.setdefault(person.image_id, []).append(person)
     return groups
-
-
-def _mark_stored_sizes(
-    photographs: dict[int, Photograph], people: list[Person]
-) -> dict[int, Photograph]:
-    """Sets `size_is_stored` of all photographs if the joints in one of them contradict its size."""
-    if not any(photographs[i].has_swapped_size(group) for i, group in by_image(people).items()):
-        return photographs
-    return {i: dataclasses.replace(p, size_is_stored=True) for i, p in photographs.items()}
 
 
 def fault(path: Root, record: Photograph | Person, error: FieldError) -> ValueError:

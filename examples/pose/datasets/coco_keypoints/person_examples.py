@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -36,12 +35,17 @@ def read(
         people: The people to read, as `annotations.read_labels` returns them.
         broken: Receives the pictures and people that cannot be used.
     """
-    # Each photograph is read once, for all people in it.
     find = _Finder(pictures, photographs.values())
+    size_is_stored = any(
+        _is_turned(find(photograph), labels, photograph)
+        for photograph in photographs.values()
+        if photograph.has_swapped_size
+    )
+    # Each photograph is read once, for all people in it.
     for image_id, group in annotations.by_image(people).items():
         photograph = photographs[image_id]
         try:
-            image = _read_labelled(find(photograph), labels, photograph)
+            image = _read_labelled(find(photograph), labels, photograph, size_is_stored)
         except FieldError as error:
             broken.add(annotations.fault(labels, photograph, error))
             continue
@@ -71,8 +75,8 @@ class _Finder:
     def __init__(self, root: Root, photographs: Iterable[Photograph]):
         self._pictures = PictureFolder(root)
         self._count = collections.Counter()
-        for photograph in photographs:
-            self._count.update(dict.fromkeys(_stems(photograph.name), 1))
+        for name in {photograph.name for photograph in photographs}:
+            self._count.update(_stems(name))
 
     def __call__(self, photograph: Photograph) -> Root:
         """The path of the photograph's file, or the expected path if there is no file."""
@@ -88,18 +92,33 @@ class _Finder:
         return found or self._pictures.root / photograph.name
 
 
-def _read_labelled(path: Root, labels: Root, photograph: Photograph) -> np.ndarray:
+def _is_turned(path: Root, labels: Root, photograph: Photograph) -> bool:
+    """Whether the EXIF orientation swaps the sides of a picture whose record has the stored size.
+
+    False for a picture that cannot be read.
+    """
+    try:
+        shown, stored = (official_files.read_rgb(path, labels, turn) for turn in (True, False))
+    except (ValueError, FileNotFoundError):
+        return False
+    return stored.shape[1::-1] == photograph.size == shown.shape[:2]
+
+
+def _read_labelled(
+    path: Root, labels: Root, photograph: Photograph, size_is_stored: bool
+) -> np.ndarray:
     """Reads a picture in the orientation in which it was labelled.
 
     Most tools apply the EXIF orientation before labelling, some do not. If the two orientations
-    differ in size, the size in the record tells whether it was applied, unless `size_is_stored`.
+    differ in size, the size in the record tells whether it was applied. If the tool applied the
+    orientation for labelling but not for the sizes in the records, `size_is_stored` is True.
     """
     shown = official_files.read_rgb(path, labels)
     size, swapped = shown.shape[1::-1], shown.shape[:2]
     if photograph.size == swapped != size:
         stored = official_files.read_rgb(path, labels, turn=False)
         if stored.shape[1::-1] == photograph.size:
-            return shown if photograph.size_is_stored else stored
+            return shown if size_is_stored else stored
     photograph.check_size(*size)
     return shown
 
@@ -111,7 +130,7 @@ def _spellings(name: str) -> tuple[str, str]:
 def _stems(name: str) -> list[tuple[bool, str]]:
     """The keys to compare a name by: with its folders, and without."""
     return [
-        (whole, official_files.folded(os.path.splitext(spelling)[0]))
+        (whole, official_files.comparable(spelling))
         for whole, spelling in zip((True, False), _spellings(name), strict=True)
     ]
 

@@ -32,14 +32,14 @@ class Photograph:
         id: The image id.
         name: The path relative to the folder of photographs, with `/`.
         size: (width, height) in pixels, or None if the file does not give them.
-        size_is_stored: Whether the EXIF orientation was applied for labelling but not for `size`.
+        has_swapped_size: Whether the joints fit the picture only if `size` is swapped.
     """
 
     where: str
     id: int
     name: str
     size: tuple[int, int] | None
-    size_is_stored: bool = False
+    has_swapped_size: bool = False
 
     def check_size(self, width: int, height: int) -> None:
         """Checks that the picture has the size in the record."""
@@ -49,13 +49,14 @@ class Photograph:
                 f"{width} x {height} pixels: the labels belong to another version of it"
             )
 
-    def has_swapped_size(self, people: Iterable[Person]) -> bool:
-        """Whether the joints fit the picture only if its width and height are swapped."""
+    def compared_with(self, people: Iterable[Person]) -> Photograph:
+        """The photograph with `has_swapped_size` set by the people in it."""
         if self.size is None:
-            return False
+            return self
         size = np.array(self.size) + _ROUNDING
         positions = np.concatenate([p.joints[p.visibility != NOT_LABELLED] for p in people])
-        return bool((positions <= size[::-1]).all() and not (positions <= size).all())
+        swapped = bool((positions <= size[::-1]).all() and not (positions <= size).all())
+        return dataclasses.replace(self, has_swapped_size=swapped)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from examples.pose.datasets import FLIC_CONFIGS
+from examples.pose.datasets import FLIC_CONFIGS, official_files
 from examples.pose.datasets.skeletons import NOT_LABELLED, VISIBLE
 
 # FLIC's arrays have 29 joints, of which eleven are labelled. These are their indices.
@@ -51,6 +51,8 @@ def builder(name: str, prepared_dir: str | None) -> tfds.core.DatasetBuilder:
             with _few_retries():
                 prepare(download_config=download_config)
         except Exception as error:  # From tfds, requests, zipfile, scipy or Pillow.
+            if fault := official_files.disk_fault(error):
+                raise fault from None
             reason = f"{type(error).__name__}: {textwrap.shorten(str(error), 200)}"
             raise _explanation(name, tfds_builder.builder_config, download_config, reason) from None
 

@@ -19,6 +19,8 @@ from examples.pose.datasets.preparation import FromFiles
 
 # Without a file to measure on, about one picture of this many is held out.
 _HELD_OUT = 5
+# If pictures in folders have fewer different names than this, they are told apart by folder.
+_FEW_NAMES = 10
 
 
 class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
@@ -95,18 +97,22 @@ def held_out_names(names: Collection[str]) -> set[str]:
     """Chooses the pictures to measure on: about a fifth, at least one, and never all of several.
 
     A picture's own name decides, without folders, so that pictures can be added, removed, or
-    numbered anew without moving others from one split to the other.
+    numbered anew without moving others from one split to the other. If folders tell the pictures
+    apart, as in `1/left.jpg`, `1/right.jpg`, `2/left.jpg`, the whole name decides.
     """
-    ranks = {name: _rank(name) for name in names}
-    held_out = {name for name, rank in ranks.items() if rank % _HELD_OUT == 0}
+    own_names = {name: name.rpartition("/")[2] for name in names}
+    if len(set(own_names.values())) < min(_FEW_NAMES, len(own_names)):
+        own_names = {name: name for name in names}
+    ranks = {name: (_rank(own_name), name) for name, own_name in own_names.items()}
+    held_out = {name for name, (rank, _) in ranks.items() if rank % _HELD_OUT == 0}
     if len(held_out) in (0, len(ranks)):
         return set(sorted(ranks, key=ranks.get)[:1])
     return held_out
 
 
 def _rank(name: str) -> int:
-    """A number that looks random and depends only on the file name."""
-    return int.from_bytes(hashlib.sha256(name.rpartition("/")[2].encode()).digest()[:8], "big")
+    """A number that looks random and depends only on the name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def _name(files: KeypointFiles) -> str:

@@ -105,7 +105,7 @@ def cluster() -> tuple[list[str], int]:
         process among them.
 
     Raises:
-        ValueError: `TF_CONFIG` is missing.
+        ValueError: `TF_CONFIG` is missing or invalid.
     """
     if "TF_CONFIG" not in os.environ:
         raise ValueError(
@@ -113,8 +113,16 @@ def cluster() -> tuple[list[str], int]:
             "the addresses of the workers and the index of this one. "
             "`python -m examples.pose.launch` sets it for workers on one machine."
         )
-    configuration = json.loads(os.environ["TF_CONFIG"])
-    jobs, task = configuration["cluster"], configuration["task"]
-    chiefs = jobs.get("chief", [])
-    before = 0 if task["type"] == "chief" else len(chiefs)
-    return [*chiefs, *jobs.get("worker", [])], before + task["index"]
+    try:
+        configuration = json.loads(os.environ["TF_CONFIG"])
+        jobs, task = configuration["cluster"], configuration["task"]
+        chiefs, workers = jobs.get("chief", []), jobs.get("worker", [])
+        addresses = [*chiefs, *workers]
+        index = {"chief": 0, "worker": len(chiefs)}[task["type"]] + task["index"]
+        return addresses, range(len(addresses))[index]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise ValueError(
+            'The environment variable TF_CONFIG must be like {"cluster": {"worker": '
+            '["host1:1234", "host2:1234"]}, "task": {"type": "worker", "index": 0}}, got '
+            f"{os.environ['TF_CONFIG']!r}."
+        ) from None

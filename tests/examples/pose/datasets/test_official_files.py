@@ -1,5 +1,7 @@
 """Tests of finding official files in every layout, and of errors if they are missing."""
 
+import errno
+import os
 import shutil
 import tarfile
 import zipfile
@@ -123,3 +125,27 @@ def test_nothing_is_downloaded_if_files_are_in_the_manual_folder(tmp_path, monke
     builder = datasets.builder_class("coco_keypoints")(data_dir=tmp_path)
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual))
     assert builder.info.splits["train"].num_examples == 3
+
+
+def test_a_full_disk_is_not_blamed_on_the_archive(tmp_path):
+    class Full:
+        def extract(self, path):
+            reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise RuntimeError(f"Error while extracting {path}") from reason
+
+    archive = epath.Path(tmp_path / "images.tar.gz")
+    archive.touch()
+    part = official_files.Part("images", "images.tar.gz", "https://example.com")
+    with pytest.raises(OSError, match="No space left on device"):
+        official_files._open_archive(Full(), archive, part)
+
+
+def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
+    def refused(*arguments, **keywords):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    archive = tmp_path / "images.zip"
+    _zip(tmp_path, archive)
+    monkeypatch.setattr(zipfile, "ZipFile", refused)
+    with pytest.raises(ValueError, match=r"images\.zip cannot be read: Permission denied\.$"):
+        official_files.open_zip(archive)

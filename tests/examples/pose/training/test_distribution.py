@@ -223,6 +223,17 @@ def test_chief_comes_before_workers(monkeypatch, kind, index, expected):
     assert cluster() == (["a:1", "b:1", "c:1"], expected)
 
 
+@pytest.mark.parametrize("value", [
+    "{", "3", "[]", "{}", '{"cluster": {"worker": ["a:1"]}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}',
+])  # fmt: skip
+def test_an_invalid_tf_config_is_named(monkeypatch, value):
+    monkeypatch.setenv("TF_CONFIG", value)
+    with pytest.raises(ValueError, match="The environment variable TF_CONFIG must be like"):
+        cluster()
+
+
 def test_unsupported_backend_raises(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "torch")
     with pytest.raises(ValueError, match="tensorflow and jax; KERAS_BACKEND is 'torch'"):

@@ -7,6 +7,7 @@ import pytest
 
 from examples.pose import models
 from examples.pose.datasets.skeletons import LSP_SKELETON
+from examples.pose.models import blocks
 from examples.pose.training import configuration, initial_weights, training_arguments
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 from tests.seeds import seed_weights
@@ -75,6 +76,23 @@ def test_boxes_keep_their_share_of_the_plane(run):
     assert len(found) == 2
     for name, value in found.items():
         np.testing.assert_allclose(value, 1.5 * expected[name], rtol=1e-6)
+
+
+def test_boxes_that_upsample_keep_their_pixels(tmp_path):
+    def build_u_net(num_joints=14, image_size=32):
+        return models.build(
+            "u_net", num_joints=num_joints, image_size=image_size, width=8, context="pure_box"
+        )
+
+    path = tmp_path / "weights.keras"
+    models.inference_model(build_u_net()).save(path)
+    target = build_u_net(image_size=64)
+    suffix = blocks.UPSAMPLING_SUFFIX
+    expected = {x.name: np.array(x.boxes) for x in target.layers if x.name.endswith(suffix)}
+    said = initial_weights.copy(initial_weights.load(path), target, NAMES, build_u_net)
+    assert expected and "anew" not in said
+    for name, boxes_before in expected.items():
+        np.testing.assert_array_equal(target.get_layer(name).boxes, boxes_before)
 
 
 def test_another_network_is_refused(run):

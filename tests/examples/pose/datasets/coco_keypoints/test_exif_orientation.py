@@ -106,6 +106,21 @@ def test_sizes_that_the_joints_of_one_picture_contradict_count_nowhere(tmp_path)
         np.testing.assert_array_equal(example["joints"] + example["person"]["origin"], positions)
 
 
+def test_joints_outside_of_an_upright_picture_say_nothing_about_the_others(tmp_path):
+    """Pictures labelled as stored, of which one has joints below its edge."""
+    path = _write(tmp_path, 6, (120, 80))
+    content = json.loads(path.read_text())
+    for key in ("images", "annotations"):
+        content[key].append(content[key][0] | {"id": 2})
+    content["images"][1]["file_name"] = "b.jpg"
+    below = _triples(_POSITIONS + (0, 40))
+    content["annotations"][1] |= {"image_id": 2, "keypoints": below}
+    Image.fromarray(_upright(120, 80)).save(tmp_path / "val2017" / "b.jpg")
+    path.write_text(json.dumps(content))
+    for example in _examples(tmp_path):
+        assert _bright_corner(example["image"]) == (0, 0)
+
+
 @pytest.mark.parametrize("orientation,size,positions,field", [
     (6, (120, 81), _POSITIONS, "`width` and `height` are 120 x 81, but a.jpg has 80 x 120"),
     (1, (80, 120), _POSITIONS, "`width` and `height` are 80 x 120, but a.jpg has 120 x 80"),

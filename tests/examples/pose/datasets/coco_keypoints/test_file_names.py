@@ -42,6 +42,21 @@ def test_file_names_as_labelling_tools_write_them(data_dir, name, place):
     assert len(small.load(data_dir, content)) == 1
 
 
+@pytest.mark.parametrize("names,places", [
+    (("a1.jpg", "a1.jpg"), ("sub/a1.png",)),  # One picture with two ids.
+    (("frame.0001", "frame.0002"), ("frame.0001.jpg", "frame.0002.jpg")),
+])  # fmt: skip
+def test_pictures_with_similar_names_are_found(data_dir, names, places):
+    content = small.content()
+    content["images"] = [{**content["images"][0], "file_name": names[0]}]
+    content["images"].append({**content["images"][0], "id": 2, "file_name": names[1]})
+    content["annotations"].append({**small.PERSON, "id": 6, "image_id": 2})
+    (data_dir / "val2017" / "a.jpg").unlink()
+    for place in places:
+        small.write_picture(data_dir / "val2017" / place)
+    assert len(small.load(data_dir, content)) == 2
+
+
 def test_similar_names_are_not_confused(data_dir):
     """Names that differ only in case, suffix, folder or Unicode form. One file is missing."""
     composed, decomposed = "\u00e9.jpg", "e\u0301.jpg"

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from etils import epath
+from PIL import Image
 
 from examples.pose import datasets, train
-from examples.pose.datasets import KeypointFiles, in_memory
+from examples.pose.datasets import KeypointFiles, in_memory, sources
 from examples.pose.datasets import __main__ as command
 from examples.pose.datasets.keypoints.keypoints_dataset_builder import held_out_names
 from examples.pose.images.image_files import read_image
@@ -101,6 +103,47 @@ def test_few_pictures_are_in_both_splits(count):
         names = {f"{first + i}.jpg" for i in range(count)}
         held_out = held_out_names(names)
         assert held_out <= names and 1 <= len(held_out) <= max(1, count - 1)
+
+
+def test_pictures_that_only_folders_tell_apart_are_held_out_by_folder():
+    names = {f"capture{i:02d}/{side}.png" for i in range(100) for side in ("left", "right")}
+    held_out = held_out_names(names)
+    assert 20 < len(held_out) < 70
+    assert held_out_names(names | {"capture100/left.png"}) & names == held_out
+    # The choice does not depend on the order of a set, which differs between processes.
+    few = [f"{i}/rgb.png" for i in range(3)]
+    assert held_out_names(few) == held_out_names(few[::-1])
+
+
+def test_a_faulty_label_is_reported_once(labels):
+    content = json.loads(labels.read_text())
+    content["annotations"][0]["keypoints"][2] = 3
+    labels.write_text(json.dumps(content))
+    with pytest.raises(ValueError) as caught:
+        load(labels)
+    assert str(caught.value).count("annotations[0]") == 1
+    assert "files or records" not in str(caught.value)
+
+
+def test_changed_pictures_behind_a_link_are_noticed(labels, tmp_path, capsys):
+    pictures = labels.parent / "pictures"
+    pictures.rename(tmp_path / "elsewhere")
+    pictures.mkdir()
+    (pictures / "linked").symlink_to(tmp_path / "elsewhere")
+    load(labels)
+    for path in (tmp_path / "elsewhere").glob("*.*"):
+        with Image.open(path) as picture:
+            picture.rotate(180).save(path)
+    capsys.readouterr()
+    load(labels)
+    assert "prepared again" in capsys.readouterr().err
+
+
+def test_links_in_a_circle_end(labels):
+    pictures = labels.parent / "pictures"
+    before = sources.describe(epath.Path(pictures))
+    (pictures / "around").symlink_to(pictures)
+    assert sources.describe(epath.Path(pictures)) == before
 
 
 def test_pictures_numbered_anew_stay_in_their_split(labels):
