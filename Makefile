@@ -252,14 +252,15 @@ format: install
 	mkdir -p build
 	$(BIN)/jupyter nbconvert --to python --stdout --TemplateExporter.exclude_markdown=True \
 		--TemplateExporter.exclude_input_prompt=True examples/quickstart/quickstart.ipynb \
-		| tail -n +4 | cat -s > build/quickstart.py && mv build/quickstart.py examples/quickstart/quickstart.py
+		> build/quickstart.py
+	tail -n +4 build/quickstart.py | cat -s > examples/quickstart/quickstart.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 # Builds the documentation site in build/docs. Warnings, such as links to nowhere, are errors.
 docs: install
-	$(BIN)/sphinx-build -W --keep-going --quiet docs build/docs
+	$(BIN)/sphinx-build -W --keep-going --fresh-env --quiet docs build/docs
 
 # Checks the CUDA kernels' results on a GPU, runs compute-sanitizer, and prints a table of bandwidths. Needs
 # nvcc, and a PYTHON with NumPy. Needs neither TensorFlow nor a network.

@@ -76,7 +76,7 @@ def float32_error(plane: np.ndarray) -> float:
         # For a box outside the plane the mean is zero, and so must be the error.
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(error == 0, 0, error / expected)
-        worst = max(worst, float(relative.max()))
+        worst = float(np.maximum(worst, relative.max()))  # Keeps NaN, as `max` does not.
     return worst
 
 

@@ -28,7 +28,7 @@ def demo_steps(run: Path, short: bool) -> list[tuple[str, list[str]]]:
     """Returns the demo's commands.
 
     Args:
-        run: The run folder. The demo writes nothing outside it.
+        run: The run folder. Outside of it, only the prepared data set is written.
         short: Whether to train for about a minute only.
 
     Returns:
@@ -111,11 +111,11 @@ def main(argv=None) -> None:
         "--run",
         type=command_line.new_folder,
         default="runs/demo",
-        help="folder for everything that the demo writes",
+        help="folder for everything that the demo writes, except the prepared data set",
     )
     parser.add_argument("--short", action="store_true", help="train for a minute only")
     arguments = parser.parse_args(argv)
-    run = Path(arguments.run)
+    run = Path(arguments.run).expanduser()
     with interruption.explain_stop(lambda: "The same command goes on from here."):
         times = {
             command[0]: run_step(title, command)

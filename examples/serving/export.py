@@ -84,12 +84,15 @@ def main(argv=None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.name.strip() in ("", ".", "..") or "/" in arguments.name:
         parser.error(f"--name must be the name of a folder, got {arguments.name!r}")
+    if "://" in arguments.models:
+        parser.error(f"--models must be a folder of this machine, got {arguments.models}")
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")
     with interruption.explain_stop(lambda: "No version was written."):
         predictor = prediction_arguments.load_predictor(arguments).with_portable(arguments.portable)
-        version = export_version(predictor, Path(arguments.models) / arguments.name)
+        model = Path(arguments.models).expanduser() / arguments.name
+        version = export_version(predictor, model)
     print(f"Exported and checked, with warm-up requests: {version}")
 
 

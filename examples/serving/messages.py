@@ -14,9 +14,9 @@ class ServerError(UserError):
 
 
 def encode(picture: np.ndarray, file_format: str = "JPEG") -> bytes:
-    """Encodes a picture as a file."""
+    """Encodes a picture as a file, if it is a JPEG in the quality of the prepared data sets."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, file_format)
+    Image.fromarray(picture).save(buffer, file_format, quality=95)
     return buffer.getvalue()
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def build(folder, apis=APIS) -> dict[str, Path]:
     import tensorflow as tf
 
     targets = [f"{api}_loader" for api in apis]
-    flags = " ".join(tf.sysconfig.get_compile_flags())
+    flags = shlex.join(tf.sysconfig.get_compile_flags())
     _run_tool(
         *("cmake", "-S", SOURCES, "-B", folder),
         *(f"-DTF_COMPILE_FLAGS={flags}", f"-DTF_LIBRARIES={tf.sysconfig.get_lib()}"),

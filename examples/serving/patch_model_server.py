@@ -28,21 +28,25 @@ def add_op_library(build: str) -> str:
 
 def add_repository(workspace: str, checkout: str) -> str:
     """Returns the text of WORKSPACE with the checkout of tf_boxconv added as a repository."""
-    if 'name = "tf_boxconv"' in workspace:
+    added = f'\nlocal_repository(\n    name = "tf_boxconv",\n    path = "{checkout}",\n)\n'
+    if added in workspace:
         return workspace
-    return (
-        f'{workspace}\nlocal_repository(\n    name = "tf_boxconv",\n    path = "{checkout}",\n)\n'
-    )
+    if 'name = "tf_boxconv"' in workspace:
+        raise ValueError("WORKSPACE has another repository named tf_boxconv already")
+    return workspace + added
 
 
 def patch(tree: str, checkout: str) -> None:
     """Patches the tree, or writes nothing if a file is not as expected."""
+    root = Path(checkout).resolve()  # Bazel takes relative paths from the tree.
+    if not (root / "BUILD").is_file():
+        raise ValueError(f"{checkout} is no checkout of tf_boxconv: it has no file BUILD")
     build = Path(tree, "tensorflow_serving", "model_servers", "BUILD")
     workspace = Path(tree, "WORKSPACE")
     try:
         texts = {
             build: add_op_library(build.read_text()),
-            workspace: add_repository(workspace.read_text(), checkout),
+            workspace: add_repository(workspace.read_text(), str(root)),
         }
     except ValueError as error:
         raise ValueError(f"{build}: {error}") from None

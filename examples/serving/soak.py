@@ -124,7 +124,10 @@ def _pictures(photos: str | None, count: int) -> list[np.ndarray]:
     generated = request_files.generated_pictures(SIZES)
     if photos is None:
         return generated
-    paths = sorted(path for path in Path(photos).iterdir() if path.suffix.lower() == ".jpg")
+    suffixes = (".jpg", ".jpeg")
+    paths = sorted(path for path in Path(photos).iterdir() if path.suffix.lower() in suffixes)
+    if not paths:
+        raise UserError(f"--photos {photos} contains no JPEG files.")
     return [read_image(path) for path in paths[:count]] + generated
 
 
@@ -147,7 +150,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=8,
         help="number of sending threads",
     )
-    add("--photos", help="folder of .jpg files to send in addition to generated pictures")
+    add("--photos", help="folder of JPEG files to send in addition to generated pictures")
     add(
         "--count",
         type=command_line.positive,

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,8 @@ def chromium(width: int = 1100, height: int = 1700) -> Iterator[Browser]:
         yield Browser(port, session)
     finally:
         if session is not None:
-            _request(f"http://127.0.0.1:{port}/session/{session}", method="DELETE")
+            with contextlib.suppress(OSError, BrowserError):  # Ctrl-C ends chromedriver, too.
+                _request(f"http://127.0.0.1:{port}/session/{session}", method="DELETE")
         driver.terminate()
         driver.wait()
         driver.stdout.close()
@@ -121,8 +123,12 @@ def _request(address: str, content: dict | None = None, method: str | None = Non
     data = None if content is None else json.dumps(content).encode()
     request = urllib.request.Request(address, data, method=method)
     request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        return json.load(answer)["value"]
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            return json.load(answer)["value"]
+    except urllib.error.HTTPError as error:
+        message = " ".join(json.load(error)["value"]["message"].split())
+        raise BrowserError(f"chromedriver: {message}") from None
 
 
 def main(argv=None) -> None:

@@ -107,11 +107,12 @@ def main(argv=None) -> None:
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     arguments = parser.parse_args(argv)
-    from examples.pose.inference.model_files import PRETRAINED, find_model
+    from examples.pose.inference import model_files
     from examples.pose.training.run_folder import RunFolder
 
     with interruption.explain_stop(lambda: "No page was written."):
-        run = find_model(arguments.run or PRETRAINED)
+        model_files.require_tensorflow_backend()
+        run = model_files.find_model(arguments.run or model_files.PRETRAINED)
         page = build(RunFolder(run), arguments.output, arguments.overwrite)
     print(f"Open {page.as_uri()} in a browser.")
 

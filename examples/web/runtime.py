@@ -55,7 +55,11 @@ def _fetch(path: Path) -> None:
             subprocess.run(
                 command, check=True, capture_output=True, text=True, timeout=NPM_SECONDS, cwd=folder
             )
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeMissingError(
+                f"npm did not fetch {PACKAGE} within {NPM_SECONDS} seconds."
+            ) from error
+        except subprocess.CalledProcessError as error:
             raise RuntimeMissingError(
                 f"npm cannot fetch {PACKAGE}: {' '.join((error.stderr or str(error)).split())}"
             ) from error

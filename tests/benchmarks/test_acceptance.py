@@ -188,6 +188,12 @@ def test_precision_finds_an_error(monkeypatch):
     assert precision.float32_error(np.ones((16, 16), np.float32)) == pytest.approx(1e-3, rel=0.01)
 
 
+def test_precision_finds_nan(monkeypatch):
+    reference = precision.reference.box_conv2d
+    monkeypatch.setattr(precision.reference, "box_conv2d", lambda *a: np.nan * reference(*a))
+    assert np.isnan(precision.float32_error(np.ones((16, 16), np.float32)))
+
+
 def test_the_digest_depends_only_on_the_case():
     digest = threads.digest(TINY)
     assert digest == threads.digest(TINY) and len({digest, threads.digest(threads.CASES[5])}) == 2

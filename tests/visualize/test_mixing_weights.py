@@ -26,6 +26,7 @@ def test_a_1x1_convolution_behind_a_concatenation_is_found(data_format):
     axis = -1 if data_format == "channels_last" else 1
     x = keras.layers.Concatenate(axis=axis)([image, boxes(image), image])
     x = keras.layers.ReLU()(keras.layers.BatchNormalization(axis=axis)(x))
+    x = keras.layers.GaussianDropout(0.1)(keras.layers.PReLU()(x))
     convolution = keras.layers.Conv2D(4, 1, data_format=data_format)
     keras.Model(image, convolution(x))
     kernel = np.asarray(convolution.kernel)[0, 0]

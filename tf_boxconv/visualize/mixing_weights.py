@@ -10,12 +10,9 @@ from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
 
 # Layers that keep channels apart. `mixing_weights` ignores their effect on the scale of a channel.
 _UNMIXED = (
-    layers.Activation,
-    layers.BatchNormalization,
-    layers.Dropout,
-    layers.LayerNormalization,
-    layers.ReLU,
-    layers.SpatialDropout2D,
+    *(layers.Activation, layers.ELU, layers.LeakyReLU, layers.PReLU, layers.ReLU),
+    *(layers.BatchNormalization, layers.LayerNormalization),
+    *(layers.AlphaDropout, layers.Dropout, layers.GaussianDropout, layers.SpatialDropout2D),
 )
 
 

@@ -4,12 +4,24 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
+
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 
 _SAVED_MODEL_FILE = "saved_model.pb"
 # The run folder of the weights that `predict` uses by default; its README describes them.
 PRETRAINED = Path(__file__).parents[1] / "pretrained" / "photographs"
 _TRAIN = "python -m examples.pose.train"
+
+
+def require_tensorflow_backend() -> None:
+    """Raises a `RunFolderError` if the Keras backend is not TensorFlow."""
+    backend = keras.config.backend()
+    if backend != "tensorflow":
+        raise RunFolderError(
+            f"Set KERAS_BACKEND=tensorflow to predict or export, got {backend!r}: runs of every "
+            "backend load there."
+        )
 
 
 def is_saved_model(path: Path) -> bool:

@@ -10,7 +10,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -292,12 +291,7 @@ def load_run(path, flip_test: bool = FLIP_TEST, decoding: str = DECODING) -> Pos
         RunFolderError: `path` is not a run folder, no epoch has been trained in it yet, or the
             Keras backend is not TensorFlow, which predictors and exports need.
     """
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise RunFolderError(
-            f"Set KERAS_BACKEND=tensorflow to predict or export, got {backend!r}: runs of every "
-            "backend load there."
-        )
+    model_files.require_tensorflow_backend()
     path = model_files.find_model(path)
     if model_files.is_saved_model(path):
         raise RunFolderError(f"{path} is a SavedModel: give the run folder it was exported from.")

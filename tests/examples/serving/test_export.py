@@ -57,8 +57,9 @@ def test_nothing_half_written_gets_a_version(predictor, tmp_path, monkeypatch):
 def test_the_command_writes_one_version_after_another(run_folder, tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorflow_serving.apis")
     monkeypatch.setattr(exporter, "check", lambda *_: {"joints": 0.0, "scores": 0.0})
-    for number in ("1", "2"):
-        export.main(["--run", str(run_folder), "--models", str(tmp_path)])
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    for number, models in (("1", str(tmp_path)), ("2", f"~/{tmp_path.name}")):
+        export.main(["--run", str(run_folder), "--models", models])
         assert str(tmp_path / "pose" / number) in capsys.readouterr().out
         assert (tmp_path / "pose" / number / warmup.WARMUP_FILE).is_file()
     assert "nowhere" in refused(export.main, "--run", "nowhere", "--models", tmp_path)
@@ -80,6 +81,14 @@ def test_bad_names_of_models_are_refused(run_folder, tmp_path, capsys, name):
     with pytest.raises(SystemExit) as raised:
         export.main(["--run", str(run_folder), "--models", str(tmp_path), "--name", name])
     assert raised.value.code == 2 and "--name" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_another_machine_is_refused(run_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        export.main(["--run", str(run_folder), "--models", "gs://bucket/models"])
+    assert "--models must be a folder of this machine" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

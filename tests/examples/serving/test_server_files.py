@@ -34,13 +34,17 @@ cc_library(
 """
 
 
-def test_the_op_library_is_added_to_the_servers_list_once(tmp_path, capsys):
+def test_the_op_library_is_added_to_the_servers_list_once(tmp_path, monkeypatch):
     folder = tmp_path / "tensorflow_serving" / "model_servers"
     folder.mkdir(parents=True)
     (folder / "BUILD").write_text(BUILD)
     (tmp_path / "WORKSPACE").write_text('workspace(name = "tf_serving")\n')
-    for _ in range(2):  # the second call changes nothing
-        patch_model_server.main([str(tmp_path), "/tf_boxconv"])
+    checkout = tmp_path / "tf_boxconv"
+    checkout.mkdir()
+    (checkout / "BUILD").touch()
+    monkeypatch.chdir(checkout)
+    for path in (str(checkout), "."):  # the second call changes nothing
+        patch_model_server.main([str(tmp_path), path])
         expected = BUILD.replace(
             '    "@org_tensorflow_text//tensorflow_text:ops_lib",\n',
             '    "@org_tensorflow_text//tensorflow_text:ops_lib",\n'
@@ -48,7 +52,12 @@ def test_the_op_library_is_added_to_the_servers_list_once(tmp_path, capsys):
         )
         assert (folder / "BUILD").read_text() == expected
         workspace = (tmp_path / "WORKSPACE").read_text()
-        assert workspace.count("local_repository(") == 1 and 'path = "/tf_boxconv"' in workspace
+        assert workspace.count("local_repository(") == 1 and f'path = "{checkout}"' in workspace
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "BUILD").touch()
+    with pytest.raises(SystemExit, match="another repository named tf_boxconv already"):
+        patch_model_server.main([str(tmp_path), str(other)])
 
 
 def test_a_source_tree_without_the_list_is_refused():
@@ -60,15 +69,18 @@ def test_errors_of_the_command_are_one_line_and_change_no_file(tmp_path, capsys)
     folder = tmp_path / "tree" / "tensorflow_serving" / "model_servers"
     folder.mkdir(parents=True)
     tree = str(tmp_path / "tree")
+    (tmp_path / "checkout").mkdir()
+    checkout = str(tmp_path / "checkout")
     for prepare, words in [
-        (lambda: None, "BUILD"),
+        (lambda: None, "is no checkout of tf_boxconv"),
+        (lambda: (tmp_path / "checkout" / "BUILD").touch(), "No such file"),
         (lambda: (folder / "BUILD").write_text("cc_library()\n"), "no list"),
         (lambda: (folder / "BUILD").write_text(BUILD), "WORKSPACE"),
     ]:
         prepare()
         before = [path.read_text() for path in folder.iterdir()]
         with pytest.raises(SystemExit) as raised:
-            patch_model_server.main([tree, "/tf_boxconv"])
+            patch_model_server.main([tree, checkout])
         message = str(raised.value.code)
         assert message.startswith("error: ") and words in message and "\n" not in message
         assert [path.read_text() for path in folder.iterdir()] == before

@@ -249,6 +249,14 @@ def test_the_error_about_a_missing_browser_names_it(tmp_path, monkeypatch):
     assert message.startswith("error: Chromium or its driver is missing")
 
 
+def test_the_reason_of_chromedriver_is_shown(monkeypatch):
+    if not browser.is_installed():
+        pytest.skip("Chromium or its driver is missing")
+    monkeypatch.setattr(browser, "_CHROMIUM_FLAGS", ["--user-data-dir=/proc/none"])
+    with pytest.raises(browser.BrowserError, match="cannot create default"), browser.chromium():
+        pass
+
+
 def test_the_command_writes_a_screenshot(page, tmp_path, capsys):
     if not browser.is_installed():
         pytest.skip("Chromium or its driver is missing")
