@@ -104,6 +104,13 @@ def error_of(capsys, path):
     return message
 
 
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
+def test_a_keras_file_that_was_not_built_is_an_error(tmp_path, capsys):
+    keras.Sequential([tf_boxconv.layers.BoxConv2D(2)]).save(tmp_path / "model.keras")
+    message = error_of(capsys, tmp_path / "model.keras")
+    assert "holds a model that was not built" in message
+
+
 def test_files_that_are_not_models_give_a_one_line_error(folder, tmp_path, capsys):
     archive = (folder / "model.keras").read_bytes()
     graph = (folder / "native" / "saved_model.pb").read_bytes()

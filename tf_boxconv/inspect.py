@@ -92,6 +92,8 @@ def _inspect_keras_file(path: Path) -> dict[str, Any]:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises different classes for damaged files.
         raise InspectError(f"Keras cannot load {path}: {_one_line(error)}") from error
+    if not model.built:
+        raise InspectError(f"{path} holds a model that was not built")
     described = description.describe(model)
     with zipfile.ZipFile(path) as archive:
         config = archive.read("config.json")

@@ -64,6 +64,19 @@ def test_an_unknown_number_of_filters_without_a_bias():
     np.testing.assert_array_equal(graph(kernel), separable_box_conv2d(x, boxes, kernel))
 
 
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+def test_images_of_unknown_rank(data_format):
+    x, kernel = images(image_shape(data_format, 6, 5, 3)), images((6, 4))
+    boxes = np.tile(np.float32([-1.5, -1.5, 1.5, 1.5]), (3, 2, 1))
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.float32)])
+    def graph(x):
+        return separable_box_conv2d(x, boxes, kernel, data_format=data_format)
+
+    expected = separable_box_conv2d(x, boxes, kernel, data_format=data_format)
+    np.testing.assert_allclose(graph(x), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("seed", [2003])
 @pytest.mark.parametrize("through", [ALL, ("kernel",)], ids="+".join)
 def test_second_order_in_a_graph(through, seed):

@@ -109,6 +109,23 @@ def test_a_single_layer_in_integers(tmp_path):
         assert 0 < np.abs(actual - expected)[:, :4].max() < 5e-2 * np.abs(expected[:, :4]).max()
 
 
+@pytest.mark.parametrize("name", ["box", "box_1"])
+def test_only_the_layer_of_this_name_is_in_integers(name, tmp_path):
+    """TensorFlow appends numbers to the names of layers, so one may look like another."""
+    layers = [BoxConv2D(8, name="box"), BoxConv2D(8, name="box_1")]
+    built = keras.Sequential([keras.Input((16, 16, 3), name="image"), *layers])
+    data = [images(20, (16, 16), seed=5)]
+    path = tmp_path / "model.tflite"
+    options = {"quantize": "int8", "representative_data": data, "quantize_only": name}
+    tf_boxconv.export(built, path, "litert", **options)
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    details = litert.Interpreter(str(path)).get_tensor_details()
+    # The mixing weights, [filters, channels x 4 boxes].
+    dtype_of = {tuple(d["shape"].tolist()): d["dtype"] for d in details}
+    dtypes = {"box": dtype_of[8, 12], "box_1": dtype_of[8, 32]}
+    assert dtypes == {key: np.int8 if key == name else np.float32 for key in dtypes}
+
+
 @pytest.mark.parametrize("by_name", [False, True])
 def test_calibration_of_several_inputs(by_name, tmp_path):
     """The order of the model's inputs is not alphabetical, unlike that of the LiteRT file."""
@@ -127,6 +144,15 @@ def test_calibration_of_several_inputs(by_name, tmp_path):
         (scales[name],) = (d["quantization"][0] for d in details if name in d["name"])
     assert scales["zeta"] == pytest.approx(100 / 255, rel=0.1)
     assert scales["alpha"] == pytest.approx(1 / 255, rel=0.1)
+
+
+def test_onnx_needs_different_names_of_inputs_and_outputs(tmp_path):
+    skip_unless_installed("onnx")
+    inputs = keras.Input((8, 8, 1), name="image")
+    built = keras.Model({"image": inputs}, {"image": DepthwiseBoxConv2D(1)(inputs)})
+    with pytest.raises(ValueError, match="an input and an output called image"):
+        tf_boxconv.export(built, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("size", [(6, 7), (None, None)], ids=["fixed", "open"])

@@ -102,6 +102,14 @@ def test_matrices_are_constants_if_the_size_is_fixed(folders):
     assert (24, 2 * 10, 20) in constants  # Stride 2.
 
 
+def test_matrices_of_portable_layers_are_constants_too(tmp_path):
+    layer = tf_boxconv.layers.BoxConv2D(2, implementation="portable")
+    built = keras.Sequential([keras.Input((8, 8, 3), name="image"), layer])
+    tf_boxconv.export(built, tmp_path / "portable", format="saved_model_portable")
+    assert not saved_model_graph.op_types(tmp_path / "portable") & MATRIX_OPS
+    assert layer.implementation == "portable" and "_boxes_for_call" not in vars(layer)
+
+
 def test_a_dynamic_size_stays_dynamic(tmp_path):
     built = model(size=(None, None))
     tf_boxconv.export(built, tmp_path / "portable", format="saved_model_portable")

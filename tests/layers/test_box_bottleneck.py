@@ -28,6 +28,7 @@ class BoxBottleneckTest(testing.TestCase):
                     "epsilon": 1e-4,
                     "boxes_regularizer": "l1",
                     "kernel_regularizer": "l2",
+                    "kernel_constraint": "non_neg",
                 },
                 input_shape=image_shape(data_format, 5, 7, 8),
                 expected_output_shape=image_shape(data_format, 5, 7, 8),

@@ -53,6 +53,18 @@ def test_bad_arguments_are_refused(arguments, error, message):
         tf_boxconv.box_conv2d(**{"x": X, "boxes": BOXES, **arguments})
 
 
+def test_weights_that_mixed_precision_has_rounded_are_refused():
+    class Layer(keras.layers.Layer):
+        def build(self, input_shape):
+            self.weight = self.add_weight(shape=BOXES.shape, name="boxes")
+
+        def call(self, x):
+            return tf_boxconv.box_conv2d(x, self.weight)
+
+    with pytest.raises(TypeError, match="create the weight with `autocast=False`"):
+        Layer(dtype="mixed_bfloat16")(tensor(X))
+
+
 def test_bad_arguments_of_the_integral_image_are_refused():
     with pytest.raises(ValueError, match="`x` must have rank 4"):
         tf_boxconv.integral_image(X[0])

@@ -46,6 +46,21 @@ def test_box_conv2d(implementation, data_format, strides, normalization, size_kn
     assert loaded.to_json() == model.to_json()
 
 
+@both_implementations
+def test_constants_in_float64(implementation):
+    """Arrays without a dtype are float64 in NumPy. They are converted, as in eager calls."""
+    boxes, kernel = np.float64(BOXES), np.random.default_rng(0).normal(size=(6, 4))
+    x, inputs = tensor(images((2, 9, 11, 3))), keras.Input((9, 11, 3))
+    for function, arguments in (
+        (tf_boxconv.box_conv2d, (boxes,)),
+        (tf_boxconv.separable_box_conv2d, (boxes, kernel, kernel[0])),
+    ):
+        outputs = function(inputs, *arguments, implementation=implementation)
+        wanted = function(x, *arguments, implementation=implementation)
+        got = keras.Model(inputs, outputs)(x)
+        np.testing.assert_allclose(to_float64(got), to_float64(wanted), **FLOAT32)
+
+
 @pytest.mark.parametrize(
     "dtype", ["float16", "bfloat16", "float32", pytest.param("float64", marks=tensorflow_only)]
 )

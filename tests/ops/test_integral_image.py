@@ -1,5 +1,6 @@
 """`integral_image` against NumPy's cumulative sums."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -15,6 +16,7 @@ from tests.backend import (
 )
 from tests.images import DATA_FORMATS, image_shape, images
 from tests.ops.problems import DTYPES
+from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 
 def reversed_cumulative_sums(planes):
@@ -77,3 +79,17 @@ def test_four_entries_of_the_table_give_the_sum_of_a_rectangle():
     np.testing.assert_allclose(
         rectangle, x[0, 2:7, 1:6, 0].astype(np.float64).sum(), **tolerances.VALUES["float64"]
     )
+
+
+@pytest.mark.parametrize("data_format", DATA_FORMATS)
+def test_the_portable_path_adds_in_float64(data_format):
+    """It runs where the library is missing."""
+    if keras.config.backend() == "jax":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
+    x = images(image_shape(data_format, 40, 50, 2)) + 1e6
+    found = integral_image_portable(tensor(x), data_format, "float64")
+    axes = (1, 2) if data_format == "channels_last" else (2, 3)
+    expected = np.float64(x).cumsum(axes[0]).cumsum(axes[1])
+    assert dtype_name(found) == "float64"
+    inner = to_float64(found)[:, 1:, 1:] if axes == (1, 2) else to_float64(found)[..., 1:, 1:]
+    np.testing.assert_allclose(inner, expected, rtol=1e-14)

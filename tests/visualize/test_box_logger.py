@@ -1,5 +1,7 @@
 """Reads back the files that `BoxLogger` writes."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -135,6 +137,17 @@ def test_infinite_boxes_can_be_drawn(tmp_path):
     logger.on_epoch_end(0)
     logger.on_train_end()
     assert (tmp_path / "boxes.gif").exists()
+
+
+@pytest.mark.parametrize("missing", ["PIL", "matplotlib"])
+def test_missing_packages_are_noticed_before_the_training(tmp_path, monkeypatch, missing):
+    model = _model()
+    monkeypatch.setitem(sys.modules, missing, None)
+    before = model.get_weights()
+    with pytest.raises(ImportError, match=missing):
+        _fit(model, visualize.BoxLogger(animation=tmp_path / "boxes.gif"))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_bad_arguments_are_refused():

@@ -186,7 +186,7 @@ def _convert(model: keras.Model, signature, converter, path: Path, options: dict
     from tf_boxconv.exporting.saved_model import write_portable
 
     saved_model = path.with_name(f"{path.name}.saved_model")
-    write_portable(model, saved_model, signature)
+    write_portable(model, saved_model, signature, marked=options.get("quantize_only"))
     try:
         saved_model = float32.convert(saved_model, path.with_name(f"{path.name}.float32"))
         converter.write(saved_model, path, **options)

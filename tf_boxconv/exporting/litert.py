@@ -13,6 +13,7 @@ from tensorflow.lite.python import convert, schema_py_generated
 from tensorflow.lite.tools import flatbuffer_utils
 
 from tf_boxconv import description
+from tf_boxconv.exporting import portable
 from tf_boxconv.exporting.saved_model import SIGNATURE, signature_inputs
 from tf_boxconv.version import __version__
 
@@ -59,13 +60,15 @@ def write(
 
 
 def _quantized(converter: tf.lite.TFLiteConverter, layer: str) -> bytes:
-    """Converts a model with one layer in integers, and all other operations in float32."""
+    """Converts a model with one layer in integers, and all other operations in float32.
+
+    The names of the operations of this layer contain `portable.MARK`.
+    """
     converter._experimental_calibrate_only = True
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(converter.convert()))
     graph = model.subgraphs[0]
-    # The name of a tensor contains the name of the Keras layer that computes it. In the second call
-    # of a layer, a number is appended to the layer's name.
-    scope = re.compile(f"/{re.escape(layer)}(_[0-9]+)?/")
+    # In the second call of the layer, a number is appended to the mark.
+    scope = re.compile(f"(^|/){portable.MARK}(_[0-9]+)?/")
     others, ranges = [], set()
     for operator in graph.operators:
         name = graph.tensors[operator.outputs[0]].name.decode()

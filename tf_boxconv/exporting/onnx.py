@@ -23,6 +23,12 @@ def write(saved_model: Path, path: Path) -> None:
     import tf2onnx
 
     frozen = frozen_signature(saved_model)
+    shared = sorted(frozen.inputs.keys() & frozen.outputs.keys())
+    if shared:
+        raise ValueError(
+            "Inputs and outputs of an ONNX file must have different names. Received: a model with "
+            f"an input and an output called {', '.join(shared)}"
+        )
     names = {tensor.name: name for name, tensor in {**frozen.inputs, **frozen.outputs}.items()}
     with tf.Graph().as_default():
         proto, _ = tf2onnx.convert.from_graph_def(

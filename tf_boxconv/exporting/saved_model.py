@@ -30,9 +30,18 @@ def write_native(model: keras.Model, folder: Path, signature=None) -> None:
     _write_description(model, folder)
 
 
-def write_portable(model: keras.Model, folder: Path, signature=None) -> None:
-    """Writes `model` with the same signature, using only TensorFlow's own operations."""
-    _write(model, functools.partial(portable.call, model), folder, signature)
+def write_portable(
+    model: keras.Model, folder: Path, signature=None, marked: str | None = None
+) -> None:
+    """Writes `model` with the same signature, using only TensorFlow's own operations.
+
+    Args:
+        model: The model.
+        folder: The folder to write.
+        signature: See `export.input_signature`.
+        marked: See `portable.call`.
+    """
+    _write(model, functools.partial(portable.call, model, marked=marked), folder, signature)
     remaining = saved_model_graph.custom_ops(folder)
     if remaining:
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keras
-from keras import activations, initializers, ops, regularizers
+from keras import activations, constraints, initializers, ops, regularizers
 
 from tf_boxconv.layers.base_box_conv import refuse_weights_without_scale
 from tf_boxconv.layers.conv2d_arguments import (
@@ -58,6 +58,8 @@ class BoxBottleneck(keras.layers.Layer):
         kernel_regularizer: Optional regularizer for the 1x1 convolution.
         boxes_constraint: Optional projection function to be applied to the boxes, in pixels,
             after being updated by an `Optimizer`.
+        kernel_constraint: Optional projection function to be applied to the 1x1 convolution after
+            being updated by an `Optimizer`.
         implementation: `"native"` runs the compiled operator, or the portable path if the backend
             or device has none. `"portable"` always runs the portable path: Keras operations that
             compute the same, more slowly. You do not need to set it for an export:
@@ -115,6 +117,7 @@ class BoxBottleneck(keras.layers.Layer):
         boxes_regularizer=None,
         kernel_regularizer=None,
         boxes_constraint="box_constraint",
+        kernel_constraint=None,
         implementation="native",
         **kwargs,
     ):
@@ -128,6 +131,7 @@ class BoxBottleneck(keras.layers.Layer):
         self.epsilon = float(epsilon)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
         self.box_conv = DepthwiseBoxConv2D(
             self.depth_multiplier,
             data_format=self.data_format,
@@ -187,6 +191,7 @@ class BoxBottleneck(keras.layers.Layer):
             shape=(channels, reduced),
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
         self.reduce_norm.build(tuple(reduced_shape))
         self.box_conv.build(tuple(reduced_shape))
@@ -239,6 +244,7 @@ class BoxBottleneck(keras.layers.Layer):
                 "epsilon": self.epsilon,
                 "kernel_initializer": initializers.serialize(self.kernel_initializer),
                 "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+                "kernel_constraint": constraints.serialize(self.kernel_constraint),
                 "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             }
         )

@@ -149,9 +149,16 @@ def check_boxes(boxes, x, data_format: str) -> None:
     """Raises an error unless the dtype and shape of `boxes` fit `x`. Accepts `KerasTensor`s."""
     dtype = _boxes_dtype(x)
     if dtype_name(boxes) not in ("float32", dtype):
+        # Mixed precision rounds a variable when it is read. A cast would come too late.
+        is_variable = isinstance(boxes, keras.Variable)
+        advice = (
+            "create the weight with `autocast=False`"
+            if is_variable
+            else ("convert them with keras.ops.cast first")
+        )
         raise TypeError(
             f"`boxes` must be {dtype} when `x` is {dtype_name(x)}. Received: "
-            f"boxes.dtype={dtype_name(boxes)}; convert them with keras.ops.cast first."
+            f"boxes.dtype={dtype_name(boxes)}; {advice}."
         )
     shape, x_shape = static_shape(boxes), static_shape(x)
     if shape is not None and (len(shape) != 3 or shape[2] not in (4, None)):
@@ -243,8 +250,8 @@ def _boxes_dtype(x) -> str:
 
 
 def as_tensor_like(x, dtype: str | None = None):
-    """Returns `x` if it has a shape and a dtype, otherwise `np.asarray(x, dtype)`."""
-    return x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x, dtype)
+    """Returns `x` if it is a tensor or a `KerasTensor`, otherwise `np.asarray(x, dtype)`."""
+    return x if _is_tensor(x) or is_symbolic(x) else np.asarray(x, dtype)
 
 
 def is_symbolic(*arguments) -> bool:

@@ -1,7 +1,8 @@
-"""The portable path of `integral_image`, in `keras.ops` only."""
+"""The portable path of `integral_image`, in operations of Keras and of the framework."""
 
 from __future__ import annotations
 
+import keras
 from keras import ops
 
 
@@ -10,5 +11,9 @@ def integral_image_portable(x, data_format: str, dtype: str):
     rows, columns = (1, 2) if data_format == "channels_last" else (2, 3)
     border = [[0, 0] for _ in range(4)]
     border[rows] = border[columns] = [1, 0]
-    sums = ops.cumsum(ops.cumsum(ops.cast(x, dtype), axis=rows), axis=columns)
-    return ops.pad(sums, border)
+    return ops.pad(_cumsum(_cumsum(ops.cast(x, dtype), rows), columns), border)
+
+
+def _cumsum(x, axis: int):
+    # On PyTorch, `keras.ops.cumsum` adds float64 in float32 (Keras 3.15).
+    return x.cumsum(axis) if keras.config.backend() == "torch" else ops.cumsum(x, axis=axis)

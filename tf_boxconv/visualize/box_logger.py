@@ -88,7 +88,15 @@ class BoxLogger(keras.callbacks.Callback):
         self._batches, self._last_batch = first_batch, -1
 
     def on_train_begin(self, logs=None):
-        """Finds the layers, stores their initial boxes and adds the first frame."""
+        """Finds the layers, stores their initial boxes and adds the first frame.
+
+        Raises:
+            ImportError: Matplotlib or Pillow is needed and not installed.
+        """
+        if self.log_dir is not None or self.animation is not None:
+            import matplotlib.figure  # noqa: F401  An error after the training would lose it.
+        if self.animation is not None:
+            import PIL.Image  # noqa: F401
         self._layers = self._chosen_layers()
         self._update_weights()
         self.initial_boxes = boxes_by_layer(self.model)

@@ -44,7 +44,7 @@ def _box_conv2d_for_export(x, boxes, strides, normalization, data_format) -> tf.
     """Uses the portable path, with constant matrices if the boxes and the size are constant."""
     options = (strides, normalization)
     matrices, values = None, tf.get_static_value(boxes)
-    size = x.shape[1:3] if data_format == "channels_last" else x.shape[2:]
+    size = x.shape[1:3] if data_format == "channels_last" else x.shape[2:4]
     if values is not None and size.is_fully_defined():
         with tf.init_scope():
             matrices = coverage_matrices(tf.constant(values), size.as_list(), *options)

@@ -58,7 +58,7 @@ def _runs_on_gpu() -> bool:
 
 def _has_small_planes(x: tf.Tensor, data_format: str) -> bool:
     """Returns whether planes have few pixels. If their size is not known yet, they have not."""
-    height, width = x.shape[1:3] if data_format == "channels_last" else x.shape[2:]
+    height, width = x.shape[1:3] if data_format == "channels_last" else x.shape[2:4]
     return height is not None and width is not None and height * width < MIN_PIXELS
 
 
