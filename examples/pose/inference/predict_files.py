@@ -177,7 +177,8 @@ def predict_all(
         boxes: The boxes of people; None if each whole picture is one person.
 
     Returns:
-        An error message for each file that cannot be read. Such files do not stop the others.
+        An error message for each file that cannot be read or that has no boxes of its own. Such
+        files do not stop the others.
 
     Raises:
         PredictError: Results cannot be written; the message says what was kept.
@@ -197,7 +198,7 @@ def predict_all(
             try:
                 in_picture = None if boxes is None else boxes.of(path)
                 drawn, results, poses = predict_file(predictor, path, min_score, in_picture)
-            except ImageError as error:
+            except (ImageError, BoxError) as error:
                 problems.append(str(error))
                 continue
             outputs.add(name, drawn, results)

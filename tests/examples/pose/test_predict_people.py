@@ -132,6 +132,16 @@ def test_a_box_outside_does_not_stop_the_other_pictures(run_folder, folder):
     assert os.listdir("poses") == ["b_2_pose.png"]
 
 
+def test_a_name_that_fits_several_pictures_does_not_stop_the_others(run_folder, folder):
+    names = ("a_1.png", "x/b_2.png", "y/b_2.png")
+    records = [{"file_name": name, "bbox": BOXES[0]} for name in names]
+    Path("boxes.json").write_text(json.dumps(records))
+    arguments = ["a_1.png", "b_2.png", "--boxes", "boxes.json", "--output", "page.png"]
+    status, errors = outcome(predict.main, "--model", run_folder, *arguments)
+    assert status == 1 and "b_2.png may be x/b_2.png or y/b_2.png" in errors
+    assert Path("page.png").exists()
+
+
 @pytest.mark.parametrize("arguments,message", [
     (["a_1.png", "--box", "1,2,3"], "must be x,y,width,height in pixels, got '1,2,3'"),
     (["a_1.png", "--box", "1,2,0,5"], "must be x,y,width,height"),
