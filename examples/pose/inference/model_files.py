@@ -16,7 +16,7 @@ _TRAIN = "python -m examples.pose.train"
 
 def require_tensorflow_backend() -> None:
     """Raises a `RunFolderError` if the Keras backend is not TensorFlow."""
-    backend = keras.config.backend()
+    backend = keras.backend.backend()
     if backend != "tensorflow":
         raise RunFolderError(
             f"Set KERAS_BACKEND=tensorflow to predict or export, got {backend!r}: runs of every "
