@@ -1,6 +1,5 @@
 """`integral_image` against NumPy's cumulative sums."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -84,8 +83,6 @@ def test_four_entries_of_the_table_give_the_sum_of_a_rectangle():
 @pytest.mark.parametrize("data_format", DATA_FORMATS)
 def test_the_portable_path_adds_in_float64(data_format):
     """It runs where the library is missing."""
-    if keras.config.backend() == "jax":
-        pytest.importorskip("jax").config.update("jax_enable_x64", True)
     x = images(image_shape(data_format, 40, 50, 2)) + 1e6
     found = integral_image_portable(tensor(x), data_format, "float64")
     axes = (1, 2) if data_format == "channels_last" else (2, 3)
