@@ -7,18 +7,25 @@ import torch
 from tf_boxconv.backends.torch.batching import fold, unfold
 from tf_boxconv.backends.torch.forms import choose_form, exporting
 from tf_boxconv.backends.torch.library import call, problem_of
-from tf_boxconv.ops.integral_image_portable import integral_image_portable
 
 
 def integral_image(x: torch.Tensor, data_format: str, dtype: str) -> torch.Tensor:
     """Computes `tf_boxconv.integral_image` on arguments that are checked already."""
     if x.device.type != "cpu" or exporting():
-        return integral_image_portable(x, data_format, dtype)
+        return _portable(x, data_format, dtype)
     return _integral_image(x, data_format, dtype)
 
 
 def _integral_image(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
-    return choose_form(_operator, IntegralImage, integral_image_portable)(x, layout, dtype)
+    return choose_form(_operator, IntegralImage, _portable)(x, layout, dtype)
+
+
+def _portable(x: torch.Tensor, layout: str, dtype: str) -> torch.Tensor:
+    # Not `integral_image_portable`: Keras's operations would move tensors to its default device.
+    rows, columns = _axes(layout)
+    sums = x.to(getattr(torch, dtype)).cumsum(rows).cumsum(columns)
+    border = (0, 0, 1, 0, 1, 0) if layout == "channels_last" else (1, 0, 1, 0)
+    return torch.nn.functional.pad(sums, border)
 
 
 @torch.library.custom_op("tf_boxconv::integral_image", mutates_args=(), device_types="cpu")
