@@ -7,7 +7,7 @@ import sys
 # reads the variable when it is imported, and child processes inherit it. A value that the user set
 # is kept.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Commands that start others, and these, share a GPU. By default, the first takes all its memory.
+# A command and the programs that it starts share a GPU. By default, the first takes all its memory.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 

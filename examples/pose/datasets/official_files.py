@@ -12,7 +12,6 @@ import io
 import os
 import pathlib
 import textwrap
-import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from etils import epath
 
+from examples.pose.files.output_paths import comparable
 from examples.pose.images import image_files
 
 # A path on any file system of epath, or in a zip file. Both kinds offer `/`, `exists`, `iterdir`,
@@ -287,7 +287,7 @@ class PictureFolder:
         self._listings: dict[str, dict[str, Root]] = {}
 
     def pictures(self, folder: str = "") -> dict[str, Root]:
-        """The pictures in the subfolder `folder`, by `comparable` of their name."""
+        """The pictures in the subfolder `folder`, by `picture_key` of their name."""
         if folder not in self._listings:
             self._listings[folder] = dict(self._list(folder))
         return self._listings[folder]
@@ -298,7 +298,7 @@ class PictureFolder:
             # In reverse order, so that the alphabetically first of several suffixes wins.
             for entry in sorted(place.iterdir(), key=lambda e: e.name, reverse=True):
                 if is_picture(entry.name):
-                    yield comparable(entry.name), entry
+                    yield picture_key(entry.name), entry
 
     def _place(self, folder: str) -> Root | None:
         """Finds a subfolder. Paths that differ only in case or Unicode form match too."""
@@ -306,7 +306,9 @@ class PictureFolder:
             return self.root / folder
         place = self.root
         for part in folder.split("/"):
-            inside = [e for e in place.iterdir() if e.is_dir() and folded(e.name) == folded(part)]
+            inside = [
+                e for e in place.iterdir() if e.is_dir() and comparable(e.name) == comparable(part)
+            ]
             if len(inside) != 1:
                 return None
             (place,) = inside
@@ -320,11 +322,11 @@ class PictureFolder:
     def find(self, name: str) -> Root | None:
         """Finds a picture. Names that differ only in suffix, case or Unicode form match too."""
         folder, _, last = name.rpartition("/")
-        return self.exact(name) or self.pictures(folder).get(comparable(last))
+        return self.exact(name) or self.pictures(folder).get(picture_key(last))
 
     def find_below(self, name: str) -> Root | None:
         """The picture in any subfolder whose path ends with `name`, if there is only one."""
-        wanted = tuple(comparable(name).split("/"))
+        wanted = tuple(picture_key(name).split("/"))
         found = [path for parts, path in self._below if parts[-len(wanted) :] == wanted]
         return found[0] if len(found) == 1 else None
 
@@ -334,22 +336,17 @@ class PictureFolder:
 
 
 def _walk(folder: Root, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Root]]:
-    """The pictures below a folder. For each the components of its relative path as by `_key`."""
+    """The pictures below a folder, each after the components of its path, as by `picture_key`."""
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
         if entry.is_dir():
-            yield from _walk(entry, (*above, folded(entry.name)))
+            yield from _walk(entry, (*above, comparable(entry.name)))
         elif is_picture(entry.name):
-            yield (*above, comparable(entry.name)), entry
+            yield (*above, picture_key(entry.name)), entry
 
 
-def comparable(name: str) -> str:
-    """A picture's name for comparison: without the suffix of a picture, then as `folded`."""
-    return folded(name.rpartition(".")[0] if is_picture(name) else name)
-
-
-def folded(name: str) -> str:
-    """Returns a name for comparison: case-folded, and in Unicode normal form C."""
-    return unicodedata.normalize("NFC", name).casefold()
+def picture_key(name: str) -> str:
+    """A picture's name for comparison: `comparable`, without the suffix of a picture."""
+    return comparable(name.rpartition(".")[0] if is_picture(name) else name)
 
 
 def read_rgb(path: Root, labels: str | os.PathLike[str], turn: bool = True) -> np.ndarray:

@@ -29,8 +29,9 @@ from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
 
 # The small boxes of "pure_box": their number per channel, and their `max_size` in pixels.
 NEAR_BOXES, NEAR_SIZE = 2, 5
-# Arguments of `DepthwiseBoxConv2D` that the network sets itself.
+# End of the names of the box layers that upsample. Their boxes are constant.
 UPSAMPLING_SUFFIX = "_smooth"
+# Arguments of `DepthwiseBoxConv2D` that the network sets itself.
 RESERVED_BOX_OPTIONS = ("depth_multiplier", "name", "strides", "data_format")
 # Arguments of `DepthwiseBoxConv2D` that `BoxConv2D` has too, and that concern the boxes alone.
 SHARED_BOX_OPTIONS = (

@@ -1,4 +1,7 @@
-"""A fixture for trainings of a few steps."""
+"""Fixtures: trainings of a few steps, and a disk that becomes full."""
+
+import errno
+import os
 
 import pytest
 
@@ -11,3 +14,17 @@ def eager():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def full_at_the_second_write(monkeypatch):
+    """Makes the second `os.pwrite` fail, by which `GrowingJson` writes all items but the first."""
+    real, calls = os.pwrite, []
+
+    def write(handle, data, offset):
+        calls.append(offset)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(handle, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)

@@ -202,17 +202,9 @@ def test_a_full_disk_gives_a_one_line_error_and_keeps_finished_results(run_folde
     assert len(json.loads(Path("out.json").read_text())["images"]) == 2
 
 
-def test_if_the_json_cannot_be_written_finished_results_are_kept(run_folder, folder, monkeypatch):
+@pytest.mark.usefixtures("full_at_the_second_write")
+def test_if_the_json_cannot_be_written_finished_results_are_kept(run_folder, folder):
     names = [save(f"{i}.png") for i in range(3)]
-    real, calls = os.pwrite, []
-
-    def full(handle, data, offset):
-        calls.append(offset)
-        if len(calls) == 2:
-            raise OSError(28, "No space left on device")
-        return real(handle, data, offset)
-
-    monkeypatch.setattr(os, "pwrite", full)
     message = fails(run_folder, *names, "--output", "page.png", "--json", "out.json")
     assert "out.json: cannot be written: No space left on device." in message
     assert len(json.loads(Path("out.json").read_text())["images"]) == 2

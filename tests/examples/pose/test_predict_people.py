@@ -285,16 +285,8 @@ def test_a_damaged_video_keeps_the_frames_before_the_damage(run_folder, folder):
     assert len(frames_of("out.mp4")) == count > 10
 
 
-def test_a_video_is_kept_if_its_json_cannot_be_written(run_folder, clip, monkeypatch):
-    real, calls = os.pwrite, []
-
-    def full(handle, data, offset):
-        calls.append(offset)
-        if len(calls) == 2:
-            raise OSError(28, "No space left on device")
-        return real(handle, data, offset)
-
-    monkeypatch.setattr(os, "pwrite", full)
+@pytest.mark.usefixtures("full_at_the_second_write")
+def test_a_video_is_kept_if_its_json_cannot_be_written(run_folder, clip):
     arguments = ["clip.mp4", "--output", "out.mp4", "--json", "out.json"]
     message = refused(predict.main, "--model", run_folder, *arguments)
     assert "out.json: cannot be written: No space left on device. The first 2 frames" in message

@@ -34,14 +34,18 @@ cc_library(
 """
 
 
+def _checkout(folder):
+    folder.mkdir()
+    (folder / "BUILD").touch()
+    return folder
+
+
 def test_the_op_library_is_added_to_the_servers_list_once(tmp_path, monkeypatch):
     folder = tmp_path / "tensorflow_serving" / "model_servers"
     folder.mkdir(parents=True)
     (folder / "BUILD").write_text(BUILD)
     (tmp_path / "WORKSPACE").write_text('workspace(name = "tf_serving")\n')
-    checkout = tmp_path / "tf_boxconv"
-    checkout.mkdir()
-    (checkout / "BUILD").touch()
+    checkout, other = _checkout(tmp_path / "tf_boxconv"), _checkout(tmp_path / "other")
     monkeypatch.chdir(checkout)
     for path in (str(checkout), "."):  # the second call changes nothing
         patch_model_server.main([str(tmp_path), path])
@@ -53,9 +57,6 @@ def test_the_op_library_is_added_to_the_servers_list_once(tmp_path, monkeypatch)
         assert (folder / "BUILD").read_text() == expected
         workspace = (tmp_path / "WORKSPACE").read_text()
         assert workspace.count("local_repository(") == 1 and f'path = "{checkout}"' in workspace
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "BUILD").touch()
     with pytest.raises(SystemExit, match="another repository named tf_boxconv already"):
         patch_model_server.main([str(tmp_path), str(other)])
 

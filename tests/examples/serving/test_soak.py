@@ -69,9 +69,11 @@ def test_ctrl_c_gives_a_one_line_error(monkeypatch):
     assert status == 130 and message.startswith("stopped. Nothing was measured")
 
 
-@pytest.mark.parametrize("photos", ["nowhere", "file", "photos . contains no JPEG"])
-def test_a_folder_without_photos_is_refused(tmp_path, monkeypatch, photos):
+@pytest.mark.parametrize(
+    ("photos", "words"),
+    [("nowhere", "nowhere"), ("file", "file"), (".", "photos . contains no JPEG")],
+)
+def test_a_folder_without_photos_is_refused(tmp_path, monkeypatch, photos, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    folder = "." if " " in photos else photos
-    assert photos in refused(soak.main, "--run", "nowhere", "--photos", folder)
+    assert words in refused(soak.main, "--run", "nowhere", "--photos", photos)

@@ -130,7 +130,7 @@ def _spellings(name: str) -> tuple[str, str]:
 def _stems(name: str) -> list[tuple[bool, str]]:
     """The keys to compare a name by: with its folders, and without."""
     return [
-        (whole, official_files.comparable(spelling))
+        (whole, official_files.picture_key(spelling))
         for whole, spelling in zip((True, False), _spellings(name), strict=True)
     ]
 

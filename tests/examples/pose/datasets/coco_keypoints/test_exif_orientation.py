@@ -44,6 +44,16 @@ def _write(tmp_path, orientation, size, stored_size=(120, 80), positions=_POSITI
     return path
 
 
+def _add_record(path, name, positions):
+    """Adds a picture like the one that `_write` writes, with other joints, to the labels."""
+    content = json.loads(path.read_text())
+    for key in ("images", "annotations"):
+        content[key].append(content[key][0] | {"id": 2})
+    content["images"][1]["file_name"] = name
+    content["annotations"][1] |= {"image_id": 2, "keypoints": _triples(positions)}
+    path.write_text(json.dumps(content))
+
+
 def _load(tmp_path, *arguments, **options):
     """Loads the picture that `_write` writes."""
     _write(tmp_path, *arguments, **options)
@@ -92,14 +102,9 @@ def test_sizes_that_the_joints_of_one_picture_contradict_count_nowhere(tmp_path)
     """Some tools label pictures as shown, and write their sizes as stored."""
     beyond = _POSITIONS + (0, 40)  # These fit only the picture as shown, 80 x 120.
     path = _write(tmp_path, 6, (120, 80), positions=beyond)
-    content = json.loads(path.read_text())
-    for key in ("images", "annotations"):
-        content[key].append(content[key][0] | {"id": 2})
-    content["images"][1]["file_name"] = "b.jpg"
-    content["annotations"][1] |= {"image_id": 2, "keypoints": _triples(_POSITIONS)}
+    _add_record(path, "b.jpg", _POSITIONS)
     pictures = tmp_path / "val2017"
     (pictures / "b.jpg").write_bytes((pictures / "a.jpg").read_bytes())
-    path.write_text(json.dumps(content))
     for example, positions in zip(_examples(tmp_path), (beyond, _POSITIONS), strict=True):
         assert example["image"].shape == (120, 80, 3)
         assert _bright_corner(example["image"]) == (0, 1)
@@ -109,14 +114,8 @@ def test_sizes_that_the_joints_of_one_picture_contradict_count_nowhere(tmp_path)
 def test_joints_outside_of_an_upright_picture_say_nothing_about_the_others(tmp_path):
     """Pictures labelled as stored, of which one has joints below its edge."""
     path = _write(tmp_path, 6, (120, 80))
-    content = json.loads(path.read_text())
-    for key in ("images", "annotations"):
-        content[key].append(content[key][0] | {"id": 2})
-    content["images"][1]["file_name"] = "b.jpg"
-    below = _triples(_POSITIONS + (0, 40))
-    content["annotations"][1] |= {"image_id": 2, "keypoints": below}
+    _add_record(path, "b.jpg", _POSITIONS + (0, 40))
     Image.fromarray(_upright(120, 80)).save(tmp_path / "val2017" / "b.jpg")
-    path.write_text(json.dumps(content))
     for example in _examples(tmp_path):
         assert _bright_corner(example["image"]) == (0, 0)
 
