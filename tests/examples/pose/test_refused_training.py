@@ -21,7 +21,7 @@ from examples.pose import ablation, datasets, demo, launch, train
 from examples.pose.cli import command_line
 from examples.pose.evaluation import accuracy
 from examples.pose.files.atomic_write import write_json
-from examples.pose.training import duration, train_run
+from examples.pose.training import duration, run_length, session, training_data
 from examples.pose.training.run_folder import RunFolder
 from examples.pose.training.trainer import Trainer
 from tests.examples.pose import drawn_figures
@@ -187,8 +187,13 @@ FAILURES = {
     "broken data": (datasets, "load", broken, "not a complete zip"),
     "no data": (datasets, "load", missing, "was not found"),
     "no memory": (Trainer, "run", exhausted, "Out of memory"),
-    "no memory for the network": (train_run, "make_trainer", too_large, "Out of memory"),
-    "no memory for the data": (train_run, "read_training_photographs", too_large, "out of memory"),
+    "no memory for the network": (session, "make_trainer", too_large, "Out of memory"),
+    "no memory for the data": (
+        training_data,
+        "read_training_photographs",
+        too_large,
+        "out of memory",
+    ),
     "no permission": (RunFolder, "save_state", unwritable, "state.npz: Permission denied"),
     "no disk for the model": (RunFolder, "begin", unwritable, "Permission denied"),
 }
@@ -238,8 +243,8 @@ def signal_in(owner, name, patch, call=1, number=signal.SIGINT):
 # and the number of epochs that are finished by then.
 PHASES = {
     "reading": (accuracy, "read_test_photographs", 1, 0),
-    "reading more": (train_run, "read_training_photographs", 1, 0),
-    "building": (train_run, "make_trainer", 1, 0),
+    "reading more": (training_data, "read_training_photographs", 1, 0),
+    "building": (session, "make_trainer", 1, 0),
     "training": (Trainer, "run", 1, 0),
     "saving": (RunFolder, "save_state", 1, 0),
     "saving the model": (RunFolder, "save_model", 1, 1),
@@ -468,7 +473,7 @@ def test_only_finished_runs_are_extended(
 
 def test_an_extension_states_its_schedule(stopped_run):
     config = {**RunFolder(stopped_run).config, "epochs": 4}
-    said = train_run._describe_extension(config, finished=2)
+    said = run_length.describe_extension(config, finished=2)
     assert said.startswith("Extending a run of 2 epochs to 4. The learning rate follows")
     rate = float(re.search(r"rises to (\S+) at once", said)[1])
     # Half of the cosine is left.

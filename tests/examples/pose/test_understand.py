@@ -10,7 +10,7 @@ from examples.pose import datasets, models, understand
 from examples.pose.cli import command_line
 from examples.pose.datasets.skeletons import LSP_SKELETON
 from examples.pose.evaluation import understanding
-from examples.pose.training import train_run
+from examples.pose.training import session
 from examples.pose.training.run_folder import RunFolder
 from tests.examples.pose import drawn_figures
 from tf_boxconv import description, visualize
@@ -75,14 +75,14 @@ def test_errors_are_clear(run, capsys):
 def test_training_logs_boxes_where_that_is_wanted(tmp_path):
     run = RunFolder(tmp_path)
     config = {"log_boxes": True, "context": "box", "steps_per_epoch": 250, "epochs": 2}
-    (logger,) = train_run.box_loggers(run, config, done=250)
+    (logger,) = session.box_loggers(run, config, done=250)
     assert isinstance(logger, BoxLogger)
     assert (logger.animation, logger.every) == (tmp_path / "boxes.gif", 25)
     assert logger.first_batch == 250
-    assert train_run.box_loggers(run, {**config, "log_boxes": False}, done=0) == []
-    assert train_run.box_loggers(run, {**config, "context": "depthwise"}, done=0) == []
+    assert session.box_loggers(run, {**config, "log_boxes": False}, done=0) == []
+    assert session.box_loggers(run, {**config, "context": "depthwise"}, done=0) == []
     # A training that was over, and only had to be measured, leaves the animation as it is.
-    assert train_run.box_loggers(run, config, done=500) == []
+    assert session.box_loggers(run, config, done=500) == []
 
 
 def test_what_is_read_is_not_replaced(run, tmp_path, monkeypatch, capsys):

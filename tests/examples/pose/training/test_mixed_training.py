@@ -12,7 +12,7 @@ from examples.pose import datasets, train
 from examples.pose.cli.errors import UserError
 from examples.pose.datasets import skeletons
 from examples.pose.datasets.skeletons import Skeleton
-from examples.pose.training import train_run
+from examples.pose.training import training_data
 from tests.examples.pose.datasets.flic.test_flic_examples import write_official as write_flic
 
 _BUILDERS = Path(datasets.__file__).parent
@@ -36,7 +36,7 @@ def folders(tmp_path_factory):
 @pytest.mark.parametrize("first", ALL)
 def test_first_data_set_determines_the_joints(folders, first):
     names = [first, *(name for name in ALL if name != first)]
-    photographs, skeleton = train_run.read_training_photographs(names, 40, *folders)
+    photographs, skeleton = training_data.read_training_photographs(names, 40, *folders)
     assert skeleton.joint_names == datasets.load(first, "train", *folders)[1].joint_names
     assert photographs.labelled.shape == (11, skeleton.num_joints)
     start = 0
@@ -55,8 +55,8 @@ def test_first_data_set_determines_the_joints(folders, first):
 
 
 def test_lsp_joints_map_to_mpii_by_name(folders):
-    photographs, mpii = train_run.read_training_photographs(["mpii", "lsp"], 40, *folders)
-    lsp_photographs, lsp = train_run.read_training_photographs(["lsp"], 40, *folders)
+    photographs, mpii = training_data.read_training_photographs(["mpii", "lsp"], 40, *folders)
+    lsp_photographs, lsp = training_data.read_training_photographs(["lsp"], 40, *folders)
     for j, name in enumerate(lsp.joint_names):
         index = mpii.joint_names.index(name)
         np.testing.assert_array_equal(photographs.joints[4:, index], lsp_photographs.joints[:, j])
@@ -78,14 +78,14 @@ def test_training_on_several_data_sets(folders, tmp_path):
 
 
 def test_evenly_spaced_covers_all_data_sets(folders):
-    photographs, _ = train_run.read_training_photographs(["mpii", "lsp"], 40, *folders)
-    few = train_run.evenly_spaced(photographs, 4)
+    photographs, _ = training_data.read_training_photographs(["mpii", "lsp"], 40, *folders)
+    few = training_data.evenly_spaced(photographs, 4)
     indices = [
         next(i for i, image in enumerate(photographs.images) if np.array_equal(image, one))
         for one in few.images
     ]
     assert indices[0] < TRAINING_PEOPLE["mpii"] <= indices[-1]
-    assert train_run.evenly_spaced(photographs, None) is photographs
+    assert training_data.evenly_spaced(photographs, None) is photographs
 
 
 def test_data_sets_without_common_joints_raise(folders, monkeypatch):
@@ -100,4 +100,4 @@ def test_data_sets_without_common_joints_raise(folders, monkeypatch):
     with pytest.raises(
         UserError, match=r"--dataset joins lsp and coco_keypoints\. The skeletons have no joint"
     ):
-        train_run.read_training_photographs(["lsp", "coco_keypoints"], 40, *folders)
+        training_data.read_training_photographs(["lsp", "coco_keypoints"], 40, *folders)
