@@ -11,17 +11,17 @@ _ADVICE = {
     "leave it out (keras.layers.Cropping2D crops)",
     "dilation_rate": "leave it out, the sizes and positions of boxes are learned",
     "groups": "use DepthwiseBoxConv2D, which mixes no channels",
-    "depthwise_initializer": "for the boxes pass `boxes_initializer`",
-    "depthwise_regularizer": "for the boxes pass `boxes_regularizer`",
-    "depthwise_constraint": "for the boxes pass `boxes_constraint`",
+    "depthwise_initializer": "leave it out, boxes are edges in pixels and have `boxes_initializer`",
+    "depthwise_regularizer": "leave it out, boxes are edges in pixels and have `boxes_regularizer`",
+    "depthwise_constraint": "leave it out, boxes are edges in pixels and have `boxes_constraint`",
     "pointwise_initializer": "for the weights that mix channels, BoxConv2D has "
     "`kernel_initializer`",
     "pointwise_regularizer": "for the weights that mix channels, BoxConv2D has "
     "`kernel_regularizer`",
     "pointwise_constraint": "for the weights that mix channels, BoxConv2D has `kernel_constraint`",
-    "kernel_initializer": "for the boxes pass `boxes_initializer`",
-    "kernel_regularizer": "for the boxes pass `boxes_regularizer`",
-    "kernel_constraint": "for the boxes pass `boxes_constraint`",
+    "kernel_initializer": "leave it out, boxes are edges in pixels and have `boxes_initializer`",
+    "kernel_regularizer": "leave it out, boxes are edges in pixels and have `boxes_regularizer`",
+    "kernel_constraint": "leave it out, boxes are edges in pixels and have `boxes_constraint`",
     "filters": "the input and `depth_multiplier` give the number of output channels; BoxConv2D has "
     "`filters`",
     "strides": "a residual block keeps the size of its input; BoxConv2D and DepthwiseBoxConv2D "
