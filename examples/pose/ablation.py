@@ -21,8 +21,9 @@ import rich.console
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
 from examples.pose.files.atomic_write import atomic_write
+from examples.pose.models import BOX_CONTEXTS
 from examples.pose.training import training_arguments
-from examples.pose.training.studies import STUDIES, Setting, has_assumed_planes, runs_of
+from examples.pose.training.studies import STUDIES, Run, Setting, has_assumed_planes, runs_of
 
 console = rich.console.Console(highlight=False)
 
@@ -58,7 +59,8 @@ def check(settings: Iterable[Setting], common: Sequence[str]) -> argparse.Namesp
         common: Arguments of `train` for all settings, given by the user.
 
     Raises:
-        UserError: Arguments are invalid, or `common` has an option that this command sets.
+        UserError: Arguments are invalid, or `common` has an option that this command or a setting
+            sets.
     """
     from examples.pose.training import configuration
 
@@ -71,9 +73,30 @@ def check(settings: Iterable[Setting], common: Sequence[str]) -> argparse.Namesp
     for name, placeholder in placeholders.items():
         if getattr(parsed, name) != placeholder:
             raise UserError(f"`--{name}` is set by this command for each training.")
+    for name in ("context", "boxes", "kernel_size", "box_options"):
+        if getattr(parsed, name) is not None:
+            raise UserError(f"`--{name}` is set by the settings of the studies.")
     for setting in settings:
-        configuration.check_all([*run_argument, *common, *setting.arguments])
+        config = configuration.check_all([*run_argument, *common, *setting.arguments])
+        if setting.has_boxes != ((config["context"] or BOX_CONTEXTS[0]) in BOX_CONTEXTS):
+            raise UserError(f"The setting {setting.name!r} is for networks with boxes.")
     return parsed
+
+
+def check_lengths(runs: Iterable[Run], epochs: int) -> None:
+    """Raises a `UserError` if a finished run has another number of epochs.
+
+    `train` would extend it, and the table would compare it with runs that were not extended.
+    """
+    from examples.pose.training.run_folder import RunFolder
+
+    for run in runs:
+        folder = RunFolder(run.folder)
+        if folder.metrics is not None and folder.config.get("epochs") != epochs:
+            raise UserError(
+                f"{folder.path} is finished, with `--epochs {folder.config.get('epochs')}`. Give "
+                "the same number, or another --runs."
+            )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -94,6 +117,8 @@ def main(argv: list[str] | None = None) -> None:
             "The study coordinate_scale needs `--model light` and `--image_size 128`, because its "
             "settings are written for planes of 32x32 pixels."
         )
+    if parsed.minutes is None:
+        check_lengths(runs, parsed.epochs)
     message = f"{folder} keeps the finished epochs; the same command goes on from there."
     with interruption.explain_stop(lambda: message):
         parallel_runs.make_runs(runs, common, arguments.jobs)

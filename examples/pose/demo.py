@@ -115,7 +115,10 @@ def main(argv=None) -> None:
     )
     parser.add_argument("--short", action="store_true", help="train for a minute only")
     arguments = parser.parse_args(argv)
-    run = Path(arguments.run).expanduser()
+    from examples.pose.inference import model_files
+
+    model_files.require_tensorflow_backend()  # Of the last steps. They would fail after minutes.
+    run = Path(arguments.run)
     with interruption.explain_stop(lambda: "The same command goes on from here."):
         times = {
             command[0]: run_step(title, command)

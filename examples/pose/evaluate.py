@@ -59,7 +59,7 @@ def _measure(arguments: argparse.Namespace) -> tuple:
     config = run.config
     name = arguments.dataset or run.dataset
     model = run.load_model()
-    places = command_line.data_places(arguments, config)
+    places = command_line.data_places(arguments, name, config)
     photographs, skeleton = accuracy.read_test_photographs(
         name,
         config["image_size"],

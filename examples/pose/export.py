@@ -78,6 +78,9 @@ def main(argv=None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.quantize and arguments.format != "litert":
         parser.error(f"--quantize is for --format litert only, got --format {arguments.format}")
+    given = command_line.given_data_arguments(arguments)
+    if given and arguments.quantize != "int8":
+        parser.error(f"{given[0]} is for --quantize int8, which measures on training pictures")
     import tensorflow as tf
 
     from examples.pose.inference import exporter
@@ -117,11 +120,10 @@ def _export_to_runtime(predictor: "PosePredictor", arguments: argparse.Namespace
 
 def _training_pictures(arguments: argparse.Namespace) -> "Iterator[np.ndarray]":
     """Yields the first training pictures of a run's data set, uint8 `[height, width, 3]`."""
-    from examples.pose.inference.model_files import find_model
-    from examples.pose.training.run_folder import RunFolder
+    from examples.pose.inference import model_files
 
-    run = RunFolder(find_model(arguments.run))
-    data_dir, prepared_dir, files = command_line.data_places(arguments, run.config)
+    run = model_files.find_run(arguments.run)
+    data_dir, prepared_dir, files = command_line.data_places(arguments, run.dataset, run.config)
     with as_user_error(ValueError, FileNotFoundError):
         dataset, _ = datasets.load(
             run.dataset, "train", data_dir, prepared_dir, arguments.skip_broken, files

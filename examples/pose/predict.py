@@ -17,7 +17,9 @@ from pathlib import Path
 from examples.pose import datasets
 from examples.pose.cli import command_line, prediction_arguments
 from examples.pose.images.image_files import is_image_name
-from examples.pose.images.video_files import is_video_name, is_written_name
+from examples.pose.images.video_files import READ, is_video_name, is_written_name
+
+COUNT = 9  # Examples of a data set.
 
 
 def _output(text: str) -> Path:
@@ -48,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--model",
+        type=command_line.name,
         help="run folder of a trained model, or exported SavedModel (default: the network in "
         "examples/pose/pretrained/photographs, trained on photographs of sports)",
     )
@@ -74,6 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--boxes",
+        type=command_line.name,
         metavar="FILE",
         help="file of people's boxes in COCO's results format, for any number of pictures; "
         "image_id is a picture's name or the number at its end, for videos the number of a frame, "
@@ -100,8 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--count",
         type=command_line.positive,
-        default=9,
-        help="number of examples",
+        help=f"number of examples (default: {COUNT})",
     )
     command_line.add_data_arguments(group)
     return parser
@@ -126,11 +129,15 @@ def main(argv=None) -> int:
         parser.error("give either pictures or --dataset")
     if arguments.dataset and (arguments.json or not is_image_name(arguments.output)):
         parser.error("with --dataset, --output is one picture (.png, .jpg), and there is no --json")
-    if arguments.split and not arguments.dataset:
-        parser.error("--split is for --dataset")
+    if not arguments.dataset:
+        given = [f"--{name}" for name in ("split", "count") if getattr(arguments, name)]
+        given += command_line.given_data_arguments(arguments)
+        if given:
+            parser.error(f"{given[0]} is for --dataset")
+    arguments.count = arguments.count or COUNT
     videos = [is_video_name(path) for path in (*arguments.pictures, arguments.output)]
     if any(videos) and (len(videos) != 2 or not all(videos)):
-        parser.error("give one video, and a video as --output, such as out.mp4")
+        parser.error(f"give one video ({' '.join(READ)}), and a video as --output, such as out.mp4")
     if arguments.smooth and (arguments.boxes or not any(videos)):
         parser.error("--smooth is for a video, in which the people are the same in all frames")
     if (arguments.box or arguments.boxes) and arguments.dataset:

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     config, given = training_arguments.parse(argv)
     from examples.pose.training import configuration, train_run
 
-    train_run.train(configuration.with_initial_network(config, given))
+    train_run.train(configuration.with_initial_network(config, given), given)
 
 
 if __name__ == "__main__":

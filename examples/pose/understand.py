@@ -28,9 +28,13 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m examples.pose.understand",
         description="Draws what a box network has learned.",
     )
-    parser.add_argument("--run", required=True, help="folder that train wrote")
     parser.add_argument(
-        "--output", help="folder to write (default: the folder understanding of the run)"
+        "--run", type=command_line.name, required=True, help="folder that train wrote"
+    )
+    parser.add_argument(
+        "--output",
+        type=command_line.new_folder,
+        help="folder to write (default: the folder understanding of the run)",
     )
     parser.add_argument(
         "--layer",
@@ -66,12 +70,12 @@ def main(argv: list[str] | None = None) -> None:
     run = RunFolder(arguments.run)
     config, model = run.config, run.load_model()
     understanding.choose_layer(model, arguments.layer)
-    folder = Path(arguments.output) if arguments.output else run.path / "understanding"
+    folder = Path(arguments.output or run.path / "understanding")
     try:
         command_line.new_folder(str(folder))
     except argparse.ArgumentTypeError as error:
         parser.error(f"argument --output: {error}")
-    places = command_line.data_places(arguments, config)
+    places = command_line.data_places(arguments, run.dataset, config)
     folders = (*places[:2], places[2].images)
     _check_outputs(run, folder, folders if arguments.output else ())
     photographs, _ = accuracy.read_test_photographs(

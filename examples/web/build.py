@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from examples.pose.cli import command_line, interruption
+from examples.pose.cli.errors import as_user_error
 from examples.pose.datasets.skeletons import Skeleton
 from examples.web.runtime import RUNTIME_FILE, tfjs_runtime
 
@@ -39,6 +40,7 @@ def build(run: "RunFolder", output, overwrite: bool = False) -> Path:
     Raises:
         FileExistsError: `output` exists and may not be replaced.
         OSError: `output` cannot be written.
+        ValueError: `output` is not on this machine, or the network cannot be exported.
     """
     from tf_boxconv.exporting import output as outputs
 
@@ -102,18 +104,20 @@ def main(argv=None) -> None:
         "with the default decoding of predict and export.",
     )
     parser.add_argument(
-        "--run", help="folder that examples.pose.train wrote (default: the network of predict)"
+        "--run",
+        type=command_line.name,
+        help="folder that examples.pose.train wrote (default: the network of predict)",
     )
     parser.add_argument("--output", required=True, help="folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier page")
     arguments = parser.parse_args(argv)
     from examples.pose.inference import model_files
-    from examples.pose.training.run_folder import RunFolder
 
     with interruption.explain_stop(lambda: "No page was written."):
         model_files.require_tensorflow_backend()
-        run = model_files.find_model(arguments.run or model_files.PRETRAINED)
-        page = build(RunFolder(run), arguments.output, arguments.overwrite)
+        run = model_files.find_run(arguments.run or model_files.PRETRAINED)
+        with as_user_error(ValueError):
+            page = build(run, arguments.output, arguments.overwrite)
     print(f"Open {page.as_uri()} in a browser.")
 
 

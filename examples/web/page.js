@@ -3,6 +3,7 @@
 
 const byId = (id) => document.getElementById(id);
 let network;
+let latest; // The picture file that was given last.
 
 // Sets the state of the page and its status line.
 function setStatus(state, message) {
@@ -17,16 +18,19 @@ function readPicture(file) {
 
 // Finds the pose in a picture file and draws it.
 async function showPose(file) {
+  latest = file;
   setStatus("working", `Looking at ${file.name}`);
   let picture;
   try {
     picture = await readPicture(file);
   } catch {
+    if (file !== latest) return;
     setStatus("error", `${file.name} is not a picture that this browser can read.`);
     return;
   }
   await new Promise(requestAnimationFrame); // Show the message before the computation blocks.
   const pose = await findPose(network, picture, POSE);
+  if (file !== latest) return;
   document.querySelector("main").hidden = false;
   drawSkeleton(byId("skeleton"), picture, pose, POSE.skeleton);
   drawHeatmaps(byId("heatmaps"), pose, POSE.skeleton);

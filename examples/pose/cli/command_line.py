@@ -12,7 +12,7 @@ from typing import Any
 
 from examples.pose.cli import interruption
 from examples.pose.cli.errors import UserError, describe
-from examples.pose.datasets import KeypointFiles
+from examples.pose.datasets import KEYPOINTS, KeypointFiles
 
 INT32_MAX = 2**31 - 1
 
@@ -122,26 +122,31 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
+def name(text: str) -> str:
+    """Argument type: the name of a file or folder, with `~` expanded. It need not exist."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must name a file or folder, got an empty name")
+    # Shells do not expand the ~ in `--run=~/x`.
+    return os.path.expanduser(text)
+
+
 def folder(text: str) -> str:
     """Argument type: the name of a folder. The folder need not exist."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("must name a folder, got an empty name")
-    _check_folder(Path(text).expanduser(), text)
-    return text
+    path = name(text)
+    _check_folder(Path(path), text)
+    return path
 
 
 def new_folder(text: str) -> str:
     """Argument type: a folder that can be written to, or created if it does not exist."""
-    folder(text)
-    _check_writable(Path(text), text)
-    return text
+    path = folder(text)
+    _check_writable(Path(path), text)
+    return path
 
 
 def new_file(text: str) -> Path:
     """Argument type: a file that can be created or replaced."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("must name a file, got an empty name")
-    path = Path(text)
+    path = Path(name(text))
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file, and {text} is a folder")
     if path.exists() and not path.is_file():
@@ -196,16 +201,30 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--annotations",
+        type=name,
         metavar="FILE",
         help="of keypoints: labels to train on, in the format of COCO",
     )
     parser.add_argument(
         "--validation",
+        type=name,
         metavar="FILE",
         help="of keypoints: labels to measure on (if there are none, a fifth of the pictures in "
         "--annotations)",
     )
-    parser.add_argument("--images", metavar="DIR", help="of keypoints: folder of the pictures")
+    parser.add_argument(
+        "--images", type=name, metavar="DIR", help="of keypoints: folder of the pictures"
+    )
+
+
+def given_data_arguments(arguments: argparse.Namespace) -> list[str]:
+    """The options of `add_data_arguments` on a command line, as in `["--data_dir"]`."""
+    names = ("data_dir", "prepared_dir", "skip_broken", "annotations", "validation", "images")
+    return [f"--{name}" for name in names if getattr(arguments, name)]
+
+
+def add_flip_pairs(parser: argparse.ArgumentParser) -> None:
+    """Adds `--flip_pairs`, for commands that do not take the joints from a trained network."""
     parser.add_argument(
         "--flip_pairs",
         metavar="A:B,C:D",
@@ -214,20 +233,41 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def keypoint_files(values: Mapping[str, Any]) -> KeypointFiles:
+    """Returns the files of the data set `keypoints` from arguments by name, which may lack some."""
+    return KeypointFiles(**{f.name: values.get(f.name) for f in dataclasses.fields(KeypointFiles)})
+
+
+def refuse_keypoint_files(files: KeypointFiles) -> None:
+    """Raises a `UserError` if files of `keypoints` are given, for use with other data sets."""
+    if files != KeypointFiles():
+        names = ", ".join(f"--{field.name}" for field in dataclasses.fields(KeypointFiles))
+        raise UserError(f"{names} are for --dataset {KEYPOINTS}.")
+
+
 def data_places(
-    arguments: argparse.Namespace, config: Mapping[str, Any]
+    arguments: argparse.Namespace, dataset: str, config: Mapping[str, Any]
 ) -> tuple[str | None, str | None, KeypointFiles]:
     """Returns `data_dir`, `prepared_dir` and the files of `keypoints`.
 
-    Each is taken from the command line, else from a run's config.
+    Each is taken from the command line, else from a run's config. With `--annotations`, the run's
+    `--validation` is not taken: it would be measured on in place of the new labels.
+
+    Args:
+        arguments: The arguments of `add_data_arguments`.
+        dataset: Name of the data set to read.
+        config: The arguments of a run, or an empty dict.
+
+    Raises:
+        UserError: There are files of `keypoints` on the command line, but it is not read.
     """
-
-    def given(name: str) -> str | None:
-        return getattr(arguments, name) or config.get(name)
-
-    names = (field.name for field in dataclasses.fields(KeypointFiles))
-    files = KeypointFiles(**{name: given(name) for name in names})
-    return given("data_dir"), given("prepared_dir"), files
+    given = {key: value for key, value in vars(arguments).items() if value is not None}
+    if dataset != KEYPOINTS:
+        refuse_keypoint_files(keypoint_files(given))
+    if "annotations" in given:
+        config = {**config, "validation": None}
+    values = {**config, **given}
+    return values.get("data_dir"), values.get("prepared_dir"), keypoint_files(values)
 
 
 def run(main: Callable[[], int | None]) -> int:

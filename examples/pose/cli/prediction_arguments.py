@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from examples.pose.cli import command_line
 from examples.pose.inference import DECODING, FLIP_TEST
 from examples.pose.models import DECODINGS
 
@@ -51,7 +52,12 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that `load_predictor` needs."""
-    parser.add_argument("--run", required=True, help="run folder that holds the trained model")
+    parser.add_argument(
+        "--run",
+        type=command_line.name,
+        required=True,
+        help="run folder that holds the trained model",
+    )
     add_settings_arguments(parser)
 
 

@@ -44,6 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no_labels", action="store_true", help="leave the skeletons out")
     command_line.add_data_arguments(parser)
+    command_line.add_flip_pairs(parser)
     return parser
 
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from examples.pose.datasets import example_page
 
     with as_user_error(ValueError):
-        data_dir, prepared_dir, files = command_line.data_places(args, {})
+        data_dir, prepared_dir, files = command_line.data_places(args, args.name, {})
         dataset, skeleton = datasets.load(
             args.name, args.split, data_dir, prepared_dir, args.skip_broken, files
         )

@@ -265,7 +265,9 @@ def read_matlab(path: Root, variable: str, expected: str, **options: Any) -> Any
 # Largest width or height of a picture in pixels, the limit of JPEG.
 LARGEST_SIDE = 65535
 
-_PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"),
+)
 
 
 def is_picture(path: str) -> bool:
@@ -336,8 +338,13 @@ class PictureFolder:
 
 
 def _walk(folder: Root, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Root]]:
-    """The pictures below a folder, each after the components of its path, as by `picture_key`."""
+    """The pictures below a folder, each after the components of its path, as by `picture_key`.
+
+    Hidden folders, such as those of thumbnails, do not count.
+    """
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if entry.is_dir() and entry.name.startswith("."):
+            continue
         if entry.is_dir():
             yield from _walk(entry, (*above, comparable(entry.name)))
         elif is_picture(entry.name):

@@ -13,6 +13,8 @@ from typing import Any
 def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`, and renames it to `path` if the `with` block succeeds.
 
+    If `path` is a symbolic link, the file that it links to is replaced.
+
     Raises:
         OSError: The file cannot be written. Its `filename` is `path`. The old file is unchanged.
     """
@@ -20,11 +22,11 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         if path.exists() and not path.is_file():  # The rename would replace a device.
             raise FileExistsError(errno.EEXIST, "exists and is not a regular file")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())  # The rename must not reach the disk before the content.
-        os.replace(temporary, path)
+        os.replace(temporary, os.path.realpath(path))
     except OSError as error:
         error.filename, error.filename2 = str(path), None
         raise
@@ -35,7 +37,8 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def partial_path(path: pathlib.Path) -> pathlib.Path:
     """The temporary path of `atomic_write`, always the same, so leftovers do not accumulate."""
-    return path.with_name(f".partial-{path.name}")
+    target = pathlib.Path(os.path.realpath(path))
+    return target.with_name(f".partial-{target.name}")
 
 
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:

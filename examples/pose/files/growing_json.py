@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from examples.pose.files.atomic_write import atomic_write
 class GrowingJson:
     """A JSON file with a list that grows, alone or as the last value of an object.
 
-    The file is complete JSON after every `append`, even if the process is killed or the disk is
-    full. Each `append` writes its item and the end of the file over the old end. The first one
-    creates or replaces the file.
+    The file is complete JSON after every `extend`, even if the process is killed or the disk is
+    full. Each `extend` writes its items and the end of the file over the old end, all or none of
+    them. The first one creates or replaces the file.
 
     Args:
         path: The file.
@@ -36,24 +36,26 @@ class GrowingJson:
         return self._file is not None
 
     def write_empty(self) -> None:
-        """Writes the file with an empty list.
+        """Writes the file with an empty list. No item can be added afterwards.
 
         Raises:
             OSError: The file cannot be written.
         """
         self._create("")
 
-    def append(self, item: Mapping[str, Any]) -> None:
-        """Adds an item to the list.
+    def extend(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Adds items to the list. Without items, it does nothing.
 
         Raises:
-            OSError: The item cannot be written. The file still holds the items before it.
+            OSError: The items cannot be written. The file still holds those before them.
         """
-        text = json.dumps(item, allow_nan=False)
-        if self._file is None:
-            self._create(f"\n    {text}")
+        if not items:
             return
-        content = f",\n    {text}".encode()
+        text = ",".join(f"\n    {json.dumps(item, allow_nan=False)}" for item in items)
+        if self._file is None:
+            self._create(text)
+            return
+        content = f",{text}".encode()
         try:
             self._write(content + self._tail)
         except OSError:

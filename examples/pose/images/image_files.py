@@ -28,6 +28,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_INVERSE_TURNS = {6: 8, 8: 6}  # The others are their own inverses.
 
 
 class ImageError(UserError):
@@ -80,8 +81,8 @@ def decode_image(data: bytes, name, turn: bool = True) -> np.ndarray:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 _correct_transparency(image)
-                image.load()
-                orientation = _orientation(image) if turn else 1
+                _refuse_thumbnail(image)
+                orientation = _load(image, turn)
                 return np.array(_apply_orientation(_as_rgb(image), orientation))
     except Image.UnidentifiedImageError:
         hint = ": convert HEIC to JPEG" if data[4:12] in _HEIC_STARTS else ""
@@ -157,6 +158,27 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     return exif_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
+
+
+def _refuse_thumbnail(image: Image.Image) -> None:
+    """Raises a `ValueError` for raw photographs: Pillow reads their first picture, a thumbnail."""
+    if image.format == "TIFF" and image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & 1:
+        raise ValueError(
+            "its first picture is a thumbnail, as in raw photographs. Convert it to JPEG"
+        )
+
+
+def _load(image: Image.Image, turn: bool) -> int:
+    """Loads the pixels. Returns the orientation that remains to be applied.
+
+    Pillow applies that of a TIFF file while it loads the pixels.
+    """
+    before = _orientation(image) if image.format == "TIFF" else None
+    image.load()
+    after = _orientation(image)
+    if turn:
+        return after
+    return 1 if before in (None, after) else _INVERSE_TURNS.get(before, before)
 
 
 def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:

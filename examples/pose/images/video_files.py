@@ -17,6 +17,8 @@ from examples.pose.cli.errors import UserError
 
 WRITTEN = (".mp4", ".mov", ".m4v", ".mkv")
 READ = (*WRITTEN, ".webm", ".avi")
+# A video that is shorter than its file says counts as cut off from this difference on.
+_MISSING_SECONDS = 1
 # Encoders in order of preference, because builds of FFmpeg may lack x264, and the unit of time of
 # each, in parts of a second. MPEG-4 allows at most 65,535 parts.
 _ENCODERS = {"libx264": 90_000, "libopenh264": 90_000, "mpeg4": 60_000}
@@ -59,14 +61,17 @@ class Video:
     """A video that is being read.
 
     Attributes:
-        frames: Yields the frames in order. Raises a `VideoError` at a damaged frame.
+        frames: Yields the frames in order. Raises a `VideoError` at a damaged frame, and at the end
+            if there are no frames or if the file says that there are more.
         count: Number of frames as the file says or its length suggests; None if unknown.
         rate: Mean number of frames per second.
+        pixel_aspect: Width of a pixel divided by its height, as shown. Images are not scaled by it.
     """
 
     frames: Iterator[Frame]
     count: int | None
     rate: Fraction
+    pixel_aspect: Fraction
 
 
 @contextlib.contextmanager
@@ -84,15 +89,20 @@ def reading(path) -> Iterator[Video]:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
-            seconds = (container.duration or 0) / av.time_base
+            if stream.duration:
+                seconds = stream.duration * stream.time_base
+            else:  # Of all streams together.
+                seconds = Fraction(container.duration or 0, av.time_base)
             count = stream.frames or round(seconds * rate) or None
-            yield Video(_frames(path, container, stream, rate), count, rate)
+            frames = _frames(path, container, stream, rate, seconds)
+            aspect = Fraction(stream.sample_aspect_ratio or 1)
+            yield Video(frames, count, rate, aspect)
     except av.error.FFmpegError as error:
         raise _unreadable(path, error) from None
 
 
-def _frames(path, container, stream, rate: Fraction) -> Iterator[Frame]:
-    last = None
+def _frames(path, container, stream, rate: Fraction, seconds: Fraction) -> Iterator[Frame]:
+    first = last = None
     try:
         for frame in container.decode(stream):
             image = frame.to_ndarray(format="rgb24")
@@ -105,9 +115,19 @@ def _frames(path, container, stream, rate: Fraction) -> Iterator[Frame]:
                 stored = frame.pts * frame.time_base
                 time = stored if last is None or stored > last else time
             last = Fraction(time)
+            first = last if first is None else first
+            shown = max(1 / rate, (frame.duration or 0) * (frame.time_base or 0))
             yield Frame(np.ascontiguousarray(image), last)
     except _import_av().error.FFmpegError as error:
         raise _unreadable(path, error) from None
+    if last is None:
+        raise VideoError(f"{path}: holds no frames.")
+    length = last + shown - first
+    if length < seconds - _MISSING_SECONDS:
+        raise VideoError(
+            f"{path}: ends after {float(length):.1f} of {float(seconds):.1f} seconds: a part of "
+            "the file is missing."
+        )
 
 
 class Writer:
@@ -117,16 +137,17 @@ class Writer:
         path: The file. Its suffix names the container.
         rate: Mean number of frames per second.
         name: The name of the file in messages; `path` if None.
+        pixel_aspect: Width of a pixel divided by its height, as shown.
 
     Raises:
         VideoWriteError: The file cannot be written.
         VideoError: PyAV is not installed.
     """
 
-    def __init__(self, path, rate: Fraction, name=None):
+    def __init__(self, path, rate: Fraction, name=None, pixel_aspect: Fraction = Fraction(1)):
         self._av = _import_av()
         self._name = name or path
-        self._rate = rate
+        self._rate, self._pixel_aspect = rate, pixel_aspect
         self._stream = None
         self._start = None
         with self._explained():
@@ -154,6 +175,7 @@ class Writer:
         stream = self._container.add_stream(encoder, rate=self._rate, options=options)
         stream.width, stream.height = max(2, width // 2 * 2), max(2, height // 2 * 2)
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.sample_aspect_ratio = self._pixel_aspect
         stream.codec_context.time_base = Fraction(1, _ENCODERS[encoder])
         return stream
 

@@ -64,6 +64,18 @@ def find_model(path) -> Path:
     return _only_model_below(path)
 
 
+def find_run(path) -> RunFolder:
+    """The run folder that a path names, see `find_model`.
+
+    Raises:
+        RunFolderError: It is none; the message says what to give instead.
+    """
+    found = find_model(path)
+    if is_saved_model(found):
+        raise RunFolderError(f"{found} is a SavedModel: give the run folder it was exported from.")
+    return RunFolder(found)
+
+
 def model_inputs(path: Path) -> Iterator[Path]:
     """Yields the paths of a model that `find_model` found, including those of its training.
 
@@ -83,7 +95,13 @@ def _only_model_below(path: Path) -> Path:
     Raises:
         RunFolderError: There is none, or more than one; the message lists them.
     """
-    saved = [p.parent for depth in ("*", "*/*") for p in path.glob(f"{depth}/{_SAVED_MODEL_FILE}")]
+    # Hidden folders are exports that are being written, or were interrupted.
+    saved = [
+        file.parent
+        for depth in ("*", "*/*")
+        for file in path.glob(f"{depth}/{_SAVED_MODEL_FILE}")
+        if not any(part.startswith(".") for part in file.relative_to(path).parts)
+    ]
     saved.sort(key=lambda p: (p.parent, int(p.name) if p.name.isdecimal() else 0))
     runs = sorted(p.parent for p in path.glob(f"*/{RunFolder(path).model_path.name}"))
     found = [*runs, *saved]

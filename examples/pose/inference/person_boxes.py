@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -59,10 +58,11 @@ class Boxes:
     Args:
         boxes: The boxes, each with the name of its picture, or None if only `image_id` says to
             which picture it belongs. Names may have folders.
+        names: Names of pictures, with or without boxes.
     """
 
-    def __init__(self, boxes: Iterable[tuple[str | None, Box]]):
-        self._by_name: dict[PurePosixPath, list[Box]] = {}
+    def __init__(self, boxes: Iterable[tuple[str | None, Box]], names: Iterable[str] = ()):
+        self._by_name: dict[PurePosixPath, list[Box]] = {PurePosixPath(n): [] for n in names}
         self._by_number: dict[int, list[Box]] = {}
         self._by_frame: dict[int, list[Box]] = {}
         for name, box in boxes:
@@ -76,19 +76,50 @@ class Boxes:
             if name is not None:
                 self._by_name.setdefault(PurePosixPath(name), []).append(box)
 
-    def of(self, path: str) -> list[Box]:
-        """The boxes in a picture file, in order.
+    def of_pictures(self, paths: Sequence[str]) -> list[list[Box] | BoxError]:
+        """The boxes in each picture file, in order.
 
-        Raises:
-            BoxError: The name of the file fits several pictures.
+        A picture whose boxes are unknown has a `BoxError` instead: its name fits several pictures
+        of the boxes, or other files fit the same picture.
         """
-        file = PurePosixPath(Path(path).absolute().as_posix())
-        # With and without suffix, and with as many of its folders as possible.
+        files = [PurePosixPath(Path(path).absolute().as_posix()) for path in paths]
+        full = [self._key_of_full_name(file) for file in files]
+        found = []
+        for path, file, key in zip(paths, files, full, strict=True):
+            try:
+                # Another file may have the full name of a picture that has this file's last name.
+                other = None if key else self._key_of_last_name(path, file)
+                found.append(key or (None if other in full else other))
+            except BoxError as error:
+                found.append(error)
+        return [self._boxes_of(key, paths, found) for key in found]
+
+    def _boxes_of(self, key, paths: Sequence[str], found: Sequence) -> list[Box] | BoxError:
+        if key is None or isinstance(key, BoxError):
+            return key or []
+        fitting = [path for path, other in zip(paths, found, strict=True) if other == key]
+        if len(fitting) > 1:
+            return BoxError(
+                f"{fitting[0]} and {fitting[1]} both fit {key} in the file of boxes. Name its "
+                "pictures with their folders there."
+            )
+        return list((self._by_number if isinstance(key, int) else self._by_name)[key])
+
+    def _key_of_full_name(self, file: PurePosixPath) -> PurePosixPath | None:
+        """The longest name that the file's path ends with, with or without suffix."""
         for with_folders in (file.parts[i:] for i in range(len(file.parts))):
             name = PurePosixPath(*with_folders)
-            for key in (name, name.with_suffix("")):
+            for key in (name, name.with_suffix("") if name.name else name):
                 if key in self._by_name:
-                    return list(self._by_name[key])
+                    return key
+        return None
+
+    def _key_of_last_name(self, path: str, file: PurePosixPath) -> PurePosixPath | int | None:
+        """The name in other folders, or the number, that a file has.
+
+        Raises:
+            BoxError: There are several.
+        """
         keys = [key for key in self._by_name if key.name in (file.name, file.stem)]
         if len(keys) > 1:
             raise BoxError(
@@ -96,9 +127,9 @@ class Boxes:
                 "many folders as there."
             )
         if keys:
-            return list(self._by_name[keys[0]])
+            return keys[0]
         number = re.search(r"\d+$", file.stem)
-        return list(self._by_number.get(int(number[0]), [])) if number else []
+        return int(number[0]) if number and int(number[0]) in self._by_number else None
 
     @property
     def has_frames(self) -> bool:
@@ -150,8 +181,12 @@ def read(path) -> Boxes:
     for index, record in enumerate(records):
         box = _box(record, f"{path}: record {index}")
         name = record.get("file_name") or names.get(box.image_id)
-        boxes.append((str(name).replace("\\", "/") if name else None, box))
-    return Boxes(boxes)
+        boxes.append((_posix(str(name)) if name else None, box))
+    return Boxes(boxes, [_posix(name) for name in names.values() if isinstance(name, str) and name])
+
+
+def _posix(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def _box(record: Mapping[str, Any], where: str) -> Box:
@@ -161,7 +196,7 @@ def _box(record: Mapping[str, Any], where: str) -> Box:
     if not isinstance(image_id, int | str):
         raise BoxError(f"{where}: `image_id` must be a number or a name, got {image_id!r}.")
     score, category_id = record.get("score", 1.0), record.get("category_id", 1)
-    if not isinstance(score, int | float) or not math.isfinite(score):
+    if not isinstance(score, int | float) or not abs(score) < 1e6:
         raise BoxError(f"{where}: `score` must be a number, got {score!r}.")
     if not isinstance(category_id, int | str):
         raise BoxError(f"{where}: `category_id` must be a number or a name, got {category_id!r}.")

@@ -25,7 +25,7 @@ from examples.pose.images.image_files import (
     write_image,
 )
 from examples.pose.inference import people
-from examples.pose.inference.person_boxes import Box, BoxError, Boxes
+from examples.pose.inference.person_boxes import Box, BoxError
 
 # Smaller pictures are enlarged to this many pixels on their longer side before a pose is drawn.
 DRAWING_SIZE = 384
@@ -45,12 +45,14 @@ class Outputs:
         path: The name of a picture, which shows all drawings on one page and is written at the end;
             or a folder, to which each drawing is written at once.
         json: The file of joints and scores, or None.
+        count: The number of pictures of the command.
         done: The number of finished pictures.
         has_page: Whether the page was written.
     """
 
     path: Path
     json: growing_json.GrowingJson | None
+    count: int
     done: int = 0
     has_page: bool = False
     _page_drawings: list[np.ndarray] = dataclasses.field(default_factory=list)
@@ -58,34 +60,38 @@ class Outputs:
     def add(self, name: str, drawn: np.ndarray, results: Sequence[dict]) -> None:
         """Writes the results of one picture; `name` is the file name of its drawing."""
         if is_image_name(self.path):
-            self._page_drawings.append(drawn)
+            # No larger than on the page, which could otherwise not be held in memory.
+            self._page_drawings.append(drawing.shrink(drawn, MAX_PAGE_SIDE // _columns(self.count)))
         else:
             write_image(self.path / name, drawn)
         if self.json is not None:
-            append_results(self.json, results)
+            add_results(self.json, results)
         self.done += 1
 
     def write_page(self) -> None:
         """Writes the page of all drawings so far, if `path` is a picture."""
         if self._page_drawings:
-            columns = math.ceil(math.sqrt(len(self._page_drawings)))
-            page = drawing.draw_grid(self._page_drawings, columns)
+            page = drawing.draw_grid(self._page_drawings, _columns(len(self._page_drawings)))
             write_image(self.path, drawing.shrink(page, MAX_PAGE_SIDE))
             self.has_page = True
 
 
-def append_results(json: growing_json.GrowingJson, results: Sequence[dict]) -> None:
-    """Adds results to a JSON file.
+def _columns(count: int) -> int:
+    """The number of drawings in a row of a page of `count` drawings."""
+    return math.ceil(math.sqrt(count))
+
+
+def add_results(json: growing_json.GrowingJson, results: Sequence[dict]) -> None:
+    """Adds the results of one picture or frame to a JSON file, all or none of them.
 
     Raises:
         ImageWriteError: The file cannot be written.
     """
-    for result in results:
-        try:
-            json.append(result)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ImageWriteError(f"{json.path}: cannot be written: {reason}.") from None
+    try:
+        json.extend(results)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ImageWriteError(f"{json.path}: cannot be written: {reason}.") from None
 
 
 def find_people(
@@ -164,7 +170,7 @@ def predict_all(
     names: Sequence[str],
     outputs: Outputs,
     min_score: float,
-    boxes: Boxes | None = None,
+    boxes: Sequence[list[Box] | BoxError] | None = None,
 ) -> list[str]:
     """Predicts files one after the other.
 
@@ -174,11 +180,12 @@ def predict_all(
         names: Names of their drawings, see `unique_names`.
         outputs: Receives the results.
         min_score: Joints with a lower score are drawn as uncertain.
-        boxes: The boxes of people; None if each whole picture is one person.
+        boxes: What `Boxes.of_pictures` returns for the files; None if each whole picture is one
+            person.
 
     Returns:
-        An error message for each file that cannot be read or that has no boxes of its own. Such
-        files do not stop the others.
+        An error message for each file that cannot be read or whose boxes are unknown. Such files
+        do not stop the others.
 
     Raises:
         PredictError: Results cannot be written; the message says what was kept.
@@ -191,13 +198,14 @@ def predict_all(
             outputs.write_page()
         for problem in problems:
             print(f"error: {problem}", file=sys.stderr)
-        return _describe_results(outputs, paths, len(problems))
+        return _describe_results(outputs, paths, names, len(problems))
 
     try:
-        for path, name in zip(paths, names, strict=True):
+        for path, name, found in zip(paths, names, boxes or [None] * len(paths), strict=True):
             try:
-                in_picture = None if boxes is None else boxes.of(path)
-                drawn, results, poses = predict_file(predictor, path, min_score, in_picture)
+                if isinstance(found, BoxError):
+                    raise found
+                drawn, results, poses = predict_file(predictor, path, min_score, found)
             except (ImageError, BoxError) as error:
                 problems.append(str(error))
                 continue
@@ -213,12 +221,15 @@ def predict_all(
     return problems
 
 
-def _describe_results(outputs: Outputs, paths: Sequence[str], unreadable: int) -> str:
+def _describe_results(
+    outputs: Outputs, paths: Sequence[str], names: Sequence[str], unreadable: int
+) -> str:
     """Says which results an interrupted command has written, and how to go on.
 
     Args:
         outputs: The results so far.
         paths: All files of the command.
+        names: Names of their drawings.
         unreadable: Number of files that could not be read so far.
     """
     if not outputs.done:
@@ -227,12 +238,16 @@ def _describe_results(outputs: Outputs, paths: Sequence[str], unreadable: int) -
     places, replaced = [], []
     if outputs.has_page or not is_image_name(outputs.path):
         places.append(f"drawings in {outputs.path}")
-    if is_image_name(outputs.path):
+    done, next_index = outputs.done, outputs.done + unreadable
+    remaining = paths[next_index:]
+    earlier = {output_paths.comparable(name) for name in names[:next_index]}
+    if is_image_name(outputs.path) or earlier & set(
+        map(output_paths.comparable, unique_names(remaining))
+    ):
         replaced.append("--output")
     if outputs.json is not None:
         places.append(f"joints and scores in {outputs.json.path}")
         replaced.append("--json")
-    done, remaining = outputs.done, paths[outputs.done + unreadable :]
     finished = f"{done} of {len(paths)} pictures are finished: {', '.join(places) or 'not kept'}."
     if not remaining:
         return finished

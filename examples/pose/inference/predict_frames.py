@@ -13,7 +13,7 @@ from examples.pose.files.growing_json import GrowingJson
 from examples.pose.images import video_files
 from examples.pose.inference import people
 from examples.pose.inference.person_boxes import Box, Boxes
-from examples.pose.inference.predict_files import append_results, find_people
+from examples.pose.inference.predict_files import add_results, find_people
 from examples.pose.inference.smoothing import OneEuroFilter
 
 
@@ -55,7 +55,9 @@ def predict_frames(
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(video_files.reading(path))
         temporary = stack.enter_context(atomic_write(output))
-        writer = stack.enter_context(video_files.Writer(temporary, video.rate, output))
+        writer = stack.enter_context(
+            video_files.Writer(temporary, video.rate, output, video.pixel_aspect)
+        )
         smoothed = None
         try:
             for frame in progress.track(video.frames, "predicting, frames", total=video.count):
@@ -66,15 +68,15 @@ def predict_frames(
                 if smooth:
                     smoothed = smoothed or OneEuroFilter([_size(box) for box in in_frame])
                     joints = smoothed(joints, float(frame.time))
+                drawn = people.draw(image, in_frame, joints, scores, predictor.skeleton, min_score)
                 if json is not None:
                     results = people.results(path, in_frame, joints, scores)
-                    append_results(json, [{**result, "image_id": done} for result in results])
-                writer.add(
-                    people.draw(image, in_frame, joints, scores, predictor.skeleton, min_score),
-                    frame.time,
-                )
+                    add_results(json, [{**result, "image_id": done} for result in results])
+                writer.add(drawn, frame.time)
                 done += 1
-        except video_files.VideoWriteError:
+        except video_files.VideoWriteError as error:
+            if json is not None and json.is_written:
+                error.args = (f"{error} Joints and scores before that are in {json.path}.",)
             raise
         except (KeyboardInterrupt, UserError) as stop:
             if not done:

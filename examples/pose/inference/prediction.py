@@ -9,10 +9,11 @@ from examples.pose import datasets
 from examples.pose.cli import command_line
 from examples.pose.cli.errors import as_user_error
 from examples.pose.files import growing_json, output_paths
-from examples.pose.images import video_files
+from examples.pose.images import drawing, video_files
 from examples.pose.images.image_files import is_image_name, write_image
 from examples.pose.inference import model_files, person_boxes, predict_examples, predict_frames
 from examples.pose.inference.predict_files import (
+    MAX_PAGE_SIDE,
     Outputs,
     PredictError,
     predict_all,
@@ -44,7 +45,7 @@ def _check_files(model: Path, paths: list[str], names: list[str], arguments) -> 
             raise PredictError(
                 f"--json {path} exists and was not written by this command. Give another name."
             )
-    inputs = [*paths, *([arguments.boxes] if arguments.boxes else [])]
+    inputs = [*paths, *([] if arguments.boxes is None else [arguments.boxes])]
     output_paths.check_outputs(outputs, [*inputs, *model_files.model_inputs(model)])
 
 
@@ -65,8 +66,10 @@ def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
     boxes = _boxes(arguments, paths)
     predictor = _load(model, arguments)
     with _json_file(arguments.json, predictor, has_boxes=boxes is not None) as json_file:
-        outputs = Outputs(arguments.output, json_file)
+        outputs = Outputs(arguments.output, json_file, len(paths))
         problems = predict_all(predictor, paths, names, outputs, arguments.min_score, boxes)
+        if json_file is not None and not json_file.is_written:
+            json_file.write_empty()  # An earlier file would look like the results of this command.
     if outputs.done:
         _print_outputs(arguments, json_file)
     for problem in problems:
@@ -78,7 +81,7 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
     """Predicts the video of a command line; returns the exit status."""
     (path,) = arguments.pictures
     _check_files(model, [path], [], arguments)
-    boxes = person_boxes.read(arguments.boxes) if arguments.boxes else None
+    boxes = None if arguments.boxes is None else person_boxes.read(arguments.boxes)
     if boxes is not None and not boxes.has_frames:
         raise person_boxes.BoxError(
             f"{arguments.boxes} has no box for a frame of {printable(path)}. Its `image_id` must "
@@ -107,19 +110,20 @@ def predict_video(model: Path, arguments: argparse.Namespace) -> int:
     return 1 if left_out else 0
 
 
-def _boxes(arguments: argparse.Namespace, paths: list[str]) -> person_boxes.Boxes | None:
-    """The boxes of the command line, or None if there are none.
+def _boxes(
+    arguments: argparse.Namespace, paths: list[str]
+) -> list[list[person_boxes.Box] | person_boxes.BoxError] | None:
+    """The boxes in each picture, see `Boxes.of_pictures`; None if the command line has no boxes.
 
     Raises:
         BoxError: The file of boxes is invalid, or has no box for any of the pictures.
     """
     if arguments.box:
-        (path,) = paths
-        return person_boxes.Boxes((path, person_boxes.Box(bbox)) for bbox in arguments.box)
-    if not arguments.boxes:
+        return [[person_boxes.Box(bbox) for bbox in arguments.box]]
+    if arguments.boxes is None:
         return None
-    boxes = person_boxes.read(arguments.boxes)
-    if not any(boxes.of(path) for path in paths):
+    boxes = person_boxes.read(arguments.boxes).of_pictures(paths)
+    if not any(boxes):
         raise person_boxes.BoxError(
             f"{arguments.boxes} has no box for {printable(paths[0])}. Its `image_id` must be the "
             "name of a picture, with or without suffix, or the number at its end."
@@ -165,7 +169,7 @@ def predict_dataset(model: Path, arguments: argparse.Namespace) -> int:
     # The config of a run records the folders of its data. A SavedModel has no config.
     run = RunFolder(model)
     config = run.config if run.config_path.exists() else {}
-    data_dir, prepared_dir, files = command_line.data_places(arguments, config)
+    data_dir, prepared_dir, files = command_line.data_places(arguments, arguments.dataset, config)
     output_paths.check_outputs([("--output", arguments.output)], model_files.model_inputs(model))
     for folder in (data_dir, prepared_dir, files.images):
         output_paths.check_not_inside("--output", arguments.output, folder)
@@ -183,6 +187,6 @@ def predict_dataset(model: Path, arguments: argparse.Namespace) -> int:
     page, found, counted = predict_examples.draw_examples(
         predictor, dataset, arguments.count, arguments.min_score
     )
-    write_image(arguments.output, page)
+    write_image(arguments.output, drawing.shrink(page, MAX_PAGE_SIDE))
     print(f"{found} of {counted} joints found in the examples drawn: {arguments.output}")
     return 0

@@ -20,7 +20,7 @@ from examples.pose.images import encoded_images, geometry
 from examples.pose.inference import DECODING, FLIP_TEST, model_files
 from examples.pose.inference.signatures import IMAGES_SIGNATURE, SETTINGS_ASSET, SKELETON_ASSET
 from examples.pose.models import heatmaps
-from examples.pose.training.run_folder import RunFolder, RunFolderError
+from examples.pose.training.run_folder import RunFolderError
 from tf_boxconv.exporting import portable
 
 # How many files of a batch are decoded at a time, as many as `tf.map_fn` runs at a time.
@@ -292,11 +292,8 @@ def load_run(path, flip_test: bool = FLIP_TEST, decoding: str = DECODING) -> Pos
             Keras backend is not TensorFlow, which predictors and exports need.
     """
     model_files.require_tensorflow_backend()
-    path = model_files.find_model(path)
-    if model_files.is_saved_model(path):
-        raise RunFolderError(f"{path} is a SavedModel: give the run folder it was exported from.")
-    run = RunFolder(path)
-    with model_files.loading(path):
+    run = model_files.find_run(path)
+    with model_files.loading(run.path):
         config = run.config
         skeleton = Skeleton.from_metadata(config["skeleton"])
         image_size = config["image_size"]

@@ -3,13 +3,13 @@
 A configuration is a dict with a value for each argument. No function here reads or writes files.
 """
 
-import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 
 from examples.pose import datasets, models
+from examples.pose.cli import command_line
 from examples.pose.cli.errors import UserError, as_user_error
 from examples.pose.training import initial_weights, training_arguments
 from examples.pose.training.optimisation import Optimisation
@@ -53,14 +53,12 @@ def check(config: Mapping[str, Any]) -> None:
         UserError: An argument is out of its range, or two arguments contradict each other.
     """
     names = training_arguments.dataset_names(config["dataset"])
-    with as_user_error(ValueError):
-        if datasets.KEYPOINTS in names:
-            keypoint_files(config).check(("train", "validation"))
-        elif keypoint_files(config) != datasets.KeypointFiles():
-            raise ValueError(
-                "--annotations, --validation, --images and --flip_pairs are for "
-                "--dataset keypoints."
-            )
+    files = command_line.keypoint_files(config)
+    if datasets.KEYPOINTS not in names:
+        command_line.refuse_keypoint_files(files)
+    else:
+        with as_user_error(ValueError):
+            files.check(("train", "validation"))
     optimisation(config)
 
 
@@ -68,12 +66,6 @@ def check_minutes(config: Mapping[str, Any], run: RunFolder) -> None:
     """Raises a `UserError` if a training in several processes would have to be timed."""
     if config["minutes"] and not run.has_finished_epoch:
         raise UserError("--minutes is for trainings in one process. Give --epochs instead.")
-
-
-def keypoint_files(config: Mapping[str, Any]) -> datasets.KeypointFiles:
-    """Returns the files of the data set `keypoints` in a configuration."""
-    names = (field.name for field in dataclasses.fields(datasets.KeypointFiles))
-    return datasets.KeypointFiles(**{name: config.get(name) for name in names})
 
 
 def with_initial_network(config: dict[str, Any], given: Collection[str]) -> dict[str, Any]:

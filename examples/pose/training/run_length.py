@@ -1,25 +1,26 @@
 """How many epochs a run has when it is resumed or extended."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from examples.pose.training import configuration
 from examples.pose.training.run_folder import RunFolder
 
 
-def keep(run: RunFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+def keep(run: RunFolder, config: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
     """Returns the arguments of a run; if it is resumed, with the length that it was begun with.
 
-    `--minutes` determined this number. A run with `--minutes` is also resumed by the same number of
-    `--epochs`.
+    Only a number of epochs among the `given` arguments changes the length. A run that was begun
+    with `--minutes` is also resumed by the same number of `--epochs`.
     """
     if not (run.has_finished_epoch and run.config_path.exists()):
         return dict(config)
     old = run.config
     if config["minutes"]:
         return {**config, "epochs": old["epochs"]}
-    if config["epochs"] == old.get("epochs"):
-        return {**config, "minutes": old.get("minutes")}
+    if "epochs" not in given or config["epochs"] == old.get("epochs"):
+        length = {name: old[name] for name in ("epochs", "minutes") if name in old}
+        return {**config, **length}
     return dict(config)
 
 

@@ -1,7 +1,7 @@
 """Trains a run from its last finished epoch, or from the start, and evaluates it at the end."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,11 +27,13 @@ from examples.pose.training.training_arguments import FREE_ARGUMENTS
 from examples.pose.training.training_data import TrainingData
 
 
-def train(config: dict[str, Any]) -> None:
+def train(config: dict[str, Any], given: Collection[str] = ("epochs",)) -> None:
     """Trains a run from its last finished epoch, or from the start, to its end and evaluates it.
 
     Args:
         config: A value for each argument of the command line.
+        given: Names of arguments that the user gave. Without "epochs", a run that is resumed keeps
+            its length.
 
     Raises:
         UserError: The arguments are invalid, a data set cannot be read, the run folder holds a run
@@ -39,7 +41,7 @@ def train(config: dict[str, Any]) -> None:
             If no epoch was finished, the run folder is as it was before.
     """
     run = RunFolder(config["run"])
-    config = run_length.keep(run, config)
+    config = run_length.keep(run, config, given)
     # Before waiting for workers, and before reading or writing anything.
     configuration.check(config)
     if config["strategy"] == "multiworker":

@@ -26,15 +26,15 @@ def parse(argv: Sequence[str] | None = None) -> tuple[dict[str, Any], set[str]]:
     """Parses a command line of `train`.
 
     Returns:
-        A value for each argument, and the names of those `NETWORK_ARGUMENTS` that were given.
+        A value for each argument; and the names of those that were given, among the
+        `NETWORK_ARGUMENTS` and `epochs`.
     """
     parser = make_parser()
-    unset = object()
-    placeholders = argparse.Namespace(**dict.fromkeys(NETWORK_ARGUMENTS, unset))
-    config = vars(parser.parse_args(argv, placeholders))
-    missing = {name for name in NETWORK_ARGUMENTS if config[name] is unset}
+    names, unset = {*NETWORK_ARGUMENTS, "epochs"}, object()
+    config = vars(parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(names, unset))))
+    missing = {name for name in names if config[name] is unset}
     config.update({name: parser.get_default(name) for name in missing})
-    return config, set(NETWORK_ARGUMENTS) - missing
+    return config, names - missing
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -57,8 +57,10 @@ def make_parser() -> argparse.ArgumentParser:
         "decides on the joints and on the split to measure on",
     )
     command_line.add_data_arguments(parser)
+    command_line.add_flip_pairs(parser)
     add(
         "--init",
+        type=command_line.name,
         metavar="RUN_OR_MODEL",
         help="start from the weights of this run folder or Keras model file. Options of the "
         "network that are not given are those of the run; for other joints, the heads start anew",
@@ -170,7 +172,8 @@ def add_optimisation_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=positive,
         default=24,
-        help="length of the training; a finished run goes on if this is more than before",
+        help="length of the training; a finished run goes on if this is more than before. A run "
+        "that is resumed without it keeps its length",
     )
     add_length(
         "--minutes",

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from examples.pose import datasets
+from examples.pose.cli import command_line
 from examples.pose.cli.errors import UserError, as_user_error
 from examples.pose.datasets import in_memory, joint_mapping
 from examples.pose.datasets.in_memory import Photographs
 from examples.pose.datasets.skeletons import Skeleton
 from examples.pose.evaluation import accuracy
-from examples.pose.training import configuration, input_pipeline, training_arguments
+from examples.pose.training import input_pipeline, training_arguments
 from examples.pose.training.run_folder import RunFolder
 
 
@@ -46,7 +47,7 @@ def read(config: Mapping[str, Any]) -> TrainingData:
         UserError: A data set is missing or broken, or has none of the joints of the first.
     """
     names = training_arguments.dataset_names(config["dataset"])
-    folders = config["data_dir"], config["prepared_dir"], configuration.keypoint_files(config)
+    folders = config["data_dir"], config["prepared_dir"], command_line.keypoint_files(config)
     skip = {"skip_broken": config.get("skip_broken", False)}
     size = config["image_size"]
     # Test photographs first: if they are missing, fail before the training, not after it.

@@ -17,6 +17,7 @@ from examples.pose.training.curves import CurveWriter
 from examples.pose.training.run_folder import RunFolder, RunFolderError
 from examples.pose.training.studies import Run, Setting
 from tests.examples.pose import children
+from tests.examples.pose.tiny_run import write_tiny_run
 
 COMMON = [
     *("--epochs", "1", "--steps_per_epoch", "2", "--batch_size", "2"),
@@ -167,6 +168,21 @@ def test_arguments_of_its_own_are_refused(argument, tmp_path):
     with pytest.raises(UserError, match="is set by this command"):
         ablation.main(["boxes", "--runs", str(tmp_path / "runs"), "--", *argument])
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("argument", [
+    ["--context", "depthwise"], ["--boxes", "2"], ["--kernel_size", "9"], ["--box_options", "{}"],
+])  # fmt: skip
+def test_arguments_of_the_settings_are_refused(argument, tmp_path):
+    with pytest.raises(UserError, match=f"{argument[0]}` is set by the settings"):
+        ablation.main(["boxes", "--runs", str(tmp_path / "runs"), "--", *argument])
+
+
+def test_finished_runs_are_not_extended(tmp_path):
+    run = RunFolder(write_tiny_run(tmp_path / "boxes" / "seed0", epochs=8))
+    write_json(run.metrics_path, {"epochs": 8, "pck": 50.0})
+    with pytest.raises(UserError, match=r"seed0 is finished, with `--epochs 8`\. Give the same"):
+        ablation.main(["boxes", "--runs", str(tmp_path), "--", "--epochs", "12"])
 
 
 @pytest.mark.parametrize("network", [(), ("--model", "light"), ("--image_size", "128")])

@@ -187,6 +187,40 @@ def test_an_interrupted_page_is_written(run_folder, folder, monkeypatch):
     assert Image.open("page.png").size[0] > 2 * predict_files.DRAWING_SIZE
 
 
+def test_going_on_does_not_replace_drawings_of_pictures_with_the_same_name(
+    run_folder, folder, monkeypatch
+):
+    names = [save(f"{camera}/{i}.png") for camera in ("a", "b") for i in (1, 2)]
+    real = predict_files.read_image
+
+    def interrupted_at(last):
+        def read(path):
+            if path == last:
+                raise interruption.Stopped(signal.SIGINT)
+            return real(path)
+
+        return read
+
+    for last, advice in (("b/1.png", ", with another --output."), ("a/2.png", "on.")):
+        monkeypatch.setattr(predict_files, "read_image", interrupted_at(last))
+        given = names if last == "b/1.png" else names[:2]
+        _, error = outcome(predict.main, "--model", run_folder, *given, "--output", "poses")
+        assert f"from {last} on" in error and error.endswith(advice)
+
+
+def test_a_link_stays_a_link(run_folder, folder):
+    save("a.png")
+    Path("real").mkdir()
+    for name in ("page.png", "out.json"):
+        os.symlink(f"real/{name}", name)
+    arguments = ["--model", run_folder, "a.png", "--output", "page.png", "--json", "out.json"]
+    for _ in range(2):
+        assert outcome(predict.main, *arguments) == (0, "")
+    assert os.path.islink("page.png") and os.path.islink("out.json")
+    assert sorted(os.listdir("real")) == ["out.json", "page.png"]
+    assert len(json.loads(Path("real/out.json").read_text())["images"]) == 1
+
+
 def test_a_full_disk_gives_a_one_line_error_and_keeps_finished_results(run_folder, folder):
     names = [save(f"{i}.png", 20 + 400 * (i == 2), 20 + 400 * (i == 2)) for i in range(4)]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -280,6 +314,14 @@ def test_a_page_fits_the_limits_of_its_format(run_folder, folder, monkeypatch):
     assert max(Image.open("page.webp").size) == 500
 
 
+def test_drawings_are_kept_as_small_as_on_their_page(monkeypatch):
+    monkeypatch.setattr(predict_files, "MAX_PAGE_SIDE", 500)
+    outputs = predict_files.Outputs(Path("page.webp"), None, count=90)
+    for _ in range(3):
+        outputs.add("unused", np.zeros((400, 600, 3), np.uint8), [])
+    assert {drawing.shape for drawing in outputs._page_drawings} == {(33, 50, 3)}
+
+
 def test_if_the_page_cannot_be_written_bad_pictures_are_still_reported(
     run_folder, folder, monkeypatch
 ):
@@ -308,12 +350,27 @@ def test_min_score_is_from_0_to_1(run_folder, folder, capsys, value):
     assert "--min_score" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize("arguments", [
+    ["a.png", "--model", ""], ["a.png", "--boxes", " "], ["a.png", "--split", "test"],
+    ["a.png", "--count", "3"], ["a.png", "--data_dir", "."], ["a.png", "--skip_broken"],
+    ["--dataset", "lsp", "--images", "."], ["clip.wmv"],
+], ids=" ".join)  # fmt: skip
+def test_options_are_not_ignored(run_folder, folder, arguments):
+    save("a.png")
+    message = fails(run_folder, *arguments, "--output", "o.png")
+    assert "must name a" in message or "--dataset" in message or "clip.wmv" in message
+    assert not Path("o.png").exists()
+
+
 @pytest.mark.parametrize("output", ["", "o.txt", "o.gif", "folder.v2"])
 def test_output_is_a_picture_or_a_folder(folder, capsys, output):
     with pytest.raises(SystemExit):
         predict.main(["a.png", "--output", output])
     message = capsys.readouterr().err
-    assert "must name a folder" in message or "must be a folder, or end in .png, .jpg" in message
+    assert (
+        "must name a file or folder" in message
+        or "must be a folder, or end in .png, .jpg" in message
+    )
 
 
 def test_file_names_that_are_not_valid_text(run_folder, folder, capsys):

@@ -142,6 +142,28 @@ def test_a_name_that_fits_several_pictures_does_not_stop_the_others(run_folder, 
     assert Path("page.png").exists()
 
 
+@pytest.mark.usefixtures("full_at_the_second_write")
+def test_all_people_of_a_picture_are_written_or_none(run_folder, folder):
+    names = ["a_1.png", "b_2.png", "c_3.png"]
+    records = [{"image_id": k, "bbox": box} for k in (1, 2, 3) for box in BOXES]
+    Path("boxes.json").write_text(json.dumps(records))
+    arguments = [*names, "--boxes", "boxes.json", "--output", "poses", "--json", "out.json"]
+    message = refused(predict.main, "--model", run_folder, *arguments)
+    done = [result["image_id"] for result in json.loads(Path("out.json").read_text())]
+    assert done == [1, 1, 2, 2]
+    assert "2 of 3 pictures are finished" in message and "from c_3.png on" in message
+
+
+def test_results_of_an_earlier_command_do_not_stay(run_folder, folder):
+    records = [{"image_id": 1, "bbox": [500, 500, 10, 10]}]
+    Path("boxes.json").write_text(json.dumps(records))
+    Path("out.json").write_text("[]")
+    arguments = ["a_1.png", "b_2.png", "--boxes", "boxes.json", "--output", "poses"]
+    run(run_folder, "c_3.png", "--box", text(BOXES[0]), "--output", "p", "--json", "out.json")
+    status, _ = outcome(predict.main, "--model", run_folder, *arguments, "--json", "out.json")
+    assert status == 1 and json.loads(Path("out.json").read_text()) == []
+
+
 @pytest.mark.parametrize("arguments,message", [
     (["a_1.png", "--box", "1,2,3"], "must be x,y,width,height in pixels, got '1,2,3'"),
     (["a_1.png", "--box", "1,2,0,5"], "must be x,y,width,height"),
@@ -153,7 +175,7 @@ def test_a_name_that_fits_several_pictures_does_not_stop_the_others(run_folder, 
     (["a_1.png", "--boxes", "none.json"], "none.json: No such file"),
     (["c_3.png", "--boxes", "boxes.json"], "boxes.json has no box for c_3.png"),
     (["a_1.png", "--smooth"], "--smooth is for a video"),
-    (["clip.mp4", "--smooth"], "give one video, and a video as --output"),
+    (["clip.mp4", "--smooth"], "and a video as --output, such as out.mp4"),
 ])  # fmt: skip
 def test_wrong_arguments(run_folder, folder, arguments, message):
     Path("boxes.json").write_text(json.dumps([{"image_id": 1, "bbox": BOXES[0]}]))
@@ -266,13 +288,18 @@ def test_a_stopped_video_keeps_the_finished_frames(network, clip):
     assert not list(Path().glob(".partial*"))
 
 
-def test_a_damaged_video_keeps_the_frames_before_the_damage(run_folder, folder):
-    pytest.importorskip("av")
+def write_noise(path):
+    """Writes a video of 4 seconds, with frames of about the same size in the file."""
     random = np.random.default_rng(0)
-    with video_files.Writer("clip.mp4", Fraction(10)) as writer:
+    with video_files.Writer(path, Fraction(10)) as writer:
         for index in range(40):
             noise = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
             writer.add(noise, Fraction(index, 10))
+
+
+def test_a_damaged_video_keeps_the_frames_before_the_damage(run_folder, folder):
+    pytest.importorskip("av")
+    write_noise("clip.mp4")
     data = bytearray(Path("clip.mp4").read_bytes())
     half = len(data) // 2
     data[half : half + 3000] = bytes(3000)
@@ -283,6 +310,17 @@ def test_a_damaged_video_keeps_the_frames_before_the_damage(run_folder, folder):
     count = len(json.loads(Path("out.json").read_text()))
     assert f"The first {count} frames are finished: out.mp4." in message
     assert len(frames_of("out.mp4")) == count > 10
+
+
+def test_a_video_that_was_cut_off_is_an_error(run_folder, clip):
+    """As after an interrupted download. FFmpeg only ends early."""
+    write_noise("clip.mkv")
+    data = Path("clip.mkv").read_bytes()
+    Path("clip.mkv").write_bytes(data[: len(data) // 2])
+    message = refused(predict.main, "--model", run_folder, "clip.mkv", "--output", "out.mp4")
+    count = len(frames_of("out.mp4"))
+    assert 10 < count < 30 and "of 4.0 seconds: a part of the file is missing." in message
+    assert message.endswith(f"The first {count} frames are finished: out.mp4.")
 
 
 @pytest.mark.usefixtures("full_at_the_second_write")

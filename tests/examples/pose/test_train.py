@@ -130,6 +130,13 @@ def test_a_finished_run_is_left_alone(whole_run, on_drawn_figures, capsys):
     assert (run / "model.keras").stat().st_mtime_ns == before
 
 
+def test_a_run_that_is_resumed_keeps_its_length(whole_run, on_drawn_figures, capsys):
+    run, _ = whole_run
+    assert ARGUMENTS[:2] == ["--epochs", "3"]
+    assert outcome(train.main, "--run", run, *ARGUMENTS[2:]) == (0, "")
+    assert "is finished: 3 epochs done. Nothing to do." in capsys.readouterr().out
+
+
 def test_minutes_set_the_number_of_epochs(on_drawn_figures, tmp_path, monkeypatch, capsys):
     """The clock says 1 s for a step and 30 s for an evaluation, so 34 s for an epoch of 4 steps."""
 

@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import json
 import re
+import sys
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -127,6 +128,8 @@ def _read_photographs(
 ) -> tuple[dict[int, Photograph], set[Any]]:
     """Returns the photographs by id, and the ids of those that cannot be used."""
     photographs: dict[int, Photograph] = {}
+    ids: dict[str, int] = {}
+    several_ids: dict[str, tuple[int, int]] = {}
     unusable = set()
     by_name: dict[str, str] = {}
     for index, record in enumerate(records):
@@ -139,6 +142,8 @@ def _read_photographs(
                 raise FieldError(
                     f"`file_name` {file_name} and {earlier_name} both mean {found.name}"
                 )
+            if ids.setdefault(found.name, found.id) != found.id:
+                several_ids[found.name] = ids[found.name], found.id
             earlier = photographs.setdefault(found.id, found)
             if earlier.name != found.name:
                 raise FieldError(f"`id` {found.id} is also that of {earlier.where}, {earlier.name}")
@@ -148,6 +153,13 @@ def _read_photographs(
             number = record.get("id") if isinstance(record, dict) else None
             unusable.update([number] if isinstance(number, int) else [])
             broken.add(_message(path, "image", f"images[{index}]", record, error))
+    if several_ids:
+        name, (first, second) = next(iter(several_ids.items()))
+        print(
+            f"note: {path}: {len(several_ids)} pictures have several `id`, such as {first} and "
+            f"{second} for {name}. If these are different pictures, give them different names.",
+            file=sys.stderr,
+        )
     return photographs, unusable
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from examples.pose.datasets.coco_keypoints import annotations
@@ -48,6 +49,13 @@ def _category(content: Mapping[str, Any], path: Root) -> Mapping[str, Any]:
     if not isinstance(categories, list) or not all(isinstance(c, dict) for c in categories):
         raise ValueError(f"{path}: `categories` must be a list of objects.")
     named = [category for category in categories if category.get("keypoints")]
+    # Tools may write all categories of a project to each file.
+    used = {
+        str(record.get("category_id"))
+        for record in content.get("annotations") or []
+        if isinstance(record, dict) and record.get("keypoints")
+    }
+    named = [category for category in named if str(category.get("id")) in used] or named
     for category in named[1:]:
         if category["keypoints"] != named[0]["keypoints"]:
             raise ValueError(
@@ -66,7 +74,7 @@ def _joint_names(category: Mapping[str, Any], content: Mapping[str, Any], path: 
         raise ValueError(f"{path}: `keypoints` of the category has a name twice.")
     standard = [canonical_name(name) for name in names]
     # "L1" and "R" may be no left and right: sides count only if the other side is there too.
-    unpaired = {s for s in standard if _has_side(s) and _mirrored(s) not in standard}
+    unpaired = {s for s in standard if _has_side(s) and _mirrored(s, standard) is None}
     kept = [
         name if not s or s in unpaired or standard.count(s) > 1 else s
         for name, s in zip(names, standard, strict=True)
@@ -105,21 +113,30 @@ def _has_side(name: str) -> bool:
     return name.partition("_")[0] in _OPPOSITE
 
 
-def _mirrored(name: str) -> str:
-    """The name of the joint on the other side."""
-    side, separator, part = name.partition("_")
-    return _OPPOSITE.get(side, side) + separator + part
+def _mirrored(name: str, names: Collection[str]) -> str | None:
+    """The joint among `names` on the other side; None if there is none.
+
+    The other side of `left_right_eye_corner`, the right corner of the left eye, is
+    `right_left_eye_corner`. But a second side may mean something else, such as "rear".
+    """
+    words = name.split("_")
+    sides = len(list(itertools.takewhile(_OPPOSITE.__contains__, words)))
+    for count in (sides, 1):
+        other = "_".join([*(_OPPOSITE.get(w, w) for w in words[:count]), *words[count:]])
+        if other in names:
+            return other
+    return None
 
 
 def _pairs_by_name(index: Mapping[str, int]) -> tuple[tuple[int, int], ...]:
     """Pairs such as `left_hip` and `right_hip`, or `lhip` and `rhip`."""
-    pairs = [(name, _mirrored(name)) for name in index if name.partition("_")[0] == "left"]
+    pairs = [(name, _mirrored(name, index)) for name in index if name.partition("_")[0] == "left"]
     others = [name for name in index if not _has_side(name)]
     pairs += [(name, f"r{name[1:]}") for name in others if name[:1] == "l"]
     return tuple(
         (index[left], index[right])
         for left, right in pairs
-        if right in index and _has_side(left) == _has_side(right)
+        if right in index and _has_side(left) == _has_side(right) and left != right
     )
 
 

@@ -21,6 +21,8 @@ from examples.pose.datasets.preparation import FromFiles
 _HELD_OUT = 5
 # If pictures in folders have fewer different names than this, they are told apart by folder.
 _FEW_NAMES = 10
+# What Roboflow adds to the name of each copy of a picture.
+_ROBOFLOW_COPY = re.compile(r"\.rf\.[0-9A-Za-z]+(?=\.\w+$)")
 
 
 class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
@@ -31,8 +33,11 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         data_dir: Folder of the prepared records. Those of other files have other names.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
-    RELEASE_NOTES = {"1.1.0": "The held-out pictures are chosen by their names."}
+    VERSION = tfds.core.Version("1.2.0")
+    RELEASE_NOTES = {
+        "1.1.0": "The held-out pictures are chosen by their names.",
+        "1.2.0": "Copies of a picture by Roboflow are held out together.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "The manual folder is `files.images`, the folder of the pictures."
     )
@@ -42,9 +47,9 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
     def __init__(self, files: KeypointFiles, data_dir: str | None = None):
         # An absolute path below stays one if it is joined to another.
         self.files = files.absolute()
-        self._skeleton = category.read_skeleton(
-            epath.Path(self.files.annotations or self.files.validation), files.flip_pairs
-        )
+        # The file that names the joints.
+        self._names = epath.Path(self.files.annotations or self.files.validation)
+        self._skeleton = category.read_skeleton(self._names, files.flip_pairs)
         root = epath.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
         super().__init__(data_dir=root / "keypoints" / _name(self.files))
 
@@ -57,7 +62,11 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         )
 
     def local_parts(self, manual_dir: epath.Path | None) -> dict[str, dict[str, Root | None]]:
-        """The file of labels and the folder of pictures of each split; None if missing."""
+        """The files of labels and of names, and the folder of pictures of each split.
+
+        A file is None if it is missing. If the names of the joints change, the records of both
+        splits do.
+        """
         labels = {
             "train": self.files.annotations,
             "validation": self.files.validation or self.files.annotations,
@@ -65,6 +74,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         return {
             split: {
                 "labels": epath.Path(path) if path and os.path.isfile(path) else None,
+                "names": self._names if self._names.is_file() else None,
                 "pictures": epath.Path(self.files.images),
             }
             for split, path in labels.items()
@@ -78,7 +88,7 @@ class Builder(FromFiles, tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(
-        self, split: str, labels: Root, pictures: Root
+        self, split: str, labels: Root, names: Root, pictures: Root
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         photographs, people = annotations.read_labels(
             labels, self._skeleton.joint_names, self.broken
@@ -98,16 +108,19 @@ def held_out_names(names: Collection[str]) -> set[str]:
 
     A picture's own name decides, without folders, so that pictures can be added, removed, or
     numbered anew without moving others from one split to the other. If folders tell the pictures
-    apart, as in `1/left.jpg`, `1/right.jpg`, `2/left.jpg`, the whole name decides.
+    apart, as in `1/left.jpg`, `1/right.jpg`, `2/left.jpg`, the whole name decides. Roboflow's
+    copies of a picture, `a_jpg.rf.0123.jpg` and `a_jpg.rf.4567.jpg`, count as one picture.
     """
-    own_names = {name: name.rpartition("/")[2] for name in names}
-    if len(set(own_names.values())) < min(_FEW_NAMES, len(own_names)):
-        own_names = {name: name for name in names}
-    ranks = {name: (_rank(own_name), name) for name, own_name in own_names.items()}
-    held_out = {name for name, (rank, _) in ranks.items() if rank % _HELD_OUT == 0}
+    keys = {name: _ROBOFLOW_COPY.sub("", name.rpartition("/")[2]) for name in names}
+    if len(set(keys.values())) < min(_FEW_NAMES, len(keys)):
+        keys = {name: _ROBOFLOW_COPY.sub("", name) for name in names}
+    if len(set(keys.values())) == 1:
+        keys = {name: name for name in names}
+    ranks = {key: _rank(key) for key in keys.values()}
+    held_out = {key for key, rank in ranks.items() if rank % _HELD_OUT == 0}
     if len(held_out) in (0, len(ranks)):
-        return set(sorted(ranks, key=ranks.get)[:1])
-    return held_out
+        held_out = {min(ranks, key=ranks.get)}
+    return {name for name, key in keys.items() if key in held_out}
 
 
 def _rank(name: str) -> int:

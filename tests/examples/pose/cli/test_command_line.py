@@ -5,7 +5,10 @@ import os
 
 import pytest
 
+from examples.pose import evaluate
 from examples.pose.cli import command_line
+from examples.pose.cli.errors import UserError
+from examples.pose.datasets import KeypointFiles
 
 COUNTS = ["0", "-1", "1.5", "x", "nan", "", "1" + "0" * 20]
 FILE = __file__
@@ -131,3 +134,35 @@ def test_invalid_arguments_give_a_one_line_error(module, arguments, tmp_path, ca
     name, _, value = arguments[-1].partition("=")
     assert name in errors or f"`{name.lstrip('-').rstrip('s')}`" in errors or value in errors
     assert not os.listdir(tmp_path)
+
+
+RUN = {"images": "old", "annotations": "old.json", "validation": "old_validation.json"}
+
+
+@pytest.mark.parametrize("given,expected", [
+    ([], RUN),
+    (["--annotations", "new.json"], {**RUN, "annotations": "new.json", "validation": None}),
+    (["--validation", "new.json"], {**RUN, "validation": "new.json"}),
+    (["--annotations", "a", "--validation", "b", "--images", "c"],
+     {"images": "c", "annotations": "a", "validation": "b"}),
+])  # fmt: skip
+def test_labels_on_the_command_line_replace_those_of_the_run(given, expected):
+    arguments = evaluate.make_parser().parse_args(["--run", "run", *given])
+    *_, files = command_line.data_places(arguments, "keypoints", {**RUN, "flip_pairs": "a:b"})
+    assert files == KeypointFiles(**expected, flip_pairs="a:b")
+
+
+def test_files_of_keypoints_are_refused_for_other_data_sets():
+    arguments = evaluate.make_parser().parse_args(["--run", "run", "--images", "d"])
+    with pytest.raises(UserError, match=r"--images.*are for --dataset keypoints"):
+        command_line.data_places(arguments, "lsp", {})
+    # A run that was trained on `keypoints` can be measured on another data set.
+    arguments = evaluate.make_parser().parse_args(["--run", "run"])
+    assert command_line.data_places(arguments, "lsp", {**RUN, "data_dir": "d"})[0] == "d"
+
+
+def test_a_home_folder_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for kind in (command_line.name, command_line.folder, command_line.new_folder):
+        assert kind("~/x") == str(tmp_path / "x")
+    assert command_line.new_file("~/x") == tmp_path / "x"

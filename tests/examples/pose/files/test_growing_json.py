@@ -13,7 +13,7 @@ def test_file_is_valid_json_after_every_item(tmp_path):
     with GrowingJson(path, {"names": ["é", "b"]}, "items") as file:
         assert not path.exists()
         for count in range(1, 6):
-            file.append({"n": count, "text": "]}\n"})
+            file.extend([{"n": count, "text": "]}\n"}])
             content = json.loads(path.read_text())
             assert content == {
                 "names": ["é", "b"],
@@ -22,7 +22,7 @@ def test_file_is_valid_json_after_every_item(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["out.json"]
 
 
-def test_append_writes_only_its_own_item(tmp_path, monkeypatch):
+def test_extend_writes_only_its_own_items(tmp_path, monkeypatch):
     written = []
     pwrite = GrowingJson._write
     monkeypatch.setattr(
@@ -30,7 +30,7 @@ def test_append_writes_only_its_own_item(tmp_path, monkeypatch):
     )
     with GrowingJson(tmp_path / "out.json", {}, "items") as file:
         for _ in range(300):
-            file.append({"n": 1})
+            file.extend([{"n": 1}])
     assert max(written) == min(written) < 40
     assert len(json.loads((tmp_path / "out.json").read_text())["items"]) == 300
 
@@ -44,21 +44,37 @@ def test_nothing_is_lost_when_the_disk_is_full(tmp_path):
         try:
             with pytest.raises(OSError, match="large"):
                 while True:
-                    file.append({"n": done, "text": 50 * "x"})
+                    file.extend([{"n": done, "text": 50 * "x"}])
                     done += 1
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert done > 20
         assert [item["n"] for item in json.loads(path.read_text())["items"]] == list(range(done))
-        file.append({"n": done})  # Once there is space again.
+        file.extend([{"n": done}])  # Once there is space again.
     assert len(json.loads(path.read_text())["items"]) == done + 1
+
+
+def test_items_are_written_together_or_not_at_all(tmp_path):
+    path = tmp_path / "out.json"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with GrowingJson(path, {}, None) as file:
+        file.extend([])
+        assert not path.exists()
+        file.extend([{"n": 1}, {"n": 2}])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
+        try:
+            with pytest.raises(OSError, match="large"):
+                file.extend([{"n": 3}, {"text": 50 * "x"}])  # The first would fit.
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert json.loads(path.read_text()) == [{"n": 1}, {"n": 2}]
 
 
 def test_values_that_are_not_json_raise(tmp_path):
     with GrowingJson(tmp_path / "out.json", {}, "items") as file:
-        file.append({"n": 1})
+        file.extend([{"n": 1}])
         with pytest.raises(ValueError, match="JSON"):
-            file.append({"n": float("nan")})
+            file.extend([{"n": float("nan")}])
     assert json.loads((tmp_path / "out.json").read_text()) == {"items": [{"n": 1}]}
 
 

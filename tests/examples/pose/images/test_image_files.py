@@ -56,6 +56,26 @@ def test_applies_the_orientation_tag(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(COLOR, -1))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_pixels_can_be_read_as_stored(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(COLOR).save(path, exif=exif, **({"quality": 100} if suffix == "jpg" else {}))
+    stored = decode_image(path.read_bytes(), path, turn=False)
+    assert stored.shape == COLOR.shape
+    np.testing.assert_allclose(stored.astype(int), COLOR, atol=60 if suffix == "jpg" else 0)
+    turned = decode_image(path.read_bytes(), path)
+    assert turned.shape == (COLOR.shape if orientation < 5 else (9, 6, 3))
+
+
+def test_raw_photographs_are_not_read_as_their_thumbnail(tmp_path):
+    Image.fromarray(COLOR).save(tmp_path / "a.tif", tiffinfo={254: 1})
+    with pytest.raises(ImageError, match="thumbnail, as in raw photographs"):
+        read_image(tmp_path / "a.tif")
+
+
 def bad_files(folder):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(folder / "whole.jpg")
     whole = (folder / "whole.jpg").read_bytes()

@@ -96,6 +96,26 @@ def test_a_rotated_video_is_read_as_players_show_it(tmp_path):
     assert np.abs(frame.image.astype(int) - np.rot90(image, -1)).mean() < 3
 
 
+def test_pixels_that_are_not_square_stay_so(tmp_path):
+    for number, aspect in enumerate([Fraction(4, 3), None]):
+        path = tmp_path / f"{number}.mp4"
+        options = {} if aspect is None else {"pixel_aspect": aspect}
+        with video_files.Writer(path, Fraction(10), **options) as writer:
+            for index, (image, _) in enumerate(moving_figures.frames(3)):
+                writer.add(image, Fraction(index, 10))
+        with video_files.reading(path) as video:
+            assert video.pixel_aspect == (aspect or 1)
+
+
+def test_a_video_without_frames_is_an_error(tmp_path):
+    moving_figures.write(tmp_path / "whole.mkv", count=3)
+    data = (tmp_path / "whole.mkv").read_bytes()
+    first_frame = data.index(b"\x1f\x43\xb6\x75") + 200  # Within it, in the first cluster.
+    (tmp_path / "clip.mkv").write_bytes(data[:first_frame])
+    with pytest.raises(VideoError, match=r"clip\.mkv: holds no frames\."):
+        read(tmp_path / "clip.mkv")
+
+
 def test_errors_are_one_line(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     for name in ("text.mp4", "missing.mp4"):

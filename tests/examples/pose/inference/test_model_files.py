@@ -43,6 +43,7 @@ def make(*names):
 )
 def test_paths_that_name_a_model(folder, given, found):
     make("runs/a/model.keras", "runs/a/config.json", "exported/pose/1/saved_model.pb")
+    make("exported/pose/.tf_boxconv-0/2/saved_model.pb")  # Of an export that was killed.
     assert find_model(given) == Path(found)
 
 

@@ -16,6 +16,13 @@ def read(folder, content):
     return person_boxes.read(path)
 
 
+def of(boxes, path):
+    (found,) = boxes.of_pictures([path])
+    if isinstance(found, BoxError):
+        raise found
+    return found
+
+
 @pytest.mark.parametrize("image_id,path", [
     (139, "a/000000000139.jpg"), (139, "COCO_val2014_000000000139.jpg"), (7, "7.png"),
     ("holiday", "x/holiday.jpg"), ("holiday.jpg", "holiday.jpg"), ("7", "007.png"),
@@ -24,13 +31,13 @@ def test_a_result_finds_its_picture(tmp_path, image_id, path):
     record = {"image_id": image_id, "category_id": 3, "bbox": BBOX, "score": 0.5}
     boxes = read(tmp_path, [record, {**record, "score": 0.25}])
     expected = [Box((1, 2, 30, 40), image_id, 3, score) for score in (0.5, 0.25)]
-    assert boxes.of(path) == expected
-    assert boxes.of("other.jpg") == boxes.of("8.jpg") == []
+    assert of(boxes, path) == expected
+    assert of(boxes, "other.jpg") == of(boxes, "8.jpg") == []
 
 
 def test_a_picture_can_be_named(tmp_path):
     boxes = read(tmp_path, [{"file_name": "people/b.jpg", "bbox": BBOX}])
-    assert [box.bbox for box in boxes.of("elsewhere/b.jpg")] == [(1, 2, 30, 40)]
+    assert [box.bbox for box in of(boxes, "elsewhere/b.jpg")] == [(1, 2, 30, 40)]
 
 
 def test_annotations_name_their_pictures(tmp_path):
@@ -39,7 +46,7 @@ def test_annotations_name_their_pictures(tmp_path):
         "annotations": [{"id": 1, "image_id": 5, "bbox": BBOX, "keypoints": []}],
     }
     boxes = read(tmp_path, content)
-    assert len(boxes.of("b.jpg")) == 1 and boxes.of("5.jpg") == []
+    assert len(of(boxes, "b.jpg")) == 1 and of(boxes, "5.jpg") == []
 
 
 def test_folders_tell_pictures_with_the_same_name_apart(tmp_path, monkeypatch):
@@ -47,7 +54,7 @@ def test_folders_tell_pictures_with_the_same_name_apart(tmp_path, monkeypatch):
     boxes = read(tmp_path, [{"file_name": n, "bbox": [i, 0, 9, 9]} for i, n in enumerate(names)])
 
     def found(path):
-        return [box.bbox[0] for box in boxes.of(path)]
+        return [box.bbox[0] for box in of(boxes, path)]
 
     assert found("a/1.jpg") == found(str(tmp_path / "a" / "1.jpg")) == [0]
     assert found("./b/1.jpg") == found("x/b/../b/1.jpg") == [1] and found("a/2.jpg") == [2]
@@ -56,6 +63,42 @@ def test_folders_tell_pictures_with_the_same_name_apart(tmp_path, monkeypatch):
     (tmp_path / "b").mkdir()
     monkeypatch.chdir(tmp_path / "b")
     assert found("1.jpg") == [1]
+
+
+def columns(boxes, *paths):
+    """The x of each picture's boxes; the message if they are unknown."""
+    found = boxes.of_pictures(paths)
+    return [str(f) if isinstance(f, BoxError) else [box.bbox[0] for box in f] for f in found]
+
+
+def test_a_picture_does_not_get_the_boxes_of_another_one_of_its_name(tmp_path):
+    """Detectors write no box for a picture without people."""
+    boxes = read(tmp_path, [{"file_name": "cam1/1.png", "bbox": [1, 0, 9, 9]}])
+    assert columns(boxes, "cam1/1.png", "cam2/1.png") == [[1], []]
+    assert columns(boxes, "cam2/1.png", "cam1/1.png") == [[], [1]]
+    assert columns(boxes, "elsewhere/1.png") == [[1]]
+    content = {
+        "images": [{"id": 5, "file_name": "cam1/1.png"}, {"id": 6, "file_name": "cam2/1.png"}],
+        "annotations": [{"image_id": 5, "bbox": [1, 0, 9, 9]}],
+    }
+    assert columns(read(tmp_path, content), "cam2/1.png") == [[]]
+
+
+@pytest.mark.parametrize("record,paths", [
+    ({"file_name": "1.png"}, ("cam1/1.png", "cam2/1.png")),
+    ({"file_name": "cam1/1.png"}, ("cam2/1.png", "cam3/1.png")),
+    ({"image_id": 1}, ("IMG_0001.jpg", "DSC_1.jpg")),
+])  # fmt: skip
+def test_pictures_that_fit_the_same_boxes_are_an_error_each(tmp_path, record, paths):
+    other = {"image_id": "other", "bbox": [2, 0, 9, 9]}
+    boxes = read(tmp_path, [{**record, "bbox": [1, 0, 9, 9]}, other])
+    *errors, last = columns(boxes, *paths, "other.jpg")
+    assert last == [2] and len(errors) == 2
+    assert all(e.startswith(f"{paths[0]} and {paths[1]} both fit") for e in errors)
+
+
+def test_a_folder_in_place_of_a_picture_has_no_boxes(tmp_path):
+    assert columns(read(tmp_path, [{"image_id": 1, "bbox": BBOX}]), "/", ".") == [[], []]
 
 
 def test_frames_are_numbered(tmp_path):
@@ -92,6 +135,7 @@ def test_frames_may_have_names(tmp_path, content):
     ([{"image_id": 1, "bbox": [float("nan"), 2, 9, 5]}], "record 0: `bbox`"),
     ([{"bbox": BBOX}], "record 0: `image_id` must be .*, got None"),
     ([{"image_id": 1, "bbox": BBOX, "score": "high"}], "record 0: `score`"),
+    ([{"image_id": 1, "bbox": BBOX, "score": 10**400}], "record 0: `score`"),
     ([{"image_id": 1, "bbox": BBOX, "score": float("nan")}], "record 0: `score`"),
     ([{"image_id": 1, "bbox": BBOX, "category_id": float("nan")}], "record 0: `category_id`"),
 ])  # fmt: skip

@@ -105,6 +105,16 @@ def test_few_pictures_are_in_both_splits(count):
         assert held_out <= names and 1 <= len(held_out) <= max(1, count - 1)
 
 
+def test_copies_by_roboflow_are_in_one_split():
+    names = {f"IMG_{i}_jpg.rf.{i * 7919 + k:032x}.jpg" for i in range(40) for k in range(3)}
+    held_out = held_out_names(names)
+    assert 0 < len(held_out) < 60
+    pictures = {name.partition(".rf.")[0] for name in held_out}
+    assert len(held_out) == 3 * len(pictures)
+    copies = {f"a_jpg.rf.{k:032x}.jpg" for k in range(3)}
+    assert len(held_out_names(copies)) == 1
+
+
 def test_pictures_that_only_folders_tell_apart_are_held_out_by_folder():
     names = {f"capture{i:02d}/{side}.png" for i in range(100) for side in ("left", "right")}
     held_out = held_out_names(names)
@@ -168,6 +178,28 @@ def test_a_file_to_measure_on(labels, tmp_path):
     assert sorted(ids(alone)) == sorted(ids(dataset))
 
 
+def test_the_file_to_measure_on_is_read_again_if_the_joints_change(labels, tmp_path, capfd):
+    other = kites.write(tmp_path, 3, seed=1)
+    before = list(load(labels, "validation", validation=str(other))[0].as_numpy_iterator())
+    names = [kites.JOINTS[1], kites.JOINTS[0], *kites.JOINTS[2:]]
+    change(labels, keypoints=names, skeleton=[])
+    dataset, skeleton = load(labels, "validation", validation=str(other))
+    assert "prepared again" in capfd.readouterr().err
+    assert skeleton.joint_names[:2] == ("left_wing", "nose")
+    for old, new in zip(before, dataset.as_numpy_iterator(), strict=True):
+        np.testing.assert_array_equal(new["joints"][[1, 0]], old["joints"][:2])
+
+
+def test_a_picture_with_two_ids_is_said(labels, capfd):
+    content = json.loads(labels.read_text())
+    first = content["images"][0]
+    content["images"].append({**first, "id": 99})
+    labels.write_text(json.dumps(content))
+    load(labels)
+    said = f"1 pictures have several `id`, such as {first['id']} and 99 for {first['file_name']}"
+    assert said in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("named", [True, False])
 def test_few_joints_and_missing_fields(tmp_path, count, named):
@@ -195,6 +227,7 @@ def test_few_joints_and_missing_fields(tmp_path, count, named):
     (["relb", "tip", "lelb"], [("lelb", "relb")]),
     (["*", "left ear", "right ear"], [("left_ear", "right_ear")]),
     (["bright", "rear", "light"], []),
+    (["l_r_wheel", "r_r_wheel", "l_f_wheel"], [("left_right_wheel", "right_right_wheel")]),
 ])  # fmt: skip
 def test_sides_are_recognized_by_name(tmp_path, names, pairs):
     dataset, skeleton = load(minimal(tmp_path, 3, id=3, keypoints=names))
@@ -204,6 +237,17 @@ def test_sides_are_recognized_by_name(tmp_path, names, pairs):
         assert skeleton.joint_names[0] in (names[0], "flügel_links")
     for example in dataset.as_numpy_iterator():
         assert (example["visibility"] == 2).all()
+
+
+def test_two_sides_in_a_name_are_both_mirrored(tmp_path):
+    names = [f"{eye}Eye{corner}Corner" for eye in ("Left", "Right") for corner in ("Left", "Right")]
+    content = json.loads(kites.write(tmp_path, 2).read_text())
+    for record in content["annotations"]:
+        record["keypoints"] = record["keypoints"][:12]
+    content["categories"] = [{"id": 3, "keypoints": names}]
+    (tmp_path / "eyes.json").write_text(json.dumps(content))
+    _, skeleton = load(tmp_path / "eyes.json")
+    assert sorted(map(sorted, skeleton.flip_pairs)) == [[0, 3], [1, 2]]
 
 
 def test_flip_pairs_can_be_given(labels):
@@ -270,6 +314,11 @@ def test_a_wrong_category_is_one_clear_error(labels, category, message):
 def test_categories_with_different_joints_are_refused(labels):
     content = json.loads(labels.read_text())
     content["categories"].append({"id": 4, "name": "hand", "keypoints": ["thumb"]})
+    labels.write_text(json.dumps(content))
+    load(labels)  # No annotation has this category.
+    content["annotations"].append(
+        {"id": 999, "image_id": 1, "category_id": 4, "keypoints": [1, 1, 2]}
+    )
     labels.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="'kite' and 'hand' have different `keypoints`"):
         load(labels)
@@ -397,6 +446,22 @@ def test_pictures_are_found_in_subfolders(labels, spelling):
         record["file_name"] = spelling.format(
             f"a%20{name}" if "/data/" in spelling else f"a {name}"
         )
+    labels.write_text(json.dumps(content))
+    assert len(ids(load(labels, "train+validation")[0])) == len(content["annotations"])
+
+
+def test_pictures_below_hidden_folders_do_not_count(labels):
+    content = json.loads(labels.read_text())
+    pictures = labels.parent / "pictures"
+    for folder in ("sub", "sub/.thumbs"):
+        (pictures / folder).mkdir()
+    for record in content["images"]:
+        name = record["file_name"]
+        (pictures / "sub" / ".thumbs" / name).write_bytes(b"a thumbnail")
+        record["file_name"] = f"{name.partition('.')[0]}.jfif"
+        with Image.open(pictures / name) as picture:
+            picture.convert("RGB").save(pictures / "sub" / record["file_name"], "jpeg")
+        (pictures / name).unlink()
     labels.write_text(json.dumps(content))
     assert len(ids(load(labels, "train+validation")[0])) == len(content["annotations"])
 
