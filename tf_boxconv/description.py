@@ -51,5 +51,10 @@ def _describe_layer(layer: BaseBoxConv2D) -> dict[str, Any]:
         "max_size": list(layer._plane_size),
         # The scale of the boxes is not counted: training does not change it.
         "parameters": int(layer.count_params() - math.prod(layer._scale_weight.shape)),
-        "boxes": np.round(np.float64(keras.ops.convert_to_numpy(layer.boxes)), 5).tolist(),
+        "boxes": _json_numbers(np.round(np.float64(keras.ops.convert_to_numpy(layer.boxes)), 5)),
     }
+
+
+def _json_numbers(array: np.ndarray) -> list:
+    """Returns an array as nested lists. NaN and infinity, which JSON lacks, become None."""
+    return np.where(np.isfinite(array), array, None).tolist()

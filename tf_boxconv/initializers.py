@@ -106,7 +106,7 @@ class RandomBoxes(keras.initializers.Initializer):
 
 
 def get(identifier):
-    """Like `keras.initializers.get`, but `"random_boxes"` gives a `RandomBoxes`."""
-    if isinstance(identifier, str) and identifier == "random_boxes":
+    """Like `keras.initializers.get`, but `"random_boxes"` and `None` give a `RandomBoxes`."""
+    if identifier is None or (isinstance(identifier, str) and identifier == "random_boxes"):
         return RandomBoxes()
     return keras.initializers.get(identifier)

@@ -180,6 +180,31 @@ def test_onnx_names_the_batch_axis(size, tmp_path):
     assert taken.shape == ["batch", *size, 2] and returned.shape == [None, *size, 4]
 
 
+def test_onnx_has_conditions_on_inputs(tmp_path):
+    image = keras.Input((8, 8, 2), name="image")
+
+    class Condition(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.cond(keras.ops.sum(x) > 0, lambda: BOXES(x * 2.0), lambda: x + 1.0)
+
+    boxes = DepthwiseBoxConv2D(1)
+    boxes.build((None, 8, 8, 2))
+    BOXES = boxes
+    built = keras.Model(image, BoxConv2D(3)(Condition()(image)))
+    run = exported(built, tmp_path, "onnx")
+    for sign in (1, -1):
+        x = sign * np.abs(random_images((2, 8, 8, 2)))
+        assert relative_error(run(x), built(x)) < tolerances.EXPORT["float32"]
+
+
+def test_onnx_has_recurrent_layers(tmp_path):
+    image = keras.Input((8, 6, 2), name="image")
+    x = keras.layers.Reshape((8, -1))(BoxConv2D(3)(image))
+    built = keras.Model(image, keras.layers.LSTM(4)(x))
+    x = random_images((2, 8, 6, 2))
+    assert relative_error(exported(built, tmp_path, "onnx")(x), built(x)) < 1e-5
+
+
 def test_integral_images_can_be_exported(tmp_path):
     class Table(keras.layers.Layer):
         def call(self, x):

@@ -194,3 +194,18 @@ def test_the_first_argument_of_box_conv2d_is_that_of_conv2d():
 @pytest.mark.parametrize("data_format", ["CHANNELS_LAST", "Channels_First"])
 def test_data_formats_may_be_in_upper_case(name, data_format):
     assert make(name, data_format=data_format).data_format == data_format.lower()
+
+
+def test_a_subclass_without_arguments_gets_the_advice():
+    class Layer(BoxConv2D):
+        def __init__(self):
+            super().__init__(8, kernel_size=3)
+
+    with pytest.raises(ValueError, match="`kernel_size`: leave it out"):
+        Layer()
+
+
+def test_no_initializer_means_the_default():
+    layer = BoxConv2D(8, boxes_initializer=None)
+    layer.build((None, 9, 9, 3))
+    assert isinstance(layer.boxes_initializer, RandomBoxes)

@@ -1,5 +1,7 @@
 """`description.describe` on every backend."""
 
+import json
+
 import keras
 import numpy as np
 
@@ -22,3 +24,11 @@ def test_box_layers_inside_other_layers_are_described():
     assert alone["boxes"][3] == [[-1.25, -2.0, 3.5, 4.0]]
     assert alone["max_size"] == [12, 10] and alone["parameters"] == 16
     assert within["name"] == "block/box_conv"
+
+
+def test_boxes_that_are_not_finite_are_valid_json():
+    layer = DepthwiseBoxConv2D(1)
+    model = keras.Sequential([keras.Input((12, 10, 1)), layer])
+    layer._boxes.assign(np.full((1, 1, 4), np.nan))
+    (described,) = description.describe(model)["layers"]
+    assert json.loads(json.dumps(described, allow_nan=False))["boxes"] == [[[None] * 4]]

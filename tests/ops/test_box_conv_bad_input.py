@@ -45,6 +45,8 @@ def output_and_gradients(x, boxes, **options):
         ({"strides": "two"}, ValueError, r"`strides` must be.*'two'"),
         ({"strides": 1.5}, ValueError, r"`strides` must be.*1.5"),
         ({"normalization": "mean"}, ValueError, r"`normalization` must be.*'mean'"),
+        ({"normalization": BOXES}, ValueError, r"`normalization` must be"),
+        ({"implementation": BOXES}, ValueError, r"`implementation` must be"),
         ({"data_format": "NHWC"}, ValueError, r"`data_format` must be.*'NHWC'"),
     ],
 )
@@ -70,6 +72,8 @@ def test_bad_arguments_of_the_integral_image_are_refused():
         tf_boxconv.integral_image(X[0])
     with pytest.raises(TypeError, match=r"`dtype` must be float32 or float64.*float16"):
         tf_boxconv.integral_image(X, dtype="float16")
+    with pytest.raises(TypeError, match=r"`dtype` must be float32 or float64.*foo"):
+        tf_boxconv.integral_image(X, dtype="foo")
     with pytest.raises(ValueError, match="`data_format` must be"):
         tf_boxconv.integral_image(X, data_format="last")
 

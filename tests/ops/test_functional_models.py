@@ -61,6 +61,36 @@ def test_constants_in_float64(implementation):
         np.testing.assert_allclose(to_float64(got), to_float64(wanted), **FLOAT32)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs of TensorFlow")
+@both_implementations
+def test_images_of_unknown_rank(implementation):
+    import tensorflow as tf
+
+    x = images((2, 9, 11, 3))
+    wanted = to_float64(tf_boxconv.box_conv2d(x, BOXES))
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.float32)])
+    def run(x):
+        return tf_boxconv.box_conv2d(x, BOXES, implementation=implementation)
+
+    np.testing.assert_allclose(run(x), wanted, **FLOAT32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        run(x[0])
+
+
+@both_implementations
+def test_constant_images(implementation):
+    """Lists and float64 arrays become float32, or what else the framework makes of them."""
+    image, inputs = np.float64(images((2, 9, 11, 3))), keras.Input(batch_shape=BOXES.shape)
+    for x in (image, image.tolist()):
+        outputs = tf_boxconv.box_conv2d(x, inputs, implementation=implementation)
+        got = keras.Model(inputs, outputs)(tensor(BOXES))
+        assert outputs.dtype == keras.backend.standardize_dtype(got.dtype)
+        np.testing.assert_allclose(
+            to_float64(got), to_float64(tf_boxconv.box_conv2d(x, BOXES)), **FLOAT32
+        )
+
+
 @pytest.mark.parametrize(
     "dtype", ["float16", "bfloat16", "float32", pytest.param("float64", marks=tensorflow_only)]
 )

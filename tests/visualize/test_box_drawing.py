@@ -211,6 +211,12 @@ def test_eight_boxes_are_drawn_unless_limit_says_otherwise(model):
     assert panels(visualize.draw_boxes(wide, limit=20))[0].get_title() == "wide"
 
 
+@pytest.mark.parametrize("limit", [0, -1, 2.0])
+def test_the_limit_is_a_positive_integer(layer, limit):
+    with pytest.raises(ValueError, match="`limit` must be a positive integer"):
+        visualize.draw_boxes(layer, limit=limit)
+
+
 def test_long_names_are_broken_into_lines():
     name = "convnext_tiny_stage_0_block_0_depthwise_conv"
     image = keras.Input((8, 8, 2))

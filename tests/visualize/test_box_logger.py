@@ -150,11 +150,26 @@ def test_missing_packages_are_noticed_before_the_training(tmp_path, monkeypatch,
         np.testing.assert_array_equal(old, new)
 
 
+def test_a_path_that_cannot_be_written_is_noticed_before_the_training(tmp_path):
+    (tmp_path / "folder.gif").mkdir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "folder.gif", tmp_path / "file" / "boxes.gif"):
+        logger = visualize.BoxLogger(animation=path)
+        logger.set_model(_model())
+        with pytest.raises(OSError, match=str(path.parent)):
+            logger.on_train_begin()
+
+
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match=r"`animation` must be a path that ends in \.gif"):
         visualize.BoxLogger(animation="boxes.mp4")
-    with pytest.raises(ValueError, match="`every` must be at least 1"):
-        visualize.BoxLogger(every=0)
+    for name in ("every", "columns", "rows"):
+        for value in (0, 1.5):
+            with pytest.raises(ValueError, match=f"`{name}` must be a positive integer"):
+                visualize.BoxLogger(**{name: value})
+    for layers in ([], "first"):
+        with pytest.raises(ValueError, match="`layers` must be a sequence of names"):
+            visualize.BoxLogger(layers=layers)
     with pytest.raises(ValueError, match=r"`layers` must be among \['first', 'second'\]"):
         _fit(_model(), visualize.BoxLogger(layers=["third"]))
     plain = keras.Sequential([keras.Input((12, 12, 2)), keras.layers.Conv2D(3, 1)])

@@ -144,8 +144,9 @@ def test_mixing_weights_may_be_given():
         (None, 0, "`mixing` must be given for a DepthwiseBoxConv2D"),
         (np.ones(12), 0, r"`mixing` must have shape \[12, filters\].*shape=\(12,\)"),
         (np.ones((11, 2)), 0, r"shape=\(11, 2\)"),
-        (np.ones((12, 2)), 2, "`index` must be from 0 to 1.*index=2"),
-        (np.ones((12, 2)), -1, "`index` must be from 0 to 1.*index=-1"),
+        (np.ones((12, 2)), 2, "`index` must be an integer from 0 to 1.*index=2"),
+        (np.ones((12, 2)), -1, "`index` must be an integer from 0 to 1.*index=-1"),
+        (np.ones((12, 2)), 1.0, "`index` must be an integer from 0 to 1.*index=1.0"),
     ],
 )
 def test_errors_name_the_argument(mixing, index, message):

@@ -7,6 +7,7 @@ import pytest
 from examples.pose import models
 from tf_boxconv import description, visualize
 from tf_boxconv.layers import BoxConv2D, DepthwiseBoxConv2D
+from tf_boxconv.visualize import box_drawing
 
 
 def _image(data_format="channels_last"):
@@ -98,3 +99,61 @@ def test_all_box_layers_of_the_hourglass_have_mixing_weights():
         mix = model.get_layer(layer.name.replace("_far", "_expand"))
         kernel = np.asarray(mix.kernel)[0, 0]
         np.testing.assert_array_equal(visualize.mixing_weights(layer), kernel[channels:])
+
+
+def _mixing(filters=5, **options):
+    return keras.layers.Conv2D(filters, 1, **options)
+
+
+def test_a_layer_that_is_called_twice_is_followed_from_the_call_after_the_boxes():
+    image, relu, boxes = keras.Input((8, 8, 4)), keras.layers.ReLU(), DepthwiseBoxConv2D(2)
+    before, after = _mixing(8), _mixing(5)
+    after(relu(boxes(before(relu(image)))))
+    np.testing.assert_array_equal(
+        visualize.mixing_weights(boxes), np.asarray(after.kernel)[0, 0][:16]
+    )
+
+
+def test_a_layer_before_and_after_the_boxes_in_one_concatenation():
+    image, relu, boxes = keras.Input((8, 8, 4)), keras.layers.ReLU(), DepthwiseBoxConv2D(2)
+    after = _mixing()
+    after(keras.layers.Concatenate()([relu(image), relu(boxes(image))]))
+    np.testing.assert_array_equal(
+        visualize.mixing_weights(boxes), np.asarray(after.kernel)[0, 0][4:]
+    )
+
+
+def test_a_replaced_head_does_not_count():
+    boxes = DepthwiseBoxConv2D(2)
+    model = keras.Sequential([keras.Input((8, 8, 4)), boxes, _mixing(5)])
+    model.pop()
+    model.add(_mixing(7))
+    np.testing.assert_array_equal(
+        visualize.mixing_weights(boxes), np.asarray(model.layers[-1].kernel)[0, 0]
+    )
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_the_head_of_the_model_counts(sequential):
+    image, boxes, first, second = _image(), DepthwiseBoxConv2D(2), _mixing(5), _mixing(5)
+    if sequential:
+        old = keras.Sequential([image, boxes, first])
+    else:
+        old = keras.Model(image, first(boxes(image)))
+    new = keras.Model(old.inputs, second(boxes.output))
+    for model, head in ((old, first), (new, second), (None, first)):
+        np.testing.assert_array_equal(
+            visualize.mixing_weights(boxes, model), np.asarray(head.kernel)[0, 0]
+        )
+    head = np.asarray(second.kernel)[0, 0]
+    expected = np.linalg.norm(head, axis=-1).reshape(6, 2)
+    np.testing.assert_allclose(box_drawing.box_weights(boxes, new), expected)
+
+
+def test_integer_kernels_are_scaled():
+    boxes, dense = DepthwiseBoxConv2D(2), keras.layers.Dense(3)
+    model = keras.Sequential([keras.Input((8, 8, 4)), boxes, dense])
+    before = visualize.mixing_weights(boxes)
+    model.quantize("int8")
+    after = visualize.mixing_weights(boxes)
+    assert 0 < np.abs(after - before).max() < np.abs(before).max() / 100

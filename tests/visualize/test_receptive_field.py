@@ -78,13 +78,22 @@ def test_errors_name_the_argument():
     model = _model(DepthwiseBoxConv2D(1))
     with pytest.raises(ValueError, match=r"`inputs` must be a 4D batch .*\(13, 15, 1\)"):
         visualize.effective_receptive_field(model, np.ones((13, 15, 1)))
-    with pytest.raises(ValueError, match=r"`channel` must be from 0 to 0.*channel=1"):
+    with pytest.raises(ValueError, match=r"`channel` must be an integer from 0 to 0.*channel=1"):
         visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), channel=1)
+    with pytest.raises(ValueError, match=r"`channel` must be an integer.*channel=0\.0"):
+        visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), channel=0.0)
     with pytest.raises(ValueError, match="`data_format` must be"):
         visualize.effective_receptive_field(model, np.ones((1, 13, 15, 1)), data_format="NHWC")
     flat = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
-    with pytest.raises(ValueError, match="`model` must have 4D outputs"):
-        visualize.effective_receptive_field(flat, np.ones((1, 4, 4, 1)))
+    image = keras.Input((4, 4, 1))
+    two = keras.Model(image, [keras.layers.ReLU()(image)] * 2)
+    for other in (flat, two):
+        with pytest.raises(ValueError, match="`model` must have a single 4D output"):
+            visualize.effective_receptive_field(other, np.ones((1, 4, 4, 1)))
+    integers = keras.Input((4, 4, 1), dtype="uint8")
+    model = keras.Model(integers, DepthwiseBoxConv2D(1)(keras.layers.Rescaling(1 / 255)(integers)))
+    with pytest.raises(ValueError, match=r"`model` must have floating inputs.*uint8"):
+        visualize.effective_receptive_field(model, np.ones((1, 4, 4, 1)))
 
 
 def test_a_constant_sum_of_the_channels_is_refused():

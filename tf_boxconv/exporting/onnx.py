@@ -22,7 +22,8 @@ def write(saved_model: Path, path: Path) -> None:
     import onnx
     import tf2onnx
 
-    frozen = frozen_signature(saved_model)
+    # tf2onnx converts conditions and loops that are not lowered to Switch and Merge.
+    frozen = frozen_signature(saved_model, lower_control_flow=False)
     shared = sorted(frozen.inputs.keys() & frozen.outputs.keys())
     if shared:
         raise ValueError(
@@ -80,9 +81,12 @@ def _name_open_sizes(graph) -> None:
 
 
 def _rename(graph, names: dict[str, str]) -> None:
-    """Renames tensors in the graph, its inputs and its outputs."""
+    """Renames tensors in the graph, its inputs and outputs, and the branches of its conditions."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, names)
     for value in [*graph.input, *graph.output]:
         value.name = names.get(value.name, value.name)

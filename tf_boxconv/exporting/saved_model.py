@@ -114,8 +114,13 @@ class FrozenSignature:
     outputs: dict[str, tf.Tensor]
 
 
-def frozen_signature(folder: Path) -> FrozenSignature:
-    """Freezes the default signature of a SavedModel."""
+def frozen_signature(folder: Path, lower_control_flow: bool = True) -> FrozenSignature:
+    """Freezes the default signature of a SavedModel.
+
+    Args:
+        folder: The SavedModel.
+        lower_control_flow: Whether to replace conditions and loops by ops such as Switch and Merge.
+    """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     loaded = tf.saved_model.load(
@@ -130,7 +135,9 @@ def frozen_signature(folder: Path) -> FrozenSignature:
         outputs = signature(**{spec.name: x for spec, x in zip(specs, inputs, strict=True)})
         return [outputs[name] for name in names]
 
-    frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+    frozen = convert_variables_to_constants_v2(
+        serve.get_concrete_function(), lower_control_flow=lower_control_flow
+    )
     if len(frozen.inputs) > len(specs):
         raise ValueError(
             "`model` must not need resources other than weights in this format, such as the tables "

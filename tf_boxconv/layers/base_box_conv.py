@@ -17,6 +17,7 @@ from tf_boxconv.layers.conv2d_arguments import refuse_arguments_of_convolutions
 from tf_boxconv.layers.moving_averages import average_constrained_boxes
 from tf_boxconv.layers.stored_units import StoredConstraint, StoredInitializer, StoredRegularizer
 from tf_boxconv.ops.arguments import (
+    channel_axis,
     dtype_name,
     standardize_count,
     standardize_data_format,
@@ -195,7 +196,7 @@ class BaseBoxConv2D(keras.layers.Layer):
 
     @property
     def _channel_axis(self):
-        return 3 if self.data_format == "channels_last" else 1
+        return channel_axis(self.data_format)
 
     def check_input_shape(self, input_shape, channels_required=False):
         """Returns `(channels, height, width)` of `input_shape`, with None for unknown sizes.

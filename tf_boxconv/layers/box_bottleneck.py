@@ -11,7 +11,7 @@ from tf_boxconv.layers.conv2d_arguments import (
     refuse_positional_arguments,
 )
 from tf_boxconv.layers.depthwise_box_conv2d import DepthwiseBoxConv2D
-from tf_boxconv.ops.arguments import standardize_count, standardize_data_format
+from tf_boxconv.ops.arguments import channel_axis, standardize_count, standardize_data_format
 from tf_boxconv.ops.mixing import mix_channels
 
 
@@ -164,7 +164,7 @@ class BoxBottleneck(keras.layers.Layer):
 
     @property
     def _channel_axis(self):
-        return 3 if self.data_format == "channels_last" else 1
+        return channel_axis(self.data_format)
 
     @property
     def boxes(self):

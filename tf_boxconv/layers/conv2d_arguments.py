@@ -44,7 +44,7 @@ def refuse_arguments_of_convolutions(layer: type, arguments: dict) -> None:
     if found:
         given = ", ".join(f"{name}={arguments[name]!r}" for name in found)
         advice = "; ".join(f"`{name}`: {_ADVICE[name]}" for name in found)
-        first = next(iter(inspect.signature(layer).parameters))
+        first = next(iter(inspect.signature(layer).parameters), None)
         if first == "depth_multiplier":
             advice += f". The first argument is `{first}`, not a kernel size"
         raise ValueError(

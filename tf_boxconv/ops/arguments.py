@@ -61,6 +61,15 @@ def standardize_count(value: int, name: str) -> int:
     return count
 
 
+def check_index(value: int, count: int, name: str) -> None:
+    """Raises a `ValueError` unless `value` is an integer from 0 to `count - 1`."""
+    index = to_integer(value)
+    if index is None or not 0 <= index < count:
+        raise ValueError(
+            f"`{name}` must be an integer from 0 to {count - 1}. Received: {name}={value!r}"
+        )
+
+
 def standardize_strides(strides: int | Sequence[int]) -> tuple[int, int]:
     """Returns `(stride_y, stride_x)` from a positive integer or a pair of positive integers."""
     pair = to_integer_pair(strides)
@@ -74,7 +83,8 @@ def standardize_strides(strides: int | Sequence[int]) -> tuple[int, int]:
 
 def standardize_normalization(normalization: str | None) -> str | None:
     """Returns `normalization` if it is one of `"area"`, `"valid"` and `None`."""
-    if normalization not in NORMALIZATIONS:
+    is_name = normalization is None or isinstance(normalization, str)
+    if not (is_name and normalization in NORMALIZATIONS):
         raise ValueError(
             '`normalization` must be "area", "valid" or None. '
             f"Received: normalization={normalization!r}"
@@ -84,12 +94,17 @@ def standardize_normalization(normalization: str | None) -> str | None:
 
 def standardize_implementation(implementation: str) -> str:
     """Returns `implementation` if it is `"native"` or `"portable"`."""
-    if implementation not in IMPLEMENTATIONS:
+    if not (isinstance(implementation, str) and implementation in IMPLEMENTATIONS):
         raise ValueError(
             '`implementation` must be "native" (the compiled operator) or "portable" (operations '
             f"of the framework). Received: implementation={implementation!r}"
         )
     return implementation
+
+
+def channel_axis(data_format: str) -> int:
+    """Returns the axis of the channels in a batch of images."""
+    return 3 if data_format == "channels_last" else 1
 
 
 def standardize_data_format(data_format: str | None) -> str:
@@ -113,6 +128,10 @@ def dtype_name(x) -> str:
 def convert_images(x):
     """Converts `x` to a tensor. Raises an error unless it is floating and has rank 4."""
     x = ops.convert_to_tensor(x)
+    if static_shape(x) is None:
+        import tensorflow as tf  # Tensors of other frameworks always have a rank.
+
+        x = tf.ensure_shape(x, [None] * 4)
     check_images(x)
     return x
 
@@ -250,8 +269,8 @@ def _boxes_dtype(x) -> str:
 
 
 def as_tensor_like(x, dtype: str | None = None):
-    """Returns `x` if it is a tensor or a `KerasTensor`, otherwise `np.asarray(x, dtype)`."""
-    return x if _is_tensor(x) or is_symbolic(x) else np.asarray(x, dtype)
+    """Returns `x` if it is a tensor or a `KerasTensor`, otherwise the tensor made from it."""
+    return x if _is_tensor(x) or is_symbolic(x) else ops.convert_to_tensor(x, dtype)
 
 
 def is_symbolic(*arguments) -> bool:

@@ -9,6 +9,7 @@ import keras
 from tf_boxconv import backends
 from tf_boxconv.ops.arguments import (
     as_tensor_like,
+    channel_axis,
     check_boxes,
     check_images,
     convert_boxes,
@@ -140,9 +141,9 @@ class BoxConv2DOperation(BoxConvOperation):
         x, boxes = as_tensor_like(x), as_tensor_like(boxes, "float32")
         check_images(x)
         check_boxes(boxes, x, self.data_format)
-        channel_axis = 3 if self.data_format == "channels_last" else 1
         channels, multiplier, _ = boxes.shape
-        channels = channels if x.shape[channel_axis] is None else x.shape[channel_axis]
+        known = x.shape[channel_axis(self.data_format)]
+        channels = channels if known is None else known
         channels = None if None in (channels, multiplier) else channels * multiplier
         shape = strided_shape(x.shape, self.strides, channels, self.data_format)
         return keras.KerasTensor(shape, dtype_name(x))

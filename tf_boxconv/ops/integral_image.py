@@ -75,10 +75,13 @@ def _compute(x, data_format, dtype, name):
 def _standardize_dtype(dtype) -> str | None:
     if dtype is None:
         return None
-    dtype = keras.backend.standardize_dtype(dtype)
-    if dtype not in ("float32", "float64"):
-        raise TypeError(f"`dtype` must be float32 or float64. Received: dtype={dtype}")
-    return dtype
+    try:
+        standard = keras.backend.standardize_dtype(dtype)
+    except ValueError:
+        standard = None
+    if standard not in ("float32", "float64"):
+        raise TypeError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
+    return standard
 
 
 def _default_dtype(x) -> str:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+from tf_boxconv.ops.arguments import standardize_count
 from tf_boxconv.visualize.drawing import CENTRE_COLOR, new_figure
 from tf_boxconv.visualize.kernels import boxes_array
 from tf_boxconv.visualize.layer_names import find_boxes, named_box_layers
@@ -79,7 +80,7 @@ def draw_boxes(
     >>> figure = tf_boxconv.visualize.draw_boxes(model, initial_boxes=initial_boxes)
     >>> figure.savefig("boxes.png")  # doctest: +SKIP
     """
-    named = named_box_layers(layer)
+    named, limit = named_box_layers(layer), standardize_count(limit, "limit")
     if isinstance(weights, str) and weights != "mixing":
         raise ValueError(
             f'`weights` must be "mixing", an array or None. Received: weights={weights!r}'
@@ -88,7 +89,9 @@ def draw_boxes(
         _check_arguments_of_several_layers(named, weights, initial_boxes)
     panels = []
     for name, box_layer in named.items():
-        values = box_weights(box_layer) if isinstance(weights, str) else weights
+        # The layer may be part of other models too.
+        model = None if box_layer is layer else layer
+        values = box_weights(box_layer, model) if isinstance(weights, str) else weights
         learned = Panel(name, boxes_array(box_layer), values, plane_size(box_layer))
         if initial_boxes is None:
             panels.append(learned)
@@ -129,9 +132,12 @@ def _initial(initial_boxes, name: str, layer: BaseBoxConv2D) -> np.ndarray:
     return found
 
 
-def box_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
-    """Returns the norm of each box's mixing weights, `[channels, depth_multiplier]`, if any."""
-    mixing = mixing_weights(layer)
+def box_weights(layer: BaseBoxConv2D, model: keras.Model | None = None) -> np.ndarray | None:
+    """Returns the norm of each box's mixing weights, `[channels, depth_multiplier]`, if any.
+
+    Arguments are as for `mixing_weights`.
+    """
+    mixing = mixing_weights(layer, model)
     shape = tuple(layer.boxes.shape[:2])
     return None if mixing is None else np.linalg.norm(mixing, axis=-1).reshape(shape)
 

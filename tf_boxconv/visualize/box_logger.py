@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import errno
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 from tf_boxconv.description import box_layers
 from tf_boxconv.exporting import output
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+from tf_boxconv.ops.arguments import standardize_count
 from tf_boxconv.visualize import box_drawing, drawing
 from tf_boxconv.visualize.kernels import box_offsets, box_sizes, boxes_array
 from tf_boxconv.visualize.layer_names import boxes_by_layer, named_box_layers
@@ -48,8 +51,10 @@ class BoxLogger(keras.callbacks.Callback):
             the frames count from it.
 
     Raises:
-        ValueError: If `animation` does not end in `.gif` or `every` is less than 1. `fit` raises
-            it if `layers` has unknown names or the model has no box layers.
+        ValueError: If `animation` does not end in `.gif`, `layers` is empty or a string, or
+            `every`, `columns` or `rows` is no positive integer. `fit` raises it if `layers` has
+            unknown names or the model has no box layers.
+        OSError: `fit` raises it if `animation` cannot be written.
 
     Example:
     >>> logger = tf_boxconv.visualize.BoxLogger(log_dir="logs", animation="boxes.gif", every=100)
@@ -74,13 +79,17 @@ class BoxLogger(keras.callbacks.Callback):
             raise ValueError(
                 f"`animation` must be a path that ends in .gif. Received: animation={animation!r}"
             )
-        if every is not None and every < 1:
-            raise ValueError(f"`every` must be at least 1 batch or None. Received: every={every!r}")
+        every = None if every is None else standardize_count(every, "every")
+        if layers is not None and (isinstance(layers, str) or not list(layers)):
+            raise ValueError(
+                f"`layers` must be a sequence of names or None. Received: layers={layers!r}"
+            )
         self.log_dir = log_dir
         self.animation = None if animation is None else Path(animation)
         self.layer_names = None if layers is None else list(layers)
         self.every = every
-        self.columns, self.rows = columns, rows
+        self.columns = standardize_count(columns, "columns")
+        self.rows = standardize_count(rows, "rows")
         self._writer = None
         self.first_batch = first_batch
         self.initial_boxes: dict[str, np.ndarray] = {}
@@ -92,11 +101,15 @@ class BoxLogger(keras.callbacks.Callback):
 
         Raises:
             ImportError: Matplotlib or Pillow is needed and not installed.
+            OSError: `animation` cannot be written.
         """
+        # An error after the training would lose it.
         if self.log_dir is not None or self.animation is not None:
-            import matplotlib.figure  # noqa: F401  An error after the training would lose it.
+            import matplotlib.figure  # noqa: F401
         if self.animation is not None:
             import PIL.Image  # noqa: F401
+
+            _check_writable(self.animation)
         self._layers = self._chosen_layers()
         self._update_weights()
         self.initial_boxes = boxes_by_layer(self.model)
@@ -177,7 +190,7 @@ class BoxLogger(keras.callbacks.Callback):
         if self.animation is not None:
             self._update_weights()
             boxes = [boxes_array(layer) for layer in self._shown.values()]
-            weights = [box_drawing.box_weights(layer) for layer in self._shown.values()]
+            weights = [box_drawing.box_weights(s, self.model) for s in self._shown.values()]
             self._snapshots.append((f"{self._batches} steps", boxes, weights))
 
     def _write_animation(self) -> None:
@@ -209,3 +222,12 @@ class BoxLogger(keras.callbacks.Callback):
             panels, min(self.columns, len(panels)), _BOXES_PER_PANEL, heading=title
         )
         return drawing.to_pixels(figure, dpi=70)
+
+
+def _check_writable(path: Path) -> None:
+    """Raises an `OSError` if a file cannot be written, or replaced if it exists."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass

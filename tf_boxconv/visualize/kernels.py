@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+from tf_boxconv.ops.arguments import check_index
 from tf_boxconv.visualize.mixing_weights import own_mixing_weights
 
 
@@ -140,7 +141,8 @@ def effective_kernel(
         float64 array with shape `[height, width, channels]`; see `effective_kernels`.
 
     Raises:
-        ValueError: If `mixing` is missing or has a wrong shape, or if `index` is out of range.
+        ValueError: If `mixing` is missing or has a wrong shape, or if `index` is no index of a
+            filter.
 
     Example:
     >>> layer = tf_boxconv.layers.BoxConv2D(8)
@@ -162,8 +164,5 @@ def effective_kernel(
             f"`mixing` must have shape [{channels * boxes}, filters]. Received: "
             f"mixing.shape={weights.shape}"
         )
-    if not 0 <= index < weights.shape[1]:
-        raise ValueError(
-            f"`index` must be from 0 to {weights.shape[1] - 1}. Received: index={index}"
-        )
+    check_index(index, weights.shape[1], "index")
     return np.einsum("hwcm,cm->hwc", kernels, weights[:, index].reshape(channels, boxes))

@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers, ops
 
 from tf_boxconv.layers.base_box_conv import BaseBoxConv2D
+from tf_boxconv.ops.arguments import channel_axis
 
 # Layers that keep channels apart. `mixing_weights` ignores their effect on the scale of a channel.
 _UNMIXED = (
@@ -18,11 +19,19 @@ _UNMIXED = (
 
 def own_mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
     """Returns the kernel of a `BoxConv2D` as float64, and None for other layers."""
-    kernel = getattr(layer, "kernel", None)
-    return None if kernel is None else np.asarray(ops.convert_to_numpy(kernel), np.float64)
+    return _kernel(layer) if hasattr(layer, "kernel") else None
 
 
-def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
+def _kernel(layer: keras.Layer) -> np.ndarray | None:
+    """Returns the kernel of a layer as float64; None if it is quantized in a way not known here."""
+    mode = getattr(layer, "quantization_mode", None)
+    if mode not in (None, "int8"):
+        return None
+    kernel = np.asarray(ops.convert_to_numpy(layer.kernel), np.float64)
+    return kernel / ops.convert_to_numpy(layer.kernel_scale) if mode else kernel
+
+
+def mixing_weights(layer: BaseBoxConv2D, model: keras.Model | None = None) -> np.ndarray | None:
     """Returns the weights of the 1x1 convolution that mixes the responses of a layer's boxes.
 
     A `BoxConv2D` has such weights itself. For a `DepthwiseBoxConv2D` in a functional model they
@@ -33,6 +42,8 @@ def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
 
     Args:
         layer: A built `DepthwiseBoxConv2D` or `BoxConv2D`.
+        model: The model to search, if several contain the layer. `None` searches all layers after
+            the layer's last call.
 
     Returns:
         float64 array with shape `[channels * depth_multiplier, filters]`, or `None` if there is no
@@ -50,44 +61,74 @@ def mixing_weights(layer: BaseBoxConv2D) -> np.ndarray | None:
     if own is not None:
         return own
     channels = int(np.prod(layer.boxes.shape[:2]))
-    found = _follow(layer, channel_axis=3 if layer.data_format == "channels_last" else 1)
+    nodes = None if model is None else _nodes_of(model)
+    found = _follow(layer, channel_axis(layer.data_format), nodes)
     if found is None:
         return None
     mixing, start = found
-    kernel = np.asarray(ops.convert_to_numpy(mixing.kernel), np.float64)
-    return kernel.reshape(kernel.shape[-2:])[start : start + channels]
+    kernel = _kernel(mixing)
+    return None if kernel is None else kernel.reshape(kernel.shape[-2:])[start : start + channels]
 
 
-def _follow(layer: keras.Layer, channel_axis: int) -> tuple[keras.Layer, int] | None:
-    """Returns the layer that mixes channels, and the index of `layer`'s first one in its input."""
-    start = 0
-    visited = set()
-    while layer not in visited:
-        visited.add(layer)
-        for node in layer._outbound_nodes:
+def _nodes_of(model: keras.Layer) -> set | None:
+    """Returns the nodes of all functional models in a model; None if there are none."""
+    nodes = set()
+    for part in model._flatten_layers():
+        functional = getattr(part, "_functional", None) or part  # A `Sequential` contains one.
+        for same_depth in getattr(functional, "_nodes_by_depth", {}).values():
+            nodes.update(same_depth)
+    return nodes or None
+
+
+def _follow(
+    layer: keras.Layer, channel_axis: int, nodes: set | None
+) -> tuple[keras.Layer, int] | None:
+    """Returns the layer that mixes channels, and the index of `layer`'s first one in its input.
+
+    Args:
+        layer: The box layer.
+        channel_axis: The axis of the channels.
+        nodes: The nodes to search; None for all.
+    """
+    calls = [node for node in layer._inbound_nodes if nodes is None or node in nodes]
+    if not calls:
+        return None
+    (tensor,), start = calls[-1].output_tensors, 0
+    while True:
+        for node in _consumers(tensor, nodes):
             following = node.operation
             if isinstance(following, layers.Conv2D) and following.kernel_size == (1, 1):
                 return (following, start) if following.groups == 1 else None
             if isinstance(following, layers.Dense) and channel_axis == 3:
                 return following, start
             if isinstance(following, layers.Concatenate) and _axis(following) == channel_axis:
-                start += _channels_before(layer, node, channel_axis)
+                start += _channels_before(tensor, node, channel_axis)
             elif not isinstance(following, _UNMIXED):
                 continue
-            layer = following
+            (tensor,) = node.output_tensors
             break
-    return None
+        else:
+            return None
+
+
+def _consumers(tensor: keras.KerasTensor, nodes: set | None) -> list:
+    """Returns the calls of layers that a tensor is an input of."""
+    return [
+        node
+        for node in tensor._keras_history.operation._outbound_nodes
+        if any(tensor is other for other in node.input_tensors) and (nodes is None or node in nodes)
+    ]
 
 
 def _axis(concatenation: layers.Concatenate) -> int:
     return concatenation.axis % 4
 
 
-def _channels_before(layer: keras.Layer, node, channel_axis: int) -> int:
-    """Returns the number of channels in a concatenation before those of `layer`."""
+def _channels_before(tensor: keras.KerasTensor, node, channel_axis: int) -> int:
+    """Returns the number of channels in a concatenation before those of `tensor`."""
     before = 0
-    for tensor in node.input_tensors:
-        if tensor._keras_history.operation is layer:
+    for other in node.input_tensors:
+        if other is tensor:
             return before
-        before += tensor.shape[channel_axis]
-    raise ValueError(f"'{layer.name}' is not an input of '{node.operation.name}'.")
+        before += other.shape[channel_axis]
+    raise ValueError(f"A tensor is not an input of '{node.operation.name}'.")

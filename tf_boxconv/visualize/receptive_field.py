@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from tf_boxconv.ops.arguments import standardize_data_format
+from tf_boxconv.ops.arguments import channel_axis, check_index, standardize_data_format
 from tf_boxconv.visualize.drawing import new_figure
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def effective_receptive_field(
         float64 array with shape `[height, width]` and values >= 0.
 
     Raises:
-        ValueError: If inputs or outputs are not 4D, if `channel` is out of range, or if the sum of
-            the output channels is constant although the channels are not.
+        ValueError: If inputs or outputs are not 4D, if the model takes integers, if `channel` is no
+            index of a channel, or if the sum of the output channels is constant although the
+            channels are not.
 
     Reference:
     - Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional Neural
@@ -69,18 +70,17 @@ def effective_receptive_field(
             f"`inputs` must be a 4D batch of images. Received: inputs.shape={inputs.shape}"
         )
 
+    _check_input_dtypes(model)
+
     def central(outputs):
-        if len(outputs.shape) != 4:
-            raise ValueError(
-                f"`model` must have 4D outputs. Received: outputs of shape {tuple(outputs.shape)}"
-            )
+        if len(getattr(outputs, "shape", ())) != 4:
+            found = getattr(outputs, "shape", type(outputs).__name__)
+            raise ValueError(f"`model` must have a single 4D output. Received: {found}")
         if data_format == "channels_first":
             outputs = keras.ops.transpose(outputs, (0, 2, 3, 1))
         _, height, width, channels = outputs.shape
-        if channel is not None and not 0 <= channel < channels:
-            raise ValueError(
-                f"`channel` must be from 0 to {channels - 1}. Received: channel={channel}"
-            )
+        if channel is not None:
+            check_index(channel, channels, "channel")
         pixel = outputs[:, height // 2, width // 2]
         return pixel if channel is None else pixel[:, channel]
 
@@ -90,7 +90,7 @@ def effective_receptive_field(
 
     def field(select):
         gradient = np.abs(_input_gradient(model, inputs, select).astype(np.float64))
-        return gradient.sum(axis=3 if data_format == "channels_last" else 1).mean(axis=0)
+        return gradient.sum(axis=channel_axis(data_format)).mean(axis=0)
 
     found = field(central)
     if channel is None and found.max() < _ROUNDING * field(weighted).max():
@@ -100,6 +100,15 @@ def effective_receptive_field(
             "channel=None"
         )
     return found
+
+
+def _check_input_dtypes(model) -> None:
+    """Raises a `ValueError` if an input of a functional model has no gradient."""
+    for tensor in getattr(model, "inputs", None) or []:
+        if "float" not in keras.backend.standardize_dtype(tensor.dtype):
+            raise ValueError(
+                f"`model` must have floating inputs. Received: an input of type {tensor.dtype}"
+            )
 
 
 def _input_gradient(model, inputs: np.ndarray, select) -> np.ndarray:

@@ -5,11 +5,6 @@ from __future__ import annotations
 import torch
 
 
-def channel_axis(layout: str) -> int:
-    """Returns the axis of the channels in images."""
-    return 3 if layout == "channels_last" else 1
-
-
 def fold(x: torch.Tensor, mapped: int | None, axis: int, size: int) -> torch.Tensor:
     """Merges the mapped axis into another axis, as its outer part.
 

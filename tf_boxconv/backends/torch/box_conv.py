@@ -12,10 +12,11 @@ import torch
 
 from tf_boxconv.backends.attributes import normalization_attribute
 from tf_boxconv.backends.torch import derivatives
-from tf_boxconv.backends.torch.batching import channel_axis, fold, unfold
+from tf_boxconv.backends.torch.batching import fold, unfold
 from tf_boxconv.backends.torch.forms import choose_form, exporting
 from tf_boxconv.backends.torch.library import call, problem_of
 from tf_boxconv.backends.torch.memory_layout import in_memory_order
+from tf_boxconv.ops.arguments import channel_axis
 from tf_boxconv.ops.box_conv_portable import box_conv2d_portable
 
 
