@@ -68,10 +68,10 @@ def predict_pictures(model: Path, arguments: argparse.Namespace) -> int:
     with _json_file(arguments.json, predictor, has_boxes=boxes is not None) as json_file:
         outputs = Outputs(arguments.output, json_file, len(paths))
         problems = predict_all(predictor, paths, names, outputs, arguments.min_score, boxes)
-        if json_file is not None and not json_file.is_written:
-            # An earlier file would look like the results of this command.
-            if outputs.done or json_file.path.exists():
-                json_file.write_empty()
+        # An earlier file would look like the results of this command.
+        empty = json_file is not None and not json_file.is_written
+        if empty and (outputs.done or json_file.path.exists()):
+            json_file.write_empty()
     if outputs.done:
         _print_outputs(arguments, json_file)
     for problem in problems:
