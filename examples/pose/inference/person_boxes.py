@@ -8,6 +8,7 @@ is its `file_name`, or whose name, name without suffix, or number at the end of 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import re
@@ -63,6 +64,7 @@ class Boxes:
 
     def __init__(self, boxes: Iterable[tuple[str | None, Box]], names: Iterable[str] = ()):
         self._by_name: dict[PurePosixPath, list[Box]] = {PurePosixPath(n): [] for n in names}
+        self._by_last_name: dict[str, list[PurePosixPath]] = collections.defaultdict(list)
         self._by_number: dict[int, list[Box]] = {}
         self._by_frame: dict[int, list[Box]] = {}
         for name, box in boxes:
@@ -75,6 +77,8 @@ class Boxes:
                 name = box.image_id
             if name is not None:
                 self._by_name.setdefault(PurePosixPath(name), []).append(box)
+        for key in self._by_name:
+            self._by_last_name[key.name].append(key)
 
     def of_pictures(self, paths: Sequence[str]) -> list[list[Box] | BoxError]:
         """The boxes in each picture file, in order.
@@ -83,25 +87,33 @@ class Boxes:
         of the boxes, or other files fit the same picture.
         """
         files = [PurePosixPath(Path(path).absolute().as_posix()) for path in paths]
-        full = [self._key_of_full_name(file) for file in files]
-        found = []
-        for path, file, key in zip(paths, files, full, strict=True):
-            try:
-                # Another file may have the full name of a picture that has this file's last name.
-                other = None if key else self._key_of_last_name(path, file)
-                found.append(key or (None if other in full else other))
-            except BoxError as error:
-                found.append(error)
-        return [self._boxes_of(key, paths, found) for key in found]
+        keys = [self._key_of_full_name(file) for file in files]
+        taken = set(keys)
+        for index, (path, file) in enumerate(zip(paths, files, strict=True)):
+            if keys[index] is None:
+                try:
+                    key = self._key_of_last_name(path, file)
+                except BoxError as error:
+                    key = error
+                # If it is the full name of another file, this file has no boxes.
+                keys[index] = None if key in taken else key
+        paths_of = collections.defaultdict(list)
+        for path, key in zip(paths, keys, strict=True):
+            paths_of[key].append(path)
+        return [self._boxes_of(key, paths_of[key]) for key in keys]
 
-    def _boxes_of(self, key, paths: Sequence[str], found: Sequence) -> list[Box] | BoxError:
-        if key is None or isinstance(key, BoxError):
-            return key or []
-        fitting = [path for path, other in zip(paths, found, strict=True) if other == key]
-        if len(fitting) > 1:
+    def _boxes_of(
+        self, key: PurePosixPath | int | BoxError | None, paths: Sequence[str]
+    ) -> list[Box] | BoxError:
+        """The boxes of a name or number, which all `paths` fit."""
+        if isinstance(key, BoxError):
+            return key
+        if key is None:
+            return []
+        if len(paths) > 1:
             return BoxError(
-                f"{fitting[0]} and {fitting[1]} both fit {key} in the file of boxes. Name its "
-                "pictures with their folders there."
+                f"{paths[0]} and {paths[1]} both fit {key} in the file of boxes. Name its pictures "
+                "with their folders there."
             )
         return list((self._by_number if isinstance(key, int) else self._by_name)[key])
 
@@ -120,7 +132,11 @@ class Boxes:
         Raises:
             BoxError: There are several.
         """
-        keys = [key for key in self._by_name if key.name in (file.name, file.stem)]
+        keys = [
+            key
+            for name in dict.fromkeys((file.name, file.stem))
+            for key in self._by_last_name[name]
+        ]
         if len(keys) > 1:
             raise BoxError(
                 f"{path} may be {keys[0]} or {keys[1]} in the file of boxes. Give its name with as "
