@@ -61,7 +61,7 @@ def test_constants_in_float64(implementation):
         np.testing.assert_allclose(to_float64(got), to_float64(wanted), **FLOAT32)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="graphs of TensorFlow")
+@tensorflow_only
 @both_implementations
 def test_images_of_unknown_rank(implementation):
     import tensorflow as tf
