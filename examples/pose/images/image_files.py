@@ -17,6 +17,7 @@ from examples.pose.cli.errors import UserError
 from examples.pose.files.atomic_write import atomic_write
 
 _SIZES_OF_INTEGERS = {1: 1, 3: 2, 4: 4}  # In bytes, by TIFF's number of the type.
+_NEW_SUBFILE_TYPE = 254  # A tag of TIFF. Its lowest bit marks a smaller copy of another picture.
 # Beginnings of HEIC files, as iPhones write them. Pillow cannot read them without a plugin.
 _HEIC_STARTS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 _TURNS = {
@@ -162,7 +163,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _refuse_thumbnail(image: Image.Image) -> None:
     """Raises a `ValueError` for raw photographs: Pillow reads their first picture, a thumbnail."""
-    if image.format == "TIFF" and image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & 1:
+    if image.format == "TIFF" and image.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1:
         raise ValueError(
             "its first picture is a thumbnail, as in raw photographs. Convert it to JPEG"
         )

@@ -116,7 +116,9 @@ def _frames(path, container, stream, rate: Fraction, seconds: Fraction) -> Itera
                 time = stored if last is None or stored > last else time
             last = Fraction(time)
             first = last if first is None else first
-            shown = max(1 / rate, (frame.duration or 0) * (frame.time_base or 0))
+            # PyAV 14.0 has no durations.
+            duration = getattr(frame, "duration", None) or 0
+            shown = max(1 / rate, duration * (frame.time_base or 0))
             yield Frame(np.ascontiguousarray(image), last)
     except _import_av().error.FFmpegError as error:
         raise _unreadable(path, error) from None
