@@ -128,12 +128,17 @@ def dtype_name(x) -> str:
 def convert_images(x):
     """Converts `x` to a tensor. Raises an error unless it is floating and has rank 4."""
     x = ops.convert_to_tensor(x)
-    if static_shape(x) is None:
-        import tensorflow as tf  # Tensors of other frameworks always have a rank.
-
-        x = tf.ensure_shape(x, [None] * 4)
     check_images(x)
     return x
+
+
+def with_known_rank(x):
+    """Returns a tensor that is known to have rank 4. Another rank is an error at run time."""
+    if static_shape(x) is not None:
+        return x
+    import tensorflow as tf  # Tensors of other frameworks always have a rank.
+
+    return tf.ensure_shape(x, [None] * 4)
 
 
 def check_images(x) -> None:

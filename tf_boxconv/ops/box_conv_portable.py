@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from tf_boxconv.ops.arguments import dtype_name
+from tf_boxconv.ops.arguments import dtype_name, with_known_rank
 
 
 def box_conv2d_portable(
@@ -35,6 +35,7 @@ def box_conv2d_portable(
         data_format: `"channels_last"` or `"channels_first"`.
         matrices: The result of `coverage_matrices`; `None` computes it from `boxes`.
     """
+    x = with_known_rank(x)
     planes = ops.transpose(x, [0, 3, 1, 2]) if data_format == "channels_last" else x
     planes = ops.cast(planes, dtype_name(boxes))
     size = ops.shape(planes)[2:]

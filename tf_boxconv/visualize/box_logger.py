@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import errno
 import os
 import tempfile
 from collections.abc import Sequence
@@ -227,7 +226,7 @@ class BoxLogger(keras.callbacks.Callback):
 def _check_writable(path: Path) -> None:
     """Raises an `OSError` if a file cannot be written, or replaced if it exists."""
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise IsADirectoryError(f"`animation` must be a file. Received: the folder {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path.parent):
         pass
