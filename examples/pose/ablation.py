@@ -18,10 +18,10 @@ from pathlib import Path
 
 import rich.console
 
+from examples.pose import models
 from examples.pose.cli import command_line, interruption
 from examples.pose.cli.errors import UserError
 from examples.pose.files.atomic_write import atomic_write
-from examples.pose.models import BOX_CONTEXTS
 from examples.pose.training import training_arguments
 from examples.pose.training.studies import STUDIES, Run, Setting, has_assumed_planes, runs_of
 
@@ -73,12 +73,12 @@ def check(settings: Iterable[Setting], common: Sequence[str]) -> argparse.Namesp
     for name, placeholder in placeholders.items():
         if getattr(parsed, name) != placeholder:
             raise UserError(f"`--{name}` is set by this command for each training.")
-    for name in ("context", "boxes", "kernel_size", "box_options"):
+    for name in ("context", *models.CONTEXT_ARGUMENTS):
         if getattr(parsed, name) is not None:
             raise UserError(f"`--{name}` is set by the settings of the studies.")
     for setting in settings:
         config = configuration.check_all([*run_argument, *common, *setting.arguments])
-        if setting.has_boxes != ((config["context"] or BOX_CONTEXTS[0]) in BOX_CONTEXTS):
+        if setting.has_boxes != models.has_boxes(config["context"]):
             raise UserError(f"The setting {setting.name!r} is for networks with boxes.")
     return parsed
 

@@ -33,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output",
-        type=command_line.new_folder,
+        type=command_line.name,
         help="folder to write (default: the folder understanding of the run)",
     )
     parser.add_argument(

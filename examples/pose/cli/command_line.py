@@ -15,6 +15,10 @@ from examples.pose.cli.errors import UserError, describe
 from examples.pose.datasets import KEYPOINTS, KeypointFiles
 
 INT32_MAX = 2**31 - 1
+# The arguments that `add_data_arguments` adds.
+DATA_ARGUMENTS = (
+    *("data_dir", "prepared_dir", "skip_broken", "annotations", "validation", "images"),
+)
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -219,8 +223,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def given_data_arguments(arguments: argparse.Namespace) -> list[str]:
     """The options of `add_data_arguments` on a command line, as in `["--data_dir"]`."""
-    names = ("data_dir", "prepared_dir", "skip_broken", "annotations", "validation", "images")
-    return [f"--{name}" for name in names if getattr(arguments, name)]
+    return [f"--{name}" for name in DATA_ARGUMENTS if getattr(arguments, name)]
 
 
 def add_flip_pairs(parser: argparse.ArgumentParser) -> None:

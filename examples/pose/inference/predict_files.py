@@ -180,8 +180,8 @@ def predict_all(
         names: Names of their drawings, see `unique_names`.
         outputs: Receives the results.
         min_score: Joints with a lower score are drawn as uncertain.
-        boxes: What `Boxes.of_pictures` returns for the files; None if each whole picture is one
-            person.
+        boxes: The boxes or the error of each file, from `Boxes.of_pictures`. If None, each whole
+            picture is one person.
 
     Returns:
         An error message for each file that cannot be read or whose boxes are unknown. Such files

@@ -28,6 +28,11 @@ CONTEXT_ARGUMENTS = ("boxes", "kernel_size", "box_options")
 DECODINGS = ("peak", "quarter", "dark")
 
 
+def has_boxes(context: str | None) -> bool:
+    """Whether networks with this kind of filter have boxes. None stands for the default, boxes."""
+    return context is None or context in BOX_CONTEXTS
+
+
 def _network(name: str) -> Callable[..., keras.Model]:
     """The function that builds a network; it has the name of its module.
 

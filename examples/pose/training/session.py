@@ -9,9 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from examples.pose import models
 from examples.pose.evaluation import example_pages
-from examples.pose.models import BOX_CONTEXTS
-from examples.pose.models.blocks import Context
 from examples.pose.training import configuration, duration, initial_weights, input_pipeline
 from examples.pose.training.curves import CurveWriter, disk_errors
 from examples.pose.training.distribution import Workers
@@ -238,9 +237,8 @@ def box_loggers(
         config: The arguments of the run.
         done: Number of steps made in earlier sessions.
     """
-    context = config["context"] or Context().kind
     finished = done == config["epochs"] * config["steps_per_epoch"]
-    if not config.get("log_boxes") or context not in BOX_CONTEXTS or finished:
+    if not config.get("log_boxes") or not models.has_boxes(config["context"]) or finished:
         return []
     every = max(1, config["steps_per_epoch"] // 10)
     return [BoxLogger(run.logs_path, run.path / "boxes.gif", every=every, first_batch=done)]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from examples.pose.models import BOX_CONTEXTS
+from examples.pose import models
 
 TRAIN = (sys.executable, "-m", "examples.pose.train")
 
@@ -33,7 +33,7 @@ class Setting:
     def has_boxes(self) -> bool:
         """Whether the network uses boxes. It does unless `--context` says otherwise."""
         given = dict(zip(self.arguments, self.arguments[1:], strict=False))
-        return given.get("--context", BOX_CONTEXTS[0]) in BOX_CONTEXTS
+        return models.has_boxes(given.get("--context"))
 
 
 def _wide(kind: str, kernel_size: int) -> tuple[str, ...]:

@@ -11,10 +11,7 @@ from examples.pose.cli.errors import as_user_error
 from examples.pose.training import PRECISIONS, STRATEGIES
 
 # Options that do not change the result. They may differ when a run is resumed.
-FREE_ARGUMENTS = (
-    *("data_dir", "prepared_dir", "skip_broken", "annotations", "validation", "images"),
-    *("strategy", "log_boxes"),
-)
+FREE_ARGUMENTS = (*command_line.DATA_ARGUMENTS, "strategy", "log_boxes")
 # Options of the network. With --init, those that are not given are taken from the earlier run.
 NETWORK_ARGUMENTS = (
     *("model", "context", "boxes", "kernel_size", "box_options", "image_size"),

@@ -23,7 +23,7 @@ class TrainingData:
 
     Attributes:
         train: Photographs to train on, letterboxed to `CANVAS_SCALE` times the image size.
-        validation: Those of `test` to measure on after each epoch.
+        validation: The first photographs of `test`, to measure on after each epoch.
         test: Photographs to measure the trained network on, letterboxed to the image size.
         skeleton: The joints.
         digests: Digests of the data sets' splits "train" and "test". They include photographs that

@@ -175,7 +175,8 @@ def test_results_of_an_earlier_command_do_not_stay(run_folder, folder):
     (["a_1.png", "--boxes", "none.json"], "none.json: No such file"),
     (["c_3.png", "--boxes", "boxes.json"], "boxes.json has no box for c_3.png"),
     (["a_1.png", "--smooth"], "--smooth is for a video"),
-    (["clip.mp4", "--smooth"], "and a video as --output, such as out.mp4"),
+    (["clip.mp4", "--smooth"],
+     "give one video (.mp4 .mov .m4v .mkv .webm .avi), and a video as --output"),
 ])  # fmt: skip
 def test_wrong_arguments(run_folder, folder, arguments, message):
     Path("boxes.json").write_text(json.dumps([{"image_id": 1, "bbox": BOXES[0]}]))

@@ -7,6 +7,7 @@ joints from their visibility. Every other fault is reported with the file, recor
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 import json
@@ -128,8 +129,6 @@ def _read_photographs(
 ) -> tuple[dict[int, Photograph], set[Any]]:
     """Returns the photographs by id, and the ids of those that cannot be used."""
     photographs: dict[int, Photograph] = {}
-    ids: dict[str, int] = {}
-    several_ids: dict[str, tuple[int, int]] = {}
     unusable = set()
     by_name: dict[str, str] = {}
     for index, record in enumerate(records):
@@ -142,8 +141,6 @@ def _read_photographs(
                 raise FieldError(
                     f"`file_name` {file_name} and {earlier_name} both mean {found.name}"
                 )
-            if ids.setdefault(found.name, found.id) != found.id:
-                several_ids[found.name] = ids[found.name], found.id
             earlier = photographs.setdefault(found.id, found)
             if earlier.name != found.name:
                 raise FieldError(f"`id` {found.id} is also that of {earlier.where}, {earlier.name}")
@@ -153,14 +150,23 @@ def _read_photographs(
             number = record.get("id") if isinstance(record, dict) else None
             unusable.update([number] if isinstance(number, int) else [])
             broken.add(_message(path, "image", f"images[{index}]", record, error))
-    if several_ids:
-        name, (first, second) = next(iter(several_ids.items()))
+    _note_several_ids(path, photographs.values())
+    return photographs, unusable
+
+
+def _note_several_ids(path: Root, photographs: Iterable[Photograph]) -> None:
+    """Prints a note if photographs with different ids have one name."""
+    ids = collections.defaultdict(list)
+    for photograph in photographs:
+        ids[photograph.name].append(photograph.id)
+    several = {name: found for name, found in ids.items() if len(found) > 1}
+    if several:
+        name, (first, second, *_) = next(iter(several.items()))
         print(
-            f"note: {path}: {len(several_ids)} pictures have several `id`, such as {first} and "
+            f"note: {path}: {len(several)} pictures have several `id`, such as {first} and "
             f"{second} for {name}. If these are different pictures, give them different names.",
             file=sys.stderr,
         )
-    return photographs, unusable
 
 
 def _read_photograph(record: Any, where: str) -> Photograph:

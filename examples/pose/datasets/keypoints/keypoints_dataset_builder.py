@@ -21,7 +21,7 @@ from examples.pose.datasets.preparation import FromFiles
 _HELD_OUT = 5
 # If pictures in folders have fewer different names than this, they are told apart by folder.
 _FEW_NAMES = 10
-# What Roboflow adds to the name of each copy of a picture.
+# Roboflow adds this text to the name of each copy of a picture.
 _ROBOFLOW_COPY = re.compile(r"\.rf\.[0-9A-Za-z]+(?=\.\w+$)")
 
 
