@@ -80,14 +80,12 @@ def _nodes_of(model: keras.Layer) -> set | None:
     return nodes or None
 
 
-def _follow(
-    layer: keras.Layer, channel_axis: int, nodes: set | None
-) -> tuple[keras.Layer, int] | None:
+def _follow(layer: keras.Layer, axis: int, nodes: set | None) -> tuple[keras.Layer, int] | None:
     """Returns the layer that mixes channels, and the index of `layer`'s first one in its input.
 
     Args:
         layer: The box layer.
-        channel_axis: The axis of the channels.
+        axis: The axis of the channels.
         nodes: The nodes to search; None for all.
     """
     calls = [node for node in layer._inbound_nodes if nodes is None or node in nodes]
@@ -99,10 +97,10 @@ def _follow(
             following = node.operation
             if isinstance(following, layers.Conv2D) and following.kernel_size == (1, 1):
                 return (following, start) if following.groups == 1 else None
-            if isinstance(following, layers.Dense) and channel_axis == 3:
+            if isinstance(following, layers.Dense) and axis == 3:
                 return following, start
-            if isinstance(following, layers.Concatenate) and _axis(following) == channel_axis:
-                start += _channels_before(tensor, node, channel_axis)
+            if isinstance(following, layers.Concatenate) and _axis(following) == axis:
+                start += _channels_before(tensor, node, axis)
             elif not isinstance(following, _UNMIXED):
                 continue
             (tensor,) = node.output_tensors
@@ -124,11 +122,11 @@ def _axis(concatenation: layers.Concatenate) -> int:
     return concatenation.axis % 4
 
 
-def _channels_before(tensor: keras.KerasTensor, node, channel_axis: int) -> int:
+def _channels_before(tensor: keras.KerasTensor, node, axis: int) -> int:
     """Returns the number of channels in a concatenation before those of `tensor`."""
     before = 0
     for other in node.input_tensors:
         if other is tensor:
             return before
-        before += other.shape[channel_axis]
+        before += other.shape[axis]
     raise ValueError(f"A tensor is not an input of '{node.operation.name}'.")
